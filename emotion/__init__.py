@@ -1,0 +1,23 @@
+"""Audio-visual emotion recognition: every face boxed and labelled, the voice heard, the evidence stated.
+
+from emotion import EmotionPredictor
+prediction = EmotionPredictor().predict("clip.mp4")
+print(prediction.overall.emotion, prediction.overall.confidence)
+"""
+
+import importlib
+
+_HOMES = {
+    "EmotionPredictor": "emotion.predictor",
+    "MediaPrediction": "emotion.results",
+    "EmotionError": "emotion.errors",
+    "RunConfig": "emotion.config",
+}
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str):
+    # Names are looked up when they are used, so that importing the package does not import TensorFlow.
+    if name not in _HOMES:
+        raise AttributeError(f"module 'emotion' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)

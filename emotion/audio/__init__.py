@@ -1,0 +1,1 @@
+"""From waveforms to what an audio branch takes, and their variation in training."""

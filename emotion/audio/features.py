@@ -1,0 +1,84 @@
+"""MFCCs that span a whole window (Davis & Mermelstein 1980), computed by librosa."""
+
+import librosa
+import numpy as np
+
+from emotion.config import RunConfig
+
+# Telephones, 16 kHz recordings and lossy codecs end here: what lies above tells the recorder, not the emotion.
+MIN_FREQUENCY_HZ = 50.0
+MAX_FREQUENCY_HZ = 7600.0
+
+# Loudest stretch below this level: no sound to speak of. 16-bit dither lies at -96, a quiet room at -60.
+SILENCE_DBFS = -60.0
+LEVEL_SECONDS = 0.05
+VOICED_RANGE_DB = 35.0
+
+
+def compute_level_dbfs(samples: np.ndarray, sample_rate: int) -> float:
+    """Returns the level of the loudest twentieth of a second, in decibels below full scale.
+
+    Args:
+        samples: mono ``(n_samples,)`` in [-1, 1].
+        sample_rate: in Hz.
+
+    Returns:
+        The root mean square in dBFS; minus infinity for digital silence or no samples.
+    """
+    size = max(1, round(LEVEL_SECONDS * sample_rate))
+    n_blocks = len(samples) // size
+    blocks = samples[: n_blocks * size].reshape(n_blocks, size) if n_blocks else samples[None]
+    power = float(np.mean(np.square(blocks, dtype=np.float64), axis=1).max()) if blocks.size else 0.0
+    return 10 * np.log10(power) if power > 0 else -np.inf
+
+
+def has_sound(samples: np.ndarray, sample_rate: int) -> bool:
+    """Whether a window holds any sound to judge: not digital silence, not a mere noise floor."""
+    return compute_level_dbfs(samples, sample_rate) > SILENCE_DBFS
+
+
+def compute_voiced_seconds(samples: np.ndarray, sample_rate: int) -> tuple[float, float]:
+    """Returns the start and end, in seconds, of the stretch from the first to the last loud moment.
+
+    Loud is what lies within 35 dB of the loudest: speech, without the quiet before and after it.
+    """
+    size = max(1, round(LEVEL_SECONDS * sample_rate))
+    n_blocks = len(samples) // size
+    if not n_blocks:
+        return 0.0, len(samples) / sample_rate
+    power = np.mean(np.square(samples[: n_blocks * size].reshape(n_blocks, size), dtype=np.float64), axis=1)
+    loud = np.flatnonzero(power >= power.max() * 10 ** (-VOICED_RANGE_DB / 10))
+    return loud[0] * size / sample_rate, (loud[-1] + 1) * size / sample_rate
+
+
+def compute_mfcc(samples: np.ndarray, config: RunConfig) -> np.ndarray:
+    """Computes the MFCC picture of one window.
+
+    The mel spectrum is measured against the window's loudest band, so that the distance to the microphone does not
+    count, and floored ``top_db`` below it.
+
+    Args:
+        samples: mono ``(window_samples,)`` float32.
+        config: sizes and rates.
+
+    Returns:
+        ``(n_mfcc, n_steps)`` float32.
+
+    Raises:
+        ValueError: if the number of samples is not a window's.
+    """
+    if samples.shape != (config.window_samples,):
+        raise ValueError(f"compute_mfcc takes a window of {config.window_samples} samples, got {samples.shape}.")
+    audio = config.audio
+    mel = librosa.feature.melspectrogram(
+        y=samples,
+        sr=audio.sample_rate,
+        n_fft=config.n_fft,
+        hop_length=config.hop_length,
+        n_mels=audio.n_mels,
+        fmin=MIN_FREQUENCY_HZ,
+        fmax=min(MAX_FREQUENCY_HZ, audio.sample_rate / 2),
+    )
+    decibels = librosa.power_to_db(mel, ref=np.max, top_db=audio.top_db)
+    mfcc = librosa.feature.mfcc(S=decibels, n_mfcc=audio.n_mfcc)
+    return mfcc[:, : audio.n_steps].astype(np.float32)

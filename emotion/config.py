@@ -1,0 +1,264 @@
+"""Every setting of a model and of its training, with its unit, in frozen records that save as strict JSON.
+
+``RunConfig`` is what a model folder's ``config.json`` holds. It is the only home of the class order and of all sizes:
+preprocessing, models and inference derive theirs from it.
+"""
+
+import dataclasses
+import json
+import os
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from emotion.errors import ConfigError
+from emotion.labels import EIGHT_EMOTIONS, canonical_emotion
+
+FORMAT_VERSION = 1
+MODALITIES = ("audio", "video")
+CROPS = ("face", "frame")
+
+
+@dataclass(frozen=True)
+class AudioConfig:
+    """How a window of sound becomes an MFCC picture.
+
+    Attributes:
+        sample_rate: samples a second, after resampling.
+        n_mfcc: coefficients kept, the height of the picture.
+        n_steps: columns of the picture; the hop is derived so that they span the whole window.
+        n_mels: mel bands under the cepstrum.
+        top_db: decibels below the window's loudest band at which the spectrum is floored.
+    """
+
+    sample_rate: int = 22050
+    n_mfcc: int = 40
+    n_steps: int = 44
+    n_mels: int = 128
+    top_db: float = 80.0
+
+    def __post_init__(self):
+        _check_positive(self, "sample_rate", "n_mfcc", "n_mels", "top_db")
+        if self.n_steps < 2:
+            raise ConfigError(f"audio.n_steps must be at least 2, got {self.n_steps}.")
+        if self.n_mfcc > self.n_mels:
+            raise ConfigError(f"audio.n_mfcc must not exceed audio.n_mels ({self.n_mels}), got {self.n_mfcc}.")
+
+
+@dataclass(frozen=True)
+class VideoConfig:
+    """How a window of pictures becomes the frames a model sees.
+
+    Attributes:
+        n_frames: frames a window, evenly spaced over it.
+        image_size: side of each square frame, in pixels.
+        crop: ``face`` for the aligned face, ``frame`` for the whole picture.
+    """
+
+    n_frames: int = 20
+    image_size: int = 112
+    crop: str = "face"
+
+    def __post_init__(self):
+        _check_positive(self, "n_frames", "image_size")
+        if self.crop not in CROPS:
+            raise ConfigError(f"video.crop must be one of {', '.join(CROPS)}, got {self.crop!r}.")
+
+
+@dataclass(frozen=True)
+class WindowConfig:
+    """The stretch of time a model judges at once, and the step from one to the next, in seconds."""
+
+    window_seconds: float = 3.0
+    step_seconds: float = 0.5
+
+    def __post_init__(self):
+        _check_positive(self, "window_seconds", "step_seconds")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How a model is trained.
+
+    Attributes:
+        epochs: passes over the training clips, at most.
+        batch_size: clips a step.
+        learning_rate: Adam's first step size.
+        clip_norm: gradients are scaled down to this norm.
+        patience_epochs: epochs without a better validation loss before training stops.
+        reduce_patience_epochs: the same before the learning rate is halved.
+        modality_dropout: chance that a training clip with face and voice is shown with only one of them.
+        augment: whether training clips are varied on the fly.
+        balance: whether rare emotions weigh more in the loss.
+        test_fraction, validation_fraction: share of the speakers (or clips) set apart.
+        protocol: ``speaker`` keeps every speaker on one side, ``random`` does not.
+        seed: of the split, the weights and the augmentation.
+    """
+
+    epochs: int = 60
+    batch_size: int = 16
+    learning_rate: float = 1e-3
+    clip_norm: float = 1.0
+    patience_epochs: int = 12
+    reduce_patience_epochs: int = 5
+    modality_dropout: float = 0.2
+    augment: bool = True
+    balance: bool = True
+    test_fraction: float = 0.15
+    validation_fraction: float = 0.15
+    protocol: str = "speaker"
+    seed: int = 0
+
+    def __post_init__(self):
+        _check_positive(self, "epochs", "batch_size", "learning_rate", "clip_norm")
+        for name in ("test_fraction", "validation_fraction", "modality_dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ConfigError(f"training.{name} must lie in [0, 1), got {getattr(self, name)}.")
+
+
+@dataclass(frozen=True)
+class DataSource:
+    """A data set a model has seen: its name, its licence and the number of clips or pictures."""
+
+    name: str
+    licence: str
+    n_clips: int
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything needed to rebuild a model and to feed it. Saved as ``config.json``.
+
+    Attributes:
+        architecture: a key of ``emotion.models.ARCHITECTURES``.
+        class_names: the emotions, in the order of the model's outputs.
+        modalities: the evidence the model takes: ``audio``, ``video`` or both.
+        model: settings of the architecture; empty for its defaults.
+        data: what the model was trained on.
+    """
+
+    architecture: str = "mfcc_cnn_3d"
+    class_names: tuple[str, ...] = EIGHT_EMOTIONS
+    modalities: tuple[str, ...] = MODALITIES
+    audio: AudioConfig = field(default_factory=AudioConfig)
+    video: VideoConfig = field(default_factory=VideoConfig)
+    window: WindowConfig = field(default_factory=WindowConfig)
+    training: TrainConfig = field(default_factory=TrainConfig)
+    model: dict[str, Any] = field(default_factory=dict)
+    data: tuple[DataSource, ...] = ()
+    format_version: int = FORMAT_VERSION
+
+    def __post_init__(self):
+        if self.format_version != FORMAT_VERSION:
+            raise ConfigError(
+                f"format_version {self.format_version} is not understood; this program reads {FORMAT_VERSION}. "
+                "Update the program, or train the model again."
+            )
+        if len(self.class_names) < 2 or len(set(self.class_names)) != len(self.class_names):
+            raise ConfigError(f"class_names needs two or more different emotions, got {list(self.class_names)}.")
+        for name in self.class_names:
+            if canonical_emotion(name) != name:
+                raise ConfigError(f"class_names holds {name!r}; its canonical name is {canonical_emotion(name)!r}.")
+        if not self.modalities or any(m not in MODALITIES for m in self.modalities):
+            raise ConfigError(f"modalities must be some of {', '.join(MODALITIES)}, got {list(self.modalities)}.")
+
+    @property
+    def window_samples(self) -> int:
+        """Audio samples in a window."""
+        return round(self.window.window_seconds * self.audio.sample_rate)
+
+    @property
+    def hop_length(self) -> int:
+        """Samples between two steps, so that ``n_steps`` centred steps span the window."""
+        return max(1, self.window_samples // (self.audio.n_steps - 1))
+
+    @property
+    def n_fft(self) -> int:
+        """Length of the spectrum's window in samples: the power of two that leaves no sample between steps unseen."""
+        return 1 << (self.hop_length - 1).bit_length()
+
+    @property
+    def frame_interval_seconds(self) -> float:
+        """Time between two of a window's frames."""
+        return self.window.window_seconds / self.video.n_frames
+
+
+def _check_positive(record, *names: str) -> None:
+    for name in names:
+        value = getattr(record, name)
+        if not value > 0:
+            raise ConfigError(f"{type(record).__name__}: {name} must be above 0, got {value}.")
+
+
+def to_dict(config) -> dict[str, Any]:
+    """Returns a configuration record as plain JSON types."""
+    return json.loads(json.dumps(dataclasses.asdict(config)))
+
+
+def from_dict(record_type, values: dict[str, Any], *, complete: bool = True, where: str = "config"):
+    """Builds a configuration record from plain JSON types.
+
+    Args:
+        record_type: the dataclass to build, for example ``RunConfig``.
+        values: names and values; nested records are dicts.
+        complete: whether every name must be there. If False, a missing one takes its default.
+        where: what to call ``values`` in error messages.
+
+    Raises:
+        ConfigError: for an unknown name, a missing one, or a value of the wrong type.
+    """
+    if not isinstance(values, dict):
+        raise ConfigError(f"{where} must be a JSON object, got {type(values).__name__}.")
+    types = typing.get_type_hints(record_type)
+    unknown = sorted(set(values) - set(types))
+    if unknown:
+        raise ConfigError(f"{where} holds unknown names: {', '.join(unknown)}. Known: {', '.join(types)}.")
+    missing = sorted(set(types) - set(values))
+    if complete and missing:
+        raise ConfigError(f"{where} lacks: {', '.join(missing)}.")
+    built = {name: _convert(value, types[name], f"{where}.{name}", complete) for name, value in values.items()}
+    return record_type(**built)
+
+
+def _convert(value, wanted, where: str, complete: bool):
+    if dataclasses.is_dataclass(wanted):
+        return from_dict(wanted, value, complete=complete, where=where)
+    if typing.get_origin(wanted) is tuple:
+        if not isinstance(value, list | tuple):
+            raise ConfigError(f"{where} must be a list, got {value!r}.")
+        inner = typing.get_args(wanted)[0]
+        return tuple(_convert(item, inner, f"{where}[{i}]", complete) for i, item in enumerate(value))
+    if typing.get_origin(wanted) is dict:
+        wanted = dict
+    if wanted is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool):
+        raise ConfigError(f"{where} must be of type {wanted.__name__}, got {value!r}.")
+    return value
+
+
+def load_config(path: str | os.PathLike, *, complete: bool = True) -> RunConfig:
+    """Reads a ``RunConfig`` from a JSON file.
+
+    Args:
+        path: the file.
+        complete: whether every setting must be there (as in a model folder) or may take its default (as in a file
+            given to training).
+
+    Raises:
+        ConfigError: if the file is missing, is no JSON, or holds unknown, missing or impossible settings.
+    """
+    path = Path(path)
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file.") from None
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ConfigError(f"{path}: not a readable JSON file ({error}).") from error
+    return from_dict(RunConfig, values, complete=complete, where=str(path))
+
+
+def write_config(config: RunConfig, path: str | os.PathLike) -> None:
+    """Writes a ``RunConfig`` as JSON."""
+    Path(path).write_text(json.dumps(to_dict(config), indent=2) + "\n", encoding="utf-8")

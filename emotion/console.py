@@ -1,0 +1,85 @@
+"""What the command-line programs share: quiet libraries, one-line errors, exit codes, progress."""
+
+import contextlib
+import logging
+import os
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable
+
+from emotion.errors import EmotionError
+
+SOME_FILES_FAILED = 3
+INTERRUPTED = 130
+
+
+def run_program(main: Callable[[], int]) -> int:
+    """Runs a program's main function and turns its errors into one line and an exit code.
+
+    Returns:
+        What ``main`` returns; the error's own code for an ``EmotionError``; 130 after Ctrl-C.
+    """
+    # These must be set before TensorFlow is imported, which happens within main.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    # Several threads for a product of small matrices cost more than they bring.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr)
+    warnings.simplefilter("ignore", category=FutureWarning)
+    try:
+        return main()
+    except EmotionError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("Stopped.", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output has gone, as after `| head`; keep Python from complaining about it at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+@contextlib.contextmanager
+def quiet_import():
+    """Holds back what TensorFlow's C++ side writes to the error stream while it is imported.
+
+    Its first messages come before its own log level takes effect. They are shown after all if the import fails.
+    """
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held.seek(0)
+            os.write(kept, held.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
+class ProgressBar:
+    """A bar with the time left, on the error stream; silent if turned off.
+
+    It can be called with what is done and the total, in any unit; the total may be None where it is not known.
+    """
+
+    def __init__(self, what: str, unit: str, *, shown: bool = True):
+        self._what, self._unit, self._shown = what, unit, shown
+        self._bar = None
+
+    def __call__(self, done: float, total: float | None) -> None:
+        if not self._shown:
+            return
+        if self._bar is None:
+            from tqdm import tqdm
+
+            self._bar = tqdm(total=total, initial=done, desc=self._what, unit=self._unit, mininterval=0.5, leave=False)
+        self._bar.total = total
+        self._bar.update(done - self._bar.n)
+        if total is not None and done >= total:
+            self._bar.close()

@@ -1,0 +1,183 @@
+"""RAVDESS: 24 actors say or sing two sentences in eight emotions (Livingstone & Russo 2018, PLoS ONE 13(5)).
+
+A file name such as ``01-01-05-02-01-02-11.mp4`` says everything: modality (01 picture and sound, 02 picture, 03 sound),
+vocal channel, emotion, intensity, statement, repetition, actor. One recording is published up to three times, once a
+modality. The last six fields name the recording, so those files become one clip and cannot be split from each other.
+Folder names are not looked at: the tree may be the downloaded one or any other.
+"""
+
+import logging
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from emotion.datasets.clips import Clip
+from emotion.errors import ConfigError, DatasetError
+from emotion.labels import RAVDESS_EMOTIONS
+
+LICENCE = "CC BY-NC-SA 4.0"
+N_ACTORS = 24
+
+VIDEO_SUFFIXES = (".mp4", ".avi", ".mkv", ".mov", ".flv", ".webm")
+AUDIO_SUFFIXES = (".wav", ".flac", ".mp3", ".m4a", ".ogg")
+
+MODALITIES = {"01": "audio-video", "02": "video-only", "03": "audio-only"}
+VOCAL_CHANNELS = {"01": "speech", "02": "song"}
+INTENSITIES = {"01": "normal", "02": "strong"}
+STATEMENTS = {"01": "Kids are talking by the door", "02": "Dogs are sitting by the door"}
+REPETITIONS = {"01": "1", "02": "2"}
+ACTORS = {f"{number:02d}": f"ravdess:{number:02d}" for number in range(1, N_ACTORS + 1)}
+
+# What each field of a file name may hold, in order.
+FIELDS = (MODALITIES, VOCAL_CHANNELS, RAVDESS_EMOTIONS, INTENSITIES, STATEMENTS, REPETITIONS, ACTORS)
+
+VIDEO_PREFERENCE = ("01", "02", "03")
+AUDIO_PREFERENCE = ("03", "01", "02")
+SOUNDLESS = "02"
+
+_NAME = re.compile(r"[0-9]{2}(?:-[0-9]{2}){6}")
+_N_NAMES_SHOWN = 5
+
+_HOW_TO_GET_IT = (
+    "RAVDESS is free for non-commercial use at https://zenodo.org/records/1188976 (Zenodo record 1188976). Take "
+    "Audio_Speech_Actors_01-24.zip (about 0.2 GB) and Video_Speech_Actor_01.zip ... Video_Speech_Actor_24.zip "
+    "(about 0.5 GB each), and unpack them inside {root}. "
+    "To see the program work without any data: python train_model.py --demo"
+)
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass
+class _Recording:
+    """The files found of one recording: modality code -> path, for picture and for sound files."""
+
+    video_files: dict[str, str] = field(default_factory=dict)
+    audio_files: dict[str, str] = field(default_factory=dict)
+
+
+def load(root: str | os.PathLike, *, vocal_channels: Sequence[str] = ("speech",)) -> list[Clip]:
+    """Finds the RAVDESS recordings anywhere below a folder.
+
+    A file's extension says whether it is a picture or a sound file. Where a recording has several, the picture comes
+    from the file coded 01, then 02, then 03; the sound from a sound file coded 03, then any other, then from a picture
+    file that is not coded 02. Hidden files are passed over; picture and sound files that are not named like RAVDESS,
+    or hold impossible fields, are logged as a warning and left out.
+
+    Args:
+        root: the folder that holds the files, at any depth.
+        vocal_channels: ``speech``, ``song`` or both.
+
+    Returns:
+        One clip a recording, sorted by ``clip_id``.
+
+    Raises:
+        ConfigError: if a vocal channel is unknown.
+        DatasetError: if the folder is missing or holds no such recording.
+    """
+    known = tuple(VOCAL_CHANNELS.values())
+    if isinstance(vocal_channels, str) or not vocal_channels or any(name not in known for name in vocal_channels):
+        raise ConfigError(f"vocal_channels must be a list of some of {', '.join(known)}, got {vocal_channels!r}.")
+    root = Path(root)
+    if not root.is_dir():
+        what = "is not a folder" if root.exists() else "does not exist"
+        raise DatasetError(f"The data set folder {root} {what}. {_HOW_TO_GET_IT.format(root=root)}")
+
+    recordings: dict[tuple[str, ...], _Recording] = {}
+    misnamed, impossible, archives = [], [], []
+    for path in _walk(root):
+        suffix = path.suffix.lower()
+        if suffix == ".zip":
+            archives.append(path.name)
+        if suffix not in VIDEO_SUFFIXES + AUDIO_SUFFIXES:
+            continue
+        if not _NAME.fullmatch(path.stem):
+            misnamed.append(path.name)
+            continue
+        codes = tuple(path.stem.split("-"))
+        if any(code not in meanings for code, meanings in zip(codes, FIELDS, strict=True)):
+            impossible.append(path.name)
+            continue
+        recording = recordings.setdefault(codes[1:], _Recording())
+        files = recording.video_files if suffix in VIDEO_SUFFIXES else recording.audio_files
+        # Some copies of the data hold every file twice, in two folders: the first in sorted order stands.
+        files.setdefault(codes[0], str(path))
+
+    _warn(root, misnamed, "are not named like RAVDESS (03-01-05-01-02-01-01.wav)")
+    _warn(root, impossible, "have impossible fields in their RAVDESS name")
+    clips = [_build_clip(key, recordings[key]) for key in sorted(recordings)]
+    wanted = [clip for clip in clips if clip.details["vocal_channel"] in vocal_channels]
+    if not wanted:
+        raise DatasetError(_explain_nothing(root, vocal_channels, len(clips), archives))
+    return wanted
+
+
+def _walk(root: Path) -> Iterator[Path]:
+    """Yields the files below a folder in sorted order, without hidden files and folders.
+
+    Linked folders are followed, since the videos often lie on another disk; each folder is entered once, so that a link
+    to a folder above does not lead round in circles.
+    """
+    entered = set()
+    for folder, folders, files in os.walk(root, followlinks=True, onerror=_warn_unreadable):
+        real_folder = os.path.realpath(folder)
+        if real_folder in entered:
+            folders.clear()
+            continue
+        entered.add(real_folder)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            if not name.startswith("."):
+                yield Path(folder, name)
+
+
+def _warn_unreadable(error: OSError) -> None:
+    _logger.warning("Folder left out, it cannot be read: %s", error)
+
+
+def _build_clip(key: tuple[str, ...], recording: _Recording) -> Clip:
+    channel, emotion, intensity, statement, repetition, actor = key
+    videos, audios = recording.video_files, recording.audio_files
+    with_sound = {code: path for code, path in videos.items() if code != SOUNDLESS}
+    return Clip(
+        clip_id=f"ravdess:{'-'.join(key)}",
+        emotion=RAVDESS_EMOTIONS[emotion],
+        speaker=ACTORS[actor],
+        video_path=_first(videos, VIDEO_PREFERENCE),
+        audio_path=_first(audios, AUDIO_PREFERENCE) or _first(with_sound, VIDEO_PREFERENCE),
+        sex="male" if int(actor) % 2 else "female",
+        details={
+            "vocal_channel": VOCAL_CHANNELS[channel],
+            "intensity": INTENSITIES[intensity],
+            "statement": STATEMENTS[statement],
+            "repetition": REPETITIONS[repetition],
+        },
+    )
+
+
+def _first(files: dict[str, str], preference: Sequence[str]) -> str | None:
+    return next((files[code] for code in preference if code in files), None)
+
+
+def _warn(root: Path, names: list[str], what: str) -> None:
+    if names:
+        shown = ", ".join(names[:_N_NAMES_SHOWN]) + (", ..." if len(names) > _N_NAMES_SHOWN else "")
+        _logger.warning("%s: left out %d picture or sound files that %s: %s", root, len(names), what, shown)
+
+
+def _explain_nothing(root: Path, vocal_channels: Sequence[str], n_other_clips: int, archives: list[str]) -> str:
+    channels = " or ".join(vocal_channels)
+    if n_other_clips:
+        others = " or ".join(name for name in VOCAL_CHANNELS.values() if name not in vocal_channels)
+        return (
+            f"{root} holds no RAVDESS {channels}, only {n_other_clips} clips of {others}. "
+            f"Ask for {others}, or add the {channels} files. {_HOW_TO_GET_IT.format(root=root)}"
+        )
+    if archives:
+        return (
+            f"{root} holds no RAVDESS recordings, but {len(archives)} zip files ({archives[0]}). Unpack them there "
+            f"first. {_HOW_TO_GET_IT.format(root=root)}"
+        )
+    return f"{root} holds no RAVDESS recordings. {_HOW_TO_GET_IT.format(root=root)}"

@@ -1,0 +1,33 @@
+"""The errors this package raises on purpose.
+
+Each message is one sentence or two: what is wrong, with which file or setting, and the way out. The command-line
+programs print the message alone, without a traceback, and exit with the error's ``exit_code``.
+"""
+
+
+class EmotionError(Exception):
+    """Base of all errors that a user can mend."""
+
+    exit_code = 1
+
+
+class MediaError(EmotionError):
+    """A media file that is missing, empty, broken, or holds neither picture nor sound."""
+
+
+class ConfigError(EmotionError, ValueError):
+    """A setting with an unknown name, a wrong type or an impossible value."""
+
+    exit_code = 2
+
+
+class DatasetError(EmotionError):
+    """A data set that is missing, empty or laid out in a way that is not understood."""
+
+    exit_code = 2
+
+
+class RunError(EmotionError):
+    """A model folder that is missing, incomplete, or does not agree with itself."""
+
+    exit_code = 2

@@ -1,0 +1,55 @@
+"""The canonical emotions, and each data set's own names for them.
+
+The order of a model's classes is not decided here: it lives in the model's ``config.json`` and nowhere else.
+"""
+
+from collections.abc import Sequence
+
+from emotion.errors import ConfigError
+
+EIGHT_EMOTIONS = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
+SEVEN_EMOTIONS = ("neutral", "happy", "sad", "angry", "fearful", "disgust", "surprised")
+
+# Third field of a RAVDESS file name (Livingstone & Russo 2018).
+RAVDESS_EMOTIONS = dict(zip(("01", "02", "03", "04", "05", "06", "07", "08"), EIGHT_EMOTIONS, strict=True))
+
+# Sixth character of an EmoDB file name (Burkhardt et al. 2005); None has no counterpart here.
+EMODB_EMOTIONS = {
+    "N": "neutral", "F": "happy", "T": "sad", "W": "angry", "A": "fearful", "E": "disgust", "L": None,
+}  # fmt: skip
+
+# Columns of FER+ votes (Barsoum et al. 2016), in order; None has no counterpart here.
+FERPLUS_VOTES = ("neutral", "happy", "surprised", "sad", "angry", "disgust", "fearful", None, None, None)
+
+# Class indices of FER2013 (Goodfellow et al. 2013), in order.
+FER2013_EMOTIONS = ("angry", "disgust", "fearful", "happy", "neutral", "sad", "surprised")
+
+# Words other data sets and people use for the same emotion.
+SYNONYMS = {
+    "joy": "happy", "happiness": "happy", "sadness": "sad", "anger": "angry", "fear": "fearful",
+    "disgusted": "disgust", "surprise": "surprised",
+}  # fmt: skip
+
+
+def canonical_emotion(name: str) -> str:
+    """Returns the canonical name of an emotion, whatever its spelling ("Joy" is ``happy``).
+
+    Raises:
+        ConfigError: if the word names none of the canonical emotions.
+    """
+    word = name.strip().lower()
+    word = SYNONYMS.get(word, word)
+    if word not in EIGHT_EMOTIONS:
+        raise ConfigError(f"Unknown emotion {name!r}. Known: {', '.join(EIGHT_EMOTIONS)}.")
+    return word
+
+
+def class_index(emotion: str, class_names: Sequence[str]) -> int | None:
+    """Returns the index of an emotion among a model's classes, or None where the model has no such class.
+
+    Calm joins neutral where the model has no class for it; nothing else is merged.
+    """
+    emotion = canonical_emotion(emotion)
+    if emotion == "calm" and "calm" not in class_names:
+        emotion = "neutral"
+    return class_names.index(emotion) if emotion in class_names else None

@@ -1,0 +1,248 @@
+"""Reads any media file in one pass: upright RGB frames with their own timestamps, and mono sound on the same clock.
+
+Second 0 is the container's first presentation time, whichever stream it belongs to; a sound that starts 0.3 s after
+the picture keeps that offset. Nothing is held back: memory does not grow with the length of the file.
+"""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+
+import av
+import numpy as np
+from av.video.reformatter import VideoReformatter
+
+from emotion.errors import MediaError
+from emotion.media import streams
+
+NUDGE_SECONDS = 0.001  # how far a frame is set after its predecessor when its timestamp does not rise
+MAX_PROBE_PACKETS = 300  # read at most that far in search of a first frame
+FORMATS_WITH_EXACT_DURATION = ("mov", "matroska")
+
+
+@dataclass(frozen=True)
+class MediaInfo:
+    """What a media file holds.
+
+    Attributes:
+        path: the file.
+        has_video: whether there are pictures; a still image is a video of one frame, cover art is none.
+        has_audio: whether there is sound.
+        width, height: pixels of the upright picture; None without video.
+        frame_rate: frames a second on average; None for a still image or where unknown.
+        duration_seconds: length of the longest stream; None for a still image or where unknown.
+        video_codec, audio_codec: the codecs' names, such as ``h264`` and ``aac``; None where there is no such stream.
+    """
+
+    path: str
+    has_video: bool
+    has_audio: bool
+    width: int | None
+    height: int | None
+    frame_rate: float | None
+    duration_seconds: float | None
+    video_codec: str | None
+    audio_codec: str | None
+
+
+@dataclass(frozen=True)
+class VideoFrame:
+    """A picture ``(height, width, 3)``, RGB uint8 and upright, and the second at which it is shown."""
+
+    time_seconds: float
+    image: np.ndarray
+
+
+@dataclass(frozen=True)
+class AudioChunk:
+    """Mono samples ``(n_samples,)``, float32 in [-1, 1], and the second of the first of them."""
+
+    time_seconds: float
+    samples: np.ndarray
+
+
+@dataclass(frozen=True)
+class Waveform:
+    """A file's whole sound: mono samples ``(n_samples,)``, float32 in [-1, 1], and the second it starts at."""
+
+    samples: np.ndarray
+    start_seconds: float
+
+
+def probe_media(path: str | os.PathLike) -> MediaInfo:
+    """Tells what a media file holds, from its headers and its first frame.
+
+    Raises:
+        MediaError: if the file is missing, a folder, empty, a Git LFS pointer, not media, or holds neither picture nor
+            sound.
+    """
+    with streams.open_media(path) as container:
+        video, audio = _require_streams(container, path)
+        is_still = container.format.name == "image2" or container.format.name.endswith("_pipe")
+        width = height = rate = None
+        if video is not None:
+            height, width = _first_picture_size(container, video, streams.Damage(path))
+            rate = None if is_still else video.average_rate or video.guessed_rate
+        duration = None if is_still or container.duration is None else container.duration / av.time_base
+        return MediaInfo(
+            path=os.fspath(path),
+            has_video=video is not None,
+            has_audio=audio is not None,
+            width=width,
+            height=height,
+            frame_rate=float(rate) if rate else None,
+            duration_seconds=duration,
+            video_codec=video.codec_context.codec.canonical_name if video is not None else None,
+            audio_codec=audio.codec_context.codec.canonical_name if audio is not None else None,
+        )
+
+
+def iterate_media(
+    path: str | os.PathLike, *, sample_rate: int, with_video: bool = True, with_audio: bool = True
+) -> Iterator[VideoFrame | AudioChunk]:
+    """Reads a media file once, giving pictures and sound as they come in the file.
+
+    Args:
+        path: the file.
+        sample_rate: samples a second of the sound given.
+        with_video, with_audio: the streams to decode.
+
+    Yields:
+        ``VideoFrame`` at strictly rising times, all of the first frame's size, and ``AudioChunk`` that join without gap
+        or overlap. Pauses in the sound are filled with zeros. Picture and sound are in order each, but not in order with
+        each other.
+
+    Raises:
+        MediaError: if the file cannot be opened, holds neither picture nor sound, or nothing of it can be decoded. A
+            file damaged half-way gives what can be decoded, and a warning in the log.
+    """
+    with streams.open_media(path) as container:
+        video, audio = _require_streams(container, path)
+        origin = streams.first_presentation_time(container)
+        damage = streams.Damage(path)
+        readers = {}
+        if with_video and video is not None:
+            readers[video] = _VideoReader(video, origin)
+        if with_audio and audio is not None:
+            readers[audio] = _SoundReader(audio, origin, sample_rate)
+        for stream, frame in streams.decode_streams(container, list(readers), damage):
+            try:
+                yield from readers[stream].read(frame)
+            except av.FFmpegError as error:
+                damage.note(error.strerror)
+        for reader in readers.values():
+            yield from reader.finish()
+
+        ends = [reader.clock.end_seconds for reader in readers.values() if reader.clock.end_seconds is not None]
+        reads_all = len(readers) == (video is not None) + (audio is not None)
+        if readers and not ends and (damage.count or reads_all):
+            raise MediaError(
+                f"{path}: nothing in it could be decoded{damage.words}. Copy or download it again, or convert it to MP4."
+            )
+        if reads_all and container.duration and container.format.name.startswith(FORMATS_WITH_EXACT_DURATION):
+            promised = container.duration / av.time_base
+            if max(ends) + max(0.0, float(origin)) < promised - 1:  # Matroska counts from 0, not from the first frame
+                damage.note(f"it ends after {max(ends):.1f} of {promised:.1f} seconds")
+
+
+def load_waveform(path: str | os.PathLike, sample_rate: int) -> Waveform | None:
+    """Reads a file's whole sound, at ``sample_rate`` samples a second; None where the file has no sound.
+
+    Raises:
+        MediaError: as ``iterate_media``.
+    """
+    chunks = list(iterate_media(path, sample_rate=sample_rate, with_video=False))
+    if not chunks:
+        return None
+    return Waveform(np.concatenate([chunk.samples for chunk in chunks]), chunks[0].time_seconds)
+
+
+def _require_streams(container, path) -> tuple:
+    video, audio = streams.pick_streams(container)
+    if video is None and audio is None:
+        raise MediaError(
+            f"{path}: holds neither picture nor sound that can be decoded. Give a video, sound or image file."
+        )
+    return video, audio
+
+
+def _first_picture_size(container, video, damage: streams.Damage) -> tuple[int, int]:
+    """Returns height and width of the first frame, upright; of the header where no frame can be decoded."""
+    reader = _VideoReader(video, Fraction(0))
+    for _, frame in streams.decode_streams(container, [video], damage, max_packets=MAX_PROBE_PACKETS):
+        return reader.image(frame).shape[:2]
+    return video.codec_context.height, video.codec_context.width
+
+
+class _VideoReader:
+    """Turns the decoded frames of one stream into upright RGB images of one size at rising times."""
+
+    def __init__(self, stream, origin: Fraction):
+        self.clock = streams.StreamClock(stream, origin)
+        self._time_base = stream.time_base
+        self._frame_seconds = float(1 / (stream.average_rate or 25))
+        aspect = stream.sample_aspect_ratio or 1
+        self._pixel_aspect = aspect if Fraction(1, 4) <= aspect <= 4 else 1
+        self._reformatter = VideoReformatter()
+        self._size: tuple[int, int] | None = None
+        self._last: float | None = None
+
+    def read(self, frame) -> Iterator[VideoFrame]:
+        duration = float(frame.duration * self._time_base) if frame.duration else self._frame_seconds
+        time = max(0.0, self.clock.place(frame.pts, duration))
+        if self._last is not None and time <= self._last:
+            time = self._last + NUDGE_SECONDS
+        self._last = time
+        yield VideoFrame(time, self.image(frame))
+
+    def finish(self) -> Iterator[VideoFrame]:
+        return iter(())
+
+    def image(self, frame) -> np.ndarray:
+        """Returns the frame as upright RGB ``(height, width, 3)`` with square pixels, in the size of the first."""
+        if self._size is None:
+            self._size = (max(1, round(frame.width * self._pixel_aspect)), frame.height)
+        width, height = self._size
+        rgb = self._reformatter.reformat(frame, width=width, height=height, format="rgb24")
+        return _upright(rgb.to_ndarray(), frame)
+
+
+def _upright(image: np.ndarray, frame) -> np.ndarray:
+    """Turns and mirrors an image as the frame's display matrix asks.
+
+    The matrix maps x to a x + c y and y to b x + d y. ``frame.rotation``, which is made from it, takes a mirrored
+    picture for one that stands on its head, so it serves only where PyAV cannot hand out the matrix.
+    """
+    try:
+        matrix = frame.side_data.get("DISPLAYMATRIX")
+    except ValueError:  # PyAV 18 stumbles over kinds of side data it has no name for, such as EXIF in still images
+        return np.ascontiguousarray(np.rot90(image, round(frame.rotation / 90)))
+    if matrix is None:
+        return image
+    a, b, _, c, d = (int(value) for value in np.frombuffer(matrix, np.int32, count=5))
+    if abs(b) > abs(a):
+        image = image.swapaxes(0, 1)
+        a, d = c, b
+    return np.ascontiguousarray(image[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1])
+
+
+class _SoundReader:
+    """Turns the decoded frames of one stream into an unbroken mono signal."""
+
+    def __init__(self, stream, origin: Fraction, sample_rate: int):
+        self.clock = streams.StreamClock(stream, origin)
+        self._sound = streams.ContinuousSound(sample_rate, "mono")
+
+    def read(self, frame) -> Iterator[AudioChunk]:
+        time = self.clock.place(frame.pts, frame.samples / frame.sample_rate)
+        return self._chunks(self._sound.push(frame, time))
+
+    def finish(self) -> Iterator[AudioChunk]:
+        return self._chunks(self._sound.flush())
+
+    def _chunks(self, blocks) -> Iterator[AudioChunk]:
+        for index, samples in blocks:
+            # Resampling overshoots, and float files may hold anything.
+            mono = np.clip(np.nan_to_num(samples[0]), -1.0, 1.0)
+            yield AudioChunk(index / self._sound.sample_rate, mono)

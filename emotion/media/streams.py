@@ -1,0 +1,211 @@
+"""What reading and writing share: opening a file, its packets and frames, its clock, its sound made continuous."""
+
+import itertools
+import logging
+import os
+from collections.abc import Iterator
+from fractions import Fraction
+
+import av
+import numpy as np
+from av.stream import Disposition
+
+from emotion.errors import MediaError
+
+logger = logging.getLogger(__name__)
+
+MAX_BACKWARD_SECONDS = 1.0  # a timestamp further behind the one before it opens a new stretch of the clock
+MAX_FORWARD_SECONDS = 3600.0  # so does one further ahead: no pause lasts that long, but damaged clocks jump by days
+GAP_SECONDS = 0.05  # timestamps and sample counts that differ by less do so from rounding
+MAX_READ_FAILURES = 20  # in a row, before the rest of a damaged file is given up
+LFS_POINTER = b"version https://git-lfs.github.com/spec"
+FORMATS_REFUSED = ("tty", "concat", "hls", "dash", "sdp", "imf")  # text, and lists of other files
+COVER_ART = Disposition.attached_pic | Disposition.timed_thumbnails
+
+
+class Damage:
+    """Warns once that a file is damaged, and counts what could not be used."""
+
+    def __init__(self, path: str | os.PathLike):
+        self.path = path
+        self.count = 0
+        self.words = ""  # of the first complaint, in brackets, to be put into a message
+
+    def note(self, words: object) -> None:
+        self.count += 1
+        self.words = self.words or f" ({words})"
+        level = logging.WARNING if self.count == 1 else logging.DEBUG
+        logger.log(level, "%s: damaged (%s); going on with what can be decoded.", self.path, words)
+
+
+class StreamClock:
+    """Turns one stream's timestamps into seconds on the file's clock, and bridges those that cannot be true."""
+
+    def __init__(self, stream, origin: Fraction):
+        self._time_base = stream.time_base
+        self._origin = origin
+        self._shift = 0.0
+        self._last = 0.0
+        self.end_seconds: float | None = None  # of what has been placed so far
+
+    def place(self, pts: int | None, duration_seconds: float) -> float:
+        """Returns the second at which a frame begins. Without a timestamp it follows the frame before it."""
+        time = self.end_seconds or 0.0
+        if pts is not None:
+            time = float(pts * self._time_base - self._origin) + self._shift
+            if self.end_seconds is not None and not (
+                self._last - MAX_BACKWARD_SECONDS <= time <= self.end_seconds + MAX_FORWARD_SECONDS
+            ):
+                self._shift += self.end_seconds - time
+                time = self.end_seconds
+        self._last = time
+        self.end_seconds = time + duration_seconds
+        return time
+
+
+def open_media(path: str | os.PathLike):
+    """Opens a media file for reading; use it with ``with``.
+
+    Raises:
+        MediaError: if the file is missing, a folder, empty, a Git LFS pointer, or not media.
+    """
+    name = os.fspath(path)
+    if os.path.isdir(name):
+        raise MediaError(f"{name}: is a folder. Give a media file inside it.")
+    try:
+        with open(name, "rb") as file:
+            head = file.read(len(LFS_POINTER))
+    except FileNotFoundError:
+        raise MediaError(f"{name}: no such file. Check the spelling and the folder.") from None
+    except OSError as error:
+        raise MediaError(f"{name}: cannot be read ({error.strerror}). Check the file's permissions.") from error
+    if not head:
+        raise MediaError(f"{name}: is empty (0 bytes). Copy or download it again.")
+    if head == LFS_POINTER:
+        raise MediaError(f"{name}: is a Git LFS pointer, not the media itself. Run `git lfs pull` to download it.")
+    try:
+        # "file:" keeps a colon in the name from being read as a protocol; the white list keeps a playlist in disguise
+        # from reaching the network; some recorders write metadata that is no UTF-8.
+        container = av.open(f"file:{name}", options={"protocol_whitelist": "file"}, metadata_errors="replace")
+    except (av.FFmpegError, OSError) as error:
+        words = getattr(error, "strerror", None) or error
+        raise MediaError(f"{name}: not a readable media file ({words}). Play it or convert it to MP4 first.") from error
+    if container.format.name.split(",")[0] in FORMATS_REFUSED:
+        container.close()
+        raise MediaError(f"{name}: holds text, not media. Give a video, sound or image file.")
+    return container
+
+
+def pick_streams(container) -> tuple:
+    """Returns the first video stream that is not cover art and the first audio stream, each None where there is none.
+
+    Streams without a decoder or without a size or rate do not count, nor do data and subtitles.
+    """
+    video = audio = None
+    for stream in container.streams:
+        if stream.codec_context is None:
+            continue
+        if stream.type == "video" and not stream.disposition & COVER_ART:
+            video = video or (stream if stream.codec_context.width else None)
+        elif stream.type == "audio":
+            audio = audio or (stream if stream.codec_context.sample_rate else None)
+    return video, audio
+
+
+def first_presentation_time(container) -> Fraction:
+    """Returns the container's first presentation time in seconds: second 0 of every time in this package."""
+    return Fraction(container.start_time or 0, av.time_base)
+
+
+def read_packets(container, streams, damage: Damage) -> Iterator:
+    """Yields the streams' packets in file order, passing over stretches that cannot be read."""
+    failures = 0 if streams else MAX_READ_FAILURES  # PyAV takes an empty list to mean every stream
+    while failures < MAX_READ_FAILURES:
+        try:
+            for packet in container.demux(streams):
+                failures = 0
+                if packet.is_corrupt:
+                    damage.note("a corrupt packet")
+                if packet.size:  # an empty packet would end the decoder, and some files have them in the middle
+                    yield packet
+            return
+        except (av.FFmpegError, OSError) as error:
+            failures += 1
+            damage.note(error.strerror)
+
+
+def decode_streams(container, streams, damage: Damage, max_packets: int | None = None) -> Iterator[tuple]:
+    """Yields ``(stream, frame)`` in file order, passing over packets that cannot be decoded."""
+
+    def decode(stream, packet):
+        try:
+            return [(stream, frame) for frame in stream.codec_context.decode(packet)]
+        except (av.FFmpegError, OSError) as error:
+            damage.note(error.strerror)
+            return []
+
+    for stream in streams:
+        stream.thread_type = "AUTO"
+    for packet in itertools.islice(read_packets(container, streams, damage), max_packets):
+        yield from decode(packet.stream, packet)
+    for stream in streams:
+        yield from decode(stream, None)
+
+
+class ContinuousSound:
+    """Joins decoded audio frames into one unbroken signal of one rate and layout.
+
+    Gaps between the frames' times are filled with silence and overlaps are cut, so that a sample's place in the signal
+    is also its place in time: sample ``index`` sounds at ``index / sample_rate`` seconds.
+    """
+
+    def __init__(self, sample_rate: int, layout: str):
+        self.sample_rate = sample_rate
+        self.layout = layout
+        self._resampler: av.AudioResampler | None = None
+        self._kind: tuple | None = None  # of the frames the resampler was made for
+        self._input_end = 0.0  # seconds, by counting the samples that went in
+        self._position = 0  # index of the next sample out of the resampler
+        self._given: int | None = None  # index of the next sample to give out
+
+    def push(self, frame, time_seconds: float) -> Iterator[tuple[int, np.ndarray]]:
+        """Takes a decoded frame and the second it begins at.
+
+        Yields:
+            ``(index, samples)``: finished float32 samples ``(n_channels, n_samples)`` and the index of the first. The
+            first index is 0 or more; sound from before second 0 is cut.
+        """
+        kind = (frame.format.name, frame.layout.name, frame.sample_rate)
+        if kind != self._kind or abs(time_seconds - self._input_end) > GAP_SECONDS:
+            yield from self.flush()
+            self._kind = kind
+            # Without the option a loud stereo or 5.1 recording would exceed 1 when mixed down.
+            self._resampler = av.AudioResampler(
+                "fltp", self.layout, self.sample_rate, options={"rematrix_maxval": "1.0"}
+            )
+            self._input_end = time_seconds
+            self._position = round(time_seconds * self.sample_rate)
+            if self._given is None:
+                self._given = max(0, self._position)
+        self._input_end += frame.samples / frame.sample_rate
+        frame.pts = None  # places are counted here, and the filter behind the resampler dislikes jitter
+        yield from self._give(self._resampler.resample(frame))
+
+    def flush(self) -> Iterator[tuple[int, np.ndarray]]:
+        """Yields what the resampler still holds, as ``push`` does."""
+        if self._resampler is not None:
+            yield from self._give(self._resampler.resample(None))
+            self._resampler = self._kind = None
+
+    def _give(self, frames) -> Iterator[tuple[int, np.ndarray]]:
+        for frame in frames:
+            samples = frame.to_ndarray()
+            start, self._position = self._position, self._position + samples.shape[1]
+            samples = samples[:, max(0, self._given - start) :]
+            while self._given < start:
+                silence = np.zeros((samples.shape[0], min(self.sample_rate, start - self._given)), np.float32)
+                yield self._given, silence
+                self._given += silence.shape[1]
+            if samples.shape[1]:
+                yield self._given, samples
+                self._given += samples.shape[1]

@@ -1,0 +1,211 @@
+"""Writes annotated video that plays anywhere: H.264 and AAC in an MP4 file, with the source's sound kept in step.
+
+Picture times are written as given, at 1/90000 s, so a variable frame rate survives. The file appears under its name
+only when it is complete.
+"""
+
+import contextlib
+import logging
+import os
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Self
+
+import av
+import numpy as np
+from av.codec.context import Flags as CodecFlags
+from av.video.reformatter import VideoReformatter
+
+from emotion.errors import MediaError
+from emotion.media.soundtrack import SourceSound
+
+logger = logging.getLogger(__name__)
+
+TICKS_PER_SECOND = 90_000  # MPEG's own clock; all common frame rates are whole numbers of ticks or within 6 us
+SINGLE_FRAME_SECONDS = 0.04  # how long a picture is shown that has neither a successor nor a predecessor
+# The index first, so that a browser can start before it has all; a late start is kept in movie ticks, by default 1 ms.
+MUXER_OPTIONS = {"movflags": "+faststart", "movie_timescale": str(TICKS_PER_SECOND)}
+SUFFIXES = (".mp4", ".m4v", ".mov")
+BT709 = 1  # the number of BT.709 in H.273's tables of matrices, primaries and transfer curves
+LIMITED_RANGE = 1
+
+
+class VideoWriter:
+    """Writes frames, and the sound of a source file, to an MP4 file. Use it with ``with``.
+
+    Sound in AAC is copied, other sound is encoded as AAC at its own rate and channel layout. All of the source's sound
+    is written, on the clock of ``iterate_media``. H.264 needs even sizes: an odd width or height grows by one pixel that
+    repeats the edge.
+
+    If the block is left by an exception, no file is left behind and one already there is untouched.
+
+    Args:
+        output_path: the file to write, ending in .mp4, .m4v or .mov.
+        width, height: pixels of the images to be written.
+        source_path: the file whose sound is kept, if any.
+        crf: x264's constant quality; lower is better and larger, 18 to 28 is sensible.
+        preset: x264's speed, such as ``veryfast`` or ``medium``.
+    """
+
+    def __init__(
+        self,
+        output_path: str | os.PathLike,
+        *,
+        width: int,
+        height: int,
+        source_path: str | os.PathLike | None = None,
+        crf: int = 20,
+        preset: str = "veryfast",
+    ):
+        if width < 1 or height < 1:
+            raise ValueError(f"width and height must be at least 1, got {width} x {height}.")
+        self._path = Path(output_path)
+        self._partial = self._path.with_name(f".{self._path.name}.partial.mp4")
+        self._shape = (height, width, 3)
+        self._source_path = source_path
+        self._options = {"crf": str(crf), "preset": preset}
+        self._reformatter = VideoReformatter()
+        self._container = None
+        self._video = None
+        self._sound: SourceSound | None = None
+        self._waiting = None  # the frame written last, held until its successor tells how long it is shown
+        self._frame_ticks = round(SINGLE_FRAME_SECONDS * TICKS_PER_SECOND)
+
+    def __enter__(self) -> Self:
+        """Opens source and output.
+
+        Raises:
+            MediaError: if the output cannot be written there, or the source cannot be read.
+        """
+        self._check_output()
+        try:
+            with self._errors_named():
+                self._open()
+        except BaseException:
+            self._abandon()
+            raise
+        return self
+
+    def write(self, time_seconds: float, image: np.ndarray) -> None:
+        """Adds a picture.
+
+        Args:
+            time_seconds: when it is shown; at least 0, and above the time of the picture before it.
+            image: ``(height, width, 3)``, RGB uint8.
+
+        Raises:
+            ValueError: for a time that does not rise, or an image of another shape or type.
+            MediaError: if the output cannot be written, for example because the disk is full.
+        """
+        if image.shape != self._shape or image.dtype != np.uint8:
+            raise ValueError(f"image must be uint8 of shape {self._shape}, got {image.dtype} of {image.shape}.")
+        ticks = round(time_seconds * TICKS_PER_SECOND)
+        after = -1 if self._waiting is None else self._waiting.pts
+        if ticks <= after:
+            raise ValueError(f"time_seconds must be at least 0 and rise with every picture, got {time_seconds}.")
+        frame = self._to_frame(image)
+        frame.pts = ticks
+        frame.time_base = Fraction(1, TICKS_PER_SECOND)
+        if self._waiting is not None:
+            self._frame_ticks = ticks - after
+        with self._errors_named():
+            self._encode_waiting()
+            if self._sound is not None:
+                self._sound.mux_until(time_seconds)
+        self._waiting = frame
+
+    def __exit__(self, exc_type, exc_value, traceback) -> None:
+        """Completes the file; after an exception, removes it.
+
+        Raises:
+            MediaError: if no picture was written, or the file could not be completed.
+        """
+        if exc_type is not None:
+            self._abandon()
+            return
+        try:
+            if self._waiting is None:
+                raise MediaError(f"{self._path}: not written, since not one picture was given.")
+            with self._errors_named():
+                self._encode_waiting()
+                self._container.mux(self._video.encode(None))
+                if self._sound is not None:
+                    self._sound.mux_until(float("inf"))
+                    self._sound.close()
+                self._container.close()
+                os.replace(self._partial, self._path)
+        except BaseException:
+            self._abandon()
+            raise
+
+    def _check_output(self) -> None:
+        if self._path.suffix.lower() not in SUFFIXES:
+            raise MediaError(f"{self._path}: the name must end in {', '.join(SUFFIXES)}, since MP4 is what is written.")
+        if self._path.is_dir():
+            raise MediaError(f"{self._path}: is a folder. Give the name of the file to write.")
+        if not self._path.parent.is_dir():
+            raise MediaError(f"{self._path.parent}: no such folder, so {self._path.name} cannot be written. Create it.")
+        if self._source_path is not None and self._path.resolve() == Path(self._source_path).resolve():
+            raise MediaError(f"{self._path}: is the source itself. Give another name for the output.")
+        try:
+            self._partial.open("wb").close()
+        except OSError as error:
+            raise MediaError(
+                f"{self._path.parent}: cannot be written to ({error.strerror}). Choose another folder."
+            ) from error
+
+    def _open(self) -> None:
+        self._container = av.open(f"file:{self._partial}", "w", format="mp4", options=MUXER_OPTIONS)
+        height, width, _ = self._shape
+        self._video = self._container.add_stream(
+            "libx264",
+            width=width + width % 2,
+            height=height + height % 2,
+            time_base=Fraction(1, TICKS_PER_SECOND),
+            options=self._options,
+        )
+        context = self._video.codec_context
+        context.pix_fmt = "yuv420p"
+        context.colorspace = context.color_primaries = context.color_trc = BT709
+        context.color_range = LIMITED_RANGE
+        context.flags |= CodecFlags.frame_duration  # or the last picture's duration would be that of 24 frames a second
+        if self._source_path is not None:
+            self._sound = SourceSound(self._source_path, self._container)
+
+    def _to_frame(self, image: np.ndarray) -> av.VideoFrame:
+        height, width, _ = self._shape
+        if height % 2 or width % 2:
+            image = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+        frame = self._reformatter.reformat(
+            av.VideoFrame.from_ndarray(np.ascontiguousarray(image), "rgb24"),
+            format="yuv420p",
+            dst_colorspace="itu709",
+            dst_color_range="MPEG",
+        )
+        frame.colorspace = frame.color_primaries = frame.color_trc = BT709
+        frame.color_range = LIMITED_RANGE
+        return frame
+
+    def _encode_waiting(self) -> None:
+        if self._waiting is not None:
+            self._waiting.duration = self._frame_ticks
+            self._container.mux(self._video.encode(self._waiting))
+
+    def _abandon(self) -> None:
+        """Closes everything and deletes the unfinished file; what goes wrong then is of no more interest."""
+        for item in (self._sound, self._container):
+            try:
+                if item is not None:
+                    item.close()
+            except (av.FFmpegError, OSError) as error:
+                logger.debug("%s: %s", self._partial, error)
+        self._partial.unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def _errors_named(self) -> Iterator[None]:
+        """Turns what FFmpeg or the system says of the output into a ``MediaError`` that names it."""
+        try:
+            yield
+        except (av.FFmpegError, OSError) as error:
+            raise MediaError(f"{self._path}: could not be written ({error.strerror}). Is the disk full?") from error

@@ -1,0 +1,100 @@
+"""Blocks and layers that several architectures share. Only ``keras.ops``, so every Keras backend runs them."""
+
+import keras
+from keras import layers, ops
+
+PACKAGE = "emotion"
+
+# Keras's 0.99 takes hundreds of steps to catch up; a data set of a few hundred clips has but a few dozen an epoch.
+NORM_MOMENTUM = 0.9
+
+
+@keras.saving.register_keras_serializable(package=PACKAGE)
+class FaceStandardization(layers.Layer):
+    """Grey pictures of mean 0 and deviation 1, whatever the camera's colours, brightness and contrast.
+
+    Shape:
+        input ``(..., height, width, 3)``, RGB 0 to 255 of any type; output ``(..., height, width, 1)``.
+    """
+
+    def call(self, images):
+        images = ops.cast(images, self.compute_dtype)
+        # ITU-R BT.601 luma, the grey that FER2013's pictures were saved in.
+        grey = 0.299 * images[..., 0:1] + 0.587 * images[..., 1:2] + 0.114 * images[..., 2:3]
+        centred = grey - ops.mean(grey, axis=(-3, -2, -1), keepdims=True)
+        deviation = ops.sqrt(ops.mean(ops.square(centred), axis=(-3, -2, -1), keepdims=True))
+        # An even picture has no deviation; 1 of 255 grey levels keeps its noise from being blown up.
+        return centred / (deviation + 1.0)
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], 1)
+
+
+@keras.saving.register_keras_serializable(package=PACKAGE)
+class EvidencePresent(layers.Layer):
+    """1 where an input holds anything at all, 0 where it is all zeros, this project's sign for absent evidence.
+
+    Shape:
+        input ``(batch, ...)``; output ``(batch, 1)``.
+    """
+
+    def call(self, inputs):
+        flat = ops.reshape(ops.cast(inputs, self.compute_dtype), (ops.shape(inputs)[0], -1))
+        return ops.cast(ops.max(ops.abs(flat), axis=1, keepdims=True) > 0, self.compute_dtype)
+
+    def compute_output_shape(self, input_shape):
+        return (input_shape[0], 1)
+
+
+@keras.saving.register_keras_serializable(package=PACKAGE)
+class ModalityDropout(layers.Layer):
+    """Hides, in training, one of two modalities from some of the examples that have both (Neverova et al. 2016).
+
+    So the network learns to answer from sound alone, from pictures alone, and from both.
+
+    Args:
+        rate: chance that an example with both loses one, either being equally likely.
+        seed: of the random choice.
+
+    Shape:
+        input: two presences ``(batch, 1)``, 1 or 0; output: the same, with some ones turned to zero.
+    """
+
+    def __init__(self, rate: float, seed: int | None = None, **kwargs):
+        super().__init__(**kwargs)
+        if not 0 <= rate < 1:
+            raise ValueError(f"ModalityDropout: rate must lie in [0, 1), got {rate}.")
+        self.rate = rate
+        self.seed = seed
+        self.seed_generator = keras.random.SeedGenerator(seed)
+
+    def call(self, presences, training=False):
+        first, second = presences
+        if not training or self.rate == 0:
+            return first, second
+        draw = keras.random.uniform(ops.shape(first), seed=self.seed_generator, dtype=self.compute_dtype)
+        hide_first = ops.cast(draw < self.rate / 2, self.compute_dtype) * second
+        hide_second = ops.cast(draw > 1 - self.rate / 2, self.compute_dtype) * first
+        return first * (1 - hide_first), second * (1 - hide_second)
+
+    def compute_output_shape(self, input_shape):
+        return tuple(tuple(shape) for shape in input_shape)
+
+    def get_config(self):
+        return {**super().get_config(), "rate": self.rate, "seed": self.seed}
+
+
+def convolution_block(x, filters: int, kernel, *, strides=1, activation: bool = True, name: str):
+    """Convolution, batch normalisation and ReLU, in as many dimensions as ``x`` has.
+
+    Args:
+        x: ``(batch, height, width, channels)`` or ``(batch, frames, height, width, channels)``.
+        filters: channels of the result.
+        kernel, strides: an int, or one for each dimension.
+        activation: whether to end with the ReLU.
+        name: of the convolution; the other layers' names begin with it.
+    """
+    convolution = layers.Conv2D if len(x.shape) == 4 else layers.Conv3D
+    x = convolution(filters, kernel, strides=strides, padding="same", use_bias=False, name=name)(x)
+    x = layers.BatchNormalization(momentum=NORM_MOMENTUM, name=f"{name}_norm")(x)
+    return layers.ReLU(name=f"{name}_relu")(x) if activation else x

@@ -1,0 +1,130 @@
+"""Sizes and places of what is drawn on a picture: pure arithmetic in pixels.
+
+Rectangles are boxes ``(x1, y1, x2, y2)`` whose right and bottom edges are exclusive.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from emotion.results import Box
+
+Size = tuple[int, int]  # width and height
+
+MIN_FONT_PIXELS = 11
+FONT_SHARE = 1 / 34  # of the picture's shorter side
+LINE_SHARE = 1 / 240
+MIN_LINE_PIXELS = 2  # a single line loses its colour to the halved colour planes of yuv420p video
+MARGIN_SHARE = 1 / 50  # between a plate that belongs to no face and the picture's edge
+MIN_BOX_HEIGHT_PER_PANEL = 1.2  # a face smaller than its bars gets none
+
+# What a plate's place costs, each a share of the plate's own area: covering other plates is worst, then hiding another
+# face, then hiding its own. A later place must save something to be taken, so that plates do not flutter.
+PLATE_OVERLAP_COST, OTHER_FACE_COST, OWN_FACE_COST, LATER_PLACE_COST = 20.0, 1.0, 0.5, 0.02
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A picture's size, and the sizes of letters, lines and margins that follow from it."""
+
+    width: int
+    height: int
+    font_size: int
+    line: int
+    margin: int
+
+    @classmethod
+    def of(cls, width: int, height: int) -> "Scale":
+        short = min(height, width)
+        return cls(
+            width=width,
+            height=height,
+            font_size=max(MIN_FONT_PIXELS, round(short * FONT_SHARE)),
+            line=max(MIN_LINE_PIXELS, round(short * LINE_SHARE)),
+            margin=round(short * MARGIN_SHARE),
+        )
+
+    def moved_inside(self, left: int, top: int, size: Size) -> Box:
+        """Returns a rectangle of a size, in the picture and as near to that left upper corner as can be."""
+        left = max(0, min(left, self.width - size[0]))
+        top = max(0, min(top, self.height - size[1]))
+        return rectangle(left, top, size)
+
+    def holds(self, box: Box) -> bool:
+        return box[0] >= 0 and box[1] >= 0 and box[2] <= self.width and box[3] <= self.height
+
+
+def rectangle(left: int, top: int, size: Size) -> Box:
+    return left, top, left + size[0], top + size[1]
+
+
+def area(box: Box) -> int:
+    return max(0, box[2] - box[0]) * max(0, box[3] - box[1])
+
+
+def overlap(first: Box, second: Box) -> int:
+    """Pixels that two rectangles share."""
+    width = min(first[2], second[2]) - max(first[0], second[0])
+    height = min(first[3], second[3]) - max(first[1], second[1])
+    return width * height if width > 0 and height > 0 else 0
+
+
+def place_plate(size: Size, box: Box, scale: Scale, *, boxes: Sequence[Box], taken: Sequence[Box]) -> Box:
+    """Chooses where a face's plate hides least: above its box, else below, beside, inside, or further away.
+
+    Args:
+        size: of the plate; no larger than the picture.
+        box: the face.
+        scale: of the picture.
+        boxes: all faces in the picture, this one among them.
+        taken: the plates that have their place already.
+
+    Returns:
+        The plate's rectangle, inside the picture.
+    """
+    best, lowest = None, float("inf")
+    for index, (left, top) in enumerate(_corners_by_preference(size, box, scale.line)):
+        cost = LATER_PLACE_COST * index * size[0] * size[1]
+        if cost >= lowest:
+            break
+        place = scale.moved_inside(left, top, size)
+        cost += PLATE_OVERLAP_COST * sum(overlap(place, other) for other in taken)
+        cost += sum(overlap(place, face) * (OWN_FACE_COST if face == box else OTHER_FACE_COST) for face in boxes)
+        if cost < lowest:
+            best, lowest = place, cost
+    return best
+
+
+def _corners_by_preference(size: Size, box: Box, gap: int) -> Iterator[tuple[int, int]]:
+    x1, y1, x2, y2 = box
+    width, height = size
+    lefts = x1 - gap, x2 + gap - width  # flush with the outer edges of the line
+    above, below = y1 - gap - height, y2 + gap
+    beside = (x2 + 2 * gap, y1), (x1 - 2 * gap - width, y1)
+    yield from ((left, top) for top in (above, below) for left in lefts)
+    yield from beside
+    yield from ((left, top) for top in (y1 + gap, y2 - gap - height) for left in lefts)
+    for step in (1, 2, 3):
+        yield from ((left, top) for top in (above - step * height, below + step * height) for left in lefts)
+
+
+def place_bars(size: Size, box: Box, scale: Scale, *, taken: Sequence[Box]) -> Box | None:
+    """Chooses a free place for a face's bars: to its right, to its left, or below.
+
+    Args:
+        size: of the panel.
+        box: the face.
+        scale: of the picture.
+        taken: faces, plates and other panels, none of which may be covered.
+
+    Returns:
+        The panel's rectangle, or None where there is no room or the face is too small for it.
+    """
+    x1, y1, x2, y2 = box
+    if y2 - y1 < MIN_BOX_HEIGHT_PER_PANEL * size[1]:
+        return None
+    gap = 2 * scale.line
+    for left, top in ((x2 + gap, y1), (x1 - gap - size[0], y1), (x1, y2 + gap)):
+        place = rectangle(left, top, size)
+        if scale.holds(place) and not any(overlap(place, other) for other in taken):
+            return place
+    return None

@@ -1,0 +1,152 @@
+"""A result as JSON, for other programs.
+
+Schema, version 1. Times are in seconds (``_s``) on the file's own clock, rounded to milliseconds; probabilities are
+rounded to four places. A number that is not known is null::
+
+    schema_version    1; rises when a name changes its meaning or goes away
+    file              the media file
+    duration_seconds  its length
+    has_video, has_audio
+    class_names       the model's emotions, in the order of its outputs
+    overall           {emotion, confidence, evidence, probabilities}
+    faces             [{face, emotion, confidence, evidence, probabilities, first_seen_s, last_seen_s}]
+    windows           [{start_s, end_s, face, emotion, confidence, evidence, probabilities}]
+    notes             sentences a reader must know to judge the answer
+    settings          what the caller wants kept with the result, or null
+
+``face`` is "face 1", "face 2", ... and null for a window judged by the sound alone. ``evidence`` is "face+voice",
+"face", "voice" or "none". ``probabilities`` is {emotion: probability} and ``confidence`` the probability of
+``emotion``; without evidence ``emotion`` and ``probabilities`` are null and ``confidence`` is 0.
+"""
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from emotion.errors import EmotionError
+from emotion.results import EmotionSummary, FaceTrack, MediaPrediction, WindowPrediction
+
+SCHEMA_VERSION = 1
+SECONDS_DIGITS = 3
+PROBABILITY_DIGITS = 4
+
+
+def to_json(prediction: MediaPrediction, *, settings: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Returns a result as plain JSON types, laid out as this module's docstring says.
+
+    Args:
+        prediction: the result.
+        settings: names and values to be kept with it, such as the model's name. NumPy numbers and arrays, tuples and
+            paths become their JSON counterparts.
+
+    Raises:
+        TypeError: if ``settings`` holds something that has no counterpart in JSON.
+    """
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "file": str(prediction.path),
+        "duration_seconds": _number(prediction.duration_seconds, SECONDS_DIGITS),
+        "has_video": bool(prediction.has_video),
+        "has_audio": bool(prediction.has_audio),
+        "class_names": list(prediction.class_names),
+        "overall": _summary(prediction.overall, prediction.class_names),
+        "faces": [_face(track, prediction) for track in prediction.tracks],
+        "windows": [_window(window, prediction) for window in prediction.windows],
+        "notes": list(prediction.notes),
+        "settings": _plain(settings),
+    }
+
+
+def write_json(prediction: MediaPrediction, path: str | os.PathLike, settings: dict[str, Any] | None = None) -> None:
+    """Writes a result as JSON, so that the file is either whole or not there.
+
+    Args:
+        prediction: the result.
+        path: the file to write; one that is there already is replaced.
+        settings: as in ``to_json``.
+
+    Raises:
+        EmotionError: if nothing can be written there.
+    """
+    path = Path(path)
+    text = json.dumps(to_json(prediction, settings=settings), indent=2, ensure_ascii=False, allow_nan=False)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        partial.write_text(text + "\n", encoding="utf-8")
+        os.replace(partial, path)
+    except OSError as error:
+        # In a folder that does not exist, or is a file, there is nothing to remove either.
+        if partial.parent.is_dir():
+            partial.unlink(missing_ok=True)
+        where = path if path.is_dir() else path.parent
+        raise EmotionError(
+            f"{where}: {path.name} cannot be written there ({error.strerror}). Choose a folder you can write to."
+        ) from error
+
+
+def _summary(summary: EmotionSummary, class_names: tuple[str, ...]) -> dict[str, Any]:
+    return {
+        "emotion": summary.emotion,
+        "confidence": _number(summary.confidence, PROBABILITY_DIGITS),
+        "evidence": summary.evidence,
+        "probabilities": _probabilities(summary.probabilities, class_names),
+    }
+
+
+def _face(track: FaceTrack, prediction: MediaPrediction) -> dict[str, Any]:
+    return {
+        "face": track.name,
+        **_summary(prediction.by_face[track.face_id], prediction.class_names),
+        "first_seen_s": _number(track.times_seconds[0], SECONDS_DIGITS),
+        "last_seen_s": _number(track.times_seconds[-1], SECONDS_DIGITS),
+    }
+
+
+def _window(window: WindowPrediction, prediction: MediaPrediction) -> dict[str, Any]:
+    names = {track.face_id: track.name for track in prediction.tracks}
+    emotion, confidence = None, 0.0
+    if window.probabilities is not None:
+        best = int(np.argmax(window.probabilities))
+        emotion, confidence = prediction.class_names[best], window.probabilities[best]
+    summary = EmotionSummary(emotion, confidence, window.evidence, window.probabilities)
+    return {
+        "start_s": _number(window.start_seconds, SECONDS_DIGITS),
+        "end_s": _number(window.end_seconds, SECONDS_DIGITS),
+        "face": None if window.face_id is None else names[window.face_id],
+        **_summary(summary, prediction.class_names),
+    }
+
+
+def _probabilities(probabilities: np.ndarray | None, class_names: tuple[str, ...]) -> dict[str, float | None] | None:
+    if probabilities is None:
+        return None
+    return {name: _number(value, PROBABILITY_DIGITS) for name, value in zip(class_names, probabilities, strict=True)}
+
+
+def _number(value: float, digits: int) -> float | None:
+    # JSON knows neither NaN nor infinity. Adding 0.0 turns -0.0 into 0.0.
+    return round(float(value), digits) + 0.0 if math.isfinite(value) else None
+
+
+def _plain(value: Any) -> Any:
+    """Turns nested settings into what ``json`` can write strictly."""
+    if isinstance(value, Mapping):
+        return {str(name): _plain(item) for name, item in value.items()}
+    if isinstance(value, np.ndarray | np.generic):
+        return _plain(value.tolist())
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if value is None or isinstance(value, str | bool | int | float):
+        return value
+    raise TypeError(
+        f"settings must hold JSON's types, numbers of NumPy or paths, got {type(value).__name__} {value!r}."
+    )

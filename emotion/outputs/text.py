@@ -1,0 +1,196 @@
+"""Label plates and bar panels: drawn once, kept, and blended into pictures.
+
+OpenCV's own letters are thin strokes without a percent sign worth the name at small sizes, so text is set by Pillow in
+DejaVu Sans, which matplotlib brings along on every system.
+"""
+
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from emotion.outputs.palette import DARK, WHITE, Colour, text_colour
+
+RIM_OPACITY = 0.8  # of the dark rim that sets a plate off from a picture of its own colour
+PANEL_OPACITY = 0.72
+TRACK_OPACITY = 0.22  # of the full length behind a bar
+PANEL_TEXT_SCALE = 0.8  # of the plate's font size
+MIN_PANEL_FONT_PIXELS = 9
+BAR_LENGTH = 5.5  # font sizes
+OVERSAMPLING = 4  # for smooth round corners
+MAX_TILES = 128  # kept; a plate at 4K takes 0.3 MB
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A small picture with transparency.
+
+    Attributes:
+        colours: ``(height, width, 3)`` uint16, RGB already multiplied by the opacity.
+        see_through: ``(height, width, 1)`` uint16, 0 where opaque to 255 where nothing is drawn.
+    """
+
+    colours: np.ndarray
+    see_through: np.ndarray
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        return self.colours.shape[1], self.colours.shape[0]
+
+
+@dataclass(frozen=True)
+class TextRun:
+    """A stretch of text in one weight."""
+
+    text: str
+    is_bold: bool = False
+
+
+def blend_tile(image: np.ndarray, tile: Tile, left: int, top: int) -> None:
+    """Draws a tile into an RGB image ``(height, width, 3)`` uint8 in place; what lies outside the image is cut off."""
+    width, height = tile.size
+    x1, y1 = max(left, 0), max(top, 0)
+    x2, y2 = min(left + width, image.shape[1]), min(top + height, image.shape[0])
+    if x1 >= x2 or y1 >= y2:
+        return
+    part = np.s_[y1 - top : y2 - top, x1 - left : x2 - left]
+    region = image[y1:y2, x1:x2]
+    region[:] = (region * tile.see_through[part] + 127) // 255 + tile.colours[part]
+
+
+def plate_size(runs: tuple[TextRun, ...], font_size: int) -> tuple[int, int]:
+    """Width and height in pixels of the plate that ``render_plate`` draws."""
+    gap, padding, rim = _spacing(font_size)
+    text_width = sum(_text_mask(run.text, font_size, run.is_bold).width for run in runs) + gap * (len(runs) - 1)
+    return text_width + 2 * (padding + rim), _line_height(font_size) + 2 * (max(1, font_size // 10) + rim)
+
+
+@functools.lru_cache(maxsize=MAX_TILES)
+def render_plate(runs: tuple[TextRun, ...], font_size: int, background: Colour) -> Tile:
+    """Draws text in dark or white on a rounded plate with a dark rim.
+
+    Args:
+        runs: the text, set side by side.
+        font_size: in pixels.
+        background: RGB of the plate.
+    """
+    gap, padding, rim = _spacing(font_size)
+    width, height = plate_size(runs, font_size)
+    canvas = _Canvas(width, height)
+    radius = max(2, font_size // 4)
+    canvas.add(_rounded_mask(width, height, radius + rim, RIM_OPACITY), DARK, 0, 0)
+    canvas.add(_rounded_mask(width - 2 * rim, height - 2 * rim, radius), background, rim, rim)
+    left = rim + padding
+    for run in runs:
+        mask = _text_mask(run.text, font_size, run.is_bold)
+        canvas.add(mask, text_colour(background), left, (height - mask.height) // 2)
+        left += mask.width + gap
+    return canvas.tile()
+
+
+@functools.lru_cache(maxsize=MAX_TILES)
+def render_bars(rows: tuple[tuple[str, int, Colour], ...], font_size: int, names_pixels: int) -> Tile:
+    """Draws horizontal bars on a dark, see-through panel.
+
+    Args:
+        rows: name, percent and RGB colour of each bar, from the top.
+        font_size: of the plate the panel belongs to, in pixels.
+        names_pixels: width kept for the names, so that panels do not change their width with the names they show.
+    """
+    size = _panel_font_size(font_size)
+    width, height = panel_size(len(rows), font_size, names_pixels)
+    gap, padding, _ = _spacing(size)
+    canvas = _Canvas(width, height)
+    canvas.add(_rounded_mask(width, height, max(2, font_size // 4), PANEL_OPACITY), DARK, 0, 0)
+    bar_left = padding + names_pixels + gap
+    bar_width, bar_height = width - padding - bar_left, max(3, size // 2)
+    radius = max(1, bar_height // 4)
+    for row, (name, percent, colour) in enumerate(rows):
+        mask = _text_mask(name, size, False)
+        top = padding // 2 + row * _row_height(size)
+        canvas.add(mask, WHITE, padding, top + (_row_height(size) - mask.height) // 2)
+        bar_top = top + (_row_height(size) - bar_height) // 2
+        canvas.add(_rounded_mask(bar_width, bar_height, radius, TRACK_OPACITY), WHITE, bar_left, bar_top)
+        length = max(2, round(bar_width * percent / 100))
+        canvas.add(_rounded_mask(length, bar_height, radius), colour, bar_left, bar_top)
+    return canvas.tile()
+
+
+def panel_size(n_rows: int, font_size: int, names_pixels: int) -> tuple[int, int]:
+    """Width and height in pixels of the panel that ``render_bars`` draws."""
+    size = _panel_font_size(font_size)
+    gap, padding, _ = _spacing(size)
+    return 2 * padding + names_pixels + gap + round(BAR_LENGTH * size), n_rows * _row_height(size) + 2 * (padding // 2)
+
+
+@functools.lru_cache(maxsize=32)
+def names_width(names: tuple[str, ...], font_size: int) -> int:
+    """Pixels the longest of the names takes on a panel that belongs to a plate of this font size."""
+    return max(_text_mask(name, _panel_font_size(font_size), False).width for name in names)
+
+
+def _panel_font_size(font_size: int) -> int:
+    return max(MIN_PANEL_FONT_PIXELS, round(font_size * PANEL_TEXT_SCALE))
+
+
+def _spacing(font_size: int) -> tuple[int, int, int]:
+    """Gap between runs, padding left and right, and rim of a plate, in pixels."""
+    return max(2, round(font_size * 0.45)), max(2, round(font_size * 0.4)), max(1, round(font_size / 18))
+
+
+def _row_height(font_size: int) -> int:
+    return round(font_size * 1.3)
+
+
+@functools.lru_cache(maxsize=32)
+def _font(font_size: int, is_bold: bool) -> ImageFont.FreeTypeFont:
+    import matplotlib  # costs 0.2 s, so only where text is drawn
+
+    name = "DejaVuSans-Bold.ttf" if is_bold else "DejaVuSans.ttf"
+    path = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name
+    # The basic layout gives the same pixels whether or not the system has Raqm.
+    return ImageFont.truetype(str(path), font_size, layout_engine=ImageFont.Layout.BASIC)
+
+
+def _line_height(font_size: int) -> int:
+    return sum(_font(font_size, False).getmetrics())
+
+
+@functools.lru_cache(maxsize=512)
+def _text_mask(text: str, font_size: int, is_bold: bool) -> Image.Image:
+    """Opacity (an 8-bit picture) of a text; the height and the baseline depend on the font size alone."""
+    font = _font(font_size, is_bold)
+    picture = Image.new("L", (max(1, int(np.ceil(font.getlength(text)))), _line_height(font_size)))
+    ImageDraw.Draw(picture).text((0, font.getmetrics()[0]), text, fill=255, font=font, anchor="ls")
+    return picture
+
+
+@functools.lru_cache(maxsize=512)
+def _rounded_mask(width: int, height: int, radius: int, opacity: float = 1.0) -> Image.Image:
+    """Opacity (an 8-bit picture) of a rectangle with round corners."""
+    scale = OVERSAMPLING
+    picture = Image.new("L", (width * scale, height * scale))
+    corner = (width * scale - 1, height * scale - 1)
+    ImageDraw.Draw(picture).rounded_rectangle((0, 0, *corner), radius=radius * scale, fill=round(255 * opacity))
+    return picture.resize((width, height), Image.Resampling.BOX)
+
+
+class _Canvas:
+    """A transparent picture on which masks are painted over one another."""
+
+    def __init__(self, width: int, height: int):
+        self._colours = Image.new("RGB", (width, height))
+        self._see_through = Image.new("L", (width, height), 255)
+
+    def add(self, mask: Image.Image, colour: Colour, left: int, top: int) -> None:
+        self._colours.paste(colour, (left, top), mask)
+        self._see_through.paste(0, (left, top), mask)
+
+    def tile(self) -> Tile:
+        see_through = np.asarray(self._see_through)[..., None]
+        # Rounding both parts must not carry a sum past 255, where uint8 would wrap to black.
+        colours = np.minimum(np.asarray(self._colours), 255 - see_through)
+        return Tile(colours.astype(np.uint16), see_through.astype(np.uint16))

@@ -1,0 +1,150 @@
+"""Plots of a training run: its curves over the epochs, and its confusion matrix.
+
+They use matplotlib's objects rather than pyplot, which keeps state for the whole process and may look for a screen.
+matplotlib is imported when the first plot is drawn, since it takes half a second.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from emotion.errors import EmotionError
+
+DOTS_PER_INCH = 150
+TRAINING_COLOUR, VALIDATION_COLOUR, BEST_COLOUR = "#0072B2", "#D55E00", "#555555"  # Okabe & Ito (2008)
+MAX_MARKED_EPOCHS = 30
+QUANTITIES = ("loss", "accuracy")
+CELL_INCHES = 0.85
+MARGIN_INCHES = (1.9, 1.5)  # beside and below the cells, for the names
+WHITE_TEXT_ABOVE_PERCENT = 65  # darkness of a cell from which white reads better than black
+
+
+def write_training_curves(history: Mapping[str, Sequence[float]], path: str | os.PathLike) -> None:
+    """Draws loss and accuracy over the epochs, for training and validation, and marks the best epoch.
+
+    The best epoch is that of the lowest validation loss, which is what early stopping goes by.
+
+    Args:
+        history: values of each epoch, keyed as Keras does: ``loss``, ``accuracy``, ``val_loss``, ``val_accuracy``. What
+            is missing is left out; other keys are not drawn.
+        path: the picture to write; its ending chooses the format (.png, .svg, .pdf).
+
+    Raises:
+        ValueError: if there is no epoch to draw.
+        EmotionError: if nothing can be written there.
+    """
+    quantities = [name for name in QUANTITIES if len(history.get(name, ())) or len(history.get(f"val_{name}", ()))]
+    if not quantities:
+        raise ValueError(f"history needs values under 'loss' or 'accuracy', got the keys {sorted(history)}.")
+    figure = _build_figure(width_inches=5.0 * len(quantities), height_inches=3.8)
+    best_epoch = _best_epoch(history.get("val_loss", ()))
+    for axes, quantity in zip(figure.subplots(1, len(quantities), squeeze=False)[0], quantities, strict=True):
+        _draw_curves(axes, quantity, history.get(quantity, ()), history.get(f"val_{quantity}", ()), best_epoch)
+    _write_figure(figure, path)
+
+
+def write_confusion_matrix(matrix: np.ndarray, class_names: Sequence[str], path: str | os.PathLike, title: str) -> None:
+    """Draws how often each emotion was taken for which: the share of its row, and the count.
+
+    Args:
+        matrix: ``(n_classes, n_classes)`` counts; a row is a true emotion, a column what the model said.
+        class_names: the emotions, in the order of both.
+        path: the picture to write; its ending chooses the format (.png, .svg, .pdf).
+        title: what stands above it.
+
+    Raises:
+        ValueError: if the matrix is not square, or has another size than ``class_names``.
+        EmotionError: if nothing can be written there.
+    """
+    matrix = np.asarray(matrix, dtype=np.int64)
+    n_classes = len(class_names)
+    if matrix.shape != (n_classes, n_classes):
+        raise ValueError(
+            f"matrix must be of shape {(n_classes, n_classes)}, as class_names has it, got {matrix.shape}."
+        )
+    row_totals = matrix.sum(axis=1)
+    percents = 100 * matrix / np.maximum(row_totals, 1)[:, None]
+
+    side = CELL_INCHES * n_classes
+    figure = _build_figure(width_inches=side + MARGIN_INCHES[0], height_inches=side + MARGIN_INCHES[1])
+    axes = figure.subplots()
+    axes.imshow(percents, cmap="Blues", vmin=0, vmax=100)
+    for row, column in np.ndindex(n_classes, n_classes):
+        dark = percents[row, column] > WHITE_TEXT_ABOVE_PERCENT
+        share = f"{percents[row, column]:.0f} %" if row_totals[row] else "–"
+        weight = "bold" if row == column else "normal"
+        style = {"ha": "center", "color": "white" if dark else "black"}
+        axes.text(column, row - 0.03, share, va="bottom", fontsize=11, fontweight=weight, **style)
+        axes.text(column, row + 0.08, f"{matrix[row, column]:d}", va="top", fontsize=8, **style)
+    axes.set_xticks(range(n_classes), class_names, rotation=45, ha="right", rotation_mode="anchor")
+    axes.set_yticks(
+        range(n_classes), [f"{name} ({total:d})" for name, total in zip(class_names, row_totals, strict=True)]
+    )
+    axes.set_xticks(np.arange(n_classes - 1) + 0.5, minor=True)
+    axes.set_yticks(np.arange(n_classes - 1) + 0.5, minor=True)
+    axes.grid(which="minor", color="white", linewidth=1.5)
+    axes.tick_params(which="both", length=0)
+    axes.spines[:].set_visible(False)
+    axes.set_xlabel("emotion the model said\n(share of the row, count below)")
+    axes.set_ylabel("true emotion (count)")
+    axes.set_title(title, wrap=True)
+    _write_figure(figure, path)
+
+
+def _draw_curves(axes, quantity: str, training: Sequence[float], validation: Sequence[float], best_epoch: int | None):
+    n_epochs = max(len(training), len(validation))
+    marked = n_epochs <= MAX_MARKED_EPOCHS  # beyond, the markers run together
+    curves = ("training", training, TRAINING_COLOUR, "o"), ("validation", validation, VALIDATION_COLOUR, "s")
+    for name, values, colour, symbol in curves:
+        if len(values):
+            epochs = range(1, len(values) + 1)
+            axes.plot(epochs, values, color=colour, marker=symbol if marked else None, markersize=3.5, label=name)
+    if best_epoch is not None:
+        axes.axvline(best_epoch, color=BEST_COLOUR, linestyle="--", linewidth=1, zorder=0)
+    if best_epoch is not None and len(validation) >= best_epoch:
+        best = validation[best_epoch - 1]
+        axes.plot(
+            [best_epoch],
+            [best],
+            color=VALIDATION_COLOUR,
+            marker="*",
+            markersize=12,
+            markeredgecolor="black",
+            linestyle="none",
+            label=f"best epoch {best_epoch}: {best:.3f}",
+        )
+    axes.set_xlabel("epoch")
+    axes.set_ylabel(quantity)
+    axes.set_title(quantity.capitalize())
+    if quantity == "accuracy":
+        axes.set_ylim(0, 1)
+    axes.set_xlim(0.5, n_epochs + 0.5)
+    axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(edgecolor="none", framealpha=0.9)
+
+
+def _best_epoch(validation_losses: Sequence[float]) -> int | None:
+    """Number, from 1, of the epoch with the lowest validation loss; None where there is none."""
+    losses = np.asarray(validation_losses, dtype=np.float64)
+    return int(np.nanargmin(losses)) + 1 if np.isfinite(losses).any() else None
+
+
+def _build_figure(*, width_inches: float, height_inches: float):
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width_inches, height_inches), dpi=DOTS_PER_INCH, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _write_figure(figure, path: str | os.PathLike) -> None:
+    try:
+        figure.savefig(path)
+    except OSError as error:
+        raise EmotionError(
+            f"{os.fspath(path)}: cannot be written ({error.strerror}). Choose another folder."
+        ) from error

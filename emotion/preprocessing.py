@@ -1,0 +1,252 @@
+"""From media to a model's inputs: the only door, for training and for inference alike.
+
+Frames pass through a ``FrameSampler``, which follows faces and cuts their crops at moments on a regular grid, one
+``frame_interval_seconds`` apart. Sound passes into a ``SoundBuffer``. A ``Preprocessor`` then cuts any window out of
+both. Training keeps the crops and the sound of whole clips on disk; inference keeps the last few seconds of them.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from emotion.audio.features import compute_mfcc, has_sound
+from emotion.config import RunConfig
+from emotion.faces.crops import crop_face, crop_frame
+from emotion.faces.detection import YuNetDetector
+from emotion.faces.tracking import FaceTracker
+from emotion.media.reading import AudioChunk, VideoFrame, iterate_media
+from emotion.results import FaceTrack
+
+# Faces are looked for this many times for each moment of the grid, so that a drawn box follows a moving head.
+DETECTIONS_PER_MOMENT = 2
+# A face must be in sight for at least this share of a window's moments to count as evidence.
+MIN_SIGHT = 0.25
+# The number under which whole frames are filed when faces are not cut out.
+WHOLE_FRAME = 0
+
+
+@dataclass(frozen=True)
+class FrameCrop:
+    """What one person's face looked like at one moment of the grid.
+
+    Attributes:
+        moment: index on the grid; the moment's time is ``moment * frame_interval_seconds``.
+        face: the tracker's number of the face, or ``WHOLE_FRAME``.
+        crop: ``(image_size, image_size, 3)`` RGB uint8.
+    """
+
+    moment: int
+    face: int
+    crop: np.ndarray
+
+
+class FrameSampler:
+    """Frames in, in order of time; crops on the grid out.
+
+    Attributes:
+        moments: the moments of the grid for which there were frames.
+        end_seconds: when the last frame ends.
+    """
+
+    def __init__(self, config: RunConfig):
+        self._config = config
+        self._detector = YuNetDetector() if config.video.crop == "face" else None
+        self._tracker = FaceTracker()
+        self._last_detection = -1
+        self._last_moment = -1
+        self._last_frame_seconds: float | None = None
+        self.end_seconds = 0.0
+        self.moments: list[int] = []
+
+    def add(self, frame: VideoFrame) -> list[FrameCrop]:
+        """Takes the next frame and returns the crops it gives, none for most frames.
+
+        A moment of the grid is shown by the first frame at or after it.
+        """
+        interval = self._config.frame_interval_seconds
+        # The last frame is taken to be shown for as long as the one before it.
+        shown_seconds = frame.time_seconds - self._last_frame_seconds if self._last_frame_seconds is not None else 0.0
+        self._last_frame_seconds = frame.time_seconds
+        self.end_seconds = frame.time_seconds + shown_seconds
+        # A hair's breadth of tolerance, since timestamps are sums of fractions that floats cannot hold.
+        moment = int(np.floor(frame.time_seconds / interval + 1e-6))
+        detection = int(np.floor(frame.time_seconds / interval * DETECTIONS_PER_MOMENT + 1e-6))
+        is_moment = moment > self._last_moment
+        if not is_moment and detection <= self._last_detection:
+            return []
+        self._last_detection = detection
+        if is_moment:
+            self._last_moment = moment
+            self.moments.append(moment)
+        size = self._config.video.image_size
+        if self._detector is None:
+            return [FrameCrop(moment, WHOLE_FRAME, crop_frame(frame.image, size))] if is_moment else []
+        faces = self._detector.detect(frame.image)
+        numbers = self._tracker.update(frame.time_seconds, faces)
+        if not is_moment:
+            return []
+        return [
+            FrameCrop(moment, number, crop_face(frame.image, face.landmarks, size))
+            for number, face in zip(numbers, faces, strict=True)
+        ]
+
+    def tracks(self) -> dict[int, FaceTrack]:
+        """The faces followed so far, by the number their crops carry; empty for whole frames."""
+        return self._tracker.tracks(len(self.moments))
+
+
+class SoundBuffer:
+    """The latest stretch of a file's sound, addressed by time."""
+
+    def __init__(self, sample_rate: int):
+        self._sample_rate = sample_rate
+        self._chunks: list[np.ndarray] = []
+        self._first = 0
+        self.end = 0
+
+    def add(self, chunk: AudioChunk) -> None:
+        """Takes the next chunk; a gap before it is silence, an overlap is dropped."""
+        start = round(chunk.time_seconds * self._sample_rate)
+        samples = chunk.samples
+        # Chunks follow each other to the sample; only the first one can start elsewhere than the last one ended.
+        if not self._chunks and self.end == 0 and start != 0:
+            samples = samples[-start:] if start < 0 else np.concatenate([np.zeros(start, np.float32), samples])
+        self._chunks.append(samples)
+        self.end += len(samples)
+
+    @property
+    def end_seconds(self) -> float:
+        return self.end / self._sample_rate
+
+    def cut(self, start_seconds: float, n_samples: int) -> np.ndarray:
+        """Returns ``(n_samples,)`` float32 from a time on, with silence where there is no sound."""
+        start = round(start_seconds * self._sample_rate)
+        self._join()
+        held = self._chunks[0] if self._chunks else np.zeros(0, np.float32)
+        return cut_samples(held, start - self._first, n_samples)
+
+    def forget_before(self, time_seconds: float) -> None:
+        """Frees what lies before a time."""
+        n_samples = round(time_seconds * self._sample_rate) - self._first
+        if n_samples > 0 and self._chunks:
+            self._join()
+            n_samples = min(n_samples, len(self._chunks[0]))
+            self._chunks = [self._chunks[0][n_samples:].copy()]
+            self._first += n_samples
+
+    def _join(self) -> None:
+        if len(self._chunks) > 1:
+            self._chunks = [np.concatenate(self._chunks)]
+
+
+def cut_samples(samples: np.ndarray, start: int, n_samples: int) -> np.ndarray:
+    """Returns ``(n_samples,)`` from index ``start`` on, with zeros before the first and after the last sample."""
+    cut = samples[max(0, start) : max(0, start + n_samples)]
+    before = min(n_samples, max(0, -start))
+    return np.pad(cut, (before, n_samples - before - len(cut)))
+
+
+class Preprocessor:
+    """Cuts windows out of sound and crops, as arrays a model takes."""
+
+    def __init__(self, config: RunConfig):
+        self.config = config
+
+    def first_moment(self, start_seconds: float) -> int:
+        """Index on the grid of a window's first frame."""
+        return round(start_seconds / self.config.frame_interval_seconds)
+
+    def audio_input(self, samples: np.ndarray) -> np.ndarray:
+        """Returns ``(n_mfcc, n_steps, 1)`` float32 for a window of samples; zeros where it holds no sound."""
+        audio = self.config.audio
+        if not has_sound(samples, audio.sample_rate):
+            return np.zeros((audio.n_mfcc, audio.n_steps, 1), np.float32)
+        return compute_mfcc(samples, self.config)[..., None]
+
+    def video_input(
+        self, crops: Mapping[int, np.ndarray], first_moment: int, shown: Iterable[int] | None = None
+    ) -> np.ndarray:
+        """Returns the frames of one window.
+
+        A moment without a crop repeats the nearest one of the window. A face in sight for too small a share of the
+        window gives zeros, the sign for no evidence.
+
+        Args:
+            crops: ``(image_size, image_size, 3)`` uint8 by moment.
+            first_moment: of the window.
+            shown: the moments for which there were frames at all; by default those of ``crops``.
+
+        Returns:
+            ``(n_frames, image_size, image_size, 3)`` uint8.
+        """
+        video = self.config.video
+        window = range(first_moment, first_moment + video.n_frames)
+        found = [moment for moment in window if moment in crops]
+        n_shown = len(found) if shown is None else sum(1 for moment in shown if moment in window)
+        if not found or len(found) < MIN_SIGHT * n_shown:
+            return np.zeros((video.n_frames, video.image_size, video.image_size, 3), np.uint8)
+        held = np.array(found)
+        return np.stack([crops[found[int(np.argmin(np.abs(held - moment)))]] for moment in window])
+
+
+@dataclass(frozen=True)
+class ClipMedia:
+    """A whole clip, ready for windows to be cut from.
+
+    Attributes:
+        samples: ``(n_samples,)`` mono float32; empty without sound.
+        moments: ``(n_crops,)`` int, rising: where on the grid the crops lie.
+        crops: ``(n_crops, image_size, image_size, 3)`` uint8 of the main face, or of whole frames.
+        shown: ``(n_shown,)`` int: moments for which there were frames.
+        duration_seconds: to the end of the sound or the picture, whichever is later.
+    """
+
+    samples: np.ndarray
+    moments: np.ndarray
+    crops: np.ndarray
+    shown: np.ndarray
+    duration_seconds: float
+
+    def crops_by_moment(self) -> dict[int, np.ndarray]:
+        return dict(zip(self.moments.tolist(), self.crops, strict=True))
+
+
+def load_clip_media(video_path: str | None, audio_path: str | None, config: RunConfig) -> ClipMedia:
+    """Decodes a training clip: all of its sound, and the crops of its main face.
+
+    The main face is the one that fills most of the picture for most of the time. Sound and picture may lie in one
+    file, which is then decoded once.
+
+    Raises:
+        MediaError: if a file cannot be decoded.
+    """
+    rate = config.audio.sample_rate
+    sampler, sound = FrameSampler(config), SoundBuffer(rate)
+    by_face: dict[int, list[FrameCrop]] = {}
+    for path in dict.fromkeys(path for path in (video_path, audio_path) if path):
+        for item in iterate_media(path, sample_rate=rate, with_video=path == video_path, with_audio=path == audio_path):
+            if isinstance(item, VideoFrame):
+                for crop in sampler.add(item):
+                    by_face.setdefault(crop.face, []).append(crop)
+            else:
+                sound.add(item)
+    main = _main_face(by_face, sampler.tracks())
+    crops = by_face.get(main, [])
+    size = config.video.image_size
+    return ClipMedia(
+        samples=sound.cut(0.0, sound.end),
+        moments=np.array([crop.moment for crop in crops], np.int64),
+        crops=np.stack([crop.crop for crop in crops]) if crops else np.zeros((0, size, size, 3), np.uint8),
+        shown=np.array(sampler.moments, np.int64),
+        duration_seconds=max(sound.end_seconds, sampler.end_seconds),
+    )
+
+
+def _main_face(by_face: Mapping[int, list[FrameCrop]], tracks: Mapping[int, FaceTrack]) -> int:
+    sizes = {
+        number: sum((x2 - x1) * (y2 - y1) for x1, y1, x2, y2 in track.boxes)
+        for number, track in tracks.items()
+        if number in by_face
+    }
+    return max(sizes, key=sizes.__getitem__) if sizes else WHOLE_FRAME

@@ -1,0 +1,116 @@
+"""What inference gives back: plain frozen records that know neither model nor media.
+
+Writers (video, tables, plots) take these and nothing else.
+"""
+
+import bisect
+from dataclasses import dataclass
+
+import numpy as np
+
+Box = tuple[int, int, int, int]  # x1, y1, x2, y2 in pixels of the upright picture; x2 and y2 exclusive
+
+
+@dataclass(frozen=True)
+class FaceTrack:
+    """One person's face through the clip.
+
+    Attributes:
+        face_id: 1, 2, ... in order of appearance.
+        times_seconds: moments at which the face was found, rising, on the file's own clock.
+        boxes: the face's box at each of these moments.
+    """
+
+    face_id: int
+    times_seconds: tuple[float, ...]
+    boxes: tuple[Box, ...]
+
+    @property
+    def name(self) -> str:
+        return f"face {self.face_id}"
+
+    def box_at(self, time_seconds: float, max_gap_seconds: float = 0.5) -> Box | None:
+        """Returns the box at a moment, interpolated between sightings; None where the face is not in sight.
+
+        A face is taken to stay in sight between two sightings at most ``max_gap_seconds`` apart, and for a quarter
+        of that before its first sighting and after its last.
+        """
+        times = self.times_seconds
+        right = bisect.bisect_left(times, time_seconds)
+        if right < len(times) and times[right] == time_seconds:
+            return self.boxes[right]
+        if right == 0 or right == len(times):
+            nearest = 0 if right == 0 else -1
+            return self.boxes[nearest] if abs(times[nearest] - time_seconds) <= max_gap_seconds / 4 else None
+        left = right - 1
+        gap = times[right] - times[left]
+        if gap > max_gap_seconds:
+            near = left if time_seconds - times[left] <= times[right] - time_seconds else right
+            return self.boxes[near] if abs(times[near] - time_seconds) <= max_gap_seconds / 4 else None
+        weight = (time_seconds - times[left]) / gap
+        blended = (1 - weight) * np.asarray(self.boxes[left]) + weight * np.asarray(self.boxes[right])
+        x1, y1, x2, y2 = (int(round(value)) for value in blended)
+        return x1, y1, x2, y2
+
+
+@dataclass(frozen=True)
+class WindowPrediction:
+    """What the model says of one window for one face, or for the voice alone.
+
+    Attributes:
+        start_seconds, end_seconds: the window on the file's own clock.
+        face_id: the face judged, or None where the window was judged by the sound alone.
+        evidence: ``face+voice``, ``face``, ``voice`` or ``none``.
+        probabilities: ``(n_classes,)`` in the order of the result's class names; None without evidence.
+    """
+
+    start_seconds: float
+    end_seconds: float
+    face_id: int | None
+    evidence: str
+    probabilities: np.ndarray | None
+
+    @property
+    def middle_seconds(self) -> float:
+        return (self.start_seconds + self.end_seconds) / 2
+
+
+@dataclass(frozen=True)
+class EmotionSummary:
+    """One answer for a stretch of time: the most probable emotion and its probability.
+
+    ``emotion`` and ``probabilities`` are None, and ``confidence`` is 0, where there was no evidence.
+    """
+
+    emotion: str | None
+    confidence: float
+    evidence: str
+    probabilities: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class MediaPrediction:
+    """Everything found in one media file.
+
+    Attributes:
+        path: the file.
+        class_names: the model's classes, in the order of all probabilities.
+        duration_seconds: from the first to the end of the last picture or sound.
+        has_video, has_audio: the streams the file holds.
+        tracks: the faces, in order of appearance.
+        windows: in order of time, then face.
+        overall: one answer for the clip.
+        by_face: one answer for each face, keyed by ``face_id``.
+        notes: what a reader must know to judge the answer, such as "no sound".
+    """
+
+    path: str
+    class_names: tuple[str, ...]
+    duration_seconds: float
+    has_video: bool
+    has_audio: bool
+    tracks: tuple[FaceTrack, ...]
+    windows: tuple[WindowPrediction, ...]
+    overall: EmotionSummary
+    by_face: dict[int, EmotionSummary]
+    notes: tuple[str, ...] = ()

@@ -1,0 +1,53 @@
+"""Sliding windows over a clip, and the merging of their probabilities. Pure arithmetic; times in seconds."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def sliding_windows(
+    duration_seconds: float, window_seconds: float, step_seconds: float, start_seconds: float = 0.0
+) -> list[tuple[float, float]]:
+    """Cuts a stretch of time into windows of one length.
+
+    The first window begins at ``start_seconds``, the last one ends at the end of the stretch (so the last step may be
+    shorter). A stretch no longer than a window gives one window, which may reach past the end.
+
+    Returns:
+        ``(start, end)`` pairs, rising.
+    """
+    spare = duration_seconds - window_seconds
+    if spare <= 1e-6:
+        return [(start_seconds, start_seconds + window_seconds)]
+    n_steps = int(np.ceil(spare / step_seconds - 1e-6))
+    starts = [start_seconds + min(i * step_seconds, spare) for i in range(n_steps + 1)]
+    return [(start, start + window_seconds) for start in starts]
+
+
+def merge_probabilities(probabilities: Sequence[np.ndarray], weights: Sequence[float] | None = None) -> np.ndarray:
+    """Averages probabilities ``(n, n_classes)`` to ``(n_classes,)``, weighted, and scales them to sum 1.
+
+    Raises:
+        ValueError: if there is nothing to average.
+    """
+    stacked = np.asarray(probabilities, dtype=np.float64)
+    if stacked.ndim != 2 or not len(stacked):
+        raise ValueError(f"merge_probabilities needs at least one row of probabilities, got shape {stacked.shape}.")
+    mean = np.average(stacked, axis=0, weights=weights)
+    return mean / mean.sum()
+
+
+def probabilities_at(
+    time_seconds: float, middles_seconds: Sequence[float], probabilities: Sequence[np.ndarray]
+) -> np.ndarray:
+    """Probabilities at a moment, interpolated linearly between the middles of the windows around it.
+
+    Before the first middle and after the last, the first and the last window hold.
+
+    Args:
+        time_seconds: the moment.
+        middles_seconds: the windows' middles, rising.
+        probabilities: ``(n_windows, n_classes)``.
+    """
+    stacked = np.asarray(probabilities)
+    return np.array([np.interp(time_seconds, middles_seconds, column) for column in stacked.T])

@@ -1,0 +1,81 @@
+"""Finds every face in a clip, tells its emotion and that of the voice, and writes the clip with labelled boxes."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from emotion.console import ProgressBar, quiet_import, run_program
+from emotion.runs import DEFAULT_RUN, check_run
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog="Exit codes: 0 done; 1 the clip cannot be used; 2 wrong settings or model."
+    )
+    add = parser.add_argument
+    add("clip", nargs="?", type=Path, help="video, sound file or image (the same as --video_path)")
+    add("--video_path", type=Path, metavar="CLIP", help="video, sound file or image")
+    add(
+        "--model", type=Path, default=DEFAULT_RUN, metavar="FOLDER", help="model folder (default: saved_models/default)"
+    )
+    add("--output", type=Path, metavar="FILE.mp4", help="annotated video to write (default: CLIP_emotion.mp4 in the "
+        "current folder)")  # fmt: skip
+    add("--json", type=Path, metavar="FILE", help="also write everything found, as JSON")
+    add("--no_progress", action="store_true", help="no progress bars")
+    return parser
+
+
+def check_output(path: Path | None, source: Path) -> None:
+    """Refuses an output that cannot be written before any work is done."""
+    from emotion.errors import ConfigError
+
+    if path is None:
+        return
+    if path.is_dir() or not path.resolve().parent.is_dir():
+        raise ConfigError(f"{path}: {'is a folder' if path.is_dir() else 'its folder does not exist'}. Name a file.")
+    if path.resolve() == source.resolve():
+        raise ConfigError(f"{path}: is the clip itself. Choose another name to write to.")
+
+
+def main() -> int:
+    parser = build_parser()
+    args = parser.parse_args()
+    if args.clip and args.video_path:
+        parser.error("name the clip once: either --video_path CLIP or CLIP alone")
+    clip = args.video_path or args.clip
+    if clip is None:
+        parser.error("name a clip: --video_path clip.mp4")
+    # Everything cheap that can be wrong is looked at before TensorFlow takes seconds to load.
+    from emotion.media.reading import probe_media
+
+    info = probe_media(clip)
+    check_run(args.model)
+    output = args.output or Path(f"{clip.stem}_emotion.mp4")
+    for path in (output if info.has_video else None, args.json):
+        check_output(path, clip)
+
+    from emotion.outputs.report import format_report
+    from emotion.outputs.tables import write_json
+    from emotion.outputs.video import write_annotated_video
+
+    with quiet_import():
+        from emotion.predictor import EmotionPredictor
+
+        predictor = EmotionPredictor(args.model)
+    shown = not args.no_progress
+    prediction = predictor.predict(clip, progress=ProgressBar("Watching", "s", shown=shown))
+    written = {}
+    if info.has_video:
+        write_annotated_video(prediction, output, progress=ProgressBar("Drawing", "s", shown=shown))
+        written["annotated video"] = output
+    if args.json:
+        write_json(prediction, args.json, settings={"model": str(args.model), "model_sha256": predictor.run.sha256})
+        written["table"] = args.json
+    print(format_report(prediction))
+    for what, path in written.items():
+        print(f"{what}: {path}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run_program(main))

@@ -1,0 +1,320 @@
+"""What is drawn stands where the face is, in the emotion's colour, inside the picture."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from emotion.errors import ConfigError
+from emotion.labels import EIGHT_EMOTIONS
+from emotion.outputs.annotation import Annotator
+from emotion.outputs.layout import Scale, overlap, place_plate
+from emotion.outputs.palette import (
+    DARK,
+    EMOTION_COLOURS,
+    NO_EVIDENCE_COLOUR,
+    WHITE,
+    contrast_ratio,
+    emotion_colour,
+    text_colour,
+)
+from emotion.outputs.text import TextRun, blend_tile, render_bars, render_plate
+from emotion.results import EmotionSummary, FaceTrack, MediaPrediction, WindowPrediction
+
+GREY_LEVEL = 100  # of the pictures drawn on; none of the palette's colours has it in all three channels
+NOTHING = EmotionSummary(None, 0.0, "none", None)
+
+
+def make_picture(width=640, height=360):
+    return np.full((height, width, 3), GREY_LEVEL, np.uint8)
+
+
+def make_probabilities(emotion, confidence=0.8):
+    probabilities = np.full(len(EIGHT_EMOTIONS), (1 - confidence) / (len(EIGHT_EMOTIONS) - 1))
+    probabilities[EIGHT_EMOTIONS.index(emotion)] = confidence
+    return probabilities
+
+
+def make_track(face_id, box, times=(0.0, 0.4, 0.8)):
+    return FaceTrack(face_id, times, (box,) * len(times))
+
+
+def make_window(face_id, emotion, start=0.0, end=3.0, confidence=0.8):
+    source = "voice" if face_id is None else "face"
+    if emotion is None:
+        return WindowPrediction(start, end, face_id, "none", None)
+    return WindowPrediction(start, end, face_id, source, make_probabilities(emotion, confidence))
+
+
+def make_prediction(tracks=(), windows=()):
+    by_face = {track.face_id: NOTHING for track in tracks}
+    return MediaPrediction("clip.mp4", EIGHT_EMOTIONS, 3.0, True, True, tuple(tracks), tuple(windows), NOTHING, by_face)
+
+
+def annotate_faces(*boxes_and_emotions, width=640, height=360, time=0.4):
+    tracks = [make_track(i, box) for i, (box, _) in enumerate(boxes_and_emotions, start=1)]
+    windows = [make_window(i, emotion) for i, (_, emotion) in enumerate(boxes_and_emotions, start=1)]
+    return Annotator(make_prediction(tracks, windows)).annotate(make_picture(width, height), time)
+
+
+def is_colour(image, colour):
+    return (image == np.array(colour, np.uint8)).all(axis=-1)
+
+
+def changed_pixels(image):
+    return ~is_colour(image, (GREY_LEVEL,) * 3)
+
+
+def lower_left(image):
+    return changed_pixels(image)[image.shape[0] * 3 // 4 :, : image.shape[1] // 2]
+
+
+@pytest.mark.parametrize("emotion", EIGHT_EMOTIONS)
+def test_the_box_has_the_emotions_colour_on_all_four_edges(emotion):
+    x1, y1, x2, y2 = box = (250, 120, 350, 240)
+    drawn = annotate_faces((box, emotion))
+    for x, y in ((x1, 180), (x2 - 1, 180), (300, y1), (300, y2 - 1)):
+        assert tuple(drawn[y, x]) == EMOTION_COLOURS[emotion]
+
+
+def test_between_two_sightings_the_box_stands_between_them():
+    track = FaceTrack(1, (1.0, 1.4), ((100, 100, 200, 200), (140, 120, 240, 220)))
+    drawn = Annotator(make_prediction([track], [make_window(1, "happy")])).annotate(make_picture(), 1.2)
+    assert tuple(drawn[160, 120]) == EMOTION_COLOURS["happy"]
+    assert tuple(drawn[160, 219]) == EMOTION_COLOURS["happy"]
+    assert not changed_pixels(drawn)[160, 100] and not changed_pixels(drawn)[190, 180]
+
+
+def test_the_coloured_line_has_a_dark_rim_on_both_sides():
+    drawn = annotate_faces(((250, 120, 350, 240), "neutral"))
+    across = drawn[180, 240:260, 0]
+    coloured = np.flatnonzero(across == EMOTION_COLOURS["neutral"][0])
+    assert max(across[: coloured[0]].min(), across[coloured[-1] + 1 :].min()) < GREY_LEVEL - 30
+
+
+def test_the_face_itself_stays_free():
+    drawn = annotate_faces(((250, 120, 350, 240), "sad"))
+    assert not changed_pixels(drawn)[130:230, 260:340].any()
+
+
+def test_the_input_is_left_untouched_and_the_output_is_new():
+    picture = make_picture()
+    picture.flags.writeable = False
+    annotator = Annotator(make_prediction([make_track(1, (250, 120, 350, 240))], [make_window(1, "sad")]))
+    drawn = annotator.annotate(picture, 0.4)
+    assert (picture == GREY_LEVEL).all()
+    assert drawn.shape == picture.shape and drawn.dtype == np.uint8
+    assert not np.shares_memory(drawn, picture) and (drawn != picture).any()
+
+
+def test_a_picture_without_anything_to_draw_is_copied():
+    picture = make_picture()
+    annotator = Annotator(make_prediction([make_track(1, (250, 120, 350, 240))], [make_window(1, "sad")]))
+    drawn = annotator.annotate(picture, 2.9)  # the face was seen last at 0.8 s
+    assert (drawn == picture).all() and not np.shares_memory(drawn, picture)
+
+
+def test_drawing_twice_gives_the_same_pixels():
+    faces = ((100, 120, 200, 240), "sad"), ((220, 110, 320, 230), "angry")
+    assert (annotate_faces(*faces) == annotate_faces(*faces)).all()
+
+
+def test_a_picture_that_is_a_view_with_negative_strides_is_drawn_like_any_other():
+    annotator = Annotator(make_prediction([make_track(1, (250, 120, 350, 240))], [make_window(1, "sad")]))
+    assert (annotator.annotate(make_picture()[::-1, ::-1], 0.4) == annotator.annotate(make_picture(), 0.4)).all()
+
+
+def test_the_emotion_follows_the_windows_of_that_face():
+    windows = [make_window(1, "sad", 0, 1), make_window(2, "happy", 0, 1), make_window(1, "angry", 4, 5)]
+    tracks = [
+        FaceTrack(1, (0.0, 5.0), ((100, 120, 200, 240),) * 2),
+        FaceTrack(2, (0.0, 5.0), ((400, 120, 500, 240),) * 2),
+    ]
+    annotator = Annotator(make_prediction(tracks, windows))
+    early, late = annotator.annotate(make_picture(), 0.0), annotator.annotate(make_picture(), 5.0)
+    assert tuple(early[180, 100]) == EMOTION_COLOURS["sad"]
+    assert tuple(late[180, 100]) == EMOTION_COLOURS["angry"]
+    assert tuple(early[180, 400]) == tuple(late[180, 400]) == EMOTION_COLOURS["happy"]
+
+
+def test_a_face_without_evidence_is_grey_though_another_has_some():
+    drawn = annotate_faces(((100, 120, 200, 240), "sad"), ((400, 120, 500, 240), None))
+    assert tuple(drawn[180, 400]) == NO_EVIDENCE_COLOUR
+    assert tuple(drawn[180, 100]) == EMOTION_COLOURS["sad"]
+    # Nor has it bars beside it.
+    assert not changed_pixels(drawn)[:, 520:].any()
+
+
+def test_the_plate_stands_above_the_box_where_there_is_room():
+    drawn = annotate_faces(((250, 120, 350, 240), "happy"))
+    assert is_colour(drawn, EMOTION_COLOURS["happy"])[90:112].sum() > 500
+    assert not changed_pixels(drawn)[250:].any()
+
+
+def test_at_the_top_edge_the_plate_stands_below_the_box():
+    drawn = annotate_faces(((250, 0, 350, 120), "happy"))
+    assert is_colour(drawn, EMOTION_COLOURS["happy"])[126:150].sum() > 500
+
+
+@pytest.mark.parametrize("size", [(640, 360), (1280, 720), (320, 240), (360, 640), (201, 133)])
+@pytest.mark.parametrize("corner", [(-0.1, -0.1), (0.8, -0.1), (-0.1, 0.8), (0.8, 0.8), (0.35, 0.3)])
+def test_a_plate_is_wholly_inside_the_picture_wherever_the_face_is(size, corner):
+    width, height = size
+    box = tuple(round(value) for value in (corner[0] * width, corner[1] * height,
+                                           (corner[0] + 0.3) * width, (corner[1] + 0.3) * height))  # fmt: skip
+    scale = Scale.of(width, height)
+    plate = render_plate((TextRun("face 1"), TextRun("surprised", is_bold=True), TextRun("80 %")), scale.font_size,
+                         EMOTION_COLOURS["surprised"])  # fmt: skip
+    place = place_plate(plate.size, box, scale, boxes=[box], taken=[])
+    assert scale.holds(place)
+    # And that is where it is drawn, every pixel of it.
+    expected = make_picture(width, height)
+    blend_tile(expected, plate, place[0], place[1])
+    drawn = annotate_faces((box, "surprised"), width=width, height=height)
+    x1, y1, x2, y2 = place
+    inner = np.s_[y1 + scale.line + 4 : y2 - scale.line - 4, x1 + 12 : x2 - 12]
+    assert (drawn[inner] == expected[inner]).all()
+
+
+def test_plates_of_neighbouring_faces_do_not_cover_one_another():
+    scale = Scale.of(640, 360)
+    size = (150, 22)
+    boxes = [(200 + 45 * i, 150, 240 + 45 * i, 200) for i in range(4)]
+    places = []
+    for box in boxes:
+        places.append(place_plate(size, box, scale, boxes=boxes, taken=places))
+    assert all(overlap(first, second) == 0 for first, second in itertools.combinations(places, 2))
+    assert all(overlap(place, box) == 0 for place in places for box in boxes)
+
+
+def test_two_faces_are_marked_each_in_its_place_and_colour():
+    drawn = annotate_faces(((60, 150, 160, 270), "calm"), ((420, 150, 520, 270), "disgust"))
+    calm, disgust = is_colour(drawn, EMOTION_COLOURS["calm"]), is_colour(drawn, EMOTION_COLOURS["disgust"])
+    # The bars name the runners-up, in their colours too; what is above the boxes are the plates.
+    assert calm[:140, :320].sum() > 500 and not calm[:140, 320:].any()
+    assert disgust[:140, 320:].sum() > 500 and not disgust[:140, :320].any()
+
+
+def test_bars_stand_beside_a_tall_face_and_not_beside_a_small_one():
+    assert changed_pixels(annotate_faces(((250, 120, 350, 240), "happy")))[120:160, 365:420].all()
+    assert not changed_pixels(annotate_faces(((250, 120, 280, 150), "happy")))[:, 420:].any()
+
+
+def test_the_longest_bar_is_the_most_probable_emotion():
+    happy, sad = EMOTION_COLOURS["happy"], EMOTION_COLOURS["sad"]
+    panel = render_bars((("happy", 80, happy), ("sad", 20, sad)), 24, 60)
+    lengths = [int(is_colour(panel.colours, colour).any(axis=0).sum()) for colour in (happy, sad)]
+    assert lengths[0] == pytest.approx(4 * lengths[1], rel=0.2)
+
+
+@pytest.mark.parametrize("width,height", [(64, 48), (48, 64), (3840, 2160), (333, 247), (8, 8)])
+def test_pictures_of_any_size_are_annotated(width, height):
+    box = (width // 4, height // 4, max(1, width * 3 // 4), max(1, height * 3 // 4))
+    drawn = annotate_faces((box, "fearful"), width=width, height=height)
+    assert drawn.shape == (height, width, 3)
+    assert changed_pixels(drawn).any()
+
+
+def test_a_picture_of_one_pixel_comes_back_as_one_pixel():
+    assert annotate_faces(((0, 0, 1, 1), "fearful"), width=1, height=1).shape == (1, 1, 3)
+
+
+def test_letters_grow_with_the_picture_and_never_fall_below_eleven_pixels():
+    sizes = [Scale.of(round(height * 16 / 9), height).font_size for height in (48, 240, 480, 720, 1080, 2160)]
+    assert sizes[:2] == [11, 11]
+    assert sizes[2:] == sorted(set(sizes[2:]))
+    assert sizes[-1] == pytest.approx(3 * sizes[-3], abs=3)
+
+
+def test_a_portrait_has_the_letters_of_the_landscape_it_was_turned_from():
+    assert Scale.of(1080, 1920).font_size == Scale.of(1920, 1080).font_size
+
+
+def test_a_face_outside_the_picture_is_not_marked():
+    assert not changed_pixels(annotate_faces(((700, 100, 800, 200), "happy"))).any()
+
+
+def test_a_face_as_large_as_the_picture_keeps_its_whole_line_in_the_picture():
+    drawn = annotate_faces(((0, 0, 640, 360), "happy"))
+    yellow = is_colour(drawn, EMOTION_COLOURS["happy"])
+    assert yellow[180, :8].any() and yellow[180, -8:].any() and yellow[-8:, 320].any()
+
+
+def test_without_a_face_in_sight_the_voice_has_a_plate_in_the_lower_left_corner():
+    drawn = Annotator(make_prediction(windows=[make_window(None, "sad")])).annotate(make_picture(), 1.0)
+    blue = is_colour(drawn, EMOTION_COLOURS["sad"])
+    assert blue[270:, :320].sum() == blue.sum() > 500
+
+
+def test_the_voice_plate_comes_when_the_only_face_has_left():
+    windows = [make_window(1, "happy", 0, 3), make_window(None, "sad", 3, 6)]
+    annotator = Annotator(make_prediction([make_track(1, (250, 120, 350, 200))], windows))
+    assert not lower_left(annotator.annotate(make_picture(), 0.4)).any()
+    assert lower_left(annotator.annotate(make_picture(), 4.0)).any()
+
+
+def test_with_several_faces_the_voice_judged_apart_is_shown_beside_them():
+    tracks = [make_track(1, (60, 60, 160, 160)), make_track(2, (420, 60, 520, 160))]
+    windows = [make_window(1, "happy"), make_window(2, "sad"), make_window(None, "angry")]
+    drawn = Annotator(make_prediction(tracks, windows)).annotate(make_picture(), 0.4)
+    assert is_colour(drawn, EMOTION_COLOURS["angry"])[270:, :320].sum() > 500
+
+
+def test_a_voice_heard_elsewhere_in_the_clip_is_not_claimed_here():
+    windows = [make_window(1, "happy", 0, 3), make_window(None, "sad", 20, 23)]
+    annotator = Annotator(make_prediction([make_track(1, (250, 120, 350, 200))], windows))
+    assert not changed_pixels(annotator.annotate(make_picture(), 10.0)).any()
+
+
+def test_a_clip_without_face_and_voice_says_so_in_grey():
+    for windows in ([], [make_window(None, None)]):
+        drawn = Annotator(make_prediction(windows=windows)).annotate(make_picture(), 1.0)
+        assert is_colour(drawn, NO_EVIDENCE_COLOUR)[270:, :320].sum() > 500
+
+
+def test_an_image_of_another_shape_or_type_is_refused_with_the_rule():
+    annotator = Annotator(make_prediction())
+    for image in (make_picture()[..., 0], make_picture().astype(np.float32), make_picture()[:0]):
+        with pytest.raises(ValueError, match=r"uint8 of shape \(height, width, 3\)"):
+            annotator.annotate(image, 0.0)
+
+
+def test_no_two_emotions_share_a_colour_and_all_have_one():
+    colours = [emotion_colour(emotion) for emotion in (*EIGHT_EMOTIONS, None)]
+    assert len(set(colours)) == 9
+
+
+def test_an_unknown_emotion_is_refused_with_the_choices():
+    with pytest.raises(ConfigError, match="neutral, calm"):
+        emotion_colour("bored")
+
+
+@pytest.mark.parametrize("emotion", (*EIGHT_EMOTIONS, None))
+def test_text_on_every_plate_reads_well(emotion):
+    background = emotion_colour(emotion)
+    assert contrast_ratio(text_colour(background), background) >= 4.5  # WCAG 2.1, level AA
+
+
+def test_text_is_white_on_blue_and_dark_on_yellow():
+    assert text_colour(EMOTION_COLOURS["sad"]) == WHITE
+    assert text_colour(EMOTION_COLOURS["happy"]) == DARK
+
+
+@pytest.mark.parametrize("level", [0, 255])
+def test_blending_is_exact_to_a_step_and_never_wraps_round(level):
+    tile = render_plate((TextRun("face 1"),), 24, WHITE)
+    picture = np.full((tile.size[1], tile.size[0], 3), level, np.uint8)
+    blend_tile(picture, tile, 0, 0)
+    exact = level * (tile.see_through / 255.0) + tile.colours
+    assert np.abs(picture - exact).max() <= 1
+
+
+def test_a_tile_half_outside_is_cut_at_the_edge():
+    whole = make_picture(200, 60)
+    tile = render_plate((TextRun("face 1"),), 20, WHITE)
+    blend_tile(whole, tile, 50, 20)
+    part = make_picture(200, 60)
+    blend_tile(part, tile, -10, 20)
+    width = tile.size[0] - 10
+    assert (part[:, :width] == whole[:, 60 : 60 + width]).all()
+    blend_tile(part, tile, 500, 500)

@@ -1,0 +1,296 @@
+"""Which clips come out of which tree of RAVDESS files. The files are empty: only their names are read."""
+
+import logging
+
+import pytest
+
+from emotion.datasets import DATASETS, Clip, summarize
+from emotion.datasets.ravdess import load
+from emotion.errors import ConfigError, DatasetError
+from emotion.labels import EIGHT_EMOTIONS
+
+KEY = "01-05-01-02-01-01"  # speech, angry, normal, dogs, first, actor 01
+
+
+def make_tree(root, *names):
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return root
+
+
+def only_clip(root, **kwargs):
+    (clip,) = load(root, **kwargs)
+    return clip
+
+
+def names(clip, root):
+    """The clip's picture and sound files, relative to the data set's folder."""
+    paths = (clip.video_path, clip.audio_path)
+    return tuple(path and path.removeprefix(f"{root}").replace("\\", "/").lstrip("/") for path in paths)
+
+
+# ---- What a name says ----
+
+
+def test_a_file_name_says_all_there_is_to_know(tmp_path):
+    make_tree(tmp_path, "Actor_12/03-02-06-02-01-02-12.wav")
+    assert only_clip(tmp_path, vocal_channels=("song",)) == Clip(
+        clip_id="ravdess:02-06-02-01-02-12",
+        emotion="fearful",
+        speaker="ravdess:12",
+        audio_path=str(tmp_path / "Actor_12" / "03-02-06-02-01-02-12.wav"),
+        sex="female",
+        details={
+            "vocal_channel": "song",
+            "intensity": "strong",
+            "statement": "Kids are talking by the door",
+            "repetition": "2",
+        },
+    )
+
+
+def test_the_third_field_gives_the_eight_emotions_in_order(tmp_path):
+    make_tree(tmp_path, *(f"03-01-{code:02d}-01-01-01-01.wav" for code in range(1, 9)))
+    assert tuple(clip.emotion for clip in load(tmp_path)) == EIGHT_EMOTIONS
+
+
+def test_odd_actors_are_male_and_even_ones_female(tmp_path):
+    make_tree(tmp_path, *(f"03-01-01-01-01-01-{actor:02d}.wav" for actor in range(1, 25)))
+    clips = load(tmp_path)
+    assert [clip.speaker for clip in clips] == [f"ravdess:{actor:02d}" for actor in range(1, 25)]
+    assert [clip.sex for clip in clips] == ["male", "female"] * 12
+
+
+# ---- Layouts ----
+
+
+@pytest.mark.parametrize("video_code", ["01", "02", "03"])
+@pytest.mark.parametrize("audio_code", ["01", "02", "03"])
+def test_audios_and_videos_folders_are_paired_whatever_their_modality_codes(tmp_path, video_code, audio_code):
+    audio, video = f"audios/Actor_01/{audio_code}-{KEY}.wav", f"videos/Actor_01/{video_code}-{KEY}.mp4"
+    make_tree(tmp_path, audio, video)
+    assert names(only_clip(tmp_path), tmp_path) == (video, audio)
+
+
+def test_recordings_that_differ_in_any_field_are_not_paired(tmp_path):
+    others = ["01-06-01-02-01-01", "01-05-02-02-01-01", "01-05-01-01-01-01", "01-05-01-02-02-01", "01-05-01-02-01-02"]
+    make_tree(tmp_path, f"videos/01-{KEY}.mp4", *(f"audios/03-{key}.wav" for key in others))
+    clips = load(tmp_path)
+    assert len(clips) == 6
+    assert [names(clip, tmp_path)[0] for clip in clips if clip.video_path] == [f"videos/01-{KEY}.mp4"]
+
+
+def test_the_downloaded_tree_gives_each_recording_once(tmp_path):
+    video = f"Video_Speech_Actor_01/Actor_01/01-{KEY}.mp4"
+    audio = f"Audio_Speech_Actors_01-24/Actor_01/03-{KEY}.wav"
+    make_tree(
+        tmp_path,
+        video,
+        f"Video_Speech_Actor_01/Actor_01/02-{KEY}.mp4",
+        audio,
+        f"audio_speech_actors_01-24/Actor_01/03-{KEY}.wav",
+        f"Video_Speech_Actor_01/copy/Actor_01/01-{KEY}.mp4",
+    )
+    assert names(only_clip(tmp_path), tmp_path) == (video, audio)
+
+
+def test_a_video_with_its_sound_inside_is_both_picture_and_sound(tmp_path):
+    video = f"Video_Speech_Actor_01/Actor_01/01-{KEY}.mp4"
+    make_tree(tmp_path, video, f"Video_Speech_Actor_01/Actor_01/02-{KEY}.mp4")
+    assert names(only_clip(tmp_path), tmp_path) == (video, video)
+
+
+def test_a_video_only_file_has_no_sound(tmp_path):
+    make_tree(tmp_path, f"02-{KEY}.mp4")
+    assert names(only_clip(tmp_path), tmp_path) == (f"02-{KEY}.mp4", None)
+
+
+def test_an_mp4_is_a_picture_file_wherever_it_lies_and_whatever_its_code(tmp_path):
+    make_tree(tmp_path, f"audios/03-{KEY}.mp4")
+    assert names(only_clip(tmp_path), tmp_path) == (f"audios/03-{KEY}.mp4",) * 2
+
+
+def test_sound_comes_from_the_video_that_has_it_when_the_picture_is_from_another(tmp_path):
+    make_tree(tmp_path, f"02-{KEY}.mp4", f"03-{KEY}.mp4")
+    assert names(only_clip(tmp_path), tmp_path) == (f"02-{KEY}.mp4", f"03-{KEY}.mp4")
+
+
+def test_sound_files_coded_03_come_before_others(tmp_path):
+    make_tree(tmp_path, f"a/01-{KEY}.wav", f"b/03-{KEY}.wav")
+    assert names(only_clip(tmp_path), tmp_path) == (None, f"b/03-{KEY}.wav")
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac", "mp3", "m4a", "ogg", "WAV"])
+def test_sound_alone_leaves_the_picture_empty(tmp_path, suffix):
+    make_tree(tmp_path, f"03-{KEY}.{suffix}")
+    assert names(only_clip(tmp_path), tmp_path) == (None, f"03-{KEY}.{suffix}")
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "avi", "mkv", "mov", "flv", "webm", "MP4"])
+def test_every_video_format_is_found(tmp_path, suffix):
+    make_tree(tmp_path, f"01-{KEY}.{suffix}")
+    assert names(only_clip(tmp_path), tmp_path) == (f"01-{KEY}.{suffix}",) * 2
+
+
+def test_song_is_loaded_only_when_asked_for(tmp_path):
+    make_tree(
+        tmp_path,
+        "Audio_Speech_Actors_01-24/Actor_01/03-01-01-01-01-01-01.wav",
+        "Audio_Song_Actors_01-24/Actor_01/03-02-01-01-01-01-01.wav",
+    )
+
+    def channels(**kwargs):
+        return [clip.details["vocal_channel"] for clip in load(tmp_path, **kwargs)]
+
+    assert channels() == ["speech"]
+    assert channels(vocal_channels=("song",)) == ["song"]
+    assert channels(vocal_channels=("speech", "song")) == ["speech", "song"]
+
+
+def test_linked_folders_are_followed_and_circles_left(tmp_path):
+    disk = make_tree(tmp_path / "disk", f"Actor_01/01-{KEY}.mp4")
+    root = tmp_path / "dataset"
+    root.mkdir()
+    try:
+        (root / "videos").symlink_to(disk, target_is_directory=True)
+        (disk / "round").symlink_to(root, target_is_directory=True)
+    except OSError:
+        pytest.skip("this system makes no links")
+    assert names(only_clip(root), root) == (f"videos/Actor_01/01-{KEY}.mp4",) * 2
+
+
+def test_the_order_of_clips_is_that_of_their_ids(tmp_path):
+    keys = ["01-08-01-01-01-03", "01-01-01-01-01-02", "01-03-02-01-01-01"]
+    make_tree(tmp_path, *(f"{folder}/03-{key}.wav" for folder, key in zip("abc", keys, strict=True)))
+    assert [clip.clip_id for clip in load(tmp_path)] == [f"ravdess:{key}" for key in sorted(keys)]
+    assert load(tmp_path) == load(str(tmp_path))
+
+
+# ---- Files that do not belong ----
+
+
+def test_misnamed_files_are_counted_and_the_first_of_them_named(tmp_path, caplog):
+    strangers = [f"stranger_{number}.wav" for number in range(9)]
+    make_tree(tmp_path, f"03-{KEY}.wav", *strangers)
+    with caplog.at_level(logging.WARNING):
+        assert len(load(tmp_path)) == 1
+    assert "left out 9" in caplog.text
+    assert "stranger_0.wav" in caplog.text
+    assert "stranger_8.wav" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "04-01-05-01-02-01-01",
+        "03-03-05-01-02-01-01",
+        "03-01-09-01-02-01-01",
+        "03-01-00-01-02-01-01",
+        "03-01-05-03-02-01-01",
+        "03-01-05-01-03-01-01",
+        "03-01-05-01-02-03-01",
+        "03-01-05-01-02-01-25",
+        "03-01-05-01-02-01-00",
+    ],
+)
+def test_impossible_fields_are_left_out_and_reported(tmp_path, caplog, name):
+    make_tree(tmp_path, "03-01-05-01-02-01-01.wav", f"{name}.wav")
+    with caplog.at_level(logging.WARNING):
+        assert len(load(tmp_path)) == 1
+    assert f"{name}.wav" in caplog.text
+    assert "impossible" in caplog.text
+
+
+def test_hidden_files_and_notes_are_passed_over_in_silence(tmp_path, caplog):
+    make_tree(
+        tmp_path,
+        f"03-{KEY}.wav",
+        "._03-01-01-01-01-01-01.wav",
+        "__MACOSX/Actor_01/._03-01-02-01-01-01-01.wav",
+        ".cache/03-01-03-01-01-01-01.wav",
+        ".DS_Store",
+        "README.md",
+    )
+    with caplog.at_level(logging.WARNING):
+        assert len(load(tmp_path)) == 1
+    assert caplog.text == ""
+
+
+def test_a_data_set_below_a_hidden_folder_is_found(tmp_path):
+    assert len(load(make_tree(tmp_path / ".cache", f"03-{KEY}.wav"))) == 1
+
+
+# ---- Nothing to load ----
+
+
+@pytest.mark.parametrize("present", [False, True])
+def test_a_missing_or_empty_folder_says_where_the_data_is_and_where_it_goes(tmp_path, present):
+    root = tmp_path / "dataset"
+    if present:
+        root.mkdir()
+    with pytest.raises(DatasetError) as caught:
+        load(root)
+    for hint in (
+        "https://zenodo.org/records/1188976",
+        "Audio_Speech_Actors_01-24.zip",
+        "Video_Speech_Actor_01.zip",
+        "Video_Speech_Actor_24.zip",
+        str(root),
+        "python train_model.py --demo",
+    ):
+        assert hint in str(caught.value)
+
+
+def test_zip_files_left_packed_are_pointed_out(tmp_path):
+    make_tree(tmp_path, "Video_Speech_Actor_01.zip")
+    with pytest.raises(DatasetError, match="Unpack"):
+        load(tmp_path)
+
+
+def test_a_folder_with_song_alone_says_so(tmp_path):
+    make_tree(tmp_path, "03-02-01-01-01-01-01.wav")
+    with pytest.raises(DatasetError, match="only 1 clips of song"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize("vocal_channels", [("whisper",), (), "speech"])
+def test_a_wrong_vocal_channel_lists_the_choices(tmp_path, vocal_channels):
+    with pytest.raises(ConfigError, match="speech, song"):
+        load(tmp_path, vocal_channels=vocal_channels)
+
+
+# ---- Clips and their summary ----
+
+
+def test_the_summary_counts_emotions_speakers_and_evidence(tmp_path):
+    make_tree(
+        tmp_path,
+        "01-01-05-01-02-01-01.mp4",
+        "02-01-05-01-01-01-02.mp4",
+        "03-01-03-01-01-01-03.wav",
+        "03-01-03-01-01-02-03.wav",
+    )
+    lines = summarize(load(tmp_path)).splitlines()
+    assert [line.split() for line in lines[:4]] == [
+        ["emotion", "clips"],
+        ["happy", "2"],
+        ["angry", "2"],
+        ["total", "4"],
+    ]
+    assert lines[4:] == ["speakers: 3 (1 female, 2 male)", "face and voice: 1, voice only: 2, face only: 1"]
+
+
+def test_a_clip_needs_a_known_emotion_a_known_sex_and_a_file():
+    with pytest.raises(DatasetError, match="bored"):
+        Clip("a", "bored", "s", audio_path="a.wav")
+    with pytest.raises(DatasetError, match="neither"):
+        Clip("a", "happy", "s")
+    with pytest.raises(DatasetError, match="sex"):
+        Clip("a", "happy", "s", audio_path="a.wav", sex="m")
+
+
+def test_ravdess_is_among_the_data_sets():
+    assert DATASETS["ravdess"].load is load
+    assert DATASETS["ravdess"].LICENCE == "CC BY-NC-SA 4.0"

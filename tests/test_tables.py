@@ -1,0 +1,207 @@
+"""The JSON says what the result says, in the documented layout, strictly."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from emotion.errors import EmotionError
+from emotion.outputs.tables import to_json, write_json
+from emotion.results import EmotionSummary, FaceTrack, MediaPrediction, WindowPrediction
+
+CLASS_NAMES = ("happy", "sad", "angry")
+HAPPY = np.array([0.7, 0.2, 0.1], np.float32)
+SAD = np.array([0.25, 0.5, 0.25], np.float32)
+SUMMARY_KEYS = {"emotion", "confidence", "evidence", "probabilities"}
+
+
+def make_prediction(**changes):
+    tracks = (
+        FaceTrack(1, (0.0, 1.23456), ((10, 10, 50, 50), (12, 10, 52, 50))),
+        FaceTrack(2, (2.0,), ((100, 10, 150, 50),)),
+    )
+    windows = (
+        WindowPrediction(0.0, 3.0, 1, "face+voice", HAPPY),
+        WindowPrediction(0.0, 3.0, 2, "none", None),
+        WindowPrediction(0.5, 3.5, None, "voice", SAD),
+    )
+    values = {
+        "path": "clips/a.mp4",
+        "class_names": CLASS_NAMES,
+        "duration_seconds": 3.50049,
+        "has_video": True,
+        "has_audio": True,
+        "tracks": tracks,
+        "windows": windows,
+        "overall": EmotionSummary("happy", float(HAPPY[0]), "face+voice", HAPPY),
+        "by_face": {
+            1: EmotionSummary("happy", float(HAPPY[0]), "face+voice", HAPPY),
+            2: EmotionSummary(None, 0.0, "none", None),
+        },
+        "notes": ("The second face was seen too briefly.",),
+    }
+    return MediaPrediction(**{**values, **changes})
+
+
+def test_the_top_level_has_the_documented_names_and_the_version():
+    table = to_json(make_prediction())
+    assert list(table) == [
+        "schema_version", "file", "duration_seconds", "has_video", "has_audio", "class_names", "overall", "faces",
+        "windows", "notes", "settings",
+    ]  # fmt: skip
+    assert table["schema_version"] == 1
+    assert table["file"] == "clips/a.mp4"
+    assert table["duration_seconds"] == 3.5
+    assert table["class_names"] == ["happy", "sad", "angry"]
+    assert table["notes"] == ["The second face was seen too briefly."]
+    assert table["settings"] is None
+
+
+def test_the_overall_answer_names_each_probability():
+    overall = to_json(make_prediction())["overall"]
+    assert overall == {
+        "emotion": "happy",
+        "confidence": 0.7,
+        "evidence": "face+voice",
+        "probabilities": {"happy": 0.7, "sad": 0.2, "angry": 0.1},
+    }
+
+
+def test_each_face_has_its_answer_and_the_time_it_was_seen():
+    first, second = to_json(make_prediction())["faces"]
+    assert set(first) == {"face", "first_seen_s", "last_seen_s"} | SUMMARY_KEYS
+    assert (first["face"], first["emotion"], first["first_seen_s"], first["last_seen_s"]) == (
+        "face 1",
+        "happy",
+        0,
+        1.235,
+    )
+    assert (second["face"], second["first_seen_s"], second["last_seen_s"]) == ("face 2", 2.0, 2.0)
+
+
+def test_without_evidence_emotion_and_probabilities_are_null_and_confidence_is_zero():
+    table = to_json(make_prediction())
+    for row in (table["faces"][1], table["windows"][1]):
+        assert (row["emotion"], row["confidence"], row["evidence"], row["probabilities"]) == (None, 0.0, "none", None)
+
+
+def test_each_window_has_its_span_its_face_and_its_most_probable_emotion():
+    windows = to_json(make_prediction())["windows"]
+    assert all(set(window) == {"start_s", "end_s", "face"} | SUMMARY_KEYS for window in windows)
+    assert [window["face"] for window in windows] == ["face 1", "face 2", None]
+    voice = windows[2]
+    assert (voice["start_s"], voice["end_s"], voice["emotion"], voice["confidence"]) == (0.5, 3.5, "sad", 0.5)
+
+
+def test_permuting_the_classes_permutes_nothing_but_their_order():
+    order = [2, 0, 1]
+    prediction = make_prediction()
+    permuted = make_prediction(
+        class_names=tuple(CLASS_NAMES[i] for i in order),
+        windows=tuple(
+            WindowPrediction(w.start_seconds, w.end_seconds, w.face_id, w.evidence,
+                             None if w.probabilities is None else w.probabilities[order])
+            for w in prediction.windows
+        ),
+    )  # fmt: skip
+    assert to_json(permuted)["windows"] == to_json(prediction)["windows"]
+
+
+def test_probabilities_are_rounded_to_four_places():
+    thirds = np.full(3, 1 / 3)
+    table = to_json(make_prediction(windows=(WindowPrediction(1 / 3, 10 / 3, 1, "face", thirds),)))
+    window = table["windows"][0]
+    assert window["start_s"] == 0.333 and window["end_s"] == 3.333
+    assert set(window["probabilities"].values()) == {0.3333}
+
+
+def test_a_clip_without_faces_and_windows_is_a_table_with_empty_lists():
+    nothing = EmotionSummary(None, 0.0, "none", None)
+    table = to_json(make_prediction(tracks=(), windows=(), by_face={}, overall=nothing))
+    assert table["faces"] == [] and table["windows"] == [] and table["overall"]["emotion"] is None
+
+
+def test_the_file_is_strict_json_even_where_numbers_are_not(tmp_path):
+    broken = WindowPrediction(0.0, 3.0, 1, "face", np.array([np.nan, 0.5, 0.5]))
+    prediction = make_prediction(duration_seconds=float("nan"), windows=(broken,))
+    write_json(prediction, tmp_path / "a.json", settings={"threshold": float("inf")})
+
+    def refuse(word):
+        raise AssertionError(f"{word} is no JSON")
+
+    table = json.loads((tmp_path / "a.json").read_text(encoding="utf-8"), parse_constant=refuse)
+    assert table["duration_seconds"] is None
+    assert table["windows"][0]["probabilities"]["happy"] is None
+    assert table["settings"] == {"threshold": None}
+
+
+def test_settings_of_numpy_tuples_and_paths_are_written_as_plain_json():
+    settings = {
+        "step": np.float32(0.5),
+        "n": np.int64(3),
+        "names": ("a", "b"),
+        "run": Path("saved") / "run",
+        "on": True,
+        "grid": np.arange(3),
+        "inner": {"none": None},
+    }
+    plain = to_json(make_prediction(), settings=settings)["settings"]
+    assert plain == {
+        "step": 0.5,
+        "n": 3,
+        "names": ["a", "b"],
+        "run": os.path.join("saved", "run"),
+        "on": True,
+        "grid": [0, 1, 2],
+        "inner": {"none": None},
+    }
+    assert json.loads(json.dumps(plain, allow_nan=False)) == plain
+
+
+def test_settings_without_a_counterpart_in_json_are_refused():
+    with pytest.raises(TypeError, match="settings"):
+        to_json(make_prediction(), settings={"model": object()})
+
+
+def test_writing_gives_the_same_table_and_leaves_no_other_file(tmp_path):
+    path = tmp_path / "Gefühl.json"
+    path.write_text("old")
+    write_json(make_prediction(path="Grüße.mp4"), path, settings={"run": "x"})
+    assert json.loads(path.read_text(encoding="utf-8")) == to_json(
+        make_prediction(path="Grüße.mp4"), settings={"run": "x"}
+    )
+    assert [entry.name for entry in tmp_path.iterdir()] == ["Gefühl.json"]
+
+
+def test_a_missing_folder_is_named_in_the_error(tmp_path):
+    with pytest.raises(EmotionError, match="nowhere"):
+        write_json(make_prediction(), tmp_path / "nowhere" / "a.json")
+
+
+def test_a_file_in_the_folders_place_is_named_in_the_error(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(EmotionError, match="file"):
+        write_json(make_prediction(), tmp_path / "file" / "a.json")
+
+
+def test_a_folder_in_the_files_place_is_left_as_it_is_and_nothing_remains(tmp_path):
+    (tmp_path / "a.json").mkdir()
+    with pytest.raises(EmotionError, match=r"a\.json"):
+        write_json(make_prediction(), tmp_path / "a.json")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_a_file_already_there_survives_a_failed_write(tmp_path, monkeypatch):
+    path = tmp_path / "a.json"
+    path.write_text("old")
+
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(EmotionError, match="No space left"):
+        write_json(make_prediction(), path)
+    assert path.read_text() == "old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.json"]

@@ -1,0 +1,111 @@
+"""Trains an emotion recogniser on the clips in dataset/ and writes a model folder under saved_models/."""
+
+import argparse
+import dataclasses
+import sys
+from datetime import datetime
+from pathlib import Path
+
+from emotion.config import CROPS, RunConfig, TrainConfig, VideoConfig, WindowConfig, load_config
+from emotion.console import SOME_FILES_FAILED, ProgressBar, run_program
+from emotion.models import ARCHITECTURES, DEFAULT_ARCHITECTURE
+
+SAVED_MODELS = Path("saved_models")
+# The demo has few clips, so it takes smaller steps, and only as many epochs as it takes to see the curves turn.
+DEMO_EPOCHS, DEMO_BATCH_SIZE = 15, 8
+
+
+def build_parser() -> argparse.ArgumentParser:
+    train, video, window = TrainConfig(), VideoConfig(), WindowConfig()
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog="Exit codes: 0 done; 2 wrong settings or no data; 3 done, but some clips could not be read.",
+    )
+    add = parser.add_argument
+    add("--dataset_dir", type=Path, default=Path("dataset"), help="folder of RAVDESS clips (default: %(default)s)")
+    add("--demo", action="store_true", help="make a small synthetic data set and train on it for a minute or two")
+    add("--model", default=None, choices=sorted(ARCHITECTURES), help=f"the network (default: {DEFAULT_ARCHITECTURE})")
+    add("--output", type=Path, help="folder to write, new or empty (default: saved_models/MODEL-DATE-TIME)")
+    add("--config", type=Path, metavar="FILE", help="JSON with any of the settings in a model folder's config.json; "
+        "options given here come before it")  # fmt: skip
+    add("--resume", action="store_true", help="go on with the training in --output, or with the latest unfinished one")
+    add("--epochs", type=int, help=f"passes over the training clips, at most (default: {train.epochs})")
+    add("--batch_size", type=int, help=f"clips a step (default: {train.batch_size})")
+    add("--lr", type=float, help=f"Adam's first learning rate (default: {train.learning_rate})")
+    add("--seed", type=int, help=f"of split, weights and augmentation (default: {train.seed})")
+    add("--window_sec", type=float, help=f"seconds a model judges at once (default: {window.window_seconds})")
+    add("--crop", choices=CROPS, help=f"cut out the aligned face, or use whole frames (default: {video.crop})")
+    add("--protocol", choices=("speaker", "random"), help="'speaker' keeps every speaker on one side; 'random' does "
+        f"not, and flatters (default: {train.protocol})")  # fmt: skip
+    add("--cache_dir", type=Path, default=Path(".cache") / "clips", help="decoded clips (default: %(default)s)")
+    add("--no_progress", action="store_true", help="no progress bars")
+    return parser
+
+
+def build_config(args: argparse.Namespace) -> RunConfig:
+    """Returns the settings: the options given, else those of --config, else the defaults."""
+    config = load_config(args.config, complete=False) if args.config else RunConfig()
+    if args.demo:
+        args.epochs, args.batch_size = args.epochs or DEMO_EPOCHS, args.batch_size or DEMO_BATCH_SIZE
+    given = {
+        "training": {"epochs": args.epochs, "batch_size": args.batch_size, "learning_rate": args.lr,
+                     "seed": args.seed, "protocol": args.protocol},
+        "window": {"window_seconds": args.window_sec},
+        "video": {"crop": args.crop},
+    }  # fmt: skip
+    for part, values in given.items():
+        chosen = {name: value for name, value in values.items() if value is not None}
+        config = dataclasses.replace(config, **{part: dataclasses.replace(getattr(config, part), **chosen)})
+    return dataclasses.replace(config, architecture=args.model or config.architecture)
+
+
+def latest_unfinished() -> Path:
+    """Returns the training under saved_models/ that was interrupted last."""
+    from emotion.errors import RunError
+    from emotion.runs import CHECKPOINT_DIR, CONFIG_FILE, MODEL_FILE
+
+    unfinished = [
+        path.parent
+        for path in SAVED_MODELS.glob(f"*/{CONFIG_FILE}")
+        if not (path.parent / MODEL_FILE).exists() and (path.parent / CHECKPOINT_DIR).exists()
+    ]
+    if not unfinished:
+        raise RunError(f"{SAVED_MODELS}/ holds no unfinished training. Name its folder with --output.")
+    return max(unfinished, key=lambda path: path.stat().st_mtime)
+
+
+def main() -> int:
+    args = build_parser().parse_args()
+    config = build_config(args)
+    if args.resume:
+        output = args.output or latest_unfinished()
+    else:
+        output = args.output or SAVED_MODELS / f"{config.architecture}-{datetime.now():%Y%m%d-%H%M%S}"
+    from emotion.workflows import train_on_demo, train_on_ravdess
+
+    shown = not args.no_progress
+    settings = {
+        "resume": args.resume,
+        "cache_dir": args.cache_dir,
+        "progress": ProgressBar("Decoding", "clip", shown=shown),
+        "verbose": 1 if shown else 2,
+        "say": lambda message: print(message, flush=True),
+    }
+    if args.demo:
+        result = train_on_demo(config, output, ProgressBar("Drawing clips", "clip", shown=shown), **settings)
+    else:
+        result = train_on_ravdess(args.dataset_dir, config, output, **settings)
+    for clip_id, reason in result.failures.items():
+        print(f"left out {clip_id}: {reason}", file=sys.stderr)
+    side = "test" if "test" in result.metrics else "validation"
+    scores = result.metrics[side]
+    low, high = scores["uar_interval"]
+    print(f"{side}: UAR {scores['uar']:.1%} (95 % interval {low:.1%} to {high:.1%}), accuracy {scores['accuracy']:.1%}, "
+          f"{scores['n']} clips of {scores['n_speakers']} speakers, {result.metrics['protocol']}")  # fmt: skip
+    print(f"model: {result.path}")
+    print(f"try it: python run_inference.py --video_path CLIP --model {result.path}")
+    return SOME_FILES_FAILED if result.failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(run_program(main))
