@@ -100,8 +100,10 @@ def main() -> int:
     side = "test" if "test" in result.metrics else "validation"
     scores = result.metrics[side]
     low, high = scores["uar_interval"]
-    print(f"{side}: UAR {scores['uar']:.1%} (95 % interval {low:.1%} to {high:.1%}), accuracy {scores['accuracy']:.1%}, "
-          f"{scores['n']} clips of {scores['n_speakers']} speakers, {result.metrics['protocol']}")  # fmt: skip
+    print(
+        f"{side}: UAR {scores['uar']:.1%} (95 % interval {low:.1%} to {high:.1%}), accuracy {scores['accuracy']:.1%}, "
+        f"{scores['n']} clips, {scores['n_speakers']} speaker(s), {result.metrics['protocol']}"
+    )
     print(f"model: {result.path}")
     print(f"try it: python run_inference.py --video_path CLIP --model {result.path}")
     return SOME_FILES_FAILED if result.failures else 0

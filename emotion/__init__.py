@@ -13,7 +13,7 @@ _HOMES = {
     "EmotionError": "emotion.errors",
     "RunConfig": "emotion.config",
 }
-__all__ = sorted(_HOMES)
+__all__ = ["EmotionError", "EmotionPredictor", "MediaPrediction", "RunConfig"]
 
 
 def __getattr__(name: str):

@@ -11,6 +11,7 @@ import logging
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -74,7 +75,7 @@ class ClipCache:
         key = self.key(clip)
         self.folder.mkdir(parents=True, exist_ok=True)
         for name in ARRAYS:
-            self._write(key, f"{name}.npy", lambda file, array=getattr(media, name): np.save(file, array))
+            self._write(key, f"{name}.npy", partial(np.save, arr=getattr(media, name)))
         entry = {"clip_id": clip.clip_id, "duration_seconds": media.duration_seconds}
         self._write(key, "json", lambda file: file.write(json.dumps(entry).encode()))
 

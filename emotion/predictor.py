@@ -235,7 +235,7 @@ class MediaScanner:
 
 
 def _main_windows(windows: list[WindowPrediction], faces: list[FaceTrack]) -> list[WindowPrediction]:
-    """The windows that speak for the clip: those of the face most in sight, and of the voice where it is judged apart."""
+    """The windows that speak for the clip: of the face most in sight, and of the voice judged apart."""
     if not faces:
         return windows
     main = max(faces, key=lambda track: sum((x2 - x1) * (y2 - y1) for x1, y1, x2, y2 in track.boxes))

@@ -49,7 +49,7 @@ class FaceTrack:
             return self.boxes[near] if abs(times[near] - time_seconds) <= max_gap_seconds / 4 else None
         weight = (time_seconds - times[left]) / gap
         blended = (1 - weight) * np.asarray(self.boxes[left]) + weight * np.asarray(self.boxes[right])
-        x1, y1, x2, y2 = (int(round(value)) for value in blended)
+        x1, y1, x2, y2 = (round(float(value)) for value in blended)
         return x1, y1, x2, y2
 
 

@@ -141,7 +141,7 @@ def _outline(head: Head, grow: float = 0.0) -> np.ndarray:
 
 @functools.lru_cache(maxsize=32)
 def draw_head(head: Head, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Draws what does not move: the head without features (n, n, 3), its opacity (n, n), what is behind it (n, n, 3)."""
+    """Draws what does not move: the bare head (n, n, 3), its opacity (n, n), what is behind it (n, n, 3)."""
     backdrop = np.empty((size, size, 3), np.float32)
     backdrop[:] = head.background
     backdrop *= np.linspace(1.08, 0.85, size, dtype=np.float32)[:, None, None]

@@ -1,4 +1,4 @@
-"""Synthesises babbling voices whose pitch, rhythm, loudness and timbre show an emotion, for the demonstration and tests.
+"""Synthesises babbling voices whose pitch, rhythm, loudness and timbre show an emotion, for demonstration and tests.
 
 A source-filter model (Fant 1960): glottal pulses (Rosenberg 1971) and breath noise pass the resonances of a vowel
 sequence (Peterson & Barney 1952). How an emotion sounds follows the reviews of Scherer (2003) and Juslin & Laukka

@@ -110,8 +110,8 @@ def iterate_media(
 
     Yields:
         ``VideoFrame`` at strictly rising times, all of the first frame's size, and ``AudioChunk`` that join without gap
-        or overlap. Pauses in the sound are filled with zeros. Picture and sound are in order each, but not in order with
-        each other.
+        or overlap. Pauses in the sound are filled with zeros. Picture and sound are in order each, but not in order
+        with each other.
 
     Raises:
         MediaError: if the file cannot be opened, holds neither picture nor sound, or nothing of it can be decoded. A
@@ -138,7 +138,8 @@ def iterate_media(
         reads_all = len(readers) == (video is not None) + (audio is not None)
         if readers and not ends and (damage.count or reads_all):
             raise MediaError(
-                f"{path}: nothing in it could be decoded{damage.words}. Copy or download it again, or convert it to MP4."
+                f"{path}: nothing in it could be decoded{damage.words}. Copy or download it again, or convert it to "
+                "MP4."
             )
         if reads_all and container.duration and container.format.name.startswith(FORMATS_WITH_EXACT_DURATION):
             promised = container.duration / av.time_base

@@ -35,8 +35,8 @@ class VideoWriter:
     """Writes frames, and the sound of a source file, to an MP4 file. Use it with ``with``.
 
     Sound in AAC is copied, other sound is encoded as AAC at its own rate and channel layout. All of the source's sound
-    is written, on the clock of ``iterate_media``. H.264 needs even sizes: an odd width or height grows by one pixel that
-    repeats the edge.
+    is written, on the clock of ``iterate_media``. H.264 needs even sizes: an odd width or height grows by one pixel
+    that repeats the edge.
 
     If the block is left by an exception, no file is left behind and one already there is untouched.
 
