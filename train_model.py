@@ -38,6 +38,9 @@ def build_parser() -> argparse.ArgumentParser:
     add("--protocol", choices=("speaker", "random"), help="'speaker' keeps every speaker on one side; 'random' does "
         f"not, and flatters (default: {train.protocol})")  # fmt: skip
     add("--cache_dir", type=Path, default=Path(".cache") / "clips", help="decoded clips (default: %(default)s)")
+    add("--recipe", choices=("default",), help="make a shipped model anew from --data_root (docs/models_shipped.md)")
+    add("--data_root", type=Path, default=Path("data"), help="folder of the data sets a recipe is made from "
+        "(default: %(default)s)")  # fmt: skip
     add("--no_progress", action="store_true", help="no progress bars")
     return parser
 
@@ -81,9 +84,13 @@ def main() -> int:
         output = args.output or latest_unfinished()
     else:
         output = args.output or SAVED_MODELS / f"{config.architecture}-{datetime.now():%Y%m%d-%H%M%S}"
-    from emotion.workflows import train_on_demo, train_on_ravdess
+    from emotion.workflows import make_recipe, train_on_demo, train_on_ravdess
 
     shown = not args.no_progress
+    if args.recipe:
+        return make_recipe(
+            args.recipe, args.data_root, args.output or SAVED_MODELS / args.recipe, verbose=1 if shown else 2
+        )
     settings = {
         "resume": args.resume,
         "cache_dir": args.cache_dir,

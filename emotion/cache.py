@@ -42,10 +42,14 @@ class ClipCache:
         self.folder = Path(folder)
         self.config = config
         self._settings = json.dumps(_decoding_settings(config), sort_keys=True)
-        self._digests: dict[str, str] = {}
+        self._digests: dict[tuple[str, int, int], str] = {}
 
     def key(self, clip: Clip) -> str:
-        """The name of a clip's entry: a hash of its files and of the settings."""
+        """The name of a clip's entry: a hash of its files and of the settings.
+
+        Raises:
+            MediaError: if a file cannot be read.
+        """
         parts = [self._settings, *(self._digest(path) for path in (clip.video_path, clip.audio_path))]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 
@@ -92,9 +96,15 @@ class ClipCache:
         Returns:
             The clips that could not be decoded: their ids and the reason.
         """
-        missing = [clip for clip in clips if not self.holds(clip)]
-        done = len(clips) - len(missing)
         failures: dict[str, str] = {}
+        missing = []
+        for clip in clips:
+            try:
+                if not self.holds(clip):
+                    missing.append(clip)
+            except MediaError as error:
+                failures[clip.clip_id] = str(error)
+        done = len(clips) - len(missing)
         if progress:
             progress(done, len(clips))
         n_workers = min(n_workers or os.cpu_count() or 1, len(missing))
@@ -121,10 +131,15 @@ class ClipCache:
     def _digest(self, path: str | None) -> str:
         if path is None:
             return "none"
-        if path not in self._digests:
-            with open(path, "rb") as file:
-                self._digests[path] = hashlib.file_digest(file, "sha256").hexdigest()
-        return self._digests[path]
+        try:
+            state = os.stat(path)
+            known = (path, state.st_size, state.st_mtime_ns)
+            if known not in self._digests:
+                with open(path, "rb") as file:
+                    self._digests[known] = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise MediaError(f"{path}: cannot be read ({error.strerror}). Is it still there?") from error
+        return self._digests[known]
 
     def _path(self, key: str, suffix: str) -> Path:
         return self.folder / key[:2] / f"{key}.{suffix}"

@@ -6,6 +6,7 @@ preprocessing, models and inference derive theirs from it.
 
 import dataclasses
 import json
+import math
 import os
 import typing
 from dataclasses import dataclass, field
@@ -112,6 +113,11 @@ class TrainConfig:
 
     def __post_init__(self):
         _check_positive(self, "epochs", "batch_size", "learning_rate", "clip_norm")
+        for name in ("patience_epochs", "reduce_patience_epochs"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"training.{name} must not be negative, got {getattr(self, name)}.")
+        if not 0 <= self.seed < 2**32:
+            raise ConfigError(f"training.seed must lie in 0 to 2**32 - 1, got {self.seed}.")
         for name in ("test_fraction", "validation_fraction", "modality_dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f"training.{name} must lie in [0, 1), got {getattr(self, name)}.")
@@ -162,6 +168,13 @@ class RunConfig:
                 raise ConfigError(f"class_names holds {name!r}; its canonical name is {canonical_emotion(name)!r}.")
         if not self.modalities or any(m not in MODALITIES for m in self.modalities):
             raise ConfigError(f"modalities must be some of {', '.join(MODALITIES)}, got {list(self.modalities)}.")
+        if len(set(self.modalities)) != len(self.modalities):
+            raise ConfigError(f"modalities must not hold one of them twice, got {list(self.modalities)}.")
+        if self.window.window_seconds * self.audio.sample_rate < self.audio.n_steps:
+            raise ConfigError(
+                f"window.window_seconds must be long enough to hold {self.audio.n_steps} audio.n_steps at "
+                f"{self.audio.sample_rate} samples a second, got {self.window.window_seconds}."
+            )
 
     @property
     def window_samples(self) -> int:
@@ -175,8 +188,11 @@ class RunConfig:
 
     @property
     def n_fft(self) -> int:
-        """Length of the spectrum's window in samples: the power of two that leaves no sample between steps unseen."""
-        return 1 << (self.hop_length - 1).bit_length()
+        """Length of the spectrum's window in samples: a power of two, above the hop by a quarter of it at least.
+
+        The window's ends count for nothing, so windows that merely touch would leave the samples between them unseen.
+        """
+        return 1 << (math.ceil(1.25 * self.hop_length) - 1).bit_length()
 
     @property
     def frame_interval_seconds(self) -> float:
@@ -187,8 +203,8 @@ class RunConfig:
 def _check_positive(record, *names: str) -> None:
     for name in names:
         value = getattr(record, name)
-        if not value > 0:
-            raise ConfigError(f"{type(record).__name__}: {name} must be above 0, got {value}.")
+        if not 0 < value < math.inf:
+            raise ConfigError(f"{type(record).__name__}: {name} must be above 0 and finite, got {value}.")
 
 
 def to_dict(config) -> dict[str, Any]:
@@ -202,7 +218,7 @@ def from_dict(record_type, values: dict[str, Any], *, complete: bool = True, whe
     Args:
         record_type: the dataclass to build, for example ``RunConfig``.
         values: names and values; nested records are dicts.
-        complete: whether every name must be there. If False, a missing one takes its default.
+        complete: whether every name must be there. If False, a missing one takes its default, where it has one.
         where: what to call ``values`` in error messages.
 
     Raises:
@@ -214,11 +230,16 @@ def from_dict(record_type, values: dict[str, Any], *, complete: bool = True, whe
     unknown = sorted(set(values) - set(types))
     if unknown:
         raise ConfigError(f"{where} holds unknown names: {', '.join(unknown)}. Known: {', '.join(types)}.")
-    missing = sorted(set(types) - set(values))
-    if complete and missing:
+    needed = types if complete else [f.name for f in dataclasses.fields(record_type) if _has_no_default(f)]
+    missing = sorted(set(needed) - set(values))
+    if missing:
         raise ConfigError(f"{where} lacks: {', '.join(missing)}.")
     built = {name: _convert(value, types[name], f"{where}.{name}", complete) for name, value in values.items()}
     return record_type(**built)
+
+
+def _has_no_default(item: dataclasses.Field) -> bool:
+    return item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING
 
 
 def _convert(value, wanted, where: str, complete: bool):

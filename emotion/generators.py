@@ -99,13 +99,24 @@ class ClipWindows(keras.utils.PyDataset):
             samples = cut_samples(media.samples, round(start * rate), round(length * rate))
             if augment and has_sound(samples, rate):
                 samples = voices.vary_voice(samples, rate, voice, config.window_samples)
+                inputs["audio"] = voices.mask_time(self._preprocessor.audio_input(samples), rng)
             else:
-                samples = cut_samples(samples, 0, config.window_samples)
-            inputs["audio"] = self._preprocessor.audio_input(samples)
+                inputs["audio"] = self._preprocessor.audio_input(cut_samples(samples, 0, config.window_samples))
         if "video" in config.modalities:
             frames = _window_frames(media, start, self._preprocessor)
             inputs["video"] = faces.vary_clip(frames, rng) if augment and frames.any() else frames
         return inputs
+
+
+class EpochSetter(keras.callbacks.Callback):
+    """Tells a generator which epoch it is before its first batch is asked for; Keras's own calls are one off."""
+
+    def __init__(self, batches):
+        super().__init__()
+        self._batches = batches
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._batches.set_epoch(epoch)
 
 
 def window_inputs(media: ClipMedia, start_seconds: float, preprocessor: Preprocessor) -> dict[str, np.ndarray]:

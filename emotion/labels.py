@@ -21,7 +21,8 @@ EMODB_EMOTIONS = {
 # Columns of FER+ votes (Barsoum et al. 2016), in order; None has no counterpart here.
 FERPLUS_VOTES = ("neutral", "happy", "surprised", "sad", "angry", "disgust", "fearful", None, None, None)
 
-# Class indices of FER2013 (Goodfellow et al. 2013), in order.
+# Class indices of FER2013 (Goodfellow et al. 2013) where its pictures lie in one folder per emotion, as in the files
+# read here: in alphabetical order. The competition's own table has sad, surprised and neutral as 4, 5 and 6.
 FER2013_EMOTIONS = ("angry", "disgust", "fearful", "happy", "neutral", "sad", "surprised")
 
 # Words other data sets and people use for the same emotion.

@@ -160,7 +160,8 @@ class MediaScanner:
             while n_done * step + window <= reached:
                 yield self._cut(n_done * step)
                 n_done += 1
-                self._forget_before(n_done * step)
+                # The last window ends with the file, so it can begin up to a step before the next one would.
+                self._forget_before((n_done - 1) * step)
             if progress and reached - said_seconds > 0.5:
                 said_seconds = reached
                 progress(reached, duration_seconds)

@@ -106,7 +106,7 @@ class SoundBuffer:
         self.end = 0
 
     def add(self, chunk: AudioChunk) -> None:
-        """Takes the next chunk; a gap before it is silence, an overlap is dropped."""
+        """Takes the next chunk. The first may begin late, after silence; each other one joins the one before it."""
         start = round(chunk.time_seconds * self._sample_rate)
         samples = chunk.samples
         # Chunks follow each other to the sample; only the first one can start elsewhere than the last one ended.

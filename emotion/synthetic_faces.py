@@ -154,17 +154,21 @@ def _draw_eyes(pen: Pen, head: Head, face: Expression) -> None:
         lower = np.stack([across * half, 0.050 * min(opening, 1.25) * arch], 1) + centre
         almond = np.concatenate([upper, lower[::-1]])
         pen.fill(almond, (238, 234, 230), blur=0.008)
-        middle = [*centre, 0.0, -0.012]
+        middle = centre + np.array([0.0, -0.012])
         pen.fill(ellipse(*middle, 0.079, 0.079), head.iris, blur=0.008, inside=almond)
         pen.fill(ellipse(*middle, 0.040, 0.040), (14, 12, 12), blur=0.006, inside=almond)
         pen.fill(ellipse(middle[0] - 0.025, middle[1] - 0.03, 0.016, 0.016), (250, 250, 250), blur=0.006, inside=almond)
         pen.fill(
-            np.concatenate([upper, ([*upper, 0, 0.04])[::-1]]), (40, 30, 30), opacity=0.4, blur=0.015, inside=almond
+            np.concatenate([upper, (upper + np.array([0, 0.04]))[::-1]]),
+            (40, 30, 30),
+            opacity=0.4,
+            blur=0.015,
+            inside=almond,
         )
         lash = 0.020 + 0.018 * arch
         pen.stroke(upper, lash, shade(head.hair, 0.5), opacity=0.95, blur=0.008)
         pen.stroke(lower, 0.014, shade(skin, 0.45), opacity=0.6, blur=0.010)
-        pen.stroke([*upper, 0, -0.05], 0.016, shade(skin, 0.5), opacity=0.6, blur=0.014)
+        pen.stroke(upper + np.array([0, -0.05]), 0.016, shade(skin, 0.5), opacity=0.6, blur=0.014)
         pouch = np.stack([across * half * 0.9, 0.10 + 0.03 * arch - 0.03 * max(face.smile, 0)], 1) + centre
         pen.stroke(pouch, 0.02, shade(skin, 0.6), opacity=0.25 + 0.35 * max(face.smile, 0), blur=0.02)
 

@@ -20,7 +20,7 @@ from emotion.config import RunConfig, load_config, write_config
 from emotion.datasets.clips import Clip
 from emotion.errors import DatasetError, RunError
 from emotion.evaluation import bootstrap_interval, compute_confusion_matrix, compute_scores
-from emotion.generators import ClipWindows, clip_windows
+from emotion.generators import ClipWindows, EpochSetter, clip_windows
 from emotion.labels import class_index
 from emotion.models import build_model
 from emotion.outputs.training_plots import write_confusion_matrix, write_training_curves
@@ -184,17 +184,6 @@ def _on_side(clips: Sequence[Clip], clip_ids: Sequence[str]) -> list[Clip]:
     return [clip for clip in clips if clip.clip_id in wanted]
 
 
-class _EpochSetter(keras.callbacks.Callback):
-    """Tells the generator which epoch it is before the first batch is asked for; Keras's own calls are one off."""
-
-    def __init__(self, windows: ClipWindows):
-        super().__init__()
-        self._windows = windows
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self._windows.set_epoch(epoch)
-
-
 def _fit(sides, cache: ClipCache, config: RunConfig, output: Path, state, verbose: int) -> None:
     settings = config.training
     checkpoint = output / CHECKPOINT_DIR
@@ -227,7 +216,7 @@ def _fit(sides, cache: ClipCache, config: RunConfig, output: Path, state, verbos
         shuffle=False,  # the generator shuffles by its own seed
         verbose=verbose,
         callbacks=[
-            _EpochSetter(training),
+            EpochSetter(training),
             stopping,
             reducing,
             best,

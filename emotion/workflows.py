@@ -9,11 +9,13 @@ from emotion.config import DataSource, RunConfig
 from emotion.console import quiet_import
 from emotion.datasets import DATASETS, summarize
 from emotion.datasets.clips import Clip
+from emotion.errors import DatasetError
 from emotion.labels import EIGHT_EMOTIONS
 
 if TYPE_CHECKING:
     from emotion.training import TrainingResult
 
+RECIPE_DIR = Path(".cache") / "recipes"
 DEMO_DIR = Path(".cache") / "demo_dataset"
 DEMO_EMOTIONS = ("neutral", "happy", "sad", "angry")
 DEMO_SPEAKERS = 8
@@ -73,6 +75,36 @@ def train_on_demo(
     say("These faces and voices are drawn: the model learns to tell them apart, and nothing about people.")
     config = _described(config, clips, DataSource("synthetic demo", "made by this program", len(clips)))
     return _train(clips, config, output, say=say, **settings)
+
+
+def make_recipe(name: str, data_root: Path, output: Path, *, verbose: int, say: Callable[[str], None] = print) -> int:
+    """Makes a shipped model anew, stage by stage, and prints its scores on validation data.
+
+    Args:
+        name: of the recipe and of its work folder below ``.cache/``.
+        data_root: folder of the data sets.
+        output: the run folder to write.
+        verbose: of Keras's progress bars.
+        say: takes messages meant for the user.
+
+    Returns:
+        The program's exit code.
+    """
+    if not data_root.is_dir():
+        raise DatasetError(f"{data_root}: no such folder. Name the folder of the data sets with --data_root.")
+    with quiet_import():
+        from emotion.recipes.default import make_default
+    metrics = make_default(data_root, output, RECIPE_DIR / name, verbose=verbose, say=say)
+    say(f"{metrics['protocol']}:")
+    for evidence in ("face", "voice", "pair"):
+        scores = metrics[evidence]
+        low, high = scores["uar_interval"]
+        say(
+            f"{evidence:6} UAR {scores['uar']:.1%} (95 % interval {low:.1%} to {high:.1%}), accuracy "
+            f"{scores['accuracy']:.1%}, n {scores['n']}"
+        )
+    say(f"model: {output}")
+    return 0
 
 
 def _described(config: RunConfig, clips: list[Clip], source: DataSource) -> RunConfig:

@@ -41,7 +41,10 @@ def default_config() -> dict[str, Any]:
 
 
 def audio_branch(mfcc, settings: dict[str, Any]):
-    """2D convolutions over an MFCC picture.
+    """2D convolutions over an MFCC picture, then mean and maximum over time.
+
+    The picture's height is kept apart until the dense layer: which coefficient a pattern stands at matters, when it
+    stands there does not. Averaging over both, as is usual for pictures, loses ten points of recall.
 
     Shape:
         ``(batch, n_mfcc, n_steps, 1)`` to ``(batch, audio_units)``.
@@ -51,9 +54,17 @@ def audio_branch(mfcc, settings: dict[str, Any]):
     for i, filters in enumerate(settings["audio_filters"], start=1):
         x = convolution_block(x, filters, 3, name=f"audio_conv{i}a")
         x = convolution_block(x, filters, 3, name=f"audio_conv{i}b")
-        x = layers.MaxPooling2D(2, padding="same", name=f"audio_pool{i}")(x)
+        pool = (2, 2) if i <= 2 else (2, 1)  # in the end a step is a quarter of a second; coarser costs recall
+        x = layers.MaxPooling2D(pool, padding="same", name=f"audio_pool{i}")(x)
         x = layers.SpatialDropout2D(settings["audio_dropout"] / 2, name=f"audio_drop{i}")(x)
-    x = layers.GlobalAveragePooling2D(name="audio_pool")(x)
+    x = layers.Permute((2, 1, 3), name="audio_time_first")(x)
+    x = layers.Reshape((x.shape[1], x.shape[2] * x.shape[3]), name="audio_steps")(x)
+    x = layers.Dense(settings["audio_units"], use_bias=False, name="audio_dense")(x)
+    x = layers.BatchNormalization(momentum=NORM_MOMENTUM, name="audio_dense_norm")(x)
+    x = layers.ReLU(name="audio_dense_relu")(x)
+    mean = layers.GlobalAveragePooling1D(name="audio_mean")(x)
+    peak = layers.GlobalMaxPooling1D(name="audio_peak")(x)
+    x = layers.Concatenate(name="audio_pool")([mean, peak])
     x = layers.Dropout(settings["audio_dropout"], name="audio_drop")(x)
     return layers.Dense(settings["audio_units"], activation="relu", name="audio_features")(x)
 
@@ -133,16 +144,31 @@ def classifier(features, n_classes: int, settings: dict[str, Any]):
     return layers.Softmax(name="probabilities")(x)
 
 
-def build_frame_network(config: RunConfig) -> keras.Model:
-    """Builds the video branch for single pictures, with an output of its own.
+def build_frame_network(config: RunConfig, *, over_time: bool = False) -> keras.Model:
+    """Builds the video branch with an output of its own, for single pictures or for clips.
 
     Shape:
-        input ``(batch, size, size, 3)`` uint8; output ``logits (batch, n_classes)``.
+        input ``(batch, size, size, 3)`` uint8, or with ``over_time`` ``(batch, n_frames, size, size, 3)``; output
+        ``logits (batch, n_classes)``.
     """
     side = config.video.image_size
-    image = keras.Input((side, side, 3), dtype="uint8", name="video")
-    features = video_branch(image, complete_settings(config.model))
-    return keras.Model(image, layers.Dense(len(config.class_names), name="logits")(features), name="frame_network")
+    shape = (config.video.n_frames, side, side, 3) if over_time else (side, side, 3)
+    frames = keras.Input(shape, dtype="uint8", name="video")
+    features = video_branch(frames, complete_settings(config.model))
+    name = "clip_network" if over_time else "frame_network"
+    return keras.Model(frames, layers.Dense(len(config.class_names), name="logits")(features), name=name)
+
+
+def build_voice_network(config: RunConfig) -> keras.Model:
+    """Builds the audio branch with an output of its own.
+
+    Shape:
+        input ``(batch, n_mfcc, n_steps, 1)``; output ``logits (batch, n_classes)``.
+    """
+    mfcc = keras.Input((config.audio.n_mfcc, config.audio.n_steps, 1), name="audio")
+    features = audio_branch(mfcc, complete_settings(config.model))
+    logits = layers.Dense(len(config.class_names), name="logits")(features)
+    return keras.Model({"audio": mfcc}, logits, name="voice_network")
 
 
 def inflate(frame_network: keras.Model, model: keras.Model) -> None:
@@ -155,17 +181,24 @@ def inflate(frame_network: keras.Model, model: keras.Model) -> None:
         frame_network: from ``build_frame_network``.
         model: a model of the same settings from ``build_model``, changed in place.
     """
-    for layer in frame_network.layers:
-        if not layer.weights or not layer.name.startswith("video_"):
-            continue
+    for layer in _branch_layers(frame_network, "video"):
         target = model.get_layer(layer.name)
         weights = layer.get_weights()
         if isinstance(layer, layers.Conv2D):
-            kernel = weights[0]
             inflated = target.get_weights()[0] * 0
-            inflated[inflated.shape[0] // 2] = kernel
+            inflated[inflated.shape[0] // 2] = weights[0]
             weights = [inflated, *weights[1:]]
         target.set_weights(weights)
+
+
+def copy_branch(source: keras.Model, model: keras.Model, modality: str) -> None:
+    """Carries the weights of one branch, ``audio`` or ``video``, over to another model of the same settings."""
+    for layer in _branch_layers(source, modality):
+        model.get_layer(layer.name).set_weights(layer.get_weights())
+
+
+def _branch_layers(model: keras.Model, modality: str) -> list[keras.layers.Layer]:
+    return [layer for layer in model.layers if layer.weights and layer.name.startswith(f"{modality}_")]
 
 
 def complete_settings(settings: dict[str, Any]) -> dict[str, Any]:

@@ -129,3 +129,25 @@ def load_folders(root: Path, class_names: tuple[str, ...], *, smoothing: float, 
     targets = np.full((len(classes), n_classes), smoothing / n_classes, np.float32)
     targets[np.arange(len(classes)), classes] += 1 - smoothing
     return Stills(align_stills(pictures, size), targets, np.array(classes))
+
+
+def join_stills(*parts: Stills) -> Stills:
+    """Puts several sets one behind the other."""
+    return Stills(
+        np.concatenate([part.images for part in parts]),
+        np.concatenate([part.targets for part in parts]),
+        np.concatenate([part.majority for part in parts]),
+    )
+
+
+def save_stills(stills: Stills, path: Path) -> None:
+    """Keeps aligned faces in a file, written under a temporary name first."""
+    temporary = path.with_name(f"partial-{path.name}")
+    np.savez(temporary, images=stills.images, targets=stills.targets, majority=stills.majority)
+    temporary.replace(path)
+
+
+def read_stills(path: Path) -> Stills:
+    """Reads what ``save_stills`` wrote."""
+    with np.load(path) as data:
+        return Stills(data["images"], data["targets"], data["majority"])

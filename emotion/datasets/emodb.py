@@ -1,0 +1,45 @@
+"""EmoDB, acted German sentences (Burkhardt et al. 2005), sound only.
+
+A file is called ``SSTTTEV``: speaker, text, emotion, version. Boredom has no counterpart here and is left out.
+"""
+
+import os
+from pathlib import Path
+
+from emotion.datasets.clips import Clip
+from emotion.errors import DatasetError
+from emotion.labels import EMODB_EMOTIONS
+
+LICENCE = "freely downloadable for research"
+MEN = frozenset({"03", "10", "11", "12", "15"})
+WOMEN = frozenset({"08", "09", "13", "14", "16"})
+SUFFIXES = frozenset({".wav", ".flac"})
+
+
+def load(root: str | os.PathLike) -> list[Clip]:
+    """Returns the clips below a folder, sorted by id.
+
+    Raises:
+        DatasetError: if there are none.
+    """
+    clips = []
+    for path in sorted(Path(root).rglob("*")):
+        name = path.stem
+        if path.suffix.lower() not in SUFFIXES or len(name) != len("SSTTTEV") or name[5] not in EMODB_EMOTIONS:
+            continue
+        speaker, emotion = name[:2], EMODB_EMOTIONS[name[5]]
+        if speaker not in MEN | WOMEN or emotion is None:
+            continue
+        clips.append(
+            Clip(
+                clip_id=f"emodb:{name}",
+                emotion=emotion,
+                speaker=f"emodb:{speaker}",
+                audio_path=str(path),
+                sex="male" if speaker in MEN else "female",
+                details={"text": name[2:5], "version": name[6]},
+            )
+        )
+    if not clips:
+        raise DatasetError(f"{root} holds no EmoDB recordings, which are called like 03a01Fa.wav.")
+    return clips

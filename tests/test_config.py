@@ -1,0 +1,295 @@
+"""Settings are saved whole, read strictly, and give the sizes that follow from them."""
+
+import dataclasses
+import json
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from emotion.config import (
+    FORMAT_VERSION,
+    AudioConfig,
+    DataSource,
+    RunConfig,
+    TrainConfig,
+    VideoConfig,
+    WindowConfig,
+    from_dict,
+    load_config,
+    to_dict,
+    write_config,
+)
+from emotion.errors import ConfigError
+
+properties = settings(max_examples=150, deadline=None, derandomize=True, database=None)
+
+UNUSUAL = RunConfig(
+    class_names=("sad", "happy", "neutral"),
+    modalities=("audio",),
+    audio=AudioConfig(sample_rate=16000, n_mfcc=13, n_steps=30, n_mels=64, top_db=60.0),
+    video=VideoConfig(n_frames=8, image_size=64, crop="frame"),
+    window=WindowConfig(window_seconds=1.5, step_seconds=0.25),
+    training=TrainConfig(epochs=3, learning_rate=0.01, augment=False, protocol="random", seed=7),
+    model={"dense_units": 32, "blocks": [1, 2]},
+    data=(DataSource("RAVDESS speech", "CC BY-NC-SA 4.0", 1440), DataSource("another", "MIT", 1)),
+)
+
+
+def with_value(path: str, value) -> dict:
+    """The default settings as JSON types, with one of them changed: ``audio.n_mfcc`` names it."""
+    values = to_dict(RunConfig())
+    *parts, name = path.split(".")
+    inner = values
+    for part in parts:
+        inner = inner[part]
+    inner[name] = value
+    return values
+
+
+# ---- Saving and loading ----
+
+
+@pytest.mark.parametrize("config", [RunConfig(), UNUSUAL])
+def test_a_configuration_comes_back_as_it_was_saved(tmp_path, config):
+    path = tmp_path / "config.json"
+    write_config(config, path)
+    assert load_config(path) == config
+    assert from_dict(RunConfig, to_dict(config)) == config
+    assert hash(load_config(path).audio) == hash(config.audio)
+
+
+def test_the_file_is_plain_json_with_every_setting_and_the_classes_in_order(tmp_path):
+    path = tmp_path / "config.json"
+    write_config(UNUSUAL, path)
+    values = json.loads(path.read_text(encoding="utf-8"))
+    assert values["class_names"] == ["sad", "happy", "neutral"]
+    assert values["format_version"] == FORMAT_VERSION
+    assert set(values) == {field.name for field in dataclasses.fields(RunConfig)}
+    assert set(values["training"]) == {field.name for field in dataclasses.fields(TrainConfig)}
+
+
+def test_missing_settings_take_their_defaults_only_where_that_is_allowed(tmp_path):
+    path = tmp_path / "mine.json"
+    path.write_text('{"training": {"epochs": 2}, "video": {"crop": "frame"}}', encoding="utf-8")
+    config = load_config(path, complete=False)
+    assert config == RunConfig(training=TrainConfig(epochs=2), video=VideoConfig(crop="frame"))
+    with pytest.raises(ConfigError, match="lacks: .*class_names"):
+        load_config(path)
+
+
+def test_a_whole_number_will_do_where_a_fraction_is_asked_for():
+    config = from_dict(RunConfig, with_value("window.window_seconds", 2))
+    assert config.window.window_seconds == 2.0
+    assert isinstance(config.window.window_seconds, float)
+
+
+def test_a_record_cannot_be_changed():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        RunConfig().audio.n_mfcc = 13
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "3", "null", '"text"', b"\xff\xfe\x00{"])
+def test_what_is_no_json_object_is_refused_by_the_name_of_the_file(tmp_path, content):
+    path = tmp_path / "config.json"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(ConfigError, match="config.json"):
+        load_config(path)
+
+
+def test_a_missing_file_and_a_folder_are_refused_by_their_names(tmp_path):
+    with pytest.raises(ConfigError, match="absent.json: no such file"):
+        load_config(tmp_path / "absent.json")
+    with pytest.raises(ConfigError, match=tmp_path.name):
+        load_config(tmp_path)
+
+
+# ---- What is refused ----
+
+
+@pytest.mark.parametrize("name", ["epoch", "audio.n_mfccs", "training.lr", "window.hop"])
+def test_an_unknown_setting_is_named_with_the_known_ones(name):
+    with pytest.raises(ConfigError) as caught:
+        from_dict(RunConfig, with_value(name, 1), complete=False)
+    *parts, last = name.split(".")
+    assert last in str(caught.value) and "Known:" in str(caught.value)
+    assert ".".join(["config", *parts]) in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["class_names", "audio", "audio.n_mfcc", "training.seed", "format_version"])
+def test_a_missing_setting_is_named(name):
+    values = to_dict(RunConfig())
+    *parts, last = name.split(".")
+    inner = values
+    for part in parts:
+        inner = inner[part]
+    del inner[last]
+    with pytest.raises(ConfigError, match=f"lacks: {last}"):
+        from_dict(RunConfig, values)
+
+
+def test_a_setting_without_a_default_is_missed_even_where_defaults_are_taken():
+    with pytest.raises(ConfigError, match=r"config.data\[0\] lacks: licence, n_clips"):
+        from_dict(RunConfig, {"data": [{"name": "mine"}]}, complete=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("audio.n_mfcc", "40"),
+        ("audio.n_mfcc", 40.0),
+        ("audio.n_mfcc", True),
+        ("audio.n_mfcc", None),
+        ("audio.top_db", "80"),
+        ("audio.top_db", True),
+        ("audio", 3),
+        ("audio", [1]),
+        ("video.crop", 1),
+        ("video.crop", None),
+        ("training.augment", 1),
+        ("training.augment", "yes"),
+        ("training.seed", False),
+        ("class_names", "happy"),
+        ("class_names", {"happy": 0}),
+        ("class_names", ["happy", 1]),
+        ("modalities", "audio"),
+        ("model", []),
+        ("data", [3]),
+        ("data", [{"name": "x", "licence": "MIT", "n_clips": "many"}]),
+        ("architecture", 1),
+        ("format_version", "1"),
+        ("format_version", True),
+    ],
+)
+def test_a_value_of_the_wrong_type_is_refused_by_its_name(name, value):
+    with pytest.raises(ConfigError) as caught:
+        from_dict(RunConfig, with_value(name, value))
+    assert f"config.{name}" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("audio.sample_rate", 0),
+        ("audio.n_mfcc", -1),
+        ("audio.n_mfcc", 129),
+        ("audio.n_steps", 1),
+        ("audio.n_mels", 0),
+        ("audio.top_db", math.nan),
+        ("audio.top_db", math.inf),
+        ("video.n_frames", 0),
+        ("video.image_size", -112),
+        ("video.crop", "body"),
+        ("window.window_seconds", 0.0),
+        ("window.window_seconds", math.nan),
+        ("window.window_seconds", math.inf),
+        ("window.window_seconds", -math.inf),
+        ("window.window_seconds", 0.001),
+        ("window.step_seconds", -0.5),
+        ("training.epochs", 0),
+        ("training.batch_size", -8),
+        ("training.learning_rate", math.nan),
+        ("training.learning_rate", math.inf),
+        ("training.clip_norm", 0.0),
+        ("training.patience_epochs", -1),
+        ("training.reduce_patience_epochs", -1),
+        ("training.test_fraction", 1.0),
+        ("training.test_fraction", math.nan),
+        ("training.validation_fraction", -0.1),
+        ("training.modality_dropout", math.inf),
+        ("training.seed", -1),
+        ("training.seed", 2**32),
+        ("class_names", []),
+        ("class_names", ["happy"]),
+        ("class_names", ["happy", "sad", "happy"]),
+        ("modalities", []),
+        ("modalities", ["smell"]),
+        ("modalities", ["audio", "audio"]),
+        ("format_version", FORMAT_VERSION + 1),
+    ],
+)
+def test_an_impossible_value_is_refused_by_its_name_and_shown(name, value):
+    with pytest.raises(ConfigError) as caught:
+        from_dict(RunConfig, with_value(name, value))
+    assert name.rpartition(".")[2] in str(caught.value)
+    assert str(value) in str(caught.value)
+
+
+def test_classes_carry_canonical_names():
+    with pytest.raises(ConfigError, match="'joy'; its canonical name is 'happy'"):
+        RunConfig(class_names=("joy", "sad"))
+    with pytest.raises(ConfigError, match="'bored'"):
+        RunConfig(class_names=("bored", "sad"))
+
+
+settings_names = [
+    path
+    for part, values in to_dict(RunConfig()).items()
+    for path in ([f"{part}.{name}" for name in values] if isinstance(values, dict) and values else [part])
+]
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@properties
+@given(name=st.sampled_from(settings_names), value=anything)
+def test_whatever_stands_in_a_file_gives_a_configuration_or_says_what_is_wrong(name, value):
+    values = json.loads(json.dumps(with_value(name, value)))
+    try:
+        config = from_dict(RunConfig, values)
+    except ConfigError as error:
+        assert name.rpartition(".")[2] in str(error)
+    else:
+        assert from_dict(RunConfig, to_dict(config)) == config
+
+
+# ---- Sizes that follow ----
+
+
+def test_the_usual_steps_span_three_seconds():
+    config = RunConfig()
+    assert config.window_samples == 66150
+    assert (config.hop_length, config.n_fft) == (1538, 2048)
+    assert 43 * config.hop_length == pytest.approx(66150, abs=43)
+    assert config.frame_interval_seconds == pytest.approx(0.15)
+
+
+def spans(config: RunConfig) -> tuple[np.ndarray, int]:
+    """The middles of the steps in samples, and how many of librosa's centred steps there are."""
+    return np.arange(config.audio.n_steps) * config.hop_length, 1 + config.window_samples // config.hop_length
+
+
+@pytest.mark.parametrize("window_seconds", [0.5, 1.0, 2.0, 3.0, 5.0, 10.0])
+def test_the_steps_span_any_window(window_seconds):
+    config = RunConfig(window=WindowConfig(window_seconds=window_seconds))
+    middles, n_centred = spans(config)
+    assert n_centred >= config.audio.n_steps
+    assert config.window_samples - middles[-1] < config.audio.n_steps
+
+
+@properties
+@given(
+    window_seconds=st.floats(1, 10),
+    sample_rate=st.sampled_from([16000, 22050, 44100, 48000]),
+    n_steps=st.integers(20, 64),
+)
+def test_no_sample_falls_between_the_steps(window_seconds, sample_rate, n_steps):
+    config = RunConfig(
+        audio=AudioConfig(sample_rate=sample_rate, n_steps=n_steps), window=WindowConfig(window_seconds=window_seconds)
+    )
+    # The Hann window's weight of the sample that lies farthest from any step.
+    middles, _ = spans(config)
+    farthest = max(config.hop_length / 2, config.window_samples - 1 - middles[-1])
+    assert farthest < config.n_fft / 2
+    assert np.cos(np.pi * farthest / config.n_fft) ** 2 > 0.09
+    assert config.n_fft & (config.n_fft - 1) == 0
+
+
+def test_frames_are_spread_evenly_over_the_window():
+    config = RunConfig(window=WindowConfig(window_seconds=2.0), video=VideoConfig(n_frames=16))
+    assert config.frame_interval_seconds * 16 == pytest.approx(2.0)

@@ -1,0 +1,83 @@
+"""Where a face is between its sightings, and what the records of a prediction say."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from emotion.results import EmotionSummary, FaceTrack, WindowPrediction
+
+properties = settings(max_examples=100, deadline=None, derandomize=True, database=None)
+
+HERE, THERE = (10, 20, 50, 60), (30, 20, 74, 64)
+
+
+def track(*sightings):
+    times, boxes = zip(*sightings, strict=True)
+    return FaceTrack(1, times, boxes)
+
+
+def test_at_a_sighting_the_box_is_the_one_seen():
+    face = track((1.0, HERE), (1.2, THERE))
+    assert face.box_at(1.0) == HERE
+    assert face.box_at(1.2) == THERE
+
+
+def test_between_sightings_the_box_moves_in_a_line():
+    face = track((1.0, HERE), (1.4, THERE))
+    assert face.box_at(1.1) == (15, 20, 56, 61)
+    assert face.box_at(1.2) == (20, 20, 62, 62)
+
+
+def test_a_face_is_out_of_sight_in_a_long_gap_but_not_at_its_edges():
+    face = track((1.0, HERE), (4.0, THERE))
+    assert face.box_at(2.5) is None
+    assert face.box_at(1.1) == HERE
+    assert face.box_at(3.9) == THERE
+    assert face.box_at(1.2) is None and face.box_at(3.8) is None
+    assert face.box_at(2.5, max_gap_seconds=3.0) == (20, 20, 62, 62)
+
+
+def test_a_face_stays_for_a_moment_before_its_first_and_after_its_last_sighting():
+    face = track((1.0, HERE), (1.2, THERE))
+    assert face.box_at(0.9) == HERE and face.box_at(1.3) == THERE
+    assert face.box_at(0.8) is None and face.box_at(1.4) is None
+
+
+def test_a_face_seen_once_as_in_a_still_picture_has_its_box_there():
+    face = track((0.0, HERE))
+    assert face.box_at(0.0) == HERE
+    assert face.box_at(0.1) == HERE
+    assert face.box_at(3.0) is None
+
+
+boxes = st.tuples(st.integers(0, 100), st.integers(0, 100), st.integers(101, 200), st.integers(101, 200))
+sightings = st.lists(st.floats(0, 20), min_size=1, max_size=8, unique=True).flatmap(
+    lambda times: st.tuples(*(st.tuples(st.just(time), boxes) for time in sorted(times)))
+)
+
+
+@properties
+@given(seen=sightings, time=st.floats(-1, 21))
+def test_a_box_is_whole_pixels_within_the_boxes_seen_or_none(seen, time):
+    box = track(*seen).box_at(time)
+    near = min(abs(time - moment) for moment, _ in seen)
+    if box is None:
+        assert near > 0.125
+        return
+    assert near <= 0.25
+    assert all(isinstance(side, int) for side in box)
+    low, high = (extreme([b for _, b in seen], axis=0) for extreme in (np.min, np.max))
+    assert (low <= box).all() and (box <= high).all()
+
+
+def test_a_face_has_a_name_and_a_window_a_middle():
+    assert FaceTrack(3, (0.0,), (HERE,)).name == "face 3"
+    assert WindowPrediction(1.0, 4.0, None, "voice", None).middle_seconds == 2.5
+
+
+def test_results_cannot_be_changed():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        EmotionSummary("happy", 0.9, "face", None).emotion = "sad"
