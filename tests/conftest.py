@@ -25,8 +25,12 @@ def small_config(**changes) -> RunConfig:
         "audio": AudioConfig(n_mfcc=20, n_steps=16, n_mels=40),
         "video": VideoConfig(n_frames=4, image_size=32),
         "window": WindowConfig(window_seconds=1.0, step_seconds=0.5),
-        "model": {"audio_filters": [4, 8], "video_filters": [4, 8], "audio_units": 8, "video_units": 8, "fusion_units": 8},
-    }  # fmt: skip
+        "model": {
+            **{"audio_filters": [4, 8], "audio_units": 8},
+            **{"video_filters": [4, 8], "video_units": 8},
+            "fusion_units": 8,
+        },
+    }
     return RunConfig(training=training, **{**settings, **changes})
 
 

@@ -58,6 +58,15 @@ def test_every_moment_is_shown_by_the_first_frame_at_or_after_it(frame_rate):
     assert sampler.end_seconds == pytest.approx(len(times) / frame_rate)
 
 
+def test_frames_that_lie_on_the_grid_show_their_moments_though_floats_round():
+    # 0.3 / 0.1 is a hair below 3.
+    config = RunConfig(video=VideoConfig(image_size=16, crop="frame"), window=WindowConfig(window_seconds=2.0))
+    times = [i / 10 for i in range(60)]
+    sampler, crops = sample(times, config)
+    assert sampler.moments == list(range(60))
+    assert list(shown_times(crops, times).values()) == times
+
+
 def test_a_gap_between_frames_leaves_its_moments_out():
     times = [0.0, 0.1, 0.16, 0.31, 1.0, 1.02, 1.06, 1.31]
     sampler, crops = sample(times)

@@ -42,6 +42,7 @@ def test_a_clip_of_whole_steps_gets_no_extra_window():
 
 
 def test_the_last_step_may_be_shorter():
+    assert sliding_windows(3.01, 3.0, 0.5) == [(0.0, 3.0), (pytest.approx(0.01), pytest.approx(3.01))]
     assert sliding_windows(3.7, 3.0, 0.5) == [(0.0, 3.0), (0.5, 3.5), (pytest.approx(0.7), pytest.approx(3.7))]
 
 

@@ -1,0 +1,224 @@
+"""Inference on all kinds of media: what is judged, by what evidence, and that bad files are named."""
+
+import dataclasses
+
+import media_files
+import numpy as np
+import pytest
+import soundfile
+from conftest import EMOTIONS, small_config
+
+from emotion.errors import MediaError
+from emotion.models import build_model
+from emotion.predictor import EmotionPredictor, MediaScanner
+from emotion.runs import Run
+from emotion.synthetic import draw_clip, write_clip
+from emotion.synthetic_faces import draw_face
+from emotion.synthetic_voices import synthesize_voice
+
+RATE = 22050
+
+
+@pytest.fixture(scope="module")
+def predictor(tmp_path_factory):
+    config = small_config()
+    return EmotionPredictor(Run(tmp_path_factory.mktemp("run"), config, build_model(config), sha256=""))
+
+
+def write_talking_face(path, *, seconds=2.0, with_voice=True, frame_rate=10.0, faces=1):
+    """A clip of drawn faces side by side, with a voice."""
+    times = np.arange(0, seconds, 1 / frame_rate)
+    frames = [
+        draw_clip("happy", times, np.zeros(len(times)), speaker_seed=seed, size=200) for seed in range(1, faces + 1)
+    ]
+    voice = synthesize_voice("happy", speaker_seed=1, duration_seconds=seconds, sample_rate=RATE)
+    waveform = voice if with_voice else None
+    write_clip(path, np.concatenate(frames, axis=2), frame_rate, waveform=waveform, sample_rate=RATE)
+    return path
+
+
+def evidences(prediction) -> set[str]:
+    return {window.evidence for window in prediction.windows}
+
+
+def test_a_face_with_its_voice_is_judged_by_both(predictor, tmp_path):
+    prediction = predictor.predict(write_talking_face(tmp_path / "clip.mp4"))
+    assert evidences(prediction) == {"face+voice"}
+    assert prediction.overall.evidence == "face+voice"
+    assert prediction.overall.emotion in EMOTIONS
+    assert prediction.overall.confidence == pytest.approx(max(prediction.overall.probabilities))
+    assert prediction.overall.probabilities.sum() == pytest.approx(1)
+    assert prediction.notes == ()
+    assert [track.face_id for track in prediction.tracks] == [1]
+    assert prediction.duration_seconds == pytest.approx(2.0, abs=0.1)
+
+
+def test_windows_slide_and_the_last_one_ends_with_the_clip(predictor, tmp_path):
+    prediction = predictor.predict(write_talking_face(tmp_path / "clip.mp4", seconds=2.3))
+    starts = [window.start_seconds for window in prediction.windows]
+    assert starts[:3] == [0.0, 0.5, 1.0]
+    assert prediction.windows[-1].end_seconds == pytest.approx(prediction.duration_seconds)
+
+
+def test_a_clip_shorter_than_a_window_is_judged_once(predictor, tmp_path):
+    prediction = predictor.predict(write_talking_face(tmp_path / "clip.mp4", seconds=0.6))
+    assert len(prediction.windows) == 1
+    assert prediction.overall.emotion in EMOTIONS
+
+
+def test_a_clip_without_sound_is_judged_by_the_face_and_said_so(predictor, tmp_path):
+    prediction = predictor.predict(write_talking_face(tmp_path / "clip.mp4", with_voice=False))
+    assert evidences(prediction) == {"face"}
+    assert prediction.notes == ("the file has no sound",)
+
+
+def test_a_clip_without_a_face_is_judged_by_the_voice_and_said_so(predictor, tmp_path):
+    path = tmp_path / "clip.mp4"
+    voice = synthesize_voice("sad", speaker_seed=2, duration_seconds=2, sample_rate=RATE)
+    write_clip(path, np.full((20, 120, 160, 3), 90, np.uint8), 10.0, waveform=voice, sample_rate=RATE)
+    prediction = predictor.predict(path)
+    assert evidences(prediction) == {"voice"}
+    assert prediction.tracks == ()
+    assert prediction.notes == ("no face was found",)
+
+
+def test_neither_face_nor_sound_gives_no_answer_instead_of_a_guess(predictor, tmp_path):
+    path = tmp_path / "clip.mp4"
+    silence = np.zeros(2 * RATE, np.float32)
+    write_clip(path, np.zeros((20, 120, 160, 3), np.uint8), 10.0, waveform=silence, sample_rate=RATE)
+    prediction = predictor.predict(path)
+    assert evidences(prediction) == {"none"}
+    assert prediction.overall.emotion is None
+    assert prediction.overall.confidence == 0
+    assert prediction.notes == ("the sound is silent: it is no evidence", "no face was found")
+
+
+def test_of_several_faces_none_is_given_the_voice(predictor, tmp_path):
+    prediction = predictor.predict(write_talking_face(tmp_path / "clip.mp4", faces=2))
+    assert len(prediction.tracks) == 2
+    assert {window.evidence for window in prediction.windows if window.face_id} == {"face"}
+    assert {window.evidence for window in prediction.windows if window.face_id is None} == {"voice"}
+    assert set(prediction.by_face) == {1, 2}
+    assert prediction.notes == ("several faces: the voice is judged apart from them",)
+
+
+def test_a_sound_file_is_judged_by_the_voice(predictor, tmp_path):
+    path = tmp_path / "voice.wav"
+    soundfile.write(path, synthesize_voice("sad", speaker_seed=2, sample_rate=RATE), RATE)
+    prediction = predictor.predict(path)
+    assert not prediction.has_video
+    assert evidences(prediction) == {"voice"}
+    assert "the file has no picture" in prediction.notes
+
+
+def test_an_image_is_judged_by_the_face(predictor, tmp_path):
+    import cv2
+
+    path = tmp_path / "still.png"
+    cv2.imwrite(str(path), draw_face("happy", speaker_seed=3)[..., ::-1])
+    prediction = predictor.predict(path)
+    assert evidences(prediction) == {"face"}
+    assert len(prediction.windows) == 1
+    assert len(prediction.tracks) == 1
+
+
+def test_permuting_the_class_names_permutes_the_probabilities(tmp_path):
+    names = ("happy", "sad", "angry")
+    order = [2, 0, 1]
+    clip = write_talking_face(tmp_path / "clip.mp4")
+    config = small_config(class_names=names)
+    model = build_model(config)
+    permuted_config = dataclasses.replace(config, class_names=tuple(names[i] for i in order))
+    permuted = build_model(permuted_config)
+    permuted.set_weights(model.get_weights())
+    kernel, bias = model.get_layer("logits").get_weights()
+    permuted.get_layer("logits").set_weights([kernel[:, order], bias[order]])
+    plain = EmotionPredictor(Run(tmp_path, config, model, sha256="")).predict(clip)
+    other = EmotionPredictor(Run(tmp_path, permuted_config, permuted, sha256="")).predict(clip)
+    np.testing.assert_allclose(other.overall.probabilities, plain.overall.probabilities[order], atol=1e-6)
+    assert other.overall.emotion == plain.overall.emotion
+    assert other.overall.probabilities[other.class_names.index("sad")] == pytest.approx(
+        plain.overall.probabilities[plain.class_names.index("sad")], abs=1e-6
+    )
+
+
+def test_a_model_of_voices_alone_ignores_faces(tmp_path):
+    config = small_config(modalities=("audio",))
+    predictor = EmotionPredictor(Run(tmp_path, config, build_model(config), sha256=""))
+    prediction = predictor.predict(write_talking_face(tmp_path / "clip.mp4"))
+    assert evidences(prediction) == {"voice"}
+    assert prediction.notes[0] == "the model judges by the voice alone"
+
+
+def test_a_model_of_whole_frames_needs_no_face(tmp_path):
+    config = small_config()
+    config = dataclasses.replace(config, video=dataclasses.replace(config.video, crop="frame"))
+    predictor = EmotionPredictor(Run(tmp_path, config, build_model(config), sha256=""))
+    path = tmp_path / "clip.mp4"
+    write_clip(path, np.full((15, 60, 80, 3), 200, np.uint8), 10.0)
+    prediction = predictor.predict(path)
+    assert prediction.overall.emotion in EMOTIONS
+    assert prediction.tracks == ()
+
+
+def test_a_face_lost_half_way_is_judged_while_it_is_there(predictor, tmp_path):
+    path = tmp_path / "clip.mp4"
+    times = np.arange(0, 2, 0.1)
+    frames = draw_clip("happy", times, np.zeros(len(times)), speaker_seed=1, size=200)
+    nothing = np.full_like(frames, 128)
+    write_clip(path, np.concatenate([frames, nothing, nothing]), 10.0)
+    prediction = predictor.predict(path)
+    with_face = [window for window in prediction.windows if window.evidence == "face"]
+    without = [window for window in prediction.windows if window.evidence == "none"]
+    assert max(window.start_seconds for window in with_face) < 2.0
+    assert min(window.start_seconds for window in without) >= 1.5
+    assert prediction.tracks[0].box_at(1.0) is not None
+    assert prediction.tracks[0].box_at(3.0) is None
+
+
+def test_times_of_a_variable_rate_clip_are_its_own(predictor, tmp_path):
+    path = media_files.make_clip(tmp_path / "vfr.mp4", frame_times=[0.0, 0.04, 0.5, 0.52, 1.4, 2.2])
+    prediction = predictor.predict(path)
+    assert prediction.duration_seconds >= 2.2
+
+
+def test_progress_is_told_and_ends_at_the_end(predictor, tmp_path):
+    told = []
+    prediction = predictor.predict(
+        write_talking_face(tmp_path / "clip.mp4"), progress=lambda done, total: told.append((done, total))
+    )
+    assert told == sorted(told, key=lambda pair: pair[0])
+    assert told[-1] == (prediction.duration_seconds, prediction.duration_seconds)
+
+
+def test_a_long_clip_is_held_in_memory_a_window_at_a_time(tmp_path):
+    scanner = MediaScanner(small_config())
+    path = write_talking_face(tmp_path / "clip.mp4", seconds=12, frame_rate=5)
+    most = 0
+    for _ in scanner.scan(path):
+        most = max(most, sum(len(crops) for crops in scanner._crops.values()))
+        assert scanner._sound.end - scanner._sound._first < 8 * RATE
+    # 4 moments a second; a window and a step, and what the other stream may run ahead
+    assert most <= 4 * 8
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (media_files.make_empty, "empty"),
+        (media_files.make_renamed_text, "not a readable media file"),
+        (media_files.make_lfs_pointer, "git lfs pull"),
+    ],
+)
+def test_a_bad_file_is_named_with_the_way_out(make, words, predictor, tmp_path):
+    path = tmp_path / "bad.mp4"
+    make(path)
+    with pytest.raises(MediaError, match=r"bad\.mp4") as caught:
+        predictor.predict(path)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_is_named(predictor, tmp_path):
+    with pytest.raises(MediaError, match=r"absent\.mp4"):
+        predictor.predict(tmp_path / "absent.mp4")

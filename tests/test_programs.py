@@ -1,0 +1,195 @@
+"""The two programs as a person uses them: what they print, what they write, how they end."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import av
+import media_files
+import numpy as np
+import pytest
+
+import run_inference
+import train_model
+from emotion.config import load_config
+from emotion.console import run_program
+from emotion.media.reading import VideoFrame, iterate_media, probe_media
+from emotion.synthetic import draw_clip, write_clip
+from emotion.synthetic_voices import synthesize_voice
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def run(program, *arguments, monkeypatch, capsys) -> tuple[int, str, str]:
+    """Runs a program's main within this process, which has TensorFlow loaded already."""
+    monkeypatch.setattr(sys, "argv", [program.__name__, *(str(argument) for argument in arguments)])
+    code = run_program(program.main)
+    said = capsys.readouterr()
+    return code, said.out, said.err
+
+
+def run_apart(*command, cwd: Path) -> subprocess.CompletedProcess:
+    """Runs a program as a process of its own."""
+    environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "HOME": str(cwd)}
+    return subprocess.run(
+        [sys.executable, *(str(part) for part in command)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env=environment,
+        timeout=300,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    path = tmp_path_factory.mktemp("clips") / "talking face.mp4"
+    times = np.arange(0, 2, 0.1)
+    frames = draw_clip("happy", times, np.zeros(len(times)), speaker_seed=1, size=200)
+    write_clip(path, frames, 10.0, waveform=synthesize_voice("happy", speaker_seed=1), sample_rate=22050)
+    return path
+
+
+def test_inference_prints_the_answer_and_writes_the_annotated_video(clip, trained, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run(
+        run_inference, "--video_path", clip, "--model", trained.path, "--json", "all.json", "--no_progress",
+        monkeypatch=monkeypatch, capsys=capsys,
+    )  # fmt: skip
+    assert (code, err) == (0, "")
+    lines = dict(line.split(": ", 1) for line in out.splitlines())
+    assert lines["emotion"] in ("happy", "sad")
+    assert lines["confidence"].endswith("%")
+    assert lines["evidence"] == "face+voice"
+    assert lines["annotated video"] == "talking face_emotion.mp4"
+    table = json.loads((tmp_path / "all.json").read_text())
+    assert table["overall"]["emotion"] == lines["emotion"]
+    assert len(table["settings"]["model_sha256"]) == 64
+
+    info = probe_media(tmp_path / lines["annotated video"])
+    assert (info.video_codec, info.audio_codec) == ("h264", "aac")
+    with av.open(str(tmp_path / lines["annotated video"])) as container:
+        assert container.streams.video[0].codec_context.pix_fmt == "yuv420p"
+    before = [item for item in iterate_media(clip, sample_rate=8000) if isinstance(item, VideoFrame)]
+    after = [item for item in iterate_media(lines["annotated video"], sample_rate=8000) if isinstance(item, VideoFrame)]
+    np.testing.assert_allclose([f.time_seconds for f in after], [f.time_seconds for f in before], atol=1e-4)
+    changed = np.abs(after[10].image.astype(int) - before[10].image).max(axis=2) > 60
+    assert 0.005 < changed.mean() < 0.4  # a box and a plate, not another picture
+
+
+def test_the_clip_can_be_named_without_its_option(clip, trained, tmp_path, monkeypatch, capsys):
+    output = tmp_path / "out.mp4"
+    code, _, _ = run(
+        run_inference, clip, "--model", trained.path, "--output", output, "--no_progress",
+        monkeypatch=monkeypatch, capsys=capsys,
+    )  # fmt: skip
+    assert code == 0
+    assert output.stat().st_size > 1000
+
+
+def test_a_sound_file_gives_an_answer_and_no_video(trained, tmp_path, monkeypatch, capsys):
+    voice = media_files.make_clip(tmp_path / "voice.wav", seconds=2, video_codec=None, audio_codec="pcm_s16le")
+    code, out, _ = run(
+        run_inference, voice, "--model", trained.path, "--no_progress", monkeypatch=monkeypatch, capsys=capsys
+    )
+    assert code == 0
+    assert "evidence: voice" in out
+    assert "annotated video" not in out
+
+
+def test_a_rotated_clip_keeps_its_upright_shape(trained, tmp_path, monkeypatch, capsys):
+    path = media_files.make_clip(tmp_path / "phone.mp4", rotation=90)
+    code, _, _ = run(
+        run_inference, path, "--model", trained.path, "--output", tmp_path / "out.mp4", "--no_progress",
+        monkeypatch=monkeypatch, capsys=capsys,
+    )  # fmt: skip
+    assert code == 0
+    upright, written = probe_media(path), probe_media(tmp_path / "out.mp4")
+    assert (written.width, written.height) == (upright.width, upright.height)
+    assert written.height > written.width
+
+
+@pytest.mark.parametrize("make", [media_files.make_empty, media_files.make_renamed_text, media_files.make_lfs_pointer])
+def test_a_bad_clip_ends_in_one_line_and_exit_code_1(make, tmp_path):
+    make(tmp_path / "bad.mp4")
+    done = run_apart(ROOT / "run_inference.py", "--video_path", "bad.mp4", cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: bad.mp4")
+    assert done.stderr.count("\n") == 1
+    assert done.stdout == ""
+    assert not list(tmp_path.glob("*_emotion*"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--video_path", "absent.mp4"], "absent.mp4"),
+        (["clip.mp4", "--model", "nowhere"], "nowhere: no such model folder"),
+        (["clip.mp4", "--output", "nowhere/out.mp4"], "nowhere"),
+        (["clip.mp4", "--output", "clip.mp4"], "is the clip itself"),
+        ([], "name a clip"),
+    ],
+)
+def test_a_wrong_path_is_named_without_a_traceback(arguments, words, trained, tmp_path):
+    media_files.make_clip(tmp_path / "clip.mp4")
+    if "--model" not in arguments:
+        arguments = [*arguments, "--model", str(trained.path)]
+    done = run_apart(ROOT / "run_inference.py", *arguments, cwd=tmp_path)
+    assert done.returncode in (1, 2)
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_training_trains_on_a_folder_and_says_how_well(dataset_dir, cache_dir, tmp_path, monkeypatch, capsys):
+    settings = tmp_path / "settings.json"
+    settings.write_text(
+        json.dumps(
+            {
+                "audio": {"n_mfcc": 20, "n_steps": 16, "n_mels": 40},
+                "video": {"n_frames": 4, "image_size": 32},
+                "model": {"audio_filters": [4], "video_filters": [4, 8]},
+            }
+        )
+    )
+    code, out, _ = run(
+        train_model, "--dataset_dir", dataset_dir, "--output", tmp_path / "run", "--config", settings,
+        "--epochs", 1, "--batch_size", 4, "--lr", 0.002, "--seed", 5, "--window_sec", 1,
+        "--cache_dir", cache_dir, "--no_progress", monkeypatch=monkeypatch, capsys=capsys,
+    )  # fmt: skip
+    assert code == 0
+    assert "test: UAR" in out
+    assert "speaker-independent (seed 5)" in out
+    config = load_config(tmp_path / "run" / "config.json")
+    assert config.class_names == ("happy", "sad")
+    assert (config.training.epochs, config.training.batch_size, config.training.learning_rate) == (1, 4, 0.002)
+    assert (config.training.seed, config.window.window_seconds, config.video.n_frames) == (5, 1.0, 4)
+    assert config.data[0].licence == "CC BY-NC-SA 4.0"
+
+
+@pytest.mark.parametrize("make", [lambda path: None, lambda path: path.mkdir()])
+def test_no_data_is_answered_with_where_to_get_it_and_exit_code_2(make, tmp_path):
+    make(tmp_path / "dataset")
+    done = run_apart(ROOT / "train_model.py", cwd=tmp_path)
+    assert done.returncode == 2
+    for words in ("1188976", "Video_Speech_Actor_01.zip", "dataset", "--demo"):
+        assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_unknown_setting_in_a_file_is_named(tmp_path):
+    (tmp_path / "settings.json").write_text('{"training": {"epoch": 3}}')
+    done = run_apart(ROOT / "train_model.py", "--config", "settings.json", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "epoch" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_every_option_is_explained_with_its_default(monkeypatch, capsys):
+    for program in (train_model, run_inference):
+        for action in program.build_parser()._actions:
+            assert action.help
+    help_of = {action.dest: action.help for action in train_model.build_parser()._actions}
+    for name in ("dataset_dir", "epochs", "batch_size", "lr", "seed", "model", "output", "window_sec", "cache_dir"):
+        assert "(default: " in help_of[name]
