@@ -48,10 +48,12 @@ def build_parser() -> argparse.ArgumentParser:
 def build_config(args: argparse.Namespace) -> RunConfig:
     """Returns the settings: the options given, else those of --config, else the defaults."""
     config = load_config(args.config, complete=False) if args.config else RunConfig()
+    epochs, batch_size = args.epochs, args.batch_size
     if args.demo:
-        args.epochs, args.batch_size = args.epochs or DEMO_EPOCHS, args.batch_size or DEMO_BATCH_SIZE
+        epochs = DEMO_EPOCHS if epochs is None else epochs
+        batch_size = DEMO_BATCH_SIZE if batch_size is None else batch_size
     given = {
-        "training": {"epochs": args.epochs, "batch_size": args.batch_size, "learning_rate": args.lr,
+        "training": {"epochs": epochs, "batch_size": batch_size, "learning_rate": args.lr,
                      "seed": args.seed, "protocol": args.protocol},
         "window": {"window_seconds": args.window_sec},
         "video": {"crop": args.crop},
@@ -77,11 +79,24 @@ def latest_unfinished() -> Path:
     return max(unfinished, key=lambda path: path.stat().st_mtime)
 
 
+def what_to_resume(output: Path) -> tuple[RunConfig, bool]:
+    """Returns a stopped training's own settings, and whether it was the demo."""
+    from emotion.errors import RunError
+    from emotion.runs import CONFIG_FILE
+    from emotion.workflows import DEMO_NAME
+
+    if not (output / CONFIG_FILE).is_file():
+        raise RunError(f"{output}: holds no training to resume. Start one without --resume.")
+    config = load_config(output / CONFIG_FILE)
+    return config, any(source.name == DEMO_NAME for source in config.data)
+
+
 def main() -> int:
     args = build_parser().parse_args()
     config = build_config(args)
     if args.resume:
         output = args.output or latest_unfinished()
+        config, args.demo = what_to_resume(output)
     else:
         output = args.output or SAVED_MODELS / f"{config.architecture}-{datetime.now():%Y%m%d-%H%M%S}"
     from emotion.workflows import make_recipe, train_on_demo, train_on_ravdess
@@ -93,6 +108,7 @@ def main() -> int:
         )
     settings = {
         "resume": args.resume,
+        "epochs": args.epochs,
         "cache_dir": args.cache_dir,
         "progress": ProgressBar("Decoding", "clip", shown=shown),
         "verbose": 1 if shown else 2,

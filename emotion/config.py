@@ -121,6 +121,8 @@ class TrainConfig:
         for name in ("test_fraction", "validation_fraction", "modality_dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f"training.{name} must lie in [0, 1), got {getattr(self, name)}.")
+        if self.validation_fraction == 0:
+            raise ConfigError("training.validation_fraction must be above 0: the best epoch is chosen by it.")
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ class WindowInputs:
     Attributes:
         start_seconds, end_seconds: the window.
         face: the sampler's number of the face, ``WHOLE_FRAME`` for whole frames, None for the voice alone.
-        evidence: ``face+voice``, ``face``, ``voice`` or ``none``.
+        evidence: ``face+voice``, ``face``, ``voice`` or ``none``; ``frame`` instead of ``face`` for whole frames.
         inputs: by the names of the model's inputs, without the axis of the batch.
     """
 
@@ -208,7 +208,8 @@ class MediaScanner:
                     faces[face] = video
 
         def window(face: int | None, video: np.ndarray | None, hears: bool) -> WindowInputs:
-            evidence = "+".join(["face"] * (video is not None) + ["voice"] * hears) or "none"
+            seen = "frame" if face == WHOLE_FRAME else "face"
+            evidence = "+".join([seen] * (video is not None) + ["voice"] * hears) or "none"
             inputs = {}
             if takes_audio:
                 inputs["audio"] = audio if hears else np.zeros_like(audio)
@@ -250,7 +251,7 @@ def _summarize(windows: list[WindowPrediction], class_names: tuple[str, ...]) ->
     probabilities = merge_probabilities([window.probabilities for window in judged])
     best = int(np.argmax(probabilities))
     parts = {part for window in judged for part in window.evidence.split("+")}
-    evidence = "+".join(part for part in ("face", "voice") if part in parts)
+    evidence = "+".join(part for part in ("face", "frame", "voice") if part in parts)
     return EmotionSummary(class_names[best], float(probabilities[best]), evidence, probabilities)
 
 
@@ -262,7 +263,7 @@ def _notes(scanner: MediaScanner, windows, faces: list[FaceTrack], config: RunCo
         yield "the model judges by the face alone"
     if "audio" in config.modalities and not any("voice" in window.evidence for window in windows):
         yield "the file has no sound" if not scanner.has_audio else "the sound is silent: it is no evidence"
-    if "video" in config.modalities and not any("face" in window.evidence for window in windows):
+    if "video" in config.modalities and all(window.evidence in ("voice", "none") for window in windows):
         yield "the file has no picture" if not scanner.has_video else "no face was found"
     if len(faces) > 1 and any(window.face_id is None and window.evidence == "voice" for window in windows):
         yield "several faces: the voice is judged apart from them"

@@ -60,7 +60,7 @@ class WindowPrediction:
     Attributes:
         start_seconds, end_seconds: the window on the file's own clock.
         face_id: the face judged, or None where the window was judged by the sound alone.
-        evidence: ``face+voice``, ``face``, ``voice`` or ``none``.
+        evidence: ``face+voice``, ``face``, ``voice`` or ``none``; a model of whole frames has ``frame`` for ``face``.
         probabilities: ``(n_classes,)`` in the order of the result's class names; None without evidence.
     """
 

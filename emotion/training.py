@@ -66,6 +66,7 @@ def train(
     *,
     cache_dir: Path,
     resume: bool = False,
+    epochs: int | None = None,
     progress: Progress | None = None,
     verbose: int = 1,
     say: Callable[[str], None] = logger.info,
@@ -78,6 +79,7 @@ def train(
         output: the run folder.
         cache_dir: where decoded clips are kept.
         resume: whether to go on with the training that ``output`` holds, by its own configuration and split.
+        epochs: with ``resume``, another limit than that training had.
         progress: called with the clips decoded and their total.
         verbose: Keras's progress bar: 1 for a bar, 2 for a line an epoch, 0 for none.
         say: takes messages meant for the user.
@@ -88,10 +90,9 @@ def train(
     """
     state = _prepare_folder(output, resume)
     if resume:
-        config = dataclasses.replace(
-            load_config(output / CONFIG_FILE),
-            training=dataclasses.replace(load_config(output / CONFIG_FILE).training, epochs=config.training.epochs),
-        )
+        config = load_config(output / CONFIG_FILE)
+        if epochs is not None:
+            config = dataclasses.replace(config, training=dataclasses.replace(config.training, epochs=epochs))
     clips = _covered(clips, config, say)
     cache = ClipCache(cache_dir, config)
     failures = cache.fill(clips, progress=progress)
@@ -123,6 +124,7 @@ def train(
         f"{len(sides['train'])} clips to train on, {len(sides['validation'])} to validate, {len(sides['test'])} to "
         f"test ({'no speaker on two sides' if split.protocol in SPEAKER_INDEPENDENT else 'speakers on several sides'})."
     )
+    say(f"Run folder: {output}. If training is stopped: python train_model.py --resume --output {output}")
     _fit(sides, cache, config, output, state, verbose)
     return _finish(sides, split, cache, config, output, failures)
 

@@ -1,6 +1,7 @@
 """Trainings from a folder of data to a run folder, as ``train_model.py`` offers them."""
 
 import dataclasses
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from emotion.training import TrainingResult
 
 RECIPE_DIR = Path(".cache") / "recipes"
+DEMO_NAME = "synthetic demo"
 DEMO_DIR = Path(".cache") / "demo_dataset"
 DEMO_EMOTIONS = ("neutral", "happy", "sad", "angry")
 DEMO_SPEAKERS = 8
@@ -61,19 +63,23 @@ def train_on_demo(
     from emotion.synthetic import write_synthetic_dataset
 
     folder = DEMO_DIR / f"seed{config.training.seed}"
-    say(f"Drawing faces and voices of {DEMO_SPEAKERS} synthetic speakers into {folder}.")
-    write_synthetic_dataset(
-        folder,
-        emotions=DEMO_EMOTIONS,
-        n_speakers=DEMO_SPEAKERS,
-        n_repetitions=DEMO_REPETITIONS,
-        seed=config.training.seed,
-        progress=draw_progress,
-    )
+    if not folder.exists():
+        say(f"Drawing faces and voices of {DEMO_SPEAKERS} synthetic speakers into {folder}.")
+        unfinished = folder.with_name(f"{folder.name}.partial")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        write_synthetic_dataset(
+            unfinished,
+            emotions=DEMO_EMOTIONS,
+            n_speakers=DEMO_SPEAKERS,
+            n_repetitions=DEMO_REPETITIONS,
+            seed=config.training.seed,
+            progress=draw_progress,
+        )
+        unfinished.rename(folder)
     clips = DATASETS["ravdess"].load(folder)
     say(summarize(clips))
     say("These faces and voices are drawn: the model learns to tell them apart, and nothing about people.")
-    config = _described(config, clips, DataSource("synthetic demo", "made by this program", len(clips)))
+    config = _described(config, clips, DataSource(DEMO_NAME, "made by this program", len(clips)))
     return _train(clips, config, output, say=say, **settings)
 
 

@@ -17,6 +17,7 @@ YUNET_SHA256 = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4
 # YuNet is trained for faces of 10 to 300 pixels. Larger pictures are shrunk before detection, tiny ones enlarged.
 MAX_SIDE = 640
 MIN_SIDE = 192
+NETWORK_STRIDE = 32
 
 
 @dataclass(frozen=True)
@@ -62,12 +63,16 @@ class YuNetDetector:
         small_size = max(1, round(width * scale)), max(1, round(height * scale))
         interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
         small = image if scale == 1 else cv2.resize(image, small_size, interpolation=interpolation)
-        self._network.setInputSize(small_size)
+        to_image = np.array([width / small_size[0], height / small_size[1]], dtype=np.float32)
+        # On pictures thinner than its coarsest stride the network was seen to answer with infinite boxes.
+        right, bottom = (max(0, NETWORK_STRIDE - side) for side in small_size)
+        if right or bottom:
+            small = cv2.copyMakeBorder(small, 0, bottom, 0, right, cv2.BORDER_CONSTANT)
+        self._network.setInputSize((small.shape[1], small.shape[0]))
         _, rows = self._network.detect(cv2.cvtColor(small, cv2.COLOR_RGB2BGR))
         if rows is None:
             return []
-        to_image = np.array([width / small_size[0], height / small_size[1]], dtype=np.float32)
-        faces = [_face(row, to_image, width, height) for row in rows]
+        faces = [_face(row, to_image, width, height) for row in rows if np.isfinite(row).all()]
         faces = [face for face in faces if face.box[2] > face.box[0] and face.box[3] > face.box[1]]
         return sorted(faces, key=lambda face: -_area(face.box))
 

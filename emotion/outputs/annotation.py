@@ -44,6 +44,9 @@ class Annotator:
         self._tracks = prediction.tracks
         self._judgements = {track.face_id: _Judgement.of(prediction, track.face_id) for track in prediction.tracks}
         self._voice = _Judgement.of(prediction, None)
+        # A model of whole frames judges pictures without faces, and the voice together with them.
+        by_frame = any("frame" in window.evidence for window in prediction.windows)
+        self._voice_name = "clip" if by_frame else "voice"
         judged = [window for window in prediction.windows if window.probabilities is not None]
         voice_spans = {(window.start_seconds, window.end_seconds) for window in judged if window.face_id is None}
         face_spans = {(window.start_seconds, window.end_seconds) for window in judged if window.face_id is not None}
@@ -116,7 +119,7 @@ class Annotator:
         if not self._tracks and self._voice is None:
             return (TextRun("no face, no voice: no evidence"),), emotion_colour(None)
         if _covers(self._spans_apart if any_face else self._voice_spans, time_seconds):
-            voice = _Subject("voice", self._voice.at(time_seconds), self._class_names)
+            voice = _Subject(self._voice_name, self._voice.at(time_seconds), self._class_names)
             return voice.runs, voice.colour
         return None
 
