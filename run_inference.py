@@ -4,8 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from emotion.config import DEFAULT_RUN
 from emotion.console import ProgressBar, quiet_import, run_program
-from emotion.runs import DEFAULT_RUN, check_run
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -25,16 +25,12 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def check_output(path: Path | None, source: Path) -> None:
-    """Refuses an output that cannot be written before any work is done."""
+def check_table(path: Path) -> None:
+    """Refuses a table that cannot be written before any work is done."""
     from emotion.errors import ConfigError
 
-    if path is None:
-        return
     if path.is_dir() or not path.resolve().parent.is_dir():
         raise ConfigError(f"{path}: {'is a folder' if path.is_dir() else 'its folder does not exist'}. Name a file.")
-    if path.resolve() == source.resolve():
-        raise ConfigError(f"{path}: is the clip itself. Choose another name to write to.")
 
 
 def main() -> int:
@@ -47,12 +43,16 @@ def main() -> int:
         parser.error("name a clip: --video_path clip.mp4")
     # Everything cheap that can be wrong is looked at before TensorFlow takes seconds to load.
     from emotion.media.reading import probe_media
+    from emotion.media.writing import check_output
+    from emotion.runs import check_run
 
     info = probe_media(clip)
     check_run(args.model)
     output = args.output or Path(f"{clip.stem}_emotion.mp4")
-    for path in (output if info.has_video else None, args.json):
-        check_output(path, clip)
+    if info.has_video:
+        check_output(output, clip)
+    if args.json:
+        check_table(args.json)
 
     from emotion.outputs.report import format_report
     from emotion.outputs.tables import write_json
@@ -65,12 +65,12 @@ def main() -> int:
     shown = not args.no_progress
     prediction = predictor.predict(clip, progress=ProgressBar("Watching", "s", shown=shown))
     written = {}
-    if info.has_video:
-        write_annotated_video(prediction, output, progress=ProgressBar("Drawing", "s", shown=shown))
-        written["annotated video"] = output
     if args.json:
         write_json(prediction, args.json, settings={"model": str(args.model), "model_sha256": predictor.run.sha256})
         written["table"] = args.json
+    if info.has_video:
+        write_annotated_video(prediction, output, progress=ProgressBar("Drawing", "s", shown=shown))
+        written["annotated video"] = output
     print(format_report(prediction))
     for what, path in written.items():
         print(f"{what}: {path}")

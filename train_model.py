@@ -2,15 +2,26 @@
 
 import argparse
 import dataclasses
+import shlex
 import sys
 from datetime import datetime
 from pathlib import Path
 
-from emotion.config import CROPS, RunConfig, TrainConfig, VideoConfig, WindowConfig, load_config
+from emotion.config import (
+    CLIP_CACHE_DIR,
+    CROPS,
+    DEFAULT_ARCHITECTURE,
+    PROTOCOLS,
+    SAVED_MODELS,
+    RunConfig,
+    TrainConfig,
+    VideoConfig,
+    WindowConfig,
+    load_config,
+)
 from emotion.console import SOME_FILES_FAILED, ProgressBar, run_program
-from emotion.models import ARCHITECTURES, DEFAULT_ARCHITECTURE
+from emotion.models import ARCHITECTURES
 
-SAVED_MODELS = Path("saved_models")
 # The demo has few clips, so it takes smaller steps, and only as many epochs as it takes to see the curves turn.
 DEMO_EPOCHS, DEMO_BATCH_SIZE = 15, 8
 
@@ -35,9 +46,9 @@ def build_parser() -> argparse.ArgumentParser:
     add("--seed", type=int, help=f"of split, weights and augmentation (default: {train.seed})")
     add("--window_sec", type=float, help=f"seconds a model judges at once (default: {window.window_seconds})")
     add("--crop", choices=CROPS, help=f"cut out the aligned face, or use whole frames (default: {video.crop})")
-    add("--protocol", choices=("speaker", "random"), help="'speaker' keeps every speaker on one side; 'random' does "
+    add("--protocol", choices=PROTOCOLS, help="'speaker' keeps every speaker on one side; 'random' does "
         f"not, and flatters (default: {train.protocol})")  # fmt: skip
-    add("--cache_dir", type=Path, default=Path(".cache") / "clips", help="decoded clips (default: %(default)s)")
+    add("--cache_dir", type=Path, default=CLIP_CACHE_DIR, help="decoded clips (default: %(default)s)")
     add("--recipe", choices=("default",), help="make a shipped model anew from --data_root (docs/models_shipped.md)")
     add("--data_root", type=Path, default=Path("data"), help="folder of the data sets a recipe is made from "
         "(default: %(default)s)")  # fmt: skip
@@ -67,15 +78,12 @@ def build_config(args: argparse.Namespace) -> RunConfig:
 def latest_unfinished() -> Path:
     """Returns the training under saved_models/ that was interrupted last."""
     from emotion.errors import RunError
-    from emotion.runs import CHECKPOINT_DIR, CONFIG_FILE, MODEL_FILE
+    from emotion.runs import CONFIG_FILE, MODEL_FILE
 
-    unfinished = [
-        path.parent
-        for path in SAVED_MODELS.glob(f"*/{CONFIG_FILE}")
-        if not (path.parent / MODEL_FILE).exists() and (path.parent / CHECKPOINT_DIR).exists()
-    ]
+    configs = SAVED_MODELS.glob(f"*/{CONFIG_FILE}")
+    unfinished = [path.parent for path in configs if not (path.parent / MODEL_FILE).exists()]
     if not unfinished:
-        raise RunError(f"{SAVED_MODELS}/ holds no unfinished training. Name its folder with --output.")
+        raise RunError(f"{SAVED_MODELS}: holds no unfinished training. Name its folder with --output.")
     return max(unfinished, key=lambda path: path.stat().st_mtime)
 
 
@@ -91,10 +99,24 @@ def what_to_resume(output: Path) -> tuple[RunConfig, bool]:
     return config, any(source.name == DEMO_NAME for source in config.data)
 
 
+def resume_command(args: argparse.Namespace, output: Path) -> str:
+    """Returns the command that goes on with a training if it is stopped."""
+    words = ["python", "train_model.py", "--resume", "--output", str(output)]
+    for name in ("dataset_dir", "cache_dir"):
+        if getattr(args, name) != build_parser().get_default(name):
+            words += [f"--{name}", str(getattr(args, name))]
+    return shlex.join(words)
+
+
 def main() -> int:
-    args = build_parser().parse_args()
+    parser = build_parser()
+    args = parser.parse_args()
     config = build_config(args)
     if args.resume:
+        ignored = ("model", "config", "batch_size", "lr", "seed", "window_sec", "crop", "protocol")
+        given = [f"--{name}" for name in ignored if getattr(args, name) is not None]
+        if given:
+            parser.error(f"--resume goes on with the run's own settings; leave out {', '.join(given)}")
         output = args.output or latest_unfinished()
         config, args.demo = what_to_resume(output)
     else:
@@ -114,6 +136,7 @@ def main() -> int:
         "verbose": 1 if shown else 2,
         "say": lambda message: print(message, flush=True),
     }
+    print(f"Run folder: {output}. If stopped, go on with: {resume_command(args, output)}")
     if args.demo:
         result = train_on_demo(config, output, ProgressBar("Drawing clips", "clip", shown=shown), **settings)
     else:

@@ -26,7 +26,6 @@ logger = logging.getLogger(__name__)
 
 # Raised whenever decoding, detection, cropping or sampling changes what an entry holds.
 CONTENT_VERSION = 1
-DEFAULT_CACHE_DIR = Path(".cache") / "clips"
 ARRAYS = ("samples", "moments", "crops", "shown")
 
 
@@ -167,6 +166,6 @@ def _decoding_settings(config: RunConfig) -> dict:
         "content_version": CONTENT_VERSION,
         "sample_rate": config.audio.sample_rate,
         "image_size": config.video.image_size,
-        "crop": config.video.crop,
+        "crop": config.video.crop if "video" in config.modalities else None,
         "frame_interval_seconds": config.frame_interval_seconds,
     }

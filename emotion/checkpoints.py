@@ -21,15 +21,17 @@ class EpochCheckpoint(keras.callbacks.Callback):
     schedule have been, so a resumed run would go another way than one that was never killed.
 
     Args:
-        folder: where to save. ``last.keras`` always belongs to the epoch that ``state.json`` tells.
+        folder: where to save. All files in it always belong to the epoch that ``state.json`` tells.
+        candidate: where a better network of the epoch, if there was one, has been written.
         callbacks: those whose ``best``, ``wait`` and similar attributes are to be kept.
     """
 
     KEPT = ("best", "wait", "cooldown_counter", "best_epoch")
 
-    def __init__(self, folder: Path, callbacks: dict[str, keras.callbacks.Callback]):
+    def __init__(self, folder: Path, candidate: Path, callbacks: dict[str, keras.callbacks.Callback]):
         super().__init__()
         self._folder = folder
+        self._candidate = candidate
         self._callbacks = callbacks
         self._state = load_state(folder)
 
@@ -51,7 +53,9 @@ class EpochCheckpoint(keras.callbacks.Callback):
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir(parents=True)
         self.model.save(fresh / LAST_FILE)
-        if (self._folder / BEST_FILE).exists():
+        if self._candidate.exists():
+            os.replace(self._candidate, fresh / BEST_FILE)
+        elif (self._folder / BEST_FILE).exists():
             shutil.copy2(self._folder / BEST_FILE, fresh / BEST_FILE)
         (fresh / STATE_FILE).write_text(json.dumps(state), encoding="utf-8")
         old = self._folder.with_name(f"{self._folder.name}.old")

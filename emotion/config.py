@@ -19,6 +19,12 @@ from emotion.labels import EIGHT_EMOTIONS, canonical_emotion
 FORMAT_VERSION = 1
 MODALITIES = ("audio", "video")
 CROPS = ("face", "frame")
+PROTOCOLS = ("speaker", "random")
+SAVED_MODELS = Path(__file__).resolve().parent.parent / "saved_models"
+DEFAULT_RUN = SAVED_MODELS / "default"
+DEFAULT_ARCHITECTURE = "mfcc_cnn_3d"
+CACHE_DIR = Path(".cache")
+CLIP_CACHE_DIR = CACHE_DIR / "clips"
 
 
 @dataclass(frozen=True)
@@ -30,14 +36,21 @@ class AudioConfig:
         n_mfcc: coefficients kept, the height of the picture.
         n_steps: columns of the picture; the hop is derived so that they span the whole window.
         n_mels: mel bands under the cepstrum.
+        min_frequency_hz, max_frequency_hz: the bands' limits. Telephones, 16 kHz recordings and lossy codecs end at
+            about the upper one: what lies above tells the recorder, not the emotion.
         top_db: decibels below the window's loudest band at which the spectrum is floored.
+        silence_dbfs: a window without a twentieth of a second louder than this, in decibels below full scale, holds no
+            sound to speak of. The dither of 16-bit sound lies at -96, a quiet room at -60.
     """
 
     sample_rate: int = 22050
     n_mfcc: int = 40
     n_steps: int = 44
     n_mels: int = 128
+    min_frequency_hz: float = 50.0
+    max_frequency_hz: float = 7600.0
     top_db: float = 80.0
+    silence_dbfs: float = -60.0
 
     def __post_init__(self):
         _check_positive(self, "sample_rate", "n_mfcc", "n_mels", "top_db")
@@ -55,11 +68,13 @@ class VideoConfig:
         n_frames: frames a window, evenly spaced over it.
         image_size: side of each square frame, in pixels.
         crop: ``face`` for the aligned face, ``frame`` for the whole picture.
+        min_sight: share of a window's moments for which a face must be in sight to count as evidence.
     """
 
     n_frames: int = 20
     image_size: int = 112
     crop: str = "face"
+    min_sight: float = 0.25
 
     def __post_init__(self):
         _check_positive(self, "n_frames", "image_size")
@@ -121,6 +136,10 @@ class TrainConfig:
         for name in ("test_fraction", "validation_fraction", "modality_dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f"training.{name} must lie in [0, 1), got {getattr(self, name)}.")
+        if self.validation_fraction + self.test_fraction >= 1:
+            raise ConfigError("training.validation_fraction and test_fraction must leave something to train on.")
+        if self.protocol not in PROTOCOLS:
+            raise ConfigError(f"training.protocol must be one of {', '.join(PROTOCOLS)}, got {self.protocol!r}.")
         if self.validation_fraction == 0:
             raise ConfigError("training.validation_fraction must be above 0: the best epoch is chosen by it.")
 
@@ -146,7 +165,7 @@ class RunConfig:
         data: what the model was trained on.
     """
 
-    architecture: str = "mfcc_cnn_3d"
+    architecture: str = DEFAULT_ARCHITECTURE
     class_names: tuple[str, ...] = EIGHT_EMOTIONS
     modalities: tuple[str, ...] = MODALITIES
     audio: AudioConfig = field(default_factory=AudioConfig)

@@ -97,26 +97,36 @@ class ClipWindows(keras.utils.PyDataset):
         inputs = {}
         if "audio" in config.modalities:
             samples = cut_samples(media.samples, round(start * rate), round(length * rate))
-            if augment and has_sound(samples, rate):
+            if augment and has_sound(samples, config.audio):
                 samples = voices.vary_voice(samples, rate, voice, config.window_samples)
                 inputs["audio"] = voices.mask_time(self._preprocessor.audio_input(samples), rng)
             else:
                 inputs["audio"] = self._preprocessor.audio_input(cut_samples(samples, 0, config.window_samples))
         if "video" in config.modalities:
-            frames = _window_frames(media, start, self._preprocessor)
+            frames = _window_frames(media, start, self._preprocessor, rate=length / config.window.window_seconds)
             inputs["video"] = faces.vary_clip(frames, rng) if augment and frames.any() else frames
         return inputs
 
 
 class EpochSetter(keras.callbacks.Callback):
-    """Tells a generator which epoch it is before its first batch is asked for; Keras's own calls are one off."""
+    """Makes all that is random in an epoch follow from the seed and the epoch alone, so that training can be resumed.
 
-    def __init__(self, batches):
+    It tells the generator which epoch it is before the first batch is asked for (Keras's own calls are one off), and
+    sets the random state of the layers that have one, such as dropout.
+    """
+
+    def __init__(self, batches, seed: int):
         super().__init__()
         self._batches = batches
+        self._seed = seed
 
     def on_epoch_begin(self, epoch, logs=None):
         self._batches.set_epoch(epoch)
+        for index, layer in enumerate(self.model.layers):
+            generator = getattr(layer, "seed_generator", None)
+            if generator is not None:
+                state = np.random.default_rng((self._seed, epoch, index)).integers(2**31, size=2)
+                generator.state.assign(state.astype(generator.state.dtype))
 
 
 def window_inputs(media: ClipMedia, start_seconds: float, preprocessor: Preprocessor) -> dict[str, np.ndarray]:
@@ -156,14 +166,20 @@ def _draw_start(media: ClipMedia, config: RunConfig, length: float, rng: np.rand
 
 
 def _voiced_seconds(media: ClipMedia, config: RunConfig) -> tuple[float, float] | None:
-    if "audio" not in config.modalities or not has_sound(media.samples, config.audio.sample_rate):
+    if "audio" not in config.modalities or not has_sound(media.samples, config.audio):
         return None
     return compute_voiced_seconds(media.samples, config.audio.sample_rate)
 
 
-def _window_frames(media: ClipMedia, start_seconds: float, preprocessor: Preprocessor) -> np.ndarray:
-    moment = preprocessor.first_moment(start_seconds)
-    return preprocessor.video_input(media.crops_by_moment(), moment, media.shown.tolist())
+def _window_frames(media: ClipMedia, start_seconds: float, preprocessor: Preprocessor, rate: float = 1.0) -> np.ndarray:
+    """Frames of a window of a cached clip, played ``rate`` times as fast as it was recorded, as its sound is."""
+    first = preprocessor.first_moment(start_seconds)
+    crops, shown = media.crops_by_moment(), set(media.shown.tolist())
+    if rate != 1.0:
+        source = {first + i: first + round(i * rate) for i in range(preprocessor.config.video.n_frames)}
+        crops = {moment: crops[at] for moment, at in source.items() if at in crops}
+        shown = {moment for moment, at in source.items() if at in shown}
+    return preprocessor.video_input(crops, first, shown)
 
 
 def _balanced_weights(class_indices: np.ndarray) -> np.ndarray:

@@ -1,5 +1,6 @@
 """From a media file to a ``MediaPrediction``, in one pass over the file and in flat memory."""
 
+import dataclasses
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -7,16 +8,17 @@ from pathlib import Path
 
 import numpy as np
 
-from emotion.config import RunConfig
+from emotion.config import DEFAULT_RUN, RunConfig
 from emotion.errors import MediaError
-from emotion.media.reading import VideoFrame, iterate_media, probe_media
+from emotion.media.reading import MediaInfo, VideoFrame, iterate_media, probe_media
 from emotion.preprocessing import WHOLE_FRAME, FrameSampler, Preprocessor, SoundBuffer
 from emotion.results import EmotionSummary, FaceTrack, MediaPrediction, WindowPrediction
-from emotion.runs import DEFAULT_RUN, Run, load_run
+from emotion.runs import Run, load_run
 from emotion.windows import merge_probabilities
 
-# How far one stream may run ahead of the other before the other is taken to have ended.
-MAX_LEAD_SECONDS = 5.0
+# How far one stream may run ahead of the other before the other is taken to have ended. Decoders with many threads hold
+# back a dozen pictures, which at a picture a second is a dozen seconds; some files lay out their streams far apart.
+MAX_LEAD_SECONDS = 60.0
 
 Progress = Callable[[float, float | None], None]
 
@@ -82,9 +84,13 @@ class EmotionPredictor:
         path = os.fspath(path)
         info = probe_media(path)
         scanner = MediaScanner(self.config)
-        windows: list[tuple[WindowInputs, np.ndarray | None]] = []
-        for batch in scanner.scan(path, progress=progress, duration_seconds=info.duration_seconds):
-            windows += zip(batch, self._judge(batch), strict=True)
+        # Only the answers are kept: a window's frames weigh a thousand times as much.
+        windows: list[WindowPrediction] = []
+        for batch in scanner.scan(path, info, progress=progress):
+            windows += [
+                WindowPrediction(window.start_seconds, window.end_seconds, window.face, window.evidence, probabilities)
+                for window, probabilities in zip(batch, self._judge(batch), strict=True)
+            ]
         if progress:
             progress(scanner.duration_seconds, scanner.duration_seconds)
         return self._conclude(path, scanner, windows)
@@ -98,16 +104,13 @@ class EmotionPredictor:
         answers = iter(self.run.predict(batch))
         return [next(answers) if window.evidence != "none" else None for window in windows]
 
-    def _conclude(self, path: str, scanner: "MediaScanner", windows) -> MediaPrediction:
+    def _conclude(self, path: str, scanner: "MediaScanner", windows: list[WindowPrediction]) -> MediaPrediction:
+        """Puts the answer together; ``face_id`` of ``windows`` is still the sampler's number of the face."""
         tracks = scanner.sampler.tracks()
-        predictions = []
-        for window, probabilities in windows:
-            if window.face not in (None, WHOLE_FRAME) and window.face not in tracks:
-                continue  # a false alarm of the detector
-            face_id = tracks[window.face].face_id if window.face in tracks else None
-            predictions.append(
-                WindowPrediction(window.start_seconds, window.end_seconds, face_id, window.evidence, probabilities)
-            )
+        predictions = [
+            dataclasses.replace(window, face_id=tracks[window.face_id].face_id if window.face_id in tracks else None)
+            for window in windows
+        ]
         predictions.sort(key=lambda window: (window.start_seconds, window.face_id or 0))
         names = self.config.class_names
         faces = sorted(tracks.values(), key=lambda track: track.face_id)
@@ -142,29 +145,26 @@ class MediaScanner:
         self.has_audio = False
         self.duration_seconds = 0.0
 
-    def scan(
-        self, path: str, *, progress: Progress | None = None, duration_seconds: float | None = None
-    ) -> Iterator[list[WindowInputs]]:
+    def scan(self, path: str, info: MediaInfo, *, progress: Progress | None = None) -> Iterator[list[WindowInputs]]:
         """Yields, in order of time, the windows of each stretch: one for each face, or one for the voice alone.
 
         Args:
             path: the media file.
-            progress: called with the seconds read and ``duration_seconds``.
-            duration_seconds: length of the file as far as it is known beforehand.
+            info: what ``probe_media`` says of it.
+            progress: called with the seconds read and, where known, their total.
         """
         window, step = self._config.window.window_seconds, self._config.window.step_seconds
         n_done, said_seconds = 0, 0.0
         for item in iterate_media(path, sample_rate=self._config.audio.sample_rate):
             self._take(item)
-            reached = self._reached()
-            while n_done * step + window <= reached:
+            while self._is_read(n_done * step, info):
                 yield self._cut(n_done * step)
                 n_done += 1
                 # The last window ends with the file, so it can begin up to a step before the next one would.
                 self._forget_before((n_done - 1) * step)
-            if progress and reached - said_seconds > 0.5:
-                said_seconds = reached
-                progress(reached, duration_seconds)
+            if progress and n_done * step - said_seconds > 0.5:
+                said_seconds = n_done * step
+                progress(said_seconds, info.duration_seconds)
         if not self.has_video and not self.has_audio:
             raise MediaError(f"{path}: neither a picture nor a sound could be decoded. Is the file whole?")
         self.duration_seconds = max(self._sound.end_seconds, self.sampler.end_seconds)
@@ -186,10 +186,18 @@ class MediaScanner:
             self.has_audio = True
             self._sound.add(item)
 
-    def _reached(self) -> float:
-        """Up to when both streams have been read."""
-        ends = [self._sound.end_seconds, self.sampler.end_seconds]
-        return max(min(ends), max(ends) - MAX_LEAD_SECONDS)
+    def _is_read(self, start: float, info: MediaInfo) -> bool:
+        """Whether all that a window can hold has been read.
+
+        Its last frame is known once a frame of its last moment, or a later one, has come. A stream that lags far behind
+        the other has ended.
+        """
+        end = start + self._config.window.window_seconds
+        last_moment = self._preprocessor.first_moment(start) + self._config.video.n_frames - 1
+        has_sound = not info.has_audio or self._sound.end_seconds >= end
+        has_frames = not info.has_video or self.sampler.moments[-1:] >= [last_moment]
+        furthest = max(self._sound.end_seconds, self.sampler.last_frame_seconds)
+        return (has_sound and has_frames and furthest >= end) or furthest >= end + MAX_LEAD_SECONDS
 
     def _cut(self, start: float) -> list[WindowInputs]:
         """Returns the windows of one stretch of time."""
@@ -204,7 +212,7 @@ class MediaScanner:
         if takes_video:
             for face, crops in self._crops.items():
                 video = self._preprocessor.video_input(crops, moment, self._shown)
-                if video.any():
+                if video.any() and self.sampler.is_real(face):
                     faces[face] = video
 
         def window(face: int | None, video: np.ndarray | None, hears: bool) -> WindowInputs:
@@ -237,7 +245,9 @@ class MediaScanner:
 
 
 def _main_windows(windows: list[WindowPrediction], faces: list[FaceTrack]) -> list[WindowPrediction]:
-    """The windows that speak for the clip: of the face most in sight, and of the voice judged apart."""
+    """The windows that speak for the clip: of the face most in sight that was judged, and of the voice judged apart."""
+    judged = {window.face_id for window in windows if window.probabilities is not None}
+    faces = [track for track in faces if track.face_id in judged]
     if not faces:
         return windows
     main = max(faces, key=lambda track: sum((x2 - x1) * (y2 - y1) for x1, y1, x2, y2 in track.boxes))
@@ -257,13 +267,17 @@ def _summarize(windows: list[WindowPrediction], class_names: tuple[str, ...]) ->
 
 def _notes(scanner: MediaScanner, windows, faces: list[FaceTrack], config: RunConfig) -> Iterator[str]:
     """What a reader must know to judge the answer."""
+    seen = "picture" if config.video.crop == "frame" else "face"
     if config.modalities == ("audio",):
         yield "the model judges by the voice alone"
     elif config.modalities == ("video",):
-        yield "the model judges by the face alone"
+        yield f"the model judges by the {seen} alone"
     if "audio" in config.modalities and not any("voice" in window.evidence for window in windows):
-        yield "the file has no sound" if not scanner.has_audio else "the sound is silent: it is no evidence"
+        yield "the sound is silent: it is no evidence" if scanner.has_audio else "the file has no sound"
     if "video" in config.modalities and all(window.evidence in ("voice", "none") for window in windows):
-        yield "the file has no picture" if not scanner.has_video else "no face was found"
-    if len(faces) > 1 and any(window.face_id is None and window.evidence == "voice" for window in windows):
-        yield "several faces: the voice is judged apart from them"
+        if not scanner.has_video:
+            yield "the file has no picture"
+        else:
+            yield "no face was in sight long enough to be judged" if faces else "no face was found"
+    if len(faces) > 1 and any(window.evidence == "voice" for window in windows):
+        yield "several faces: where more than one is in sight, the voice is judged apart from them"

@@ -20,8 +20,6 @@ from emotion.results import FaceTrack
 
 # Faces are looked for this many times for each moment of the grid, so that a drawn box follows a moving head.
 DETECTIONS_PER_MOMENT = 2
-# A face must be in sight for at least this share of a window's moments to count as evidence.
-MIN_SIGHT = 0.25
 # The number under which whole frames are filed when faces are not cut out.
 WHOLE_FRAME = 0
 
@@ -46,16 +44,17 @@ class FrameSampler:
 
     Attributes:
         moments: the moments of the grid for which there were frames.
-        end_seconds: when the last frame ends.
+        last_frame_seconds, end_seconds: when the last frame begins and ends.
     """
 
     def __init__(self, config: RunConfig):
         self._config = config
-        self._detector = YuNetDetector() if config.video.crop == "face" else None
+        self._takes_video = "video" in config.modalities
+        self._detector = YuNetDetector() if self._takes_video and config.video.crop == "face" else None
         self._tracker = FaceTracker()
         self._last_detection = -1
         self._last_moment = -1
-        self._last_frame_seconds: float | None = None
+        self.last_frame_seconds = 0.0
         self.end_seconds = 0.0
         self.moments: list[int] = []
 
@@ -65,10 +64,8 @@ class FrameSampler:
         A moment of the grid is shown by the first frame at or after it.
         """
         interval = self._config.frame_interval_seconds
-        # The last frame is taken to be shown for as long as the one before it.
-        shown_seconds = frame.time_seconds - self._last_frame_seconds if self._last_frame_seconds is not None else 0.0
-        self._last_frame_seconds = frame.time_seconds
-        self.end_seconds = frame.time_seconds + shown_seconds
+        self.last_frame_seconds = frame.time_seconds
+        self.end_seconds = frame.time_seconds + frame.duration_seconds
         # A hair's breadth of tolerance, since timestamps are sums of fractions that floats cannot hold.
         moment = int(np.floor(frame.time_seconds / interval + 1e-6))
         detection = int(np.floor(frame.time_seconds / interval * DETECTIONS_PER_MOMENT + 1e-6))
@@ -79,6 +76,8 @@ class FrameSampler:
         if is_moment:
             self._last_moment = moment
             self.moments.append(moment)
+        if not self._takes_video:
+            return []
         size = self._config.video.image_size
         if self._detector is None:
             return [FrameCrop(moment, WHOLE_FRAME, crop_frame(frame.image, size))] if is_moment else []
@@ -93,7 +92,11 @@ class FrameSampler:
 
     def tracks(self) -> dict[int, FaceTrack]:
         """The faces followed so far, by the number their crops carry; empty for whole frames."""
-        return self._tracker.tracks(len(self.moments))
+        return self._tracker.tracks()
+
+    def is_real(self, face: int) -> bool:
+        """Whether a crop's face is known to be no false alarm; whole frames always are real."""
+        return face == WHOLE_FRAME or self._tracker.is_real(face)
 
 
 class SoundBuffer:
@@ -160,7 +163,7 @@ class Preprocessor:
     def audio_input(self, samples: np.ndarray) -> np.ndarray:
         """Returns ``(n_mfcc, n_steps, 1)`` float32 for a window of samples; zeros where it holds no sound."""
         audio = self.config.audio
-        if not has_sound(samples, audio.sample_rate):
+        if not has_sound(samples, audio):
             return np.zeros((audio.n_mfcc, audio.n_steps, 1), np.float32)
         return compute_mfcc(samples, self.config)[..., None]
 
@@ -184,7 +187,7 @@ class Preprocessor:
         window = range(first_moment, first_moment + video.n_frames)
         found = [moment for moment in window if moment in crops]
         n_shown = len(found) if shown is None else sum(1 for moment in shown if moment in window)
-        if not found or len(found) < MIN_SIGHT * n_shown:
+        if not found or len(found) < video.min_sight * n_shown:
             return np.zeros((video.n_frames, video.image_size, video.image_size, 3), np.uint8)
         held = np.array(found)
         return np.stack([crops[found[int(np.argmin(np.abs(held - moment)))]] for moment in window])

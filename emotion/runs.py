@@ -27,7 +27,6 @@ SPLITS_FILE = "splits.csv"
 HISTORY_FILE = "history.csv"
 METRICS_FILE = "metrics.json"
 CHECKPOINT_DIR = "checkpoint"
-DEFAULT_RUN = Path(__file__).resolve().parent.parent / "saved_models" / "default"
 
 
 def check_run(path: str | os.PathLike) -> RunConfig:

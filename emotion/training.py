@@ -18,7 +18,7 @@ from emotion.cache import ClipCache
 from emotion.checkpoints import BEST_FILE, LAST_FILE, EpochCheckpoint, load_state
 from emotion.config import RunConfig, load_config, write_config
 from emotion.datasets.clips import Clip
-from emotion.errors import DatasetError, RunError
+from emotion.errors import ConfigError, DatasetError, RunError
 from emotion.evaluation import bootstrap_interval, compute_confusion_matrix, compute_scores
 from emotion.generators import ClipWindows, EpochSetter, clip_windows
 from emotion.labels import class_index
@@ -93,6 +93,7 @@ def train(
         config = load_config(output / CONFIG_FILE)
         if epochs is not None:
             config = dataclasses.replace(config, training=dataclasses.replace(config.training, epochs=epochs))
+    _check_buildable(config)
     clips = _covered(clips, config, say)
     cache = ClipCache(cache_dir, config)
     failures = cache.fill(clips, progress=progress)
@@ -124,7 +125,6 @@ def train(
         f"{len(sides['train'])} clips to train on, {len(sides['validation'])} to validate, {len(sides['test'])} to "
         f"test ({'no speaker on two sides' if split.protocol in SPEAKER_INDEPENDENT else 'speakers on several sides'})."
     )
-    say(f"Run folder: {output}. If training is stopped: python train_model.py --resume --output {output}")
     _fit(sides, cache, config, output, state, verbose)
     return _finish(sides, split, cache, config, output, failures)
 
@@ -137,9 +137,22 @@ def _prepare_folder(output: Path, resume: bool) -> dict[str, Any] | None:
         if (output / MODEL_FILE).is_file():
             raise RunError(f"{output}: its training is finished; there is nothing to resume.")
         return load_state(output / CHECKPOINT_DIR)
+    if output.exists() and not output.is_dir():
+        raise RunError(f"{output}: is a file. Name a new or empty folder with --output.")
     if output.exists() and any(output.iterdir()):
         raise RunError(f"{output}: is not empty. Choose another --output, or go on with it: --resume.")
     return None
+
+
+def _check_buildable(config: RunConfig) -> None:
+    """Builds the network once for nothing, so that a wrong setting is known before hours of decoding."""
+    try:
+        build_model(config)
+    except (TypeError, ValueError) as error:
+        if isinstance(error, ConfigError):
+            raise
+        words = str(error).strip().splitlines()[0]
+        raise ConfigError(f"model: {config.architecture} cannot be built with these settings ({words}).") from error
 
 
 def _covered(clips: Sequence[Clip], config: RunConfig, say) -> list[Clip]:
@@ -156,7 +169,7 @@ def _with_evidence(clips, cache: ClipCache, config: RunConfig, failures, say) ->
     for clip in clips:
         media = cache.load(clip)
         evidence = {
-            "audio": has_sound(media.samples, config.audio.sample_rate),
+            "audio": has_sound(media.samples, config.audio),
             "video": len(media.crops) > 0,
         }
         evidence = {name: there and name in config.modalities for name, there in evidence.items()}
@@ -203,10 +216,11 @@ def _fit(sides, cache: ClipCache, config: RunConfig, output: Path, state, verbos
             weighted_metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
         )
     _cut_history(output / HISTORY_FILE, epochs_done)
-    checkpoint.mkdir(exist_ok=True)
+    candidate = output / "candidate.keras"
+    candidate.unlink(missing_ok=True)  # of an epoch that will be run again
     stopping = keras.callbacks.EarlyStopping(patience=settings.patience_epochs)
     reducing = keras.callbacks.ReduceLROnPlateau(factor=0.5, patience=settings.reduce_patience_epochs, min_lr=1e-6)
-    best = keras.callbacks.ModelCheckpoint(checkpoint / BEST_FILE, save_best_only=True)
+    best = keras.callbacks.ModelCheckpoint(candidate, save_best_only=True)
     kept = {"early_stopping": stopping, "reduce_lr": reducing, "best": best}
     if state and _has_stopped(state, settings):
         return
@@ -218,21 +232,22 @@ def _fit(sides, cache: ClipCache, config: RunConfig, output: Path, state, verbos
         shuffle=False,  # the generator shuffles by its own seed
         verbose=verbose,
         callbacks=[
-            EpochSetter(training),
+            EpochSetter(training, settings.seed),
+            keras.callbacks.TerminateOnNaN(),
             stopping,
             reducing,
             best,
             keras.callbacks.CSVLogger(output / HISTORY_FILE, append=epochs_done > 0),
             keras.callbacks.TensorBoard(output / "tensorboard", write_graph=False),
             # Last, so that it saves and restores what the others have become.
-            EpochCheckpoint(checkpoint, kept),
+            EpochCheckpoint(checkpoint, candidate, kept),
         ],
     )
 
 
 def _has_stopped(state: dict[str, Any], settings) -> bool:
     waited = state["callbacks"]["early_stopping"].get("wait", 0)
-    return state["epochs_done"] >= settings.epochs or waited >= settings.patience_epochs
+    return state["epochs_done"] >= settings.epochs or waited >= max(1, settings.patience_epochs)
 
 
 def _cut_history(path: Path, n_epochs: int) -> None:
@@ -250,7 +265,13 @@ def load_history(path: Path) -> dict[str, list[float]]:
 
 
 def _finish(sides, split: Split, cache: ClipCache, config: RunConfig, output: Path, failures) -> TrainingResult:
-    best = keras.saving.load_model(output / CHECKPOINT_DIR / BEST_FILE, compile=False)
+    path = output / CHECKPOINT_DIR / BEST_FILE
+    if not path.is_file():
+        raise RunError(
+            f"{output}: no epoch reached a finite validation loss, so there is no model to keep. Train anew with a lower "
+            "--lr."
+        )
+    best = keras.saving.load_model(path, compile=False)
     history = load_history(output / HISTORY_FILE)
     write_training_curves(history, output / "training_curves.png")
     metrics: dict[str, Any] = {"protocol": _describe(split), "n_skipped": len(failures), "epochs": len(history["loss"])}

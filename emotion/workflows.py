@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from emotion.config import DataSource, RunConfig
+from emotion.config import CACHE_DIR, DataSource, RunConfig
 from emotion.console import quiet_import
 from emotion.datasets import DATASETS, summarize
 from emotion.datasets.clips import Clip
@@ -16,9 +16,9 @@ from emotion.labels import EIGHT_EMOTIONS
 if TYPE_CHECKING:
     from emotion.training import TrainingResult
 
-RECIPE_DIR = Path(".cache") / "recipes"
+RECIPE_DIR = CACHE_DIR / "recipes"
 DEMO_NAME = "synthetic demo"
-DEMO_DIR = Path(".cache") / "demo_dataset"
+DEMO_DIR = CACHE_DIR / "demo_dataset"
 DEMO_EMOTIONS = ("neutral", "happy", "sad", "angry")
 DEMO_SPEAKERS = 8
 DEMO_REPETITIONS = 3

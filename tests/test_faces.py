@@ -247,7 +247,7 @@ def test_a_moving_and_growing_face_keeps_its_number():
     moments = {i / 10: [make_face(100 + 15 * i, size=60 * 1.05**i)] for i in range(20)}
     tracker, numbers = follow(moments)
     assert numbers == [[1]] * 20
-    (track,) = tracker.tracks(20).values()
+    (track,) = tracker.tracks().values()
     assert track.face_id == 1
     assert track.times_seconds == tuple(moments)
     assert track.boxes == tuple(faces[0].box for faces in moments.values())
@@ -300,7 +300,7 @@ def test_false_alarms_are_dropped_and_the_faces_counted_without_them():
     moments[0.5] = [make_face(300), make_face(600)]
     tracker, numbers = follow(moments)
     assert numbers[0] == [1, 2] and numbers[5] == [2, 3]
-    tracks = tracker.tracks(10)
+    tracks = tracker.tracks()
     assert list(tracks) == [2]
     assert tracks[2].face_id == 1
 
@@ -308,16 +308,16 @@ def test_false_alarms_are_dropped_and_the_faces_counted_without_them():
 def test_faces_are_numbered_in_order_of_appearance():
     late = {i / 10: [make_face(300)] + ([make_face(100)] if i >= 3 else []) for i in range(10)}
     tracker, _ = follow(late)
-    assert [(track.face_id, track.times_seconds[0]) for track in tracker.tracks(10).values()] == [(1, 0.0), (2, 0.3)]
+    assert [(track.face_id, track.times_seconds[0]) for track in tracker.tracks().values()] == [(1, 0.0), (2, 0.3)]
 
 
 def test_the_one_sighting_in_a_still_picture_is_kept():
     tracker, numbers = follow({0.0: [make_face(100), make_face(300)]})
     assert numbers == [[1, 2]]
-    assert [track.times_seconds for track in tracker.tracks(1).values()] == [(0.0,), (0.0,)]
+    assert [track.times_seconds for track in tracker.tracks().values()] == [(0.0,), (0.0,)]
 
 
 def test_without_faces_there_are_no_tracks():
     tracker, numbers = follow({0.0: [], 0.1: []})
     assert numbers == [[], []]
-    assert tracker.tracks(2) == {} and FaceTracker().tracks(0) == {}
+    assert tracker.tracks() == {} and FaceTracker().tracks() == {}

@@ -8,8 +8,6 @@ import pytest
 from scipy.fft import idct
 
 from emotion.audio.features import (
-    MAX_FREQUENCY_HZ,
-    MIN_FREQUENCY_HZ,
     compute_level_dbfs,
     compute_mfcc,
     compute_voiced_seconds,
@@ -74,8 +72,8 @@ def test_but_for_the_level_it_is_librosas_own_mfcc(voice):
         n_fft=2048,
         hop_length=1538,
         n_mels=128,
-        fmin=MIN_FREQUENCY_HZ,
-        fmax=MAX_FREQUENCY_HZ,
+        fmin=AudioConfig().min_frequency_hz,
+        fmax=AudioConfig().max_frequency_hz,
     )
     mfcc = compute_mfcc(voice, CONFIG)
     assert plain.shape == mfcc.shape
@@ -89,7 +87,7 @@ def test_but_for_the_level_it_is_librosas_own_mfcc(voice):
 @pytest.mark.parametrize("hertz", [150.0, 440.0, 1000.0, 3000.0, 7000.0])
 def test_a_tone_stands_where_its_pitch_belongs(hertz):
     spectrum = compute_spectrum(make_tone(hertz))
-    bands = librosa.mel_frequencies(130, fmin=MIN_FREQUENCY_HZ, fmax=MAX_FREQUENCY_HZ)[1:-1]
+    bands = librosa.mel_frequencies(130, fmin=AudioConfig().min_frequency_hz, fmax=AudioConfig().max_frequency_hz)[1:-1]
     for column in spectrum.T:
         assert bands[column.argmax()] == pytest.approx(hertz, rel=0.03, abs=12)
     assert spectrum.max() == pytest.approx(0, abs=0.1)

@@ -9,6 +9,7 @@ from conftest import small_config
 from emotion.cache import ClipCache
 from emotion.errors import DatasetError
 from emotion.generators import ClipWindows, window_inputs
+from emotion.media.reading import probe_media
 from emotion.predictor import MediaScanner
 from emotion.preprocessing import Preprocessor
 
@@ -34,7 +35,7 @@ def test_training_and_inference_give_byte_equal_inputs_for_one_clip(clips, cache
     clip = dataclasses.replace(clips[0], audio_path=clips[0].video_path)
     cache.fill([clip], n_workers=1)
     preprocessor = Preprocessor(cache.config)
-    batches = list(MediaScanner(cache.config).scan(clip.video_path))
+    batches = list(MediaScanner(cache.config).scan(clip.video_path, probe_media(clip.video_path)))
     assert len(batches) > 1
     for windows in batches:
         (window,) = windows
@@ -90,7 +91,7 @@ def test_every_clip_comes_once_an_epoch(clips, cache):
 
 def test_all_frames_of_a_clip_are_varied_alike(clips, cache, monkeypatch):
     still = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
-    monkeypatch.setattr("emotion.generators._window_frames", lambda *_: np.stack([still] * 4))
+    monkeypatch.setattr("emotion.generators._window_frames", lambda *_, **__: np.stack([still] * 4))
     varied = ClipWindows(clips, cache, cache.config, training=True)[0][0]["video"]
     assert all(np.array_equal(clip[0], frame) for clip in varied for frame in clip)
     assert not np.array_equal(varied[0][0], still)

@@ -9,6 +9,7 @@ import soundfile
 from conftest import EMOTIONS, small_config
 
 from emotion.errors import MediaError
+from emotion.media.reading import probe_media
 from emotion.models import build_model
 from emotion.predictor import EmotionPredictor, MediaScanner
 from emotion.runs import Run
@@ -99,7 +100,7 @@ def test_of_several_faces_none_is_given_the_voice(predictor, tmp_path):
     assert {window.evidence for window in prediction.windows if window.face_id} == {"face"}
     assert {window.evidence for window in prediction.windows if window.face_id is None} == {"voice"}
     assert set(prediction.by_face) == {1, 2}
-    assert prediction.notes == ("several faces: the voice is judged apart from them",)
+    assert prediction.notes == ("several faces: where more than one is in sight, the voice is judged apart from them",)
 
 
 def test_a_sound_file_is_judged_by_the_voice(predictor, tmp_path):
@@ -195,7 +196,7 @@ def test_a_long_clip_is_held_in_memory_a_window_at_a_time(tmp_path):
     scanner = MediaScanner(small_config())
     path = write_talking_face(tmp_path / "clip.mp4", seconds=12, frame_rate=5)
     most = 0
-    for _ in scanner.scan(path):
+    for _ in scanner.scan(path, probe_media(path)):
         most = max(most, sum(len(crops) for crops in scanner._crops.values()))
         assert scanner._sound.end - scanner._sound._first < 8 * RATE
     # 4 moments a second; a window and a step, and what the other stream may run ahead

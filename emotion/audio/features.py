@@ -3,14 +3,8 @@
 import librosa
 import numpy as np
 
-from emotion.config import RunConfig
+from emotion.config import AudioConfig, RunConfig
 
-# Telephones, 16 kHz recordings and lossy codecs end here: what lies above tells the recorder, not the emotion.
-MIN_FREQUENCY_HZ = 50.0
-MAX_FREQUENCY_HZ = 7600.0
-
-# Loudest stretch below this level: no sound to speak of. 16-bit dither lies at -96, a quiet room at -60.
-SILENCE_DBFS = -60.0
 LEVEL_SECONDS = 0.05
 VOICED_RANGE_DB = 35.0
 
@@ -32,9 +26,9 @@ def compute_level_dbfs(samples: np.ndarray, sample_rate: int) -> float:
     return 10 * np.log10(power) if power > 0 else -np.inf
 
 
-def has_sound(samples: np.ndarray, sample_rate: int) -> bool:
+def has_sound(samples: np.ndarray, audio: AudioConfig) -> bool:
     """Whether a window holds any sound to judge: not digital silence, not a mere noise floor."""
-    return compute_level_dbfs(samples, sample_rate) > SILENCE_DBFS
+    return compute_level_dbfs(samples, audio.sample_rate) > audio.silence_dbfs
 
 
 def compute_voiced_seconds(samples: np.ndarray, sample_rate: int) -> tuple[float, float]:
@@ -76,8 +70,8 @@ def compute_mfcc(samples: np.ndarray, config: RunConfig) -> np.ndarray:
         n_fft=config.n_fft,
         hop_length=config.hop_length,
         n_mels=audio.n_mels,
-        fmin=MIN_FREQUENCY_HZ,
-        fmax=min(MAX_FREQUENCY_HZ, audio.sample_rate / 2),
+        fmin=audio.min_frequency_hz,
+        fmax=min(audio.max_frequency_hz, audio.sample_rate / 2),
     )
     decibels = librosa.power_to_db(mel, ref=np.max, top_db=audio.top_db)
     mfcc = librosa.feature.mfcc(S=decibels, n_mfcc=audio.n_mfcc)

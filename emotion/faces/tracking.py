@@ -1,5 +1,6 @@
 """Following faces from one moment to the next, so that each keeps its number."""
 
+import bisect
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,8 +14,10 @@ MAX_LOST_SECONDS = 1.0
 # A face may move by this share of its own size between two sightings, and grow or shrink by this factor.
 MAX_SHIFT = 0.8
 MAX_GROWTH = 1.8
-# Fewer sightings than this, in a video long enough to have shown more, are taken for a false alarm.
+# A face seen fewer times than this is taken for a false alarm, unless it was seen in this share of the moments that
+# were looked at around its sightings: a slide show has few moments, a still has one.
 MIN_SIGHTINGS = 3
+MIN_SIGHT_SHARE = 0.3
 
 
 @dataclass
@@ -22,6 +25,7 @@ class _OpenTrack:
     number: int
     times: list[float] = field(default_factory=list)
     boxes: list[Box] = field(default_factory=list)
+    is_real: bool = False
 
 
 class FaceTracker:
@@ -34,9 +38,11 @@ class FaceTracker:
     def __init__(self):
         self._open: list[_OpenTrack] = []
         self._all: list[_OpenTrack] = []
+        self._looked: list[float] = []
 
     def update(self, time_seconds: float, faces: list[Face]) -> list[int]:
         """Takes the faces of one moment, later than the last, and returns a number for each, in their order."""
+        self._looked.append(time_seconds)
         self._open = [track for track in self._open if time_seconds - track.times[-1] <= MAX_LOST_SECONDS]
         numbers: dict[int, int] = {}
         if self._open and faces:
@@ -54,17 +60,22 @@ class FaceTracker:
                 numbers[column] = track.number
         return [numbers[column] for column in range(len(faces))]
 
-    def tracks(self, n_moments: int) -> dict[int, FaceTrack]:
-        """Returns the faces followed, by their number, renumbered 1, 2, ... without false alarms.
+    def is_real(self, number: int) -> bool:
+        """Whether a face has been seen often enough to be no false alarm; once real, it stays so."""
+        track = self._all[number - 1]
+        if not track.is_real:
+            first = bisect.bisect_left(self._looked, track.times[0] - MAX_LOST_SECONDS)
+            last = bisect.bisect_right(self._looked, track.times[-1] + MAX_LOST_SECONDS)
+            n_seen = len(track.times)
+            track.is_real = n_seen >= MIN_SIGHTINGS or n_seen >= MIN_SIGHT_SHARE * (last - first)
+        return track.is_real
 
-        Args:
-            n_moments: how often faces were looked for; a clip of few moments has few sightings.
-        """
-        needed = min(MIN_SIGHTINGS, max(1, n_moments))
-        seen = [track for track in self._all if len(track.times) >= needed]
+    def tracks(self) -> dict[int, FaceTrack]:
+        """Returns the faces followed, by their number, renumbered 1, 2, ... without false alarms."""
+        real = [track for track in self._all if self.is_real(track.number)]
         return {
             track.number: FaceTrack(face_id, tuple(track.times), tuple(track.boxes))
-            for face_id, track in enumerate(seen, start=1)
+            for face_id, track in enumerate(real, start=1)
         }
 
     @staticmethod

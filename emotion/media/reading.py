@@ -48,10 +48,11 @@ class MediaInfo:
 
 @dataclass(frozen=True)
 class VideoFrame:
-    """A picture ``(height, width, 3)``, RGB uint8 and upright, and the second at which it is shown."""
+    """A picture ``(height, width, 3)``, RGB uint8 and upright, the second at which it is shown, and for how long."""
 
     time_seconds: float
     image: np.ndarray
+    duration_seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -195,7 +196,7 @@ class _VideoReader:
         if self._last is not None and time <= self._last:
             time = self._last + NUDGE_SECONDS
         self._last = time
-        yield VideoFrame(time, self.image(frame))
+        yield VideoFrame(time, self.image(frame), duration)
 
     def finish(self) -> Iterator[VideoFrame]:
         return iter(())

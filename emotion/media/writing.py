@@ -7,6 +7,7 @@ only when it is complete.
 import contextlib
 import logging
 import os
+import tempfile
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -29,6 +30,28 @@ MUXER_OPTIONS = {"movflags": "+faststart", "movie_timescale": str(TICKS_PER_SECO
 SUFFIXES = (".mp4", ".m4v", ".mov")
 BT709 = 1  # the number of BT.709 in H.273's tables of matrices, primaries and transfer curves
 LIMITED_RANGE = 1
+
+
+def check_output(path: str | os.PathLike, source_path: str | os.PathLike | None = None) -> None:
+    """Makes sure that a video can be written to a path, before any work is done for it.
+
+    Raises:
+        MediaError: if the name is no MP4's, the folder is missing or closed to us, or the path is the source's own.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in SUFFIXES:
+        raise MediaError(f"{path}: the name must end in {', '.join(SUFFIXES)}, since MP4 is what is written.")
+    if path.is_dir():
+        raise MediaError(f"{path}: is a folder. Give the name of the file to write.")
+    if not path.parent.is_dir():
+        raise MediaError(f"{path.parent}: no such folder, so {path.name} cannot be written. Create it.")
+    if source_path is not None and path.resolve() == Path(source_path).resolve():
+        raise MediaError(f"{path}: is the source itself. Give another name for the output.")
+    try:
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise MediaError(f"{path.parent}: cannot be written to ({error.strerror}). Choose another folder.") from error
 
 
 class VideoWriter:
@@ -78,7 +101,7 @@ class VideoWriter:
         Raises:
             MediaError: if the output cannot be written there, or the source cannot be read.
         """
-        self._check_output()
+        check_output(self._path, self._source_path)
         try:
             with self._errors_named():
                 self._open()
@@ -138,22 +161,6 @@ class VideoWriter:
         except BaseException:
             self._abandon()
             raise
-
-    def _check_output(self) -> None:
-        if self._path.suffix.lower() not in SUFFIXES:
-            raise MediaError(f"{self._path}: the name must end in {', '.join(SUFFIXES)}, since MP4 is what is written.")
-        if self._path.is_dir():
-            raise MediaError(f"{self._path}: is a folder. Give the name of the file to write.")
-        if not self._path.parent.is_dir():
-            raise MediaError(f"{self._path.parent}: no such folder, so {self._path.name} cannot be written. Create it.")
-        if self._source_path is not None and self._path.resolve() == Path(self._source_path).resolve():
-            raise MediaError(f"{self._path}: is the source itself. Give another name for the output.")
-        try:
-            self._partial.open("wb").close()
-        except OSError as error:
-            raise MediaError(
-                f"{self._path.parent}: cannot be written to ({error.strerror}). Choose another folder."
-            ) from error
 
     def _open(self) -> None:
         self._container = av.open(f"file:{self._partial}", "w", format="mp4", options=MUXER_OPTIONS)

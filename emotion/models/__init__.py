@@ -5,7 +5,6 @@ import importlib
 from emotion.errors import ConfigError
 
 ARCHITECTURES = {"mfcc_cnn_3d": "emotion.models.mfcc_cnn_3d"}
-DEFAULT_ARCHITECTURE = "mfcc_cnn_3d"
 
 
 def load_architecture(name: str):

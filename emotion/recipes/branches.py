@@ -96,7 +96,7 @@ def train_frame_network(
     keras.utils.set_random_seed(seed)
     network = mfcc_cnn_3d.build_frame_network(config)
     batches = StillBatches(stills, batch_size=64, n_batches=len(stills) // 64, seed=seed)
-    _fit(network, batches, build_prior_loss(stills.targets.mean(axis=0)), epochs, learning_rate, verbose)
+    _fit(network, batches, build_prior_loss(stills.targets.mean(axis=0)), epochs, learning_rate, seed, verbose)
     return network
 
 
@@ -116,7 +116,7 @@ def tune_over_time(
     mfcc_cnn_3d.inflate(frame_network, network)
     network.get_layer("logits").set_weights(frame_network.get_layer("logits").get_weights())
     batches = StillBatches(stills, batch_size=16, n_batches=n_steps, seed=seed, n_frames=config.video.n_frames)
-    _fit(network, batches, build_prior_loss(stills.targets.mean(axis=0)), 1, learning_rate, verbose)
+    _fit(network, batches, build_prior_loss(stills.targets.mean(axis=0)), 1, learning_rate, seed, verbose)
     return network
 
 
@@ -126,11 +126,11 @@ def train_voice_network(
     """Trains the audio branch on windows of speech."""
     keras.utils.set_random_seed(seed)
     network = mfcc_cnn_3d.build_voice_network(config)
-    _fit(network, windows, smoothed_loss, epochs, learning_rate, verbose)
+    _fit(network, windows, smoothed_loss, epochs, learning_rate, seed, verbose)
     return network
 
 
-def _fit(network: keras.Model, batches, loss, epochs: int, learning_rate: float, verbose: int) -> None:
+def _fit(network: keras.Model, batches, loss, epochs: int, learning_rate: float, seed: int, verbose: int) -> None:
     n_steps = epochs * batches.num_batches
     warmup = min(300, n_steps // 10)
     schedule = keras.optimizers.schedules.CosineDecay(
@@ -141,16 +141,17 @@ def _fit(network: keras.Model, batches, loss, epochs: int, learning_rate: float,
         weight_decay=WEIGHT_DECAY,
         clipnorm=1.0,
         use_ema=True,
-        ema_momentum=min(AVERAGE_MOMENTUM, 1 - 20 / n_steps),
+        ema_momentum=min(AVERAGE_MOMENTUM, max(0.0, 1 - 20 / n_steps)),
     )
     network.compile(optimizer, loss)
     # One call of fit: at the end of each, Keras replaces the weights by their running mean.
-    network.fit(batches, epochs=epochs, shuffle=False, verbose=verbose, callbacks=[EpochSetter(batches)])
+    network.fit(batches, epochs=epochs, shuffle=False, verbose=verbose, callbacks=[EpochSetter(batches, seed)])
 
 
 def save_network(network: keras.Model, path: Path) -> None:
-    """Saves a network without its optimizer, under a temporary name first."""
-    bare = keras.models.clone_model(network)
+    """Saves a network without its optimizer and loss, under a temporary name first."""
+    # clone_model would carry the loss along, which is a function of ours that cannot be loaded again.
+    bare = keras.Model.from_config(network.get_config())
     bare.set_weights(network.get_weights())
     temporary = path.with_name(f"partial-{path.name}")
     bare.save(temporary)

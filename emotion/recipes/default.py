@@ -8,6 +8,7 @@ Each stage leaves its result in a work folder; a recipe that was stopped goes on
 """
 
 import dataclasses
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,7 @@ from emotion.runs import write_metrics, write_run
 from emotion.splits import split_by_speaker
 
 Say = Callable[[str], None]
+DATA_FOLDERS = ("ferplus", "muxspace", "ravdess", "emodb")
 
 
 @dataclass(frozen=True)
@@ -51,11 +53,11 @@ class Recipe:
     fer2013_share: float = 0.5
     muxspace_smoothing: float = 0.1
     validation_fraction: float = 0.2
-    frame_epochs: int = 15
+    frame_epochs: int = 12
     frame_learning_rate: float = 2e-3
-    clip_steps: int = 500
+    clip_steps: int = 400
     clip_learning_rate: float = 3e-4
-    voice_epochs: int = 45
+    voice_epochs: int = 40
     voice_learning_rate: float = 1e-3
     fusion_steps: int = 3000
     fusion_learning_rate: float = 1e-3
@@ -84,6 +86,8 @@ def make_default(
         DatasetError: if a data set is missing or a voice cannot be read.
     """
     recipe = recipe or Recipe()
+    # Another recipe, or other data, never meets the stages of this one.
+    work_dir = work_dir / fingerprint(data_root, recipe)
     work_dir.mkdir(parents=True, exist_ok=True)
     config = RunConfig(class_names=SEVEN_EMOTIONS, training=TrainConfig(seed=recipe.seed))
     train_faces, validation_faces = _load_faces(data_root, work_dir, config, recipe, say)
@@ -139,6 +143,16 @@ def make_default(
     write_metrics(output, metrics)
     write_run(output, config, model)
     return metrics
+
+
+def fingerprint(data_root: Path, recipe: Recipe) -> str:
+    """A short hash of a recipe's choices and of the names and sizes of all the files it is made from."""
+    digest = hashlib.sha256(repr(recipe).encode())
+    for name in DATA_FOLDERS:
+        for path in sorted((data_root / name).rglob("*")):
+            if path.is_file():
+                digest.update(f"{path.relative_to(data_root)} {path.stat().st_size}\n".encode())
+    return digest.hexdigest()[:16]
 
 
 @dataclass(frozen=True)
