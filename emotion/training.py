@@ -266,13 +266,14 @@ def load_history(path: Path) -> dict[str, list[float]]:
 
 def _finish(sides, split: Split, cache: ClipCache, config: RunConfig, output: Path, failures) -> TrainingResult:
     path = output / CHECKPOINT_DIR / BEST_FILE
-    if not path.is_file():
+    history = load_history(output / HISTORY_FILE)
+    # Keras takes the first epoch's network for the best one even if its loss is not a number.
+    if not path.is_file() or not np.isfinite(history["val_loss"]).any():
         raise RunError(
-            f"{output}: no epoch reached a finite validation loss, so there is no model to keep. Train anew with a lower "
-            "--lr."
+            f"{output}: no epoch reached a finite validation loss, so there is no model to keep. Train anew with a "
+            "lower --lr."
         )
     best = keras.saving.load_model(path, compile=False)
-    history = load_history(output / HISTORY_FILE)
     write_training_curves(history, output / "training_curves.png")
     metrics: dict[str, Any] = {"protocol": _describe(split), "n_skipped": len(failures), "epochs": len(history["loss"])}
     run = Run(output, config, best, sha256="")

@@ -256,8 +256,15 @@ def test_a_moving_and_growing_face_keeps_its_number():
 def test_a_face_lost_for_a_short_while_comes_back_as_itself_and_later_as_another():
     for gap, expected in ((MAX_LOST_SECONDS - 0.1, 1), (MAX_LOST_SECONDS + 0.1, 2)):
         times = [0.0, 0.1, 0.2, 0.2 + gap, 0.3 + gap, 0.4 + gap]
-        _, numbers = follow({time: [make_face(100)] for time in times})
-        assert numbers == [[1]] * 3 + [[expected]] * 3
+        looked = {0.2 + i / 100: [] for i in range(1, round(100 * gap))}  # in vain, while it is gone
+        moments = looked | {time: [make_face(100)] for time in times}
+        _, numbers = follow(dict(sorted(moments.items())))
+        assert [seen for seen in numbers if seen] == [[1]] * 3 + [[expected]] * 3
+
+
+def test_a_face_in_pictures_far_apart_is_one_face_since_it_was_never_missed():
+    _, numbers = follow({time: [make_face(100)] for time in (0.0, 4.0, 9.0)})
+    assert numbers == [[1], [1], [1]]
 
 
 def test_numbers_do_not_depend_on_the_order_in_which_faces_are_found():

@@ -131,17 +131,17 @@ def test_the_level_is_that_of_the_loudest_moment():
 @pytest.mark.parametrize("n_samples", [0, 1, 500, N])
 def test_digital_silence_has_no_level_however_short(n_samples):
     assert compute_level_dbfs(np.zeros(n_samples, np.float32), RATE) == -np.inf
-    assert not has_sound(np.zeros(n_samples, np.float32), RATE)
+    assert not has_sound(np.zeros(n_samples, np.float32), AudioConfig())
 
 
 def test_a_noise_floor_is_no_sound_and_a_quiet_voice_is(voice):
     dither = (np.random.default_rng(1).integers(-1, 2, N) / 32768).astype(np.float32)
-    assert not has_sound(dither, RATE)
-    assert not has_sound(make_noise(-70), RATE)
-    assert has_sound(voice, RATE)
-    assert has_sound(voice * np.float32(0.03), RATE)
-    assert has_sound(make_beep(2.5), RATE)
-    assert has_sound(make_tone(500.0, 0.5, n_samples=300), RATE)
+    assert not has_sound(dither, AudioConfig())
+    assert not has_sound(make_noise(-70), AudioConfig())
+    assert has_sound(voice, AudioConfig())
+    assert has_sound(voice * np.float32(0.03), AudioConfig())
+    assert has_sound(make_beep(2.5), AudioConfig())
+    assert has_sound(make_tone(500.0, 0.5, n_samples=300), AudioConfig())
 
 
 # ---- The voiced part ----

@@ -1,17 +1,23 @@
 """The generators: reproducible batches, augmentation in training only, and the very inputs that inference sees."""
 
 import dataclasses
+from fractions import Fraction
 
+import av
 import numpy as np
 import pytest
-from conftest import small_config
+from conftest import EMOTIONS, small_config
 
 from emotion.cache import ClipCache
+from emotion.config import RunConfig
+from emotion.datasets.clips import Clip
 from emotion.errors import DatasetError
 from emotion.generators import ClipWindows, window_inputs
 from emotion.media.reading import probe_media
 from emotion.predictor import MediaScanner
 from emotion.preprocessing import Preprocessor
+from emotion.synthetic import draw_clip
+from emotion.synthetic_voices import synthesize_voice
 
 
 @pytest.fixture(scope="module")
@@ -19,6 +25,27 @@ def cache(clips, cache_dir):
     cache = ClipCache(cache_dir, small_config())
     assert cache.fill(clips, n_workers=1) == {}
     return cache
+
+
+def write_face_at(path, times):
+    """A clip of a swaying face with frames at the given times, and a voice."""
+    times = np.round(times, 3)
+    frames = draw_clip("happy", times, np.zeros(len(times)), speaker_seed=1, size=160)
+    voice = synthesize_voice("happy", speaker_seed=1, duration_seconds=5)
+    with av.open(str(path), "w") as output:
+        video = output.add_stream("libx264", rate=30, width=160, height=160, time_base=Fraction(1, 1000))
+        video.pix_fmt = "yuv420p"
+        video.codec_context.time_base = Fraction(1, 1000)
+        audio = output.add_stream("aac", rate=22050, layout="mono")
+        for time, image in zip(times, frames, strict=True):
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+            frame.pts, frame.time_base = round(time * 1000), Fraction(1, 1000)
+            output.mux(video.encode(frame))
+        output.mux(video.encode(None))
+        sound = av.AudioFrame.from_ndarray(voice[None], format="fltp", layout="mono")
+        sound.sample_rate, sound.pts, sound.time_base = 22050, 0, Fraction(1, 22050)
+        output.mux(audio.encode(sound))
+        output.mux(audio.encode(None))
 
 
 def batches_equal(first, second) -> bool:
@@ -30,13 +57,27 @@ def batches_equal(first, second) -> bool:
     )
 
 
-def test_training_and_inference_give_byte_equal_inputs_for_one_clip(clips, cache):
-    # The sound must come from the file that inference is given, as it does where no other file holds it.
-    clip = dataclasses.replace(clips[0], audio_path=clips[0].video_path)
-    cache.fill([clip], n_workers=1)
-    preprocessor = Preprocessor(cache.config)
-    batches = list(MediaScanner(cache.config).scan(clip.video_path, probe_media(clip.video_path)))
-    assert len(batches) > 1
+@pytest.mark.parametrize(
+    "times",
+    [
+        pytest.param(np.arange(0, 5, 1 / 5), id="5 fps"),
+        pytest.param(np.arange(0, 5, 1 / 8), id="8 fps"),
+        pytest.param(np.arange(0, 5, 1 / 30), id="30 fps"),
+        pytest.param(np.concatenate([[0.0, 1.9], np.arange(3.7, 5, 1 / 30)]), id="variable"),
+    ],
+)
+def test_training_and_inference_give_byte_equal_inputs_for_one_clip(times, tmp_path):
+    # The default window and grid, whose moments the step does not fall on. The sound lies in the video file, which is
+    # all that inference is given.
+    config = RunConfig(class_names=EMOTIONS)
+    path = tmp_path / "clip.mp4"
+    write_face_at(path, times)
+    clip = Clip("test:clip", "happy", "test:1", video_path=str(path), audio_path=str(path))
+    cache = ClipCache(tmp_path / "cache", config)
+    assert cache.fill([clip], n_workers=1) == {}
+    preprocessor = Preprocessor(config)
+    batches = list(MediaScanner(config).scan(str(path), probe_media(path)))
+    assert len(batches) >= 5
     for windows in batches:
         (window,) = windows
         assert window.evidence == "face+voice"

@@ -1,6 +1,7 @@
 """Inference on all kinds of media: what is judged, by what evidence, and that bad files are named."""
 
 import dataclasses
+import tracemalloc
 
 import media_files
 import numpy as np
@@ -201,6 +202,49 @@ def test_a_long_clip_is_held_in_memory_a_window_at_a_time(tmp_path):
         assert scanner._sound.end - scanner._sound._first < 8 * RATE
     # 4 moments a second; a window and a step, and what the other stream may run ahead
     assert most <= 4 * 8
+
+
+def test_memory_does_not_grow_with_the_length_of_a_clip(predictor, tmp_path):
+    def peak(seconds: int) -> int:
+        path = write_talking_face(tmp_path / f"{seconds}.mp4", seconds=seconds, frame_rate=5)
+        predictor.predict(path)  # what is loaded once must not be counted
+        tracemalloc.start()
+        predictor.predict(path)
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return most
+
+    short, long = peak(8), peak(32)
+    assert long < short + 4e6  # the sound of 24 s more alone would be 2 MB, their windows 30 MB at the default size
+
+
+def test_a_slide_show_keeps_its_faces_and_its_voice(predictor, tmp_path):
+    prediction = predictor.predict(write_talking_face(tmp_path / "clip.mp4", seconds=6, frame_rate=1))
+    assert evidences(prediction) == {"face+voice"}
+    assert len(prediction.tracks) == 1
+
+
+def test_the_answer_comes_from_a_face_that_was_judged(predictor, tmp_path):
+    path = tmp_path / "clip.mp4"
+    times = np.arange(0, 4, 0.1)
+    small = draw_clip("happy", times, np.zeros(len(times)), speaker_seed=1, size=120)
+    frames = np.full((len(times), 600, 760, 3), 120, np.uint8)
+    frames[:, 20:140, 20:140] = small
+    # So large that its few moments outweigh all of the small one's, and too short to be judged.
+    large = draw_clip("sad", times[:2], np.zeros(2), speaker_seed=2, size=600)
+    frames[-2:, :, 150:750] = large
+    write_clip(path, frames, 10.0)
+    prediction = predictor.predict(path)
+    assert prediction.by_face[1].emotion is not None
+    np.testing.assert_array_equal(prediction.overall.probabilities, prediction.by_face[1].probabilities)
+
+
+def test_a_long_last_picture_does_not_make_the_clip_longer_than_it_is(predictor, tmp_path):
+    path = media_files.make_clip(
+        tmp_path / "clip.mp4", seconds=5, frame_times=[*(i / 25 for i in range(25)), 4.5], audio_codec="aac"
+    )
+    prediction = predictor.predict(path)
+    assert prediction.duration_seconds < 6
 
 
 @pytest.mark.parametrize(

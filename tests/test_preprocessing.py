@@ -34,10 +34,11 @@ RATE = FACES.audio.sample_rate
 
 
 def sample(times, config: RunConfig = FRAMES, images=None) -> tuple[FrameSampler, list]:
-    """Passes frames into a sampler; unless images are given, frame i is all of grey level i."""
+    """Passes frames into a sampler, shown for 0.08 s each; unless images are given, frame i is all of grey level i."""
     sampler = FrameSampler(config)
     images = images or [np.full((24, 32, 3), i, np.uint8) for i in range(len(times))]
-    crops = [crop for time, image in zip(times, images, strict=True) for crop in sampler.add(VideoFrame(time, image))]
+    frames = [VideoFrame(time, image, 0.08) for time, image in zip(times, images, strict=True)]
+    crops = [crop for frame in frames for crop in sampler.add(frame)]
     return sampler, crops
 
 
@@ -55,7 +56,7 @@ def test_every_moment_is_shown_by_the_first_frame_at_or_after_it(frame_rate):
     assert len(shown) >= 19
     for moment, time in shown.items():
         assert -1e-9 <= time - moment * INTERVAL < 1 / frame_rate
-    assert sampler.end_seconds == pytest.approx(len(times) / frame_rate)
+    assert sampler.end_seconds == pytest.approx(times[-1] + 0.08)
 
 
 def test_frames_that_lie_on_the_grid_show_their_moments_though_floats_round():
@@ -72,13 +73,13 @@ def test_a_gap_between_frames_leaves_its_moments_out():
     sampler, crops = sample(times)
     assert shown_times(crops, times) == {0: 0.0, 1: 0.16, 2: 0.31, 6: 1.0, 7: 1.06, 8: 1.31}
     assert sampler.moments == [0, 1, 2, 6, 7, 8]
-    assert sampler.end_seconds == pytest.approx(1.56)
+    assert sampler.end_seconds == pytest.approx(1.39)
 
 
-def test_a_still_picture_is_one_moment_of_no_length():
+def test_a_still_picture_is_one_moment():
     sampler, crops = sample([0.0])
     assert [crop.moment for crop in crops] == sampler.moments == [0]
-    assert sampler.end_seconds == 0.0
+    assert sampler.end_seconds == pytest.approx(0.08)
     assert sampler.tracks() == {}
 
 

@@ -103,9 +103,10 @@ def test_emodb_is_read_without_boredom(data_root):
     }  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    "load", [lambda root: emodb.load(root), lambda root: load_folders(root / "x", (), smoothing=0, size=8)]
-)
-def test_missing_data_is_named(load, tmp_path):
+def test_missing_data_is_named(tmp_path):
     with pytest.raises(DatasetError, match=str(tmp_path)):
-        load(tmp_path)
+        emodb.load(tmp_path)
+    with pytest.raises(DatasetError, match=str(tmp_path)):
+        load_folders(tmp_path / "absent", SEVEN_EMOTIONS, smoothing=0, size=8)
+    with pytest.raises(DatasetError, match=str(tmp_path)):
+        load_ferplus(tmp_path / "absent.npz", SEVEN_EMOTIONS, fer2013_share=0, size=8)

@@ -71,7 +71,9 @@ def test_the_overall_answer_names_each_probability():
 
 def test_each_face_has_its_answer_and_the_time_it_was_seen():
     first, second = to_json(make_prediction())["faces"]
-    assert set(first) == {"face", "first_seen_s", "last_seen_s"} | SUMMARY_KEYS
+    assert set(first) == {"face", "first_seen_s", "last_seen_s", "boxes"} | SUMMARY_KEYS
+    assert all(first["first_seen_s"] <= time <= first["last_seen_s"] and x1 < x2 and y1 < y2
+               for time, x1, y1, x2, y2 in first["boxes"])  # fmt: skip
     assert (first["face"], first["emotion"], first["first_seen_s"], first["last_seen_s"]) == (
         "face 1",
         "happy",

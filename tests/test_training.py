@@ -12,7 +12,7 @@ from conftest import EMOTIONS, small_config
 from emotion.checkpoints import EpochCheckpoint, load_state
 from emotion.config import load_config
 from emotion.datasets import DATASETS
-from emotion.errors import DatasetError, RunError
+from emotion.errors import ConfigError, DatasetError, RunError
 from emotion.runs import check_run, load_run
 from emotion.splits import check_split, load_splits
 from emotion.synthetic import write_synthetic_dataset
@@ -90,7 +90,7 @@ def test_a_killed_training_resumes_at_the_same_epoch_with_the_same_state(clips, 
     state = load_state(output / "checkpoint")
     assert state["epochs_done"] == 2
     assert state["callbacks"]["early_stopping"].keys() >= {"best", "wait"}
-    logged_before = load_history(output / "history.csv")["loss"]
+    uninterrupted = train(clips, config, tmp_path / "whole", cache_dir=cache_dir, verbose=0)
 
     started = []
     fit = keras.Model.fit
@@ -103,10 +103,11 @@ def test_a_killed_training_resumes_at_the_same_epoch_with_the_same_state(clips, 
     result = train(clips, config, output, cache_dir=cache_dir, resume=True, verbose=0)
     n_batches = 2  # 8 clips to train on, 4 a batch
     assert started == [(2, 2 * n_batches)]
-    history = load_history(output / "history.csv")
+    history, whole = (load_history(path / "history.csv") for path in (output, uninterrupted.path))
     assert history["epoch"] == [0, 1, 2, 3]
-    assert history["loss"][:2] == logged_before[:2]
-    assert result.metrics["epochs"] == 4
+    for name in whole:
+        np.testing.assert_allclose(history[name], whole[name], rtol=1e-4, err_msg=name)
+    assert result.metrics["test"]["confusion_matrix"] == uninterrupted.metrics["test"]["confusion_matrix"]
 
 
 def test_a_kill_between_two_epochs_saves_leaves_one_that_is_whole(tmp_path):
@@ -116,6 +117,44 @@ def test_a_kill_between_two_epochs_saves_leaves_one_that_is_whole(tmp_path):
     (old / "state.json").write_text('{"epochs_done": 5, "callbacks": {}}')
     assert load_state(folder)["epochs_done"] == 5
     assert (folder / "state.json").is_file()
+
+
+def test_a_better_network_of_an_epoch_that_was_never_completed_is_not_kept(clips, cache_dir, tmp_path, monkeypatch):
+    output = tmp_path / "run"
+
+    def killed(self, epoch, logs=None):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(EpochCheckpoint, "on_epoch_end", killed)
+        with pytest.raises(Killed):
+            train(clips, small_config(), output, cache_dir=cache_dir, verbose=0)
+    assert (output / "candidate.keras").exists()
+    (output / "candidate.keras").write_bytes(b"half a file")
+    train(clips, small_config(), output, cache_dir=cache_dir, resume=True, verbose=0)
+    load_run(output)
+    assert not (output / "candidate.keras").exists()
+
+
+def test_a_training_that_diverges_ends_in_an_error_and_not_in_a_model(clips, cache_dir, tmp_path):
+    config = small_config(training={"learning_rate": 1e30})
+    with pytest.raises(RunError, match="--lr"):
+        train(clips, config, tmp_path / "run", cache_dir=cache_dir, verbose=0)
+    assert not (tmp_path / "run" / "model.keras").exists()
+
+
+def test_settings_the_network_cannot_be_built_with_are_named_before_anything_is_decoded(clips, tmp_path):
+    config = dataclasses.replace(small_config(), model={"audio_dropout": 2})
+    with pytest.raises(ConfigError, match="audio_dropout|dropout|rate"):
+        train(clips, config, tmp_path / "run", cache_dir=tmp_path / "cache", verbose=0)
+    assert not (tmp_path / "cache").exists()
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_output_that_is_a_file_is_refused(clips, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match="is a file"):
+        train(clips, small_config(), tmp_path / "file", cache_dir=tmp_path / "cache", verbose=0)
 
 
 def test_resuming_needs_a_training_that_is_not_finished(trained, clips, cache_dir, tmp_path):

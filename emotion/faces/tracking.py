@@ -9,7 +9,7 @@ from scipy.optimize import linear_sum_assignment
 from emotion.faces.detection import Face
 from emotion.results import Box, FaceTrack
 
-# A face out of sight for longer than this comes back as another one.
+# A face that was looked for in vain for longer than this comes back as another one.
 MAX_LOST_SECONDS = 1.0
 # A face may move by this share of its own size between two sightings, and grow or shrink by this factor.
 MAX_SHIFT = 0.8
@@ -26,6 +26,7 @@ class _OpenTrack:
     times: list[float] = field(default_factory=list)
     boxes: list[Box] = field(default_factory=list)
     is_real: bool = False
+    missed_since: float | None = None
 
 
 class FaceTracker:
@@ -43,7 +44,11 @@ class FaceTracker:
     def update(self, time_seconds: float, faces: list[Face]) -> list[int]:
         """Takes the faces of one moment, later than the last, and returns a number for each, in their order."""
         self._looked.append(time_seconds)
-        self._open = [track for track in self._open if time_seconds - track.times[-1] <= MAX_LOST_SECONDS]
+        self._open = [
+            track
+            for track in self._open
+            if track.missed_since is None or time_seconds - track.missed_since <= MAX_LOST_SECONDS
+        ]
         numbers: dict[int, int] = {}
         if self._open and faces:
             distances = np.array([[_distance(track.boxes[-1], face.box) for face in faces] for track in self._open])
@@ -58,6 +63,9 @@ class FaceTracker:
                 self._open.append(track)
                 self._see(track, time_seconds, face)
                 numbers[column] = track.number
+        for track in self._open:
+            if track.times[-1] < time_seconds and track.missed_since is None:
+                track.missed_since = time_seconds
         return [numbers[column] for column in range(len(faces))]
 
     def is_real(self, number: int) -> bool:
@@ -80,6 +88,7 @@ class FaceTracker:
 
     @staticmethod
     def _see(track: _OpenTrack, time_seconds: float, face: Face) -> None:
+        track.missed_since = None
         track.times.append(time_seconds)
         track.boxes.append(face.box)
 

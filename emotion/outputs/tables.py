@@ -9,14 +9,15 @@ rounded to four places. A number that is not known is null::
     has_video, has_audio
     class_names       the model's emotions, in the order of its outputs
     overall           {emotion, confidence, evidence, probabilities}
-    faces             [{face, emotion, confidence, evidence, probabilities, first_seen_s, last_seen_s}]
+    faces             [{face, emotion, confidence, evidence, probabilities, first_seen_s, last_seen_s, boxes}]
     windows           [{start_s, end_s, face, emotion, confidence, evidence, probabilities}]
     notes             sentences a reader must know to judge the answer
     settings          what the caller wants kept with the result, or null
 
 ``face`` is "face 1", "face 2", ... and null for a window judged by the sound alone. ``evidence`` is "face+voice",
-"face", "voice" or "none". ``probabilities`` is {emotion: probability} and ``confidence`` the probability of
-``emotion``; without evidence ``emotion`` and ``probabilities`` are null and ``confidence`` is 0.
+"face", "voice" or "none"; a model of whole frames has "frame" for "face". ``boxes`` holds ``[time_s, x1, y1, x2, y2]``
+for each sighting, in pixels of the upright picture, x2 and y2 exclusive. ``probabilities``
+is {emotion: probability} and ``confidence`` the probability of ``emotion``; without evidence ``emotion`` and ``probabilities`` are null and ``confidence`` is 0.
 """
 
 import json
@@ -104,6 +105,9 @@ def _face(track: FaceTrack, prediction: MediaPrediction) -> dict[str, Any]:
         **_summary(prediction.by_face[track.face_id], prediction.class_names),
         "first_seen_s": _number(track.times_seconds[0], SECONDS_DIGITS),
         "last_seen_s": _number(track.times_seconds[-1], SECONDS_DIGITS),
+        "boxes": [
+            [_number(time, SECONDS_DIGITS), *box] for time, box in zip(track.times_seconds, track.boxes, strict=True)
+        ],
     }
 
 
