@@ -41,6 +41,8 @@ class AudioConfig:
         top_db: decibels below the window's loudest band at which the spectrum is floored.
         silence_dbfs: a window without a twentieth of a second louder than this, in decibels below full scale, holds no
             sound to speak of. The dither of 16-bit sound lies at -96, a quiet room at -60.
+        noise_dbfs, noise_range_db: nor does a window below this level that varies by less than this: speech rises and
+            falls, the noise of a room or a microphone does not. Speech as quiet varies by 30 dB and more.
     """
 
     sample_rate: int = 22050
@@ -51,6 +53,8 @@ class AudioConfig:
     max_frequency_hz: float = 7600.0
     top_db: float = 80.0
     silence_dbfs: float = -60.0
+    noise_dbfs: float = -40.0
+    noise_range_db: float = 20.0
 
     def __post_init__(self):
         _check_positive(self, "sample_rate", "n_mfcc", "n_mels", "top_db")

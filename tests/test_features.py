@@ -8,7 +8,7 @@ import pytest
 from scipy.fft import idct
 
 from emotion.audio.features import (
-    compute_level_dbfs,
+    compute_levels_dbfs,
     compute_mfcc,
     compute_voiced_seconds,
     has_sound,
@@ -121,16 +121,17 @@ def test_what_is_no_window_is_refused(shape):
 # ---- Level ----
 
 
-def test_the_level_is_that_of_the_loudest_moment():
-    assert compute_level_dbfs(make_tone(1000.0, 1.0), RATE) == pytest.approx(-3.01, abs=0.05)
-    assert compute_level_dbfs(make_tone(1000.0, 0.1), RATE) == pytest.approx(-23.01, abs=0.05)
-    assert compute_level_dbfs(make_beep(1.3, 0.2), RATE) == pytest.approx(-9.03, abs=0.2)
-    assert compute_level_dbfs(make_noise(-40), RATE) == pytest.approx(-40, abs=1)
+def test_levels_are_root_mean_squares_of_each_twentieth_of_a_second():
+    levels = compute_levels_dbfs(make_tone(1000.0, 1.0), RATE)
+    assert len(levels) == N // round(RATE / 20)
+    np.testing.assert_allclose(levels, -3.01, atol=0.05)
+    assert compute_levels_dbfs(make_beep(1.3, 0.2), RATE).max() == pytest.approx(-9.03, abs=0.2)
+    assert compute_levels_dbfs(make_noise(-40), RATE).mean() == pytest.approx(-40, abs=1)
 
 
 @pytest.mark.parametrize("n_samples", [0, 1, 500, N])
 def test_digital_silence_has_no_level_however_short(n_samples):
-    assert compute_level_dbfs(np.zeros(n_samples, np.float32), RATE) == -np.inf
+    assert len(compute_levels_dbfs(np.zeros(n_samples, np.float32), RATE)) == 0
     assert not has_sound(np.zeros(n_samples, np.float32), AudioConfig())
 
 
@@ -138,6 +139,7 @@ def test_a_noise_floor_is_no_sound_and_a_quiet_voice_is(voice):
     dither = (np.random.default_rng(1).integers(-1, 2, N) / 32768).astype(np.float32)
     assert not has_sound(dither, AudioConfig())
     assert not has_sound(make_noise(-70), AudioConfig())
+    assert not has_sound(make_noise(-50), AudioConfig())
     assert has_sound(voice, AudioConfig())
     assert has_sound(voice * np.float32(0.03), AudioConfig())
     assert has_sound(make_beep(2.5), AudioConfig())

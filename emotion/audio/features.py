@@ -7,28 +7,36 @@ from emotion.config import AudioConfig, RunConfig
 
 LEVEL_SECONDS = 0.05
 VOICED_RANGE_DB = 35.0
+QUIET_PERCENTILE = 10
 
 
-def compute_level_dbfs(samples: np.ndarray, sample_rate: int) -> float:
-    """Returns the level of the loudest twentieth of a second, in decibels below full scale.
+def compute_levels_dbfs(samples: np.ndarray, sample_rate: int) -> np.ndarray:
+    """Returns the level of each twentieth of a second that is not digital silence, in decibels below full scale.
 
     Args:
         samples: mono ``(n_samples,)`` in [-1, 1].
         sample_rate: in Hz.
 
     Returns:
-        The root mean square in dBFS; minus infinity for digital silence or no samples.
+        ``(n,)`` root mean squares in dBFS.
     """
     size = max(1, round(LEVEL_SECONDS * sample_rate))
     n_blocks = len(samples) // size
     blocks = samples[: n_blocks * size].reshape(n_blocks, size) if n_blocks else samples[None]
-    power = float(np.mean(np.square(blocks, dtype=np.float64), axis=1).max()) if blocks.size else 0.0
-    return 10 * np.log10(power) if power > 0 else -np.inf
+    if not blocks.size:
+        return np.zeros(0)
+    power = np.mean(np.square(blocks, dtype=np.float64), axis=1)
+    return 10 * np.log10(power[power > 0])
 
 
 def has_sound(samples: np.ndarray, audio: AudioConfig) -> bool:
-    """Whether a window holds any sound to judge: not digital silence, not a mere noise floor."""
-    return compute_level_dbfs(samples, audio.sample_rate) > audio.silence_dbfs
+    """Whether a window holds any sound to judge: neither silence nor a mere noise floor."""
+    levels = compute_levels_dbfs(samples, audio.sample_rate)
+    if not len(levels) or levels.max() <= audio.silence_dbfs:
+        return False
+    if levels.max() > audio.noise_dbfs:
+        return True
+    return bool(levels.max() - np.percentile(levels, QUIET_PERCENTILE) >= audio.noise_range_db)
 
 
 def compute_voiced_seconds(samples: np.ndarray, sample_rate: int) -> tuple[float, float]:

@@ -18,7 +18,7 @@ rounded to four places. A number that is not known is null::
 "face", "voice" or "none"; a model of whole frames has "frame" for "face". ``boxes`` holds ``[time_s, x1, y1, x2, y2]``
 for each sighting, in pixels of the upright picture, x2 and y2 exclusive. ``probabilities`` is {emotion: probability}
 and ``confidence`` the probability of ``emotion``; without evidence ``emotion`` and ``probabilities`` are null and
-``confidence`` is 0. """
+``confidence`` is 0."""
 
 import json
 import math
