@@ -25,12 +25,18 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def check_table(path: Path) -> None:
-    """Refuses a table that cannot be written before any work is done."""
+def check_table(path: Path, clip: Path, output: Path | None) -> None:
+    """Refuses a table that cannot be written, or would replace the clip or the video, before any work is done."""
     from emotion.errors import ConfigError
 
-    if path.is_dir() or not path.resolve().parent.is_dir():
-        raise ConfigError(f"{path}: {'is a folder' if path.is_dir() else 'its folder does not exist'}. Name a file.")
+    if path.is_dir():
+        raise ConfigError(f"{path}: is a folder. Give the name of the file to write.")
+    if not path.resolve().parent.is_dir():
+        raise ConfigError(f"{path}: its folder does not exist. Create it, or name a file in another.")
+    taken = {clip.resolve(): "the clip itself", output and output.resolve(): "the annotated video"}
+    if path.resolve() in taken or (path.exists() and path.samefile(clip)):
+        what = taken.get(path.resolve(), "the clip itself")
+        raise ConfigError(f"{path}: is {what}. Give another name for the table.")
 
 
 def main() -> int:
@@ -42,17 +48,20 @@ def main() -> int:
     if clip is None:
         parser.error("name a clip: --video_path clip.mp4")
     # Everything cheap that can be wrong is looked at before TensorFlow takes seconds to load.
+    from emotion.errors import ConfigError
     from emotion.media.reading import probe_media
     from emotion.media.writing import check_output
     from emotion.runs import check_run
 
     info = probe_media(clip)
     check_run(args.model)
-    output = args.output or Path(f"{clip.stem}_emotion.mp4")
-    if info.has_video:
+    if args.output and not info.has_video:
+        raise ConfigError(f"{clip}: has no picture, so no video can be written of it. Leave out --output.")
+    output = (args.output or Path(f"{clip.stem}_emotion.mp4")) if info.has_video else None
+    if output:
         check_output(output, clip)
     if args.json:
-        check_table(args.json)
+        check_table(args.json, clip, output)
 
     from emotion.outputs.report import format_report
     from emotion.outputs.tables import write_json
@@ -68,7 +77,7 @@ def main() -> int:
     if args.json:
         write_json(prediction, args.json, settings={"model": str(args.model), "model_sha256": predictor.run.sha256})
         written["table"] = args.json
-    if info.has_video:
+    if output:
         write_annotated_video(prediction, output, progress=ProgressBar("Drawing", "s", shown=shown))
         written["annotated video"] = output
     print(format_report(prediction))

@@ -99,9 +99,15 @@ def what_to_resume(output: Path) -> tuple[RunConfig, bool]:
     return config, any(source.name == DEMO_NAME for source in config.data)
 
 
+def program_name() -> str:
+    """Returns how to call the Python that is running, as short as it can be said from the current folder."""
+    path = Path(sys.executable)
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+
+
 def resume_command(args: argparse.Namespace, output: Path) -> str:
     """Returns the command that goes on with a training if it is stopped."""
-    words = ["python", "train_model.py", "--resume", "--output", str(output)]
+    words = [program_name(), "train_model.py", "--resume", "--output", str(output)]
     for name in ("dataset_dir", "cache_dir"):
         if getattr(args, name) != build_parser().get_default(name):
             words += [f"--{name}", str(getattr(args, name))]
@@ -131,12 +137,12 @@ def main() -> int:
     settings = {
         "resume": args.resume,
         "epochs": args.epochs,
+        "resume_command": resume_command(args, output),
         "cache_dir": args.cache_dir,
         "progress": ProgressBar("Decoding", "clip", shown=shown),
         "verbose": 1 if shown else 2,
         "say": lambda message: print(message, flush=True),
     }
-    print(f"Run folder: {output}. If stopped, go on with: {resume_command(args, output)}")
     if args.demo:
         result = train_on_demo(config, output, ProgressBar("Drawing clips", "clip", shown=shown), **settings)
     else:
@@ -151,7 +157,7 @@ def main() -> int:
         f"{scores['n']} clips, {scores['n_speakers']} speaker(s), {result.metrics['protocol']}"
     )
     print(f"model: {result.path}")
-    print(f"try it: python run_inference.py --video_path CLIP --model {result.path}")
+    print(f"try it: {program_name()} run_inference.py --video_path CLIP --model {result.path}")
     return SOME_FILES_FAILED if result.failures else 0
 
 

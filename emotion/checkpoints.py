@@ -9,6 +9,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from emotion.errors import RunError
+
 STATE_FILE = "state.json"
 LAST_FILE = "last.keras"
 BEST_FILE = "best.keras"
@@ -77,4 +79,29 @@ def load_state(folder: Path) -> dict[str, Any] | None:
         shutil.rmtree(folder, ignore_errors=True)
         os.replace(old, folder)
     path = folder / STATE_FILE
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    if not path.is_file():
+        return None
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise damaged(path) from error
+
+
+def damaged(path: Path) -> RunError:
+    """The error for a checkpoint that cannot be read."""
+    return RunError(
+        f"{path}: the checkpoint is damaged. Delete {path.parent} to begin this training anew with --resume."
+    )
+
+
+def load_network(path: Path, **options) -> keras.Model:
+    """Loads a network that was saved here.
+
+    Raises:
+        RunError: if the file is damaged.
+    """
+    try:
+        return keras.saving.load_model(path, **options)
+    except Exception as error:
+        # As in runs.load_run: Keras raises anything for a damaged file.
+        raise damaged(path) from error

@@ -17,6 +17,7 @@ from emotion.errors import ConfigError
 from emotion.labels import EIGHT_EMOTIONS, canonical_emotion
 
 FORMAT_VERSION = 1
+MAX_WINDOW_SECONDS = 60
 MODALITIES = ("audio", "video")
 CROPS = ("face", "frame")
 PROTOCOLS = ("speaker", "random")
@@ -95,6 +96,8 @@ class WindowConfig:
 
     def __post_init__(self):
         _check_positive(self, "window_seconds", "step_seconds")
+        if self.window_seconds > MAX_WINDOW_SECONDS:
+            raise ConfigError(f"window.window_seconds must be at most {MAX_WINDOW_SECONDS}, got {self.window_seconds}.")
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,8 @@ from emotion.errors import EmotionError
 
 SOME_FILES_FAILED = 3
 INTERRUPTED = 130
+BAR = "{desc}: {percentage:3.0f}% |{bar}| {n:.0f} of {total:.0f} {unit}, {remaining} left"
+BAR_WITHOUT_TOTAL = "{desc}: {n:.0f} {unit}, {elapsed} so far"
 
 
 def run_program(main: Callable[[], int]) -> int:
@@ -53,7 +55,7 @@ def quiet_import():
         os.dup2(held.fileno(), 2)
         try:
             yield
-        except BaseException:
+        except ImportError:
             held.seek(0)
             os.write(kept, held.read())
             raise
@@ -78,7 +80,15 @@ class ProgressBar:
         if self._bar is None:
             from tqdm import tqdm
 
-            self._bar = tqdm(total=total, initial=done, desc=self._what, unit=self._unit, mininterval=0.5, leave=False)
+            self._bar = tqdm(
+                total=total,
+                initial=done,
+                desc=self._what,
+                unit=self._unit,
+                mininterval=0.5,
+                leave=False,
+                bar_format=BAR if total else BAR_WITHOUT_TOTAL,
+            )
         self._bar.total = total
         self._bar.update(done - self._bar.n)
         if total is not None and done >= total:

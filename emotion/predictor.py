@@ -273,7 +273,7 @@ def _notes(scanner: MediaScanner, windows, faces: list[FaceTrack], config: RunCo
     elif config.modalities == ("video",):
         yield f"the model judges by the {seen} alone"
     if "audio" in config.modalities and not any("voice" in window.evidence for window in windows):
-        yield "the sound is silent: it is no evidence" if scanner.has_audio else "the file has no sound"
+        yield "no voice was heard in the sound" if scanner.has_audio else "the file has no sound"
     if "video" in config.modalities and all(window.evidence in ("voice", "none") for window in windows):
         if not scanner.has_video:
             yield "the file has no picture"

@@ -11,6 +11,7 @@ and the plots. While a training is under way, ``checkpoint/`` holds what it need
 import hashlib
 import json
 import os
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ SPLITS_FILE = "splits.csv"
 HISTORY_FILE = "history.csv"
 METRICS_FILE = "metrics.json"
 CHECKPOINT_DIR = "checkpoint"
+LFS_MARK = b"version https://git-lfs"
 
 
 def check_run(path: str | os.PathLike) -> RunConfig:
@@ -36,10 +38,15 @@ def check_run(path: str | os.PathLike) -> RunConfig:
         RunError: if the folder is missing, incomplete, or its configuration is not understood.
     """
     path = Path(path)
+    if path.is_file():
+        raise RunError(f"{path}: is a file. Give the model's folder.")
     if not path.is_dir():
         raise RunError(f"{path}: no such model folder. Train one with train_model.py, or give another with --model.")
     if not (path / CONFIG_FILE).is_file():
-        raise RunError(f"{path}: {CONFIG_FILE} is missing, so this is no model folder, or not a whole one.")
+        raise RunError(
+            f"{path}: {CONFIG_FILE} is missing, so this is no model folder, or not a whole one. "
+            "Copy it again, or train a model with train_model.py."
+        )
     if not (path / MODEL_FILE).is_file():
         way_out = "Finish its training with: train_model.py --resume --output " + str(path)
         if not (path / CHECKPOINT_DIR).is_dir():
@@ -102,6 +109,11 @@ def load_run(path: str | os.PathLike) -> Run:
 
     import emotion.models.layers  # noqa: F401  (registers the layers that the file names)
 
+    with open(path / MODEL_FILE, "rb") as file:
+        if file.read(len(LFS_MARK)) == LFS_MARK:
+            raise RunError(f"{path / MODEL_FILE}: is a Git LFS pointer, not the model. Fetch it with: git lfs pull")
+    if not zipfile.is_zipfile(path / MODEL_FILE):
+        raise RunError(f"{path / MODEL_FILE}: is damaged or no Keras model. Copy it again, or train the model again.")
     try:
         model = keras.saving.load_model(path / MODEL_FILE, compile=False, safe_mode=True)
     except Exception as error:
@@ -111,6 +123,13 @@ def load_run(path: str | os.PathLike) -> Run:
     names = {x.name for x in model.inputs}
     if names != set(config.modalities):
         raise RunError(f"{path}: the model takes {sorted(names)}, {CONFIG_FILE} says {sorted(config.modalities)}.")
+    for name, shape in _input_shapes(config).items():
+        if name in names and tuple(model.input[name].shape[1:]) != shape:
+            has = tuple(model.input[name].shape[1:])
+            raise RunError(
+                f"{path}: the model takes {name} of shape {has}, {CONFIG_FILE} says {shape}. Bring back the "
+                "configuration it was trained with."
+            )
     if model.output_shape[-1] != len(config.class_names):
         raise RunError(
             f"{path}: the model tells {model.output_shape[-1]} classes apart, {CONFIG_FILE} names "
@@ -118,6 +137,14 @@ def load_run(path: str | os.PathLike) -> Run:
         )
     digest = hashlib.sha256((path / MODEL_FILE).read_bytes()).hexdigest()
     return Run(path, config, model, digest)
+
+
+def _input_shapes(config: RunConfig) -> dict[str, tuple[int, ...]]:
+    side = config.video.image_size
+    return {
+        "audio": (config.audio.n_mfcc, config.audio.n_steps, 1),
+        "video": (config.video.n_frames, side, side, 3),
+    }
 
 
 def write_run(path: str | os.PathLike, config: RunConfig, model) -> None:

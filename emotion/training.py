@@ -15,7 +15,7 @@ import numpy as np
 import emotion.models.layers  # noqa: F401  (registers the layers that a checkpoint names)
 from emotion.audio.features import has_sound
 from emotion.cache import ClipCache
-from emotion.checkpoints import BEST_FILE, LAST_FILE, EpochCheckpoint, load_state
+from emotion.checkpoints import BEST_FILE, LAST_FILE, EpochCheckpoint, load_network, load_state
 from emotion.config import RunConfig, load_config, write_config
 from emotion.datasets.clips import Clip
 from emotion.errors import ConfigError, DatasetError, RunError
@@ -67,6 +67,7 @@ def train(
     cache_dir: Path,
     resume: bool = False,
     epochs: int | None = None,
+    resume_command: str = "train(..., resume=True)",
     progress: Progress | None = None,
     verbose: int = 1,
     say: Callable[[str], None] = logger.info,
@@ -80,6 +81,7 @@ def train(
         cache_dir: where decoded clips are kept.
         resume: whether to go on with the training that ``output`` holds, by its own configuration and split.
         epochs: with ``resume``, another limit than that training had.
+        resume_command: what to tell the user to do after a stop.
         progress: called with the clips decoded and their total.
         verbose: Keras's progress bar: 1 for a bar, 2 for a line an epoch, 0 for none.
         say: takes messages meant for the user.
@@ -125,6 +127,7 @@ def train(
         f"{len(sides['train'])} clips to train on, {len(sides['validation'])} to validate, {len(sides['test'])} to "
         f"test ({'no speaker on two sides' if split.protocol in SPEAKER_INDEPENDENT else 'speakers on several sides'})."
     )
+    say(f"Run folder: {output}. If training is stopped from here on, go on with: {resume_command}")
     _fit(sides, cache, config, output, state, verbose)
     return _finish(sides, split, cache, config, output, failures)
 
@@ -207,7 +210,7 @@ def _fit(sides, cache: ClipCache, config: RunConfig, output: Path, state, verbos
     epochs_done = 0
     if state:
         epochs_done = state["epochs_done"]
-        model = keras.saving.load_model(checkpoint / LAST_FILE)
+        model = load_network(checkpoint / LAST_FILE)
     else:
         model = build_model(config)
         model.compile(
@@ -273,7 +276,7 @@ def _finish(sides, split: Split, cache: ClipCache, config: RunConfig, output: Pa
             f"{output}: no epoch reached a finite validation loss, so there is no model to keep. Train anew with a "
             "lower --lr."
         )
-    best = keras.saving.load_model(path, compile=False)
+    best = load_network(path, compile=False)
     write_training_curves(history, output / "training_curves.png")
     metrics: dict[str, Any] = {"protocol": _describe(split), "n_skipped": len(failures), "epochs": len(history["loss"])}
     run = Run(output, config, best, sha256="")

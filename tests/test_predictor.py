@@ -92,7 +92,7 @@ def test_neither_face_nor_sound_gives_no_answer_instead_of_a_guess(predictor, tm
     assert evidences(prediction) == {"none"}
     assert prediction.overall.emotion is None
     assert prediction.overall.confidence == 0
-    assert prediction.notes == ("the sound is silent: it is no evidence", "no face was found")
+    assert prediction.notes == ("no voice was heard in the sound", "no face was found")
 
 
 def test_of_several_faces_none_is_given_the_voice(predictor, tmp_path):

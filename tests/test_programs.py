@@ -129,6 +129,8 @@ def test_a_bad_clip_ends_in_one_line_and_exit_code_1(make, tmp_path):
         (["clip.mp4", "--model", "nowhere"], "nowhere: no such model folder"),
         (["clip.mp4", "--output", "nowhere/out.mp4"], "nowhere"),
         (["clip.mp4", "--output", "clip.mp4"], "is the source itself"),
+        (["clip.mp4", "--json", "clip.mp4"], "is the clip itself"),
+        (["clip.mp4", "--json", "out.mp4", "--output", "out.mp4"], "is the annotated video"),
         ([], "name a clip"),
     ],
 )

@@ -234,12 +234,19 @@ def test_an_incomplete_or_inconsistent_folder_is_refused_with_what_is_wrong(trai
     with pytest.raises(RunError, match=r"model\.keras is missing"):
         check_run(copy)
     (copy / "model.keras").write_bytes(b"not a model")
-    with pytest.raises(RunError, match=r"model\.keras: not a loadable"):
+    with pytest.raises(RunError, match=r"model\.keras: is damaged"):
+        load_run(copy)
+    (copy / "model.keras").write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
+    with pytest.raises(RunError, match="git lfs pull"):
         load_run(copy)
     shutil.copy2(trained.path / "model.keras", copy / "model.keras")
     values = json.loads((copy / "config.json").read_text())
     (copy / "config.json").write_text(json.dumps({**values, "class_names": ["happy", "sad", "angry"]}))
     with pytest.raises(RunError, match="2 classes"):
+        load_run(copy)
+    video = {**values["video"], "image_size": 48}
+    (copy / "config.json").write_text(json.dumps({**values, "video": video}))
+    with pytest.raises(RunError, match="video of shape"):
         load_run(copy)
     (copy / "config.json").write_text(json.dumps({**values, "colour": 1}))
     with pytest.raises(RunError, match="colour"):

@@ -45,6 +45,7 @@ class Recipe:
         muxspace_smoothing: share of muxspace's targets spread over all classes; students labelled it.
         validation_fraction: share of the speakers of each set of voices that is not trained on.
         frame_epochs, clip_steps, voice_epochs, fusion_steps: length of each stage.
+        swapped_voices: share of the fusion's pairs whose voice is of any emotion; see ``train_fusion``.
         n_fusion_faces: faces whose features the fusion is trained on.
         n_voice_passes: augmented variants of each voice it is trained on.
         seed: of everything drawn.
@@ -61,6 +62,7 @@ class Recipe:
     voice_learning_rate: float = 1e-3
     fusion_steps: int = 3000
     fusion_learning_rate: float = 1e-3
+    swapped_voices: float = 0.3
     n_fusion_faces: int = 6000
     n_voice_passes: int = 4
     seed: int = 0
@@ -131,6 +133,7 @@ def make_default(
         voice_network=voice_network,
         n_steps=recipe.fusion_steps,
         learning_rate=recipe.fusion_learning_rate,
+        swapped=recipe.swapped_voices,
         seed=recipe.seed,
     )
     metrics = {

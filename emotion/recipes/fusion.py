@@ -84,9 +84,20 @@ def train_fusion(
     voice_network: keras.Model,
     n_steps: int,
     learning_rate: float,
+    swapped: float,
     seed: int,
 ) -> None:
-    """Puts trained branches into a whole model and trains the layers that join them; changes ``model`` in place."""
+    """Puts trained branches into a whole model and trains the layers that join them; changes ``model`` in place.
+
+    Args:
+        model: from ``build_model``.
+        faces, voices: features to draw pairs from.
+        clip_network, voice_network: the trained branches.
+        n_steps, learning_rate: of the joining layers.
+        swapped: share of the pairs whose voice is of any emotion. The branch recognises the voices it learned from far
+            better than new ones; without such swaps the joining layers would trust a stranger's voice as much.
+        seed: of weights and draws.
+    """
     mfcc_cnn_3d.copy_branch(clip_network, model, "video")
     mfcc_cnn_3d.copy_branch(voice_network, model, "audio")
     keras.utils.set_random_seed(seed)
@@ -101,7 +112,7 @@ def train_fusion(
     )
     rng = np.random.default_rng(seed)
     for _ in range(n_steps):
-        head.train_on_batch(*_draw_pairs(faces, voices, n_classes, rng))
+        head.train_on_batch(*_draw_pairs(faces, voices, n_classes, swapped, rng))
     for layer in head.layers:
         if layer.weights:
             model.get_layer(layer.name).set_weights(layer.get_weights())
@@ -162,12 +173,15 @@ def _score(true: np.ndarray, predicted: np.ndarray, groups, n_classes: int) -> d
     }
 
 
-def _draw_pairs(faces: Features, voices: Features, n_classes: int, rng: np.random.Generator):
+def _draw_pairs(faces: Features, voices: Features, n_classes: int, swapped: float, rng: np.random.Generator):
     """A batch for the joining layers: features with presences ``(b, n)``, and one-hot targets ``(b, n_classes)``."""
     classes = rng.integers(n_classes, size=BATCH_SIZE)
     face = np.stack([faces.values[rng.choice(np.flatnonzero(faces.classes == c))] for c in classes])
-    voice = np.stack([voices.values[rng.choice(np.flatnonzero(voices.classes == c))] for c in classes])
     draw = rng.random((BATCH_SIZE, 1))
+    is_pair = (draw[:, 0] >= VOICE_ALONE) & (draw[:, 0] < 1 - FACE_ALONE)
+    is_swapped = is_pair & (rng.random(BATCH_SIZE) < swapped)
+    heard = np.where(is_swapped, rng.integers(n_classes, size=BATCH_SIZE), classes)
+    voice = np.stack([voices.values[rng.choice(np.flatnonzero(voices.classes == c))] for c in heard])
     has_face = (draw >= VOICE_ALONE).astype(np.float32)
     has_voice = (draw < 1 - FACE_ALONE).astype(np.float32)
     # In the order of the whole model: sound first.
