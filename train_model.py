@@ -127,6 +127,10 @@ def main() -> int:
         config, args.demo = what_to_resume(output)
     else:
         output = args.output or SAVED_MODELS / f"{config.architecture}-{datetime.now():%Y%m%d-%H%M%S}"
+        if not args.recipe:
+            from emotion.runs import check_new_folder
+
+            check_new_folder(output)
     from emotion.workflows import make_recipe, train_on_demo, train_on_ravdess
 
     shown = not args.no_progress
@@ -153,8 +157,12 @@ def main() -> int:
     scores = result.metrics[side]
     low, high = scores["uar_interval"]
     print(
-        f"{side}: UAR {scores['uar']:.1%} (95 % interval {low:.1%} to {high:.1%}), accuracy {scores['accuracy']:.1%}, "
-        f"{scores['n']} clips, {scores['n_speakers']} speaker(s), {result.metrics['protocol']}"
+        f"{side}: UAR (recall averaged over the emotions) {scores['uar']:.1%}, accuracy {scores['accuracy']:.1%}, "
+        f"clips: {scores['n']}, speakers: {scores['n_speakers']}, protocol: {result.metrics['protocol']}"
+    )
+    print(
+        f"95 % interval of the UAR: {low:.1%} to {high:.1%}, "
+        + ("over speakers" if scores["n_speakers"] > 1 else "over clips; one speaker tells nothing of others")
     )
     print(f"model: {result.path}")
     print(f"try it: {program_name()} run_inference.py --video_path CLIP --model {result.path}")

@@ -58,6 +58,18 @@ def check_run(path: str | os.PathLike) -> RunConfig:
         raise RunError(str(error)) from error
 
 
+def check_new_folder(output: Path) -> None:
+    """Makes sure that a training would overwrite nothing.
+
+    Raises:
+        RunError: if there is a file, or a folder that is not empty.
+    """
+    if output.exists() and not output.is_dir():
+        raise RunError(f"{output}: is a file. Name a new or empty folder with --output.")
+    if output.exists() and any(output.iterdir()):
+        raise RunError(f"{output}: is not empty. Choose another --output, or go on with it: --resume.")
+
+
 @dataclass(frozen=True)
 class Run:
     """A trained model with its configuration.

@@ -32,6 +32,7 @@ from emotion.runs import (
     MODEL_FILE,
     SPLITS_FILE,
     Run,
+    check_new_folder,
     load_run,
     write_metrics,
     write_run,
@@ -140,10 +141,7 @@ def _prepare_folder(output: Path, resume: bool) -> dict[str, Any] | None:
         if (output / MODEL_FILE).is_file():
             raise RunError(f"{output}: its training is finished; there is nothing to resume.")
         return load_state(output / CHECKPOINT_DIR)
-    if output.exists() and not output.is_dir():
-        raise RunError(f"{output}: is a file. Name a new or empty folder with --output.")
-    if output.exists() and any(output.iterdir()):
-        raise RunError(f"{output}: is not empty. Choose another --output, or go on with it: --resume.")
+    check_new_folder(output)
     return None
 
 

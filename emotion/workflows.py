@@ -119,6 +119,10 @@ def _described(config: RunConfig, clips: list[Clip], source: DataSource) -> RunC
     if names == EIGHT_EMOTIONS:
         present = {clip.emotion for clip in clips}
         names = tuple(name for name in EIGHT_EMOTIONS if name in present)
+        if len(names) < 2:
+            raise DatasetError(
+                f"All {len(clips)} clips show the same emotion, {names[0]}: there is nothing to tell apart."
+            )
     return dataclasses.replace(config, class_names=names, data=(source,))
 
 

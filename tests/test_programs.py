@@ -161,7 +161,7 @@ def test_training_trains_on_a_folder_and_says_how_well(dataset_dir, cache_dir, t
         "--cache_dir", cache_dir, "--no_progress", monkeypatch=monkeypatch, capsys=capsys,
     )  # fmt: skip
     assert code == 0
-    assert "test: UAR" in out
+    assert "test: UAR (recall averaged over the emotions)" in out
     assert "speaker-independent (seed 5)" in out
     config = load_config(tmp_path / "run" / "config.json")
     assert config.class_names == ("happy", "sad")

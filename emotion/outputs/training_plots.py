@@ -118,7 +118,7 @@ def _draw_curves(axes, quantity: str, training: Sequence[float], validation: Seq
     axes.set_ylabel(quantity)
     axes.set_title(quantity.capitalize())
     if quantity == "accuracy":
-        axes.set_ylim(0, 1)
+        axes.set_ylim(0, 1.03)
     axes.set_xlim(0.5, n_epochs + 0.5)
     axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     axes.grid(alpha=0.3)
