@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from emotion.config import RunConfig, load_config, write_config
+from emotion.console import quiet_import
 from emotion.errors import ConfigError, RunError
 from emotion.models import build_model
 
@@ -117,7 +118,9 @@ def load_run(path: str | os.PathLike) -> Run:
     """
     config = check_run(path)
     path = Path(path)
-    import keras
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with quiet_import():
+        import keras
 
     import emotion.models.layers  # noqa: F401  (registers the layers that the file names)
 
