@@ -25,10 +25,17 @@ FERPLUS_VOTES = ("neutral", "happy", "surprised", "sad", "angry", "disgust", "fe
 # read here: in alphabetical order. The competition's own table has sad, surprised and neutral as 4, 5 and 6.
 FER2013_EMOTIONS = ("angry", "disgust", "fearful", "happy", "neutral", "sad", "surprised")
 
+# Third field of a CREMA-D file name (Cao et al. 2014).
+CREMAD_EMOTIONS = {
+    "ANG": "angry", "DIS": "disgust", "FEA": "fearful", "HAP": "happy", "NEU": "neutral", "SAD": "sad",
+}  # fmt: skip
+
 # Words other data sets and people use for the same emotion.
 SYNONYMS = {
-    "joy": "happy", "happiness": "happy", "sadness": "sad", "anger": "angry", "fear": "fearful",
-    "disgusted": "disgust", "surprise": "surprised",
+    "joy": "happy", "joyful": "happy", "happiness": "happy", "sadness": "sad", "anger": "angry", "fear": "fearful",
+    "afraid": "fearful", "scared": "fearful", "disgusted": "disgust", "surprise": "surprised", "calmness": "calm",
+    "neutrality": "neutral", "sur": "surprised",
+    **{code.lower(): emotion for code, emotion in CREMAD_EMOTIONS.items() if code.lower() != emotion},
 }  # fmt: skip
 
 
@@ -45,12 +52,22 @@ def canonical_emotion(name: str) -> str:
     return word
 
 
+def read_emotion(word: str) -> str:
+    """Returns the canonical name of an emotion, or the word itself, in lower case, where it names none of them.
+
+    For labels found in data: a data set may know contempt or boredom, which no model here has a class for. Such clips
+    are counted and left out; see ``class_index``.
+    """
+    word = word.strip().lower()
+    return SYNONYMS.get(word, word)
+
+
 def class_index(emotion: str, class_names: Sequence[str]) -> int | None:
     """Returns the index of an emotion among a model's classes, or None where the model has no such class.
 
-    Calm joins neutral where the model has no class for it; nothing else is merged.
+    Calm joins neutral where the model has no class for it; nothing else is merged, and no unknown word is guessed at.
     """
-    emotion = canonical_emotion(emotion)
+    emotion = read_emotion(emotion)
     if emotion == "calm" and "calm" not in class_names:
         emotion = "neutral"
     return class_names.index(emotion) if emotion in class_names else None

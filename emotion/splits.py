@@ -17,10 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from emotion.config import TrainConfig
-from emotion.datasets.clips import SEXES, Clip
+from emotion.datasets.clips import SEXES, SIDES, TEST, TRAIN, VALIDATION, Clip
 from emotion.errors import ConfigError, DatasetError
 
-TRAIN, VALIDATION, TEST = SIDES = ("train", "validation", "test")
 SPEAKER_INDEPENDENT = ("speaker", "kfold", "loso")
 COLUMNS = ("clip_id", "side", "emotion", "speaker", "protocol", "seed")
 

@@ -4,6 +4,7 @@ import pytest
 
 from emotion.errors import ConfigError
 from emotion.labels import (
+    CREMAD_EMOTIONS,
     EIGHT_EMOTIONS,
     EMODB_EMOTIONS,
     FER2013_EMOTIONS,
@@ -13,6 +14,7 @@ from emotion.labels import (
     SYNONYMS,
     canonical_emotion,
     class_index,
+    read_emotion,
 )
 
 
@@ -64,13 +66,15 @@ def test_the_index_follows_the_order_of_the_classes():
     assert [class_index(name, names) for name in ("happy", "joy", "surprise", "neutral")] == [2, 2, 0, 1]
 
 
-def test_an_unknown_emotion_has_no_index_but_an_error():
-    with pytest.raises(ConfigError, match="bored"):
-        class_index("bored", EIGHT_EMOTIONS)
+def test_an_unknown_emotion_keeps_its_word_and_has_no_index():
+    assert read_emotion(" Boredom ") == "boredom"
+    assert read_emotion("Joy") == read_emotion("HAP") == "happy"
+    assert class_index("boredom", EIGHT_EMOTIONS) is None
 
 
 def test_every_word_of_every_data_set_is_canonical():
     words = {*RAVDESS_EMOTIONS.values(), *EMODB_EMOTIONS.values(), *FERPLUS_VOTES, *FER2013_EMOTIONS}
+    assert set(CREMAD_EMOTIONS.values()) < set(EIGHT_EMOTIONS)
     assert words - {None} == set(EIGHT_EMOTIONS)
     assert set(SYNONYMS.values()) <= set(EIGHT_EMOTIONS)
     assert not set(SYNONYMS) & set(EIGHT_EMOTIONS)

@@ -282,9 +282,15 @@ def test_the_summary_counts_emotions_speakers_and_evidence(tmp_path):
     assert lines[4:] == ["speakers: 3 (1 female, 2 male)", "face and voice: 1, voice only: 2, face only: 1"]
 
 
-def test_a_clip_needs_a_known_emotion_a_known_sex_and_a_file():
-    with pytest.raises(DatasetError, match="bored"):
-        Clip("a", "bored", "s", audio_path="a.wav")
+def test_a_clip_needs_an_emotion_a_known_sex_a_possible_stretch_and_a_file():
+    for word in ("", "Happy", "joy"):
+        with pytest.raises(DatasetError, match="emotion"):
+            Clip("a", word, "s", audio_path="a.wav")
+    for start, end in ((-1.0, None), (2.0, 2.0), (0.0, float("nan")), (float("inf"), None)):
+        with pytest.raises(DatasetError, match="seconds"):
+            Clip("a", "happy", audio_path="a.wav", start_seconds=start, end_seconds=end)
+    with pytest.raises(DatasetError, match="split"):
+        Clip("a", "happy", audio_path="a.wav", split="dev")
     with pytest.raises(DatasetError, match="neither"):
         Clip("a", "happy", "s")
     with pytest.raises(DatasetError, match="sex"):

@@ -1,13 +1,15 @@
 """The record that every data set's ``load`` returns a sorted list of, and a table that counts them."""
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from emotion.errors import DatasetError
-from emotion.labels import EIGHT_EMOTIONS
+from emotion.labels import EIGHT_EMOTIONS, read_emotion
 
 SEXES = ("female", "male")
+TRAIN, VALIDATION, TEST = SIDES = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
@@ -16,38 +18,59 @@ class Clip:
 
     Attributes:
         clip_id: the recording, prefixed by its data set: ``ravdess:01-05-01-02-01-01``.
-        emotion: its canonical emotion.
-        speaker: the person, prefixed by the data set: ``ravdess:01``.
+        emotion: its canonical emotion, or the data set's own word in lower case where it names none of them: such
+            clips are counted, and no model here is trained or judged by them.
+        speaker: the person, prefixed by the data set: ``ravdess:01``; None if the data set does not say.
         video_path: the file with the picture, or None.
         audio_path: the file with the sound, or None. It equals ``video_path`` where the sound is expected inside the
             video file; only decoding can tell whether it really is there.
         sex: ``female``, ``male``, or None if the data set does not say.
-        split: the side the data set's authors put the clip on, or None if they made no split.
+        split: the side the data set's authors put the clip on, ``train``, ``validation`` or ``test``, or None if they
+            made no split.
+        start_seconds, end_seconds: the stretch of the files that is the clip, on the files' own clocks; None for all
+            from the beginning, or to the end.
         details: what else the data set says of the clip, such as ``{"vocal_channel": "speech"}``.
 
     Raises:
-        DatasetError: if the emotion or the sex is none of the known ones, or the clip has neither file.
+        DatasetError: if the emotion is empty, the sex or the side none of the known ones, the stretch is impossible, or
+            the clip has neither file.
     """
 
     clip_id: str
     emotion: str
-    speaker: str
+    speaker: str | None = None
     video_path: str | None = None
     audio_path: str | None = None
     sex: str | None = None
     split: str | None = None
+    start_seconds: float | None = None
+    end_seconds: float | None = None
     # A dict cannot be hashed; clip_id already tells clips apart in a set.
     details: dict[str, str] = field(default_factory=dict, hash=False)
 
     def __post_init__(self):
-        if self.emotion not in EIGHT_EMOTIONS:
+        if not self.emotion or self.emotion != read_emotion(self.emotion):
             raise DatasetError(
-                f"{self.clip_id}: emotion must be one of {', '.join(EIGHT_EMOTIONS)}, got {self.emotion!r}."
+                f"{self.clip_id}: emotion must be one of {', '.join(EIGHT_EMOTIONS)}, or another word in lower case, "
+                f"got {self.emotion!r}."
             )
         if self.sex is not None and self.sex not in SEXES:
             raise DatasetError(f"{self.clip_id}: sex must be one of {', '.join(SEXES)} or None, got {self.sex!r}.")
+        if self.split is not None and self.split not in SIDES:
+            raise DatasetError(f"{self.clip_id}: split must be one of {', '.join(SIDES)} or None, got {self.split!r}.")
+        start, end = self.start_seconds or 0.0, self.end_seconds
+        if not 0 <= start < math.inf or (end is not None and not start < end < math.inf):
+            raise DatasetError(
+                f"{self.clip_id}: start and end must be seconds from 0 on, the end after the start, got "
+                f"{self.start_seconds} and {self.end_seconds}."
+            )
         if self.video_path is None and self.audio_path is None:
             raise DatasetError(f"{self.clip_id}: a clip needs a video file, a sound file or both; it has neither.")
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The files that hold the clip, each once, the picture first."""
+        return tuple(dict.fromkeys(path for path in (self.video_path, self.audio_path) if path))
 
 
 def summarize(clips: Sequence[Clip]) -> str:
@@ -56,15 +79,21 @@ def summarize(clips: Sequence[Clip]) -> str:
     A video file with its sound inside counts as face and voice, as far as its name can tell.
     """
     by_emotion = Counter(clip.emotion for clip in clips)
-    width = max(len("emotion"), *(len(emotion) for emotion in EIGHT_EMOTIONS))
+    others = sorted(by_emotion.keys() - set(EIGHT_EMOTIONS))
+    width = max(len("emotion"), *(len(emotion) for emotion in (*EIGHT_EMOTIONS, *others)))
     rows = [f"{'emotion':<{width}}  {'clips':>6}"]
-    rows += [f"{emotion:<{width}}  {by_emotion[emotion]:>6}" for emotion in EIGHT_EMOTIONS if by_emotion[emotion]]
+    rows += [f"{name:<{width}}  {by_emotion[name]:>6}" for name in (*EIGHT_EMOTIONS, *others) if by_emotion[name]]
     rows.append(f"{'total':<{width}}  {len(clips):>6}")
 
-    sex_of = {clip.speaker: clip.sex or "of unknown sex" for clip in clips}
+    sex_of = {clip.speaker: clip.sex or "of unknown sex" for clip in clips if clip.speaker is not None}
     by_sex = Counter(sex_of.values())
     sexes = ", ".join(f"{by_sex[sex]} {sex}" for sex in sorted(by_sex))
-    rows.append(f"speakers: {len(sex_of)}" + (f" ({sexes})" if sexes else ""))
+    unknown = sum(clip.speaker is None for clip in clips)
+    rows.append(
+        f"speakers: {len(sex_of)}"
+        + (f" ({sexes})" if sexes else "")
+        + (f", and {unknown} clips that do not say whose they are" if unknown else "")
+    )
 
     face_only = sum(clip.audio_path is None for clip in clips)
     voice_only = sum(clip.video_path is None for clip in clips)
