@@ -155,14 +155,14 @@ def main() -> int:
         print(f"left out {clip_id}: {reason}", file=sys.stderr)
     side = "test" if "test" in result.metrics else "validation"
     scores = result.metrics[side]
-    low, high = scores["uar_interval"]
+    low, high = scores["intervals"]["uar"]
     print(
         f"{side}: UAR (recall averaged over the emotions) {scores['uar']:.1%}, accuracy {scores['accuracy']:.1%}, "
         f"clips: {scores['n']}, speakers: {scores['n_speakers']}, protocol: {result.metrics['protocol']}"
     )
     print(
         f"95 % interval of the UAR: {low:.1%} to {high:.1%}, "
-        + ("over speakers" if scores["n_speakers"] > 1 else "over clips; one speaker tells nothing of others")
+        + (f"over {scores['intervals']['unit']}")
     )
     print(f"model: {result.path}")
     print(f"try it: {program_name()} run_inference.py --video_path CLIP --model {result.path}")

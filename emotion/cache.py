@@ -50,6 +50,8 @@ class ClipCache:
             MediaError: if a file cannot be read.
         """
         parts = [self._settings, *(self._digest(path) for path in (clip.video_path, clip.audio_path))]
+        if clip.start_seconds is not None or clip.end_seconds is not None:
+            parts.append(f"{clip.start_seconds} to {clip.end_seconds}")
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 
     def load(self, clip: Clip) -> ClipMedia:
@@ -74,13 +76,27 @@ class ClipCache:
         Raises:
             MediaError: if a file cannot be decoded.
         """
-        media = load_clip_media(clip.video_path, clip.audio_path, self.config)
+        media = load_clip_media(
+            clip.video_path,
+            clip.audio_path,
+            self.config,
+            start_seconds=clip.start_seconds or 0.0,
+            end_seconds=clip.end_seconds,
+        )
         key = self.key(clip)
         self.folder.mkdir(parents=True, exist_ok=True)
         for name in ARRAYS:
             self._write(key, f"{name}.npy", partial(np.save, arr=getattr(media, name)))
         entry = {"clip_id": clip.clip_id, "duration_seconds": media.duration_seconds}
         self._write(key, "json", lambda file: file.write(json.dumps(entry).encode()))
+
+    def contents(self, clips: Sequence[Clip]) -> dict[str, str]:
+        """Returns the SHA-256 of the clips' files, by path.
+
+        Raises:
+            MediaError: if a file cannot be read.
+        """
+        return {path: self._digest(path) for clip in clips for path in clip.paths}
 
     def fill(
         self, clips: Sequence[Clip], *, n_workers: int = 0, progress: Callable[[int, int], None] | None = None

@@ -20,7 +20,7 @@ FORMAT_VERSION = 1
 MAX_WINDOW_SECONDS = 60
 MODALITIES = ("audio", "video")
 CROPS = ("face", "frame")
-PROTOCOLS = ("speaker", "random")
+PROTOCOLS = ("speaker", "random", "official", "kfold", "loso")
 SAVED_MODELS = Path(__file__).resolve().parent.parent / "saved_models"
 DEFAULT_RUN = SAVED_MODELS / "default"
 DEFAULT_ARCHITECTURE = "mfcc_cnn_3d"
@@ -115,7 +115,8 @@ class TrainConfig:
         augment: whether training clips are varied on the fly.
         balance: whether rare emotions weigh more in the loss.
         test_fraction, validation_fraction: share of the speakers (or clips) set apart.
-        protocol: ``speaker`` keeps every speaker on one side, ``random`` does not.
+        protocol: how clips are split. ``speaker``, ``kfold`` and ``loso`` keep every speaker on one side, ``random``
+            does not, ``official`` does as the data set's authors did.
         seed: of the split, the weights and the augmentation.
     """
 

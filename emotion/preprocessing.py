@@ -7,6 +7,7 @@ both. Training keeps the crops and the sound of whole clips on disk; inference k
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from emotion.faces.crops import crop_face, crop_frame
 from emotion.faces.detection import YuNetDetector
 from emotion.faces.tracking import FaceTracker
 from emotion.media.reading import AudioChunk, VideoFrame, iterate_media
+from emotion.media.stretches import iterate_stretch
 from emotion.results import FaceTrack
 
 # Faces are looked for this many times for each moment of the grid, so that a drawn box follows a moving head.
@@ -215,20 +217,34 @@ class ClipMedia:
         return dict(zip(self.moments.tolist(), self.crops, strict=True))
 
 
-def load_clip_media(video_path: str | None, audio_path: str | None, config: RunConfig) -> ClipMedia:
+def load_clip_media(
+    video_path: str | None,
+    audio_path: str | None,
+    config: RunConfig,
+    *,
+    start_seconds: float = 0.0,
+    end_seconds: float | None = None,
+) -> ClipMedia:
     """Decodes a training clip: all of its sound, and the crops of its main face.
 
     The main face is the one that fills most of the picture for most of the time. Sound and picture may lie in one
     file, which is then decoded once.
 
+    Args:
+        video_path, audio_path: the files, None where there is none.
+        config: sizes and rates.
+        start_seconds, end_seconds: the stretch of the files that is the clip, on their own clocks.
+
     Raises:
-        MediaError: if a file cannot be decoded.
+        MediaError: if a file cannot be decoded, or ends before the clip begins.
     """
+    is_whole = start_seconds == 0 and end_seconds is None
+    read = iterate_media if is_whole else partial(iterate_stretch, start_seconds=start_seconds, end_seconds=end_seconds)
     rate = config.audio.sample_rate
     sampler, sound = FrameSampler(config), SoundBuffer(rate)
     by_face: dict[int, list[FrameCrop]] = {}
     for path in dict.fromkeys(path for path in (video_path, audio_path) if path):
-        for item in iterate_media(path, sample_rate=rate, with_video=path == video_path, with_audio=path == audio_path):
+        for item in read(path, sample_rate=rate, with_video=path == video_path, with_audio=path == audio_path):
             if isinstance(item, VideoFrame):
                 for crop in sampler.add(item):
                     by_face.setdefault(crop.face, []).append(crop)

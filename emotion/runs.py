@@ -5,6 +5,7 @@
 ``splits.csv``    which clip stood on which side
 ``history.csv``   losses and scores by epoch
 ``metrics.json``  scores, with the protocol they were measured by
+``predictions.csv``  the answer for every test clip
 and the plots. While a training is under way, ``checkpoint/`` holds what it needs to go on.
 """
 
@@ -28,6 +29,7 @@ MODEL_FILE = "model.keras"
 SPLITS_FILE = "splits.csv"
 HISTORY_FILE = "history.csv"
 METRICS_FILE = "metrics.json"
+PREDICTIONS_FILE = "predictions.csv"
 CHECKPOINT_DIR = "checkpoint"
 LFS_MARK = b"version https://git-lfs"
 

@@ -13,23 +13,22 @@ import keras
 import numpy as np
 
 import emotion.models.layers  # noqa: F401  (registers the layers that a checkpoint names)
-from emotion.audio.features import has_sound
-from emotion.cache import ClipCache
 from emotion.checkpoints import BEST_FILE, LAST_FILE, EpochCheckpoint, load_network, load_state
 from emotion.config import RunConfig, load_config, write_config
-from emotion.datasets.clips import Clip
-from emotion.errors import ConfigError, DatasetError, RunError
-from emotion.evaluation import bootstrap_interval, compute_confusion_matrix, compute_scores
-from emotion.generators import ClipWindows, EpochSetter, clip_windows
-from emotion.labels import class_index
+from emotion.datasets.clips import SIDES, TEST, VALIDATION, Clip
+from emotion.errors import RunError
+from emotion.evaluation import build_report, judge_clips, write_predictions
+from emotion.generators import ClipWindows, EpochSetter
 from emotion.models import build_model
 from emotion.outputs.training_plots import write_confusion_matrix, write_training_curves
-from emotion.preprocessing import Preprocessor
+from emotion.preparation import Progress, TrainingClips, prepare_clips
+from emotion.protocols import split_clips
 from emotion.runs import (
     CHECKPOINT_DIR,
     CONFIG_FILE,
     HISTORY_FILE,
     MODEL_FILE,
+    PREDICTIONS_FILE,
     SPLITS_FILE,
     Run,
     check_new_folder,
@@ -37,12 +36,9 @@ from emotion.runs import (
     write_metrics,
     write_run,
 )
-from emotion.splits import SPEAKER_INDEPENDENT, Split, check_split, load_splits, split_clips, write_splits
-from emotion.windows import merge_probabilities
+from emotion.splits import SPEAKER_INDEPENDENT, Split, check_split, describe_split, load_splits, write_splits
 
 logger = logging.getLogger(__name__)
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -96,41 +92,70 @@ def train(
         config = load_config(output / CONFIG_FILE)
         if epochs is not None:
             config = dataclasses.replace(config, training=dataclasses.replace(config.training, epochs=epochs))
-    _check_buildable(config)
-    clips = _covered(clips, config, say)
-    cache = ClipCache(cache_dir, config)
-    failures = cache.fill(clips, progress=progress)
-    clips = [clip for clip in clips if clip.clip_id not in failures]
-    clips, modalities = _with_evidence(clips, cache, config, failures, say)
-    keras.utils.set_random_seed(config.training.seed)
+    prepared = prepare_clips(clips, config, cache_dir, progress=progress, say=say)
     if resume:
-        if modalities != config.modalities:
+        if prepared.config.modalities != config.modalities:
             raise RunError(
                 f"{output}: the run takes {' and '.join(config.modalities)}, the data now holds "
-                f"{' and '.join(modalities)}. Bring the data back, or train anew."
+                f"{' and '.join(prepared.config.modalities)}. Bring the data back, or train anew."
             )
         split = load_splits(output / SPLITS_FILE)
-        check_split(split, clips)
+        check_split(split, prepared.clips, prepared.contents)
     else:
-        config = dataclasses.replace(config, modalities=modalities)
         split = split_clips(
-            clips,
+            prepared.clips,
             config.training.protocol,
             validation_fraction=config.training.validation_fraction,
             test_fraction=config.training.test_fraction,
             seed=config.training.seed,
         )
-        output.mkdir(parents=True, exist_ok=True)
-        write_splits(split, clips, output / SPLITS_FILE)
-        write_config(config, output / CONFIG_FILE)
-    sides = {side: _on_side(clips, getattr(split, side)) for side in ("train", "validation", "test")}
+        _write_beginning(prepared, split, output)
+    say(f"Run folder: {output}. If training is stopped from here on, go on with: {resume_command}")
+    return _train_split(prepared, split, output, state, verbose, say)
+
+
+def train_fold(
+    prepared: TrainingClips, split: Split, output: Path, *, verbose: int = 1, say: Callable[[str], None] = logger.info
+) -> TrainingResult:
+    """Trains on one split of prepared clips, going on where an earlier training of it stopped.
+
+    Args:
+        prepared: the clips, with the configuration.
+        split: of these clips.
+        output: the fold's own run folder: new, or of a training of this split that was stopped.
+        verbose: Keras's progress bar, as in ``train``.
+        say: takes messages meant for the user.
+
+    Raises:
+        RunError: if ``output`` holds anything else.
+    """
+    resume = (output / CONFIG_FILE).is_file()
+    state = _prepare_folder(output, resume)
+    if not resume:
+        _write_beginning(prepared, split, output)
+    elif load_splits(output / SPLITS_FILE) != split or load_config(output / CONFIG_FILE) != prepared.config:
+        raise RunError(f"{output}: holds a training with another split or other settings. Choose another --output.")
+    return _train_split(prepared, split, output, state, verbose, say)
+
+
+def _write_beginning(prepared: TrainingClips, split: Split, output: Path) -> None:
+    output.mkdir(parents=True, exist_ok=True)
+    write_splits(split, prepared.clips, output / SPLITS_FILE, prepared.contents)
+    write_config(prepared.config, output / CONFIG_FILE)
+
+
+def _train_split(prepared: TrainingClips, split: Split, output: Path, state, verbose: int, say) -> TrainingResult:
+    keras.utils.set_random_seed(prepared.config.training.seed)
+    sides = {side: _on_side(prepared.clips, getattr(split, side)) for side in SIDES}
+    apart = (
+        "no speaker on two sides" if split.protocol in SPEAKER_INDEPENDENT else describe_split(split, prepared.clips)
+    )
     say(
         f"{len(sides['train'])} clips to train on, {len(sides['validation'])} to validate, {len(sides['test'])} to "
-        f"test ({'no speaker on two sides' if split.protocol in SPEAKER_INDEPENDENT else 'speakers on several sides'})."
+        f"test ({apart})."
     )
-    say(f"Run folder: {output}. If training is stopped from here on, go on with: {resume_command}")
-    _fit(sides, cache, config, output, state, verbose)
-    return _finish(sides, split, cache, config, output, failures)
+    _fit(sides, prepared, output, state, verbose)
+    return _finish(sides, split, prepared, output)
 
 
 def _prepare_folder(output: Path, resume: bool) -> dict[str, Any] | None:
@@ -145,62 +170,13 @@ def _prepare_folder(output: Path, resume: bool) -> dict[str, Any] | None:
     return None
 
 
-def _check_buildable(config: RunConfig) -> None:
-    """Builds the network once for nothing, so that a wrong setting is known before hours of decoding."""
-    try:
-        build_model(config)
-    except (TypeError, ValueError) as error:
-        if isinstance(error, ConfigError):
-            raise
-        words = str(error).strip().splitlines()[0]
-        raise ConfigError(f"model: {config.architecture} cannot be built with these settings ({words}).") from error
-
-
-def _covered(clips: Sequence[Clip], config: RunConfig, say) -> list[Clip]:
-    covered = [clip for clip in clips if class_index(clip.emotion, config.class_names) is not None]
-    if len(covered) < len(clips):
-        say(f"{len(clips) - len(covered)} clips are of emotions that the classes do not cover; they are left out.")
-    return covered
-
-
-def _with_evidence(clips, cache: ClipCache, config: RunConfig, failures, say) -> tuple[list[Clip], tuple[str, ...]]:
-    """Leaves out clips with neither face nor voice and finds out which modalities there are to train."""
-    n_with = {"audio": 0, "video": 0}
-    kept = []
-    for clip in clips:
-        media = cache.load(clip)
-        evidence = {
-            "audio": has_sound(media.samples, config.audio),
-            "video": len(media.crops) > 0,
-        }
-        evidence = {name: there and name in config.modalities for name, there in evidence.items()}
-        if clip.video_path and "video" in config.modalities and not evidence["video"]:
-            say(f"{clip.video_path}: no face found.")
-        if not any(evidence.values()):
-            failures[clip.clip_id] = f"{clip.video_path or clip.audio_path}: neither a face nor a voice was found."
-            continue
-        kept.append(clip)
-        for name, there in evidence.items():
-            n_with[name] += there
-    if not kept:
-        reason = next(iter(failures.values()), "there are no clips")
-        raise DatasetError(f"None of the {len(failures)} clips can be used. The first: {reason}")
-    modalities = tuple(name for name in config.modalities if n_with[name])
-    for name in config.modalities:
-        what = {"audio": ("sound", "picture"), "video": ("faces", "sound")}[name]
-        if not n_with[name]:
-            say(f"No clip holds {what[0]}: the model is trained on the {what[1]} alone, and will judge by it alone.")
-        elif n_with[name] < len(kept):
-            say(f"{len(kept) - n_with[name]} of {len(kept)} clips hold no {what[0]}; they train the other branch.")
-    return kept, modalities
-
-
 def _on_side(clips: Sequence[Clip], clip_ids: Sequence[str]) -> list[Clip]:
     wanted = set(clip_ids)
     return [clip for clip in clips if clip.clip_id in wanted]
 
 
-def _fit(sides, cache: ClipCache, config: RunConfig, output: Path, state, verbose: int) -> None:
+def _fit(sides, prepared: TrainingClips, output: Path, state, verbose: int) -> None:
+    cache, config = prepared.cache, prepared.config
     settings = config.training
     checkpoint = output / CHECKPOINT_DIR
     training = ClipWindows(sides["train"], cache, config, training=True)
@@ -265,8 +241,8 @@ def load_history(path: Path) -> dict[str, list[float]]:
     return {name: [float(row[name]) for row in rows] for name in rows[0]} if rows else {}
 
 
-def _finish(sides, split: Split, cache: ClipCache, config: RunConfig, output: Path, failures) -> TrainingResult:
-    path = output / CHECKPOINT_DIR / BEST_FILE
+def _finish(sides, split: Split, prepared: TrainingClips, output: Path) -> TrainingResult:
+    config, path = prepared.config, output / CHECKPOINT_DIR / BEST_FILE
     history = load_history(output / HISTORY_FILE)
     # Keras takes the first epoch's network for the best one even if its loss is not a number.
     if not path.is_file() or not np.isfinite(history["val_loss"]).any():
@@ -276,53 +252,22 @@ def _finish(sides, split: Split, cache: ClipCache, config: RunConfig, output: Pa
         )
     best = load_network(path, compile=False)
     write_training_curves(history, output / "training_curves.png")
-    metrics: dict[str, Any] = {"protocol": _describe(split), "n_skipped": len(failures), "epochs": len(history["loss"])}
+    protocol = describe_split(split, prepared.clips)
+    metrics: dict[str, Any] = {
+        "protocol": protocol, "n_skipped": len(prepared.failures), "epochs": len(history["loss"]),
+    }  # fmt: skip
     run = Run(output, config, best, sha256="")
-    for side in ("validation", "test"):
+    for side in (VALIDATION, TEST):
         if sides[side]:
-            metrics[side] = evaluate_clips(sides[side], cache, run)
-    # The best epoch was chosen on the validation side, so its scores there flatter; the test side's do not.
-    shown = "test" if sides["test"] else "validation"
+            judgements, without_evidence = judge_clips(sides[side], prepared.cache, run)
+            metrics[side] = build_report(judgements, config.class_names, n_unanswered=len(without_evidence))
+            # The best epoch was chosen on the validation side, so its scores there flatter; the test side's do not.
+            shown = side
+    write_predictions(judgements, config.class_names, output / PREDICTIONS_FILE)
     matrix = np.array(metrics[shown]["confusion_matrix"])
-    write_confusion_matrix(matrix, config.class_names, output / "confusion_matrix.png", f"{shown}, {_describe(split)}")
+    write_confusion_matrix(matrix, config.class_names, output / "confusion_matrix.png", f"{shown}, {protocol}")
     write_metrics(output, metrics)
     write_run(output, config, best)
     load_run(output)  # a run that cannot be loaded must fail here, not at its first use
     shutil.rmtree(output / CHECKPOINT_DIR)
-    return TrainingResult(output, metrics, failures)
-
-
-def _describe(split: Split) -> str:
-    if split.protocol in SPEAKER_INDEPENDENT:
-        return f"speaker-independent (seed {split.seed})"
-    return f"random clips, speakers on several sides: optimistic (seed {split.seed})"
-
-
-def evaluate_clips(clips: Sequence[Clip], cache: ClipCache, run: Run) -> dict[str, Any]:
-    """Scores a run on cached clips, each judged by the mean over its sliding windows, as in inference.
-
-    Returns:
-        The scores of ``compute_scores``, the UAR's 95 % interval over speakers, the confusion matrix, and the number
-        of clips without evidence, which are in no score.
-    """
-    preprocessor = Preprocessor(run.config)
-    true, predicted, speakers = [], [], []
-    for clip in clips:
-        windows = clip_windows(cache.load(clip), preprocessor)
-        if not windows:
-            continue
-        batch = {name: np.stack([window[name] for window in windows]) for name in windows[0]}
-        true.append(class_index(clip.emotion, run.config.class_names))
-        predicted.append(int(np.argmax(merge_probabilities(run.predict(batch)))))
-        speakers.append(clip.speaker)
-    if not true:
-        raise DatasetError(f"None of the {len(clips)} clips holds any evidence to judge.")
-    n_classes = len(run.config.class_names)
-    matrix = compute_confusion_matrix(np.array(true), np.array(predicted), n_classes)
-    return {
-        **compute_scores(matrix),
-        "uar_interval": bootstrap_interval(np.array(true), np.array(predicted), speakers, n_classes),
-        "n_speakers": len(set(speakers)),
-        "n_without_evidence": len(clips) - len(true),
-        "confusion_matrix": matrix.tolist(),
-    }
+    return TrainingResult(output, metrics, prepared.failures)

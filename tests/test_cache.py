@@ -92,9 +92,9 @@ def test_only_what_is_missing_is_decoded(tmp_path, clips, monkeypatch):
     cache.fill(clips[:2], n_workers=1)
     decoded = []
 
-    def note(video_path, audio_path, config):
+    def note(video_path, audio_path, config, **stretch):
         decoded.append((video_path, audio_path))
-        return load_clip_media(video_path, audio_path, config)
+        return load_clip_media(video_path, audio_path, config, **stretch)
 
     monkeypatch.setattr(cache_module, "load_clip_media", note)
     seen = []

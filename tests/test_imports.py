@@ -12,11 +12,11 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # Lowest first. A module may import from its own layer and from those below. A package stands for all of its modules.
 LAYERS = (
-    ("errors", "labels", "config", "windows", "results", "console"),
+    ("errors", "labels", "config", "windows", "results", "console", "scores"),
     ("media", "audio", "faces", "synthetic", "synthetic_faces", "synthetic_heads", "synthetic_voices"),
-    ("preprocessing", "datasets", "splits", "cache", "outputs"),
+    ("preprocessing", "datasets", "splits", "protocols", "folds", "cache", "outputs"),
     ("models", "generators", "runs"),
-    ("checkpoints", "evaluation", "training", "predictor", "workflows", "recipes"),
+    ("checkpoints", "evaluation", "preparation", "training", "crossvalidation", "predictor", "workflows", "recipes"),
     ("__init__",),
 )
 

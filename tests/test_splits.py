@@ -10,22 +10,13 @@ from hypothesis import strategies as st
 
 from emotion.datasets import Clip
 from emotion.errors import ConfigError, DatasetError
+from emotion.folds import FOLD_PROTOCOLS, folds_at_random, folds_by_speaker, leave_one_speaker_out, split_folds
 from emotion.labels import EIGHT_EMOTIONS
-from emotion.splits import (
-    COLUMNS,
-    PROTOCOLS,
-    SIDES,
-    Split,
-    check_split,
-    folds_by_speaker,
-    leave_one_speaker_out,
-    load_splits,
-    split_by_speaker,
-    split_clips,
-    split_random,
-    write_splits,
-)
+from emotion.protocols import PROTOCOLS, split_by_speaker, split_clips, split_random
+from emotion.splits import COLUMNS, SIDES, Split, check_split, describe_split, load_seen, load_splits, write_splits
 
+# Those that choose the sides themselves.
+DRAWN = tuple(name for name in PROTOCOLS if name != "official")
 FRACTIONS_AND_SEED = {"validation_fraction": 0.15, "test_fraction": 0.15, "seed": 0}
 
 # Derandomised and without a deadline: the suite must give the same answer on a busy machine. Without a database, which
@@ -34,7 +25,9 @@ properties = settings(max_examples=60, deadline=None, derandomize=True, database
 
 
 def make_clip(speaker, number, emotion="happy", sex=None):
-    return Clip(f"toy:{speaker}-{number:03d}", emotion, f"toy:{speaker}", audio_path="a.wav", sex=sex)
+    return Clip(
+        f"toy:{speaker}-{number:03d}", emotion, f"toy:{speaker}", audio_path=f"{speaker}-{number:03d}.wav", sex=sex
+    )
 
 
 def make_clips(sexes, clips_each=8):
@@ -80,7 +73,7 @@ def assert_speakers_apart(split, clips):
 # ---- Properties of every protocol ----
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("protocol", DRAWN)
 @properties
 @given(clips=clip_lists(), validation=fractions, test=fractions, seed=seeds)
 def test_every_clip_stands_on_one_side(protocol, clips, validation, test, seed):
@@ -93,7 +86,7 @@ def test_every_clip_stands_on_one_side(protocol, clips, validation, test, seed):
     assert (split.protocol, split.seed) == (protocol, seed)
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("protocol", DRAWN)
 @properties
 @given(clips=clip_lists(), seed=seeds, data=st.data())
 def test_the_order_of_the_clips_changes_nothing(protocol, clips, seed, data):
@@ -266,11 +259,43 @@ def test_folds_need_three_speakers():
         leave_one_speaker_out(make_clips([None] * 2))
 
 
+@properties
+@given(clips=clip_lists(), seed=seeds, data=st.data())
+def test_random_folds_test_every_clip_once_with_the_emotions_spread_evenly(clips, seed, data):
+    assume(len(clips) >= 4)
+    n_folds = data.draw(st.integers(2, min(6, len(clips) // 2)))
+    folds = folds_at_random(clips, n_folds, seed)
+    assert folds == folds_at_random(list(reversed(clips)), n_folds, seed)
+    assert sorted(clip_id for fold in folds for clip_id in fold.test) == sorted(clip.clip_id for clip in clips)
+    emotion_of = {clip.clip_id: clip.emotion for clip in clips}
+    counts = [Counter(emotion_of[clip_id] for clip_id in fold.test) for fold in folds]
+    for emotion in set(emotion_of.values()):
+        assert max(count[emotion] for count in counts) - min(count[emotion] for count in counts) <= 1
+    for fold in folds:
+        assert fold.train
+        assert len(fold.train) + len(fold.validation) + len(fold.test) == len(clips)
+
+
+@pytest.mark.parametrize("protocol", FOLD_PROTOCOLS)
+def test_folds_by_name_are_those_of_their_function(protocol):
+    folds = split_folds(RAVDESS_LIKE, protocol, n_folds=4, validation_fraction=0.1, seed=3)
+    assert len(folds) == (24 if protocol == "loso" else 4)
+    assert {(fold.protocol, fold.seed) for fold in folds} == {(protocol, 3)}
+    with pytest.raises(ConfigError, match="kfold, loso, random"):
+        split_folds(RAVDESS_LIKE, "speaker", n_folds=4, validation_fraction=0.1, seed=3)
+
+
+@pytest.mark.parametrize("n_folds", [1, 5])
+def test_an_impossible_number_of_random_folds_is_refused(n_folds):
+    with pytest.raises(ConfigError, match=f"number of clips.*{n_folds}"):
+        folds_at_random(RAVDESS_LIKE[:4], n_folds)
+
+
 # ---- Refusals ----
 
 
 def test_an_unknown_protocol_lists_the_choices():
-    with pytest.raises(ConfigError, match="'actor'.*random, speaker"):
+    with pytest.raises(ConfigError, match="'actor'.*random, speaker, official"):
         split_clips(RAVDESS_LIKE, "actor", **FRACTIONS_AND_SEED)
 
 
@@ -322,15 +347,113 @@ def test_an_unknown_protocol_is_found():
         check_split(Split(IDS, (), (), "magic", 0), THREE)
 
 
+def test_an_unknown_speaker_is_refused_where_speakers_are_kept_apart():
+    clips = [*RAVDESS_LIKE[:-1], dataclasses.replace(RAVDESS_LIKE[-1], speaker=None)]
+    with pytest.raises(DatasetError, match=f"do not say whose.*{clips[-1].clip_id}.*--protocol random"):
+        split_by_speaker(clips, **FRACTIONS_AND_SEED)
+    with pytest.raises(DatasetError, match="do not say whose"):
+        check_split(Split(tuple(clip.clip_id for clip in clips), (), (), "speaker", 0), clips)
+    assert split_random(clips, **FRACTIONS_AND_SEED).test
+
+
+def same_file(clip, other, **stretch):
+    return dataclasses.replace(clip, audio_path=other.audio_path, **stretch)
+
+
+def test_one_recording_on_two_sides_is_found_by_its_path_and_by_its_content():
+    first, second = make_clip("00", 0), make_clip("01", 0)
+    split = Split((first.clip_id,), (second.clip_id,), (), "speaker", 0)
+    check_split(split, [first, second], {first.audio_path: "1", second.audio_path: "2"})
+    with pytest.raises(DatasetError, match=f"{first.clip_id} and {second.clip_id}.*emotion.datasets check"):
+        check_split(split, [first, same_file(second, first)])
+    with pytest.raises(DatasetError, match="same recording"):
+        check_split(split, [first, second], {first.audio_path: "1", second.audio_path: "1"})
+
+
+def test_stretches_of_one_file_are_the_same_recording_only_where_they_overlap():
+    first, second = make_clip("00", 0), make_clip("01", 0)
+    split = Split((first.clip_id,), (second.clip_id,), (), "speaker", 0)
+    first = dataclasses.replace(first, end_seconds=2.0)
+    check_split(split, [first, same_file(second, first, start_seconds=2.0)])
+    with pytest.raises(DatasetError, match="same recording"):
+        check_split(split, [first, same_file(second, first, start_seconds=1.9, end_seconds=1.95)])
+
+
+def test_a_random_split_only_warns_of_a_recording_on_two_sides(caplog):
+    first, second = make_clip("00", 0), make_clip("01", 0)
+    check_split(Split((first.clip_id,), (second.clip_id,), (), "random", 0), [first, same_file(second, first)])
+    assert "same recording" in caplog.text
+
+
+# ---- The data set's own split ----
+
+
+def with_sides(clips, side_of_speaker):
+    return [dataclasses.replace(clip, split=side_of_speaker[clip.speaker]) for clip in clips]
+
+
+OWN = with_sides(
+    make_clips(["male", "female"] * 3),
+    {f"toy:{i:02d}": side for i, side in enumerate(["train", "train", "train", "train", "validation", "test"])},
+)
+
+
+def test_the_own_split_is_taken_as_it_is():
+    split = split_clips(OWN, "official", **FRACTIONS_AND_SEED)
+    assert split.sides == {clip.clip_id: clip.split for clip in OWN}
+    assert describe_split(split, OWN) == "the data set's own split, speaker-independent"
+
+
+def test_validation_speakers_are_taken_from_training_where_the_authors_chose_none():
+    clips = [dataclasses.replace(c, split="test" if c.split == "test" else "train") for c in OWN]
+    split = split_clips(clips, "official", **FRACTIONS_AND_SEED)
+    assert set(split.test) == {clip.clip_id for clip in clips if clip.split == "test"}
+    assert split.validation
+    assert_speakers_apart(split, clips)
+
+
+def test_an_own_split_that_shares_speakers_says_so():
+    clips = [dataclasses.replace(c, split=SIDES[i % 3]) for i, c in enumerate(OWN)]
+    split = split_clips(clips, "official", **FRACTIONS_AND_SEED)
+    assert describe_split(split, clips).endswith("6 of 6 speakers on several sides: optimistic")
+
+
+def test_an_own_split_that_is_missing_or_trains_nothing_is_refused():
+    with pytest.raises(DatasetError, match=f"no split of its own for 48 of 48.*{OWN[0].clip_id}"):
+        split_clips([dataclasses.replace(clip, split=None) for clip in OWN], "official", **FRACTIONS_AND_SEED)
+    with pytest.raises(DatasetError, match="no clip to train on"):
+        split_clips(OWN[-8:], "official", **FRACTIONS_AND_SEED)
+
+
+@pytest.mark.parametrize(
+    ("protocol", "words"),
+    [
+        ("speaker", "speaker-independent (seed 0)"),
+        ("random", "random clips, speakers on several sides: optimistic (seed 0)"),
+    ],
+)
+def test_the_protocol_in_words_says_whether_speakers_were_kept_apart(protocol, words):
+    assert describe_split(split_clips(OWN, protocol, **FRACTIONS_AND_SEED), OWN) == words
+
+
 # ---- Files ----
+
+
+def test_what_a_model_has_seen_is_read_from_its_split(tmp_path):
+    split = Split(IDS[:1], IDS[1:2], IDS[2:], "random", 0)
+    write_splits(split, THREE, tmp_path / "splits.csv", {THREE[0].audio_path: "aa", THREE[2].audio_path: "cc"})
+    seen = load_seen(tmp_path / "splits.csv")
+    assert seen.clip_ids == set(IDS[:2])
+    assert seen.speakers == {"toy:00"}
+    assert seen.contents == {"aa"}
 
 
 def test_a_written_split_is_a_table_of_one_row_a_clip(tmp_path):
     write_splits(Split(IDS[:2], IDS[2:], (), "speaker", 7), THREE, tmp_path / "splits.csv")
     with open(tmp_path / "splits.csv", encoding="utf-8", newline="") as file:
         header, *rows = csv.reader(file)
-    assert tuple(header) == COLUMNS == ("clip_id", "side", "emotion", "speaker", "protocol", "seed")
-    assert rows[2] == ["toy:01-000", "validation", "happy", "toy:01", "speaker", "7"]
+    assert tuple(header) == COLUMNS == ("clip_id", "side", "emotion", "speaker", "protocol", "seed", "sha256")
+    assert rows[2] == ["toy:01-000", "validation", "happy", "toy:01", "speaker", "7", ""]
     assert len(rows) == 3
 
 
@@ -349,11 +472,11 @@ HEADER = ",".join(COLUMNS)
         ("", "not a readable table"),
         ("clip,side\na,train\n", "columns must be"),
         (f"{HEADER}\n", "one protocol"),
-        (f"{HEADER}\na,trian,happy,s,random,0\n", "row 2.*train, validation, test"),
-        (f"{HEADER}\na,train,happy,s,random,0\na,test,happy,s,random,0\n", "row 3"),
+        (f"{HEADER}\na,trian,happy,s,random,0,\n", "row 2.*train, validation, test"),
+        (f"{HEADER}\na,train,happy,s,random,0,\na,test,happy,s,random,0,\n", "row 3"),
         (f"{HEADER}\na,train,happy\n", "row 2"),
-        (f"{HEADER}\na,train,happy,s,random,0\nb,train,happy,s,random,1\n", "one seed"),
-        (f"{HEADER}\na,train,happy,s,random,zero\n", "whole number"),
+        (f"{HEADER}\na,train,happy,s,random,0,\nb,train,happy,s,random,1,\n", "one seed"),
+        (f"{HEADER}\na,train,happy,s,random,zero,\n", "whole number"),
     ],
 )
 def test_a_damaged_file_is_refused_with_its_name(tmp_path, text, complaint):

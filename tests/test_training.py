@@ -56,12 +56,13 @@ def test_the_model_is_saved_without_the_optimizers_state(trained):
 
 def test_the_scores_of_the_loaded_model_are_those_that_were_written(trained, clips, cache_dir):
     from emotion.cache import ClipCache
-    from emotion.training import evaluate_clips
+    from emotion.evaluation import build_report, judge_clips
 
     run = load_run(trained.path)
     split = load_splits(trained.path / "splits.csv")
     test_clips = [clip for clip in clips if split.sides[clip.clip_id] == "test"]
-    scores = evaluate_clips(test_clips, ClipCache(cache_dir, run.config), run)
+    judgements, _ = judge_clips(test_clips, ClipCache(cache_dir, run.config), run)
+    scores = build_report(judgements, run.config.class_names)
     assert scores["confusion_matrix"] == trained.metrics["test"]["confusion_matrix"]
 
 

@@ -19,6 +19,7 @@ from emotion.media import streams
 NUDGE_SECONDS = 0.001  # how far a frame is set after its predecessor when its timestamp does not rise
 MAX_PROBE_PACKETS = 300  # read at most that far in search of a first frame
 FORMATS_WITH_EXACT_DURATION = ("mov", "matroska")
+SEEK_MARGIN_SECONDS = 2.0  # sound and picture are indexed apart, and a decoder needs some packets to get going
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,12 @@ def probe_media(path: str | os.PathLike) -> MediaInfo:
 
 
 def iterate_media(
-    path: str | os.PathLike, *, sample_rate: int, with_video: bool = True, with_audio: bool = True
+    path: str | os.PathLike,
+    *,
+    sample_rate: int,
+    with_video: bool = True,
+    with_audio: bool = True,
+    start_seconds: float = 0.0,
 ) -> Iterator[VideoFrame | AudioChunk]:
     """Reads a media file once, giving pictures and sound as they come in the file.
 
@@ -108,6 +114,7 @@ def iterate_media(
         path: the file.
         sample_rate: samples a second of the sound given.
         with_video, with_audio: the streams to decode.
+        start_seconds: what lies before may be left out, where the file's index allows to. Times stay the file's own.
 
     Yields:
         ``VideoFrame`` at strictly rising times, all of the first frame's size, and ``AudioChunk`` that join without gap
@@ -122,6 +129,12 @@ def iterate_media(
         video, audio = _require_streams(container, path)
         origin = streams.first_presentation_time(container)
         damage = streams.Damage(path)
+        if start_seconds > SEEK_MARGIN_SECONDS and container.format.name.startswith(FORMATS_WITH_EXACT_DURATION):
+            target = float(origin) + start_seconds - SEEK_MARGIN_SECONDS
+            try:
+                container.seek(round(target * av.time_base))
+            except av.FFmpegError as error:
+                damage.note(f"no index to find second {start_seconds:g} by: {error.strerror}")
         readers = {}
         if with_video and video is not None:
             readers[video] = _VideoReader(video, origin)

@@ -25,11 +25,11 @@ from emotion.errors import DatasetError
 from emotion.generators import ClipWindows
 from emotion.labels import SEVEN_EMOTIONS
 from emotion.models import build_model
+from emotion.protocols import split_by_speaker
 from emotion.recipes.branches import save_network, train_frame_network, train_voice_network, tune_over_time
 from emotion.recipes.fusion import compute_face_features, compute_voice_features, score_fused, train_fusion
 from emotion.recipes.stills import Stills, join_stills, load_ferplus, load_folders, read_stills, save_stills
 from emotion.runs import write_metrics, write_run
-from emotion.splits import split_by_speaker
 
 Say = Callable[[str], None]
 DATA_FOLDERS = ("ferplus", "muxspace", "ravdess", "emodb")

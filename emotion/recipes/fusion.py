@@ -12,7 +12,7 @@ import numpy as np
 from emotion.cache import ClipCache
 from emotion.config import RunConfig
 from emotion.datasets.clips import Clip
-from emotion.evaluation import bootstrap_interval, compute_confusion_matrix, compute_scores
+from emotion.scores import bootstrap_intervals, compute_confusion_matrix, compute_scores
 from emotion.faces.augmentation import animate_still
 from emotion.generators import ClipWindows, clip_windows
 from emotion.labels import class_index
@@ -168,7 +168,7 @@ def _score(true: np.ndarray, predicted: np.ndarray, groups, n_classes: int) -> d
     matrix = compute_confusion_matrix(true, predicted, n_classes)
     return {
         **compute_scores(matrix),
-        "uar_interval": bootstrap_interval(true, predicted, groups, n_classes),
+        "uar_interval": bootstrap_intervals(true, predicted, groups, n_classes)["uar"],
         "confusion_matrix": matrix.tolist(),
     }
 

@@ -1,0 +1,139 @@
+"""Cross-validation: one model a fold, every clip judged once by a model that never met it, and resumable throughout.
+
+A folder of it holds a run folder for each fold, ``folds.json`` with the scores of each and of all of them pooled, the
+pooled ``predictions.csv``, and plots. A fold that is finished is not trained again, one that was stopped goes on.
+"""
+
+import dataclasses
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from emotion.config import RunConfig, to_dict
+from emotion.datasets.clips import Clip
+from emotion.errors import DatasetError, RunError
+from emotion.evaluation import Judgement, build_report, load_predictions, write_predictions
+from emotion.folds import split_folds
+from emotion.preparation import Progress, TrainingClips, prepare_clips
+from emotion.protocols import split_clips
+from emotion.runs import METRICS_FILE, MODEL_FILE, PREDICTIONS_FILE, SPLITS_FILE
+from emotion.splits import Split, describe_split, load_splits
+from emotion.training import train_fold
+
+FOLDS_FILE = "folds.json"
+PLAN_FILE = "plan.json"
+
+
+@dataclass(frozen=True)
+class CrossValidation:
+    """What a cross-validation leaves.
+
+    Attributes:
+        path: its folder.
+        report: of all test clips pooled, as ``build_report`` gives it, with ``protocol``, ``n_skipped`` and ``folds``.
+        failures: clips that could not be used, with the reason.
+    """
+
+    path: Path
+    report: dict[str, Any]
+    failures: dict[str, str]
+
+
+def cross_validate(
+    clips: Sequence[Clip],
+    config: RunConfig,
+    output: Path,
+    *,
+    n_folds: int,
+    cache_dir: Path,
+    progress: Progress | None = None,
+    verbose: int = 1,
+    say: Callable[[str], None] = print,
+) -> CrossValidation:
+    """Trains and tests one model a fold, by the protocol that ``config.training`` names.
+
+    Args:
+        clips: labelled recordings.
+        config: all settings; the protocol is ``kfold``, ``loso``, ``random``, or, for a single split, ``speaker`` or
+            ``official``.
+        output: the folder: new, or of the same cross-validation, which is gone on with.
+        n_folds: how many. With 1, ``random`` and the protocols of a single split set one test side apart.
+        cache_dir: where decoded clips are kept.
+        progress: called with the clips decoded and their total.
+        verbose: Keras's progress bar, as in ``training.train``.
+        say: takes messages meant for the user.
+
+    Raises:
+        ConfigError, DatasetError: if the clips cannot be split so.
+        RunError: if ``output`` holds something else.
+    """
+    prepared = prepare_clips(clips, config, cache_dir, progress=progress, say=say)
+    splits = _split(prepared, n_folds)
+    if not all(split.test for split in splits):
+        raise DatasetError("There are too few clips for a test side, so there is nothing to score. Add speakers.")
+    _check_plan(prepared, splits, output)
+    rows, judgements = [], []
+    for number, split in enumerate(splits, start=1):
+        folder = output / f"fold_{number:02d}"
+        say(f"Fold {number} of {len(splits)}: {folder}")
+        if (folder / MODEL_FILE).is_file() and (folder / PREDICTIONS_FILE).is_file():
+            if load_splits(folder / SPLITS_FILE) != split:
+                raise RunError(f"{folder}: holds a model of another split. Choose another --output.")
+            say("It is finished already.")
+        else:
+            train_fold(prepared, split, folder, verbose=verbose, say=say)
+        tested, _ = load_predictions(folder / PREDICTIONS_FILE)
+        rows.append(_fold_row(number, folder, tested, prepared.config.class_names))
+        judgements += tested
+        say(f"UAR {rows[-1]['uar']:.1%}, accuracy {rows[-1]['accuracy']:.1%}, n {rows[-1]['n']}")
+    n_unanswered = sum(row["n_unanswered"] for row in rows)
+    report = {
+        "protocol": f"{describe_split(splits[0], prepared.clips)}, {len(splits)} folds pooled",
+        "n_skipped": len(prepared.failures),
+        **build_report(judgements, prepared.config.class_names, n_unanswered=n_unanswered),
+        "folds": rows,
+    }
+    write_predictions(judgements, prepared.config.class_names, output / PREDICTIONS_FILE)
+    (output / FOLDS_FILE).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    return CrossValidation(output, report, prepared.failures)
+
+
+def _split(prepared: TrainingClips, n_folds: int) -> list[Split]:
+    settings = prepared.config.training
+    fractions = {"validation_fraction": settings.validation_fraction, "seed": settings.seed}
+    is_single = settings.protocol in ("speaker", "official") or (settings.protocol == "random" and n_folds == 1)
+    if is_single:
+        return [split_clips(prepared.clips, settings.protocol, test_fraction=settings.test_fraction, **fractions)]
+    return split_folds(prepared.clips, settings.protocol, n_folds=n_folds, **fractions)
+
+
+def _check_plan(prepared: TrainingClips, splits: Sequence[Split], output: Path) -> None:
+    """Makes sure that the folder is new or belongs to the same clips, folds and settings, and notes them in it."""
+    plan = {"config": to_dict(prepared.config), "folds": [dataclasses.asdict(split) for split in splits]}
+    plan = json.loads(json.dumps(plan))
+    path = output / PLAN_FILE
+    if path.is_file():
+        if json.loads(path.read_text(encoding="utf-8")) != plan:
+            raise RunError(
+                f"{output}: holds a cross-validation of other clips, folds or settings. Choose another --output, or "
+                "give the same ones to go on with it."
+            )
+        return
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise RunError(f"{output}: is not empty and holds no cross-validation. Choose another --output.")
+    output.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(plan, indent=2) + "\n", encoding="utf-8")
+
+
+def _fold_row(number: int, folder: Path, tested: Sequence[Judgement], class_names: Sequence[str]) -> dict[str, Any]:
+    scores = build_report(tested, class_names)
+    metrics = json.loads((folder / METRICS_FILE).read_text(encoding="utf-8"))
+    return {
+        "fold": number,
+        **{name: scores[name] for name in ("n", "accuracy", "uar", "macro_f1", "weighted_f1")},
+        "speakers": sorted(scores["by_speaker"]),
+        "epochs": metrics["epochs"],
+        "n_unanswered": metrics["test"]["n_unanswered"],
+    }

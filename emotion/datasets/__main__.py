@@ -1,0 +1,29 @@
+"""``python -m emotion.datasets``: fetches data sets, checks them, and tidies their tables."""
+
+import argparse
+import importlib
+import sys
+
+from emotion.console import run_program
+
+# Each module has add_arguments(parser) and run(args) -> exit code, and imports what is heavy only when it runs.
+COMMANDS = {
+    "download": ("fetch a data set from its owner", "emotion.datasets.download"),
+    "check": ("look for everything that is wrong with a data set, and say how to mend it", "emotion.datasets.doctor"),
+    "clean": ("list the clips that can be used, and those that cannot with the reason", "emotion.datasets.cleaning"),
+    "convert-labels": ("add class indices to a table of labels", "emotion.datasets.conversion"),
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m emotion.datasets", description=__doc__.split(": ", 1)[1])
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, (what, module_name) in COMMANDS.items():
+        module = importlib.import_module(module_name)
+        module.add_arguments(commands.add_parser(name, help=what, description=module.__doc__.strip().split("\n\n")[0]))
+    args = parser.parse_args()
+    return importlib.import_module(COMMANDS[args.command][1]).run(args)
+
+
+if __name__ == "__main__":
+    sys.exit(run_program(main))

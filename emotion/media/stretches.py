@@ -1,0 +1,65 @@
+"""A stretch of a media file, as if it had been cut out."""
+
+import math
+import os
+from collections.abc import Iterator
+
+from emotion.errors import MediaError
+from emotion.media.reading import AudioChunk, VideoFrame, iterate_media, probe_media
+
+
+def iterate_stretch(
+    path: str | os.PathLike,
+    *,
+    sample_rate: int,
+    with_video: bool = True,
+    with_audio: bool = True,
+    start_seconds: float = 0.0,
+    end_seconds: float | None = None,
+) -> Iterator[VideoFrame | AudioChunk]:
+    """Reads a stretch of a media file as ``iterate_media`` reads a whole one; times count from its start.
+
+    Args:
+        path: the file.
+        sample_rate: samples a second of the sound given.
+        with_video, with_audio: the streams to decode.
+        start_seconds, end_seconds: the stretch, on the file's own clock; None for all to the end.
+
+    Yields:
+        The pictures whose times lie in the stretch, and its sound, cut to the sample.
+
+    Raises:
+        MediaError: as ``iterate_media``; and if the file ends before the stretch begins.
+    """
+    info = probe_media(path)
+    # Until each stream has passed the end, the file may still hold something of the stretch.
+    running = {VideoFrame} if with_video and info.has_video else set()
+    running |= {AudioChunk} if with_audio and info.has_audio else set()
+    has_streams, is_empty, reached = bool(running), True, 0.0
+    end = math.inf if end_seconds is None else end_seconds
+    for item in iterate_media(
+        path, sample_rate=sample_rate, with_video=with_video, with_audio=with_audio, start_seconds=start_seconds
+    ):
+        reached = max(reached, item.time_seconds)
+        if item.time_seconds >= end:
+            running.discard(type(item))
+            if not running:
+                break
+        elif isinstance(item, VideoFrame):
+            if item.time_seconds >= start_seconds:
+                is_empty = False
+                duration = min(item.duration_seconds, end - item.time_seconds)
+                yield VideoFrame(item.time_seconds - start_seconds, item.image, duration)
+        else:
+            first = max(0, round((start_seconds - item.time_seconds) * sample_rate))
+            stop = len(item.samples) if end == math.inf else round((end - item.time_seconds) * sample_rate)
+            samples = item.samples[first:stop]
+            if len(samples):
+                is_empty = False
+                yield AudioChunk(max(0.0, item.time_seconds - start_seconds), samples)
+    if has_streams and is_empty:
+        to = "its end" if end == math.inf else f"second {end:g}"
+        raise MediaError(
+            f"{path}: holds nothing from second {start_seconds:g} to {to}; it reaches to about second {reached:.1f}. "
+            "Mend the start and end given for it."
+        )

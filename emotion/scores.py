@@ -1,0 +1,164 @@
+"""Scores of a classifier, their uncertainty, and how far its confidence can be trusted.
+
+Pure arithmetic on class indices and probabilities.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+N_CALIBRATION_BINS = 15
+N_COVERAGE_POINTS = 40
+N_DRAWS = 1000
+SCORES = ("accuracy", "uar", "macro_f1", "weighted_f1")
+
+
+def compute_confusion_matrix(true: np.ndarray, predicted: np.ndarray, n_classes: int) -> np.ndarray:
+    """Returns counts ``(n_classes, n_classes)``; rows are the true classes, columns the predicted ones."""
+    matrix = np.zeros((n_classes, n_classes), np.int64)
+    np.add.at(matrix, (np.asarray(true), np.asarray(predicted)), 1)
+    return matrix
+
+
+def compute_scores(matrix: np.ndarray) -> dict[str, float]:
+    """Computes scores from a confusion matrix.
+
+    Returns:
+        ``n``; ``accuracy``; ``uar``, the unweighted average recall, and ``macro_f1``, both over the classes that occur;
+        ``weighted_f1``, over the same, each class by its number of clips.
+    """
+    n_true = matrix.sum(axis=1)
+    if not n_true.any():
+        raise ValueError("compute_scores needs at least one clip.")
+    values = _scores_of(matrix[None].astype(np.float64))
+    return {"n": int(n_true.sum()), **{name: float(values[name][0]) for name in SCORES}}
+
+
+def compute_per_class(matrix: np.ndarray) -> list[dict[str, float | int | None]]:
+    """Returns ``recall``, ``precision``, ``f1`` and ``n`` of every class; None for what cannot be said.
+
+    There is no recall of a class without clips, no precision of one that was never answered, and no F1 where either
+    is missing and the other is not 0.
+    """
+    n_true, n_predicted, right = matrix.sum(axis=1), matrix.sum(axis=0), np.diag(matrix)
+    return [
+        {
+            "recall": float(right[i] / n_true[i]) if n_true[i] else None,
+            "precision": float(right[i] / n_predicted[i]) if n_predicted[i] else None,
+            "f1": float(2 * right[i] / (n_true[i] + n_predicted[i])) if n_true[i] else None,
+            "n": int(n_true[i]),
+        }
+        for i in range(len(matrix))
+    ]
+
+
+def bootstrap_intervals(
+    true: np.ndarray, predicted: np.ndarray, groups: Sequence[str], n_classes: int, *, seed: int = 0
+) -> dict[str, tuple[float, float]]:
+    """Returns 95 % intervals of the scores by drawing groups with replacement (percentile bootstrap, Efron 1979).
+
+    Clips of one speaker are alike, so it is speakers that must be drawn, not clips.
+
+    Args:
+        true, predicted: ``(n,)`` class indices.
+        groups: ``(n,)`` the speaker of each clip. Where there is but one, clips are drawn.
+        n_classes: number of classes.
+        seed: of the draws.
+
+    Returns:
+        (low, high) for each of ``SCORES``.
+    """
+    true, predicted = np.asarray(true), np.asarray(predicted)
+    names, members = np.unique(np.asarray(groups), return_inverse=True)
+    if len(names) == 1:
+        # One speaker cannot tell how much speakers differ; clips at least tell how much clips do.
+        names, members = np.arange(len(true)), np.arange(len(true))
+    matrices = np.zeros((len(names), n_classes, n_classes))
+    np.add.at(matrices, (members, true, predicted), 1)
+    draws = np.random.default_rng(seed).multinomial(len(names), np.full(len(names), 1 / len(names)), size=N_DRAWS)
+    values = _scores_of((draws @ matrices.reshape(len(names), -1)).reshape(-1, n_classes, n_classes))
+    return {name: tuple(np.percentile(values[name], [2.5, 97.5]).tolist()) for name in SCORES}
+
+
+def _scores_of(matrices: np.ndarray) -> dict[str, np.ndarray]:
+    """Returns each of ``SCORES`` as ``(n,)`` for confusion matrices ``(n, n_classes, n_classes)``."""
+    n_true, n_predicted = matrices.sum(axis=2), matrices.sum(axis=1)
+    right = np.diagonal(matrices, axis1=1, axis2=2)
+    occurs = n_true > 0
+    n_occurring = occurs.sum(axis=1)
+    recall = np.divide(right, n_true, out=np.zeros_like(right), where=occurs)
+    f1 = np.divide(2 * right, n_true + n_predicted, out=np.zeros_like(right), where=occurs)
+    total = n_true.sum(axis=1)
+    return {
+        "accuracy": right.sum(axis=1) / total,
+        "uar": recall.sum(axis=1) / n_occurring,
+        "macro_f1": f1.sum(axis=1) / n_occurring,
+        "weighted_f1": (f1 * n_true).sum(axis=1) / total,
+    }
+
+
+def compute_calibration(confidences: np.ndarray, is_right: np.ndarray) -> tuple[float, list[dict[str, Any]]]:
+    """Compares confidence with accuracy in bins of equal width (Guo et al. 2017).
+
+    Args:
+        confidences: ``(n,)`` the probability of the answer given.
+        is_right: ``(n,)`` bool.
+
+    Returns:
+        The expected calibration error: the mean distance between confidence and accuracy, weighted by clips; and for
+        every bin that holds clips its mean ``confidence``, ``accuracy``, ``n``, and the accuracy's 95 % interval
+        (Wilson 1927) ``low`` to ``high``.
+    """
+    confidences, is_right = np.asarray(confidences, np.float64), np.asarray(is_right, bool)
+    # A confidence on an edge belongs to the bin below it; 0 to the first.
+    bins = np.clip(np.ceil(confidences * N_CALIBRATION_BINS).astype(int) - 1, 0, N_CALIBRATION_BINS - 1)
+    rows, error = [], 0.0
+    for index in range(N_CALIBRATION_BINS):
+        inside = bins == index
+        n = int(inside.sum())
+        if n:
+            confidence, accuracy = float(confidences[inside].mean()), float(is_right[inside].mean())
+            error += n / len(confidences) * abs(confidence - accuracy)
+            low, high = _wilson_interval(accuracy, n)
+            rows.append({"confidence": confidence, "accuracy": accuracy, "n": n, "low": low, "high": high})
+    return float(error), rows
+
+
+def compute_coverage_accuracy(
+    confidences: np.ndarray, is_right: np.ndarray, n_unanswered: int = 0
+) -> list[dict[str, float | int]]:
+    """Shows what accuracy is left if only answers above a threshold are given (El-Yaniv & Wiener 2010).
+
+    Args:
+        confidences: ``(n,)`` the probability of the answer given.
+        is_right: ``(n,)`` bool.
+        n_unanswered: further clips that got no answer at all; they keep the coverage below 1.
+
+    Returns:
+        ``threshold``, ``coverage`` (share of all clips answered), ``accuracy`` of those, and their number ``n``, from
+        the highest threshold to the lowest.
+    """
+    order = np.argsort(-np.asarray(confidences, np.float64), kind="stable")
+    ranked = np.asarray(confidences, np.float64)[order]
+    right = np.cumsum(np.asarray(is_right, bool)[order])
+    n = len(ranked)
+    points = {}
+    for step in range(1, N_COVERAGE_POINTS + 1):
+        threshold = ranked[max(1, round(n * step / N_COVERAGE_POINTS)) - 1]
+        # Clips as confident as the last one taken are answered too.
+        answered = int(np.searchsorted(-ranked, -threshold, side="right"))
+        points[answered] = {
+            "threshold": float(threshold),
+            "coverage": answered / (n + n_unanswered),
+            "accuracy": float(right[answered - 1] / answered),
+            "n": answered,
+        }
+    return [points[answered] for answered in sorted(points)]
+
+
+def _wilson_interval(share: float, n: int) -> tuple[float, float]:
+    z = 1.96
+    middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    return max(0.0, float(middle - half)), min(1.0, float(middle + half))
