@@ -33,11 +33,13 @@ class CrossValidation:
     Attributes:
         path: its folder.
         report: of all test clips pooled, as ``build_report`` gives it, with ``protocol``, ``n_skipped`` and ``folds``.
+        modalities: what the models judge by.
         failures: clips that could not be used, with the reason.
     """
 
     path: Path
     report: dict[str, Any]
+    modalities: tuple[str, ...]
     failures: dict[str, str]
 
 
@@ -90,14 +92,14 @@ def cross_validate(
         say(f"UAR {rows[-1]['uar']:.1%}, accuracy {rows[-1]['accuracy']:.1%}, n {rows[-1]['n']}")
     n_unanswered = sum(row["n_unanswered"] for row in rows)
     report = {
-        "protocol": f"{describe_split(splits[0], prepared.clips)}, {len(splits)} folds pooled",
+        "protocol": describe_split(splits[0], prepared.clips) + (f", {len(splits)} folds pooled" if splits[1:] else ""),
         "n_skipped": len(prepared.failures),
         **build_report(judgements, prepared.config.class_names, n_unanswered=n_unanswered),
         "folds": rows,
     }
     write_predictions(judgements, prepared.config.class_names, output / PREDICTIONS_FILE)
     (output / FOLDS_FILE).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    return CrossValidation(output, report, prepared.failures)
+    return CrossValidation(output, report, prepared.config.modalities, prepared.failures)
 
 
 def _split(prepared: TrainingClips, n_folds: int) -> list[Split]:

@@ -20,7 +20,7 @@ from emotion.datasets.clips import SEXES, Clip
 from emotion.errors import ConfigError, DatasetError
 from emotion.generators import clip_windows
 from emotion.labels import class_index
-from emotion.preprocessing import Preprocessor
+from emotion.preprocessing import ClipMedia, Preprocessor
 from emotion.runs import Run
 from emotion.scores import (
     bootstrap_intervals,
@@ -89,6 +89,7 @@ def judge_clips(
     cache: ClipCache,
     run: Run,
     *,
+    modalities: Sequence[str] = MODALITIES,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[list[Judgement], list[str]]:
     """Judges cached clips of emotions that the classes cover.
@@ -97,6 +98,7 @@ def judge_clips(
         clips: what ``cache`` holds.
         cache: decoded clips.
         run: the model.
+        modalities: what to judge by; the rest of the evidence is kept from the model.
         progress: called with the clips judged and their total.
 
     Returns:
@@ -115,7 +117,7 @@ def judge_clips(
         waiting.clear()
 
     for done, clip in enumerate(clips, start=1):
-        windows = clip_windows(cache.load(clip), preprocessor)
+        windows = clip_windows(_blank_others(cache.load(clip), modalities), preprocessor)
         if windows:
             waiting.append((clip, windows))
         else:
@@ -125,6 +127,14 @@ def judge_clips(
             if progress:
                 progress(done, len(clips))
     return judgements, without_evidence
+
+
+def _blank_others(media: ClipMedia, modalities: Sequence[str]) -> ClipMedia:
+    if "audio" not in modalities:
+        media = dataclasses.replace(media, samples=media.samples[:0])
+    if "video" not in modalities:
+        media = dataclasses.replace(media, crops=media.crops[:0], moments=media.moments[:0])
+    return media
 
 
 def _judgement(clip: Clip, windows, probabilities: np.ndarray, config: RunConfig) -> Judgement:

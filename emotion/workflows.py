@@ -10,8 +10,10 @@ from emotion.config import CACHE_DIR, DataSource, RunConfig
 from emotion.console import quiet_import
 from emotion.datasets import DATASETS, summarize
 from emotion.datasets.clips import Clip
+from emotion.datasets.recognition import load_dataset, recognize
 from emotion.errors import DatasetError
 from emotion.labels import EIGHT_EMOTIONS
+from emotion.options import DATASET_DIR
 
 if TYPE_CHECKING:
     from emotion.training import TrainingResult
@@ -24,23 +26,49 @@ DEMO_SPEAKERS = 8
 DEMO_REPETITIONS = 3
 
 
-def train_on_ravdess(
-    dataset_dir: Path, config: RunConfig, output: Path, *, say: Callable[[str], None], **settings
-) -> "TrainingResult":
-    """Trains on the RAVDESS speech clips below a folder, in any of the layouts that ``datasets.ravdess`` knows.
+def load_clips(
+    dataset: str | None, root: Path | None, manifest: Path | None, *, say: Callable[[str], None]
+) -> tuple[list[Clip], DataSource]:
+    """Finds the clips that the user means.
 
     Args:
-        dataset_dir: the folder.
-        config: all settings. Where its classes are RAVDESS's eight, those that the folder lacks are dropped.
-        output: the run folder to write.
+        dataset: a key of ``DATASETS``, or None to be told by the layout.
+        root: the data set's folder, or what a manifest's paths are relative to.
+        manifest: a manifest's CSV file, or None.
         say: takes messages meant for the user.
+
+    Returns:
+        The clips, and what to call the data set.
+
+    Raises:
+        DatasetError: if there are none.
+    """
+    if manifest is not None:
+        dataset, folder, manifest_root = "manifest", manifest, root
+    else:
+        folder, manifest_root = root or DATASET_DIR, None
+        dataset = dataset or recognize(folder)
+    clips = load_dataset(dataset, folder, manifest_root=manifest_root)
+    module = DATASETS[dataset]
+    name = f"manifest {manifest.name}" if manifest is not None else module.NAME
+    say(f"{name}, from {folder}")
+    say(summarize(clips))
+    return clips, DataSource(name, module.LICENCE, len(clips))
+
+
+def train_on_clips(
+    clips: list[Clip], source: DataSource, config: RunConfig, output: Path, **settings
+) -> "TrainingResult":
+    """Trains one model on clips.
+
+    Args:
+        clips: labelled recordings.
+        source: what to call them.
+        config: all settings. Where its classes are all eight emotions, those that no clip shows are dropped.
+        output: the run folder to write.
         **settings: passed to ``training.train``.
     """
-    ravdess = DATASETS["ravdess"]
-    clips = ravdess.load(dataset_dir)
-    say(summarize(clips))
-    config = _described(config, clips, DataSource("RAVDESS speech", ravdess.LICENCE, len(clips)))
-    return _train(clips, config, output, say=say, **settings)
+    return _train(clips, describe_data(config, clips, source), output, **settings)
 
 
 def train_on_demo(
@@ -79,7 +107,7 @@ def train_on_demo(
     clips = DATASETS["ravdess"].load(folder)
     say(summarize(clips))
     say("These faces and voices are drawn: the model learns to tell them apart, and nothing about people.")
-    config = _described(config, clips, DataSource(DEMO_NAME, "made by this program", len(clips)))
+    config = describe_data(config, clips, DataSource(DEMO_NAME, "made by this program", len(clips)))
     return _train(clips, config, output, say=say, **settings)
 
 
@@ -113,16 +141,19 @@ def make_recipe(name: str, data_root: Path, output: Path, *, verbose: int, say: 
     return 0
 
 
-def _described(config: RunConfig, clips: list[Clip], source: DataSource) -> RunConfig:
-    """Notes the data in the configuration, and leaves classes out that it has no clip of, unless they were chosen."""
+def describe_data(config: RunConfig, clips: list[Clip], source: DataSource) -> RunConfig:
+    """Notes the data in the configuration, and leaves classes out that it has no clip of, unless they were chosen.
+
+    Raises:
+        DatasetError: if less than two classes are left.
+    """
     names = config.class_names
     if names == EIGHT_EMOTIONS:
         present = {clip.emotion for clip in clips}
         names = tuple(name for name in EIGHT_EMOTIONS if name in present)
         if len(names) < 2:
-            raise DatasetError(
-                f"All {len(clips)} clips show the same emotion, {names[0]}: there is nothing to tell apart."
-            )
+            shown = ", ".join(names) or "none of " + ", ".join(EIGHT_EMOTIONS)
+            raise DatasetError(f"The {len(clips)} clips show {shown}: two emotions are needed to tell apart.")
     return dataclasses.replace(config, class_names=names, data=(source,))
 
 

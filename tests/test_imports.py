@@ -16,7 +16,9 @@ LAYERS = (
     ("media", "audio", "faces", "synthetic", "synthetic_faces", "synthetic_heads", "synthetic_voices"),
     ("preprocessing", "datasets", "splits", "protocols", "folds", "cache", "outputs"),
     ("models", "generators", "runs"),
-    ("checkpoints", "evaluation", "preparation", "training", "crossvalidation", "predictor", "workflows", "recipes"),
+    ("options", "checkpoints", "evaluation", "preparation", "training", "crossvalidation", "comparison", "assessment"),
+    ("predictor", "workflows", "recipes"),
+    ("evaluate",),
     ("__init__",),
 )
 

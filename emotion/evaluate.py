@@ -1,0 +1,232 @@
+"""``python -m emotion.evaluate``: scores a trained model on labelled clips, with the protocol beside every number."""
+
+import argparse
+import json
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from emotion.config import DEFAULT_RUN, MODALITIES, SAVED_MODELS, RunConfig
+from emotion.console import SOME_FILES_FAILED, ProgressBar, run_program
+from emotion.errors import ConfigError
+from emotion.options import (
+    add_data_options,
+    add_training_options,
+    build_config,
+    check_data_options,
+    command_line,
+    say_now,
+)
+
+PROGRAM = "python -m emotion.evaluate"
+DEFAULT_FOLDS = 5
+N_NAMED = 10
+EPILOG = f"""
+{PROGRAM} folds ...       k-fold cross-validation, resumable fold by fold
+{PROGRAM} protocols ...   the same model under a random and a speaker-independent protocol, side by side
+
+Exit codes: 0 done; 2 wrong settings or no data; 3 done, but some clips were skipped.
+"""
+
+
+def main() -> int:
+    command = {"folds": run_folds, "protocols": run_protocols}.get(next(iter(sys.argv[1:]), ""))
+    return command(sys.argv[2:]) if command else run_evaluation(sys.argv[1:])
+
+
+# ---- One model on one set of clips ----------------------------------------------------------------------------------
+
+
+def run_evaluation(arguments: list[str]) -> int:
+    """Evaluates a model folder; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog=PROGRAM,
+        description=__doc__.split(": ", 1)[1],
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--model", type=Path, default=DEFAULT_RUN, metavar="DIR", help="model folder (default: saved_models/default)")
+    add_data_options(parser)
+    add("--modality", choices=("both", *MODALITIES), default="both", help="what to judge by (default: %(default)s)")
+    add("--include_seen", action="store_true", help="score clips that the model met in training, too: flatters")
+    add("--json", type=Path, metavar="FILE", help="write all scores")
+    add("--predictions", type=Path, metavar="FILE", help="write the answer for every clip, as CSV")
+    add("--plots", type=Path, metavar="DIR", help="write the plots")
+    args = parser.parse_args(arguments)
+    check_data_options(args)
+    outputs = [path for path in (args.json, args.predictions) if path is not None]
+    for path in outputs:
+        check_writable(path)
+    if args.plots is not None and args.plots.exists() and not args.plots.is_dir():
+        raise ConfigError(f"--plots {args.plots}: is a file. Name a folder.")
+
+    from emotion.datasets import DATASETS
+    from emotion.runs import check_run, load_run
+    from emotion.workflows import load_clips
+
+    check_run(args.model)
+    clips, source = load_clips(args.dataset, args.root, args.manifest, say=print)
+    run = load_run(args.model)
+    from emotion.assessment import assess
+    from emotion.evaluation import write_predictions
+    from emotion.outputs.score_tables import format_report
+
+    shown = not args.no_progress
+    result = assess(
+        run,
+        clips,
+        cache_dir=args.cache_dir,
+        modality=args.modality,
+        include_seen=args.include_seen,
+        each_modality=args.plots is not None,
+        decoding=ProgressBar("Decoding", "clip", shown=shown),
+        judging=ProgressBar("Judging", "clip", shown=shown),
+    )
+    dataset = next((module for module in DATASETS.values() if getattr(module, "NAME", None) == source.name), None)
+    human = getattr(dataset, "HUMAN_ACCURACY", {})
+    command = command_line("-m", "emotion.evaluate")
+    report = {**result.report, "data": source.name, "human_accuracy": human, "command": command}
+    print(format_report(report))
+    if args.json:
+        write_json(report, args.json)
+    if args.predictions:
+        write_predictions(result.judgements, run.config.class_names, args.predictions)
+    if args.plots:
+        write_plots(report, result.by_modality, args.plots, human)
+        print(f"plots: {args.plots}")
+    name_skipped(report["skipped"]["unreadable"])
+    return SOME_FILES_FAILED if report["n_skipped"] else 0
+
+
+def write_plots(report: dict[str, Any], by_modality: dict[str, Any], folder: Path, human: dict[str, float]) -> None:
+    """Draws an evaluation's plots into a folder."""
+    from emotion.outputs import evaluation_plots as plots
+
+    folder.mkdir(parents=True, exist_ok=True)
+    own = {"audio+video": "both"}.get(report["modality"], report["modality"])
+    plots.write_confusion_matrix(report, folder / "confusion_matrix.png")
+    plots.write_reliability_diagram(report, folder / "reliability.png")
+    plots.write_coverage_accuracy(report, folder / "coverage_accuracy.png", human.get(own))
+    plots.write_recall_by_modality({own: report, **by_modality}, folder / "recall_by_modality.png", human)
+
+
+# ---- Trainings under one or two protocols ---------------------------------------------------------------------------
+
+
+def run_folds(arguments: list[str]) -> int:
+    """Cross-validates; returns the exit code."""
+    from emotion.folds import FOLD_PROTOCOLS
+
+    parser = argparse.ArgumentParser(
+        prog=f"{PROGRAM} folds",
+        description="Cross-validation: one model a fold, every clip judged once by a model that never met it. Give the "
+        "same command again to go on after a stop.",
+    )
+    parser.add_argument("--protocol", choices=FOLD_PROTOCOLS, default="kfold", help="folds by speaker, one speaker a "
+        "fold, or clip by clip, which flatters (default: %(default)s)")  # fmt: skip
+    _add_fold_options(parser, DEFAULT_FOLDS)
+    args = parser.parse_args(arguments)
+    check_data_options(args)
+    return cross_validate_clips(
+        args, build_config(args, protocol=args.protocol), args.output or new_folder(args.protocol)
+    )
+
+
+def cross_validate_clips(args: argparse.Namespace, config: RunConfig, output: Path) -> int:
+    """Cross-validates on the data that the options name, prints and draws the scores, and returns the exit code."""
+    clips, config, settings, _ = _load_training(args, config)
+    from emotion.crossvalidation import cross_validate
+    from emotion.outputs.evaluation_plots import write_fold_scores
+    from emotion.outputs.score_tables import format_folds, format_report
+
+    result = cross_validate(clips, config, output, n_folds=args.folds, **settings)
+    print(format_folds(result.report["folds"]))
+    print(format_report(result.report))
+    title = f"{config.architecture} ({' + '.join(result.modalities)}), {result.report['protocol']}"
+    write_fold_scores(result.report["folds"], result.report, output / "folds.png", title)
+    print(f"written: {output}")
+    name_skipped(result.failures)
+    return SOME_FILES_FAILED if result.failures else 0
+
+
+def run_protocols(arguments: list[str]) -> int:
+    """Compares a random with a speaker-independent protocol; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog=f"{PROGRAM} protocols",
+        description="Trains and tests the same model, with the same budget, under a random and under a "
+        "speaker-independent protocol. Give the same command again to go on after a stop.",
+    )
+    _add_fold_options(parser, 1)
+    args = parser.parse_args(arguments)
+    check_data_options(args)
+    output = args.output or new_folder("protocols")
+    clips, config, settings, human = _load_training(args, build_config(args))
+    from emotion.comparison import compare_protocols
+    from emotion.outputs.score_tables import format_protocols
+
+    own = "both" if len(config.modalities) > 1 else config.modalities[0]
+    report, failures = compare_protocols(
+        clips, config, output, n_folds=args.folds, human_accuracy=human.get(own), **settings
+    )
+    print(format_protocols(report["rows"]))
+    print(f"written: {output}")
+    name_skipped(failures)
+    return SOME_FILES_FAILED if failures else 0
+
+
+def _add_fold_options(parser: argparse.ArgumentParser, n_folds: int) -> None:
+    add_data_options(parser)
+    add_training_options(parser)
+    parser.add_argument("--folds", type=int, default=n_folds, help="how many; 1 for a single test side, where the "
+        "protocol has one (default: %(default)s)")  # fmt: skip
+    parser.add_argument(
+        "--output", type=Path, help="folder to write, or to go on with (default: saved_models/NAME-DATE)"
+    )
+
+
+def _load_training(args: argparse.Namespace, config: RunConfig):
+    from emotion.datasets import DATASETS
+    from emotion.workflows import describe_data, load_clips
+
+    clips, source = load_clips(args.dataset, args.root, args.manifest, say=print)
+    dataset = next((module for module in DATASETS.values() if source.name == module.NAME), None)
+    settings = {
+        "cache_dir": args.cache_dir,
+        "progress": ProgressBar("Decoding", "clip", shown=not args.no_progress),
+        "verbose": 2 if args.no_progress else 1,
+        "say": say_now,
+    }
+    return clips, describe_data(config, clips, source), settings, getattr(dataset, "HUMAN_ACCURACY", {})
+
+
+# ---- Parts ----------------------------------------------------------------------------------------------------------
+
+
+def new_folder(name: str) -> Path:
+    return SAVED_MODELS / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
+
+
+def check_writable(path: Path) -> None:
+    """Makes sure, before hours of work, that a file can be written there."""
+    if path.is_dir():
+        raise ConfigError(f"{path}: is a folder. Name a file.")
+    if not path.absolute().parent.is_dir():
+        raise ConfigError(f"{path}: its folder does not exist. Make it first, or name another.")
+
+
+def write_json(report: dict[str, Any], path: Path) -> None:
+    path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+
+
+def name_skipped(failures: dict[str, str]) -> None:
+    """Names clips that could not be used, the first ones with their reasons."""
+    for clip_id, reason in list(failures.items())[:N_NAMED]:
+        print(f"skipped {clip_id}: {reason}", file=sys.stderr)
+    if len(failures) > N_NAMED:
+        print(f"skipped {len(failures) - N_NAMED} more", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(run_program(main))

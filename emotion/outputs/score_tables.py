@@ -1,0 +1,107 @@
+"""Scores as text tables, for the console and for Markdown."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+SCORE_NAMES = {"uar": "UAR (recall averaged over the emotions)", "accuracy": "accuracy", "macro_f1": "macro F1",
+               "weighted_f1": "weighted F1"}  # fmt: skip
+MISSING = "-"
+
+
+def format_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Returns a Markdown table that is aligned as plain text too: the first column to the left, others to the right."""
+    cells = [list(header), *[list(row) for row in rows]]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
+
+    def line(row: Sequence[str]) -> str:
+        first, *others = (
+            value.ljust(width) if i == 0 else value.rjust(width)
+            for i, (value, width) in enumerate(zip(row, widths, strict=True))
+        )
+        return f"| {' | '.join([first, *others])} |"
+
+    rule = [f"{'-' * width}" if i == 0 else f"{'-' * (width - 1)}:" for i, width in enumerate(widths)]
+    return "\n".join([line(cells[0]), line(rule), *[line(row) for row in cells[1:]]])
+
+
+def format_report(report: Mapping[str, Any]) -> str:
+    """Returns a report's protocol, scores with their 95 % intervals, and a table by emotion."""
+    lines = [f"protocol: {report['protocol']}", _counts(report)]
+    unit = report["intervals"]["unit"]
+    for name, what in SCORE_NAMES.items():
+        low, high = report["intervals"][name]
+        lines.append(f"{what}: {report[name]:.1%}  (95 % interval {low:.1%} to {high:.1%}, over {unit})")
+    lines.append(f"calibration error: {report['ece']:.1%}")
+    human = report.get("human_accuracy") or {}
+    if human:
+        by_modality = ", ".join(f"{name} {accuracy:.1%}" for name, accuracy in human.items())
+        lines.append(f"accuracy of human raters on this data set: {by_modality}")
+    rows = [
+        [emotion, str(row["n"]), *(_percent(row[name]) for name in ("recall", "precision", "f1"))]
+        for emotion, row in report["per_class"].items()
+    ]
+    lines += ["", format_table(["emotion", "clips", "recall", "precision", "F1"], rows)]
+    if report.get("by_sex"):
+        rows = [
+            [sex, str(row["n"]), _percent(row["uar"]), _percent(row["accuracy"])]
+            for sex, row in report["by_sex"].items()
+        ]
+        lines += ["", format_table(["speakers", "clips", "UAR", "accuracy"], rows)]
+    return "\n".join(lines)
+
+
+def format_folds(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Returns a table of a cross-validation's folds."""
+    return format_table(
+        ["fold", "clips", "speakers", "UAR", "accuracy", "weighted F1", "epochs"],
+        [
+            [
+                str(row["fold"]),
+                str(row["n"]),
+                str(len(row["speakers"])),
+                *(f"{row[name]:.1%}" for name in ("uar", "accuracy", "weighted_f1")),
+                str(row["epochs"]),
+            ]
+            for row in rows
+        ],
+    )
+
+
+def format_protocols(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Returns a table of systems under different protocols."""
+    return format_table(
+        ["system", "protocol", "UAR", "95 % interval", "accuracy", "weighted F1", "clips"],
+        [
+            [
+                row["system"],
+                row["protocol"],
+                f"{row['score']:.1%}",
+                f"{row['low']:.1%} to {row['high']:.1%} over {row['unit']}",
+                f"{row['accuracy']:.1%}",
+                f"{row['weighted_f1']:.1%}",
+                str(row["n"]),
+            ]
+            for row in rows
+        ],
+    )
+
+
+def _counts(report: Mapping[str, Any]) -> str:
+    evidence = report["evidence"]
+    said = f"clips: {report['n']} scored"
+    if report["n_speakers"]:
+        said += f" of {report['n_speakers']} speakers"
+    said += (
+        f" ({evidence['both']} by face and voice, {evidence['audio_only']} by voice, {evidence['video_only']} by face)"
+    )
+    skipped = report.get("skipped")
+    if skipped:
+        said += f"; {len(skipped['unreadable'])} could not be read, "
+        said += f"{len(skipped['without_evidence'])} held no face or voice"
+    elif report.get("n_skipped"):
+        said += f"; {report['n_skipped']} could not be used"
+    return said
+
+
+def _percent(share: float | None) -> str:
+    return MISSING if share is None else f"{share:.1%}"
