@@ -19,8 +19,10 @@ def say(message: str) -> None:
 
 
 def warn(message: str) -> None:
-    """Prints a note to the error stream."""
-    print(f"note: {message}", file=sys.stderr, flush=True)
+    """Prints a note to the error stream, above a bar if one stands there."""
+    from tqdm import tqdm
+
+    tqdm.write(f"note: {message}", file=sys.stderr)
 
 
 class Meter:
