@@ -91,9 +91,27 @@ def test_cells_give_the_share_of_their_row_and_the_count(tmp_path, saved):
     assert texts[0].tolist() == [["75 %", "6"], ["25 %", "2"]]
     assert texts[1].tolist() == [["50 %", "5"], ["50 %", "5"]]
     axes = saved[0].axes[0]
-    assert axes.get_title() == "Title"
+    assert saved[0].get_suptitle() == "Title"
     assert [label.get_text() for label in axes.get_xticklabels()] == ["happy", "sad"]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["happy (8)", "sad (10)"]
+
+
+def side_labels(axes, place):
+    """The texts beside or above the cells, which a secondary axis holds."""
+    axis = {"right": "yaxis", "top": "xaxis"}[place]
+    (labels,) = [
+        [tick.label2.get_text() for tick in getattr(part, axis).get_major_ticks()]
+        for part in axes.child_axes
+        if getattr(part, axis).get_label_position() == place
+    ]
+    return labels
+
+
+def test_recall_stands_beside_the_rows_and_precision_above_the_columns(tmp_path, saved):
+    write_confusion_matrix(np.array([[6, 2, 0], [3, 5, 0], [0, 0, 0]]), ("a", "b", "c"), tmp_path / "m.png", "")
+    saved[0].canvas.draw()
+    assert side_labels(saved[0].axes[0], "right") == ["75 %", "62 %", "–"]
+    assert side_labels(saved[0].axes[0], "top") == ["67 %", "71 %", "–"]
 
 
 def test_a_row_without_clips_has_no_share(tmp_path, saved):
@@ -103,13 +121,15 @@ def test_a_row_without_clips_has_no_share(tmp_path, saved):
 
 def test_the_texts_of_eight_classes_do_not_overlap_and_none_is_cut_off(tmp_path, saved):
     matrix = np.full((8, 8), 1234) + np.diag([5000] * 8)
-    write_confusion_matrix(matrix, EIGHT_EMOTIONS, tmp_path / "m.png", "Eight emotions")
+    write_confusion_matrix(matrix, EIGHT_EMOTIONS, tmp_path / "m.png", "Eight emotions, split by speaker " * 5)
     figure = saved[0]
     renderer = figure.canvas.get_renderer()
     axes = figure.axes[0]
     cells = [text.get_window_extent(renderer) for text in axes.texts]
     assert not any(a.overlaps(b) for i, a in enumerate(cells) for b in cells[:i])
-    for label in (*axes.get_xticklabels(), *axes.get_yticklabels(), axes.title, axes.xaxis.label, axes.yaxis.label):
+    title = figure._suptitle
+    assert not any(title.get_window_extent(renderer).overlaps(part.get_tightbbox(renderer)) for part in axes.child_axes)
+    for label in (*axes.get_xticklabels(), *axes.get_yticklabels(), title, axes.xaxis.label, axes.yaxis.label):
         box = label.get_window_extent(renderer)
         assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= figure.bbox.x1 and box.y1 <= figure.bbox.y1
 
@@ -122,6 +142,13 @@ def test_a_matrix_of_another_size_than_the_names_is_refused(tmp_path):
 def test_a_folder_that_does_not_exist_is_named(tmp_path):
     with pytest.raises(EmotionError, match="nowhere"):
         write_training_curves(HISTORY, tmp_path / "nowhere" / "curves.png")
+
+
+def test_the_ending_chooses_the_format_and_an_unknown_one_is_named(tmp_path):
+    assert write_training_curves(HISTORY, tmp_path / "curves.svg") == tmp_path / "curves.svg"
+    assert (tmp_path / "curves.svg").read_text(encoding="utf-8").startswith("<?xml")
+    with pytest.raises(EmotionError, match=r"curves\.jpx: .*png, svg, pdf"):
+        write_training_curves(HISTORY, tmp_path / "curves.jpx")
 
 
 def test_importing_the_plots_imports_no_matplotlib_and_drawing_no_pyplot(tmp_path):

@@ -1,26 +1,36 @@
-"""Plots of a training run: its curves over the epochs, and its confusion matrix.
-
-They use matplotlib's objects rather than pyplot, which keeps state for the whole process and may look for a screen.
-matplotlib is imported when the first plot is drawn, since it takes half a second.
-"""
+"""Plots of a training run: its curves over the epochs, and its confusion matrix."""
 
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
-from emotion.errors import EmotionError
+from emotion.outputs.figures import (
+    BLUE,
+    GREY,
+    NOTHING,
+    SMALL_POINTS,
+    VERMILION,
+    build_figure,
+    percent,
+    plain,
+    set_title,
+    short_name,
+    write_figure,
+)
+from emotion.scores import compute_per_class
 
-DOTS_PER_INCH = 150
-TRAINING_COLOUR, VALIDATION_COLOUR, BEST_COLOUR = "#0072B2", "#D55E00", "#555555"  # Okabe & Ito (2008)
+TRAINING_COLOUR, VALIDATION_COLOUR, BEST_COLOUR = BLUE, VERMILION, GREY
 MAX_MARKED_EPOCHS = 30
 QUANTITIES = ("loss", "accuracy")
-CELL_INCHES = 0.85
-MARGIN_INCHES = (1.9, 1.5)  # beside and below the cells, for the names
+CELL_INCHES = 0.75
+MARGIN_INCHES = (2.9, 2.1)  # beside the cells, and above and below, for the names
+MIN_WIDTH_INCHES = 6.0  # few classes still need room for the title
 WHITE_TEXT_ABOVE_PERCENT = 65  # darkness of a cell from which white reads better than black
 
 
-def write_training_curves(history: Mapping[str, Sequence[float]], path: str | os.PathLike) -> None:
+def write_training_curves(history: Mapping[str, Sequence[float]], path: str | os.PathLike) -> Path:
     """Draws loss and accuracy over the epochs, for training and validation, and marks the best epoch.
 
     The best epoch is that of the lowest validation loss, which is what early stopping goes by.
@@ -30,6 +40,9 @@ def write_training_curves(history: Mapping[str, Sequence[float]], path: str | os
             is missing is left out; other keys are not drawn.
         path: the picture to write; its ending chooses the format (.png, .svg, .pdf).
 
+    Returns:
+        ``path``.
+
     Raises:
         ValueError: if there is no epoch to draw.
         EmotionError: if nothing can be written there.
@@ -37,26 +50,38 @@ def write_training_curves(history: Mapping[str, Sequence[float]], path: str | os
     quantities = [name for name in QUANTITIES if len(history.get(name, ())) or len(history.get(f"val_{name}", ()))]
     if not quantities:
         raise ValueError(f"history needs values under 'loss' or 'accuracy', got the keys {sorted(history)}.")
-    figure = _build_figure(width_inches=5.0 * len(quantities), height_inches=3.8)
+    figure = build_figure(width_inches=5.0 * len(quantities), height_inches=3.8)
     best_epoch = _best_epoch(history.get("val_loss", ()))
     for axes, quantity in zip(figure.subplots(1, len(quantities), squeeze=False)[0], quantities, strict=True):
         _draw_curves(axes, quantity, history.get(quantity, ()), history.get(f"val_{quantity}", ()), best_epoch)
-    _write_figure(figure, path)
+    return write_figure(figure, path)
 
 
-def write_confusion_matrix(matrix: np.ndarray, class_names: Sequence[str], path: str | os.PathLike, title: str) -> None:
+def write_confusion_matrix(
+    matrix: np.ndarray, class_names: Sequence[str], path: str | os.PathLike, title: str, *details: str
+) -> Path:
     """Draws how often each emotion was taken for which: the share of its row, and the count.
+
+    The recall of every emotion stands on the right of its row, the precision of every answer above its column.
 
     Args:
         matrix: ``(n_classes, n_classes)`` counts; a row is a true emotion, a column what the model said.
         class_names: the emotions, in the order of both.
         path: the picture to write; its ending chooses the format (.png, .svg, .pdf).
         title: what stands above it.
+        details: further lines of the title.
+
+    Returns:
+        ``path``.
 
     Raises:
         ValueError: if the matrix is not square, or has another size than ``class_names``.
         EmotionError: if nothing can be written there.
     """
+    return write_figure(_build_confusion_matrix(matrix, class_names, title, *details), path)
+
+
+def _build_confusion_matrix(matrix: np.ndarray, class_names: Sequence[str], title: str, *details: str):
     matrix = np.asarray(matrix, dtype=np.int64)
     n_classes = len(class_names)
     if matrix.shape != (n_classes, n_classes):
@@ -67,29 +92,42 @@ def write_confusion_matrix(matrix: np.ndarray, class_names: Sequence[str], path:
     percents = 100 * matrix / np.maximum(row_totals, 1)[:, None]
 
     side = CELL_INCHES * n_classes
-    figure = _build_figure(width_inches=side + MARGIN_INCHES[0], height_inches=side + MARGIN_INCHES[1])
+    width_inches = max(side + MARGIN_INCHES[0], MIN_WIDTH_INCHES)
+    figure = build_figure(width_inches=width_inches, height_inches=side + MARGIN_INCHES[1])
     axes = figure.subplots()
     axes.imshow(percents, cmap="Blues", vmin=0, vmax=100)
     for row, column in np.ndindex(n_classes, n_classes):
         dark = percents[row, column] > WHITE_TEXT_ABOVE_PERCENT
-        share = f"{percents[row, column]:.0f} %" if row_totals[row] else "–"
+        share = f"{percents[row, column]:.0f} %" if row_totals[row] else NOTHING
         weight = "bold" if row == column else "normal"
         style = {"ha": "center", "color": "white" if dark else "black"}
         axes.text(column, row - 0.03, share, va="bottom", fontsize=11, fontweight=weight, **style)
-        axes.text(column, row + 0.08, f"{matrix[row, column]:d}", va="top", fontsize=8, **style)
-    axes.set_xticks(range(n_classes), class_names, rotation=45, ha="right", rotation_mode="anchor")
-    axes.set_yticks(
-        range(n_classes), [f"{name} ({total:d})" for name, total in zip(class_names, row_totals, strict=True)]
-    )
-    axes.set_xticks(np.arange(n_classes - 1) + 0.5, minor=True)
-    axes.set_yticks(np.arange(n_classes - 1) + 0.5, minor=True)
+        axes.text(column, row + 0.08, f"{matrix[row, column]:d}", va="top", fontsize=SMALL_POINTS, **style)
+    _label_cells(axes, matrix, [plain(short_name(name)) for name in class_names])
+    set_title(figure, title, *details)
+    return figure
+
+
+def _label_cells(axes, matrix: np.ndarray, names: Sequence[str]) -> None:
+    """Writes the names below and beside the cells, the precision above them and the recall on their right."""
+    places, between = range(len(names)), np.arange(len(names) - 1) + 0.5
+    counted = [f"{name} ({total:d})" for name, total in zip(names, matrix.sum(axis=1), strict=True)]
+    axes.set_xticks(places, names, rotation=45, ha="right", rotation_mode="anchor")
+    axes.set_yticks(places, counted)
+    axes.set_xticks(between, minor=True)
+    axes.set_yticks(between, minor=True)
     axes.grid(which="minor", color="white", linewidth=1.5)
-    axes.tick_params(which="both", length=0)
-    axes.spines[:].set_visible(False)
     axes.set_xlabel("emotion the model said\n(share of the row, count below)")
     axes.set_ylabel("true emotion (count)")
-    axes.set_title(title, wrap=True)
-    _write_figure(figure, path)
+    above, beside = axes.secondary_xaxis("top"), axes.secondary_yaxis("right")
+    scores = compute_per_class(matrix)
+    above.set_xticks(places, [percent(row["precision"]) for row in scores], fontsize=SMALL_POINTS)
+    beside.set_yticks(places, [percent(row["recall"]) for row in scores], fontsize=SMALL_POINTS)
+    above.set_xlabel("precision", fontsize=SMALL_POINTS)
+    beside.set_ylabel("recall", fontsize=SMALL_POINTS)
+    for part in (axes, above, beside):
+        part.tick_params(which="both", length=0)
+        part.spines[:].set_visible(False)
 
 
 def _draw_curves(axes, quantity: str, training: Sequence[float], validation: Sequence[float], best_epoch: int | None):
@@ -130,21 +168,3 @@ def _best_epoch(validation_losses: Sequence[float]) -> int | None:
     """Number, from 1, of the epoch with the lowest validation loss; None where there is none."""
     losses = np.asarray(validation_losses, dtype=np.float64)
     return int(np.nanargmin(losses)) + 1 if np.isfinite(losses).any() else None
-
-
-def _build_figure(*, width_inches: float, height_inches: float):
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width_inches, height_inches), dpi=DOTS_PER_INCH, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def _write_figure(figure, path: str | os.PathLike) -> None:
-    try:
-        figure.savefig(path)
-    except OSError as error:
-        raise EmotionError(
-            f"{os.fspath(path)}: cannot be written ({error.strerror}). Choose another folder."
-        ) from error
