@@ -175,7 +175,7 @@ FIGURES = {
     "reliability of few": lambda: _build_reliability_diagram(random_report(20)),
     "reliability of one": lambda: _build_reliability_diagram(ONE_CLIP),
     "reliability of none": lambda: _build_reliability_diagram(NOTHING_KNOWN),
-    "coverage of many": lambda: _build_coverage_accuracy(random_report(3000, n_unanswered=300), 0.6),
+    "coverage of many": lambda: _build_coverage_accuracy(random_report(600, n_unanswered=60), 0.6),
     "coverage of one": lambda: _build_coverage_accuracy(ONE_CLIP, 1.0),
     "coverage of none": lambda: _build_coverage_accuracy({**NOTHING_KNOWN, "protocol": LONG_TITLE}),
     "recall of 8": lambda: _build_recall_by_modality(
@@ -198,7 +198,7 @@ FIGURES = {
     "one protocol": lambda: _build_protocol_comparison(PAIR[:1], LONG_TITLE),
     "one fold": lambda: _build_fold_scores([fold(1, 1.0, ["s"])], ONE_CLIP, LONG_TITLE),
     "many folds": lambda: _build_fold_scores(
-        [fold(i, i / 91, [f"cremad:{i}{j}" for j in range(30)], 10**6) for i in range(91)], ALL_SURE, "Title"
+        [fold(i, i / 40, [f"cremad:{i}{j}" for j in range(30)], 10**6) for i in range(40)], ALL_SURE, "Title"
     ),
 }
 

@@ -139,9 +139,15 @@ def wrap(figure, text: str, points: float, room_pixels: float) -> str:
     renderer, font = figure.canvas.get_renderer(), FontProperties(size=points)
     # A number and its percent sign stay together; textwrap leaves this kind of space alone.
     words = " ".join(text.split()).replace(" %", f"{UNBROKEN_SPACE}%")
-    for n_characters in range(max(len(words), 1), 0, -1):
+
+    def width(line: str) -> float:
+        return renderer.get_text_width_height_descent(line, font, False)[0]
+
+    # No line holds twice as many characters as one of average width; trying the others would take long.
+    n_most = min(len(words), int(2 * room_pixels * len(words) / max(width(words), 1)))
+    for n_characters in range(max(n_most, 1), 0, -1):
         lines = textwrap.wrap(words, n_characters)
-        if all(renderer.get_text_width_height_descent(line, font, False)[0] <= room_pixels for line in lines):
+        if all(width(line) <= room_pixels for line in lines):
             break
     return plain("\n".join(lines).replace(UNBROKEN_SPACE, " "))
 
