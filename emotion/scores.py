@@ -10,6 +10,7 @@ import numpy as np
 
 N_CALIBRATION_BINS = 15
 N_COVERAGE_POINTS = 40
+COVERAGE_THRESHOLDS = (0.3, 0.5, 0.7, 0.9)
 N_DRAWS = 1000
 SCORES = ("accuracy", "uar", "macro_f1", "weighted_f1")
 
@@ -120,7 +121,7 @@ def compute_calibration(confidences: np.ndarray, is_right: np.ndarray) -> tuple[
         if n:
             confidence, accuracy = float(confidences[inside].mean()), float(is_right[inside].mean())
             error += n / len(confidences) * abs(confidence - accuracy)
-            low, high = _wilson_interval(accuracy, n)
+            low, high = wilson_interval(accuracy, n)
             rows.append({"confidence": confidence, "accuracy": accuracy, "n": n, "low": low, "high": high})
     return float(error), rows
 
@@ -143,9 +144,13 @@ def compute_coverage_accuracy(
     ranked = np.asarray(confidences, np.float64)[order]
     right = np.cumsum(np.asarray(is_right, bool)[order])
     n = len(ranked)
+    steps = range(1, N_COVERAGE_POINTS + 1)
+    thresholds = [ranked[max(1, round(n * step / N_COVERAGE_POINTS)) - 1] for step in steps]
+    # A row also where somebody might set the threshold, so that a plot can mark it.
+    for limit in COVERAGE_THRESHOLDS:
+        thresholds += ranked[ranked >= limit][-1:].tolist()
     points = {}
-    for step in range(1, N_COVERAGE_POINTS + 1):
-        threshold = ranked[max(1, round(n * step / N_COVERAGE_POINTS)) - 1]
+    for threshold in thresholds:
         # Clips as confident as the last one taken are answered too.
         answered = int(np.searchsorted(-ranked, -threshold, side="right"))
         points[answered] = {
@@ -157,8 +162,9 @@ def compute_coverage_accuracy(
     return [points[answered] for answered in sorted(points)]
 
 
-def _wilson_interval(share: float, n: int) -> tuple[float, float]:
-    z = 1.96
-    middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
-    half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
-    return max(0.0, float(middle - half)), min(1.0, float(middle + half))
+def wilson_interval(share: float, n: int) -> tuple[float, float]:
+    """Returns the 95 % interval of a share of ``n`` independent trials (Wilson 1927)."""
+    from scipy.stats import binomtest
+
+    interval = binomtest(round(share * n), n).proportion_ci(method="wilson")
+    return float(interval.low), float(interval.high)

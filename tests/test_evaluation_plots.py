@@ -322,9 +322,9 @@ def test_thresholds_are_marked_and_their_shares_written():
     marks = [tuple(line.get_xydata()[0]) for line in figure.axes[0].lines[1:]]
     assert np.allclose(marks, [(100, 60), (50, 100), (25, 100)])
     assert [text for text in legend_texts(figure) if text.startswith("confidence")] == [
-        "confidence of 30 % and more: about 100 % answered, 60 % of them right",
-        "confidence of 50 % or 70 % and more: about 50 % answered, 100 % of them right",
-        "confidence of 90 % and more: about 25 % answered, 100 % of them right",
+        "confidence of 30 % and more: 100 % answered, 60 % of them right",
+        "confidence of 50 % or 70 % and more: 50 % answered, 100 % of them right",
+        "confidence of 90 % and more: 25 % answered, 100 % of them right",
     ]
 
 

@@ -29,7 +29,7 @@ from emotion.outputs.figures import (
     set_title,
     write_figure,
 )
-from emotion.scores import N_CALIBRATION_BINS
+from emotion.scores import N_CALIBRATION_BINS, wilson_interval
 
 MARKED_THRESHOLDS = {0.3: "o", 0.5: "s", 0.7: "D", 0.9: "^"}  # confidence: symbol
 FEW_CLIPS = 10  # below, a share says next to nothing
@@ -159,7 +159,7 @@ def _build_coverage_accuracy(report: Mapping[str, Any], human_accuracy: float | 
     entries = []
     if rows:
         coverage, accuracy = (np.array([100 * row[name] for row in rows]) for name in ("coverage", "accuracy"))
-        low, high = 100 * np.transpose([_wilson_interval(row["accuracy"], row["n"]) for row in rows])
+        low, high = 100 * np.transpose([wilson_interval(row["accuracy"], row["n"]) for row in rows])
         axes.fill_between(coverage, low, high, color=BLUE, alpha=0.2, linewidth=0)
         axes.plot(coverage, accuracy, color=BLUE, marker=".", markersize=4, linewidth=1.5, clip_on=False, zorder=2.5)
         if len(rows) == 1:  # a band around a single point has no width
@@ -184,10 +184,7 @@ def _build_coverage_accuracy(report: Mapping[str, Any], human_accuracy: float | 
 
 
 def _mark_thresholds(axes, rows: Sequence[Mapping[str, Any]]) -> list[tuple[object, str]]:
-    """Marks where the confidence passes round numbers; returns entries for the legend, which says the numbers.
-
-    The rows are about 40 steps of the coverage, so that the mark may stand up to one step to the left of the threshold.
-    """
+    """Marks where the confidence passes round numbers; returns entries for the legend, which says the numbers."""
     from matplotlib.lines import Line2D
 
     thresholds_of = {}
@@ -204,7 +201,7 @@ def _mark_thresholds(axes, rows: Sequence[Mapping[str, Any]]) -> list[tuple[obje
         style = {"color": "none", "marker": MARKED_THRESHOLDS[thresholds[0]], "markersize": 8}
         style |= {"markerfacecolor": "white", "markeredgecolor": "black", "markeredgewidth": 1.4}
         axes.plot(*place, **style, clip_on=False, zorder=3)
-        shares = f"about {percent(rows[index]['coverage'])} answered, {percent(rows[index]['accuracy'])} of them right"
+        shares = f"{percent(rows[index]['coverage'])} answered, {percent(rows[index]['accuracy'])} of them right"
         entries.append((Line2D([], [], **style), named + shares))
     return entries
 
@@ -223,13 +220,6 @@ def _shade_what_is_not_known(axes, last: Mapping[str, Any]) -> list[tuple[object
         axes.axvspan(100 * last["coverage"], 100, **hatched, zorder=0.5)
         entries.append((Patch(**hatched), f"neither face nor voice found: {percent(1 - last['coverage'], 1)}"))
     return entries
-
-
-def _wilson_interval(share: float, n: int) -> tuple[float, float]:
-    from scipy.stats import binomtest
-
-    interval = binomtest(round(share * n), n).proportion_ci(method="wilson")
-    return interval.low, interval.high
 
 
 def _say_nothing_to_draw(axes, height: float) -> None:
