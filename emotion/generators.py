@@ -174,6 +174,9 @@ def _voiced_seconds(media: ClipMedia, config: RunConfig) -> tuple[float, float] 
 def _window_frames(media: ClipMedia, start_seconds: float, preprocessor: Preprocessor, rate: float = 1.0) -> np.ndarray:
     """Frames of a window of a cached clip, played ``rate`` times as fast as it was recorded, as its sound is."""
     first = preprocessor.first_moment(start_seconds)
+    if len(media.shown) == 1 and not len(media.samples):
+        # A still picture has no place in time that a moved or stretched window could miss.
+        return preprocessor.video_input({first: crop for crop in media.crops}, first)
     crops, shown = media.crops_by_moment(), set(media.shown.tolist())
     if rate != 1.0:
         source = {first + i: first + round(i * rate) for i in range(preprocessor.config.video.n_frames)}

@@ -153,3 +153,21 @@ def test_an_emotion_outside_the_classes_is_refused(clips, cache):
     config = dataclasses.replace(cache.config, class_names=("happy", "angry"))
     with pytest.raises(DatasetError, match="sad is none of the classes happy, angry"):
         ClipWindows(clips, cache, config, training=True)
+
+
+def test_a_still_picture_is_in_every_training_window(tmp_path):
+    import cv2
+
+    face = draw_clip("happy", np.zeros(1), np.zeros(1), speaker_seed=1, size=160)
+    path = tmp_path / "still.png"
+    cv2.imwrite(str(path), cv2.cvtColor(next(iter(face)), cv2.COLOR_RGB2BGR))
+    config = dataclasses.replace(small_config(), modalities=("video",))
+    cache = ClipCache(tmp_path / "cache", config)
+    still = Clip("mine:still", "happy", video_path=str(path))
+    assert cache.fill([still]) == {}
+    training = ClipWindows([still], cache, config, training=True)
+    plain = window_inputs(cache.load(still), 0.0, Preprocessor(config))["video"]
+    assert all((frame == plain[0]).all() for frame in plain) and plain.any()
+    for epoch in range(40):
+        training.set_epoch(epoch)
+        assert training[0][0]["video"].any(axis=(2, 3, 4)).all()
