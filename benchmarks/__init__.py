@@ -1,0 +1,1 @@
+"""Classical baselines under the same protocols as the models of ``emotion``."""
