@@ -1,0 +1,255 @@
+"""CREMA-D: 91 actors say twelve sentences in six emotions (Cao et al. 2014, IEEE Trans. Affective Computing 5(4)).
+
+A file name such as ``1001_DFA_ANG_XX.wav`` says everything: speaker, sentence, emotion, intensity. The sound
+(``AudioWAV/``) and the picture (``VideoFlash/``) of a recording share their name and become one clip; where there is no
+sound file, the sound is expected inside the video. Folder names are not looked at.
+
+A table called ``cremad_paths.csv`` selects the clips, if there is one: a row each, with any of the columns
+``audio_path``, ``video_path``, ``path`` and ``video_frame_dir``, and ``emotion`` as code or word.
+"""
+
+import logging
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path, PureWindowsPath
+
+from emotion.datasets.clips import TEST, TRAIN, VALIDATION, Clip
+from emotion.datasets.paths import (
+    AUDIO_SUFFIXES,
+    SEX_WORDS,
+    VIDEO_SUFFIXES,
+    Table,
+    check_folder,
+    check_rows,
+    is_table,
+    read_columns,
+    read_table,
+    walk_files,
+    warn_left_out,
+)
+from emotion.errors import DatasetError
+from emotion.labels import CREMAD_EMOTIONS, read_emotion
+
+NAME = "CREMA-D"
+LICENCE = "ODbL 1.0"
+HOW_TO_GET_IT = (
+    "CREMA-D is at https://github.com/CheyneyComputerScience/CREMA-D; its media are kept with Git LFS. Take AudioWAV/, "
+    "VideoFlash/ and VideoDemographics.csv, or let this do it: python -m emotion.datasets download cremad."
+)
+# Share of single raters' answers that name the emotion the actor was given (Cao et al. 2014).
+HUMAN_ACCURACY = {"audio": 0.409, "video": 0.582, "both": 0.636}
+
+DEMOGRAPHICS = "videodemographics.csv"
+PATHS_TABLE = "cremad_paths.csv"
+PATH_COLUMNS = ("audio_path", "video_path", "path", "video_frame_dir")
+
+SENTENCES = {
+    "IEO": "It's eleven o'clock", "TIE": "That is exactly what happened", "IOM": "I'm on my way to the meeting",
+    "IWW": "I wonder what this is about", "TAI": "The airplane is almost full", "MTI": "Maybe tomorrow it will be cold",
+    "IWL": "I would like a new alarm clock", "ITH": "I think I have a doctor's appointment",
+    "DFA": "Don't forget a jacket", "ITS": "I think I've seen this before", "TSI": "The surface is slick",
+    "WSI": "We'll stop in a couple of minutes",
+}  # fmt: skip
+INTENSITIES = {"LO": "low", "MD": "medium", "HI": "high", "XX": "unspecified", "X": "unspecified"}
+
+# CREMA-D's authors made no split. This one is TensorFlow Datasets' (crema_d 1.0.0): 70, 10 and 20 % of the speakers,
+# as numpy.random.RandomState(0).shuffle orders their numbers.
+SPLIT_SPEAKERS = {
+    TRAIN: (
+        1001, 1002, 1003, 1004, 1005, 1006, 1007, 1008, 1009, 1011, 1012, 1014, 1016, 1017, 1018, 1019, 1023, 1024,
+        1025, 1027, 1028, 1029, 1031, 1032, 1033, 1034, 1035, 1036, 1039, 1041, 1042, 1043, 1044, 1046, 1049, 1051,
+        1052, 1053, 1054, 1055, 1056, 1057, 1058, 1060, 1061, 1062, 1063, 1064, 1067, 1069, 1072, 1074, 1075, 1076,
+        1077, 1078, 1080, 1081, 1082, 1083, 1085, 1087, 1091,
+    ),
+    VALIDATION: (1015, 1020, 1021, 1030, 1050, 1070, 1079, 1089, 1090),
+    TEST: (
+        1010, 1013, 1022, 1026, 1037, 1038, 1040, 1045, 1047, 1048, 1059, 1065, 1066, 1068, 1071, 1073, 1084, 1086,
+        1088,
+    ),
+}  # fmt: skip
+SPLIT_OF = {str(speaker): side for side, speakers in SPLIT_SPEAKERS.items() for speaker in speakers}
+
+_NAME = re.compile(
+    rf"({'|'.join(sorted(SPLIT_OF))})_({'|'.join(SENTENCES)})_({'|'.join(CREMAD_EMOTIONS)})_({'|'.join(INTENSITIES)})"
+)
+_logger = logging.getLogger(__name__)
+
+
+@dataclass
+class _Found:
+    """What lies below a folder: recordings by name, the two tables, and media of other names."""
+
+    videos: dict[str, list[Path]] = field(default_factory=dict)
+    sounds: dict[str, list[Path]] = field(default_factory=dict)
+    demographics: Path | None = None
+    paths_table: Path | None = None
+    misnamed: list[str] = field(default_factory=list)
+
+
+def recognizes(root: str | os.PathLike) -> bool:
+    """Returns whether a folder holds a file named like CREMA-D, or a CSV file lists such files by their own columns."""
+    if is_table(root):
+        columns = set(read_columns(root))
+        if not columns & set(PATH_COLUMNS) or ("path" in columns and "video_frame_dir" not in columns):
+            return Path(root).name.lower() == PATHS_TABLE
+        table = read_table(root)
+        return bool(table.rows) and any(_NAME.fullmatch(_name_in(cell)) for cell in table.rows[0].fields)
+    suffixes = VIDEO_SUFFIXES + AUDIO_SUFFIXES
+    return any(
+        path.suffix.lower() in suffixes and _NAME.fullmatch(path.stem.upper()) for path in walk_files(root, warn=False)
+    )
+
+
+def load(root: str | os.PathLike) -> list[Clip]:
+    """Finds the CREMA-D recordings anywhere below a folder, or those that a table of paths lists.
+
+    Picture and sound files of other names are logged as a warning and left out. Files that a table names and that are
+    not there as written are looked for by the clip's name. ``split`` is the one published with TensorFlow Datasets.
+
+    Args:
+        root: the folder, or the table. A table called ``cremad_paths.csv`` in the folder is used.
+
+    Returns:
+        One clip a recording, sorted by ``clip_id``.
+
+    Raises:
+        DatasetError: if there is no such folder or no such recording in it, or rows of the table cannot be true.
+    """
+    is_csv = is_table(root)
+    folder = Path(root).parent if is_csv else check_folder(root, HOW_TO_GET_IT)
+    found = _find(folder)
+    people = _read_demographics(found.demographics)
+    table_path = Path(root) if is_csv else found.paths_table
+    if table_path:
+        files, missing = _select(table_path, found)
+        warn_left_out(table_path, missing, "rows whose files are not there")
+    else:
+        warn_left_out(root, found.misnamed, "picture or sound files that are not named like CREMA-D (1001_DFA_ANG_XX)")
+        names = sorted(found.videos.keys() | found.sounds.keys())
+        files = {name: (_best_video(name, found), _best_sound(name, found)) for name in names}
+    if not files:
+        raise DatasetError(f"{root} holds no CREMA-D recordings. {HOW_TO_GET_IT}")
+    return [_build_clip(name, *files[name], people) for name in sorted(files)]
+
+
+def _find(folder: Path) -> _Found:
+    found = _Found()
+    for path in walk_files(folder):
+        suffix, name = path.suffix.lower(), path.stem.upper()
+        if path.name.lower() == DEMOGRAPHICS:
+            found.demographics = found.demographics or path
+        elif path.name.lower() == PATHS_TABLE:
+            found.paths_table = found.paths_table or path
+        elif suffix in VIDEO_SUFFIXES + AUDIO_SUFFIXES:
+            if _NAME.fullmatch(name):
+                files = found.videos if suffix in VIDEO_SUFFIXES else found.sounds
+                files.setdefault(name, []).append(path)
+            else:
+                found.misnamed.append(path.name)
+    return found
+
+
+def _best_video(name: str, found: _Found) -> Path | None:
+    return next(iter(found.videos.get(name, ())), None)
+
+
+def _best_sound(name: str, found: _Found) -> Path | None:
+    # The data set holds its sounds twice, as WAV and as MP3.
+    sounds = found.sounds.get(name, ())
+    return min(sounds, key=lambda path: AUDIO_SUFFIXES.index(path.suffix.lower()), default=None)
+
+
+def _build_clip(name: str, video: Path | None, sound: Path | None, people: dict[str, tuple]) -> Clip:
+    speaker, sentence, emotion, intensity = _NAME.fullmatch(name).groups()
+    sex, age = people.get(speaker, (None, None))
+    details = {"sentence": SENTENCES[sentence], "intensity": INTENSITIES[intensity]}
+    return Clip(
+        clip_id=f"cremad:{name}",
+        emotion=CREMAD_EMOTIONS[emotion],
+        speaker=f"cremad:{speaker}",
+        video_path=str(video) if video else None,
+        audio_path=str(sound or video),
+        sex=sex,
+        split=SPLIT_OF[speaker],
+        details={**details, "age": age} if age else details,
+    )
+
+
+def _read_demographics(path: Path | None) -> dict[str, tuple[str | None, str | None]]:
+    """Returns sex and age by speaker. A table that cannot be read costs these two, no clips."""
+    if path is None:
+        return {}
+    try:
+        table = read_table(path)
+        columns = [table.find(name) for name in ("actorid", "sex", "age")]
+    except DatasetError as error:
+        _logger.warning("Going on without the actors' sex and age: %s", error)
+        return {}
+    if None in columns:
+        _logger.warning("%s: going on without the actors' sex and age: no columns ActorID, Sex and Age.", path)
+        return {}
+    people = ([row.fields[column].strip() for column in columns] for row in table.rows)
+    return {actor: (SEX_WORDS.get(sex.lower()), age or None) for actor, sex, age in people}
+
+
+# ---- The table of paths ----
+
+
+def _select(path: Path, found: _Found) -> tuple[dict[str, tuple[Path | None, Path | None]], list[str]]:
+    """Returns the picture and sound file of each clip that a table lists, and the names that have neither."""
+    table = read_table(path)
+    columns = [column for column in map(table.find, PATH_COLUMNS) if column is not None]
+    if not columns:
+        raise DatasetError(f"{path}: has none of the columns {', '.join(PATH_COLUMNS)}.")
+    selected, missing, faults = {}, [], []
+    for row in table.rows:
+        written = [cell for column in columns if (cell := row.fields[column].strip())]
+        names = sorted({_name_in(cell) for cell in written})
+        fault = _find_fault(table, row, names)
+        if fault:
+            faults.append(f"{row.where}: {fault}")
+            continue
+        # A clip may have a row for its picture and another one for its sound.
+        selected.setdefault(names[0], []).extend(written)
+    check_rows(path, faults, len(table.rows))
+    files = {}
+    for name, written in sorted(selected.items()):
+        here = [file for cell in written for file in _as_written(cell, path.parent)]
+        videos, sounds = found.videos.get(name, []), found.sounds.get(name, [])
+        wanted = {PureWindowsPath(cell).name for cell in written}
+        here += [file for file in (*videos, *sounds) if file.name in wanted]
+        video = next((file for file in here if file.suffix.lower() in VIDEO_SUFFIXES), _best_video(name, found))
+        sound = next((file for file in here if file.suffix.lower() in AUDIO_SUFFIXES), _best_sound(name, found))
+        if video or sound:
+            files[name] = (video, sound)
+        else:
+            missing.append(name)
+    return files, missing
+
+
+def _find_fault(table: Table, row, names: list[str]) -> str | None:
+    if row.n_fields > len(table.columns):
+        return f"has {row.n_fields} fields for {len(table.columns)} columns"
+    if not names:
+        return "names no file"
+    if len(names) > 1:
+        return f"names several clips, {' and '.join(names)}"
+    match = _NAME.fullmatch(names[0])
+    if not match:
+        return f"{names[0]} is no CREMA-D name such as 1001_DFA_ANG_XX"
+    column = table.find("emotion")
+    word = row.fields[column].strip() if column is not None else ""
+    if word and read_emotion(word) != CREMAD_EMOTIONS[match[3]]:
+        return f"the emotion is {word}, but the name {names[0]} says {CREMAD_EMOTIONS[match[3]]}"
+    return None
+
+
+def _name_in(cell: str) -> str:
+    """Returns the clip's name in the path of a file or a folder; Windows' paths have slashes of both kinds."""
+    return PureWindowsPath(cell.strip()).stem.upper()
+
+
+def _as_written(cell: str, folder: Path) -> list[Path]:
+    """Returns the file a path leads to from the table's folder, or else from the current one; none if neither does."""
+    return [path for path in (folder / cell, Path(cell)) if path.is_file()][:1]

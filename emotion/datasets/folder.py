@@ -1,0 +1,126 @@
+"""Clips or images sorted into one folder an emotion: ``happy/0001.mp4``, ``train/angry/17.jpg``.
+
+Folders named ``train``, ``valid``, ``test`` and the like may lie above the emotions, as FER2013 is usually laid out:
+they give the clip's side. A picture and a sound file of one name in one folder are one clip. Speakers are not known.
+"""
+
+import logging
+import os
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from emotion.datasets.clips import Clip
+from emotion.datasets.paths import (
+    AUDIO_SUFFIXES,
+    MEDIA_SUFFIXES,
+    SPLIT_WORDS,
+    check_folder,
+    kind_of,
+    list_folders,
+    walk_files,
+    warn_left_out,
+)
+from emotion.errors import DatasetError
+from emotion.labels import EIGHT_EMOTIONS, read_emotion
+
+NAME = "folders"
+LICENCE = "not stated: clips in one folder an emotion"
+HOW_TO_GET_IT = "Make one folder an emotion, such as happy/ and sad/, and put the clips or images of each into it."
+
+MIN_FOLDERS = 2  # named like emotions, before a layout is believed
+# FER2013's own names of its sides, beside the common ones.
+SIDES = {**SPLIT_WORDS, "publictest": "validation", "privatetest": "test"}
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass
+class _Files:
+    """The files of one name in one folder."""
+
+    pictures: list[Path] = field(default_factory=list)
+    sounds: list[Path] = field(default_factory=list)
+
+
+def recognizes(root: str | os.PathLike) -> bool:
+    """Returns whether two or more folders named like emotions hold media."""
+    folders = (folder for folder, _ in _list_emotion_folders(root) if read_emotion(folder.name) in EIGHT_EMOTIONS)
+    found = set()
+    for folder in folders:
+        emotion = read_emotion(folder.name)
+        if emotion not in found and any(kind_of(path) for path in walk_files(folder, warn=False)):
+            found.add(emotion)
+            if len(found) == MIN_FOLDERS:
+                return True
+    return False
+
+
+def load(root: str | os.PathLike) -> list[Clip]:
+    """Finds the clips and images in a folder's emotion folders, at any depth below these.
+
+    A folder whose name is no known emotion counts with its own word, and a warning says so. Of several picture files of
+    one name in one folder the first is taken, videos before images; the others are most likely copies of it, and a
+    warning counts them.
+
+    Args:
+        root: the folder above the emotions, or above the sides.
+
+    Returns:
+        One clip a name, sorted by ``clip_id``, which is the path below the root without suffix:
+        ``folder:train/angry/17``.
+
+    Raises:
+        DatasetError: if there is no such folder, or no media in its folders.
+    """
+    root = check_folder(root, HOW_TO_GET_IT)
+    clips, others, left_out = [], Counter(), []
+    for folder, side in _list_emotion_folders(root):
+        emotion = read_emotion(folder.name)
+        for key, files in _group(folder).items():
+            name = Path(key).relative_to(root).as_posix()
+            pictures = sorted(files.pictures, key=lambda path: (kind_of(path) != "video", path))
+            sounds = sorted(files.sounds, key=lambda path: (AUDIO_SUFFIXES.index(path.suffix.lower()), path))
+            left_out += [path.name for path in pictures[1:] + sounds[1:]]
+            video = pictures[0] if pictures else None
+            sound = sounds[0] if sounds else None
+            if sound is None and kind_of(video) == "video":
+                sound = video
+            clips.append(
+                Clip(
+                    clip_id=f"folder:{name}",
+                    emotion=emotion,
+                    video_path=str(video) if video else None,
+                    audio_path=str(sound) if sound else None,
+                    split=side,
+                )
+            )
+            others[emotion] += emotion not in EIGHT_EMOTIONS
+    if not clips:
+        raise DatasetError(f"{root} holds no folders with clips or images. {HOW_TO_GET_IT}")
+    strange = ", ".join(f"{emotion} ({count} clips)" for emotion, count in sorted(others.items()) if count)
+    if strange:
+        _logger.warning("%s: folders named like none of the known emotions: %s", root, strange)
+    warn_left_out(root, left_out, "files beside another of the same name")
+    return sorted(clips, key=lambda clip: clip.clip_id)
+
+
+def _list_emotion_folders(root: str | os.PathLike) -> Iterator[tuple[Path, str | None]]:
+    """Yields the folders that stand for an emotion, and the side that the folder above each names."""
+    for folder in list_folders(root):
+        side = SIDES.get(folder.name.strip().lower())
+        if side is None:
+            yield folder, None
+        else:
+            yield from ((inner, side) for inner in list_folders(folder))
+
+
+def _group(folder: Path) -> dict[str, _Files]:
+    """Returns the media below a folder by path without suffix."""
+    groups: dict[str, _Files] = {}
+    for path in walk_files(folder):
+        if path.suffix.lower() in MEDIA_SUFFIXES:
+            files = groups.setdefault(str(path)[: -len(path.suffix)], _Files())
+            (files.sounds if kind_of(path) == "audio" else files.pictures).append(path)
+    return groups

@@ -1,0 +1,229 @@
+"""Any clips at all, listed in a CSV file: the columns ``path`` and ``emotion``, and as many of the others as are known.
+
+``speaker``, ``audio_path``, ``start_s``, ``end_s``, ``split`` and ``sex`` may be there; any other column goes to the
+clip's details. ``path`` is a video, a sound file or an image, told by its suffix; an image is a video of one frame. A
+video's sound is expected inside it unless ``audio_path`` names a file, or says ``none``.
+"""
+
+import csv
+import math
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from emotion.datasets.clips import SIDES, Clip
+from emotion.datasets.paths import (
+    MEDIA_SUFFIXES,
+    SEX_WORDS,
+    SPLIT_WORDS,
+    Row,
+    Table,
+    check_rows,
+    is_table,
+    kind_of,
+    read_columns,
+    read_table,
+)
+from emotion.errors import DatasetError
+from emotion.labels import read_emotion
+
+NAME = "manifest"
+LICENCE = "not stated: clips listed in a manifest"
+HOW_TO_GET_IT = "A manifest is a CSV file of your own, with the columns path and emotion and a row a clip."
+
+FILE_NAME = "manifest.csv"
+REQUIRED = ("path", "emotion")
+OPTIONAL = ("speaker", "audio_path", "start_s", "end_s", "split", "sex")
+NO_SOUND = "none"
+
+
+def recognizes(root: str | os.PathLike) -> bool:
+    """Returns whether this is a CSV file with the columns path and emotion, or a folder that holds manifest.csv."""
+    if is_table(root):
+        return set(REQUIRED) <= set(read_columns(root))
+    return _table_path(root).is_file() and os.path.isdir(root)
+
+
+def load(path: str | os.PathLike, root: str | os.PathLike | None = None) -> list[Clip]:
+    """Reads the clips that a manifest lists. Whether their files exist is met when they are decoded.
+
+    Args:
+        path: the CSV file, or a folder that holds ``manifest.csv``.
+        root: what its paths are relative to; None for its own folder.
+
+    Returns:
+        One clip a row, sorted by ``clip_id``, which is the file's stem, the path as written, and the stretch if one is
+        given: ``clips:a/b.mp4#1.5-3``.
+
+    Raises:
+        DatasetError: if there is no such file, it has no such columns or no rows, or rows cannot be true; it names the
+            first few of these by their lines.
+    """
+    path = _table_path(path)
+    if not path.is_file():
+        raise DatasetError(f"{path}: no such file. {HOW_TO_GET_IT}")
+    table = read_table(path)
+    columns = {name: table.find(name) for name in (*REQUIRED, *OPTIONAL)}
+    lacking = [name for name in REQUIRED if columns[name] is None]
+    if lacking:
+        there = ", ".join(name for name in table.columns if name)
+        raise DatasetError(f"{path}: has no column {' and no column '.join(lacking)}; its columns are {there}.")
+    folder = path.parent if root is None else Path(root)
+    clips, faults, first_row = [], [], {}
+    for row in table.rows:
+        clip, wrong = _read_row(table, row, columns, folder)
+        if clip and clip.clip_id in first_row:
+            wrong = [f"the same path and stretch as in {first_row[clip.clip_id]}"]
+        if wrong:
+            faults.append(f"{row.where}: {', '.join(wrong)}")
+        else:
+            first_row[clip.clip_id] = row.where
+            clips.append(clip)
+    check_rows(path, faults, len(table.rows))
+    if not clips:
+        raise DatasetError(f"{path}: lists no clips, it has a header only.")
+    return sorted(clips, key=lambda clip: clip.clip_id)
+
+
+def write_manifest(clips: Iterable[Clip], path: str | os.PathLike, root: str | os.PathLike) -> None:
+    """Writes clips as a manifest that ``load`` reads back.
+
+    All of a clip is kept but its id, which follows from the manifest, and details without a value. Paths below ``root``
+    are written relative to it, others absolute.
+
+    Args:
+        clips: in the order in which they are to stand there.
+        path: the file; one that is there is replaced.
+        root: what relative paths in it are relative to; its own folder, if ``load`` is to find them without being told.
+
+    Raises:
+        DatasetError: if a clip's details have the name of a column, or something in it cannot be written as text.
+        OSError: if the file cannot be written.
+    """
+    clips = list(clips)
+    kinds = sorted({kind for clip in clips for kind, value in clip.details.items() if value.strip()})
+    taken = [kind for kind in kinds if kind.strip().lower() in (*REQUIRED, *OPTIONAL) or kind != kind.strip()]
+    if taken or "" in kinds:
+        raise DatasetError(f"{path}: details cannot be called {', '.join(taken) or 'nothing'} in a manifest.")
+    columns = (*REQUIRED, *OPTIONAL, *kinds)
+    rows = [_as_row(clip, root) | {kind: clip.details.get(kind, "") for kind in kinds} for clip in clips]
+    for clip, row in zip(clips, rows, strict=True):
+        try:
+            "".join(row.values()).encode()
+        except UnicodeEncodeError:
+            raise DatasetError(
+                f"{path}: cannot list {clip.clip_id!a}, whose file name is no UTF-8. Rename it."
+            ) from None
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _table_path(path: str | os.PathLike) -> Path:
+    path = Path(path)
+    return path / FILE_NAME if path.is_dir() else path
+
+
+def _read_row(table: Table, row: Row, columns: dict[str, int | None], folder: Path) -> tuple[Clip | None, list[str]]:
+    """Returns a row's clip, or None and all that is wrong with it."""
+    values = {name: "" if index is None else row.fields[index].strip() for name, index in columns.items()}
+    wrong = [f"{name} is empty" for name in REQUIRED if not values[name]]
+    if row.n_fields > len(table.columns):
+        wrong.append(
+            f"{row.n_fields} fields for {len(table.columns)} columns (put fields with commas in quotation marks)"
+        )
+    kind = kind_of(values["path"])
+    if values["path"] and kind is None:
+        wrong.append(f"{values['path']} is no video, sound or image file by its name ({' '.join(MEDIA_SUFFIXES)})")
+    audio = values["audio_path"]
+    if kind == "audio" and audio and audio != values["path"]:
+        wrong.append("path is a sound file already, so audio_path must be empty")
+    split, sex = values["split"].lower(), values["sex"].lower()
+    if split and split not in SPLIT_WORDS:
+        wrong.append(f"split must be one of {', '.join(SIDES)}, got {values['split']}")
+    if sex and sex not in SEX_WORDS:
+        wrong.append(f"sex must be one of {', '.join(SEX_WORDS)}, got {values['sex']}")
+    start, end = (_read_seconds(values[name], name, wrong) for name in ("start_s", "end_s"))
+    if end is not None and not end > (start or 0.0):
+        wrong.append(f"end_s must be above start_s, got {_show(start) or 0} and {_show(end)}")
+    if wrong:
+        return None, wrong
+
+    stem, media = table.path.stem, _resolve(values["path"], folder)
+    sound = None if audio.lower() == NO_SOUND else _resolve(audio, folder)
+    if not audio and kind != "image":
+        sound = media
+    speaker = values["speaker"]
+    known = {index for index in columns.values() if index is not None}
+    return Clip(
+        clip_id=f"{stem}:{values['path']}" + ("" if start is end is None else f"#{_show(start)}-{_show(end)}"),
+        emotion=read_emotion(values["emotion"]),
+        speaker=(speaker if ":" in speaker else f"{stem}:{speaker}") if speaker else None,
+        video_path=None if kind == "audio" else media,
+        audio_path=media if kind == "audio" else sound,
+        sex=SEX_WORDS.get(sex),
+        split=SPLIT_WORDS.get(split),
+        start_seconds=start,
+        end_seconds=end,
+        details={
+            name: row.fields[index]
+            for index, name in enumerate(table.columns)
+            if name and index not in known and row.fields[index].strip()
+        },
+    ), []
+
+
+def _read_seconds(written: str, name: str, wrong: list[str]) -> float | None:
+    if not written:
+        return None
+    try:
+        seconds = float(written)
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds < math.inf:
+        wrong.append(f"{name} must be a number of seconds from 0 on, got {written}")
+        return None
+    return seconds
+
+
+def _show(seconds: float | None) -> str:
+    """Returns seconds so that they read back as the same number: 1.5, and 2 rather than 2.0."""
+    return "" if seconds is None else repr(float(seconds)).removesuffix(".0")
+
+
+def _resolve(written: str, folder: Path) -> str | None:
+    """Returns a path as the program uses it. Windows' backslashes are understood elsewhere, too."""
+    if not written:
+        return None
+    path = folder / written
+    if "\\" in written and os.sep == "/" and not path.exists():
+        path = folder / written.replace("\\", "/")
+    return str(path)
+
+
+def _as_row(clip: Clip, root: str | os.PathLike) -> dict[str, str]:
+    media = clip.video_path or clip.audio_path
+    if clip.audio_path is None:
+        sound = "" if kind_of(media) == "image" else NO_SOUND
+    else:
+        sound = "" if clip.audio_path == media else _relative(clip.audio_path, root)
+    return {
+        "path": _relative(media, root),
+        "emotion": clip.emotion,
+        "speaker": clip.speaker or "",
+        "audio_path": sound,
+        "start_s": _show(clip.start_seconds),
+        "end_s": _show(clip.end_seconds),
+        "split": clip.split or "",
+        "sex": clip.sex or "",
+    }
+
+
+def _relative(path: str, root: str | os.PathLike) -> str:
+    full, base = Path(os.path.abspath(path)), Path(os.path.abspath(root))
+    if not full.is_relative_to(base):
+        return str(full)
+    written = full.relative_to(base).as_posix()
+    # Blanks around a field are not taken for part of it.
+    return f"./{written}" if written != written.strip() else written

@@ -1,0 +1,200 @@
+"""MELD: utterances from a television series, with several people in sight (Poria et al. 2019, ACL).
+
+``train_sent_emo.csv``, ``dev_sent_emo.csv`` and ``test_sent_emo.csv`` hold the labels; ``dia0_utt0.mp4`` in a folder
+for each side holds the utterance, its sound inside. The numbers begin anew on each side, so the folder counts.
+
+MELD's own split keeps dialogues apart and not people: the six friends speak on all of its sides. A speaker is the name
+in the script, which may be shared ("Nurse") or stand for several ("Both").
+"""
+
+import os
+import re
+import string
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from emotion.datasets.clips import TEST, TRAIN, VALIDATION, Clip
+from emotion.datasets.paths import (
+    VIDEO_SUFFIXES,
+    Row,
+    Table,
+    check_folder,
+    check_rows,
+    mend_code_page,
+    read_table,
+    walk_files,
+    warn_left_out,
+)
+from emotion.errors import DatasetError
+from emotion.labels import read_emotion
+
+NAME = "MELD"
+LICENCE = "GPL-3.0 for the labels; the clips are from a television series"
+HOW_TO_GET_IT = (
+    "MELD's clips and labels are linked from https://affective-meld.github.io (MELD.Raw.tar.gz, about 10 GB). Unpack "
+    "it and the three archives inside it, and put train_sent_emo.csv, dev_sent_emo.csv and test_sent_emo.csv beside "
+    "them."
+)
+
+SIDES = {"train": TRAIN, "dev": VALIDATION, "test": TEST}
+FOLDERS = {"train": "train_splits", "dev": "dev_splits_complete", "test": "output_repeated_splits_test"}
+COLUMNS = ("speaker", "emotion", "dialogue_id", "utterance_id")
+DETAILS = {"utterance": "utterance", "sentiment": "sentiment", "season": "season", "episode": "episode"}
+
+_TABLE = re.compile(r"(train|dev|test)_sent_emo\.csv")
+# Cuts that were left behind in the archives are called final_videos_testdia0_utt0.mp4; they are not what is labelled.
+_CLIP = re.compile(r"dia([0-9]+)_utt([0-9]+)")
+_SIDE = re.compile(r"(?<![a-z])(train|dev|test)")
+
+
+@dataclass(frozen=True)
+class MeldRow:
+    """A row of the label files.
+
+    Attributes:
+        clip_id: ``meld:train:dia0_utt0``.
+        emotion, speaker, split, details: as in ``Clip``.
+        path: of its file, or where it should lie.
+        exists: whether it is there.
+        where: the label file and the line.
+    """
+
+    clip_id: str
+    emotion: str
+    speaker: str | None
+    split: str
+    path: str
+    exists: bool
+    where: str
+    details: dict[str, str] = field(default_factory=dict, hash=False)
+
+    def to_clip(self) -> Clip:
+        """Returns the row as a clip, whether its file is there or not."""
+        return Clip(
+            clip_id=self.clip_id,
+            emotion=self.emotion,
+            speaker=self.speaker,
+            video_path=self.path,
+            audio_path=self.path,
+            split=self.split,
+            details=dict(self.details),
+        )
+
+
+def recognizes(root: str | os.PathLike) -> bool:
+    """Returns whether one of MELD's label files lies below a folder."""
+    return any(_TABLE.fullmatch(path.name.lower()) for path in walk_files(root, warn=False))
+
+
+def load(root: str | os.PathLike, *, missing_ok: bool = True) -> list[Clip]:
+    """Finds MELD's clips anywhere below a folder.
+
+    Args:
+        root: the folder with label files and clips.
+        missing_ok: whether rows without a file are left out with one warning; otherwise they are an error.
+
+    Returns:
+        One clip a row of the label files, sorted by ``clip_id``, with MELD's own ``split``. Speakers stand on several
+        of its sides.
+
+    Raises:
+        DatasetError: if there is no such folder, no label file or no clip, or rows of the labels cannot be true.
+    """
+    rows = read_rows(root)
+    missing = [row.clip_id.removeprefix("meld:") for row in rows if not row.exists]
+    if len(missing) == len(rows):
+        raise DatasetError(f"{root} holds MELD's labels and none of the {len(rows)} clips. {HOW_TO_GET_IT}")
+    if missing and not missing_ok:
+        raise DatasetError(
+            f"{root}: {len(missing)} of {len(rows)} clips are missing, the first is {missing[0]}. {HOW_TO_GET_IT}"
+        )
+    warn_left_out(root, missing, f"of {len(rows)} rows of the label files, whose clip is missing")
+    return [row.to_clip() for row in rows if row.exists]
+
+
+def read_rows(root: str | os.PathLike) -> list[MeldRow]:
+    """Reads all label files below a folder, and looks for the clip of each row.
+
+    Returns:
+        All rows, with and without a file, sorted by ``clip_id``.
+
+    Raises:
+        DatasetError: if there is no such folder or no label file, or rows cannot be true.
+    """
+    root = check_folder(root, HOW_TO_GET_IT)
+    tables: dict[str, Path] = {}
+    videos: list[Path] = []
+    for path in walk_files(root):
+        if match := _TABLE.fullmatch(path.name.lower()):
+            tables.setdefault(match[1], path)
+        elif path.suffix.lower() in VIDEO_SUFFIXES and _CLIP.fullmatch(path.stem.lower()):
+            videos.append(path)
+    if not tables:
+        raise DatasetError(f"{root} holds none of MELD's label files, such as train_sent_emo.csv. {HOW_TO_GET_IT}")
+    files = _place(root, videos, tables)
+    rows = [row for side, path in sorted(tables.items()) for row in _read_side(root, side, read_table(path), files)]
+    return sorted(rows, key=lambda row: row.clip_id)
+
+
+def _place(root: Path, videos: list[Path], tables: dict[str, Path]) -> dict[tuple[str, int, int], Path]:
+    """Returns the clips by side, dialogue and utterance; MELD's own folder comes before one of another name."""
+    only_side = next(iter(tables)) if len(tables) == 1 else None
+    files = {}
+    for path in sorted(videos, key=lambda path: (not set(path.parts) & set(FOLDERS.values()), path)):
+        folders = reversed(path.relative_to(root).parts[:-1])
+        said = next((match[1] for name in folders if (match := _SIDE.search(name.lower()))), only_side)
+        if said:
+            dialogue, utterance = _CLIP.fullmatch(path.stem.lower()).groups()
+            files.setdefault((said, int(dialogue), int(utterance)), path)
+    return files
+
+
+def _read_side(root: Path, side: str, table: Table, files: dict[tuple[str, int, int], Path]) -> Iterator[MeldRow]:
+    columns = {name: table.find(name) for name in (*COLUMNS, *DETAILS)}
+    lacking = [name for name in COLUMNS if columns[name] is None]
+    if lacking:
+        raise DatasetError(f"{table.path}: has no column {', '.join(lacking)}. Take MELD's own label file.")
+    side_files = [path for (said, _, _), path in files.items() if said == side]
+    folder = side_files[0].parent if side_files else root / FOLDERS[side]
+    rows, faults, seen = [], [], set()
+    for row in table.rows:
+        values = {name: _cell(row, column) for name, column in columns.items()}
+        try:
+            key = (side, int(values["dialogue_id"]), int(values["utterance_id"]))
+        except ValueError:
+            faults.append(f"{row.where}: the dialogue or the utterance is no whole number")
+            continue
+        if not values["emotion"] or key in seen:
+            faults.append(f"{row.where}: " + ("is there already" if key in seen else "has no emotion"))
+            continue
+        seen.add(key)
+        name = f"dia{key[1]}_utt{key[2]}"
+        path = files.get(key)
+        details = {kind: values[column] for kind, column in DETAILS.items() if values[column]}
+        rows.append(
+            MeldRow(
+                clip_id=f"meld:{SIDES[side]}:{name}",
+                emotion=read_emotion(values["emotion"]),
+                speaker=_name_speaker(values["speaker"]),
+                split=SIDES[side],
+                path=str(path or folder / f"{name}.mp4"),
+                exists=path is not None,
+                where=f"{table.path.name}, {row.where}",
+                details={**details, "dialogue": str(key[1])},
+            )
+        )
+    check_rows(table.path, faults, len(table.rows))
+    yield from rows
+
+
+def _cell(row: Row, column: int | None) -> str:
+    return "" if column is None else mend_code_page(row.fields[column]).strip()
+
+
+def _name_speaker(written: str) -> str | None:
+    """Returns a speaker's name; blanks, a full stop at the end and names all in one case make no other person."""
+    name = " ".join(written.replace("’", "'").split()).rstrip(".")
+    if name.islower() or name.isupper():
+        name = string.capwords(name)
+    return f"meld:{name}" if name else None

@@ -1,0 +1,259 @@
+"""What the adapters share: kinds of files told by their names, folders walked in order, tables of labels read."""
+
+import csv
+import io
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from emotion.errors import DatasetError
+
+VIDEO_SUFFIXES = (".mp4", ".avi", ".mkv", ".mov", ".flv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".3gp")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+PICTURE_SUFFIXES = VIDEO_SUFFIXES + IMAGE_SUFFIXES
+# Lossless ones first: where a recording has several sound files, the first kind in this order is read.
+AUDIO_SUFFIXES = (".wav", ".flac", ".mp3", ".m4a", ".ogg", ".opus", ".aac")
+MEDIA_SUFFIXES = PICTURE_SUFFIXES + AUDIO_SUFFIXES
+
+SPLIT_WORDS = {
+    "train": "train", "training": "train",
+    "validation": "validation", "valid": "validation", "val": "validation", "dev": "validation",
+    "test": "test", "testing": "test",
+}  # fmt: skip
+SEX_WORDS = {"f": "female", "female": "female", "m": "male", "male": "male"}
+
+N_SHOWN = 5
+DELIMITERS = ",;\t"
+
+# Windows' punctuation (code page 1252) that was read as Latin-1 lies among control characters no text has use for.
+_WRONG_CODE_PAGE = {
+    code: bytes([code]).decode("cp1252") for code in range(0x80, 0xA0) if code not in (0x81, 0x8D, 0x8F, 0x90, 0x9D)
+}
+
+_logger = logging.getLogger(__name__)
+
+
+# ---- Files ----
+
+
+def kind_of(path: str | os.PathLike) -> str | None:
+    """Returns ``video``, ``image`` or ``audio`` by a file's suffix, or None for any other file."""
+    suffix = Path(path).suffix.lower()
+    kinds = (("video", VIDEO_SUFFIXES), ("image", IMAGE_SUFFIXES), ("audio", AUDIO_SUFFIXES))
+    return next((kind for kind, suffixes in kinds if suffix in suffixes), None)
+
+
+def walk_files(root: str | os.PathLike, *, warn: bool = True) -> Iterator[Path]:
+    """Yields the files below a folder in sorted order, without hidden files and folders.
+
+    Linked folders are followed, since the videos often lie on another disk; each folder is entered once, so that a link
+    to a folder above does not lead round in circles.
+
+    Args:
+        root: the folder.
+        warn: whether folders that cannot be read are logged as a warning, rather than passed over in silence.
+    """
+    entered = set()
+    for folder, folders, files in os.walk(root, followlinks=True, onerror=_warn_unreadable if warn else None):
+        real_folder = os.path.realpath(folder)
+        if real_folder in entered:
+            folders.clear()
+            continue
+        entered.add(real_folder)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            if not name.startswith("."):
+                yield Path(folder, name)
+
+
+def list_folders(root: str | os.PathLike) -> list[Path]:
+    """Returns a folder's own folders in sorted order, without hidden ones; none where it cannot be read."""
+    folders = next(os.walk(root), (root, [], []))[1]
+    return [Path(root, name) for name in sorted(folders) if not name.startswith(".")]
+
+
+def check_folder(root: str | os.PathLike, how_to_get_it: str) -> Path:
+    """Returns a data set's folder as a path.
+
+    Raises:
+        DatasetError: if there is no such folder. It ends with the words that say how to get the data set.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        what = "is not a folder" if root.exists() else "does not exist"
+        raise DatasetError(f"The data set folder {root} {what}. {how_to_get_it}")
+    return root
+
+
+def warn_left_out(root: str | os.PathLike, names: Sequence[str], what: str) -> None:
+    """Logs one warning that counts what was left out and names the first ones; nothing if nothing was.
+
+    Args:
+        root: the data set.
+        names: of what was left out.
+        what: what these are, such as ``picture or sound files that are not named like RAVDESS``.
+    """
+    if names:
+        _logger.warning("%s: left out %d %s: %s", root, len(names), what, show_first(names))
+
+
+def show_first(names: Sequence[str]) -> str:
+    """Returns the first names as one line, with an ellipsis where there are more."""
+    return ", ".join(names[:N_SHOWN]) + (", ..." if len(names) > N_SHOWN else "")
+
+
+def _warn_unreadable(error: OSError) -> None:
+    _logger.warning("Folder left out, it cannot be read: %s", error)
+
+
+# ---- Tables ----
+
+
+@dataclass(frozen=True)
+class Row:
+    """A table's row.
+
+    Attributes:
+        where: its line in the file, such as ``line 7``, or ``lines 7-9`` where a quoted field spans several.
+        fields: as written, without what lies beyond the table's columns.
+        n_fields: as many as are written.
+    """
+
+    where: str
+    fields: tuple[str, ...]
+    n_fields: int
+
+
+@dataclass(frozen=True)
+class Table:
+    """A CSV file with a header.
+
+    Attributes:
+        path: the file.
+        columns: the header as written, without blanks at the ends of the names.
+        rows: each padded to the length of the header; blank ones are left out.
+        encoding: ``utf-8``, ``utf-8-sig``, ``utf-16`` or ``cp1252``.
+        delimiter: comma, semicolon or tab.
+        newline: as the header's line ends.
+    """
+
+    path: Path
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...]
+    encoding: str
+    delimiter: str
+    newline: str
+
+    def find(self, *names: str) -> int | None:
+        """Returns the index of the first of these columns that is there, or None.
+
+        The spelling given counts before one that differs in upper and lower case.
+
+        Raises:
+            DatasetError: if two columns have that name.
+        """
+        for name in names:
+            for columns in (self.columns, [column.lower() for column in self.columns]):
+                if columns.count(name) > 1:
+                    raise DatasetError(f"{self.path}: the column {name} stands there twice. Rename one of them.")
+                if name in columns:
+                    return columns.index(name)
+        return None
+
+
+def read_table(path: str | os.PathLike) -> Table:
+    """Reads a CSV file: UTF-8, UTF-16 with its mark, or else Windows' code page 1252.
+
+    The delimiter is the one of comma, semicolon and tab that cuts the header into most columns.
+
+    Raises:
+        DatasetError: if the file is missing, is no such table, or has no header.
+    """
+    path = Path(path)
+    text, encoding = _read_text(path)
+    delimiter, _ = _read_header(path, text)
+    rows = list(_split_rows(path, text, delimiter))
+    if not rows:
+        raise DatasetError(f"{path}: is empty. Its first line must name the columns.")
+    columns = tuple(name.strip() for name in rows[0].fields)
+    padded = (Row(row.where, (*row.fields, *("",) * len(columns))[: len(columns)], row.n_fields) for row in rows[1:])
+    newline = "\r\n" if "\r\n" in text[: text.find("\n") + 1] else "\n"
+    return Table(path, columns, tuple(padded), encoding, delimiter, newline)
+
+
+def read_columns(path: str | os.PathLike) -> tuple[str, ...]:
+    """Returns a CSV file's column names in lower case; none if it is no such file."""
+    try:
+        return tuple(name.strip().lower() for name in _read_header(Path(path), _read_text(Path(path))[0])[1])
+    except DatasetError:
+        return ()
+
+
+def is_table(path: str | os.PathLike) -> bool:
+    """Returns whether this is a file named like a table of labels."""
+    return Path(path).suffix.lower() in (".csv", ".tsv", ".txt") and os.path.isfile(path)
+
+
+def mend_code_page(text: str) -> str:
+    """Returns a text with the quotation marks and dashes that some program lost to control characters put back."""
+    return text.translate(_WRONG_CODE_PAGE)
+
+
+def check_rows(path: str | os.PathLike, faults: Sequence[str], n_rows: int) -> None:
+    """Raises one error for all the rows of a table that cannot be true; none if there are none.
+
+    Args:
+        path: the table.
+        faults: what is wrong, a row each, beginning with its line.
+        n_rows: rows of the table.
+
+    Raises:
+        DatasetError: that shows the first few and counts them all.
+    """
+    if faults:
+        more = f"; and {len(faults) - N_SHOWN} more" if len(faults) > N_SHOWN else ""
+        shown = "; ".join(faults[:N_SHOWN])
+        raise DatasetError(f"{path}: {len(faults)} of {n_rows} rows cannot be used. Mend them: {shown}{more}.")
+
+
+def _read_text(path: Path) -> tuple[str, str]:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DatasetError(f"{path}: cannot be read ({error.strerror or error}).") from error
+    encodings = ("utf-8", "cp1252")
+    if content.startswith(b"\xef\xbb\xbf"):
+        encodings = ("utf-8-sig", "cp1252")
+    elif content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        encodings = ("utf-16",)
+    for encoding in encodings:
+        try:
+            return content.decode(encoding), encoding
+        except UnicodeDecodeError:
+            continue
+    raise DatasetError(f"{path}: is no text in UTF-8 or Windows-1252. Save the table as CSV in UTF-8.")
+
+
+def _read_header(path: Path, text: str) -> tuple[str, tuple[str, ...]]:
+    """Returns the delimiter and the names of the columns."""
+    headers = []
+    for delimiter in DELIMITERS:
+        row = next(_split_rows(path, text, delimiter), None)
+        headers.append((delimiter, row.fields if row else ()))
+    return max(headers, key=lambda header: len(header[1]))
+
+
+def _split_rows(path: Path, text: str, delimiter: str) -> Iterator[Row]:
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    first = 1
+    try:
+        for fields in reader:
+            last = reader.line_num
+            if any(field.strip() for field in fields):
+                where = f"line {last}" if first == last else f"lines {first}-{last}"
+                yield Row(where, tuple(fields), len(fields))
+            first = last + 1
+    except csv.Error as error:
+        raise DatasetError(f"{path}: line {first}: is not readable as CSV ({error}).") from error

@@ -1,0 +1,123 @@
+"""Tells by its layout which data set lies in a folder, and loads it."""
+
+import inspect
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from emotion.datasets import DATASETS, cremad, folder, manifest, meld, ravdess
+from emotion.datasets.clips import Clip
+from emotion.datasets.paths import AUDIO_SUFFIXES, is_table, kind_of, read_table, walk_files
+from emotion.errors import ConfigError, DatasetError
+from emotion.labels import EMODB_EMOTIONS
+
+LAYOUTS = {
+    "ravdess": "files named 03-01-05-01-02-01-01.wav, at any depth",
+    "cremad": "files named 1001_DFA_ANG_XX.wav, at any depth, or a table cremad_paths.csv",
+    "meld": "train_sent_emo.csv with train_splits/dia0_utt0.mp4, and the same for dev and test",
+    "emodb": "files named 03a01Fa.wav, at any depth",
+    "folder": "one folder an emotion, such as happy/ and sad/, below train/ and test/ or not",
+    "manifest": "a CSV file with the columns path and emotion, or a folder with such a manifest.csv",
+}
+
+_EMODB_LENGTH = len("03a01Fa")
+_logger = logging.getLogger(__name__)
+
+
+def _recognizes_emodb(root: str | os.PathLike) -> bool:
+    return any(
+        path.suffix.lower() in AUDIO_SUFFIXES
+        and len(path.stem) == _EMODB_LENGTH
+        and path.stem[:2].isdigit()
+        and path.stem[2] in "ab"
+        and path.stem[3:5].isdigit()
+        and path.stem[5] in EMODB_EMOTIONS
+        for path in walk_files(root, warn=False)
+    )
+
+
+# In the order in which they are asked.
+RECOGNIZERS: dict[str, Callable[[str | os.PathLike], bool]] = {
+    "ravdess": ravdess.recognizes,
+    "cremad": cremad.recognizes,
+    "meld": meld.recognizes,
+    "emodb": _recognizes_emodb,
+    "folder": folder.recognizes,
+    "manifest": manifest.recognizes,
+}
+
+
+def recognize(root: str | os.PathLike) -> str:
+    """Returns the name of the data set in a folder or a CSV file, a key of ``DATASETS``.
+
+    Only names are looked at, and the first lines of tables. Where several layouts fit, the first in the order of
+    ``RECOGNIZERS`` stands, and a warning names the others.
+
+    Raises:
+        DatasetError: if none fits, or there is nothing to recognise.
+    """
+    found = [name for name, recognizes in RECOGNIZERS.items() if os.path.exists(root) and recognizes(root)]
+    if not found:
+        raise _nothing_recognized(Path(root))
+    # Recordings that say themselves what they are may well be sorted into a folder an emotion.
+    others = [name for name in found[1:] if name != "folder"]
+    if others:
+        _logger.warning(
+            "%s is read as %s; it could also be %s. Name the one that is meant with --dataset.",
+            root, found[0], " or ".join(others),
+        )  # fmt: skip
+    return found[0]
+
+
+def load_dataset(
+    name: str | None, root: str | os.PathLike, *, manifest_root: str | os.PathLike | None = None, **options
+) -> list[Clip]:
+    """Loads a data set.
+
+    Args:
+        name: a key of ``DATASETS``; None to tell it by the layout.
+        root: its folder, or a manifest.
+        manifest_root: what a manifest's paths are relative to; None for its own folder.
+        **options: of the data set's own ``load``, such as ``vocal_channels``.
+
+    Returns:
+        Its clips, sorted by ``clip_id``.
+
+    Raises:
+        ConfigError: if there is no such data set, or it has no such option.
+        DatasetError: if it is not there.
+    """
+    if name is not None and name not in DATASETS:
+        raise ConfigError(f"Unknown data set {name!r}. Known: {', '.join(DATASETS)}.")
+    name = name or recognize(root)
+    load = DATASETS[name].load
+    if manifest_root is not None:
+        if name != "manifest":
+            raise ConfigError(f"Only a manifest has paths relative to another folder; {root} is read as {name}.")
+        options["root"] = manifest_root
+    known = list(inspect.signature(load).parameters)[1:]
+    unknown = [option for option in options if option not in known]
+    if unknown:
+        has = f"has only {', '.join(known)}" if known else "has none"
+        raise ConfigError(f"The data set {name} has no option {', '.join(unknown)}; it {has}.")
+    return load(root, **options)
+
+
+def _nothing_recognized(root: Path) -> DatasetError:
+    if not root.exists() or (root.is_dir() and not any(kind_of(path) or is_table(path) for path in walk_files(root))):
+        # Most likely this is the first start: RAVDESS says itself what to fetch, or that its archives are still packed.
+        try:
+            ravdess.load(root)
+        except DatasetError as error:
+            return error
+    if is_table(root):
+        try:
+            columns = read_table(root).columns
+        except DatasetError as error:
+            return error
+        return DatasetError(f"{root}: has no columns path and emotion; its columns are {', '.join(columns)}.")
+    layouts = "; ".join(f"{name}: {layout}" for name, layout in LAYOUTS.items())
+    return DatasetError(
+        f"{root} is no data set that is known by its layout. Known are {layouts}. {ravdess.HOW_TO_GET_IT}"
+    )
