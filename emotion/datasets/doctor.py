@@ -64,9 +64,10 @@ def write_report(survey: Survey, findings: Sequence, seconds: float) -> Iterator
     """Yields the lines of the report; the last one sums it up."""
     yield f"{survey.root}: laid out as {survey.name}"
     yield ""
-    yield from format_table(survey.clips)
+    if survey.clips:
+        yield from format_table(survey.clips)
     evidence = ", ".join(f"{what}: {count}" for what, count in count_evidence(survey).items() if count)
-    yield f"As decoded: {evidence}" if evidence else ""
+    yield f"As decoded: {evidence}" if evidence else "No clip has its file."
     for number, finding in enumerate(findings, start=1):
         yield ""
         yield from _wrap(f"{number}. {finding.title}: {len(finding.items)}", "", "   ")

@@ -115,7 +115,7 @@ def _song_beside_speech(survey: Survey) -> Finding:
     return Finding(
         "song_beside_speech",
         "Song beside speech: training reads the speech alone unless told otherwise",
-        tuple(sung) if channels["speech"] else (),
+        tuple(sung) if survey.name == "ravdess" and channels["speech"] else (),
         'For both, load(root, vocal_channels=("speech", "song")). For speech alone there is nothing to do.',
     )
 
@@ -204,7 +204,7 @@ def _missing_rows(survey: Survey) -> Finding:
     return Finding(
         "rows_without_clip",
         "Rows of the label files without a clip",
-        tuple(f"{row.clip_id}: {row.path}" for row in survey.missing_rows),
+        tuple(f"{row.clip_id}: {survey.show(row.path)}" for row in survey.missing_rows),
         "Unpack all archives of the data set. Some clips are missing from the archives themselves: leave those.",
     )
 

@@ -3,19 +3,18 @@
 import os
 import re
 import zipfile
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from emotion.datasets.paths import kind_of, walk_files
 from emotion.datasets.survey import Survey
 
-VIDEO_SUFFIXES = (".mp4", ".avi", ".mkv", ".mov", ".flv", ".webm", ".m4v", ".mpg")
-AUDIO_SUFFIXES = (".wav", ".flac", ".mp3", ".m4a", ".ogg", ".opus", ".aac")
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
-MEDIA_SUFFIXES = frozenset(VIDEO_SUFFIXES + AUDIO_SUFFIXES + IMAGE_SUFFIXES)
 PACKED_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".7z", ".rar")
 # Adapters take one file of a recording and pass over its other forms; the part of the name that tells the recording.
 RECORDING_IN_NAME = {"ravdess": re.compile(r"[0-9]{2}-((?:[0-9]{2}-){5}[0-9]{2})")}
+
+# Well named, and of an emotion the adapter leaves out.
+LEFT_OUT = {"emodb": re.compile(r"[0-9]{2}[ab][0-9]{2}L[a-z]")}
 
 
 @dataclass
@@ -41,12 +40,15 @@ def find_strays(survey: Survey) -> Strays:
     used_stems = {Path(path).stem for path in used}
     recordings = {clip.clip_id.split(":", 1)[-1] for clip in survey.clips}
     pattern = RECORDING_IN_NAME.get(survey.name)
+    left_out = LEFT_OUT.get(survey.name)
     names, packed = set(), []
-    for path in _walk(survey.root):
+    for path in walk_files(survey.root):
         names.add(path.name)
         if path.name.lower().endswith(PACKED_SUFFIXES):
             packed.append(path)
-        if path.suffix.lower() not in MEDIA_SUFFIXES or os.path.abspath(path) in used:
+        if kind_of(path) is None or os.path.abspath(path) in used:
+            continue
+        if left_out and left_out.fullmatch(path.stem):
             continue
         twin = used_by_name.get(path.name)
         match = pattern.fullmatch(path.stem) if pattern else None
@@ -56,19 +58,6 @@ def find_strays(survey: Survey) -> Strays:
             strays.unused.append(survey.show(path))
     strays.archives = [line for path in packed if (line := _describe_packed(path, survey.show(path), names))]
     return strays
-
-
-def _walk(root: Path) -> Iterator[Path]:
-    """Yields the files below a folder in sorted order, without hidden ones; each linked folder is entered once."""
-    entered = set()
-    for folder, folders, files in os.walk(root, followlinks=True):
-        real = os.path.realpath(folder)
-        if real in entered:
-            folders.clear()
-            continue
-        entered.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (Path(folder, name) for name in sorted(files) if not name.startswith("."))
 
 
 def _size(path: str | os.PathLike) -> int | None:
@@ -87,6 +76,6 @@ def _describe_packed(path: Path, shown: str, names: set[str]) -> str | None:
             inside = [Path(name).name for name in archive.namelist()]
     except (zipfile.BadZipFile, OSError, NotImplementedError, ValueError) as error:
         return f"{shown}: cannot be read ({error}); download it again"
-    media = [name for name in inside if Path(name).suffix.lower() in MEDIA_SUFFIXES and not name.startswith(".")]
+    media = [name for name in inside if kind_of(name) and not name.startswith(".")]
     packed = sum(name not in names for name in media)
     return f"{shown}: {packed} of its {len(media)} files are not here" if packed else None

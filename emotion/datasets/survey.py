@@ -16,6 +16,8 @@ if TYPE_CHECKING:  # examining takes heavy libraries; asking for help does not
 
 MIN_SECONDS = 0.3
 MAX_SECONDS = 60.0
+# All there is to examine, also what training leaves out unless it is asked for.
+LOAD_OPTIONS = {"ravdess": {"vocal_channels": ("speech", "song")}}
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ class MissingRow:
 
     clip_id: str
     path: str
-    words: str = "no file for this row of the labels"
+    words: str
 
 
 @dataclass(frozen=True)
@@ -106,11 +108,12 @@ def survey_dataset(args, memory) -> Survey:
         memory: an ``ExaminationMemory``.
 
     Raises:
+        ConfigError: if there is no layout of the name given.
         DatasetError: if there is no such data set.
     """
     from emotion.datasets.examination_processes import examine_files
 
-    name, clips = _load(args.root, args.dataset)
+    name, clips, missing_rows = _load(args.root, args.dataset)
     examinations = examine_files(
         (path for clip in clips for path in clip.paths),
         memory=memory,
@@ -124,23 +127,25 @@ def survey_dataset(args, memory) -> Survey:
         examinations=examinations,
         min_seconds=args.min_seconds,
         max_seconds=args.max_seconds,
-        missing_rows=_find_missing_rows(name, args.root, clips),
+        missing_rows=missing_rows,
     )
 
 
-def _load(root: Path, name: str | None) -> tuple[str, list[Clip]]:
-    from emotion.datasets import DATASETS
+def _load(root: Path, name: str | None) -> tuple[str, list[Clip], list[MissingRow]]:
+    """Returns the layout's name, the clips, and the rows of label files for which there is no file."""
+    from emotion.datasets import meld
+    from emotion.datasets.recognition import load_dataset, recognize
 
+    name = name or recognize(root)
     # The adapters warn of files they pass over; the report names them, with the way out.
     adapters = logging.getLogger("emotion.datasets")
     level = adapters.level
     adapters.setLevel(logging.ERROR)
     try:
-        name = name or "ravdess"
-        return name, DATASETS[name].load(root, vocal_channels=("speech", "song"))
+        if name == "meld":
+            rows = meld.read_rows(root)  # its load refuses labels without a single clip, which are worth a report
+            missing = [MissingRow(row.clip_id, row.path, f"{row.where} has no file") for row in rows if not row.exists]
+            return name, [row.to_clip() for row in rows if row.exists], missing
+        return name, load_dataset(name, root, **LOAD_OPTIONS.get(name, {})), []
     finally:
         adapters.setLevel(level)
-
-
-def _find_missing_rows(name: str, root: Path, clips: Sequence[Clip]) -> list[MissingRow]:
-    return []
