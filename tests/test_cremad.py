@@ -1,0 +1,219 @@
+"""Which clips come out of which tree of CREMA-D files, and of a table that lists them. Only names are read."""
+
+import logging
+
+import numpy as np
+import pytest
+
+from emotion.datasets import DATASETS, Clip
+from emotion.datasets.cremad import HUMAN_ACCURACY, SENTENCES, SPLIT_SPEAKERS, load, recognizes
+from emotion.errors import DatasetError
+from emotion.labels import CREMAD_EMOTIONS
+
+KEY = "1001_DFA_ANG_XX"
+
+
+def make_tree(root, *names):
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return root
+
+
+def only_clip(root):
+    (clip,) = load(root)
+    return clip
+
+
+def below(path, root):
+    return path and path.removeprefix(str(root)).replace("\\", "/").lstrip("/")
+
+
+# ---- Names and layouts ----
+
+
+def test_sound_and_picture_of_one_name_are_one_clip_and_the_name_says_the_rest(tmp_path):
+    make_tree(tmp_path, f"AudioWAV/{KEY}.wav", f"VideoFlash/{KEY}.flv")
+    (tmp_path / "VideoDemographics.csv").write_text(
+        "ActorID,Age,Sex,Race,Ethnicity\n1001,51,Male,Caucasian,Not Hispanic\n", encoding="utf-8"
+    )
+    assert only_clip(tmp_path) == Clip(
+        clip_id=f"cremad:{KEY}",
+        emotion="angry",
+        speaker="cremad:1001",
+        video_path=str(tmp_path / "VideoFlash" / f"{KEY}.flv"),
+        audio_path=str(tmp_path / "AudioWAV" / f"{KEY}.wav"),
+        sex="male",
+        split="train",
+        details={"sentence": "Don't forget a jacket", "intensity": "unspecified", "age": "51"},
+    )
+
+
+def test_all_sentences_emotions_and_intensities_are_known(tmp_path):
+    assert len(SENTENCES) == 12
+    names = [f"1002_{sentence}_{code}_LO.wav" for sentence in SENTENCES for code in CREMAD_EMOTIONS]
+    make_tree(tmp_path, *names, "1002_IEO_ANG_MD.wav", "1002_IEO_ANG_HI.wav", "1040_ITH_SAD_X.wav")
+    clips = load(tmp_path)
+    assert len(clips) == len(names) + 3
+    assert {clip.details["intensity"] for clip in clips} == {"low", "medium", "high", "unspecified"}
+    assert {clip.emotion for clip in clips} == set(CREMAD_EMOTIONS.values())
+
+
+def test_without_a_sound_file_the_sound_is_expected_inside_the_video(tmp_path):
+    make_tree(tmp_path, f"{KEY}.flv")
+    clip = only_clip(tmp_path)
+    assert clip.video_path == clip.audio_path == str(tmp_path / f"{KEY}.flv")
+
+
+def test_sound_alone_leaves_the_picture_empty_and_wav_comes_before_mp3(tmp_path):
+    make_tree(tmp_path, f"AudioMP3/{KEY}.mp3", f"AudioWAV/{KEY}.wav")
+    clip = only_clip(tmp_path)
+    assert (clip.video_path, below(clip.audio_path, tmp_path)) == (None, f"AudioWAV/{KEY}.wav")
+
+
+def test_converted_videos_in_deep_folders_are_found_whatever_their_case(tmp_path):
+    make_tree(tmp_path, "a/b/c/1001_dfa_ang_xx.MP4")
+    assert only_clip(tmp_path).clip_id == f"cremad:{KEY}"
+
+
+@pytest.mark.parametrize(
+    "name", ["1092_DFA_ANG_XX", "1000_DFA_ANG_XX", "1001_XYZ_ANG_XX", "1001_DFA_SUR_XX", "holiday"]
+)
+def test_files_of_other_names_are_counted_and_left_out(tmp_path, caplog, name):
+    make_tree(tmp_path, f"{KEY}.wav", f"{name}.wav", ".cache/1002_DFA_ANG_XX.wav", f"._{KEY}.wav", "note.txt")
+    with caplog.at_level(logging.WARNING):
+        assert len(load(tmp_path)) == 1
+    assert "left out 1 " in caplog.text
+    assert f"{name}.wav" in caplog.text
+
+
+def test_a_broken_table_of_actors_costs_their_sex_and_no_clips(tmp_path, caplog):
+    make_tree(tmp_path, f"{KEY}.wav")
+    (tmp_path / "VideoDemographics.csv").write_text("version https://git-lfs.github.com/spec/v1\n", encoding="utf-8")
+    with caplog.at_level(logging.WARNING):
+        assert only_clip(tmp_path).sex is None
+    assert "without the actors' sex and age" in caplog.text
+
+
+@pytest.mark.parametrize("present", [False, True])
+def test_a_missing_or_empty_folder_says_where_the_data_is(tmp_path, present):
+    root = tmp_path / "data"
+    if present:
+        root.mkdir()
+    with pytest.raises(DatasetError, match="https://github.com/CheyneyComputerScience/CREMA-D") as caught:
+        load(root)
+    assert str(root) in str(caught.value)
+
+
+def test_a_folder_is_recognised_by_one_name(tmp_path):
+    assert not recognizes(make_tree(tmp_path, "1001_holiday.wav", f"{KEY}.txt"))
+    assert recognizes(make_tree(tmp_path, f"deep/{KEY}.flv"))
+
+
+# ---- The published split ----
+
+
+def test_the_split_is_the_one_of_tensorflow_datasets():
+    speakers = sorted(str(speaker) for speaker in range(1001, 1092))
+    np.random.RandomState(0).shuffle(speakers)
+    derived = {"train": speakers[:63], "validation": speakers[63:72], "test": speakers[72:]}
+    assert {side: sorted(map(str, numbers)) for side, numbers in SPLIT_SPEAKERS.items()} == {
+        side: sorted(numbers) for side, numbers in derived.items()
+    }
+
+
+def test_every_speaker_stands_on_one_side():
+    speakers = [speaker for side in SPLIT_SPEAKERS.values() for speaker in side]
+    assert sorted(speakers) == list(range(1001, 1092))
+
+
+def test_clips_carry_the_side_of_their_speaker(tmp_path):
+    make_tree(tmp_path, "1003_DFA_ANG_XX.wav", "1015_DFA_ANG_XX.wav", "1086_DFA_ANG_XX.wav")
+    assert [clip.split for clip in load(tmp_path)] == ["train", "validation", "test"]
+
+
+# ---- The table of paths ----
+
+
+def write_table(path, *lines):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def test_a_table_of_paths_selects_the_clips(tmp_path):
+    other = "1002_IEO_SAD_HI"
+    make_tree(tmp_path, f"AudioWAV/{KEY}.wav", f"VideoFlash/{KEY}.flv", f"AudioWAV/{other}.wav")
+    table = write_table(
+        tmp_path / "cremad_paths.csv",
+        "audio_path,video_path,emotion",
+        f"AudioWAV/{KEY}.wav,VideoFlash/{KEY}.flv,ANG",
+    )
+    for root in (tmp_path, table):
+        clip = only_clip(root)
+        assert clip.clip_id == f"cremad:{KEY}"
+        assert [below(path, tmp_path) for path in clip.paths] == [f"VideoFlash/{KEY}.flv", f"AudioWAV/{KEY}.wav"]
+
+
+def test_paths_of_another_machine_and_folders_of_frames_are_looked_for_by_name(tmp_path):
+    make_tree(tmp_path, f"AudioWAV/{KEY}.wav", f"VideoFlash/{KEY}.flv", "AudioWAV/1002_IEO_SAD_HI.wav")
+    write_table(
+        tmp_path / "cremad_paths.csv",
+        "audio_path,video_frame_dir,emotion",
+        rf"D:\data\AudioWAV\{KEY}.wav,../cremad/Image-01-FPS/{KEY},anger",
+        "/kaggle/input/AudioWAV/1002_IEO_SAD_HI.wav,,sad",
+    )
+    first, second = load(tmp_path)
+    assert [below(path, tmp_path) for path in first.paths] == [f"VideoFlash/{KEY}.flv", f"AudioWAV/{KEY}.wav"]
+    assert second.video_path is None
+
+
+def test_a_row_for_the_picture_and_one_for_the_sound_make_one_clip(tmp_path):
+    make_tree(tmp_path, f"{KEY}.wav", f"{KEY}.flv")
+    write_table(tmp_path / "cremad_paths.csv", "path,emotion", f"{KEY}.wav,ANG", f"{KEY}.flv,angry")
+    assert len(only_clip(tmp_path).paths) == 2
+
+
+def test_the_file_named_comes_before_another_of_the_same_clip(tmp_path):
+    make_tree(tmp_path, f"a/{KEY}.flv", f"b/{KEY}.mp4")
+    write_table(tmp_path / "cremad_paths.csv", "video_path,emotion", f"elsewhere/{KEY}.mp4,ANG")
+    assert below(only_clip(tmp_path).video_path, tmp_path) == f"b/{KEY}.mp4"
+
+
+def test_rows_whose_files_are_gone_are_counted(tmp_path, caplog):
+    make_tree(tmp_path, f"{KEY}.wav")
+    write_table(tmp_path / "cremad_paths.csv", "audio_path,emotion", f"{KEY}.wav,ANG", "1002_IEO_SAD_HI.wav,SAD")
+    with caplog.at_level(logging.WARNING):
+        assert len(load(tmp_path)) == 1
+    assert "left out 1 rows whose files are not there: 1002_IEO_SAD_HI" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        (f"{KEY}.wav,{KEY}.flv,HAP", "the emotion is HAP, but the name 1001_DFA_ANG_XX says angry"),
+        (f"{KEY}.wav,{KEY}.flv,5", "the emotion is 5"),
+        (f"{KEY}.wav,1001_DFA_SAD_XX.flv,ANG", "names several clips"),
+        ("holiday.wav,,ANG", "HOLIDAY is no CREMA-D name"),
+        (",,ANG", "names no file"),
+        (f"{KEY}.wav,{KEY}.flv,ANG,more", "has 4 fields for 3 columns"),
+    ],
+)
+def test_a_row_that_cannot_be_true_is_named_by_its_line(tmp_path, row, words):
+    make_tree(tmp_path, f"{KEY}.wav", f"{KEY}.flv")
+    write_table(tmp_path / "cremad_paths.csv", "audio_path,video_path,emotion", f"{KEY}.wav,{KEY}.flv,ANG", row)
+    with pytest.raises(DatasetError, match=f"1 of 2 rows .*line 3: .*{words}"):
+        load(tmp_path)
+
+
+def test_a_table_is_recognised_by_its_name_or_by_its_columns_and_first_row(tmp_path):
+    assert recognizes(write_table(tmp_path / "a.csv", "audio_path,emotion", f"x/{KEY}.wav,ANG"))
+    assert recognizes(write_table(tmp_path / "cremad_paths.csv", "path,emotion", f"x/{KEY}.wav,ANG"))
+    assert not recognizes(write_table(tmp_path / "b.csv", "path,emotion", f"x/{KEY}.wav,ANG"))
+    assert not recognizes(write_table(tmp_path / "c.csv", "audio_path,emotion", "x/holiday.wav,ANG"))
+
+
+def test_the_ratings_of_people_are_those_published():
+    assert HUMAN_ACCURACY == {"audio": 0.409, "video": 0.582, "both": 0.636}
+    assert DATASETS["cremad"].NAME == "CREMA-D"
