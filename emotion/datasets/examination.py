@@ -24,10 +24,10 @@ LONGEST_READ_SECONDS = 600.0  # of a recording; what follows is not looked at
 N_FACE_FRAMES = 6  # spread over the clip
 # Of the frames looked at: a single sighting is as likely a false alarm, see faces.tracking.MIN_SIGHT_SHARE.
 MIN_FACE_SHARE = 0.3
-# A file that falls short of its header by more than this is cut off. Streams of whole files end up to 0.1 s apart.
+# A file that falls short of its header by more than this is cut off. None of 35 whole videos fell short at all.
 SHORT_SECONDS = 0.3
 HONEST_FORMATS = (".mp4", ".mov", ".m4a", ".mkv", ".webm", ".flac")  # whose headers give the exact length
-DEADLINE_SECONDS = 300.0  # for one file; the slowest whole ones took a hundredth of it
+DEADLINE_SECONDS = 300.0  # for one file; a whole clip of 3 to 20 seconds takes about one
 
 
 @dataclass(frozen=True)
