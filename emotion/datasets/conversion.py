@@ -4,14 +4,13 @@ The tables themselves are not changed; copies are written beside them, or into -
 """
 
 import argparse
-import csv
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from emotion.config import load_config
-from emotion.datasets.paths import N_SHOWN, Table, check_rows, mend_code_page, read_table
+from emotion.datasets.paths import N_SHOWN, Table, check_rows, join_row, mend_code_page, read_table
 from emotion.errors import ConfigError, DatasetError
 from emotion.labels import SEVEN_EMOTIONS, class_index, read_emotion
 
@@ -145,9 +144,8 @@ def _write(conversion: Conversion, output: Path) -> None:
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         with open(output, "x", encoding=encoding, newline="") as file:
-            writer = csv.writer(file, delimiter=table.delimiter, lineterminator=table.newline)
-            writer.writerow(conversion.columns)
-            writer.writerows(conversion.rows)
+            for row in (conversion.columns, *conversion.rows):
+                file.write(join_row(row, table.delimiter, table.newline))
     except OSError as error:
         raise DatasetError(f"{output}: cannot be written ({error.strerror}). Choose another --output.") from error
 

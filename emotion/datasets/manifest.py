@@ -5,7 +5,6 @@ clip's details. ``path`` is a video, a sound file or an image, told by its suffi
 video's sound is expected inside it unless ``audio_path`` names a file, or says ``none``.
 """
 
-import csv
 import math
 import os
 from collections.abc import Iterable
@@ -20,6 +19,7 @@ from emotion.datasets.paths import (
     Table,
     check_rows,
     is_table,
+    join_row,
     kind_of,
     read_columns,
     read_table,
@@ -115,9 +115,8 @@ def write_manifest(clips: Iterable[Clip], path: str | os.PathLike, root: str | o
                 f"{path}: cannot list {clip.clip_id!a}, whose file name is no UTF-8. Rename it."
             ) from None
     with open(path, "w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+        file.write(join_row(columns))
+        file.writelines(join_row(row[name] for name in columns) for row in rows)
 
 
 def _table_path(path: str | os.PathLike) -> Path:

@@ -4,7 +4,7 @@ import csv
 import io
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -194,6 +194,14 @@ def read_columns(path: str | os.PathLike) -> tuple[str, ...]:
 def is_table(path: str | os.PathLike) -> bool:
     """Returns whether this is a file named like a table of labels."""
     return Path(path).suffix.lower() in (".csv", ".tsv", ".txt") and os.path.isfile(path)
+
+
+def join_row(fields: Iterable[str], delimiter: str = ",", newline: str = "\n") -> str:
+    """Returns a row of a CSV file that ``read_table`` reads back as it was, with its line end."""
+    line = io.StringIO(newline="")
+    # The writer puts a field into quotation marks for those characters alone that its own line end is made of.
+    csv.writer(line, delimiter=delimiter, lineterminator="\r\n").writerow(fields)
+    return line.getvalue().removesuffix("\r\n") + newline
 
 
 def mend_code_page(text: str) -> str:

@@ -1,0 +1,281 @@
+"""Which clips come out of a manifest, what is said of rows that cannot be true, and that writing undoes reading."""
+
+import csv
+import os
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from emotion.datasets import Clip
+from emotion.datasets.manifest import load, recognizes, write_manifest
+from emotion.errors import DatasetError
+
+
+def write(path, *lines, encoding="utf-8"):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(("\n".join(lines) + "\n").encode(encoding))
+    return path
+
+
+def only_clip(tmp_path, header, row, **kwargs):
+    (clip,) = load(write(tmp_path / "own.csv", header, row), **kwargs)
+    return clip
+
+
+# ---- What a row says ----
+
+
+def test_two_columns_are_enough(tmp_path):
+    path = str(tmp_path / "a" / "b.mp4")
+    assert only_clip(tmp_path, "path,emotion", "a/b.mp4,Joy") == Clip(
+        "own:a/b.mp4", "happy", video_path=path, audio_path=path
+    )
+
+
+def test_every_known_column_has_its_place_and_others_go_to_the_details(tmp_path):
+    clip = only_clip(
+        tmp_path,
+        "speaker,sex,split,start_s,end_s,audio_path,emotion,path,Camera,note",
+        "ann,F,dev,1.50,2,b.wav,Contempt,a.mp4,left,",
+    )
+    assert clip == Clip(
+        clip_id="own:a.mp4#1.5-2",
+        emotion="contempt",
+        speaker="own:ann",
+        video_path=str(tmp_path / "a.mp4"),
+        audio_path=str(tmp_path / "b.wav"),
+        sex="female",
+        split="validation",
+        start_seconds=1.5,
+        end_seconds=2.0,
+        details={"Camera": "left"},
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "audio", "expected"),
+    [
+        ("a.mp4", "", ("a.mp4", "a.mp4")),
+        ("a.MP4", "b.wav", ("a.MP4", "b.wav")),
+        ("a.mp4", "none", ("a.mp4", None)),
+        ("a.wav", "", (None, "a.wav")),
+        ("a.png", "", ("a.png", None)),
+        ("a.jpg", "b.wav", ("a.jpg", "b.wav")),
+    ],
+)
+def test_the_suffix_tells_picture_from_sound(tmp_path, path, audio, expected):
+    clip = only_clip(tmp_path, "path,emotion,audio_path", f"{path},sad,{audio}")
+    assert (clip.video_path, clip.audio_path) == tuple(name and str(tmp_path / name) for name in expected)
+
+
+def test_a_speaker_that_names_its_data_set_keeps_it(tmp_path):
+    assert only_clip(tmp_path, "path,emotion,speaker", "a.wav,sad,ravdess:01").speaker == "ravdess:01"
+
+
+def test_paths_are_relative_to_the_root_given_or_to_the_manifest_and_may_be_absolute(tmp_path):
+    absolute = str(tmp_path / "x" / "c.wav")
+    manifest = write(tmp_path / "lists" / "own.csv", "path,emotion", "c.wav,sad", f"{absolute},sad")
+    assert [clip.audio_path for clip in load(manifest, tmp_path / "media")] == [
+        absolute,
+        str(tmp_path / "media" / "c.wav"),
+    ]
+    assert load(manifest)[1].audio_path == str(tmp_path / "lists" / "c.wav")
+
+
+@pytest.mark.skipif(os.sep != "/", reason="backslashes are slashes here")
+def test_paths_with_backslashes_are_understood(tmp_path):
+    assert only_clip(tmp_path, "path,emotion", r"a\b.wav,sad").audio_path == str(tmp_path / "a" / "b.wav")
+
+
+@pytest.mark.parametrize("word", ["train", "validation", "valid", "val", "dev", "test", "Test"])
+def test_sides_are_known_by_all_their_names(tmp_path, word):
+    side = {"t": word.lower(), "v": "validation", "d": "validation"}[word[0].lower()]
+    assert only_clip(tmp_path, "path,emotion,split", f"a.wav,sad,{word}").split == side
+
+
+def test_stretches_of_one_file_are_clips_apart(tmp_path):
+    rows = ("a.wav,sad,,1", "a.wav,sad,1,2", "a.wav,sad,2,", "a.wav,sad,,")
+    clips = load(write(tmp_path / "own.csv", "path,emotion,start_s,end_s", *rows))
+    assert [clip.clip_id for clip in clips] == ["own:a.wav", "own:a.wav#-1", "own:a.wav#1-2", "own:a.wav#2-"]
+
+
+# ---- How it is written ----
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp1252", "utf-16"])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_any_delimiter_and_encoding_will_do(tmp_path, encoding, delimiter):
+    lines = ("path,emotion,speaker", "é.wav,sad,Zoë", "", ",,")
+    clips = load(write(tmp_path / "own.csv", *(line.replace(",", delimiter) for line in lines), encoding=encoding))
+    assert [(clip.clip_id, clip.speaker) for clip in clips] == [("own:é.wav", "own:Zoë")]
+
+
+def test_a_header_with_blanks_and_capitals_is_understood(tmp_path):
+    clip = only_clip(tmp_path, " Path , EMOTION,  Start_S", "a.wav , sad, 1")
+    assert (clip.clip_id, clip.emotion) == ("own:a.wav#1-", "sad")
+
+
+def test_a_folder_stands_for_the_manifest_inside(tmp_path):
+    write(tmp_path / "manifest.csv", "path,emotion", "a.wav,sad")
+    assert [clip.clip_id for clip in load(tmp_path)] == ["manifest:a.wav"]
+    assert recognizes(tmp_path)
+    assert recognizes(tmp_path / "manifest.csv")
+    assert not recognizes(write(tmp_path / "other.csv", "file,emotion", "a.wav,sad"))
+
+
+# ---- Rows that cannot be true ----
+
+HEADER = "path,emotion,start_s,end_s,split,sex,audio_path"
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        (",sad", "path is empty"),
+        ("b.wav,", "emotion is empty"),
+        ("b.wav", "emotion is empty"),
+        ("happy,b.wav", "happy is no video, sound or image file"),
+        ("b.wav,sad,soon", "start_s must be a number of seconds from 0 on, got soon"),
+        ("b.wav,sad,-1", "start_s must be"),
+        ("b.wav,sad,,nan", "end_s must be"),
+        ("b.wav,sad,,inf", "end_s must be"),
+        ("b.wav,sad,2,2", "end_s must be above start_s, got 2 and 2"),
+        ("b.wav,sad,,0", "end_s must be above start_s, got 0 and 0"),
+        ("b.wav,sad,,,later", "split must be one of train, validation, test, got later"),
+        ("b.wav,sad,,,,x", "sex must be one of f, female, m, male, got x"),
+        ("b.wav,sad,,,,,c.wav", "audio_path must be empty"),
+        ("b.wav,sad,,,,,,more", "8 fields for 7 columns"),
+        ("a.wav,happy", "the same path and stretch as in line 2"),
+    ],
+)
+def test_a_bad_row_is_named_by_its_line(tmp_path, row, words):
+    with pytest.raises(DatasetError) as caught:
+        load(write(tmp_path / "own.csv", HEADER, "a.wav,sad", row))
+    assert f"{tmp_path / 'own.csv'}: 1 of 2 rows cannot be used" in str(caught.value)
+    assert "line 3: " in str(caught.value)
+    assert words in str(caught.value)
+
+
+def test_lines_are_counted_in_the_file_where_fields_span_several(tmp_path):
+    rows = ('a.wav,sad,"one', 'two"', "", "b.wav,", '"c', '.xyz",sad,')
+    with pytest.raises(DatasetError, match=r"line 5: emotion is empty; lines 6-7: "):
+        load(write(tmp_path / "own.csv", "path,emotion,note", *rows))
+
+
+def test_many_bad_rows_are_one_error_with_the_first_five_and_their_number(tmp_path):
+    rows = (f"{number}.wav," for number in range(9))
+    with pytest.raises(DatasetError, match="9 of 10 rows .*line 3: .*line 7: .*; and 4 more") as caught:
+        load(write(tmp_path / "own.csv", "path,emotion", "a.wav,sad", *rows))
+    assert "line 8" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        (("file,emotion", "a.wav,sad"), "no column path; its columns are file, emotion"),
+        (("file,feeling",), "no column path and no column emotion"),
+        (("path,emotion,path", "a.wav,sad,b.wav"), "the column path stands there twice"),
+        (("path,emotion",), "lists no clips"),
+        (("",), "is empty"),
+        (("path,emotion", "a.wav,sad", 'b.wav,"sad'), "line 3: is not readable as CSV"),
+    ],
+)
+def test_a_table_that_is_no_manifest_says_why(tmp_path, lines, words):
+    with pytest.raises(DatasetError, match=words):
+        load(write(tmp_path / "own.csv", *lines))
+
+
+def test_a_missing_manifest_and_one_that_is_no_text_are_named(tmp_path):
+    with pytest.raises(DatasetError, match="own.csv: no such file"):
+        load(tmp_path / "own.csv")
+    (tmp_path / "own.csv").write_bytes(bytes(range(256)))
+    with pytest.raises(DatasetError, match="own.csv: is no text"):
+        load(tmp_path / "own.csv")
+
+
+# ---- Writing ----
+
+words = st.text(st.characters(blacklist_categories=("Cs", "Cc", "Z")), min_size=1, max_size=6)
+texts = st.text(st.characters(blacklist_categories=("Cs",)), min_size=1, max_size=8).filter(str.strip)
+stems = st.text(st.characters(blacklist_categories=("Cs",), blacklist_characters="/\\\0"), min_size=1, max_size=6)
+seconds = st.floats(0, 1e6, allow_nan=False)
+
+
+@st.composite
+def lists_of_clips(draw):
+    """Clips below /media, of names and words that are hard on a table."""
+    clips = {}
+    for stem in draw(st.lists(stems.filter(lambda stem: stem.strip(". ") == stem), max_size=4, unique_by=str.lower)):
+        name, sound = f"/media/{stem}", f"/sounds/{stem}.wav"
+        video, audio = draw(
+            st.sampled_from(
+                [(f"{name}.mp4", f"{name}.mp4"), (f"{name}.mp4", sound), (f"{name}.mp4", None)]
+                + [(None, f"{name}.wav"), (f"{name}.png", None), (f"{name}.png", sound)]
+            )
+        )
+        start = draw(st.none() | seconds)
+        details = draw(st.dictionaries(words.map(lambda word: f"k{word}"), texts, max_size=2))
+        clips[stem] = Clip(
+            clip_id=f"any:{stem}",
+            emotion=draw(st.sampled_from(["happy", "calm", "contempt", 'two "words", quoted'])),
+            speaker=draw(st.none() | words.map(lambda word: f"set:{word}")),
+            video_path=video,
+            audio_path=audio,
+            sex=draw(st.sampled_from([None, "female", "male"])),
+            split=draw(st.sampled_from([None, "train", "validation", "test"])),
+            start_seconds=start,
+            end_seconds=draw(st.none() | st.floats((start or 0.0) + 1.0, 3e6)),
+            details=details,
+        )
+    return list(clips.values())
+
+
+def facts(clip):
+    """All of a clip but its id, which follows from the manifest."""
+    return {**vars(clip), "clip_id": None, "details": sorted(clip.details.items())}
+
+
+@pytest.mark.skipif(os.sep != "/", reason="the paths drawn are POSIX's")
+@settings(max_examples=60, deadline=None)
+@given(lists_of_clips())
+def test_what_is_written_is_read_back(tmp_path_factory, clips):
+    path = tmp_path_factory.mktemp("round") / "own.csv"
+    write_manifest(clips, path, "/media")
+    if not clips:
+        with pytest.raises(DatasetError, match="lists no clips"):
+            load(path, "/media")
+        return
+    read = load(path, "/media")
+    assert sorted(map(repr, map(facts, read))) == sorted(map(repr, map(facts, clips)))
+    again = path.with_name("copy") / "own.csv"
+    again.parent.mkdir()
+    write_manifest(read, again, "/media")
+    assert load(again, "/media") == read
+
+
+def test_paths_below_the_root_are_written_relative_and_others_absolute(tmp_path):
+    clips = [
+        Clip("x:1", "sad", audio_path=str(tmp_path / "data" / "in" / "a.wav")),
+        Clip("x:2", "sad", audio_path=str(tmp_path / "out" / "b.wav")),
+    ]
+    write_manifest(clips, tmp_path / "m.csv", tmp_path / "data")
+    with open(tmp_path / "m.csv", newline="", encoding="utf-8") as file:
+        assert [row["path"] for row in csv.DictReader(file)] == ["in/a.wav", str(tmp_path / "out" / "b.wav")]
+
+
+def test_paths_given_from_the_current_folder_are_written_so_that_they_are_found(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_manifest([Clip("x:1", "sad", audio_path="data/a.wav")], "lists.csv", "elsewhere")
+    assert load("lists.csv")[0].audio_path == str(tmp_path / "data" / "a.wav")
+    write_manifest([Clip("x:1", "sad", audio_path="data/a.wav")], "m.csv", ".")
+    assert load("m.csv")[0].audio_path == "data/a.wav"
+
+
+def test_what_cannot_be_written_is_refused_before_anything_is(tmp_path):
+    path = tmp_path / "m.csv"
+    with pytest.raises(DatasetError, match="details cannot be called Split"):
+        write_manifest([Clip("x:1", "sad", audio_path="a.wav", details={"Split": "left"})], path, tmp_path)
+    with pytest.raises(DatasetError, match="file name is no UTF-8"):
+        write_manifest([Clip("x:1", "sad", audio_path="\udcff.wav")], path, tmp_path)
+    assert not path.exists()
