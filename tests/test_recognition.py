@@ -1,0 +1,172 @@
+"""Which data set a folder is taken for, and that none of them depends on the order in which a disk lists its files."""
+
+import logging
+import os
+import random
+
+import pytest
+
+from emotion.datasets import DATASETS
+from emotion.datasets.recognition import LAYOUTS, RECOGNIZERS, load_dataset, recognize
+from emotion.errors import ConfigError, DatasetError
+
+MELD_LABELS = "Speaker,Emotion,Dialogue_ID,Utterance_ID\n" + "".join(f"Joey,joy,0,{i}\n" for i in range(6))
+
+TREES = {
+    "ravdess": {f"{folder}/03-01-0{code}-01-01-01-01.wav": "" for folder in "ab" for code in range(1, 9)},
+    "cremad": {f"{suffix}/100{i}_DFA_{code}_XX.{suffix}": "" for suffix in ("flv", "mp4", "wav") for i in (1, 2)
+               for code in ("ANG", "SAD")},
+    "meld": {"train_sent_emo.csv": MELD_LABELS, "copy/train_sent_emo.csv": MELD_LABELS}
+            | {f"{folder}/dia0_utt{i}.mp4": "" for folder in ("train_splits", "old_train") for i in range(6)},
+    "emodb": {f"{speaker}a01{letter}a.wav": "" for speaker in ("03", "08") for letter in "NFTWAE"},
+    "folder": {f"{side}/{emotion}/{i}.{suffix}": "" for side in ("train", "test") for i in range(3)
+               for emotion in ("happy", "sad", "contempt") for suffix in ("jpg", "png", "wav", "mp3")},
+    "manifest": {"manifest.csv": "path,emotion\n" + "".join(f"{i}.wav,sad\n" for i in range(9))},
+}  # fmt: skip
+
+
+def make_tree(root, files):
+    for name, content in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content, encoding="utf-8")
+    return root
+
+
+class Listing:
+    """What a folder holds, in another order than the disk's, as ``os.scandir`` gives it."""
+
+    def __init__(self, entries):
+        self._entries = iter(entries)
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        return next(self._entries)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def close(self):
+        pass
+
+
+def test_every_data_set_has_a_layout_and_a_way_to_be_recognised():
+    assert set(DATASETS) == set(LAYOUTS) == set(RECOGNIZERS) == set(TREES)
+
+
+@pytest.mark.parametrize("name", TREES)
+def test_each_data_set_is_known_by_its_layout(tmp_path, name):
+    make_tree(tmp_path, TREES[name])
+    assert recognize(tmp_path) == name
+    clips = load_dataset(None, tmp_path)
+    assert clips == DATASETS[name].load(tmp_path)
+    assert [clip.clip_id for clip in clips] == sorted({clip.clip_id for clip in clips})
+
+
+@pytest.mark.parametrize("name", TREES)
+def test_the_order_in_which_a_disk_lists_its_files_changes_nothing(tmp_path, monkeypatch, name):
+    make_tree(tmp_path, TREES[name])
+    clips = load_dataset(name, tmp_path)
+    scandir = os.scandir
+    for seed in range(4):
+
+        def shuffled(path=".", seed=seed):
+            with scandir(path) as entries:
+                listed = sorted(entries, key=lambda entry: entry.name)
+            random.Random(f"{seed}{path}").shuffle(listed)
+            return Listing(listed)
+
+        monkeypatch.setattr(os, "scandir", shuffled)
+        assert load_dataset(name, tmp_path) == clips
+        assert recognize(tmp_path) == name
+
+
+def test_the_first_layout_stands_and_a_warning_names_the_others(tmp_path, caplog):
+    make_tree(tmp_path, TREES["emodb"] | TREES["ravdess"] | {"manifest.csv": "path,emotion\na.wav,sad\n"})
+    with caplog.at_level(logging.WARNING):
+        assert recognize(tmp_path) == "ravdess"
+    assert "is read as ravdess; it could also be emodb or manifest" in caplog.text
+
+
+def test_recordings_sorted_into_folders_of_emotions_are_still_known_by_their_names(tmp_path, caplog):
+    make_tree(tmp_path, {"happy/03-01-03-01-01-01-01.wav": "", "sad/03-01-04-01-01-01-01.wav": ""})
+    with caplog.at_level(logging.WARNING):
+        assert recognize(tmp_path) == "ravdess"
+    assert caplog.text == ""
+
+
+def test_a_csv_file_with_path_and_emotion_is_a_manifest(tmp_path):
+    make_tree(tmp_path, {"own.csv": "Emotion;Path\nsad;a.wav\n"})
+    assert recognize(tmp_path / "own.csv") == "manifest"
+    assert load_dataset(None, tmp_path / "own.csv")[0].audio_path == str(tmp_path / "a.wav")
+
+
+def test_a_table_of_cremad_paths_is_cremad(tmp_path):
+    make_tree(tmp_path, {"1001_DFA_ANG_XX.wav": "", "cremad_paths.csv": "path,emotion\nx/1001_DFA_ANG_XX.wav,ANG\n"})
+    assert recognize(tmp_path / "cremad_paths.csv") == "cremad"
+    assert load_dataset(None, tmp_path / "cremad_paths.csv")[0].clip_id == "cremad:1001_DFA_ANG_XX"
+
+
+def test_a_csv_file_of_other_columns_says_which_it_has(tmp_path):
+    make_tree(tmp_path, {"own.csv": "file,feeling\na.wav,sad\n", "broken.csv": '"path,emotion\n'})
+    with pytest.raises(DatasetError, match="no columns path and emotion; its columns are file, feeling"):
+        recognize(tmp_path / "own.csv")
+    with pytest.raises(DatasetError, match="line 1: is not readable as CSV"):
+        recognize(tmp_path / "broken.csv")
+
+
+# ---- Nothing to recognise ----
+
+
+@pytest.mark.parametrize("files", [None, {}, {"README.md": "", ".gitignore": ""}, {"Video_Speech_Actor_01.zip": ""}])
+def test_a_missing_or_empty_folder_gets_the_words_of_ravdess(tmp_path, caplog, files):
+    root = tmp_path / "dataset"
+    if files is not None:
+        root.mkdir()
+        make_tree(root, files)
+    with pytest.raises(DatasetError) as caught:
+        recognize(root)
+    with pytest.raises(DatasetError) as of_ravdess:
+        DATASETS["ravdess"].load(root)
+    assert str(caught.value) == str(of_ravdess.value)
+    assert "Zenodo record 1188976" in str(caught.value)
+    assert caught.value.exit_code == 2
+    assert caplog.text == ""
+
+
+def test_media_in_no_known_layout_get_a_list_of_the_layouts(tmp_path):
+    make_tree(tmp_path, {"holiday.mp4": ""})
+    for root in (tmp_path, tmp_path / "holiday.mp4"):
+        with pytest.raises(DatasetError) as caught:
+            recognize(root)
+        for words in (*LAYOUTS.values(), str(root), "https://zenodo.org/records/1188976"):
+            assert words in str(caught.value)
+
+
+# ---- Loading by name ----
+
+
+def test_a_manifest_may_be_read_against_another_folder(tmp_path):
+    make_tree(tmp_path, TREES["manifest"])
+    clips = load_dataset("manifest", tmp_path / "manifest.csv", manifest_root=tmp_path / "media")
+    assert clips[0].audio_path == str(tmp_path / "media" / "0.wav")
+    make_tree(tmp_path / "other", TREES["ravdess"])
+    with pytest.raises(ConfigError, match="Only a manifest"):
+        load_dataset(None, tmp_path / "other", manifest_root=tmp_path)
+
+
+def test_options_reach_the_data_set_that_has_them(tmp_path):
+    make_tree(tmp_path, {"03-02-03-01-01-01-01.wav": ""})
+    assert len(load_dataset("ravdess", tmp_path, vocal_channels=("song",))) == 1
+    with pytest.raises(ConfigError, match="cremad has no option vocal_channels"):
+        load_dataset("cremad", tmp_path, vocal_channels=("song",))
+
+
+def test_an_unknown_name_lists_the_choices(tmp_path):
+    with pytest.raises(ConfigError, match="Known: ravdess, cremad, meld, emodb, manifest, folder"):
+        load_dataset("iemocap", tmp_path)
