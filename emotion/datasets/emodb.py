@@ -10,7 +10,9 @@ from emotion.datasets.clips import Clip
 from emotion.errors import DatasetError
 from emotion.labels import EMODB_EMOTIONS
 
+NAME = "EmoDB"
 LICENCE = "freely downloadable for research"
+HOW_TO_GET_IT = "EmoDB is at http://emodb.bilderbar.info."
 MEN = frozenset({"03", "10", "11", "12", "15"})
 WOMEN = frozenset({"08", "09", "13", "14", "16"})
 SUFFIXES = frozenset({".wav", ".flac"})
