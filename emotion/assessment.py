@@ -136,11 +136,7 @@ def _find_met(clips: Sequence[Clip], seen: SeenClips, cache: ClipCache) -> set[s
 def _describe(judgements: Sequence[Judgement], seen: SeenClips | None, config: RunConfig, include_seen: bool) -> str:
     """Returns the protocol in words: what the model may have met of these clips and speakers."""
     if seen is None:
-        names = ", ".join(source.name for source in config.data) or "data that its configuration does not name"
-        return (
-            f"all clips given; the model was trained on {names}, and its folder has no {SPLITS_FILE} to tell whether "
-            "these clips or speakers were among them"
-        )
+        return _describe_unrecorded(judgements, config)
     if include_seen:
         return "all clips given, with those the model met in training (--include_seen): optimistic"
     speakers = {judgement.speaker for judgement in judgements}
@@ -154,6 +150,23 @@ def _describe(judgements: Sequence[Judgement], seen: SeenClips | None, config: R
     if None in speakers:
         return "clips that the model did not meet in training; not all speakers are known, so it may have met them"
     return f"speaker-independent: the model met none of the {len(known)} speakers in training or validation"
+
+
+def _describe_unrecorded(judgements: Sequence[Judgement], config: RunConfig) -> str:
+    """Returns the protocol in words where the model's folder does not say which clips it met."""
+    given = {judgement.clip_id.partition(":")[0] for judgement in judgements}
+    trained_on = [source.name for source in config.data]
+    shared = [name for name in trained_on if any(name.lower().replace("-", "").startswith(prefix) for prefix in given)]
+    if shared:
+        return (
+            f"all clips given; the model was trained on {', '.join(shared)}, and its folder has no {SPLITS_FILE} to tell "
+            "on which clips: optimistic"
+        )
+    names = ", ".join(trained_on) or "data that its configuration does not name"
+    return (
+        f"all clips given; the model was trained on {names}, and its folder has no {SPLITS_FILE} to tell whether these "
+        "clips or speakers were among them"
+    )
 
 
 def _why_none(clips, unmapped: Mapping[str, int], met: set[str], modalities: Sequence[str]) -> str:

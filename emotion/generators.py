@@ -176,7 +176,7 @@ def _window_frames(media: ClipMedia, start_seconds: float, preprocessor: Preproc
     first = preprocessor.first_moment(start_seconds)
     if len(media.shown) == 1 and not len(media.samples):
         # A still picture has no place in time that a moved or stretched window could miss.
-        return preprocessor.video_input({first: crop for crop in media.crops}, first)
+        return preprocessor.video_input({first: media.crops[0]} if len(media.crops) else {}, first)
     crops, shown = media.crops_by_moment(), set(media.shown.tolist())
     if rate != 1.0:
         source = {first + i: first + round(i * rate) for i in range(preprocessor.config.video.n_frames)}

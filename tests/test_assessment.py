@@ -8,6 +8,7 @@ import pytest
 from conftest import small_config
 
 from emotion.assessment import assess
+from emotion.config import DataSource
 from emotion.datasets import Clip
 from emotion.errors import ConfigError, DatasetError
 from emotion.runs import load_run
@@ -75,7 +76,10 @@ def test_a_speaker_met_in_training_is_counted_in_the_protocol(run, clips, cache_
 def test_a_folder_without_a_record_of_its_training_says_so(unrecorded, clips, cache_dir):
     report, _, _ = judge(unrecorded, clips, cache_dir)
     assert report["n"] == len(clips)
-    assert "no splits.csv to tell" in report["protocol"]
+    assert "no splits.csv to tell whether these" in report["protocol"]
+    of_ravdess = dataclasses.replace(unrecorded.config, data=(DataSource("RAVDESS speech", "", 16),))
+    report, _, _ = judge(dataclasses.replace(unrecorded, config=of_ravdess), clips, cache_dir)
+    assert report["protocol"].endswith("to tell on which clips: optimistic")
 
 
 def test_emotions_without_a_class_are_counted_and_never_guessed(unrecorded, clips, cache_dir):

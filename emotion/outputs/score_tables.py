@@ -90,7 +90,7 @@ def _counts(report: Mapping[str, Any]) -> str:
     evidence = report["evidence"]
     said = f"clips: {report['n']} scored"
     if report["n_speakers"]:
-        said += f" of {report['n_speakers']} speakers"
+        said += f" of {report['n_speakers']} speaker" + "s" * (report["n_speakers"] > 1)
     said += (
         f" ({evidence['both']} by face and voice, {evidence['audio_only']} by voice, {evidence['video_only']} by face)"
     )

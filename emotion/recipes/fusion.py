@@ -12,7 +12,6 @@ import numpy as np
 from emotion.cache import ClipCache
 from emotion.config import RunConfig
 from emotion.datasets.clips import Clip
-from emotion.scores import bootstrap_intervals, compute_confusion_matrix, compute_scores
 from emotion.faces.augmentation import animate_still
 from emotion.generators import ClipWindows, clip_windows
 from emotion.labels import class_index
@@ -20,6 +19,7 @@ from emotion.models import mfcc_cnn_3d
 from emotion.preprocessing import Preprocessor
 from emotion.recipes.branches import LABEL_SMOOTHING
 from emotion.recipes.stills import Stills
+from emotion.scores import bootstrap_intervals, compute_confusion_matrix, compute_scores
 from emotion.windows import merge_probabilities
 
 BATCH_SIZE = 128
