@@ -159,8 +159,8 @@ def _describe_unrecorded(judgements: Sequence[Judgement], config: RunConfig) -> 
     shared = [name for name in trained_on if any(name.lower().replace("-", "").startswith(prefix) for prefix in given)]
     if shared:
         return (
-            f"all clips given; the model was trained on {', '.join(shared)}, and its folder has no {SPLITS_FILE} to tell "
-            "on which clips: optimistic"
+            f"all clips given; the model was trained on {', '.join(shared)}, and its folder has no {SPLITS_FILE} to "
+            "tell on which clips: optimistic"
         )
     names = ", ".join(trained_on) or "data that its configuration does not name"
     return (
