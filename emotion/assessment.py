@@ -17,7 +17,7 @@ from emotion.errors import DatasetError, MediaError
 from emotion.evaluation import Judgement, build_report, judge_clips, restrict_clip, used_modalities
 from emotion.labels import class_index
 from emotion.runs import SPLITS_FILE, Run
-from emotion.splits import SeenClips, load_seen
+from emotion.split_files import SeenClips, load_seen
 
 Progress = Callable[[int, int], None]
 

@@ -19,7 +19,8 @@ from emotion.folds import split_folds
 from emotion.preparation import Progress, TrainingClips, prepare_clips
 from emotion.protocols import split_clips
 from emotion.runs import METRICS_FILE, MODEL_FILE, PREDICTIONS_FILE, SPLITS_FILE
-from emotion.splits import Split, describe_split, load_splits
+from emotion.split_files import load_splits
+from emotion.splits import Split, describe_split
 from emotion.training import train_fold
 
 FOLDS_FILE = "folds.json"

@@ -1,26 +1,22 @@
-"""Which clips train a model, which choose its best epoch, and which judge it: the record, its checks and its file.
+"""Which clips train a model, which choose its best epoch, and which judge it: the record and its checks.
 
 How the sides are chosen is for ``protocols`` and ``folds`` to say. A model knows the faces and voices it has seen, so
 only a test on people it has never met tells how it does on the next person. Under the protocols ``speaker``, ``kfold``
 and ``loso`` every speaker stands on one side, and a split that breaks this is refused.
 """
 
-import csv
 import itertools
 import logging
 import math
-import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from emotion.datasets.clips import SIDES, TEST, TRAIN, VALIDATION, Clip
 from emotion.errors import ConfigError, DatasetError
 
 SPEAKER_INDEPENDENT = ("speaker", "kfold", "loso")
 KNOWN_PROTOCOLS = ("random", *SPEAKER_INDEPENDENT, "official")
-COLUMNS = ("clip_id", "side", "emotion", "speaker", "protocol", "seed", "sha256")
 
 _logger = logging.getLogger(__name__)
 
@@ -49,7 +45,7 @@ class Split:
 
 def build_split(clips: Sequence[Clip], side_of: Mapping[str, str], protocol: str, seed: int) -> Split:
     """Returns the split that puts each clip on the side named for its id, checked by ``check_split``."""
-    split = _split_of(side_of, protocol, seed)
+    split = split_of(side_of, protocol, seed)
     # A leak between the sides would spoil every number that follows, and looking costs nothing.
     check_split(split, clips)
     return split
@@ -165,118 +161,6 @@ def describe_split(split: Split, clips: Sequence[Clip]) -> str:
     return "the data set's own split, speaker-independent"
 
 
-# ---- The file -------------------------------------------------------------------------------------------------------
-
-
-def write_splits(
-    split: Split, clips: Iterable[Clip], path: str | os.PathLike, contents: Mapping[str, str] | None = None
-) -> None:
-    """Checks a split and writes it as CSV, one row a clip, with the columns of ``COLUMNS``.
-
-    Args:
-        split: the split.
-        clips: its clips.
-        path: the file.
-        contents: hashes of the clips' files by path, by which a later evaluation knows them again under other names.
-
-    Raises:
-        ConfigError, DatasetError: as ``check_split``.
-    """
-    clips = in_order(clips)
-    check_split(split, clips, contents)
-    sides = split.sides
-    with open(path, "w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        for clip in clips:
-            hashes = " ".join((contents or {}).get(path, "") for path in clip.paths).strip()
-            writer.writerow(
-                (
-                    clip.clip_id,
-                    sides[clip.clip_id],
-                    clip.emotion,
-                    clip.speaker or "",
-                    split.protocol,
-                    split.seed,
-                    hashes,
-                )
-            )
-
-
-def load_splits(path: str | os.PathLike) -> Split:
-    """Reads what ``write_splits`` wrote. Whether it fits the clips at hand is for ``check_split`` to say.
-
-    Raises:
-        ConfigError: if the file names an unknown protocol.
-        DatasetError: if the file is missing, or is no such table.
-    """
-    rows = _read_rows(path)
-    side_of, made_by = {}, set()
-    for number, row in enumerate(rows, start=2):
-        if row["side"] not in SIDES or row["clip_id"] in side_of:
-            raise DatasetError(
-                f"{path}, row {number}: needs one of {', '.join(SIDES)} as side, and a clip_id that no other row has; "
-                f"got {','.join(row.values())}."
-            )
-        side_of[row["clip_id"]] = row["side"]
-        made_by.add((row["protocol"], row["seed"]))
-    if len(made_by) != 1:
-        raise DatasetError(f"{path}: all rows must name one protocol and one seed, got {sorted(made_by)}.")
-    protocol, seed = made_by.pop()
-    check_protocol(protocol, str(path))
-    try:
-        seed = int(seed)
-    except ValueError:
-        raise DatasetError(f"{path}: the seed must be a whole number, got {seed!r}.") from None
-    return _split_of(side_of, protocol, seed)
-
-
-@dataclass(frozen=True)
-class SeenClips:
-    """What a model has met in training and validation.
-
-    Attributes:
-        clip_ids: the clips.
-        speakers: whose they are, where known.
-        contents: hashes of their files.
-    """
-
-    clip_ids: frozenset[str]
-    speakers: frozenset[str]
-    contents: frozenset[str]
-
-
-def load_seen(path: str | os.PathLike) -> SeenClips:
-    """Reads from a written split what stands on its training and validation sides.
-
-    Raises:
-        DatasetError: as ``load_splits``.
-    """
-    rows = [row for row in _read_rows(path) if row["side"] != TEST]
-    return SeenClips(
-        frozenset(row["clip_id"] for row in rows),
-        frozenset(row["speaker"] for row in rows if row["speaker"]),
-        frozenset(digest for row in rows for digest in row["sha256"].split()),
-    )
-
-
-def _read_rows(path: str | os.PathLike) -> list[dict[str, str]]:
-    path = Path(path)
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            header, *rows = csv.reader(file, strict=True)
-    except FileNotFoundError:
-        raise DatasetError(f"{path}: no such file.") from None
-    except (OSError, ValueError, csv.Error) as error:
-        raise DatasetError(f"{path}: not a readable table of splits ({error}).") from error
-    if tuple(header) != COLUMNS:
-        raise DatasetError(f"{path}: the columns must be {','.join(COLUMNS)}, got {','.join(header)}.")
-    for number, row in enumerate(rows, start=2):
-        if len(row) != len(COLUMNS):
-            raise DatasetError(f"{path}, row {number}: needs {len(COLUMNS)} values, got {','.join(row)}.")
-    return [dict(zip(COLUMNS, row, strict=True)) for row in rows]
-
-
 # ---- Parts ----------------------------------------------------------------------------------------------------------
 
 
@@ -290,7 +174,8 @@ def check_protocol(protocol: str, where: str) -> None:
         raise ConfigError(f"{where} names an unknown protocol, {protocol!r}. Known: {', '.join(KNOWN_PROTOCOLS)}.")
 
 
-def _split_of(side_of: Mapping[str, str], protocol: str, seed: int) -> Split:
+def split_of(side_of: Mapping[str, str], protocol: str, seed: int) -> Split:
+    """Returns the split that puts each clip on the side named for its id, not checked."""
     ids = {side: tuple(sorted(clip_id for clip_id in side_of if side_of[clip_id] == side)) for side in SIDES}
     return Split(ids[TRAIN], ids[VALIDATION], ids[TEST], protocol, seed)
 

@@ -36,7 +36,8 @@ from emotion.runs import (
     write_metrics,
     write_run,
 )
-from emotion.splits import SPEAKER_INDEPENDENT, Split, check_split, describe_split, load_splits, write_splits
+from emotion.split_files import load_splits, write_splits
+from emotion.splits import SPEAKER_INDEPENDENT, Split, check_split, describe_split
 
 logger = logging.getLogger(__name__)
 

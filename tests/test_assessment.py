@@ -12,7 +12,7 @@ from emotion.config import DataSource
 from emotion.datasets import Clip
 from emotion.errors import ConfigError, DatasetError
 from emotion.runs import load_run
-from emotion.splits import load_splits
+from emotion.split_files import load_splits
 
 
 @pytest.fixture(scope="module")

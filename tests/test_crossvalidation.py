@@ -10,7 +10,7 @@ from emotion import crossvalidation
 from emotion.crossvalidation import cross_validate
 from emotion.errors import DatasetError, RunError
 from emotion.evaluation import load_predictions
-from emotion.splits import load_splits
+from emotion.split_files import load_splits
 
 QUIET = {"verbose": 0, "say": lambda message: None}
 

@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LAYERS = (
     ("errors", "labels", "config", "windows", "results", "console", "scores"),
     ("media", "audio", "faces", "synthetic", "synthetic_faces", "synthetic_heads", "synthetic_voices"),
-    ("preprocessing", "datasets", "splits", "protocols", "folds", "cache", "outputs"),
+    ("preprocessing", "datasets", "splits", "split_files", "protocols", "folds", "cache", "outputs"),
     ("models", "generators", "runs"),
     ("options", "checkpoints", "evaluation", "preparation", "training", "crossvalidation", "comparison", "assessment"),
     ("predictor", "workflows", "recipes"),

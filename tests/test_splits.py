@@ -13,7 +13,8 @@ from emotion.errors import ConfigError, DatasetError
 from emotion.folds import FOLD_PROTOCOLS, folds_at_random, folds_by_speaker, leave_one_speaker_out, split_folds
 from emotion.labels import EIGHT_EMOTIONS
 from emotion.protocols import PROTOCOLS, split_by_speaker, split_clips, split_random
-from emotion.splits import COLUMNS, SIDES, Split, check_split, describe_split, load_seen, load_splits, write_splits
+from emotion.split_files import COLUMNS, load_seen, load_splits, write_splits
+from emotion.splits import SIDES, Split, check_split, describe_split
 
 # Those that choose the sides themselves.
 DRAWN = tuple(name for name in PROTOCOLS if name != "official")

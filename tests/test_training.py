@@ -14,7 +14,8 @@ from emotion.config import load_config
 from emotion.datasets import DATASETS
 from emotion.errors import ConfigError, DatasetError, RunError
 from emotion.runs import check_run, load_run
-from emotion.splits import check_split, load_splits
+from emotion.split_files import load_splits
+from emotion.splits import check_split
 from emotion.synthetic import write_synthetic_dataset
 from emotion.training import load_history, train
 
