@@ -6,7 +6,7 @@ import sys
 from datetime import datetime
 from pathlib import Path
 
-from emotion.config import PROTOCOLS, SAVED_MODELS, RunConfig, TrainConfig, load_config
+from emotion.config import DEFAULT_FOLDS, PROTOCOLS, SAVED_MODELS, RunConfig, TrainConfig, load_config
 from emotion.console import SOME_FILES_FAILED, ProgressBar, run_program
 from emotion.options import (
     add_data_options,
@@ -19,7 +19,6 @@ from emotion.options import (
 
 # The demo has few clips, so it takes smaller steps, and only as many epochs as it takes to see the curves turn.
 DEMO_EPOCHS, DEMO_BATCH_SIZE = 15, 8
-DEFAULT_FOLDS = 5
 # These protocols train several models, so they have a folder of run folders.
 CROSS_VALIDATED = ("kfold", "loso")
 DATA_OPTIONS = {"dataset": "--dataset", "root": "--dataset_dir", "manifest": "--manifest", "cache_dir": "--cache_dir"}
@@ -94,6 +93,8 @@ def main() -> int:
     parser = build_parser()
     args = parser.parse_args()
     check_data_options(args)
+    if args.demo and args.protocol not in (None, "speaker", "random"):
+        parser.error("--demo trains one model on synthetic speakers: --protocol speaker or random")
     if args.resume:
         ignored = ("model", "modality", "config", "batch_size", "lr", "seed", "window_sec", "crop", "protocol")
         given = [f"--{name}" for name in ignored if getattr(args, name) is not None]

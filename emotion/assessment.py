@@ -17,7 +17,8 @@ from emotion.errors import DatasetError, MediaError
 from emotion.evaluation import Judgement, build_report, judge_clips, restrict_clip, used_modalities
 from emotion.labels import class_index
 from emotion.runs import SPLITS_FILE, Run
-from emotion.split_files import SeenClips, load_seen
+from emotion.seen import SeenClips, load_seen
+from emotion.splits import in_order
 
 Progress = Callable[[int, int], None]
 
@@ -29,7 +30,8 @@ class Assessment:
     Attributes:
         report: JSON types: those of ``build_report`` with ``protocol``, ``modality``, ``n_clips``, ``n_skipped``,
             ``skipped`` (``unreadable``: reasons by clip; ``without_evidence``: clips), ``left_out`` (``no_such_class``:
-            clips by emotion; ``seen_in_training``: their number) and ``model``.
+            clips by emotion; ``seen_in_training``: their number, None where the model's folder does not record what it
+            met) and ``model``.
         judgements: the answer for every clip scored.
         by_modality: further reports, of the same clips by one modality alone.
     """
@@ -68,6 +70,7 @@ def assess(
         DatasetError: if no clip is left to score.
     """
     modalities = used_modalities(run.config, modality)
+    in_order(clips)
     unmapped = Counter(clip.emotion for clip in clips if class_index(clip.emotion, run.config.class_names) is None)
     covered = [clip for clip in clips if clip.emotion not in unmapped]
     if unmapped:
@@ -92,8 +95,8 @@ def assess(
     judgements, nothing_found = judge_clips(readable, cache, run, progress=judging)
     without_evidence += nothing_found
     if not judgements:
-        reason = next(iter(failures.values()), "no face and no voice was found in any of them.")
-        raise DatasetError(f"None of the {len(usable)} clips could be judged. The first: {reason}")
+        reason = next((f"The first: {words}" for words in failures.values()), "No face and no voice was found in any.")
+        raise DatasetError(f"None of the {len(usable)} clips could be judged. {reason}")
     report = {
         "protocol": _describe(judgements, seen, run.config, include_seen),
         "modality": "+".join(modalities),
@@ -101,7 +104,10 @@ def assess(
         "n_skipped": len(failures) + len(without_evidence),
         **build_report(judgements, run.config.class_names, n_unanswered=len(without_evidence)),
         "skipped": {"unreadable": failures, "without_evidence": without_evidence},
-        "left_out": {"no_such_class": dict(sorted(unmapped.items())), "seen_in_training": len(met)},
+        "left_out": {
+            "no_such_class": dict(sorted(unmapped.items())),
+            "seen_in_training": len(met) if seen else None,
+        },
         "model": {"path": str(run.path), "sha256": run.sha256, "architecture": run.config.architecture},
     }
     both = {judgement.clip_id for judgement in judgements if judgement.evidence == "both"}
@@ -109,7 +115,8 @@ def assess(
     if each_modality and both:
         clips_with_both = [clip for clip in readable if clip.clip_id in both]
         for name in modalities:
-            say(f"Judging {len(both)} clips by their {'sound' if name == 'audio' else 'picture'} alone.")
+            what = "sound" if name == "audio" else "picture"
+            say(f"For the plot by modality: judging the {len(both)} clips with both by their {what} alone.")
             alone, _ = judge_clips(clips_with_both, cache, run, modalities=(name,), progress=judging)
             by_modality[name] = build_report(alone, run.config.class_names)
     return Assessment(report, judgements, by_modality)
@@ -121,14 +128,14 @@ def _load_seen(run: Run) -> SeenClips | None:
 
 
 def _find_met(clips: Sequence[Clip], seen: SeenClips, cache: ClipCache) -> set[str]:
-    """Returns the clips that stood on the training or validation side, by their id or by a file's content."""
+    """Returns the ids of the clips that stood on the training or validation side."""
     met = set()
     for clip in clips:
         try:
-            contents = cache.contents([clip]).values()
+            contents = cache.contents([clip])
         except MediaError:
-            contents = ()  # decoding will say what is wrong with it
-        if clip.clip_id in seen.clip_ids or any(content in seen.contents for content in contents):
+            contents = {}  # decoding will say what is wrong with it
+        if seen.has_met(clip, contents):
             met.add(clip.clip_id)
     return met
 
@@ -139,17 +146,7 @@ def _describe(judgements: Sequence[Judgement], seen: SeenClips | None, config: R
         return _describe_unrecorded(judgements, config)
     if include_seen:
         return "all clips given, with those the model met in training (--include_seen): optimistic"
-    speakers = {judgement.speaker for judgement in judgements}
-    known = speakers - {None}
-    shared = known & seen.speakers
-    if shared:
-        return (
-            f"clips that the model did not meet in training, but it met {len(shared)} of the {len(known)} speakers: "
-            "optimistic"
-        )
-    if None in speakers:
-        return "clips that the model did not meet in training; not all speakers are known, so it may have met them"
-    return f"speaker-independent: the model met none of the {len(known)} speakers in training or validation"
+    return seen.describe(judgement.speaker for judgement in judgements)
 
 
 def _describe_unrecorded(judgements: Sequence[Judgement], config: RunConfig) -> str:

@@ -10,9 +10,7 @@ import json
 import logging
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +19,7 @@ from emotion.config import RunConfig
 from emotion.datasets.clips import Clip
 from emotion.errors import MediaError
 from emotion.preprocessing import ClipMedia, load_clip_media
+from emotion.processes import CRASHED, run_in_processes
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +41,10 @@ class ClipCache:
         self.config = config
         self._settings = json.dumps(_decoding_settings(config), sort_keys=True)
         self._digests: dict[tuple[str, int, int], str] = {}
+
+    def __getstate__(self):
+        # Sent to processes with every clip; the digests of all files would weigh more than the clip.
+        return {**self.__dict__, "_digests": {}}
 
     def key(self, clip: Clip) -> str:
         """The name of a clip's entry: a hash of its files and of the settings.
@@ -127,11 +130,9 @@ class ClipCache:
             outcomes = (_add(self, clip) for clip in missing)
             self._collect(outcomes, failures, done, len(clips), progress)
         else:
-            # Spawned, not forked: decoders and TensorFlow keep threads that a fork would leave in pieces.
-            with ProcessPoolExecutor(n_workers, mp_context=get_context("spawn")) as pool:
-                futures = [pool.submit(_add, self, clip) for clip in missing]
-                outcomes = (future.result() for future in as_completed(futures))
-                self._collect(outcomes, failures, done, len(clips), progress)
+            results = run_in_processes(partial(_add, self), missing, n_workers)
+            outcomes = (_crash(clip) if result is CRASHED else result for clip, result in results)
+            self._collect(outcomes, failures, done, len(clips), progress)
         return failures
 
     @staticmethod
@@ -174,6 +175,10 @@ def _add(cache: ClipCache, clip: Clip) -> tuple[str, str | None]:
     except MediaError as error:
         return clip.clip_id, str(error)
     return clip.clip_id, None
+
+
+def _crash(clip: Clip) -> tuple[str, str]:
+    return clip.clip_id, f"{' or '.join(clip.paths)}: the decoder crashed on it. Take it out, or download it again."
 
 
 def _decoding_settings(config: RunConfig) -> dict:

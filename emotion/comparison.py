@@ -1,18 +1,20 @@
 """The same model, trained and tested under a random and under a speaker-independent protocol: the leak made visible."""
 
 import dataclasses
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from emotion.config import RunConfig
 from emotion.crossvalidation import CrossValidation, cross_validate
 from emotion.datasets.clips import Clip
+from emotion.errors import RunError
+from emotion.files import write_json, write_whole
 from emotion.outputs.evaluation_plots import write_protocol_comparison
 
 APART, RANDOM = "speakers apart", "random"
 COMPARISON_FILE = "protocols.json"
+COMPARISON_PLAN = "plan.txt"
 
 
 def compare_protocols(
@@ -21,7 +23,7 @@ def compare_protocols(
     output: Path,
     *,
     n_folds: int,
-    human_accuracy: float | None = None,
+    human_accuracy: Mapping[str, float] | None = None,
     say: Callable[[str], None] = print,
     **settings,
 ) -> tuple[dict[str, Any], dict[str, str]]:
@@ -32,7 +34,7 @@ def compare_protocols(
         config: all settings; its protocol is not looked at.
         output: a folder: new, or of the same comparison, which is gone on with.
         n_folds: folds under each protocol; 1 for a single test side each.
-        human_accuracy: of human raters on this data set, where known.
+        human_accuracy: of human raters on this data set by modality, where known.
         say: takes messages meant for the user.
         **settings: passed to ``cross_validate``.
 
@@ -40,6 +42,16 @@ def compare_protocols(
         The report: ``rows``, one a protocol, and the full report of each under its name; and the clips that could not
         be used, with the reason.
     """
+    path = output / COMPARISON_PLAN
+    plan = f"{n_folds} folds"
+    if path.is_file():
+        if path.read_text(encoding="utf-8") != plan:
+            raise RunError(f"{output}: holds a comparison with another number of folds. Choose another --output.")
+    elif output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise RunError(f"{output}: is not empty and holds no comparison. Choose another --output.")
+    else:
+        output.mkdir(parents=True, exist_ok=True)
+        write_whole(path, plan)
     results: dict[str, CrossValidation] = {}
     for name, protocol in ((APART, "speaker" if n_folds == 1 else "kfold"), (RANDOM, "random")):
         say(f"--- {name} ---")
@@ -54,13 +66,13 @@ def compare_protocols(
         )
     system = f"{config.architecture} ({' + '.join(results[APART].modalities)})"
     rows = [build_row(system, name, result.report) for name, result in results.items()]
-    report = {"rows": rows, "human_accuracy": human_accuracy, **{name: r.report for name, r in results.items()}}
-    (output / COMPARISON_FILE).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    modalities = results[APART].modalities
+    human = (human_accuracy or {}).get("both" if len(modalities) > 1 else modalities[0])
+    report = {"rows": rows, "human_accuracy": human, **{name: r.report for name, r in results.items()}}
+    write_json(output / COMPARISON_FILE, report)
     n_classes = len(results[APART].report["classes"])
     title = f"{system}, {rows[0]['n']} clips, {results[APART].report['n_speakers']} speakers"
-    write_protocol_comparison(
-        rows, output / "protocols.png", title, human_accuracy=human_accuracy, chance=1 / n_classes
-    )
+    write_protocol_comparison(rows, output / "protocols.png", title, human_accuracy=human, chance=1 / n_classes)
     return report, results[APART].failures
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from emotion.errors import ConfigError
+from emotion.files import write_json
 from emotion.labels import EIGHT_EMOTIONS, canonical_emotion
 
 FORMAT_VERSION = 1
@@ -24,6 +25,8 @@ PROTOCOLS = ("speaker", "random", "official", "kfold", "loso")
 SAVED_MODELS = Path(__file__).resolve().parent.parent / "saved_models"
 DEFAULT_RUN = SAVED_MODELS / "default"
 DEFAULT_ARCHITECTURE = "mfcc_cnn_3d"
+DEFAULT_FOLDS = 5
+DATASET_DIR = Path("dataset")
 CACHE_DIR = Path(".cache")
 CLIP_CACHE_DIR = CACHE_DIR / "clips"
 
@@ -311,4 +314,4 @@ def load_config(path: str | os.PathLike, *, complete: bool = True) -> RunConfig:
 
 def write_config(config: RunConfig, path: str | os.PathLike) -> None:
     """Writes a ``RunConfig`` as JSON."""
-    Path(path).write_text(json.dumps(to_dict(config), indent=2) + "\n", encoding="utf-8")
+    write_json(path, to_dict(config))

@@ -1,6 +1,7 @@
 """What the command-line programs share: quiet libraries, one-line errors, exit codes, progress."""
 
 import contextlib
+import errno
 import logging
 import os
 import sys
@@ -28,6 +29,7 @@ def run_program(main: Callable[[], int]) -> int:
     # Several threads for a product of small matrices cost more than they bring.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr)
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it explains how it traces functions
     warnings.simplefilter("ignore", category=FutureWarning)
     try:
         return main()
@@ -41,6 +43,13 @@ def run_program(main: Callable[[], int]) -> int:
         # The reader of our output has gone, as after `| head`; keep Python from complaining about it at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        # What is left are folders that cannot be made, full disks and the like: the user's to mend, not ours to trace.
+        if error.filename is None and error.errno != errno.ENOSPC:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"error: {where}{error.strerror}. Choose another place, or make room there.", file=sys.stderr)
+        return 1
 
 
 @contextlib.contextmanager

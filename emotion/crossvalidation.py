@@ -5,6 +5,7 @@ pooled ``predictions.csv``, and plots. A fold that is finished is not trained ag
 """
 
 import dataclasses
+import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,12 +16,13 @@ from emotion.config import RunConfig, to_dict
 from emotion.datasets.clips import Clip
 from emotion.errors import DatasetError, RunError
 from emotion.evaluation import Judgement, build_report, load_predictions, write_predictions
+from emotion.files import write_json
 from emotion.folds import split_folds
 from emotion.preparation import Progress, TrainingClips, prepare_clips
 from emotion.protocols import split_clips
 from emotion.runs import METRICS_FILE, MODEL_FILE, PREDICTIONS_FILE, SPLITS_FILE
-from emotion.split_files import load_splits
-from emotion.splits import Split, describe_split
+from emotion.split_files import describe_contents, load_splits
+from emotion.splits import Split, check_split, describe_split
 from emotion.training import train_fold
 
 FOLDS_FILE = "folds.json"
@@ -54,6 +56,7 @@ def cross_validate(
     progress: Progress | None = None,
     verbose: int = 1,
     say: Callable[[str], None] = print,
+    command: str = "",
 ) -> CrossValidation:
     """Trains and tests one model a fold, by the protocol that ``config.training`` names.
 
@@ -67,16 +70,14 @@ def cross_validate(
         progress: called with the clips decoded and their total.
         verbose: Keras's progress bar, as in ``training.train``.
         say: takes messages meant for the user.
+        command: what was typed, to stand beside the scores.
 
     Raises:
         ConfigError, DatasetError: if the clips cannot be split so.
         RunError: if ``output`` holds something else.
     """
     prepared = prepare_clips(clips, config, cache_dir, progress=progress, say=say)
-    splits = _split(prepared, n_folds)
-    if not all(split.test for split in splits):
-        raise DatasetError("There are too few clips for a test side, so there is nothing to score. Add speakers.")
-    _check_plan(prepared, splits, output)
+    splits = plan_folds(prepared, output, n_folds=n_folds)
     rows, judgements = [], []
     for number, split in enumerate(splits, start=1):
         folder = output / f"fold_{number:02d}"
@@ -93,14 +94,61 @@ def cross_validate(
         say(f"UAR {rows[-1]['uar']:.1%}, accuracy {rows[-1]['accuracy']:.1%}, n {rows[-1]['n']}")
     n_unanswered = sum(row["n_unanswered"] for row in rows)
     report = {
-        "protocol": describe_split(splits[0], prepared.clips) + (f", {len(splits)} folds pooled" if splits[1:] else ""),
+        "protocol": describe_split(splits[0], prepared.clips, prepared.contents)
+        + (f", {len(splits)} folds pooled" if splits[1:] else ""),
         "n_skipped": len(prepared.failures),
+        "skipped": {"unreadable": prepared.failures, "without_evidence": []},
+        "left_out": {"no_such_class": prepared.left_out},
+        "command": command,
         **build_report(judgements, prepared.config.class_names, n_unanswered=n_unanswered),
         "folds": rows,
     }
     write_predictions(judgements, prepared.config.class_names, output / PREDICTIONS_FILE)
-    (output / FOLDS_FILE).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    write_json(output / FOLDS_FILE, report)
     return CrossValidation(output, report, prepared.config.modalities, prepared.failures)
+
+
+def plan_folds(prepared: TrainingClips, output: Path, *, n_folds: int) -> list[Split]:
+    """Splits clips, and makes sure that a folder is new or belongs to the same clips, folds and settings.
+
+    Args:
+        prepared: the clips, with the settings.
+        output: the folder; it is made, and the plan noted in it.
+        n_folds: as in ``cross_validate``.
+
+    Raises:
+        ConfigError, DatasetError: if the clips cannot be split so, or a recording stands on two sides.
+        RunError: if the folder holds something else.
+    """
+    splits = _split(prepared, n_folds)
+    if not all(split.test for split in splits):
+        raise DatasetError("There are too few clips for a test side, so there is nothing to score. Add speakers.")
+    for split in splits:
+        # All of them before the first is trained on: the last may be the one that leaks.
+        check_split(split, prepared.clips, prepared.contents)
+    contents = [f"{clip.clip_id} {describe_contents(clip, prepared.contents)}" for clip in prepared.clips]
+    plan = {
+        "config": to_dict(prepared.config),
+        "contents": hashlib.sha256("\n".join(sorted(contents)).encode()).hexdigest(),
+        "folds": [dataclasses.asdict(split) for split in splits],
+    }
+    path = output / PLAN_FILE
+    if path.is_file():
+        try:
+            known = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise RunError(f"{path}: cannot be read ({error}). Choose another --output.") from error
+        if known != json.loads(json.dumps(plan)):
+            raise RunError(
+                f"{output}: holds a cross-validation of other clips, folds or settings. Choose another --output, or "
+                "give the same ones to go on with it."
+            )
+        return splits
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise RunError(f"{output}: is not empty and holds no cross-validation. Choose another --output.")
+    output.mkdir(parents=True, exist_ok=True)
+    write_json(path, plan)
+    return splits
 
 
 def _split(prepared: TrainingClips, n_folds: int) -> list[Split]:
@@ -110,24 +158,6 @@ def _split(prepared: TrainingClips, n_folds: int) -> list[Split]:
     if is_single:
         return [split_clips(prepared.clips, settings.protocol, test_fraction=settings.test_fraction, **fractions)]
     return split_folds(prepared.clips, settings.protocol, n_folds=n_folds, **fractions)
-
-
-def _check_plan(prepared: TrainingClips, splits: Sequence[Split], output: Path) -> None:
-    """Makes sure that the folder is new or belongs to the same clips, folds and settings, and notes them in it."""
-    plan = {"config": to_dict(prepared.config), "folds": [dataclasses.asdict(split) for split in splits]}
-    plan = json.loads(json.dumps(plan))
-    path = output / PLAN_FILE
-    if path.is_file():
-        if json.loads(path.read_text(encoding="utf-8")) != plan:
-            raise RunError(
-                f"{output}: holds a cross-validation of other clips, folds or settings. Choose another --output, or "
-                "give the same ones to go on with it."
-            )
-        return
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise RunError(f"{output}: is not empty and holds no cross-validation. Choose another --output.")
-    output.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(plan, indent=2) + "\n", encoding="utf-8")
 
 
 def _fold_row(number: int, folder: Path, tested: Sequence[Judgement], class_names: Sequence[str]) -> dict[str, Any]:

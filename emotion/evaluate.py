@@ -1,27 +1,27 @@
 """``python -m emotion.evaluate``: scores a trained model on labelled clips, with the protocol beside every number."""
 
 import argparse
-import json
+import shlex
 import sys
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from emotion.config import DEFAULT_RUN, MODALITIES, SAVED_MODELS, RunConfig
-from emotion.console import SOME_FILES_FAILED, ProgressBar, run_program
-from emotion.errors import ConfigError
+from emotion.config import DEFAULT_FOLDS, DEFAULT_RUN, MODALITIES, SAVED_MODELS, RunConfig
+from emotion.console import SOME_FILES_FAILED, ProgressBar, quiet_import, run_program
+from emotion.errors import ConfigError, DatasetError
+from emotion.files import write_json
 from emotion.options import (
     add_data_options,
     add_training_options,
     build_config,
     check_data_options,
     command_line,
+    program_name,
     say_now,
 )
 
 PROGRAM = "python -m emotion.evaluate"
-DEFAULT_FOLDS = 5
-N_NAMED = 10
 EPILOG = f"""
 {PROGRAM} folds ...       k-fold cross-validation, resumable fold by fold
 {PROGRAM} protocols ...   the same model under a random and a speaker-independent protocol, side by side
@@ -59,17 +59,18 @@ def run_evaluation(arguments: list[str]) -> int:
     outputs = [path for path in (args.json, args.predictions) if path is not None]
     for path in outputs:
         check_writable(path)
-    if args.plots is not None and args.plots.exists() and not args.plots.is_dir():
-        raise ConfigError(f"--plots {args.plots}: is a file. Name a folder.")
+    if args.plots is not None:
+        make_folder(args.plots)
 
-    from emotion.datasets import DATASETS
+    from emotion.datasets import human_accuracy
     from emotion.runs import check_run, load_run
     from emotion.workflows import load_clips
 
     check_run(args.model)
     clips, source = load_clips(args.dataset, args.root, args.manifest, say=print)
     run = load_run(args.model)
-    from emotion.assessment import assess
+    with quiet_import():
+        from emotion.assessment import assess
     from emotion.evaluation import write_predictions
     from emotion.outputs.score_tables import format_report
 
@@ -84,19 +85,19 @@ def run_evaluation(arguments: list[str]) -> int:
         decoding=ProgressBar("Decoding", "clip", shown=shown),
         judging=ProgressBar("Judging", "clip", shown=shown),
     )
-    dataset = next((module for module in DATASETS.values() if getattr(module, "NAME", None) == source.name), None)
-    human = getattr(dataset, "HUMAN_ACCURACY", {})
+    human = human_accuracy(source.name)
     command = command_line("-m", "emotion.evaluate")
     report = {**result.report, "data": source.name, "human_accuracy": human, "command": command}
     print(format_report(report))
     if args.json:
-        write_json(report, args.json)
+        write_json(args.json, report)
     if args.predictions:
         write_predictions(result.judgements, run.config.class_names, args.predictions)
     if args.plots:
         write_plots(report, result.by_modality, args.plots, human)
         print(f"plots: {args.plots}")
-    name_skipped(report["skipped"]["unreadable"])
+    nothing = dict.fromkeys(report["skipped"]["without_evidence"], "holds neither a face nor a voice that is judged")
+    name_skipped({**report["skipped"]["unreadable"], **nothing})
     return SOME_FILES_FAILED if report["n_skipped"] else 0
 
 
@@ -104,12 +105,17 @@ def write_plots(report: dict[str, Any], by_modality: dict[str, Any], folder: Pat
     """Draws an evaluation's plots into a folder."""
     from emotion.outputs import evaluation_plots as plots
 
-    folder.mkdir(parents=True, exist_ok=True)
-    own = {"audio+video": "both"}.get(report["modality"], report["modality"])
+    own = judged_by(report)
     plots.write_confusion_matrix(report, folder / "confusion_matrix.png")
     plots.write_reliability_diagram(report, folder / "reliability.png")
     plots.write_coverage_accuracy(report, folder / "coverage_accuracy.png", human.get(own))
-    plots.write_recall_by_modality({own: report, **by_modality}, folder / "recall_by_modality.png", human)
+    plots.write_recall_by_modality({own or "both": report, **by_modality}, folder / "recall_by_modality.png", human)
+
+
+def judged_by(report: dict[str, Any]) -> str | None:
+    """Returns ``both``, ``audio`` or ``video`` where all clips were judged by the same, None where they were not."""
+    names = [name for name, n in report["evidence"].items() if n]
+    return names[0].removesuffix("_only") if len(names) == 1 else None
 
 
 # ---- Trainings under one or two protocols ---------------------------------------------------------------------------
@@ -137,10 +143,12 @@ def run_folds(arguments: list[str]) -> int:
 def cross_validate_clips(args: argparse.Namespace, config: RunConfig, output: Path) -> int:
     """Cross-validates on the data that the options name, prints and draws the scores, and returns the exit code."""
     clips, config, settings, _ = _load_training(args, config)
-    from emotion.crossvalidation import cross_validate
+    with quiet_import():
+        from emotion.crossvalidation import cross_validate
     from emotion.outputs.evaluation_plots import write_fold_scores
     from emotion.outputs.score_tables import format_folds, format_report
 
+    say_how_to_go_on(output)
     result = cross_validate(clips, config, output, n_folds=args.folds, **settings)
     print(format_folds(result.report["folds"]))
     print(format_report(result.report))
@@ -163,17 +171,26 @@ def run_protocols(arguments: list[str]) -> int:
     check_data_options(args)
     output = args.output or new_folder("protocols")
     clips, config, settings, human = _load_training(args, build_config(args))
-    from emotion.comparison import compare_protocols
+    with quiet_import():
+        from emotion.comparison import compare_protocols
     from emotion.outputs.score_tables import format_protocols
 
-    own = "both" if len(config.modalities) > 1 else config.modalities[0]
-    report, failures = compare_protocols(
-        clips, config, output, n_folds=args.folds, human_accuracy=human.get(own), **settings
-    )
+    if any(clip.speaker is not None for clip in clips):
+        say_how_to_go_on(output)
+    else:
+        raise DatasetError("The clips do not say whose they are, so there is no protocol to hold against a random one.")
+    report, failures = compare_protocols(clips, config, output, n_folds=args.folds, human_accuracy=human, **settings)
     print(format_protocols(report["rows"]))
     print(f"written: {output}")
     name_skipped(failures)
     return SOME_FILES_FAILED if failures else 0
+
+
+def say_how_to_go_on(output: Path) -> None:
+    """Prints the command that goes on after a stop: the one that was given, with the folder it writes to."""
+    command = shlex.join([program_name(), *sys.orig_argv[1:]])
+    named = "" if "--output" in sys.argv else f" --output {shlex.quote(str(output))}"
+    say_now(f"If it is stopped, go on with: {command}{named}")
 
 
 def _add_fold_options(parser: argparse.ArgumentParser, n_folds: int) -> None:
@@ -187,18 +204,18 @@ def _add_fold_options(parser: argparse.ArgumentParser, n_folds: int) -> None:
 
 
 def _load_training(args: argparse.Namespace, config: RunConfig):
-    from emotion.datasets import DATASETS
+    from emotion.datasets import human_accuracy
     from emotion.workflows import describe_data, load_clips
 
     clips, source = load_clips(args.dataset, args.root, args.manifest, say=print)
-    dataset = next((module for module in DATASETS.values() if source.name == module.NAME), None)
     settings = {
         "cache_dir": args.cache_dir,
         "progress": ProgressBar("Decoding", "clip", shown=not args.no_progress),
         "verbose": 2 if args.no_progress else 1,
         "say": say_now,
+        "command": command_line("-m", "emotion.evaluate"),
     }
-    return clips, describe_data(config, clips, source), settings, getattr(dataset, "HUMAN_ACCURACY", {})
+    return clips, describe_data(config, clips, source), settings, human_accuracy(source.name)
 
 
 # ---- Parts ----------------------------------------------------------------------------------------------------------
@@ -206,6 +223,14 @@ def _load_training(args: argparse.Namespace, config: RunConfig):
 
 def new_folder(name: str) -> Path:
     return SAVED_MODELS / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
+
+
+def make_folder(path: Path) -> None:
+    """Makes a folder before hours of work depend on it."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be made a folder ({error.strerror}). Name another.") from error
 
 
 def check_writable(path: Path) -> None:
@@ -216,16 +241,10 @@ def check_writable(path: Path) -> None:
         raise ConfigError(f"{path}: its folder does not exist. Make it first, or name another.")
 
 
-def write_json(report: dict[str, Any], path: Path) -> None:
-    path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-
-
 def name_skipped(failures: dict[str, str]) -> None:
-    """Names clips that could not be used, the first ones with their reasons."""
-    for clip_id, reason in list(failures.items())[:N_NAMED]:
+    """Names clips that could not be used, with their reasons."""
+    for clip_id, reason in failures.items():
         print(f"skipped {clip_id}: {reason}", file=sys.stderr)
-    if len(failures) > N_NAMED:
-        print(f"skipped {len(failures) - N_NAMED} more", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ import numpy as np
 from emotion.cache import ClipCache
 from emotion.config import MODALITIES, RunConfig
 from emotion.datasets.clips import SEXES, Clip
-from emotion.errors import ConfigError, DatasetError
+from emotion.errors import ConfigError, DatasetError, RunError
 from emotion.generators import clip_windows
 from emotion.labels import class_index
 from emotion.preprocessing import ClipMedia, Preprocessor
@@ -110,7 +110,10 @@ def judge_clips(
     def judge_waiting():
         windows = [window for _, clip_inputs in waiting for window in clip_inputs]
         if windows:
-            answers = iter(run.predict({name: np.stack([w[name] for w in windows]) for name in windows[0]}))
+            probabilities = run.predict({name: np.stack([w[name] for w in windows]) for name in windows[0]})
+            if not np.isfinite(probabilities).all():
+                raise RunError(f"{run.path}: the model answers with numbers that are none. Train it again.")
+            answers = iter(probabilities)
             for clip, clip_inputs in waiting:
                 probabilities = merge_probabilities([next(answers) for _ in clip_inputs])
                 judgements.append(_judgement(clip, clip_inputs, probabilities, run.config))
@@ -201,15 +204,15 @@ def build_report(judgements: Sequence[Judgement], class_names: Sequence[str], *,
 
 
 def write_predictions(judgements: Sequence[Judgement], class_names: Sequence[str], path: str | os.PathLike) -> None:
-    """Writes one row a clip as CSV: ``PREDICTION_COLUMNS``, then the probability of every class."""
+    """Writes one row a clip as CSV: ``PREDICTION_COLUMNS``, then the probability of every class, to the last digit."""
     with open(path, "w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow((*PREDICTION_COLUMNS, *class_names))
         for judgement in judgements:
             best = int(np.argmax(judgement.probabilities))
             named = (judgement.clip_id, class_names[judgement.class_index], judgement.speaker, judgement.sex)
-            answer = (judgement.evidence, class_names[best], f"{judgement.probabilities[best]:.6f}")
-            writer.writerow((*(x or "" for x in named), *answer, *(f"{p:.6f}" for p in judgement.probabilities)))
+            answer = (judgement.evidence, class_names[best], repr(float(judgement.probabilities[best])))
+            writer.writerow((*(x or "" for x in named), *answer, *(repr(float(p)) for p in judgement.probabilities)))
 
 
 def load_predictions(path: str | os.PathLike) -> tuple[list[Judgement], tuple[str, ...]]:

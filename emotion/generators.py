@@ -174,8 +174,8 @@ def _voiced_seconds(media: ClipMedia, config: RunConfig) -> tuple[float, float] 
 def _window_frames(media: ClipMedia, start_seconds: float, preprocessor: Preprocessor, rate: float = 1.0) -> np.ndarray:
     """Frames of a window of a cached clip, played ``rate`` times as fast as it was recorded, as its sound is."""
     first = preprocessor.first_moment(start_seconds)
-    if len(media.shown) == 1 and not len(media.samples):
-        # A still picture has no place in time that a moved or stretched window could miss.
+    if len(media.shown) == 1:
+        # A still picture has no place in time that a window could miss, however long the sound beside it is.
         return preprocessor.video_input({first: media.crops[0]} if len(media.crops) else {}, first)
     crops, shown = media.crops_by_moment(), set(media.shown.tolist())
     if rate != 1.0:

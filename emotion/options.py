@@ -9,6 +9,7 @@ from pathlib import Path
 from emotion.config import (
     CLIP_CACHE_DIR,
     CROPS,
+    DATASET_DIR,
     DEFAULT_ARCHITECTURE,
     MODALITIES,
     RunConfig,
@@ -20,8 +21,6 @@ from emotion.config import (
 from emotion.datasets import DATASETS
 from emotion.errors import ConfigError
 from emotion.models import ARCHITECTURES
-
-DATASET_DIR = Path("dataset")
 
 
 def add_data_options(parser: argparse.ArgumentParser) -> None:

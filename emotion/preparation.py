@@ -14,6 +14,7 @@ from emotion.errors import ConfigError, DatasetError
 from emotion.evaluation import restrict_clip
 from emotion.labels import class_index
 from emotion.models import build_model
+from emotion.splits import SPEAKER_INDEPENDENT, check_speakers_known
 
 Progress = Callable[[int, int], None]
 
@@ -28,6 +29,7 @@ class TrainingClips:
         cache: where the clips lie decoded.
         contents: hashes of the clips' files by path.
         failures: clips that cannot be used, with the reason.
+        left_out: clips of emotions that the classes do not cover, by emotion.
     """
 
     clips: list[Clip]
@@ -35,6 +37,7 @@ class TrainingClips:
     cache: ClipCache
     contents: dict[str, str]
     failures: dict[str, str]
+    left_out: dict[str, int]
 
 
 def prepare_clips(
@@ -54,7 +57,8 @@ def prepare_clips(
         DatasetError: if no clip can be used.
     """
     _check_buildable(config)
-    clips = _covered(clips, config, say)
+    clips, left_out = _covered(clips, config, say)
+    clips = _with_known_speakers(clips, config, say)
     restricted = [restrict_clip(clip, config.modalities) for clip in clips]
     failures = {
         clip.clip_id: f"{clip.paths[0]}: holds nothing that the model takes ({' and '.join(config.modalities)})."
@@ -67,7 +71,7 @@ def prepare_clips(
     clips = [clip for clip in clips if clip.clip_id not in failures]
     clips, modalities = _with_evidence(clips, cache, config, failures, say)
     contents = cache.contents(clips)
-    return TrainingClips(clips, dataclasses.replace(config, modalities=modalities), cache, contents, failures)
+    return TrainingClips(clips, dataclasses.replace(config, modalities=modalities), cache, contents, failures, left_out)
 
 
 def _check_buildable(config: RunConfig) -> None:
@@ -81,13 +85,27 @@ def _check_buildable(config: RunConfig) -> None:
         raise ConfigError(f"model: {config.architecture} cannot be built with these settings ({words}).") from error
 
 
-def _covered(clips: Sequence[Clip], config: RunConfig, say) -> list[Clip]:
+def _covered(clips: Sequence[Clip], config: RunConfig, say) -> tuple[list[Clip], dict[str, int]]:
     covered = [clip for clip in clips if class_index(clip.emotion, config.class_names) is not None]
-    if len(covered) < len(clips):
-        others = Counter(clip.emotion for clip in clips if class_index(clip.emotion, config.class_names) is None)
+    others = Counter(clip.emotion for clip in clips if class_index(clip.emotion, config.class_names) is None)
+    if others:
         named = ", ".join(f"{emotion} {n}" for emotion, n in sorted(others.items()))
         say(f"{others.total()} clips are of emotions that the classes do not cover; they are left out: {named}.")
-    return covered
+    return covered, dict(sorted(others.items()))
+
+
+def _with_known_speakers(clips: list[Clip], config: RunConfig, say) -> list[Clip]:
+    """Leaves out clips that do not say whose they are, where speakers are to be kept apart and most do say."""
+    known = [clip for clip in clips if clip.speaker is not None]
+    if config.training.protocol not in SPEAKER_INDEPENDENT or len(known) == len(clips):
+        return clips
+    if len(known) * 2 <= len(clips):
+        check_speakers_known(clips, config.training.protocol)  # raises: the data set is not one of known speakers
+    say(
+        f"{len(clips) - len(known)} of {len(clips)} clips do not say whose they are; they are left out, since "
+        f"--protocol {config.training.protocol} keeps speakers apart."
+    )
+    return known
 
 
 def _with_evidence(clips, cache: ClipCache, config: RunConfig, failures, say) -> tuple[list[Clip], tuple[str, ...]]:

@@ -10,7 +10,6 @@ and the plots. While a training is under way, ``checkpoint/`` holds what it need
 """
 
 import hashlib
-import json
 import os
 import zipfile
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ import numpy as np
 from emotion.config import RunConfig, load_config, write_config
 from emotion.console import quiet_import
 from emotion.errors import ConfigError, RunError
+from emotion.files import write_json
 from emotion.models import build_model
 
 CONFIG_FILE = "config.json"
@@ -46,6 +46,9 @@ def check_run(path: str | os.PathLike) -> RunConfig:
     if not path.is_dir():
         raise RunError(f"{path}: no such model folder. Train one with train_model.py, or give another with --model.")
     if not (path / CONFIG_FILE).is_file():
+        folds = sorted(folder.name for folder in path.glob("fold_*") if (folder / MODEL_FILE).is_file())
+        if folds:
+            raise RunError(f"{path}: is a cross-validation. Give the model of one of its folds: {path / folds[0]}")
         raise RunError(
             f"{path}: {CONFIG_FILE} is missing, so this is no model folder, or not a whole one. "
             "Copy it again, or train a model with train_model.py."
@@ -69,7 +72,8 @@ def check_new_folder(output: Path) -> None:
     """
     if output.exists() and not output.is_dir():
         raise RunError(f"{output}: is a file. Name a new or empty folder with --output.")
-    if output.exists() and any(output.iterdir()):
+    # A split alone is what a kill left of a training that had not begun.
+    if output.exists() and any(path.name != SPLITS_FILE for path in output.iterdir()):
         raise RunError(f"{output}: is not empty. Choose another --output, or go on with it: --resume.")
 
 
@@ -179,4 +183,4 @@ def write_run(path: str | os.PathLike, config: RunConfig, model) -> None:
 
 def write_metrics(path: str | os.PathLike, metrics: dict[str, Any]) -> None:
     """Writes a run's scores as JSON."""
-    (Path(path) / METRICS_FILE).write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+    write_json(Path(path) / METRICS_FILE, metrics)

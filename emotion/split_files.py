@@ -1,12 +1,12 @@
-"""Splits on disk: a table of which clip stood where, by which a model's folder also tells what the model has met."""
+"""Splits on disk: a table of which clip stood where, by which a model's folder also tells what the model met."""
 
 import csv
+import math
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
-from emotion.datasets.clips import SIDES, TEST, Clip
+from emotion.datasets.clips import SIDES, Clip
 from emotion.errors import DatasetError
 from emotion.splits import Split, check_protocol, check_split, in_order, split_of
 
@@ -34,7 +34,7 @@ def write_splits(
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
         for clip in clips:
-            hashes = " ".join((contents or {}).get(path, "") for path in clip.paths).strip()
+            hashes = describe_contents(clip, contents or {})
             writer.writerow(
                 (
                     clip.clip_id,
@@ -55,7 +55,7 @@ def load_splits(path: str | os.PathLike) -> Split:
         ConfigError: if the file names an unknown protocol.
         DatasetError: if the file is missing, or is no such table.
     """
-    rows = _read_rows(path)
+    rows = read_rows(path)
     side_of, made_by = {}, set()
     for number, row in enumerate(rows, start=2):
         if row["side"] not in SIDES or row["clip_id"] in side_of:
@@ -76,36 +76,46 @@ def load_splits(path: str | os.PathLike) -> Split:
     return split_of(side_of, protocol, seed)
 
 
-@dataclass(frozen=True)
-class SeenClips:
-    """What a model has met in training and validation.
-
-    Attributes:
-        clip_ids: the clips.
-        speakers: whose they are, where known.
-        contents: hashes of their files.
-    """
-
-    clip_ids: frozenset[str]
-    speakers: frozenset[str]
-    contents: frozenset[str]
+def describe_contents(clip: Clip, contents: Mapping[str, str]) -> str:
+    """Returns the hashes of a clip's files, with the stretch that is the clip: what stands in the column ``sha256``."""
+    stretch = ""
+    if clip.start_seconds is not None or clip.end_seconds is not None:
+        stretch = f"@{clip.start_seconds or 0.0!r}-{'' if clip.end_seconds is None else repr(clip.end_seconds)}"
+    return " ".join(f"{contents[path]}{stretch}" for path in clip.paths if path in contents)
 
 
-def load_seen(path: str | os.PathLike) -> SeenClips:
-    """Reads from a written split what stands on its training and validation sides.
+def read_stretches(written: str) -> list[tuple[str, float, float]]:
+    """Reads what ``describe_contents`` wrote: hash, start and end in seconds of each file."""
+    found = []
+    for word in written.split():
+        digest, _, stretch = word.partition("@")
+        start, _, end = stretch.partition("-")
+        found.append((digest, float(start or 0), float(end or math.inf)))
+    return found
+
+
+def check_contents(path: str | os.PathLike, clips: Iterable[Clip], contents: Mapping[str, str]) -> None:
+    """Makes sure that clips hold what they held when a split was written.
 
     Raises:
-        DatasetError: as ``load_splits``.
+        DatasetError: if one holds something else now.
     """
-    rows = [row for row in _read_rows(path) if row["side"] != TEST]
-    return SeenClips(
-        frozenset(row["clip_id"] for row in rows),
-        frozenset(row["speaker"] for row in rows if row["speaker"]),
-        frozenset(digest for row in rows for digest in row["sha256"].split()),
-    )
+    written = {row["clip_id"]: row["sha256"] for row in read_rows(path)}
+    for clip in clips:
+        before = written.get(clip.clip_id, "")
+        if before and before != describe_contents(clip, contents):
+            raise DatasetError(
+                f"{clip.paths[0]}: is another file than when {path} was written. Bring the old one back, or train anew "
+                "in another folder."
+            )
 
 
-def _read_rows(path: str | os.PathLike) -> list[dict[str, str]]:
+def read_rows(path: str | os.PathLike) -> list[dict[str, str]]:
+    """Returns the rows of a written split by column.
+
+    Raises:
+        DatasetError: if the file is missing, or is no such table.
+    """
     path = Path(path)
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
@@ -114,6 +124,9 @@ def _read_rows(path: str | os.PathLike) -> list[dict[str, str]]:
         raise DatasetError(f"{path}: no such file.") from None
     except (OSError, ValueError, csv.Error) as error:
         raise DatasetError(f"{path}: not a readable table of splits ({error}).") from error
+    if tuple(header) == COLUMNS[:-1]:
+        # Written before splits held hashes.
+        header, rows = list(COLUMNS), [[*row, ""] for row in rows]
     if tuple(header) != COLUMNS:
         raise DatasetError(f"{path}: the columns must be {','.join(COLUMNS)}, got {','.join(header)}.")
     for number, row in enumerate(rows, start=2):

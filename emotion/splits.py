@@ -59,7 +59,7 @@ def in_order(clips: Iterable[Clip]) -> list[Clip]:
     """
     clips = sorted(clips, key=lambda clip: clip.clip_id)
     if not clips:
-        raise DatasetError("There are no clips to split. Check the data set's folder.")
+        raise DatasetError("There are no clips. Check the data set's folder.")
     for clip, following in itertools.pairwise(clips):
         if clip.clip_id == following.clip_id:
             raise DatasetError(f"Two clips are called {clip.clip_id}; give every recording one clip with its own id.")
@@ -141,24 +141,37 @@ def speakers_on_several_sides(split: Split, clips: Iterable[Clip]) -> dict[str, 
     }
 
 
-def describe_split(split: Split, clips: Sequence[Clip]) -> str:
-    """Returns the protocol in words, to stand beside every score: above all whether speakers were kept apart."""
+def describe_split(split: Split, clips: Sequence[Clip], contents: Mapping[str, str] | None = None) -> str:
+    """Returns the protocol in words, to stand beside every score: above all whether speakers were kept apart.
+
+    Args:
+        split: the split.
+        clips: its clips.
+        contents: hashes of their files by path, by which recordings on several sides are told.
+    """
     if split.protocol in SPEAKER_INDEPENDENT:
-        how = {
-            "speaker": "speaker-independent",
-            "kfold": "speaker-independent, k-fold",
-            "loso": "leave one speaker out",
-        }
-        return f"{how[split.protocol]} (seed {split.seed})"
-    if split.protocol == "random":
-        return f"random clips, speakers on several sides: optimistic (seed {split.seed})"
+        how = {"speaker": "", "kfold": ", k-fold", "loso": ", leave one speaker out"}
+        return f"speaker-independent{how[split.protocol]} (seed {split.seed})"
     shared = speakers_on_several_sides(split, clips)
+    speakers = {clip.speaker for clip in clips}
+    facts, is_optimistic = [], split.protocol == "random"
     if shared:
-        n_speakers = len({clip.speaker for clip in clips if clip.speaker is not None})
-        return f"the data set's own split, {len(shared)} of {n_speakers} speakers on several sides: optimistic"
-    if any(clip.speaker is None for clip in clips):
-        return "the data set's own split, not all speakers known"
-    return "the data set's own split, speaker-independent"
+        facts.append(f"{len(shared)} of {len(speakers - {None})} speakers on several sides")
+        is_optimistic = True
+    elif None in speakers:
+        facts.append("not all speakers known" if len(speakers) > 1 else "speakers unknown")
+    pairs = _recordings_on_several_sides(split, clips, contents or {})
+    if pairs:
+        facts.append(f"{len(pairs)} pairs of clips on different sides with the same recording")
+        is_optimistic = True
+    if split.protocol == "random":
+        what = f"random clips (seed {split.seed})"
+    else:
+        drawn = sum(split.sides[clip.clip_id] != clip.split for clip in clips)
+        what = "the data set's own split" + (f", {drawn} of its training clips set apart to validate" if drawn else "")
+        if not facts:
+            facts = ["speaker-independent"]
+    return ", ".join([what, *facts]) + (": optimistic" if is_optimistic else "")
 
 
 # ---- Parts ----------------------------------------------------------------------------------------------------------

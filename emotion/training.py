@@ -36,7 +36,7 @@ from emotion.runs import (
     write_metrics,
     write_run,
 )
-from emotion.split_files import load_splits, write_splits
+from emotion.split_files import check_contents, load_splits, write_splits
 from emotion.splits import SPEAKER_INDEPENDENT, Split, check_split, describe_split
 
 logger = logging.getLogger(__name__)
@@ -102,6 +102,7 @@ def train(
             )
         split = load_splits(output / SPLITS_FILE)
         check_split(split, prepared.clips, prepared.contents)
+        check_contents(output / SPLITS_FILE, prepared.clips, prepared.contents)
     else:
         split = split_clips(
             prepared.clips,
@@ -136,6 +137,8 @@ def train_fold(
         _write_beginning(prepared, split, output)
     elif load_splits(output / SPLITS_FILE) != split or load_config(output / CONFIG_FILE) != prepared.config:
         raise RunError(f"{output}: holds a training with another split or other settings. Choose another --output.")
+    else:
+        check_contents(output / SPLITS_FILE, prepared.clips, prepared.contents)
     return _train_split(prepared, split, output, state, verbose, say)
 
 
@@ -149,7 +152,9 @@ def _train_split(prepared: TrainingClips, split: Split, output: Path, state, ver
     keras.utils.set_random_seed(prepared.config.training.seed)
     sides = {side: _on_side(prepared.clips, getattr(split, side)) for side in SIDES}
     apart = (
-        "no speaker on two sides" if split.protocol in SPEAKER_INDEPENDENT else describe_split(split, prepared.clips)
+        "no speaker on two sides"
+        if split.protocol in SPEAKER_INDEPENDENT
+        else describe_split(split, prepared.clips, prepared.contents)
     )
     say(
         f"{len(sides['train'])} clips to train on, {len(sides['validation'])} to validate, {len(sides['test'])} to "
@@ -253,7 +258,7 @@ def _finish(sides, split: Split, prepared: TrainingClips, output: Path) -> Train
         )
     best = load_network(path, compile=False)
     write_training_curves(history, output / "training_curves.png")
-    protocol = describe_split(split, prepared.clips)
+    protocol = describe_split(split, prepared.clips, prepared.contents)
     metrics: dict[str, Any] = {
         "protocol": protocol, "n_skipped": len(prepared.failures), "epochs": len(history["loss"]),
     }  # fmt: skip

@@ -6,14 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from emotion.config import CACHE_DIR, DataSource, RunConfig
+from emotion.config import CACHE_DIR, DATASET_DIR, DataSource, RunConfig
 from emotion.console import quiet_import
 from emotion.datasets import DATASETS, summarize
 from emotion.datasets.clips import Clip
 from emotion.datasets.recognition import load_dataset, recognize
 from emotion.errors import DatasetError
 from emotion.labels import EIGHT_EMOTIONS
-from emotion.options import DATASET_DIR
 
 if TYPE_CHECKING:
     from emotion.training import TrainingResult

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 from conftest import small_config
@@ -97,3 +99,66 @@ def test_a_single_split_without_a_test_side_is_refused(clips, cache_dir, tmp_pat
     two = [clip for clip in clips if clip.speaker in sorted({c.speaker for c in clips})[:2]]
     with pytest.raises(DatasetError, match="no test side|too few clips for a test side"):
         cross_validate(two, config_for("speaker"), tmp_path / "cv", n_folds=1, cache_dir=cache_dir, **QUIET)
+
+
+def test_a_file_that_changed_between_two_sittings_is_noticed(clips, cache_dir, tmp_path, monkeypatch):
+    data = tmp_path / "data"
+    data.mkdir()
+    mine = []
+    for clip in clips:
+        path = shutil.copy(clip.audio_path, data / f"{clip.clip_id.partition(':')[2]}.wav")
+        mine.append(dataclasses.replace(clip, video_path=None, audio_path=str(path)))
+    monkeypatch.setattr(crossvalidation, "train_fold", lambda *args, **kwargs: pytest.fail("training begins"))
+    arguments = {"n_folds": 2, "cache_dir": cache_dir, **QUIET}
+    with pytest.raises(pytest.fail.Exception):
+        cross_validate(mine, config_for("kfold"), tmp_path / "cv", **arguments)
+    first, second = mine[0].audio_path, mine[1].audio_path
+    content = Path(first).read_bytes()
+    shutil.copy(second, first)
+    Path(second).write_bytes(content)
+    with pytest.raises(RunError, match="other clips, folds or settings"):
+        cross_validate(mine, config_for("kfold"), tmp_path / "cv", **arguments)
+
+
+def test_a_recording_of_two_speakers_is_refused_before_the_first_fold(clips, cache_dir, tmp_path, monkeypatch):
+    monkeypatch.setattr(crossvalidation, "train_fold", lambda *args, **kwargs: pytest.fail("training begins"))
+    stranger = next(clip for clip in clips if clip.speaker != clips[0].speaker and clip.emotion == clips[0].emotion)
+    double = dataclasses.replace(stranger, audio_path=clips[0].audio_path, video_path=clips[0].video_path)
+    doubled = [double if clip is stranger else clip for clip in clips]
+    with pytest.raises(DatasetError, match="same recording"):
+        cross_validate(doubled, config_for("loso"), tmp_path / "cv", n_folds=4, cache_dir=cache_dir, **QUIET)
+
+
+def test_a_plan_that_a_kill_left_empty_is_named(clips, cache_dir, tmp_path):
+    (tmp_path / "cv").mkdir()
+    (tmp_path / "cv" / "plan.json").write_text("")
+    with pytest.raises(RunError, match=r"plan\.json: cannot be read"):
+        cross_validate(clips, config_for("kfold"), tmp_path / "cv", n_folds=2, cache_dir=cache_dir, **QUIET)
+
+
+def test_a_fold_killed_before_its_training_began_starts_anew(result, clips, cache_dir, tmp_path):
+    copy = tmp_path / "cv"
+    shutil.copytree(result.path, copy)
+    for path in (copy / "fold_02").iterdir():
+        if path.name != "splits.csv":
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    again = cross_validate(clips, config_for("kfold"), copy, n_folds=2, cache_dir=cache_dir, **QUIET)
+    assert again.report["confusion_matrix"] == result.report["confusion_matrix"]
+
+
+def test_clips_of_unknown_speakers_are_left_out_where_speakers_are_kept_apart(clips, cache_dir, tmp_path, monkeypatch):
+    said = []
+    planned = []
+    monkeypatch.setattr(
+        crossvalidation, "train_fold", lambda prepared, *args, **kwargs: planned.append(prepared) or 1 / 0
+    )
+    mine = [dataclasses.replace(clips[0], speaker=None), *clips[1:]]
+    with pytest.raises(ZeroDivisionError):
+        cross_validate(
+            mine, config_for("kfold"), tmp_path / "cv", n_folds=2, cache_dir=cache_dir, verbose=0, say=said.append
+        )
+    assert len(planned[0].clips) == len(clips) - 1
+    assert "1 of 16 clips do not say whose they are" in "\n".join(said)
+    nobody = [dataclasses.replace(clip, speaker=None) for clip in clips]
+    with pytest.raises(DatasetError, match="--protocol random"):
+        cross_validate(nobody, config_for("kfold"), tmp_path / "no", n_folds=2, cache_dir=cache_dir, **QUIET)

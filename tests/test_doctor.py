@@ -149,7 +149,7 @@ def test_the_same_recording_is_found_by_bytes_sound_and_pictures(report):
 
 
 def test_a_second_run_reads_no_file_again(faulty, report, monkeypatch, capsys):
-    monkeypatch.setattr(examination_processes, "_pool", None)
+    monkeypatch.setattr(examination_processes, "run_in_processes", None)
     began = time.monotonic()
     assert run_check(faulty) == 3
     assert time.monotonic() - began < 5

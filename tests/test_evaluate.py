@@ -22,7 +22,8 @@ KEYS = {
 @pytest.fixture
 def call(monkeypatch, capsys, cache_dir):
     def call(*arguments):
-        words = [str(word) for word in (*arguments, "--cache_dir", cache_dir, "--no_progress")]
+        cache = () if "--cache_dir" in arguments else ("--cache_dir", cache_dir)
+        words = [str(word) for word in (*arguments, *cache, "--no_progress")]
         monkeypatch.setattr(sys, "argv", ["emotion.evaluate", *words])
         code = run_program(evaluate.main)
         said = capsys.readouterr()
@@ -84,7 +85,7 @@ def test_one_manifest_may_hold_videos_sounds_and_pictures(call, trained, clips, 
     assert (report["n"], report["n_clips"], report["n_skipped"]) == (2, 5, 2)
     assert report["left_out"]["no_such_class"] == {"boredom": 1}
     assert "boredom 1" in out
-    assert "gone.mp4: no such file" in err or "gone.mp4: cannot be read" in err
+    assert "gone.mp4" in err and "grey.png" in err
     assert report["by_sex"]["female"]["n"] == 2
 
 
@@ -122,6 +123,17 @@ def test_a_bad_row_of_a_manifest_is_named_by_its_line(call, trained, clips, tmp_
     assert "line 3" in err
 
 
+def test_a_folder_of_plots_or_of_decoded_clips_that_cannot_be_made_is_named(call, trained, dataset_dir, tmp_path):
+    (tmp_path / "file").write_text("")
+    code, _, err = call("--model", trained.path, "--root", dataset_dir, "--plots", tmp_path / "file" / "plots")
+    assert (code, "file/plots" in err) == (2, True)
+    code, _, err = call(
+        "--model", trained.path, "--root", dataset_dir, "--include_seen", "--cache_dir", tmp_path / "file"
+    )
+    assert code == 1
+    assert err.startswith("error: ") and "file" in err and "Traceback" not in err
+
+
 def test_folds_are_trained_and_tabled(call, dataset_dir, config_file, tmp_path):
     arguments = ("folds", "--root", dataset_dir, "--config", config_file, "--folds", 2, "--output", tmp_path / "cv")
     code, out, err = call(*arguments)
@@ -150,4 +162,10 @@ def test_two_protocols_stand_side_by_side(call, dataset_dir, config_file, tmp_pa
     assert (tmp_path / "both" / "protocols.png").stat().st_size > 1000
     assert "speakers apart" in out and "random" in out
     assert report["speakers apart"]["protocol"] == "speaker-independent (seed 0)"
+    assert "protocols" in report["speakers apart"]["command"]
     assert "optimistic" in report["random"]["protocol"]
+    code, _, err = call(
+        "protocols", "--root", dataset_dir, "--config", config_file, "--folds", 2, "--output", tmp_path / "both"
+    )
+    assert code == 2
+    assert "another number of folds" in err

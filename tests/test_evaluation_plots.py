@@ -355,7 +355,7 @@ def test_a_single_point_has_its_interval_too():
 
 def test_human_raters_are_a_labelled_line_only_if_they_are_known():
     figure = _build_coverage_accuracy(ALL_SURE, 0.62)
-    assert "human raters (62 %)" in legend_texts(figure)
+    assert "human raters, on the data set's own emotions (62 %)" in legend_texts(figure)
     assert any(np.allclose(line.get_ydata(), 62) for line in figure.axes[0].lines)
     for unknown in (None, float("nan")):
         assert "human" not in words(_build_coverage_accuracy(ALL_SURE, unknown))
@@ -377,7 +377,7 @@ def test_bars_are_the_recalls_in_one_colour_a_modality():
     first, second, third = legend_texts(figure)
     assert first.startswith("face and voice: UAR 87.5 % (95 % interval ") and first.endswith("8 clips")
     assert second.startswith("voice alone: UAR 75.0 %")
-    assert third == "human raters, voice alone (41 %)"
+    assert third == "human raters, voice alone: accuracy on the data set's own emotions (41 %)"
     (line,) = lines_at(figure.axes[0], 41)
     from matplotlib.colors import to_rgba
 
@@ -413,7 +413,8 @@ def test_the_two_protocols_stand_with_their_intervals_and_the_difference_in_poin
     for expected in ([80], [77, 83], [62.4], [57, 67], [80, 62.4]):
         assert any(len(x) == len(expected) and np.allclose(x, expected) for x in ends)
     assert len(lines_at(axes, 12.5)) == len(lines_at(axes, 60)) == 1
-    assert {"chance (12.5 %)", "human raters (60.0 %)", "95 % interval"} <= set(legend_texts(figure))
+    humans = "human raters: accuracy on the data set's own emotions (60.0 %)"
+    assert {"chance (12.5 %)", humans, "95 % interval"} <= set(legend_texts(figure))
     (label,) = axes.get_yticklabels()
     assert label.get_text() == "fusion\n(288 clips at random,\n1440 apart)"
     assert figure.get_suptitle() == "Title"

@@ -12,7 +12,7 @@ from emotion.cache import ClipCache
 from emotion.config import RunConfig
 from emotion.datasets.clips import Clip
 from emotion.errors import DatasetError
-from emotion.generators import ClipWindows, window_inputs
+from emotion.generators import ClipWindows, clip_windows, window_inputs
 from emotion.media.reading import probe_media
 from emotion.predictor import MediaScanner
 from emotion.preprocessing import Preprocessor
@@ -171,3 +171,19 @@ def test_a_still_picture_is_in_every_training_window(tmp_path):
     for epoch in range(40):
         training.set_epoch(epoch)
         assert training[0][0]["video"].any(axis=(2, 3, 4)).all()
+
+
+def test_a_still_picture_is_seen_for_as_long_as_the_sound_beside_it_lasts(tmp_path):
+    import cv2
+    import soundfile
+
+    face = draw_clip("happy", np.zeros(1), np.zeros(1), speaker_seed=1, size=160)
+    cv2.imwrite(str(tmp_path / "still.png"), cv2.cvtColor(next(iter(face)), cv2.COLOR_RGB2BGR))
+    soundfile.write(tmp_path / "voice.wav", synthesize_voice("happy", speaker_seed=1, duration_seconds=4), 22050)
+    cache = ClipCache(tmp_path / "cache", small_config())
+    paths = {"video_path": str(tmp_path / "still.png"), "audio_path": str(tmp_path / "voice.wav")}
+    clip = Clip("mine:both", "happy", **paths)
+    assert cache.fill([clip]) == {}
+    windows = clip_windows(cache.load(clip), Preprocessor(small_config()))
+    assert len(windows) > 4
+    assert all(window["video"].any() for window in windows)

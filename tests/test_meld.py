@@ -116,6 +116,12 @@ def test_all_rows_can_be_had_with_the_path_where_the_file_should_lie(tmp_path):
     assert there.to_clip() == load(tmp_path)[0]
 
 
+def test_several_speakers_at_once_are_nobody_in_particular(tmp_path):
+    names = ["All", "Both", "Ross and Rachel", "Joey/Drake", "The Guys", "Everybody", "Sandy", "Allesandro"]
+    write_labels(tmp_path, "train", *(row(0, i, speaker=name) for i, name in enumerate(names)))
+    assert [row.speaker for row in read_rows(tmp_path)] == [None] * 6 + ["meld:Sandy", "meld:Allesandro"]
+
+
 def test_one_speaker_stays_one_however_the_name_is_written(tmp_path):
     names = ("Phoebe Sr", "Phoebe  Sr.", " PHOEBE SR", "phoebe sr", "Richard’s Date", "Richard's Date", "TV Announcer")
     write_labels(tmp_path, "train", *(row(0, i, speaker=name) for i, name in enumerate(names)), row(0, 9, speaker=""))

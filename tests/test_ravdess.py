@@ -279,7 +279,7 @@ def test_the_summary_counts_emotions_speakers_and_evidence(tmp_path):
         ["angry", "2"],
         ["total", "4"],
     ]
-    assert lines[4:] == ["speakers: 3 (1 female, 2 male)", "face and voice: 1, voice only: 2, face only: 1"]
+    assert lines[4:] == ["speakers: 3 (1 female, 2 male)", "files: picture and sound 1, sound only 2, picture only 1"]
 
 
 def test_a_clip_needs_an_emotion_a_known_sex_a_possible_stretch_and_a_file():

@@ -141,11 +141,12 @@ def test_a_missing_or_empty_folder_gets_the_words_of_ravdess(tmp_path, caplog, f
 
 def test_media_in_no_known_layout_get_a_list_of_the_layouts(tmp_path):
     make_tree(tmp_path, {"holiday.mp4": ""})
-    for root in (tmp_path, tmp_path / "holiday.mp4"):
-        with pytest.raises(DatasetError) as caught:
-            recognize(root)
-        for words in (*LAYOUTS.values(), str(root), "https://zenodo.org/records/1188976"):
-            assert words in str(caught.value)
+    with pytest.raises(DatasetError) as caught:
+        recognize(tmp_path)
+    for words in (*LAYOUTS.values(), str(tmp_path), "manifest"):
+        assert words in str(caught.value)
+    with pytest.raises(DatasetError, match=r"holiday\.mp4: is a single file\. Give the folder"):
+        recognize(tmp_path / "holiday.mp4")
 
 
 # ---- Loading by name ----

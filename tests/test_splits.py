@@ -13,7 +13,8 @@ from emotion.errors import ConfigError, DatasetError
 from emotion.folds import FOLD_PROTOCOLS, folds_at_random, folds_by_speaker, leave_one_speaker_out, split_folds
 from emotion.labels import EIGHT_EMOTIONS
 from emotion.protocols import PROTOCOLS, split_by_speaker, split_clips, split_random
-from emotion.split_files import COLUMNS, load_seen, load_splits, write_splits
+from emotion.seen import load_seen
+from emotion.split_files import COLUMNS, load_splits, write_splits
 from emotion.splits import SIDES, Split, check_split, describe_split
 
 # Those that choose the sides themselves.
@@ -426,11 +427,23 @@ def test_an_own_split_that_is_missing_or_trains_nothing_is_refused():
         split_clips(OWN[-8:], "official", **FRACTIONS_AND_SEED)
 
 
+def test_an_own_split_that_shares_recordings_says_so():
+    double = same_file(OWN[-1], OWN[0])
+    clips = [*OWN[:-1], double]
+    split = split_clips(clips, "official", **FRACTIONS_AND_SEED)
+    assert describe_split(split, clips).endswith(
+        "1 pairs of clips on different sides with the same recording: optimistic"
+    )
+    unknown = [dataclasses.replace(clip, speaker=None) for clip in OWN]
+    split = split_clips(unknown, "official", **FRACTIONS_AND_SEED)
+    assert describe_split(split, unknown) == "the data set's own split, speakers unknown"
+
+
 @pytest.mark.parametrize(
     ("protocol", "words"),
     [
         ("speaker", "speaker-independent (seed 0)"),
-        ("random", "random clips, speakers on several sides: optimistic (seed 0)"),
+        ("random", "random clips (seed 0), 6 of 6 speakers on several sides: optimistic"),
     ],
 )
 def test_the_protocol_in_words_says_whether_speakers_were_kept_apart(protocol, words):
@@ -446,7 +459,8 @@ def test_what_a_model_has_seen_is_read_from_its_split(tmp_path):
     seen = load_seen(tmp_path / "splits.csv")
     assert seen.clip_ids == set(IDS[:2])
     assert seen.speakers == {"toy:00"}
-    assert seen.contents == {"aa"}
+    assert set(seen.stretches) == {"aa"}
+    assert seen.all_speakers_known
 
 
 def test_a_written_split_is_a_table_of_one_row_a_clip(tmp_path):

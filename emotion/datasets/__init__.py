@@ -14,4 +14,18 @@ DATASETS: dict[str, ModuleType] = {
     "folder": folder,
 }
 
-__all__ = ["DATASETS", "Clip", "summarize"]
+# Their ids and speakers mean the same recordings and people everywhere. Those of a table or a folder do not.
+PUBLISHED = ("ravdess", "cremad", "meld", "emodb")
+
+
+def human_accuracy(name: str) -> dict[str, float]:
+    """Returns the accuracy of human raters on a data set, by modality; empty where it is not known.
+
+    Args:
+        name: as the data set's module writes it, such as ``CREMA-D``.
+    """
+    module = next((module for module in DATASETS.values() if name == module.NAME), None)
+    return dict(getattr(module, "HUMAN_ACCURACY", {}))
+
+
+__all__ = ["DATASETS", "PUBLISHED", "Clip", "human_accuracy", "summarize"]

@@ -16,7 +16,7 @@ MANIFEST, DROPPED = "manifest.csv", "dropped.csv"
 DROPPED_COLUMNS = ("clip_id", "path", "reason")
 
 MISSING, UNREADABLE = "missing", "cannot be decoded"
-NO_FACE, SILENT, ODD_LENGTH = "no face", "silent", "absurd length"
+NO_FACE, SILENT, ODD_LENGTH, SONG = "no face", "silent", "absurd length", "song, not speech"
 NO_EVIDENCE = "neither a face nor a sound"
 
 
@@ -66,7 +66,8 @@ def sort_clips(survey: Survey, *, keep_faceless: bool = False) -> tuple[list[Cli
     """Tells the clips that can be used from those that cannot.
 
     A clip with a face but a silent sound is kept: it still trains the face branch. A clip with one
-    file of two that cannot be read is dropped: it is not the recording its label was given for.
+    file of two that cannot be read is dropped: it is not the recording its label was given for. Song is dropped:
+    training and evaluation take speech alone.
 
     Args:
         survey: the data set.
@@ -77,6 +78,9 @@ def sort_clips(survey: Survey, *, keep_faceless: bool = False) -> tuple[list[Cli
     """
     kept, dropped = [], [(row.clip_id, survey.show(row.path), f"{MISSING}: {row.words}") for row in survey.missing_rows]
     for clip in survey.clips:
+        if clip.details.get("vocal_channel") == "song":
+            dropped.append((clip.clip_id, survey.show(clip.paths[0]), SONG))
+            continue
         fault = find_reason(survey, clip, keep_faceless=keep_faceless)
         if fault is None:
             kept.append(clip)

@@ -74,9 +74,9 @@ class Clip:
 
 
 def summarize(clips: Sequence[Clip]) -> str:
-    """Returns a small table: clips by emotion, speakers by sex, and what evidence the clips hold.
+    """Returns a small table: clips by emotion, speakers by sex, and what files the clips have.
 
-    A video file with its sound inside counts as face and voice, as far as its name can tell.
+    A video file counts as picture and sound: only decoding can tell whether it holds a sound.
     """
     by_emotion = Counter(clip.emotion for clip in clips)
     others = sorted(by_emotion.keys() - set(EIGHT_EMOTIONS))
@@ -98,5 +98,5 @@ def summarize(clips: Sequence[Clip]) -> str:
     face_only = sum(clip.audio_path is None for clip in clips)
     voice_only = sum(clip.video_path is None for clip in clips)
     both = len(clips) - face_only - voice_only
-    rows.append(f"face and voice: {both}, voice only: {voice_only}, face only: {face_only}")
+    rows.append(f"files: picture and sound {both}, sound only {voice_only}, picture only {face_only}")
     return "\n".join(rows)

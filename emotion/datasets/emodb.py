@@ -1,8 +1,10 @@
 """EmoDB, acted German sentences (Burkhardt et al. 2005), sound only.
 
-A file is called ``SSTTTEV``: speaker, text, emotion, version. Boredom has no counterpart here and is left out.
+A file is called ``SSTTTEV``: speaker, text, emotion, version. Boredom has no counterpart here; its clips
+are counted, and no model is trained or judged by them.
 """
 
+import logging
 import os
 from pathlib import Path
 
@@ -13,9 +15,12 @@ from emotion.labels import EMODB_EMOTIONS
 NAME = "EmoDB"
 LICENCE = "freely downloadable for research"
 HOW_TO_GET_IT = "EmoDB is at http://emodb.bilderbar.info."
+BOREDOM = "boredom"  # which no model here has a class for
 MEN = frozenset({"03", "10", "11", "12", "15"})
 WOMEN = frozenset({"08", "09", "13", "14", "16"})
 SUFFIXES = frozenset({".wav", ".flac"})
+
+_logger = logging.getLogger(__name__)
 
 
 def load(root: str | os.PathLike) -> list[Clip]:
@@ -24,24 +29,27 @@ def load(root: str | os.PathLike) -> list[Clip]:
     Raises:
         DatasetError: if there are none.
     """
-    clips = []
+    clips, copies = {}, []
     for path in sorted(Path(root).rglob("*")):
         name = path.stem
         if path.suffix.lower() not in SUFFIXES or len(name) != len("SSTTTEV") or name[5] not in EMODB_EMOTIONS:
             continue
-        speaker, emotion = name[:2], EMODB_EMOTIONS[name[5]]
-        if speaker not in MEN | WOMEN or emotion is None:
+        speaker, emotion = name[:2], EMODB_EMOTIONS[name[5]] or BOREDOM
+        if speaker not in MEN | WOMEN:
             continue
-        clips.append(
-            Clip(
-                clip_id=f"emodb:{name}",
-                emotion=emotion,
-                speaker=f"emodb:{speaker}",
-                audio_path=str(path),
-                sex="male" if speaker in MEN else "female",
-                details={"text": name[2:5], "version": name[6]},
-            )
+        if name in clips:
+            copies.append(path.name)
+            continue
+        clips[name] = Clip(
+            clip_id=f"emodb:{name}",
+            emotion=emotion,
+            speaker=f"emodb:{speaker}",
+            audio_path=str(path),
+            sex="male" if speaker in MEN else "female",
+            details={"text": name[2:5], "version": name[6]},
         )
+    if copies:
+        _logger.warning("%s: left out %d further copies of recordings, the first is %s", root, len(copies), copies[0])
     if not clips:
         raise DatasetError(f"{root} holds no EmoDB recordings, which are called like 03a01Fa.wav.")
-    return clips
+    return [clips[name] for name in sorted(clips)]

@@ -1,6 +1,7 @@
 """What is wrong with a data set: each kind of fault with the files it touches and the way to mend it."""
 
 import difflib
+import shlex
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -55,11 +56,11 @@ def _unreadable(survey: Survey) -> list[Finding]:
         words = f": {examination.words}" if examination.fault == "broken" else ""
         by_fault[examination.fault].append(f"{survey.show(path)}{words}")
     kinds = {
-        "pointer": ("Git LFS pointers in place of media", f"git -C {survey.folder} lfs pull"),
+        "pointer": ("Git LFS pointers in place of media", f"git -C {shlex.quote(str(survey.folder))} lfs pull"),
         "missing": ("Files that the labels name are not there", "Download them, or mend their paths in the table."),
         "empty": ("Empty files", "Copy or download them again."),
         "broken": ("Broken files: nothing in them can be decoded", "Copy or download them again, or leave them out: "
-                   f"python -m emotion.datasets clean {survey.root} --output FOLDER"),
+                   f"python -m emotion.datasets clean {shlex.quote(str(survey.root))} --output FOLDER"),
     }  # fmt: skip
     return [Finding(fault, title, tuple(by_fault[fault]), fix) for fault, (title, fix) in kinds.items()]
 
@@ -95,7 +96,7 @@ def _clip_faults(survey: Survey) -> list[Finding]:
                 items["no_face"].append(survey.show(clip.video_path))
         if survey.has_odd_length(clip):
             items["odd_length"].append(f"{survey.show(clip.paths[0])}: {survey.clip_seconds(clip):.2f} s")
-    leave_out = f"python -m emotion.datasets clean {survey.root} --output FOLDER"
+    leave_out = f"python -m emotion.datasets clean {shlex.quote(str(survey.root))} --output FOLDER"
     kinds = {
         "no_sound": ("No sound stream where sound is expected",
                      "Download them again, or put the sound beside them as a file. They train the face branch only."),

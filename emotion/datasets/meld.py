@@ -44,6 +44,7 @@ DETAILS = {"utterance": "utterance", "sentiment": "sentiment", "season": "season
 
 _TABLE = re.compile(r"(train|dev|test)_sent_emo\.csv")
 # Cuts that were left behind in the archives are called final_videos_testdia0_utt0.mp4; they are not what is labelled.
+_SEVERAL = re.compile(r"[/&,]|\band\b|^(the )?(all|both|everyone|everybody|guys|girls|others|crowd)$", re.IGNORECASE)
 _CLIP = re.compile(r"dia([0-9]+)_utt([0-9]+)")
 _SIDE = re.compile(r"(?<![a-z])(train|dev|test)")
 
@@ -193,8 +194,11 @@ def _cell(row: Row, column: int | None) -> str:
 
 
 def _name_speaker(written: str) -> str | None:
-    """Returns a speaker's name; blanks, a full stop at the end and names all in one case make no other person."""
+    """Returns a speaker's name, None where several speak; blanks, a full stop and the case make no other person."""
     name = " ".join(written.replace("’", "'").split()).rstrip(".")
     if name.islower() or name.isupper():
         name = string.capwords(name)
+    # "Ross and Rachel" are not a third person, and may not stand on another side than Ross.
+    if _SEVERAL.search(name):
+        return None
     return f"meld:{name}" if name else None

@@ -25,6 +25,7 @@ SPLIT_WORDS = {
 SEX_WORDS = {"f": "female", "female": "female", "m": "male", "male": "male"}
 
 N_SHOWN = 5
+N_ROWS_SHOWN = 20
 DELIMITERS = ",;\t"
 
 # Windows' punctuation (code page 1252) that was read as Latin-1 lies among control characters no text has use for.
@@ -221,8 +222,8 @@ def check_rows(path: str | os.PathLike, faults: Sequence[str], n_rows: int) -> N
         DatasetError: that shows the first few and counts them all.
     """
     if faults:
-        more = f"; and {len(faults) - N_SHOWN} more" if len(faults) > N_SHOWN else ""
-        shown = "; ".join(faults[:N_SHOWN])
+        more = f"; and {len(faults) - N_ROWS_SHOWN} more" if len(faults) > N_ROWS_SHOWN else ""
+        shown = "; ".join(faults[:N_ROWS_SHOWN])
         raise DatasetError(f"{path}: {len(faults)} of {n_rows} rows cannot be used. Mend them: {shown}{more}.")
 
 

@@ -105,6 +105,8 @@ def load_dataset(
 
 
 def _nothing_recognized(root: Path) -> DatasetError:
+    if kind_of(root) and root.is_file():
+        return DatasetError(f"{root}: is a single file. Give the folder of a data set, or a manifest that lists clips.")
     if not root.exists() or (root.is_dir() and not any(kind_of(path) or is_table(path) for path in walk_files(root))):
         # Most likely this is the first start: RAVDESS says itself what to fetch, or that its archives are still packed.
         try:
@@ -119,5 +121,6 @@ def _nothing_recognized(root: Path) -> DatasetError:
         return DatasetError(f"{root}: has no columns path and emotion; its columns are {', '.join(columns)}.")
     layouts = "; ".join(f"{name}: {layout}" for name, layout in LAYOUTS.items())
     return DatasetError(
-        f"{root} is no data set that is known by its layout. Known are {layouts}. {ravdess.HOW_TO_GET_IT}"
+        f"{root} is no data set that is known by its layout. List its clips in a manifest, or lay them out as one of "
+        f"these: {layouts}."
     )

@@ -131,7 +131,12 @@ def _build_recall_by_modality(reports: Mapping[str, Mapping[str, Any]], human: M
             dashes = (DASH_POINTS * place, (DASH_POINTS, DASH_POINTS * max(1, len(shown) - 1)))
             edge = [withStroke(linewidth=4, foreground="white")]
             axes.axvline(100 * people, color=colour, linestyle=dashes, path_effects=edge, clip_on=False, **HUMAN_LINE)
-            entries.append((Line2D([], [], color=colour, linestyle="--"), f"human raters, {words} ({percent(people)})"))
+            entries.append(
+                (
+                    Line2D([], [], color=colour, linestyle="--"),
+                    f"human raters, {words}: accuracy on the data set's own emotions ({percent(people)})",
+                )
+            )
     counts = [sorted({reports[modality]["per_class"][name]["n"] for modality in shown}) for name in classes]
     labels = [f"{short_name(name)} ({_range(n)})" for name, n in zip(classes, counts, strict=True)]
     set_rows(axes, labels)
@@ -176,7 +181,10 @@ def _build_protocol_comparison(
     ]
     if any(is_number(row.get("low")) and is_number(row.get("high")) for row in rows):
         entries.append((Line2D([], [], color="black", marker="|", linewidth=1.4), "95 % interval"))
-    for share, words, style in ((chance, "chance", ":"), (human_accuracy, "human raters", "--")):
+    for share, words, style in (
+        (chance, "chance", ":"),
+        (human_accuracy, "human raters: accuracy on the data set's own emotions", "--"),
+    ):
         if is_number(share):
             axes.axvline(100 * share, color=GREY, linestyle=style, linewidth=1.4, zorder=1)
             entries.append((Line2D([], [], color=GREY, linestyle=style), f"{words} ({percent(share, 1)})"))

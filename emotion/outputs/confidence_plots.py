@@ -29,9 +29,9 @@ from emotion.outputs.figures import (
     set_title,
     write_figure,
 )
-from emotion.scores import N_CALIBRATION_BINS, wilson_interval
+from emotion.scores import COVERAGE_THRESHOLDS, N_CALIBRATION_BINS, wilson_interval
 
-MARKED_THRESHOLDS = {0.3: "o", 0.5: "s", 0.7: "D", 0.9: "^"}  # confidence: symbol
+MARKED_THRESHOLDS = dict(zip(COVERAGE_THRESHOLDS, "osD^", strict=True))  # confidence: symbol
 FEW_CLIPS = 10  # below, a share says next to nothing
 MIN_DOT, DOT_RANGE = 25, 115  # area of a dot, square points
 # A mean of equal confidences on an edge may come out a rounding error above it.
@@ -174,7 +174,7 @@ def _build_coverage_accuracy(report: Mapping[str, Any], human_accuracy: float | 
         _say_nothing_to_draw(axes, 50)
     if is_number(human_accuracy):
         axes.axhline(100 * human_accuracy, color=VERMILION, linestyle="--", linewidth=1.5, zorder=2)
-        label = f"human raters ({percent(human_accuracy)})"
+        label = f"human raters, on the data set's own emotions ({percent(human_accuracy)})"
         entries.append((Line2D([], [], color=VERMILION, linestyle="--"), label))
     set_percent_axis(axes.xaxis, "clips answered, the most confident first")
     set_percent_axis(axes.yaxis, "answers that are right")

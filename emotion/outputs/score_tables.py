@@ -35,7 +35,7 @@ def format_report(report: Mapping[str, Any]) -> str:
     human = report.get("human_accuracy") or {}
     if human:
         by_modality = ", ".join(f"{name} {accuracy:.1%}" for name, accuracy in human.items())
-        lines.append(f"accuracy of human raters on this data set: {by_modality}")
+        lines.append(f"accuracy of human raters on this data set, for its own emotions: {by_modality}")
     rows = [
         [emotion, str(row["n"]), *(_percent(row[name]) for name in ("recall", "precision", "f1"))]
         for emotion, row in report["per_class"].items()

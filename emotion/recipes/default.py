@@ -23,7 +23,7 @@ from emotion.datasets import emodb, ravdess
 from emotion.datasets.clips import Clip
 from emotion.errors import DatasetError
 from emotion.generators import ClipWindows
-from emotion.labels import SEVEN_EMOTIONS
+from emotion.labels import SEVEN_EMOTIONS, class_index
 from emotion.models import build_model
 from emotion.protocols import split_by_speaker
 from emotion.recipes.branches import save_network, train_frame_network, train_voice_network, tune_over_time
@@ -170,7 +170,7 @@ def load_voices(data_root: Path, recipe: Recipe) -> Voices:
     """Reads RAVDESS and EmoDB and sets speakers of each apart."""
     train, validation = [], []
     for name, load in (("ravdess", ravdess.load), ("emodb", emodb.load)):
-        clips = load(data_root / name)
+        clips = [c for c in load(data_root / name) if class_index(c.emotion, SEVEN_EMOTIONS) is not None]
         split = split_by_speaker(
             clips, validation_fraction=recipe.validation_fraction, test_fraction=0.0, seed=recipe.seed
         )
