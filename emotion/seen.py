@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from emotion.datasets import PUBLISHED
 from emotion.datasets.clips import TEST, Clip
-from emotion.split_files import read_rows, read_stretches
+from emotion.split_files import UNLISTED, read_rows, read_stretches
 
 
 @dataclass(frozen=True)
@@ -25,12 +25,14 @@ class SeenClips:
         speakers: whose they are, as far as known.
         all_speakers_known: whether every clip says whose it is.
         stretches: by a file's hash, the stretches of it that were met, ``(start, end)`` in seconds.
+        unlisted: data that was met, too, and is too much to be listed clip by clip.
     """
 
     clip_ids: frozenset[str]
     speakers: frozenset[str]
     all_speakers_known: bool
     stretches: Mapping[str, tuple[tuple[float, float], ...]]
+    unlisted: tuple[str, ...] = ()
 
     def has_met(self, clip: Clip, contents: Mapping[str, str]) -> bool:
         """Returns whether the model met a clip, or a part of it.
@@ -54,7 +56,10 @@ class SeenClips:
         Args:
             speakers: of these clips; None for one that is not known.
         """
-        speakers = set(speakers)
+        also = f" (also trained on, but not listed and so not compared: {', '.join(self.unlisted)})"
+        return self._describe_listed(set(speakers)) + (also if self.unlisted else "")
+
+    def _describe_listed(self, speakers: set[str | None]) -> str:
         known = sorted(speakers - {None})
         met = [speaker for speaker in known if speaker in self.speakers]
         beginning = "the model met no file of these clips"
@@ -81,6 +86,8 @@ def load_seen(path: str | os.PathLike) -> SeenClips:
         DatasetError: as ``split_files.load_splits``.
     """
     rows = [row for row in read_rows(path) if row["side"] != TEST]
+    unlisted = tuple(row["clip_id"].partition(":")[2] for row in rows if _table(row["clip_id"]) == UNLISTED)
+    rows = [row for row in rows if _table(row["clip_id"]) != UNLISTED]
     stretches = defaultdict(list)
     for row in rows:
         for digest, start, end in read_stretches(row["sha256"]):
@@ -90,6 +97,7 @@ def load_seen(path: str | os.PathLike) -> SeenClips:
         frozenset(row["speaker"] for row in rows if row["speaker"]),
         all(row["speaker"] for row in rows),
         {digest: tuple(met) for digest, met in stretches.items()},
+        unlisted,
     )
 
 

@@ -6,11 +6,13 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from emotion.datasets.clips import SIDES, Clip
+from emotion.datasets.clips import SIDES, TRAIN, Clip
 from emotion.errors import DatasetError
 from emotion.splits import Split, check_protocol, check_split, in_order, split_of
 
 COLUMNS = ("clip_id", "side", "emotion", "speaker", "protocol", "seed", "sha256")
+# The table of rows that stand for data too large to be listed clip by clip.
+UNLISTED = "unlisted"
 
 
 def write_splits(
@@ -46,6 +48,19 @@ def write_splits(
                     hashes,
                 )
             )
+
+
+def add_unlisted(path: str | os.PathLike, name: str, split: Split) -> None:
+    """Notes in a written split that further data was trained on, which it does not list.
+
+    Args:
+        path: the file.
+        name: of the data.
+        split: that was written there.
+    """
+    with open(path, "a", encoding="utf-8", newline="") as file:
+        row = (f"{UNLISTED}:{name}", TRAIN, "", "", split.protocol, split.seed, "")
+        csv.writer(file, lineterminator="\n").writerow(row)
 
 
 def load_splits(path: str | os.PathLike) -> Split:

@@ -11,6 +11,7 @@ from emotion.labels import EMODB_EMOTIONS, FER2013_EMOTIONS, FERPLUS_VOTES, RAVD
 from emotion.recipes.default import Recipe, fingerprint, load_voices, make_default
 from emotion.recipes.stills import load_ferplus, load_folders
 from emotion.runs import load_run
+from emotion.seen import load_seen
 from emotion.synthetic_faces import draw_face
 from emotion.synthetic_voices import synthesize_voice
 
@@ -49,7 +50,7 @@ def data_root(tmp_path_factory):
     (root / "emodb").mkdir()
     for speaker in ("03", "08", "10", "13"):
         for letter, emotion in EMODB_EMOTIONS.items():
-            voice = synthesize_voice(emotion or "calm", speaker_seed=int(speaker), duration_seconds=1.5)
+            voice = synthesize_voice(emotion or "calm", speaker_seed=50 + int(speaker), duration_seconds=1.5)
             soundfile.write(root / "emodb" / f"{speaker}a01{letter}a.wav", voice, 22050)
     return root
 
@@ -61,6 +62,10 @@ def test_the_recipe_makes_a_model_that_loads_and_says_what_it_was_made_from(data
     assert set(run.model.input) == {"audio", "video"}
     assert {source.name for source in run.config.data} >= {"RAVDESS speech", "EmoDB"}
     assert metrics["face"]["n"] == 21
+    seen = load_seen(tmp_path / "out" / "splits.csv")
+    learned = [clip for clip in emodb.load(data_root / "emodb") if clip.emotion != "boredom"]
+    assert all(seen.has_met(clip, {}) for clip in learned)
+    assert seen.describe(["emodb:99"]).endswith("muxspace facial expressions)")
     assert metrics["voice"]["n"] == metrics["pair"]["n"] > 0
 
     # A second call finds every stage in the work folder and trains no branch again.

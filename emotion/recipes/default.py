@@ -29,9 +29,12 @@ from emotion.protocols import split_by_speaker
 from emotion.recipes.branches import save_network, train_frame_network, train_voice_network, tune_over_time
 from emotion.recipes.fusion import compute_face_features, compute_voice_features, score_fused, train_fusion
 from emotion.recipes.stills import Stills, join_stills, load_ferplus, load_folders, read_stills, save_stills
-from emotion.runs import write_metrics, write_run
+from emotion.runs import SPLITS_FILE, write_metrics, write_run
+from emotion.split_files import add_unlisted, write_splits
+from emotion.splits import Split
 
 Say = Callable[[str], None]
+FACES = "FER2013 faces with FER+ votes, muxspace facial expressions"
 DATA_FOLDERS = ("ferplus", "muxspace", "ravdess", "emodb")
 
 
@@ -143,6 +146,7 @@ def make_default(
     }
     config = dataclasses.replace(config, data=_sources(train_faces, voices))
     output.mkdir(parents=True, exist_ok=True)
+    write_record(voices, cache.contents([*voices.train, *voices.validation]), output, seed=recipe.seed)
     write_metrics(output, metrics)
     write_run(output, config, model)
     return metrics
@@ -179,6 +183,17 @@ def load_voices(data_root: Path, recipe: Recipe) -> Voices:
     return Voices(train, validation)
 
 
+def write_record(voices: Voices, contents: dict[str, str], output: Path, *, seed: int) -> None:
+    """Writes which voices the model met, so that no evaluation scores it on them unawares.
+
+    The faces are too many to be listed, and lie in archives; the record says that they are missing from it.
+    """
+    ids = {side: tuple(sorted(clip.clip_id for clip in clips)) for side, clips in vars(voices).items()}
+    split = Split(ids["train"], ids["validation"], (), "speaker", seed)
+    write_splits(split, [*voices.train, *voices.validation], output / SPLITS_FILE, contents)
+    add_unlisted(output / SPLITS_FILE, FACES, split)
+
+
 def _load_faces(data_root: Path, work_dir: Path, config: RunConfig, recipe: Recipe, say: Say) -> tuple[Stills, Stills]:
     """Aligned faces to train on and, with the raters' votes alone as targets, to validate on."""
     names, size = config.class_names, config.video.image_size
@@ -213,7 +228,7 @@ def _sources(faces: Stills, voices: Voices) -> tuple[DataSource, ...]:
 
     return (
         DataSource(
-            "FER2013 faces with FER+ votes, muxspace facial expressions",
+            FACES,
             "labels MIT, pictures without a stated licence; Apache-2.0",
             len(faces),
         ),
