@@ -834,8 +834,10 @@ def test_a_signal_from_the_keyboard_is_exit_code_130_and_the_part_stays(zenodo, 
     content = zenodo.files[f"/files/{AUDIO}/content"]
     zenodo.faults[f"/files/{AUDIO}/content"] = [{"break_after": len(content) // 2, "stall_seconds": 3}]
     words = ["ravdess", "--actors=1", f"--zenodo_url={zenodo.url}/record", f"--output={tmp_path}"]
+    # A shell's background jobs are deaf to the signal, and so would be what they start.
+    listening = f"import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n{PROGRAM}"
     process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, *words], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        [sys.executable, "-c", listening, *words], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
         cwd=Path(__file__).parent.parent,
     )  # fmt: skip
     part, deadline = tmp_path / f"{AUDIO}.part", time.monotonic() + 20

@@ -193,5 +193,5 @@ def test_every_option_is_explained_with_its_default(monkeypatch, capsys):
         for action in program.build_parser()._actions:
             assert action.help
     help_of = {action.dest: action.help for action in train_model.build_parser()._actions}
-    for name in ("dataset_dir", "epochs", "batch_size", "lr", "seed", "model", "output", "window_sec", "cache_dir"):
+    for name in ("root", "epochs", "batch_size", "lr", "seed", "model", "output", "window_sec", "cache_dir"):
         assert "(default: " in help_of[name]
