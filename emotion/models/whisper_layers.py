@@ -92,6 +92,31 @@ class SelfAttention(layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
+class PeakShift(layers.Layer):
+    """Shifts a log-mel picture so that its highest value is ``peak``, however loud the recording is.
+
+    Args:
+        peak: in the picture's units, of which one is 40 dB.
+
+    Shape:
+        ``(batch, n_mels, n_steps, 1)`` to the same.
+    """
+
+    def __init__(self, peak: float, **kwargs):
+        super().__init__(**kwargs)
+        self.peak = peak
+
+    def call(self, picture):
+        return picture + (self.peak - ops.max(picture, axis=(1, 2, 3), keepdims=True))
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {**super().get_config(), "peak": self.peak}
+
+
+@keras.saving.register_keras_serializable(package=PACKAGE)
 class VoicedSteps(layers.Layer):
     """1 for the steps from the first to the last loud one, 0 for the quiet before and after speech.
 

@@ -70,9 +70,10 @@ class _TensorUnpickler(pickle.Unpickler):
 
 
 def _rebuild_tensor(storage, offset, size, stride, *_):
-    """A tensor that lies in its storage row by row, as whole weights do."""
-    n_numbers = int(np.prod(size, dtype=np.int64))
-    rows = tuple(int(np.prod(size[i + 1 :], dtype=np.int64)) for i in range(len(size)))
-    if tuple(stride) != rows or offset < 0 or offset + n_numbers > len(storage):
-        raise ValueError(f"a tensor of size {tuple(size)} with strides {tuple(stride)} is not laid out row by row")
-    return storage[offset : offset + n_numbers].reshape(size)
+    """A tensor as a view of its storage: where it begins, its shape, and the numbers from one index to the next."""
+    ends = [(length - 1) * step for length, step in zip(size, stride, strict=True)]
+    # The view itself checks nothing; a wrong file must not read beyond the storage.
+    if offset < 0 or min((*size, *stride), default=1) < 1 or offset + sum(ends) >= len(storage):
+        raise ValueError(f"size {tuple(size)} with strides {tuple(stride)} goes beyond {len(storage)} numbers")
+    steps = [step * storage.itemsize for step in stride]
+    return np.lib.stride_tricks.as_strided(storage[offset:], size, steps, writeable=False).copy()
