@@ -22,6 +22,12 @@ DECADES_PER_UNIT = 4.0
 
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
+def gelu(x):
+    """The exact GELU (Hendrycks & Gimpel 2016); Keras's own uses an operation that ONNX does not have."""
+    return 0.5 * x * (1.0 + ops.erf(x * math.sqrt(0.5)))
+
+
+@keras.saving.register_keras_serializable(package=PACKAGE)
 class SinusoidalPositions(layers.Layer):
     """Adds fixed sines and cosines that tell each step's place (Vaswani et al. 2017, in Whisper's order).
 
@@ -215,7 +221,7 @@ def whisper_encoder(picture, *, width: int, n_heads: int, n_blocks: int, name: s
     for i, strides in ((1, 1), (2, 2)):
         # Keras's own padding would put all of it at the end where the stride is 2.
         x = layers.ZeroPadding1D(1, name=f"{name}_pad{i}")(x)
-        x = layers.Conv1D(width, 3, strides=strides, activation="gelu", name=f"{name}_conv{i}")(x)
+        x = layers.Conv1D(width, 3, strides=strides, activation=gelu, name=f"{name}_conv{i}")(x)
     outputs = [SinusoidalPositions(name=f"{name}_positions")(x)]
     for i in range(1, n_blocks + 1):
         outputs.append(_block(outputs[-1], n_heads, f"{name}_block{i}"))
@@ -227,6 +233,6 @@ def _block(x, n_heads: int, name: str):
     y = SelfAttention(n_heads, name=f"{name}_attention")(y)
     x = layers.Add(name=f"{name}_heard")([x, y])
     y = layers.LayerNormalization(epsilon=NORM_EPSILON, name=f"{name}_dense_norm")(x)
-    y = layers.Dense(4 * x.shape[-1], activation="gelu", name=f"{name}_dense1")(y)
+    y = layers.Dense(4 * x.shape[-1], activation=gelu, name=f"{name}_dense1")(y)
     y = layers.Dense(x.shape[-1], name=f"{name}_dense2")(y)
     return layers.Add(name=f"{name}_out")([x, y])
