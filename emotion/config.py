@@ -17,10 +17,13 @@ from emotion.errors import ConfigError
 from emotion.files import write_json
 from emotion.labels import EIGHT_EMOTIONS, canonical_emotion
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MAX_WINDOW_SECONDS = 60
+LOG_MEL_WINDOW_SECONDS = 0.025
+LOG_MEL_HOP_SECONDS = 0.01
 MODALITIES = ("audio", "video")
 CROPS = ("face", "frame")
+AUDIO_FEATURES = ("mfcc", "log_mel")
 PROTOCOLS = ("speaker", "random", "official", "kfold", "loso")
 SAVED_MODELS = Path(__file__).resolve().parent.parent / "saved_models"
 DEFAULT_RUN = SAVED_MODELS / "default"
@@ -31,15 +34,24 @@ CACHE_DIR = Path(".cache")
 CLIP_CACHE_DIR = CACHE_DIR / "clips"
 
 
+def _check_positive(record, *names: str) -> None:
+    for name in names:
+        value = getattr(record, name)
+        if not 0 < value < math.inf:
+            raise ConfigError(f"{type(record).__name__}: {name} must be above 0 and finite, got {value}.")
+
+
 @dataclass(frozen=True)
 class AudioConfig:
-    """How a window of sound becomes an MFCC picture.
+    """How a window of sound becomes a picture.
 
     Attributes:
+        features: ``mfcc`` for cepstral coefficients, ``log_mel`` for the logarithmic mel spectrum that Whisper takes.
         sample_rate: samples a second, after resampling.
-        n_mfcc: coefficients kept, the height of the picture.
-        n_steps: columns of the picture; the hop is derived so that they span the whole window.
-        n_mels: mel bands under the cepstrum.
+        n_mfcc: MFCCs only: coefficients kept, the height of the picture.
+        n_steps: MFCCs only: columns of the picture; the hop is derived so that they span the whole window. Log-mel
+            steps are 10 ms apart however long the window is.
+        n_mels: mel bands: those under the cepstrum, or the height of the log-mel picture.
         min_frequency_hz, max_frequency_hz: the bands' limits. Telephones, 16 kHz recordings and lossy codecs end at
             about the upper one: what lies above tells the recorder, not the emotion.
         top_db: decibels below the window's loudest band at which the spectrum is floored.
@@ -49,6 +61,7 @@ class AudioConfig:
             falls, the noise of a room or a microphone does not. Speech as quiet varies by 30 dB and more.
     """
 
+    features: str = "mfcc"
     sample_rate: int = 22050
     n_mfcc: int = 40
     n_steps: int = 44
@@ -61,11 +74,19 @@ class AudioConfig:
     noise_range_db: float = 20.0
 
     def __post_init__(self):
+        if self.features not in AUDIO_FEATURES:
+            raise ConfigError(f"audio.features must be one of {', '.join(AUDIO_FEATURES)}, got {self.features!r}.")
         _check_positive(self, "sample_rate", "n_mfcc", "n_mels", "top_db")
         if self.n_steps < 2:
             raise ConfigError(f"audio.n_steps must be at least 2, got {self.n_steps}.")
-        if self.n_mfcc > self.n_mels:
+        if self.features == "mfcc" and self.n_mfcc > self.n_mels:
             raise ConfigError(f"audio.n_mfcc must not exceed audio.n_mels ({self.n_mels}), got {self.n_mfcc}.")
+
+
+# What Whisper's encoder was trained on (Radford et al. 2022): 80 bands over all of 16 kHz sound, 80 dB deep.
+WHISPER_AUDIO = AudioConfig(
+    features="log_mel", sample_rate=16000, n_mels=80, min_frequency_hz=0.0, max_frequency_hz=8000.0, top_db=80.0
+)
 
 
 @dataclass(frozen=True)
@@ -202,7 +223,13 @@ class RunConfig:
             raise ConfigError(f"modalities must be some of {', '.join(MODALITIES)}, got {list(self.modalities)}.")
         if len(set(self.modalities)) != len(self.modalities):
             raise ConfigError(f"modalities must not hold one of them twice, got {list(self.modalities)}.")
-        if self.window.window_seconds * self.audio.sample_rate < self.audio.n_steps:
+        if self.audio.features == "log_mel":
+            if self.window_samples < self.n_fft:
+                raise ConfigError(
+                    f"window.window_seconds must be at least {LOG_MEL_WINDOW_SECONDS}, the length of one spectrum, got "
+                    f"{self.window.window_seconds}."
+                )
+        elif self.window.window_seconds * self.audio.sample_rate < self.audio.n_steps:
             raise ConfigError(
                 f"window.window_seconds must be long enough to hold {self.audio.n_steps} audio.n_steps at "
                 f"{self.audio.sample_rate} samples a second, got {self.window.window_seconds}."
@@ -214,16 +241,34 @@ class RunConfig:
         return round(self.window.window_seconds * self.audio.sample_rate)
 
     @property
+    def audio_shape(self) -> tuple[int, int, int]:
+        """Shape of a window of sound as a model takes it: bands or coefficients, steps, and one channel."""
+        audio = self.audio
+        if audio.features == "log_mel":
+            return (audio.n_mels, self.window_samples // self.hop_length, 1)
+        return (audio.n_mfcc, audio.n_steps, 1)
+
+    @property
+    def video_shape(self) -> tuple[int, int, int, int]:
+        """Shape of a window of pictures as a model takes it: frames, height, width and RGB."""
+        return (self.video.n_frames, self.video.image_size, self.video.image_size, 3)
+
+    @property
     def hop_length(self) -> int:
-        """Samples between two steps, so that ``n_steps`` centred steps span the window."""
+        """Samples between two steps: for MFCCs such that ``n_steps`` centred steps span the window."""
+        if self.audio.features == "log_mel":
+            return max(1, round(LOG_MEL_HOP_SECONDS * self.audio.sample_rate))
         return max(1, self.window_samples // (self.audio.n_steps - 1))
 
     @property
     def n_fft(self) -> int:
-        """Length of the spectrum's window in samples: a power of two, above the hop by a quarter of it at least.
+        """Length of the spectrum's window in samples.
 
-        The window's ends count for nothing, so windows that merely touch would leave the samples between them unseen.
+        For MFCCs it is a power of two, above the hop by a quarter of it at least: the window's ends count for nothing,
+        so windows that merely touch would leave the samples between them unseen.
         """
+        if self.audio.features == "log_mel":
+            return max(2, round(LOG_MEL_WINDOW_SECONDS * self.audio.sample_rate))
         return 1 << (math.ceil(1.25 * self.hop_length) - 1).bit_length()
 
     @property
@@ -232,19 +277,12 @@ class RunConfig:
         return self.window.window_seconds / self.video.n_frames
 
 
-def _check_positive(record, *names: str) -> None:
-    for name in names:
-        value = getattr(record, name)
-        if not 0 < value < math.inf:
-            raise ConfigError(f"{type(record).__name__}: {name} must be above 0 and finite, got {value}.")
-
-
 def to_dict(config) -> dict[str, Any]:
     """Returns a configuration record as plain JSON types."""
     return json.loads(json.dumps(dataclasses.asdict(config)))
 
 
-def from_dict(record_type, values: dict[str, Any], *, complete: bool = True, where: str = "config"):
+def from_dict(record_type, values: dict[str, Any], *, complete: bool = True, where: str = "config", defaults=None):
     """Builds a configuration record from plain JSON types.
 
     Args:
@@ -252,6 +290,7 @@ def from_dict(record_type, values: dict[str, Any], *, complete: bool = True, whe
         values: names and values; nested records are dicts.
         complete: whether every name must be there. If False, a missing one takes its default, where it has one.
         where: what to call ``values`` in error messages.
+        defaults: a record to take missing values from instead, if not ``complete``.
 
     Raises:
         ConfigError: for an unknown name, a missing one, or a value of the wrong type.
@@ -266,17 +305,20 @@ def from_dict(record_type, values: dict[str, Any], *, complete: bool = True, whe
     missing = sorted(set(needed) - set(values))
     if missing:
         raise ConfigError(f"{where} lacks: {', '.join(missing)}.")
-    built = {name: _convert(value, types[name], f"{where}.{name}", complete) for name, value in values.items()}
-    return record_type(**built)
+    built = {
+        name: _convert(value, types[name], f"{where}.{name}", complete, getattr(defaults, name, None))
+        for name, value in values.items()
+    }
+    return record_type(**built) if defaults is None else dataclasses.replace(defaults, **built)
 
 
 def _has_no_default(item: dataclasses.Field) -> bool:
     return item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING
 
 
-def _convert(value, wanted, where: str, complete: bool):
+def _convert(value, wanted, where: str, complete: bool, default=None):
     if dataclasses.is_dataclass(wanted):
-        return from_dict(wanted, value, complete=complete, where=where)
+        return from_dict(wanted, value, complete=complete, where=where, defaults=default)
     if typing.get_origin(wanted) is tuple:
         if not isinstance(value, list | tuple):
             raise ConfigError(f"{where} must be a list, got {value!r}.")
@@ -302,6 +344,15 @@ def load_config(path: str | os.PathLike, *, complete: bool = True) -> RunConfig:
     Raises:
         ConfigError: if the file is missing, is no JSON, or holds unknown, missing or impossible settings.
     """
+    return from_dict(RunConfig, read_settings(path), complete=complete, where=str(path))
+
+
+def read_settings(path: str | os.PathLike) -> dict[str, Any]:
+    """Reads the JSON object of a configuration file, in the present format, for ``from_dict`` to check.
+
+    Raises:
+        ConfigError: if the file is missing or is no JSON.
+    """
     path = Path(path)
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
@@ -309,7 +360,17 @@ def load_config(path: str | os.PathLike, *, complete: bool = True) -> RunConfig:
         raise ConfigError(f"{path}: no such file.") from None
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ConfigError(f"{path}: not a readable JSON file ({error}).") from error
-    return from_dict(RunConfig, values, complete=complete, where=str(path))
+    return _from_first_format(values)
+
+
+def _from_first_format(values):
+    """Format 1 knew MFCCs only and did not name them."""
+    if not isinstance(values, dict) or values.get("format_version") != 1 or values["format_version"] is True:
+        return values
+    upgraded = {**values, "format_version": FORMAT_VERSION}
+    if isinstance(values.get("audio"), dict):
+        upgraded["audio"] = {"features": "mfcc", **values["audio"]}
+    return upgraded
 
 
 def write_config(config: RunConfig, path: str | os.PathLike) -> None:

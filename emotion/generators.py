@@ -31,8 +31,8 @@ class ClipWindows(keras.utils.PyDataset):
     of the voiced part.
 
     Shape:
-        a batch is ``(inputs, class_indices, sample_weights)``, the inputs a dict with those of ``audio (b, n_mfcc,
-        n_steps, 1)`` and ``video (b, n_frames, size, size, 3)`` that the model takes.
+        a batch is ``(inputs, class_indices, sample_weights)``, the inputs a dict with those of ``audio (b,
+        *audio_shape)`` and ``video (b, n_frames, size, size, 3)`` that the model takes.
     """
 
     def __init__(self, clips: Sequence[Clip], cache: ClipCache, config: RunConfig, *, training: bool, workers: int = 2):

@@ -16,11 +16,12 @@ from emotion.config import (
     TrainConfig,
     VideoConfig,
     WindowConfig,
-    load_config,
+    from_dict,
+    read_settings,
 )
 from emotion.datasets import DATASETS
 from emotion.errors import ConfigError
-from emotion.models import ARCHITECTURES
+from emotion.models import ARCHITECTURES, check_audio, default_audio
 
 
 def add_data_options(parser: argparse.ArgumentParser) -> None:
@@ -52,7 +53,7 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
 
 
 def build_config(args: argparse.Namespace, *, protocol: str | None = None) -> RunConfig:
-    """Returns the settings: the options given, else those of ``--config``, else the defaults.
+    """Returns the settings: the options given, else those of ``--config``, else the architecture's defaults.
 
     Args:
         args: what ``add_training_options`` asked for.
@@ -61,7 +62,10 @@ def build_config(args: argparse.Namespace, *, protocol: str | None = None) -> Ru
     Raises:
         ConfigError: for a setting that is impossible.
     """
-    config = load_config(args.config, complete=False) if args.config else RunConfig()
+    values = read_settings(args.config) if args.config else {}
+    named = values.get("architecture") if isinstance(values, dict) else None
+    base = RunConfig(audio=default_audio(args.model or str(named or DEFAULT_ARCHITECTURE)))
+    config = from_dict(RunConfig, values, complete=False, where=str(args.config), defaults=base)
     given = {
         "training": {"epochs": args.epochs, "batch_size": args.batch_size, "learning_rate": args.lr,
                      "seed": args.seed, "protocol": protocol},
@@ -73,7 +77,9 @@ def build_config(args: argparse.Namespace, *, protocol: str | None = None) -> Ru
         config = dataclasses.replace(config, **{part: dataclasses.replace(getattr(config, part), **chosen)})
     if args.modality is not None:
         config = dataclasses.replace(config, modalities=MODALITIES if args.modality == "both" else (args.modality,))
-    return dataclasses.replace(config, architecture=args.model or config.architecture)
+    config = dataclasses.replace(config, architecture=args.model or config.architecture)
+    check_audio(config)
+    return config
 
 
 def check_data_options(args: argparse.Namespace) -> None:

@@ -11,7 +11,7 @@ from functools import partial
 
 import numpy as np
 
-from emotion.audio.features import compute_mfcc, has_sound
+from emotion.audio.features import compute_log_mel, compute_mfcc, has_sound
 from emotion.config import RunConfig
 from emotion.faces.crops import crop_face, crop_frame
 from emotion.faces.detection import YuNetDetector
@@ -163,11 +163,11 @@ class Preprocessor:
         return round(start_seconds / self.config.frame_interval_seconds)
 
     def audio_input(self, samples: np.ndarray) -> np.ndarray:
-        """Returns ``(n_mfcc, n_steps, 1)`` float32 for a window of samples; zeros where it holds no sound."""
-        audio = self.config.audio
-        if not has_sound(samples, audio):
-            return np.zeros((audio.n_mfcc, audio.n_steps, 1), np.float32)
-        return compute_mfcc(samples, self.config)[..., None]
+        """Returns ``config.audio_shape`` float32 for a window of samples; zeros where it holds no sound."""
+        if not has_sound(samples, self.config.audio):
+            return np.zeros(self.config.audio_shape, np.float32)
+        compute = compute_log_mel if self.config.audio.features == "log_mel" else compute_mfcc
+        return compute(samples, self.config)[..., None]
 
     def video_input(
         self, crops: Mapping[int, np.ndarray], first_moment: int, shown: Iterable[int] | None = None

@@ -22,7 +22,7 @@ from emotion.config import RunConfig, load_config, write_config
 from emotion.console import quiet_import
 from emotion.errors import ConfigError, RunError
 from emotion.files import write_json
-from emotion.models import build_model
+from emotion.models import build_model, load_architecture
 
 CONFIG_FILE = "config.json"
 MODEL_FILE = "model.keras"
@@ -128,8 +128,10 @@ def load_run(path: str | os.PathLike) -> Run:
     with quiet_import():
         import keras
 
-    import emotion.models.layers  # noqa: F401  (registers the layers that the file names)
-
+    try:
+        load_architecture(config.architecture)  # registers the layers that the file names
+    except ConfigError as error:
+        raise RunError(f"{path / CONFIG_FILE}: {error}") from error
     with open(path / MODEL_FILE, "rb") as file:
         if file.read(len(LFS_MARK)) == LFS_MARK:
             raise RunError(f"{path / MODEL_FILE}: is a Git LFS pointer, not the model. Fetch it with: git lfs pull")
@@ -144,7 +146,7 @@ def load_run(path: str | os.PathLike) -> Run:
     names = {x.name for x in model.inputs}
     if names != set(config.modalities):
         raise RunError(f"{path}: the model takes {sorted(names)}, {CONFIG_FILE} says {sorted(config.modalities)}.")
-    for name, shape in _input_shapes(config).items():
+    for name, shape in {"audio": config.audio_shape, "video": config.video_shape}.items():
         if name in names and tuple(model.input[name].shape[1:]) != shape:
             has = tuple(model.input[name].shape[1:])
             raise RunError(
@@ -158,14 +160,6 @@ def load_run(path: str | os.PathLike) -> Run:
         )
     digest = hashlib.sha256((path / MODEL_FILE).read_bytes()).hexdigest()
     return Run(path, config, model, digest)
-
-
-def _input_shapes(config: RunConfig) -> dict[str, tuple[int, ...]]:
-    side = config.video.image_size
-    return {
-        "audio": (config.audio.n_mfcc, config.audio.n_steps, 1),
-        "video": (config.video.n_frames, side, side, 3),
-    }
 
 
 def write_run(path: str | os.PathLike, config: RunConfig, model) -> None:

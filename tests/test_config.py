@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from emotion.config import (
     FORMAT_VERSION,
+    WHISPER_AUDIO,
     AudioConfig,
     DataSource,
     RunConfig,
@@ -77,6 +78,24 @@ def test_missing_settings_take_their_defaults_only_where_that_is_allowed(tmp_pat
     config = load_config(path, complete=False)
     assert config == RunConfig(training=TrainConfig(epochs=2), video=VideoConfig(crop="frame"))
     with pytest.raises(ConfigError, match="lacks: .*class_names"):
+        load_config(path)
+
+
+def test_missing_settings_can_be_taken_from_another_record():
+    values = {"audio": {"n_mels": 40}, "training": {"epochs": 2}}
+    config = from_dict(RunConfig, values, complete=False, defaults=RunConfig(audio=WHISPER_AUDIO))
+    assert config.audio == dataclasses.replace(WHISPER_AUDIO, n_mels=40)
+    assert config.training == TrainConfig(epochs=2)
+
+
+def test_a_file_of_the_first_format_is_read_as_what_it_meant(tmp_path):
+    values = {**to_dict(UNUSUAL), "format_version": 1}
+    del values["audio"]["features"]
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(values), encoding="utf-8")
+    assert load_config(path) == UNUSUAL
+    path.write_text(json.dumps({**values, "format_version": 0}), encoding="utf-8")
+    with pytest.raises(ConfigError, match="lacks: features"):
         load_config(path)
 
 
@@ -175,6 +194,7 @@ def test_a_value_of_the_wrong_type_is_refused_by_its_name(name, value):
         ("audio.sample_rate", 0),
         ("audio.n_mfcc", -1),
         ("audio.n_mfcc", 129),
+        ("audio.features", "mel"),
         ("audio.n_steps", 1),
         ("audio.n_mels", 0),
         ("audio.top_db", math.nan),
@@ -288,6 +308,18 @@ def test_no_sample_falls_between_the_steps(window_seconds, sample_rate, n_steps)
     assert farthest < config.n_fft / 2
     assert np.cos(np.pi * farthest / config.n_fft) ** 2 > 0.09
     assert config.n_fft & (config.n_fft - 1) == 0
+
+
+def test_the_shapes_of_a_models_inputs_have_one_home():
+    assert RunConfig().audio_shape == (40, 44, 1)
+    assert RunConfig().video_shape == (20, 112, 112, 3)
+    assert RunConfig(audio=WHISPER_AUDIO).audio_shape == (80, 300, 1)
+    assert RunConfig(audio=WHISPER_AUDIO, window=WindowConfig(window_seconds=1.0)).audio_shape == (80, 100, 1)
+
+
+def test_a_window_shorter_than_one_spectrum_is_refused():
+    with pytest.raises(ConfigError, match="at least 0.025"):
+        RunConfig(audio=WHISPER_AUDIO, window=WindowConfig(window_seconds=0.02))
 
 
 def test_frames_are_spread_evenly_over_the_window():

@@ -1,6 +1,7 @@
-"""MFCCs by physics: tones, beeps, loudness, silence."""
+"""MFCCs and log-mel pictures by physics: tones, beeps, loudness, silence."""
 
 import dataclasses
+from pathlib import Path
 
 import librosa
 import numpy as np
@@ -9,11 +10,12 @@ from scipy.fft import idct
 
 from emotion.audio.features import (
     compute_levels_dbfs,
+    compute_log_mel,
     compute_mfcc,
     compute_voiced_seconds,
     has_sound,
 )
-from emotion.config import AudioConfig, RunConfig, WindowConfig
+from emotion.config import WHISPER_AUDIO, AudioConfig, RunConfig, WindowConfig
 from emotion.synthetic_voices import synthesize_voice
 
 CONFIG = RunConfig()
@@ -116,6 +118,45 @@ def test_digital_silence_gives_numbers_all_the_same():
 def test_what_is_no_window_is_refused(shape):
     with pytest.raises(ValueError, match=str(N)):
         compute_mfcc(np.zeros(shape, np.float32), CONFIG)
+
+
+# ---- Log-mel ----
+
+
+def whisper_config(window_seconds: float = 3.0) -> RunConfig:
+    return RunConfig(audio=WHISPER_AUDIO, window=WindowConfig(window_seconds=window_seconds))
+
+
+def test_the_log_mel_picture_is_equal_to_that_of_transformers():
+    with np.load(Path(__file__).with_name("data") / "whisper_reference.npz") as reference:
+        sound, expected = reference["sound"].astype(np.float32) / 32768, reference["log_mel"]
+    picture = compute_log_mel(sound, whisper_config(1.0))
+    assert picture.dtype == np.float32
+    np.testing.assert_allclose(picture, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("window_seconds", [0.5, 1.0, 3.0, 10.0])
+def test_log_mel_steps_are_ten_milliseconds_apart_in_any_window(window_seconds):
+    config = whisper_config(window_seconds)
+    assert (config.n_fft, config.hop_length) == (400, 160)
+    picture = compute_log_mel(make_noise(-20, config.window_samples), config)
+    assert (*picture.shape, 1) == config.audio_shape == (80, round(100 * window_seconds), 1)
+    assert np.isfinite(picture).all()
+
+
+def test_a_log_mel_picture_spans_eighty_decibels_and_shifts_with_the_level(voice):
+    config = whisper_config()
+    samples = librosa.resample(voice, orig_sr=RATE, target_sr=16000)[: config.window_samples]
+    loud, soft = compute_log_mel(samples, config), compute_log_mel(samples * np.float32(0.1), config)
+    assert loud.max() - loud.min() <= 2.001
+    np.testing.assert_allclose(loud - soft, 20 / 40, atol=1e-3)
+
+
+def test_a_log_mel_picture_of_digital_silence_is_even_and_not_zeros():
+    picture = compute_log_mel(np.zeros(48000, np.float32), whisper_config())
+    np.testing.assert_allclose(picture, -1.5, rtol=1e-6)
+    with pytest.raises(ValueError, match="48000"):
+        compute_log_mel(np.zeros(47999, np.float32), whisper_config())
 
 
 # ---- Level ----

@@ -15,10 +15,9 @@ from emotion.models.layers import EvidencePresent, FaceStandardization, Modality
 
 def random_inputs(config: RunConfig, n: int = 2, seed: int = 0) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(seed)
-    side = config.video.image_size
     return {
-        "audio": rng.normal(size=(n, config.audio.n_mfcc, config.audio.n_steps, 1)).astype(np.float32),
-        "video": rng.integers(0, 256, (n, config.video.n_frames, side, side, 3), dtype=np.uint8),
+        "audio": rng.normal(size=(n, *config.audio_shape)).astype(np.float32),
+        "video": rng.integers(0, 256, (n, *config.video_shape), dtype=np.uint8),
     }
 
 

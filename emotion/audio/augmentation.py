@@ -68,21 +68,21 @@ def vary_voice(samples: np.ndarray, sample_rate: int, variation: VoiceVariation,
     return np.pad(samples[:n_samples], (0, max(0, n_samples - len(samples)))).astype(np.float32)
 
 
-def mask_time(mfcc: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Hides a stretch of an MFCC picture behind each coefficient's mean (SpecAugment, Park et al. 2019).
+def mask_time(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Hides a stretch of a picture of sound behind each row's mean (SpecAugment, Park et al. 2019).
 
     Args:
-        mfcc: ``(n_mfcc, n_steps, 1)``.
+        picture: ``(n_mfcc or n_mels, n_steps, 1)``.
         rng: source of the draw of up to a fifth of the steps.
 
     Returns:
         A new array of the same shape.
     """
-    n_steps = mfcc.shape[1]
+    n_steps = picture.shape[1]
     length = int(rng.integers(0, n_steps // 5 + 1))
     start = int(rng.integers(0, n_steps - length + 1))
-    masked = mfcc.copy()
-    masked[:, start : start + length] = mfcc.mean(axis=1, keepdims=True)
+    masked = picture.copy()
+    masked[:, start : start + length] = picture.mean(axis=1, keepdims=True)
     return masked
 
 

@@ -1,0 +1,83 @@
+"""The video branch: a small residual network (He et al. 2016) whose stages also reach over time.
+
+``build_frame_network`` is the same branch for single pictures; ``inflate`` carries its weights over to three dimensions
+(Carreira & Zisserman 2017), so that a network can learn faces from stills, many times faster.
+"""
+
+from typing import Any
+
+import keras
+from keras import layers
+
+from emotion.config import RunConfig
+from emotion.models.fusion import branch_layers
+from emotion.models.layers import FaceStandardization, convolution_block
+
+DEFAULTS = {"video_filters": [24, 48, 96, 192], "video_units": 128, "video_dropout": 0.3}
+
+
+def video_branch(frames, settings: dict[str, Any]):
+    """A small residual network over frames, in space and time.
+
+    Shape:
+        ``(batch, n_frames, size, size, 3)`` to ``(batch, video_units)``; without the frames' axis it is the network for
+        single pictures, with layers of the same names.
+    """
+    over_time = len(frames.shape) == 5
+    pooling = layers.AveragePooling3D if over_time else layers.AveragePooling2D
+    global_pooling = layers.GlobalAveragePooling3D if over_time else layers.GlobalAveragePooling2D
+
+    def sizes(time: int, space: int):
+        return (time, space, space) if over_time else space
+
+    first, *stages = settings["video_filters"]
+    x = FaceStandardization(name="video_standard")(frames)
+    # Halving by averages takes away the sharpness in which cameras, and the faces learned from, differ most.
+    x = pooling(sizes(1, 2), name="video_half")(x)
+    x = convolution_block(x, first, sizes(1, 3), name="video_stem")
+    for i, filters in enumerate(stages, start=1):
+        # The first two stages also halve time: 20 frames become 5.
+        strides = sizes(2 if i <= 2 else 1, 2)
+        x = convolution_block(x, filters, sizes(3, 3), strides=strides, name=f"video_stage{i}_down")
+        y = convolution_block(x, filters, sizes(1, 3), name=f"video_stage{i}_a")
+        y = convolution_block(y, filters, sizes(1, 3), activation=False, name=f"video_stage{i}_b")
+        x = layers.ReLU(name=f"video_stage{i}_relu")(layers.Add(name=f"video_stage{i}_add")([x, y]))
+    x = global_pooling(name="video_pool")(x)
+    x = layers.Dropout(settings["video_dropout"], name="video_drop")(x)
+    return layers.Dense(settings["video_units"], activation="relu", name="video_features")(x)
+
+
+def build_frame_network(config: RunConfig, *, over_time: bool = False) -> keras.Model:
+    """Builds the video branch with an output of its own, for single pictures or for clips.
+
+    Shape:
+        input ``(batch, size, size, 3)`` uint8, or with ``over_time`` ``(batch, n_frames, size, size, 3)``; output
+        ``logits (batch, n_classes)``.
+    """
+    side = config.video.image_size
+    shape = (config.video.n_frames, side, side, 3) if over_time else (side, side, 3)
+    frames = keras.Input(shape, dtype="uint8", name="video")
+    settings = {name: config.model.get(name, value) for name, value in DEFAULTS.items()}
+    features = video_branch(frames, settings)
+    name = "clip_network" if over_time else "frame_network"
+    return keras.Model(frames, layers.Dense(len(config.class_names), name="logits")(features), name=name)
+
+
+def inflate(frame_network: keras.Model, model: keras.Model) -> None:
+    """Carries the video branch's weights from single pictures to clips.
+
+    A kernel over time starts as the picture's kernel in its middle and zeros before and after, so a clip of one still
+    gives just the features of that still, at the clip's ends too.
+
+    Args:
+        frame_network: from ``build_frame_network``.
+        model: a model of the same settings from ``build_model``, changed in place.
+    """
+    for layer in branch_layers(frame_network, "video"):
+        target = model.get_layer(layer.name)
+        weights = layer.get_weights()
+        if isinstance(layer, layers.Conv2D):
+            inflated = target.get_weights()[0] * 0
+            inflated[inflated.shape[0] // 2] = weights[0]
+            weights = [inflated, *weights[1:]]
+        target.set_weights(weights)

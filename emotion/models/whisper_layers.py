@@ -1,0 +1,238 @@
+"""The encoder of Whisper (Radford et al. 2022, "Robust Speech Recognition via Large-Scale Weak Supervision").
+
+Two convolutions halve the steps, fixed sinusoids tell them where they stand, and transformer blocks (Vaswani et al.
+2017) with the norm before each part (Xiong et al. 2020) follow. All sizes are known when the network is built, so that
+it can be exported, and only ``keras.ops`` are used, so that every Keras backend runs it.
+"""
+
+import math
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+from emotion.models.layers import PACKAGE
+
+NORM_EPSILON = 1e-5  # PyTorch's, by which Whisper was trained
+LONGEST_PERIOD = 10000
+VOICED_RANGE_DB = 35.0
+# Whisper's picture is a quarter of the decimal logarithm of the power.
+DECADES_PER_UNIT = 4.0
+
+
+@keras.saving.register_keras_serializable(package=PACKAGE)
+def gelu(x):
+    """The exact GELU (Hendrycks & Gimpel 2016); Keras's own uses an operation that ONNX does not have."""
+    return 0.5 * x * (1.0 + ops.erf(x * math.sqrt(0.5)))
+
+
+@keras.saving.register_keras_serializable(package=PACKAGE)
+class SinusoidalPositions(layers.Layer):
+    """Adds fixed sines and cosines that tell each step's place (Vaswani et al. 2017, in Whisper's order).
+
+    Shape:
+        ``(batch, n_steps, width)`` to the same; the width is even.
+    """
+
+    def build(self, input_shape):
+        self._waves = compute_positions(*input_shape[1:])
+
+    def call(self, x):
+        return x + ops.convert_to_tensor(self._waves[None], dtype=x.dtype)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+
+def compute_positions(n_steps: int, width: int) -> np.ndarray:
+    """Returns ``(n_steps, width)`` float32: sines of falling frequency, then the cosines."""
+    frequencies = np.exp(-np.log(LONGEST_PERIOD) / (width // 2 - 1) * np.arange(width // 2))
+    angles = np.arange(n_steps)[:, None] * frequencies
+    return np.concatenate([np.sin(angles), np.cos(angles)], axis=1).astype(np.float32)
+
+
+@keras.saving.register_keras_serializable(package=PACKAGE)
+class SelfAttention(layers.Layer):
+    """Multi-head self-attention as in Whisper: the keys have no bias, which the softmax would cancel anyway.
+
+    Args:
+        n_heads: by which the width is divided.
+
+    Shape:
+        ``(batch, n_steps, width)`` to the same.
+    """
+
+    def __init__(self, n_heads: int, **kwargs):
+        super().__init__(**kwargs)
+        self.n_heads = n_heads
+
+    def build(self, input_shape):
+        _, self._n_steps, self._width = input_shape
+        if self._width % self.n_heads:
+            raise ValueError(f"SelfAttention: n_heads must divide the width {self._width}, got {self.n_heads}.")
+        self.query = layers.Dense(self._width, name="query")
+        self.key = layers.Dense(self._width, use_bias=False, name="key")
+        self.value = layers.Dense(self._width, name="value")
+        self.out = layers.Dense(self._width, name="out")
+        for part in (self.query, self.key, self.value, self.out):
+            part.build(input_shape)
+
+    def call(self, x):
+        # Scaling the queries costs less than scaling each pair of steps.
+        query = self._split(self.query(x) / math.sqrt(self._width // self.n_heads))
+        weights = ops.softmax(ops.matmul(query, ops.transpose(self._split(self.key(x)), (0, 1, 3, 2))), axis=-1)
+        heard = ops.transpose(ops.matmul(weights, self._split(self.value(x))), (0, 2, 1, 3))
+        return self.out(ops.reshape(heard, (-1, self._n_steps, self._width)))
+
+    def _split(self, x):
+        """``(batch, n_steps, width)`` to ``(batch, n_heads, n_steps, width / n_heads)``."""
+        heads = ops.reshape(x, (-1, self._n_steps, self.n_heads, self._width // self.n_heads))
+        return ops.transpose(heads, (0, 2, 1, 3))
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {**super().get_config(), "n_heads": self.n_heads}
+
+
+@keras.saving.register_keras_serializable(package=PACKAGE)
+class PeakShift(layers.Layer):
+    """Shifts a log-mel picture so that its highest value is ``peak``, however loud the recording is.
+
+    Args:
+        peak: in the picture's units, of which one is 40 dB.
+
+    Shape:
+        ``(batch, n_mels, n_steps, 1)`` to the same.
+    """
+
+    def __init__(self, peak: float, **kwargs):
+        super().__init__(**kwargs)
+        self.peak = peak
+
+    def call(self, picture):
+        return picture + (self.peak - ops.max(picture, axis=(1, 2, 3), keepdims=True))
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {**super().get_config(), "peak": self.peak}
+
+
+@keras.saving.register_keras_serializable(package=PACKAGE)
+class VoicedSteps(layers.Layer):
+    """1 for the steps from the first to the last loud one, 0 for the quiet before and after speech.
+
+    Loud is what lies within ``range_db`` of the loudest step. A picture without sound counts as voiced throughout.
+
+    Args:
+        factor: how many of the picture's steps one step of the result stands for.
+        range_db: in decibels.
+
+    Shape:
+        a log-mel picture ``(batch, n_mels, n_steps, 1)`` to ``(batch, n_steps / factor rounded up, 1)``.
+    """
+
+    def __init__(self, factor: int = 2, range_db: float = VOICED_RANGE_DB, **kwargs):
+        super().__init__(**kwargs)
+        self.factor = factor
+        self.range_db = range_db
+
+    def call(self, picture):
+        n_steps = picture.shape[2]
+        n_results = -(-n_steps // self.factor)
+        # Against the picture's highest value, so that no exponent overflows.
+        relative = picture[..., 0] - ops.max(picture, axis=(1, 2))[..., None]
+        power = ops.mean(ops.exp(relative * (DECADES_PER_UNIT * math.log(10))), axis=1)
+        power = ops.pad(power, [[0, 0], [0, n_results * self.factor - n_steps]])
+        power = ops.mean(ops.reshape(power, (-1, n_results, self.factor)), axis=2)
+        threshold = ops.max(power, axis=1, keepdims=True) * 10 ** (-self.range_db / 10)
+        loud = ops.cast(power >= threshold, self.compute_dtype)
+        places = ops.convert_to_tensor(np.arange(n_results)[None], dtype=self.compute_dtype)
+        first = ops.min(places * loud + n_results * (1 - loud), axis=1, keepdims=True)
+        last = ops.max(places * loud, axis=1, keepdims=True)
+        voiced = ops.cast(places >= first, self.compute_dtype) * ops.cast(places <= last, self.compute_dtype)
+        return voiced[..., None]
+
+    def compute_output_shape(self, input_shape):
+        return (input_shape[0], -(-input_shape[2] // self.factor), 1)
+
+    def get_config(self):
+        return {**super().get_config(), "factor": self.factor, "range_db": self.range_db}
+
+
+@keras.saving.register_keras_serializable(package=PACKAGE)
+class MaskedStatistics(layers.Layer):
+    """Mean and standard deviation over the steps that a mask marks (Snyder et al. 2018).
+
+    Shape:
+        features ``(batch, n_steps, width)`` and mask ``(batch, n_steps, 1)`` to ``(batch, 2 * width)``.
+    """
+
+    def call(self, inputs):
+        features, mask = inputs
+        n_marked = ops.maximum(ops.sum(mask, axis=1, keepdims=True), 1.0)
+        mean = ops.sum(features * mask, axis=1, keepdims=True) / n_marked
+        variance = ops.sum(ops.square(features - mean) * mask, axis=1) / n_marked[:, 0]
+        # The floor keeps the root's slope finite where nothing varies.
+        return ops.concatenate([mean[:, 0], ops.sqrt(variance + keras.config.epsilon())], axis=-1)
+
+    def compute_output_shape(self, input_shape):
+        return (input_shape[0][0], 2 * input_shape[0][-1])
+
+
+@keras.saving.register_keras_serializable(package=PACKAGE)
+class WeightedMean(layers.Layer):
+    """A mean of several tensors with learned weights that sum to 1, at first all the same (Peters et al. 2018).
+
+    Shape:
+        a list of tensors of one shape to that shape.
+    """
+
+    def build(self, input_shape):
+        self.importance = self.add_weight(shape=(len(input_shape),), initializer="zeros", name="importance")
+
+    def call(self, inputs):
+        weights = ops.softmax(self.importance)
+        return sum(weights[i] * x for i, x in enumerate(inputs))
+
+    def compute_output_shape(self, input_shape):
+        return input_shape[0]
+
+
+def whisper_encoder(picture, *, width: int, n_heads: int, n_blocks: int, name: str) -> list[Any]:
+    """Whisper's encoder up to a block, without the norm that ends the whole one.
+
+    Args:
+        picture: log-mel ``(batch, n_mels, n_steps, 1)``.
+        width, n_heads: tiny has 384 and 6.
+        n_blocks: transformer blocks; tiny has 4.
+        name: with which all layers' names begin.
+
+    Returns:
+        What goes into the first block and what comes out of each: ``n_blocks + 1`` times ``(batch, n_steps / 2 rounded
+        up, width)``, in steps of 20 ms.
+    """
+    x = layers.Reshape(picture.shape[1:3], name=f"{name}_bands")(picture)
+    x = layers.Permute((2, 1), name=f"{name}_steps")(x)
+    for i, strides in ((1, 1), (2, 2)):
+        # Keras's own padding would put all of it at the end where the stride is 2.
+        x = layers.ZeroPadding1D(1, name=f"{name}_pad{i}")(x)
+        x = layers.Conv1D(width, 3, strides=strides, activation=gelu, name=f"{name}_conv{i}")(x)
+    outputs = [SinusoidalPositions(name=f"{name}_positions")(x)]
+    for i in range(1, n_blocks + 1):
+        outputs.append(_block(outputs[-1], n_heads, f"{name}_block{i}"))
+    return outputs
+
+
+def _block(x, n_heads: int, name: str):
+    y = layers.LayerNormalization(epsilon=NORM_EPSILON, name=f"{name}_attention_norm")(x)
+    y = SelfAttention(n_heads, name=f"{name}_attention")(y)
+    x = layers.Add(name=f"{name}_heard")([x, y])
+    y = layers.LayerNormalization(epsilon=NORM_EPSILON, name=f"{name}_dense_norm")(x)
+    y = layers.Dense(4 * x.shape[-1], activation=gelu, name=f"{name}_dense1")(y)
+    y = layers.Dense(x.shape[-1], name=f"{name}_dense2")(y)
+    return layers.Add(name=f"{name}_out")([x, y])
