@@ -17,7 +17,6 @@ from emotion.options import (
     build_config,
     check_data_options,
     command_line,
-    program_name,
     say_now,
 )
 
@@ -86,7 +85,7 @@ def run_evaluation(arguments: list[str]) -> int:
         judging=ProgressBar("Judging", "clip", shown=shown),
     )
     human = human_accuracy(source.name)
-    command = command_line("-m", "emotion.evaluate")
+    command = command_line()
     report = {**result.report, "data": source.name, "human_accuracy": human, "command": command}
     print(format_report(report))
     if args.json:
@@ -188,9 +187,8 @@ def run_protocols(arguments: list[str]) -> int:
 
 def say_how_to_go_on(output: Path) -> None:
     """Prints the command that goes on after a stop: the one that was given, with the folder it writes to."""
-    command = shlex.join([program_name(), *sys.orig_argv[1:]])
-    named = "" if "--output" in sys.argv else f" --output {shlex.quote(str(output))}"
-    say_now(f"If it is stopped, go on with: {command}{named}")
+    named = "" if any(word.startswith("--output") for word in sys.argv) else f" --output {shlex.quote(str(output))}"
+    say_now(f"If it is stopped, go on with: {command_line()}{named}")
 
 
 def _add_fold_options(parser: argparse.ArgumentParser, n_folds: int) -> None:
@@ -213,7 +211,7 @@ def _load_training(args: argparse.Namespace, config: RunConfig):
         "progress": ProgressBar("Decoding", "clip", shown=not args.no_progress),
         "verbose": 2 if args.no_progress else 1,
         "say": say_now,
-        "command": command_line("-m", "emotion.evaluate"),
+        "command": command_line(),
     }
     return clips, describe_data(config, clips, source), settings, human_accuracy(source.name)
 

@@ -100,8 +100,11 @@ def program_name() -> str:
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
-def command_line(*program: str) -> str:
+def command_line() -> str:
     """Returns the command that was given, to be kept beside what it made."""
+    # Python gives a module that it runs with -m as the path of its file.
+    is_module = Path(sys.argv[0]).name in ("evaluate.py", "emotion.evaluate")
+    program = ["-m", "emotion.evaluate"] if is_module else [sys.argv[0]]
     return shlex.join([program_name(), *program, *sys.argv[1:]])
 
 
