@@ -94,7 +94,7 @@ def cross_validate(
         say(f"UAR {rows[-1]['uar']:.1%}, accuracy {rows[-1]['accuracy']:.1%}, n {rows[-1]['n']}")
     n_unanswered = sum(row["n_unanswered"] for row in rows)
     report = {
-        "protocol": describe_split(splits[0], prepared.clips, prepared.contents)
+        "protocol": describe_split(splits[0], prepared.clips, prepared.recordings)
         + (f", {len(splits)} folds pooled" if splits[1:] else ""),
         "n_skipped": len(prepared.failures),
         "skipped": {"unreadable": prepared.failures, "without_evidence": []},
@@ -125,7 +125,7 @@ def plan_folds(prepared: TrainingClips, output: Path, *, n_folds: int) -> list[S
         raise DatasetError("There are too few clips for a test side, so there is nothing to score. Add speakers.")
     for split in splits:
         # All of them before the first is trained on: the last may be the one that leaks.
-        check_split(split, prepared.clips, prepared.contents)
+        check_split(split, prepared.clips, prepared.recordings)
     contents = [f"{clip.clip_id} {describe_contents(clip, prepared.contents)}" for clip in prepared.clips]
     plan = {
         "config": to_dict(prepared.config),

@@ -9,6 +9,7 @@ from pathlib import Path
 from emotion.audio.features import has_sound
 from emotion.cache import ClipCache
 from emotion.config import RunConfig
+from emotion.copies import name_recordings
 from emotion.datasets.clips import Clip
 from emotion.errors import ConfigError, DatasetError
 from emotion.evaluation import restrict_clip
@@ -28,6 +29,7 @@ class TrainingClips:
         config: the settings, with only the modalities that some clip has evidence for.
         cache: where the clips lie decoded.
         contents: hashes of the clips' files by path.
+        recordings: the same, with one hash for copies of one sound; see ``copies``.
         failures: clips that cannot be used, with the reason.
         left_out: clips of emotions that the classes do not cover, by emotion.
     """
@@ -36,6 +38,7 @@ class TrainingClips:
     config: RunConfig
     cache: ClipCache
     contents: dict[str, str]
+    recordings: dict[str, str]
     failures: dict[str, str]
     left_out: dict[str, int]
 
@@ -71,7 +74,11 @@ def prepare_clips(
     clips = [clip for clip in clips if clip.clip_id not in failures]
     clips, modalities = _with_evidence(clips, cache, config, failures, say)
     contents = cache.contents(clips)
-    return TrainingClips(clips, dataclasses.replace(config, modalities=modalities), cache, contents, failures, left_out)
+    # A random split is said to be optimistic in any case.
+    is_random = config.training.protocol == "random"
+    recordings = contents if is_random else name_recordings(clips, cache, contents)
+    config = dataclasses.replace(config, modalities=modalities)
+    return TrainingClips(clips, config, cache, contents, recordings, failures, left_out)
 
 
 def _check_buildable(config: RunConfig) -> None:

@@ -111,6 +111,7 @@ def train(
             test_fraction=config.training.test_fraction,
             seed=config.training.seed,
         )
+        check_split(split, prepared.clips, prepared.recordings)
         _write_beginning(prepared, split, output)
     say(f"Run folder: {output}. If training is stopped from here on, go on with: {resume_command}")
     return _train_split(prepared, split, output, state, verbose, say)
@@ -154,7 +155,7 @@ def _train_split(prepared: TrainingClips, split: Split, output: Path, state, ver
     apart = (
         "no speaker on two sides"
         if split.protocol in SPEAKER_INDEPENDENT
-        else describe_split(split, prepared.clips, prepared.contents)
+        else describe_split(split, prepared.clips, prepared.recordings)
     )
     say(
         f"{len(sides['train'])} clips to train on, {len(sides['validation'])} to validate, {len(sides['test'])} to "
@@ -258,7 +259,7 @@ def _finish(sides, split: Split, prepared: TrainingClips, output: Path) -> Train
         )
     best = load_network(path, compile=False)
     write_training_curves(history, output / "training_curves.png")
-    protocol = describe_split(split, prepared.clips, prepared.contents)
+    protocol = describe_split(split, prepared.clips, prepared.recordings)
     metrics: dict[str, Any] = {
         "protocol": protocol, "n_skipped": len(prepared.failures), "epochs": len(history["loss"]),
     }  # fmt: skip
