@@ -27,7 +27,7 @@ _logger = logging.getLogger(__name__)
 def name_recordings(clips: Sequence[Clip], cache: ClipCache, contents: Mapping[str, str]) -> dict[str, str]:
     """Gives the recording in each file a name, the same to copies of one sound that are said to be different people's.
 
-    Two takes of a sentence are not taken for copies: their waveforms differ; ``datasets.fingerprints`` says by how much.
+    Two takes of a sentence are no copies: their waveforms differ; ``datasets.fingerprints`` says by how much.
     Copies under the same speaker do no harm where speakers are kept apart, so they are not looked for.
 
     Args:
