@@ -115,7 +115,7 @@ def main(arguments: list[str] | None = None) -> int:
         notes += [f"{row['system']}, {row['protocol']} ({folder}): {words}." for words in differences]
 
     result = {
-        "command": command_line("benchmarks/baselines.py"),
+        "command": command_line(),
         "data": {"name": source.name, "licence": source.licence, "n_clips": len(clips), "classes": list(class_names)},
         "settings": {
             **{"folds": args.folds, **fractions, "refit": HOW},

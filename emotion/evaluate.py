@@ -16,7 +16,7 @@ from emotion.options import (
     add_training_options,
     build_config,
     check_data_options,
-    program_name,
+    command_line,
     say_now,
 )
 
@@ -217,14 +217,6 @@ def _load_training(args: argparse.Namespace, config: RunConfig):
 
 
 # ---- Parts ----------------------------------------------------------------------------------------------------------
-
-
-def command_line() -> str:
-    """Returns the command that was given, to be kept beside what it made."""
-    # Python gives a module that it runs with -m as the path of its file.
-    is_module = Path(sys.argv[0]).name in ("evaluate.py", "emotion.evaluate")
-    program = ["-m", "emotion.evaluate"] if is_module else [sys.argv[0]]
-    return shlex.join([program_name(), *program, *sys.argv[1:]])
 
 
 def new_folder(name: str) -> Path:

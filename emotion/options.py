@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import shlex
 import sys
 from pathlib import Path
 
@@ -97,6 +98,16 @@ def program_name() -> str:
     """Returns how to call the Python that is running, as short as it can be said from the current folder."""
     path = Path(sys.executable)
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+
+
+def command_line() -> str:
+    """Returns the command that was given, to be kept beside what it made."""
+    # Python gives a module that it runs with -m as the path of its file.
+    program = Path(sys.argv[0])
+    is_module = program.parent.name == "emotion"
+    return shlex.join(
+        [program_name(), *(["-m", f"emotion.{program.stem}"] if is_module else [sys.argv[0]]), *sys.argv[1:]]
+    )
 
 
 def say_now(message: str) -> None:

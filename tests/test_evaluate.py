@@ -24,7 +24,7 @@ def call(monkeypatch, capsys, cache_dir):
     def call(*arguments):
         cache = () if "--cache_dir" in arguments else ("--cache_dir", cache_dir)
         words = [str(word) for word in (*arguments, *cache, "--no_progress")]
-        monkeypatch.setattr(sys, "argv", ["emotion.evaluate", *words])
+        monkeypatch.setattr(sys, "argv", [evaluate.__file__, *words])
         code = run_program(evaluate.main)
         said = capsys.readouterr()
         return code, said.out, said.err
