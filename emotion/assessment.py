@@ -16,11 +16,10 @@ from emotion.datasets.clips import Clip
 from emotion.errors import DatasetError, MediaError
 from emotion.evaluation import Judgement, build_report, judge_clips, restrict_clip, used_modalities
 from emotion.labels import class_index
+from emotion.preparation import Progress
 from emotion.runs import SPLITS_FILE, Run
 from emotion.seen import SeenClips, load_seen
 from emotion.splits import in_order
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from emotion.crossvalidation import CrossValidation, cross_validate
 from emotion.datasets.clips import Clip
 from emotion.errors import RunError
 from emotion.files import write_json, write_whole
+from emotion.outputs.comparison_plots import APART, RANDOM
 from emotion.outputs.evaluation_plots import write_protocol_comparison
 
-APART, RANDOM = "speakers apart", "random"
 COMPARISON_FILE = "protocols.json"
 COMPARISON_PLAN = "plan.txt"
 

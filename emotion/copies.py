@@ -8,6 +8,7 @@ import numpy as np
 from emotion.audio.features import has_sound
 from emotion.cache import ClipCache
 from emotion.datasets.clips import Clip
+from emotion.datasets.duplicates import MAX_LENGTH_DIFFERENCE_SECONDS
 from emotion.datasets.fingerprints import (
     MIN_PRINT_LIKENESS,
     MIN_WAVE_LIKENESS,
@@ -17,8 +18,6 @@ from emotion.datasets.fingerprints import (
 )
 from emotion.errors import MediaError
 
-# Copies are as long as each other, give or take what codecs add.
-MAX_LENGTH_DIFFERENCE_SECONDS = 1.0
 MAX_COMPARISONS = 5_000  # of waveforms, the likeliest first
 
 _logger = logging.getLogger(__name__)

@@ -12,11 +12,11 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from emotion.config import PROTOCOLS
 from emotion.datasets.clips import SIDES, TEST, TRAIN, VALIDATION, Clip
 from emotion.errors import ConfigError, DatasetError
 
 SPEAKER_INDEPENDENT = ("speaker", "kfold", "loso")
-KNOWN_PROTOCOLS = ("random", *SPEAKER_INDEPENDENT, "official")
 
 _logger = logging.getLogger(__name__)
 
@@ -183,8 +183,8 @@ def check_protocol(protocol: str, where: str) -> None:
     Raises:
         ConfigError: if there is none.
     """
-    if protocol not in KNOWN_PROTOCOLS:
-        raise ConfigError(f"{where} names an unknown protocol, {protocol!r}. Known: {', '.join(KNOWN_PROTOCOLS)}.")
+    if protocol not in PROTOCOLS:
+        raise ConfigError(f"{where} names an unknown protocol, {protocol!r}. Known: {', '.join(PROTOCOLS)}.")
 
 
 def split_of(side_of: Mapping[str, str], protocol: str, seed: int) -> Split:

@@ -10,6 +10,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+from emotion.config import DATASET_DIR
 from emotion.datasets import sources
 from emotion.datasets.archives import Ledger, unpack
 from emotion.datasets.download_messages import Meter, advice, announce, say, show, warn
@@ -26,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("data_set", choices=sorted(SOURCES), help="the data set to fetch")
     add("--actors", metavar="LIST", help="the actors to fetch, such as 1-4,7 (default: all; 1 is CREMA-D's 1001)")
-    add("--output", type=Path, default=Path("dataset"), metavar="DIR", help="where it goes (default: %(default)s)")
+    add("--output", type=Path, default=DATASET_DIR, metavar="DIR", help="where it goes (default: %(default)s)")
     add("--modality", choices=MODALITIES, default="both", help="sound files, video files or both (default: both)")
     add("--song", action="store_true", help="RAVDESS: the sung recordings as well")
     add("--dry_run", action="store_true", help="only say what would be fetched, and how much it is")
