@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # Lowest first. A module may import from its own layer and from those below. A package stands for all of its modules.
 LAYERS = (
-    ("errors", "labels", "config", "windows", "results", "console", "scores", "processes", "files"),
+    ("errors", "labels", "config", "windows", "calibration", "results", "console", "scores", "processes", "files"),
     ("media", "audio", "faces", "synthetic", "synthetic_faces", "synthetic_heads", "synthetic_voices"),
     ("preprocessing", "datasets", "splits", "split_files", "protocols", "folds", "cache", "outputs"),
     ("models", "generators", "runs", "seen"),
