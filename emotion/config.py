@@ -17,7 +17,7 @@ from emotion.errors import ConfigError
 from emotion.files import write_json
 from emotion.labels import EIGHT_EMOTIONS, canonical_emotion
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 MAX_WINDOW_SECONDS = 60
 LOG_MEL_WINDOW_SECONDS = 0.025
 LOG_MEL_HOP_SECONDS = 0.01
@@ -177,6 +177,28 @@ class TrainConfig:
 
 
 @dataclass(frozen=True)
+class CalibrationConfig:
+    """What makes a trained network's confidence mean what it says, and when an answer is withheld.
+
+    Attributes:
+        both, face, voice: temperature of the probabilities of a window with a face and a voice, with a face alone, and
+            with a voice alone. Above 1 the network was too sure, below 1 too modest; 1 leaves its answer as it is. For
+            a model of whole frames ``face`` stands for the frame.
+        unsure_below: the confidence, 0 to 1, under which the answer is "unsure". 0 always gives the emotion.
+    """
+
+    both: float = 1.0
+    face: float = 1.0
+    voice: float = 1.0
+    unsure_below: float = 0.0
+
+    def __post_init__(self):
+        _check_positive(self, "both", "face", "voice")
+        if not 0 <= self.unsure_below <= 1:
+            raise ConfigError(f"calibration.unsure_below must lie in 0 to 1, got {self.unsure_below}.")
+
+
+@dataclass(frozen=True)
 class DataSource:
     """A data set a model has seen: its name, its licence and the number of clips or pictures."""
 
@@ -193,6 +215,7 @@ class RunConfig:
         architecture: a key of ``emotion.models.ARCHITECTURES``.
         class_names: the emotions, in the order of the model's outputs.
         modalities: the evidence the model takes: ``audio``, ``video`` or both.
+        calibration: of the trained network; a new training starts without.
         model: settings of the architecture; empty for its defaults.
         data: what the model was trained on.
     """
@@ -204,6 +227,7 @@ class RunConfig:
     video: VideoConfig = field(default_factory=VideoConfig)
     window: WindowConfig = field(default_factory=WindowConfig)
     training: TrainConfig = field(default_factory=TrainConfig)
+    calibration: CalibrationConfig = field(default_factory=CalibrationConfig)
     model: dict[str, Any] = field(default_factory=dict)
     data: tuple[DataSource, ...] = ()
     format_version: int = FORMAT_VERSION
@@ -360,15 +384,16 @@ def read_settings(path: str | os.PathLike) -> dict[str, Any]:
         raise ConfigError(f"{path}: no such file.") from None
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ConfigError(f"{path}: not a readable JSON file ({error}).") from error
-    return _from_first_format(values)
+    return _from_earlier_format(values)
 
 
-def _from_first_format(values):
-    """Format 1 knew MFCCs only and did not name them."""
-    if not isinstance(values, dict) or values.get("format_version") != 1 or values["format_version"] is True:
+def _from_earlier_format(values):
+    """Format 1 knew MFCCs only and did not name them; formats 1 and 2 knew no calibration."""
+    version = values.get("format_version") if isinstance(values, dict) else None
+    if isinstance(version, bool) or version not in (1, 2):
         return values
-    upgraded = {**values, "format_version": FORMAT_VERSION}
-    if isinstance(values.get("audio"), dict):
+    upgraded = {"calibration": to_dict(CalibrationConfig()), **values, "format_version": FORMAT_VERSION}
+    if version == 1 and isinstance(values.get("audio"), dict):
         upgraded["audio"] = {"features": "mfcc", **values["audio"]}
     return upgraded
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from emotion.audio.features import has_sound
 from emotion.cache import ClipCache
-from emotion.config import RunConfig
+from emotion.config import CalibrationConfig, RunConfig
 from emotion.copies import name_recordings
 from emotion.datasets.clips import Clip
 from emotion.errors import ConfigError, DatasetError
@@ -26,7 +26,7 @@ class TrainingClips:
 
     Attributes:
         clips: those that can be used.
-        config: the settings, with only the modalities that some clip has evidence for.
+        config: the settings, with only the modalities that some clip has evidence for, and no calibration.
         cache: where the clips lie decoded.
         contents: hashes of the clips' files by path.
         recordings: the same, with one hash for copies of one sound; see ``copies``.
@@ -50,7 +50,8 @@ def prepare_clips(
 
     Args:
         clips: labelled recordings.
-        config: all settings. Modalities for which no clip has evidence are dropped from it.
+        config: all settings. Modalities for which no clip has evidence are dropped from it, and so is a calibration:
+            it belongs to the network that the settings were saved with, not to the one that is to be trained.
         cache_dir: where decoded clips are kept.
         progress: called with the clips decoded and their total.
         say: takes messages meant for the user.
@@ -77,7 +78,7 @@ def prepare_clips(
     # A random split is said to be optimistic in any case.
     is_random = config.training.protocol == "random"
     recordings = contents if is_random else name_recordings(clips, cache, contents)
-    config = dataclasses.replace(config, modalities=modalities)
+    config = dataclasses.replace(config, modalities=modalities, calibration=CalibrationConfig())
     return TrainingClips(clips, config, cache, contents, recordings, failures, left_out)
 
 

@@ -13,6 +13,7 @@ from emotion.config import (
     FORMAT_VERSION,
     WHISPER_AUDIO,
     AudioConfig,
+    CalibrationConfig,
     DataSource,
     RunConfig,
     TrainConfig,
@@ -34,6 +35,7 @@ UNUSUAL = RunConfig(
     video=VideoConfig(n_frames=8, image_size=64, crop="frame"),
     window=WindowConfig(window_seconds=1.5, step_seconds=0.25),
     training=TrainConfig(epochs=3, learning_rate=0.01, augment=False, protocol="random", seed=7),
+    calibration=CalibrationConfig(both=1.5, face=0.8, voice=2.0, unsure_below=0.4),
     model={"dense_units": 32, "blocks": [1, 2]},
     data=(DataSource("RAVDESS speech", "CC BY-NC-SA 4.0", 1440), DataSource("another", "MIT", 1)),
 )
@@ -90,13 +92,27 @@ def test_missing_settings_can_be_taken_from_another_record():
 
 def test_a_file_of_the_first_format_is_read_as_what_it_meant(tmp_path):
     values = {**to_dict(UNUSUAL), "format_version": 1}
-    del values["audio"]["features"]
+    del values["audio"]["features"], values["calibration"]
     path = tmp_path / "config.json"
     path.write_text(json.dumps(values), encoding="utf-8")
-    assert load_config(path) == UNUSUAL
+    assert load_config(path) == dataclasses.replace(UNUSUAL, calibration=CalibrationConfig())
     path.write_text(json.dumps({**values, "format_version": 0}), encoding="utf-8")
+    with pytest.raises(ConfigError, match="lacks: calibration"):
+        load_config(path)
+
+
+def test_a_file_of_the_second_format_is_read_as_a_model_that_is_not_calibrated(tmp_path):
+    path = tmp_path / "config.json"
+    values = {**to_dict(UNUSUAL), "format_version": 2}
+    del values["calibration"]
+    path.write_text(json.dumps(values), encoding="utf-8")
+    assert load_config(path) == dataclasses.replace(UNUSUAL, calibration=CalibrationConfig())
+    del values["audio"]["features"]  # which the second format had to name
+    path.write_text(json.dumps(values), encoding="utf-8")
     with pytest.raises(ConfigError, match="lacks: features"):
         load_config(path)
+    path.write_text('{"format_version": 2, "training": {"epochs": 2}}', encoding="utf-8")
+    assert load_config(path, complete=False) == RunConfig(training=TrainConfig(epochs=2))
 
 
 def test_a_whole_number_will_do_where_a_fraction_is_asked_for():
@@ -221,6 +237,13 @@ def test_a_value_of_the_wrong_type_is_refused_by_its_name(name, value):
         ("training.modality_dropout", math.inf),
         ("training.seed", -1),
         ("training.seed", 2**32),
+        ("calibration.both", 0.0),
+        ("calibration.face", -1.0),
+        ("calibration.voice", math.nan),
+        ("calibration.voice", math.inf),
+        ("calibration.unsure_below", -0.1),
+        ("calibration.unsure_below", 1.5),
+        ("calibration.unsure_below", math.nan),
         ("class_names", []),
         ("class_names", ["happy"]),
         ("class_names", ["happy", "sad", "happy"]),
