@@ -9,6 +9,7 @@
 and the plots. While a training is under way, ``checkpoint/`` holds what it needs to go on.
 """
 
+import dataclasses
 import hashlib
 import os
 import zipfile
@@ -18,10 +19,12 @@ from typing import Any
 
 import numpy as np
 
-from emotion.config import RunConfig, load_config, write_config
+from emotion.calibration import apply_temperature
+from emotion.config import CalibrationConfig, RunConfig, load_config, write_config
 from emotion.console import quiet_import
 from emotion.errors import ConfigError, RunError
 from emotion.files import write_json
+from emotion.half_precision import round_to_half, store_halves
 from emotion.models import build_model, load_architecture
 
 CONFIG_FILE = "config.json"
@@ -94,8 +97,28 @@ class Run:
     sha256: str
 
     def predict(self, inputs: dict[str, np.ndarray]) -> np.ndarray:
-        """Returns probabilities ``(n, n_classes)`` for a batch of the model's inputs."""
-        return np.asarray(self._forward(inputs))
+        """Returns calibrated probabilities ``(n, n_classes)`` for a batch of the model's inputs.
+
+        Each row has the temperature of the evidence that its inputs hold. Where that is 1, the probabilities are what
+        the network says, to the last bit.
+        """
+        return apply_temperature(np.asarray(self._forward(inputs)), self._temperatures(inputs))
+
+    def without_calibration(self) -> "Run":
+        """Returns the same run with all temperatures at 1, whose probabilities a calibration is to be fitted to."""
+        return dataclasses.replace(self, config=dataclasses.replace(self.config, calibration=CalibrationConfig()))
+
+    def _temperatures(self, inputs: dict[str, np.ndarray]) -> float | np.ndarray:
+        """Returns the temperature of each row, or one for all where the evidence makes no difference."""
+        calibration = self.config.calibration
+        if calibration.both == calibration.face == calibration.voice:
+            return calibration.both
+        # An input of zeros is this project's sign for evidence that is not there.
+        held = {name: np.array([np.any(row) for row in inputs[name]], bool) for name in self.config.modalities}
+        absent = np.zeros(len(next(iter(held.values()))), bool)
+        seen, heard = held.get("video", absent), held.get("audio", absent)
+        cases, temperatures = [seen & heard, seen, heard], [calibration.both, calibration.face, calibration.voice]
+        return np.select(cases, temperatures, default=1.0)
 
     def __post_init__(self):
         import keras
@@ -162,16 +185,31 @@ def load_run(path: str | os.PathLike) -> Run:
     return Run(path, config, model, digest)
 
 
-def write_run(path: str | os.PathLike, config: RunConfig, model) -> None:
-    """Writes a model and its configuration. The model comes last: a folder with a model is whole."""
+def write_run(path: str | os.PathLike, config: RunConfig, model, *, half_precision: bool = False) -> None:
+    """Writes a model and its configuration. The model comes last: a folder with a model is whole.
+
+    Args:
+        path: the folder; made if it is not there.
+        config: of the model.
+        model: the Keras model; left as it is.
+        half_precision: whether to store its kernels as 16-bit numbers, which halves the file and rounds them. Scores
+            are those of the stored network only if the model was rounded before it was scored, by ``round_to_half``.
+
+    Raises:
+        RunError: with ``half_precision``, if a kernel holds what 16 bits cannot. Nothing is written then.
+    """
     path = Path(path)
-    path.mkdir(parents=True, exist_ok=True)
-    write_config(config, path / CONFIG_FILE)
     # A fresh network with the same weights has no optimizer, whose state would triple the file.
     bare = build_model(config)
     bare.set_weights(model.get_weights())
+    if half_precision:
+        round_to_half(bare)
+    path.mkdir(parents=True, exist_ok=True)
+    write_config(config, path / CONFIG_FILE)
     temporary = path / f"partial-{MODEL_FILE}"
     bare.save(temporary)
+    if half_precision:
+        store_halves(temporary)
     os.replace(temporary, path / MODEL_FILE)
 
 

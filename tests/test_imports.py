@@ -15,7 +15,7 @@ LAYERS = (
     ("errors", "labels", "config", "windows", "calibration", "results", "console", "scores", "processes", "files"),
     ("media", "audio", "faces", "synthetic", "synthetic_faces", "synthetic_heads", "synthetic_voices"),
     ("preprocessing", "datasets", "splits", "split_files", "protocols", "folds", "cache", "outputs"),
-    ("models", "generators", "runs", "seen"),
+    ("models", "generators", "half_precision", "runs", "seen"),
     (
         "options",
         "checkpoints",
