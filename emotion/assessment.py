@@ -96,12 +96,15 @@ def assess(
     if not judgements:
         reason = next((f"The first: {words}" for words in failures.values()), "No face and no voice was found in any.")
         raise DatasetError(f"None of the {len(usable)} clips could be judged. {reason}")
+    unsure_below = run.config.calibration.unsure_below
     report = {
         "protocol": _describe(judgements, seen, run.config, include_seen),
         "modality": "+".join(modalities),
         "n_clips": len(clips),
         "n_skipped": len(failures) + len(without_evidence),
-        **build_report(judgements, run.config.class_names, n_unanswered=len(without_evidence)),
+        **build_report(
+            judgements, run.config.class_names, n_unanswered=len(without_evidence), unsure_below=unsure_below
+        ),
         "skipped": {"unreadable": failures, "without_evidence": without_evidence},
         "left_out": {
             "no_such_class": dict(sorted(unmapped.items())),
@@ -117,7 +120,7 @@ def assess(
             what = "sound" if name == "audio" else "picture"
             say(f"For the plot by modality: judging the {len(both)} clips with both by their {what} alone.")
             alone, _ = judge_clips(clips_with_both, cache, run, modalities=(name,), progress=judging)
-            by_modality[name] = build_report(alone, run.config.class_names)
+            by_modality[name] = build_report(alone, run.config.class_names, unsure_below=unsure_below)
     return Assessment(report, judgements, by_modality)
 
 

@@ -24,6 +24,7 @@ from emotion.preprocessing import ClipMedia, Preprocessor
 from emotion.runs import Run
 from emotion.scores import (
     bootstrap_intervals,
+    compute_answered,
     compute_calibration,
     compute_confusion_matrix,
     compute_coverage_accuracy,
@@ -147,18 +148,22 @@ def _judgement(clip: Clip, windows, probabilities: np.ndarray, config: RunConfig
     return Judgement(clip.clip_id, index, probabilities, evidence, clip.speaker, clip.sex)
 
 
-def build_report(judgements: Sequence[Judgement], class_names: Sequence[str], *, n_unanswered: int = 0) -> dict:
-    """Scores judgements.
+def build_report(
+    judgements: Sequence[Judgement], class_names: Sequence[str], *, n_unanswered: int = 0, unsure_below: float = 0.0
+) -> dict:
+    """Scores judgements. The most probable class counts as the answer, however unsure it is.
 
     Args:
         judgements: at least one.
         class_names: the model's classes, in order.
         n_unanswered: clips without evidence, which are in no score but count as not covered.
+        unsure_below: the confidence under which inference would say "unsure".
 
     Returns:
         JSON types: ``n``, ``n_unanswered``, ``n_speakers``, ``classes``, the scores, ``per_class``,
         ``confusion_matrix``, ``ece``, ``calibration``, ``intervals`` (95 %, over speakers where all are known and there
-        are several, else over clips), ``by_speaker``, ``by_sex``, ``coverage_accuracy`` and ``evidence``.
+        are several, else over clips), ``by_speaker``, ``by_sex``, ``coverage_accuracy``, ``evidence`` and, where
+        ``unsure_below`` is above 0, ``answered``: coverage and accuracy with the unsure answers withheld.
 
     Raises:
         DatasetError: if there is no judgement.
@@ -173,7 +178,9 @@ def build_report(judgements: Sequence[Judgement], class_names: Sequence[str], *,
     over_speakers = None not in speakers and len(set(speakers)) > 1
     groups = speakers if over_speakers else [judgement.clip_id for judgement in judgements]
     intervals = bootstrap_intervals(true, predicted, groups, len(class_names))
-    ece, calibration = compute_calibration(confidences, predicted == true)
+    is_right = predicted == true
+    ece, calibration = compute_calibration(confidences, is_right)
+    answered = {"answered": compute_answered(confidences, is_right, unsure_below, n_unanswered)} if unsure_below else {}
 
     def scores_of(members: list[bool]) -> dict[str, Any]:
         inside = np.array(members)
@@ -198,13 +205,17 @@ def build_report(judgements: Sequence[Judgement], class_names: Sequence[str], *,
         },
         "by_speaker": {speaker: scores_of([s == speaker for s in speakers]) for speaker in known},
         "by_sex": {sex: scores_of([s == sex for s in sexes]) for sex in SEXES if sex in sexes},
-        "coverage_accuracy": compute_coverage_accuracy(confidences, predicted == true, n_unanswered),
+        "coverage_accuracy": compute_coverage_accuracy(confidences, is_right, n_unanswered),
+        **answered,
         "evidence": {name: evidence[name] for name in EVIDENCE},
     }
 
 
 def write_predictions(judgements: Sequence[Judgement], class_names: Sequence[str], path: str | os.PathLike) -> None:
-    """Writes one row a clip as CSV: ``PREDICTION_COLUMNS``, then the probability of every class, to the last digit."""
+    """Writes one row a clip as CSV: ``PREDICTION_COLUMNS``, then the probability of every class, to the last digit.
+
+    ``predicted`` is the most probable class, however unsure.
+    """
     with open(path, "w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow((*PREDICTION_COLUMNS, *class_names))

@@ -112,10 +112,11 @@ class EmotionPredictor:
             for window in windows
         ]
         predictions.sort(key=lambda window: (window.start_seconds, window.face_id or 0))
-        names = self.config.class_names
+        names, unsure_below = self.config.class_names, self.config.calibration.unsure_below
         faces = sorted(tracks.values(), key=lambda track: track.face_id)
         by_face = {
-            track.face_id: _summarize([w for w in predictions if w.face_id == track.face_id], names) for track in faces
+            track.face_id: _summarize([w for w in predictions if w.face_id == track.face_id], names, unsure_below)
+            for track in faces
         }
         return MediaPrediction(
             path=path,
@@ -125,9 +126,10 @@ class EmotionPredictor:
             has_audio=scanner.has_audio,
             tracks=tuple(faces),
             windows=tuple(predictions),
-            overall=_summarize(_main_windows(predictions, faces), names),
+            overall=_summarize(_main_windows(predictions, faces), names, unsure_below),
             by_face=by_face,
             notes=tuple(_notes(scanner, predictions, faces, self.config)),
+            unsure_below=unsure_below,
         )
 
 
@@ -254,15 +256,14 @@ def _main_windows(windows: list[WindowPrediction], faces: list[FaceTrack]) -> li
     return [window for window in windows if window.face_id in (main.face_id, None)]
 
 
-def _summarize(windows: list[WindowPrediction], class_names: tuple[str, ...]) -> EmotionSummary:
+def _summarize(windows: list[WindowPrediction], class_names: tuple[str, ...], unsure_below: float) -> EmotionSummary:
     judged = [window for window in windows if window.probabilities is not None]
     if not judged:
-        return EmotionSummary(None, 0.0, "none", None)
+        return EmotionSummary.of(None, class_names, evidence="none")
     probabilities = merge_probabilities([window.probabilities for window in judged])
-    best = int(np.argmax(probabilities))
     parts = {part for window in judged for part in window.evidence.split("+")}
     evidence = "+".join(part for part in ("face", "frame", "voice") if part in parts)
-    return EmotionSummary(class_names[best], float(probabilities[best]), evidence, probabilities)
+    return EmotionSummary.of(probabilities, class_names, evidence=evidence, unsure_below=unsure_below)
 
 
 def _notes(scanner: MediaScanner, windows, faces: list[FaceTrack], config: RunConfig) -> Iterator[str]:

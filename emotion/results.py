@@ -4,11 +4,13 @@ Writers (video, tables, plots) take these and nothing else.
 """
 
 import bisect
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 Box = tuple[int, int, int, int]  # x1, y1, x2, y2 in pixels of the upright picture; x2 and y2 exclusive
+UNSURE = "unsure"  # given as the emotion where the confidence is too low for an answer
 
 
 @dataclass(frozen=True)
@@ -77,15 +79,40 @@ class WindowPrediction:
 
 @dataclass(frozen=True)
 class EmotionSummary:
-    """One answer for a stretch of time: the most probable emotion and its probability.
+    """One answer for a stretch of time. Made by ``EmotionSummary.of``, the one place where probabilities become words.
 
-    ``emotion`` and ``probabilities`` are None, and ``confidence`` is 0, where there was no evidence.
+    Attributes:
+        emotion: the answer: the most probable emotion, ``UNSURE`` where its probability is too low to be given as the
+            answer, None without evidence.
+        most_probable: the most probable emotion however low its probability; None without evidence.
+        confidence: the probability of ``most_probable``; 0 without evidence.
+        evidence: as in ``WindowPrediction``.
+        probabilities: ``(n_classes,)``; None without evidence.
     """
 
     emotion: str | None
+    most_probable: str | None
     confidence: float
     evidence: str
     probabilities: np.ndarray | None
+
+    @classmethod
+    def of(
+        cls, probabilities: np.ndarray | None, class_names: Sequence[str], *, evidence: str, unsure_below: float = 0.0
+    ) -> "EmotionSummary":
+        """Puts probabilities into words.
+
+        Args:
+            probabilities: ``(n_classes,)``; None without evidence.
+            class_names: the classes, in the order of the probabilities.
+            evidence: what was judged.
+            unsure_below: the confidence under which the answer is ``UNSURE``.
+        """
+        if probabilities is None:
+            return cls(None, None, 0.0, evidence, None)
+        best = int(np.argmax(probabilities))
+        name, confidence = class_names[best], float(probabilities[best])
+        return cls(UNSURE if confidence < unsure_below else name, name, confidence, evidence, probabilities)
 
 
 @dataclass(frozen=True)
@@ -102,6 +129,8 @@ class MediaPrediction:
         overall: one answer for the clip.
         by_face: one answer for each face, keyed by ``face_id``.
         notes: what a reader must know to judge the answer, such as "no sound".
+        unsure_below: the confidence under which ``overall`` and ``by_face`` are ``UNSURE``, and under which whatever is
+            said of a window or a moment must be, too.
     """
 
     path: str
@@ -114,3 +143,4 @@ class MediaPrediction:
     overall: EmotionSummary
     by_face: dict[int, EmotionSummary]
     notes: tuple[str, ...] = ()
+    unsure_below: float = 0.0

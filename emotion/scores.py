@@ -162,6 +162,30 @@ def compute_coverage_accuracy(
     return [points[answered] for answered in sorted(points)]
 
 
+def compute_answered(
+    confidences: np.ndarray, is_right: np.ndarray, unsure_below: float, n_unanswered: int = 0
+) -> dict[str, float | int | None]:
+    """Shows what is left if answers below a threshold are withheld.
+
+    Args:
+        confidences: ``(n,)`` the probability of the most probable class.
+        is_right: ``(n,)`` bool.
+        unsure_below: the confidence under which no answer is given.
+        n_unanswered: further clips that got no answer at all; they keep the coverage below 1.
+
+    Returns:
+        ``unsure_below``, ``n`` answers, ``coverage`` (their share of all clips) and ``accuracy``, None without answers.
+    """
+    answered = np.asarray(confidences, np.float64) >= unsure_below
+    n = int(answered.sum())
+    return {
+        "unsure_below": float(unsure_below),
+        "n": n,
+        "coverage": n / (len(answered) + n_unanswered),
+        "accuracy": float(np.asarray(is_right, bool)[answered].mean()) if n else None,
+    }
+
+
 def wilson_interval(share: float, n: int) -> tuple[float, float]:
     """Returns the 95 % interval of a share of ``n`` independent trials (Wilson 1927)."""
     from scipy.stats import binomtest

@@ -19,10 +19,10 @@ from emotion.outputs.palette import (
     text_colour,
 )
 from emotion.outputs.text import TextRun, blend_tile, render_bars, render_plate
-from emotion.results import EmotionSummary, FaceTrack, MediaPrediction, WindowPrediction
+from emotion.results import UNSURE, EmotionSummary, FaceTrack, MediaPrediction, WindowPrediction
 
 GREY_LEVEL = 100  # of the pictures drawn on; none of the palette's colours has it in all three channels
-NOTHING = EmotionSummary(None, 0.0, "none", None)
+NOTHING = EmotionSummary.of(None, EIGHT_EMOTIONS, evidence="none")
 
 
 def make_picture(width=640, height=360):
@@ -46,9 +46,12 @@ def make_window(face_id, emotion, start=0.0, end=3.0, confidence=0.8):
     return WindowPrediction(start, end, face_id, source, make_probabilities(emotion, confidence))
 
 
-def make_prediction(tracks=(), windows=()):
+def make_prediction(tracks=(), windows=(), unsure_below=0.0):
     by_face = {track.face_id: NOTHING for track in tracks}
-    return MediaPrediction("clip.mp4", EIGHT_EMOTIONS, 3.0, True, True, tuple(tracks), tuple(windows), NOTHING, by_face)
+    return MediaPrediction(
+        "clip.mp4", EIGHT_EMOTIONS, 3.0, True, True, tuple(tracks), tuple(windows), NOTHING, by_face,
+        unsure_below=unsure_below,
+    )  # fmt: skip
 
 
 def annotate_faces(*boxes_and_emotions, width=640, height=360, time=0.4):
@@ -272,6 +275,47 @@ def test_a_clip_without_face_and_voice_says_so_in_grey():
         assert is_colour(drawn, NO_EVIDENCE_COLOUR)[270:, :320].sum() > 500
 
 
+def plate_pixels(name, *, emotion, confidence, width=640, height=360):
+    """The pixels inside a plate that says "unsure" and what is most probable, as it is drawn on a picture."""
+    runs = TextRun(name), TextRun(UNSURE, is_bold=True), TextRun(f"{emotion} {confidence}")
+    plate = render_plate(runs, Scale.of(width, height).font_size, NO_EVIDENCE_COLOUR)
+    drawn = make_picture(*plate.size)
+    blend_tile(drawn, plate, 0, 0)
+    return drawn[6:-6, 12:-12]
+
+
+def holds(image, part):
+    """Whether a small picture stands somewhere in a larger one, pixel by pixel."""
+    views = np.lib.stride_tricks.sliding_window_view(image, part.shape)[:, :, 0]
+    return any((view == part).all() for row in views for view in row if (view[0] == part[0]).all())
+
+
+def test_an_unsure_face_is_grey_and_says_what_is_most_probable_and_its_bars_keep_their_colours():
+    tracks, windows = [make_track(1, (250, 120, 350, 240))], [make_window(1, "sad", confidence=0.34)]
+    drawn = Annotator(make_prediction(tracks, windows, unsure_below=0.4)).annotate(make_picture(), 0.4)
+    assert tuple(drawn[180, 250]) == NO_EVIDENCE_COLOUR
+    assert holds(drawn[60:120], plate_pixels("face 1", emotion="sad", confidence="34 %"))
+    bars = is_colour(drawn[:, 352:], EMOTION_COLOURS["sad"])
+    assert bars.any() and not is_colour(drawn[:, :352], EMOTION_COLOURS["sad"]).any()
+
+
+def test_an_unsure_voice_is_grey_and_says_what_is_most_probable():
+    windows = [make_window(None, "sad", confidence=0.34)]
+    drawn = Annotator(make_prediction(windows=windows, unsure_below=0.4)).annotate(make_picture(), 1.0)
+    assert is_colour(drawn, NO_EVIDENCE_COLOUR)[270:, :320].sum() > 500
+    assert not is_colour(drawn, EMOTION_COLOURS["sad"]).any()
+    assert holds(drawn[300:], plate_pixels("voice", emotion="sad", confidence="34 %"))
+
+
+def test_a_face_is_unsure_only_at_the_moments_when_it_is():
+    windows = [make_window(1, "sad", 0, 1, confidence=0.3), make_window(1, "happy", 4, 5, confidence=0.9)]
+    tracks = [FaceTrack(1, (0.0, 5.0), ((250, 120, 350, 240),) * 2)]
+    annotator = Annotator(make_prediction(tracks, windows, unsure_below=0.5))
+    early, late = annotator.annotate(make_picture(), 0.0), annotator.annotate(make_picture(), 5.0)
+    assert tuple(early[180, 250]) == NO_EVIDENCE_COLOUR
+    assert tuple(late[180, 250]) == EMOTION_COLOURS["happy"]
+
+
 def test_an_image_of_another_shape_or_type_is_refused_with_the_rule():
     annotator = Annotator(make_prediction())
     for image in (make_picture()[..., 0], make_picture().astype(np.float32), make_picture()[:0]):
@@ -282,6 +326,7 @@ def test_an_image_of_another_shape_or_type_is_refused_with_the_rule():
 def test_no_two_emotions_share_a_colour_and_all_have_one():
     colours = [emotion_colour(emotion) for emotion in (*EIGHT_EMOTIONS, None)]
     assert len(set(colours)) == 9
+    assert emotion_colour(UNSURE) == emotion_colour(None)
 
 
 def test_an_unknown_emotion_is_refused_with_the_choices():

@@ -7,6 +7,7 @@ import pytest
 from conftest import small_config
 
 from emotion.cache import ClipCache
+from emotion.config import CalibrationConfig
 from emotion.datasets import Clip
 from emotion.errors import ConfigError, DatasetError
 from emotion.evaluation import (
@@ -18,6 +19,7 @@ from emotion.evaluation import (
     used_modalities,
     write_predictions,
 )
+from emotion.outputs.score_tables import format_report
 from emotion.runs import load_run
 
 NAMES = ("happy", "sad")
@@ -105,6 +107,31 @@ def test_the_report_counts_by_speaker_by_sex_and_by_evidence():
     assert report["intervals"]["unit"] == "speakers"
     assert report["coverage_accuracy"][-1]["coverage"] == 0.8
     assert report["per_class"]["sad"]["recall"] == pytest.approx(2 / 3)
+
+
+def test_a_threshold_changes_no_score_and_adds_what_is_left_above_it():
+    judged = [judgement("a", 0, 0.9), judgement("b", 1, 0.6, right=False), judgement("c", 1, 0.55)]
+    plain = build_report(judged, NAMES, n_unanswered=1)
+    assert "answered" not in plain
+    report = build_report(judged, NAMES, n_unanswered=1, unsure_below=0.58)
+    assert report["answered"] == {"unsure_below": 0.58, "n": 2, "coverage": 0.5, "accuracy": 0.5}
+    assert {name: value for name, value in report.items() if name != "answered"} == plain
+    words = 'answered with a confidence of 58% or more, the others "unsure": 50.0% of the clips, 50.0% of them right'
+    assert words in format_report({**report, "protocol": "none"})
+    assert '"unsure"' not in format_report({**plain, "protocol": "none"})
+    nobody = build_report(judged, NAMES, unsure_below=0.99)
+    assert "0.0% of the clips, - of them right" in format_report({**nobody, "protocol": "none"})
+
+
+def test_a_clips_judgement_is_calibrated_by_its_evidence(run, cache, clips):
+    settings = CalibrationConfig(both=2.0, face=4.0, voice=8.0)
+    warm = dataclasses.replace(run, config=dataclasses.replace(run.config, calibration=settings))
+    for modalities in (("audio", "video"), ("audio",), ("video",)):
+        (said,), _ = judge_clips(clips[:1], cache, run, modalities=modalities)
+        (calibrated,), _ = judge_clips(clips[:1], cache, warm, modalities=modalities)
+        (bare,), _ = judge_clips(clips[:1], cache, warm.without_calibration(), modalities=modalities)
+        np.testing.assert_array_equal(bare.probabilities, said.probabilities)
+        assert calibrated.probabilities.max() < said.probabilities.max()
 
 
 def test_intervals_are_over_clips_where_a_speaker_is_unknown_or_there_is_but_one():

@@ -9,6 +9,7 @@ import pytest
 import soundfile
 from conftest import EMOTIONS, small_config
 
+from emotion.config import CalibrationConfig
 from emotion.errors import MediaError
 from emotion.media.reading import probe_media
 from emotion.models import build_model
@@ -90,9 +91,32 @@ def test_neither_face_nor_sound_gives_no_answer_instead_of_a_guess(predictor, tm
     write_clip(path, np.zeros((20, 120, 160, 3), np.uint8), 10.0, waveform=silence, sample_rate=RATE)
     prediction = predictor.predict(path)
     assert evidences(prediction) == {"none"}
-    assert prediction.overall.emotion is None
+    assert prediction.overall.emotion is prediction.overall.most_probable is None
     assert prediction.overall.confidence == 0
     assert prediction.notes == ("no voice was heard in the sound", "no face was found")
+
+
+def test_below_the_models_threshold_every_answer_is_unsure_and_the_probabilities_stay(predictor, tmp_path):
+    clip = write_talking_face(tmp_path / "clip.mp4", faces=2)
+    plain = predictor.predict(clip)
+    assert plain.overall.emotion == plain.overall.most_probable
+    config = dataclasses.replace(predictor.config, calibration=CalibrationConfig(unsure_below=1.0))
+    unsure = EmotionPredictor(dataclasses.replace(predictor.run, config=config)).predict(clip)
+    assert unsure.unsure_below == 1.0
+    for face_id in (1, 2):
+        assert unsure.by_face[face_id].emotion == "unsure"
+        assert unsure.by_face[face_id].most_probable == plain.by_face[face_id].emotion
+    assert (unsure.overall.emotion, unsure.overall.most_probable) == ("unsure", plain.overall.emotion)
+    np.testing.assert_array_equal(unsure.overall.probabilities, plain.overall.probabilities)
+
+
+def test_a_temperature_makes_inference_less_sure_of_the_same(predictor, tmp_path):
+    clip = write_talking_face(tmp_path / "clip.mp4")
+    config = dataclasses.replace(predictor.config, calibration=CalibrationConfig(both=5.0))
+    warm = EmotionPredictor(dataclasses.replace(predictor.run, config=config)).predict(clip)
+    plain = predictor.predict(clip)
+    assert warm.overall.confidence < plain.overall.confidence
+    assert warm.overall.emotion == plain.overall.emotion
 
 
 def test_of_several_faces_none_is_given_the_voice(predictor, tmp_path):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emotion.results import EmotionSummary, FaceTrack, WindowPrediction
+from emotion.results import UNSURE, EmotionSummary, FaceTrack, WindowPrediction
 
 properties = settings(max_examples=100, deadline=None, derandomize=True, database=None)
 
@@ -78,6 +78,22 @@ def test_a_face_has_a_name_and_a_window_a_middle():
     assert WindowPrediction(1.0, 4.0, None, "voice", None).middle_seconds == 2.5
 
 
+def test_an_answer_is_unsure_below_the_threshold_and_given_at_it():
+    probabilities = np.array([0.25, 0.5, 0.25])
+    names = ("happy", "sad", "angry")
+    for threshold, emotion in ((0.0, "sad"), (0.5, "sad"), (0.51, UNSURE), (1.0, UNSURE)):
+        summary = EmotionSummary.of(probabilities, names, evidence="face", unsure_below=threshold)
+        assert (summary.emotion, summary.most_probable, summary.confidence) == (emotion, "sad", 0.5)
+        assert summary.probabilities is probabilities
+    # A certain answer is given whatever the threshold.
+    assert EmotionSummary.of(np.array([0.0, 1.0]), names, evidence="face", unsure_below=1.0).emotion == "sad"
+
+
+def test_no_evidence_is_not_the_same_as_unsure():
+    summary = EmotionSummary.of(None, ("happy", "sad"), evidence="none", unsure_below=0.9)
+    assert summary == EmotionSummary(None, None, 0.0, "none", None)
+
+
 def test_results_cannot_be_changed():
     with pytest.raises(dataclasses.FrozenInstanceError):
-        EmotionSummary("happy", 0.9, "face", None).emotion = "sad"
+        EmotionSummary.of(None, (), evidence="none").emotion = "sad"

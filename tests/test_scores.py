@@ -9,6 +9,7 @@ from sklearn import metrics
 from emotion.scores import (
     SCORES,
     bootstrap_intervals,
+    compute_answered,
     compute_calibration,
     compute_confusion_matrix,
     compute_coverage_accuracy,
@@ -134,3 +135,9 @@ def test_coverage_falls_and_the_surest_answers_come_first():
 def test_unanswered_clips_keep_the_coverage_below_1():
     points = compute_coverage_accuracy([0.5, 0.5, 0.5], [True, True, False], n_unanswered=1)
     assert points == [{"threshold": 0.5, "coverage": 0.75, "accuracy": pytest.approx(2 / 3), "n": 3}]
+
+
+def test_withholding_unsure_answers_leaves_the_others_accuracy_and_their_share_of_all_clips():
+    answered = compute_answered([0.9, 0.5, 0.4, 0.2], [True, False, True, False], 0.5, n_unanswered=1)
+    assert answered == {"unsure_below": 0.5, "n": 2, "coverage": 0.4, "accuracy": 0.5}
+    assert compute_answered([0.4], [True], 0.5) == {"unsure_below": 0.5, "n": 0, "coverage": 0.0, "accuracy": None}

@@ -14,7 +14,7 @@ from emotion.results import EmotionSummary, FaceTrack, MediaPrediction, WindowPr
 CLASS_NAMES = ("happy", "sad", "angry")
 HAPPY = np.array([0.7, 0.2, 0.1], np.float32)
 SAD = np.array([0.25, 0.5, 0.25], np.float32)
-SUMMARY_KEYS = {"emotion", "confidence", "evidence", "probabilities"}
+SUMMARY_KEYS = {"emotion", "most_probable", "confidence", "evidence", "probabilities"}
 
 
 def make_prediction(**changes):
@@ -35,10 +35,10 @@ def make_prediction(**changes):
         "has_audio": True,
         "tracks": tracks,
         "windows": windows,
-        "overall": EmotionSummary("happy", float(HAPPY[0]), "face+voice", HAPPY),
+        "overall": EmotionSummary.of(HAPPY, CLASS_NAMES, evidence="face+voice"),
         "by_face": {
-            1: EmotionSummary("happy", float(HAPPY[0]), "face+voice", HAPPY),
-            2: EmotionSummary(None, 0.0, "none", None),
+            1: EmotionSummary.of(HAPPY, CLASS_NAMES, evidence="face+voice"),
+            2: EmotionSummary.of(None, CLASS_NAMES, evidence="none"),
         },
         "notes": ("The second face was seen too briefly.",),
     }
@@ -48,10 +48,10 @@ def make_prediction(**changes):
 def test_the_top_level_has_the_documented_names_and_the_version():
     table = to_json(make_prediction())
     assert list(table) == [
-        "schema_version", "file", "duration_seconds", "has_video", "has_audio", "class_names", "overall", "faces",
-        "windows", "notes", "settings",
+        "schema_version", "file", "duration_seconds", "has_video", "has_audio", "class_names", "unsure_below",
+        "overall", "faces", "windows", "notes", "settings",
     ]  # fmt: skip
-    assert table["schema_version"] == 1
+    assert table["schema_version"] == 2
     assert table["file"] == "clips/a.mp4"
     assert table["duration_seconds"] == 3.5
     assert table["class_names"] == ["happy", "sad", "angry"]
@@ -63,6 +63,7 @@ def test_the_overall_answer_names_each_probability():
     overall = to_json(make_prediction())["overall"]
     assert overall == {
         "emotion": "happy",
+        "most_probable": "happy",
         "confidence": 0.7,
         "evidence": "face+voice",
         "probabilities": {"happy": 0.7, "sad": 0.2, "angry": 0.1},
@@ -86,7 +87,21 @@ def test_each_face_has_its_answer_and_the_time_it_was_seen():
 def test_without_evidence_emotion_and_probabilities_are_null_and_confidence_is_zero():
     table = to_json(make_prediction())
     for row in (table["faces"][1], table["windows"][1]):
-        assert (row["emotion"], row["confidence"], row["evidence"], row["probabilities"]) == (None, 0.0, "none", None)
+        assert row["emotion"] is row["most_probable"] is row["probabilities"] is None
+        assert (row["confidence"], row["evidence"]) == (0.0, "none")
+
+
+def test_an_answer_below_the_threshold_is_unsure_and_the_most_probable_emotion_stands_beside_it():
+    thirds = np.array([0.3, 0.4, 0.3])
+    summary = EmotionSummary.of(thirds, CLASS_NAMES, evidence="face", unsure_below=0.45)
+    windows = WindowPrediction(0.0, 3.0, 1, "face", thirds), WindowPrediction(0.0, 3.0, None, "voice", SAD)
+    prediction = make_prediction(overall=summary, by_face={1: summary, 2: summary}, windows=windows, unsure_below=0.45)
+    table = to_json(prediction)
+    assert table["unsure_below"] == 0.45
+    for row in (table["overall"], table["faces"][0], table["windows"][0]):
+        assert (row["emotion"], row["most_probable"], row["confidence"]) == ("unsure", "sad", 0.4)
+        assert row["probabilities"] == {"happy": 0.3, "sad": 0.4, "angry": 0.3}
+    assert (table["windows"][1]["emotion"], table["windows"][1]["most_probable"]) == ("sad", "sad")
 
 
 def test_each_window_has_its_span_its_face_and_its_most_probable_emotion():
@@ -120,7 +135,7 @@ def test_probabilities_are_rounded_to_four_places():
 
 
 def test_a_clip_without_faces_and_windows_is_a_table_with_empty_lists():
-    nothing = EmotionSummary(None, 0.0, "none", None)
+    nothing = EmotionSummary.of(None, CLASS_NAMES, evidence="none")
     table = to_json(make_prediction(tracks=(), windows=(), by_face={}, overall=nothing))
     assert table["faces"] == [] and table["windows"] == [] and table["overall"]["emotion"] is None
 

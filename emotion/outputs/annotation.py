@@ -21,7 +21,7 @@ from emotion.outputs.text import (
     render_bars,
     render_plate,
 )
-from emotion.results import Box, MediaPrediction
+from emotion.results import UNSURE, Box, EmotionSummary, MediaPrediction
 from emotion.windows import probabilities_at
 
 SMALLEST_FONT_PIXELS = 5  # where a picture is too narrow for its label
@@ -41,6 +41,7 @@ class Annotator:
 
     def __init__(self, prediction: MediaPrediction):
         self._class_names = prediction.class_names
+        self._unsure_below = prediction.unsure_below
         self._tracks = prediction.tracks
         self._judgements = {track.face_id: _Judgement.of(prediction, track.face_id) for track in prediction.tracks}
         self._voice = _Judgement.of(prediction, None)
@@ -57,8 +58,9 @@ class Annotator:
         """Draws what was found at a moment.
 
         A face in sight gets a box, a plate with its name, emotion and confidence, and bars for the most probable
-        emotions where there is room. The voice gets a plate in the lower left corner where no face is in sight, and
-        where it was judged apart from the faces.
+        emotions where there is room. Where the model is unsure, box and plate are grey and the plate says so before it
+        names the most probable emotion; the bars keep their colours. The voice gets a plate in the lower left corner
+        where no face is in sight, and where it was judged apart from the faces.
 
         Args:
             image: ``(height, width, 3)``, RGB uint8; left as it is.
@@ -88,9 +90,8 @@ class Annotator:
             box = track.box_at(time_seconds)
             seen = 0 if box is None else overlap(box, (0, 0, scale.width, scale.height))
             if seen:
-                judgement = self._judgements[track.face_id]
-                probabilities = judgement.at(time_seconds) if judgement else None
-                faces.append((-seen, _Subject(track.name, probabilities, self._class_names, box)))
+                answer = self._answer_at(time_seconds, self._judgements[track.face_id])
+                faces.append((-seen, _Subject(track.name, answer, self._class_names, box)))
         return [face for _, face in sorted(faces, key=lambda pair: pair[0])]
 
     def _tiles(self, faces: Sequence["_Subject"], time_seconds: float, scale: Scale) -> Iterator[tuple[Tile, Box]]:
@@ -119,17 +120,29 @@ class Annotator:
         if not self._tracks and self._voice is None:
             return (TextRun("no face, no voice: no evidence"),), emotion_colour(None)
         if _covers(self._spans_apart if any_face else self._voice_spans, time_seconds):
-            voice = _Subject(self._voice_name, self._voice.at(time_seconds), self._class_names)
+            answer = self._answer_at(time_seconds, self._voice)
+            voice = _Subject(self._voice_name, answer, self._class_names)
             return voice.runs, voice.colour
         return None
+
+    def _answer_at(self, time_seconds: float, judgement: "_Judgement | None") -> EmotionSummary:
+        if judgement is None:
+            return EmotionSummary.of(None, self._class_names, evidence="none")
+        return EmotionSummary.of(
+            judgement.probabilities_at(time_seconds),
+            self._class_names,
+            evidence=judgement.evidence_at(time_seconds),
+            unsure_below=self._unsure_below,
+        )
 
 
 @dataclass(frozen=True)
 class _Judgement:
-    """The windows in which one face, or the voice, was judged: their middles in seconds and their probabilities."""
+    """The windows in which one face, or the voice, was judged, in order of their middles in seconds."""
 
     middles_seconds: np.ndarray
     probabilities: np.ndarray
+    evidence: tuple[str, ...]
 
     @classmethod
     def of(cls, prediction: MediaPrediction, face_id: int | None) -> "_Judgement | None":
@@ -138,10 +151,14 @@ class _Judgement:
             return None
         windows.sort(key=lambda window: window.middle_seconds)
         middles = np.array([window.middle_seconds for window in windows])
-        return cls(middles, np.stack([window.probabilities for window in windows]))
+        probabilities = np.stack([window.probabilities for window in windows])
+        return cls(middles, probabilities, tuple(window.evidence for window in windows))
 
-    def at(self, time_seconds: float) -> np.ndarray:
+    def probabilities_at(self, time_seconds: float) -> np.ndarray:
         return probabilities_at(time_seconds, self.middles_seconds, self.probabilities)
+
+    def evidence_at(self, time_seconds: float) -> str:
+        return self.evidence[int(np.argmin(np.abs(self.middles_seconds - time_seconds)))]
 
 
 @dataclass(frozen=True)
@@ -149,31 +166,30 @@ class _Subject:
     """A face in sight, or the voice, and what is to be written of it."""
 
     name: str
-    probabilities: np.ndarray | None
+    answer: EmotionSummary
     class_names: tuple[str, ...]
     box: Box | None = None
 
     @property
-    def emotion(self) -> str | None:
-        return None if self.probabilities is None else self.class_names[int(np.argmax(self.probabilities))]
-
-    @property
     def colour(self) -> Colour:
-        return emotion_colour(self.emotion)
+        return emotion_colour(self.answer.emotion)
 
     @property
     def runs(self) -> tuple[TextRun, ...]:
-        if self.emotion is None:
+        if self.answer.emotion is None:
             return TextRun(self.name), TextRun("no evidence")
-        percent = f"{100 * float(np.max(self.probabilities)):.0f} %"
-        return TextRun(self.name), TextRun(self.emotion, is_bold=True), TextRun(percent)
+        percent = f"{100 * self.answer.confidence:.0f} %"
+        if self.answer.emotion == UNSURE:
+            percent = f"{self.answer.most_probable} {percent}"
+        return TextRun(self.name), TextRun(self.answer.emotion, is_bold=True), TextRun(percent)
 
     def bars(self, n_bars: int) -> tuple[tuple[str, int, Colour], ...]:
         """Name, percent and colour of the most probable emotions, falling; nothing without evidence."""
-        if self.probabilities is None:
+        probabilities = self.answer.probabilities
+        if probabilities is None:
             return ()
-        indices = np.argsort(-self.probabilities, kind="stable")[:n_bars]
-        names_and_percents = [(self.class_names[i], round(100 * float(self.probabilities[i]))) for i in indices]
+        indices = np.argsort(-probabilities, kind="stable")[:n_bars]
+        names_and_percents = [(self.class_names[i], round(100 * float(probabilities[i]))) for i in indices]
         return tuple((name, percent, emotion_colour(name)) for name, percent in names_and_percents)
 
 

@@ -5,6 +5,7 @@ on dark pictures a black box would vanish, and black is taken for the outlines.
 """
 
 from emotion.labels import canonical_emotion
+from emotion.results import UNSURE
 
 Colour = tuple[int, int, int]  # RGB, 0 to 255
 
@@ -24,12 +25,12 @@ WHITE: Colour = (255, 255, 255)
 
 
 def emotion_colour(emotion: str | None) -> Colour:
-    """Returns the RGB colour of an emotion, grey for None.
+    """Returns the RGB colour of an emotion, grey for None and for "unsure".
 
     Raises:
         ConfigError: if the word names none of the canonical emotions.
     """
-    return NO_EVIDENCE_COLOUR if emotion is None else EMOTION_COLOURS[canonical_emotion(emotion)]
+    return NO_EVIDENCE_COLOUR if emotion in (None, UNSURE) else EMOTION_COLOURS[canonical_emotion(emotion)]
 
 
 def contrast_ratio(first: Colour, second: Colour) -> float:

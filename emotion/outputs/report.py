@@ -1,6 +1,6 @@
 """The answer in a few lines of text, for the console."""
 
-from emotion.results import EmotionSummary, MediaPrediction
+from emotion.results import UNSURE, EmotionSummary, MediaPrediction
 from emotion.windows import merge_probabilities
 
 
@@ -9,16 +9,18 @@ def format_report(prediction: MediaPrediction) -> str:
     lines = [*_answer(prediction.overall)]
     if len(prediction.tracks) > 1:
         for track in prediction.tracks:
-            summary = prediction.by_face[track.face_id]
-            answer = f"{summary.emotion} ({summary.confidence:.0%})" if summary.emotion else "no evidence"
-            lines.append(
-                f"{track.name}: {answer}, from {track.times_seconds[0]:.1f} s to {track.times_seconds[-1]:.1f} s"
-            )
+            seen = f"from {track.times_seconds[0]:.1f} s to {track.times_seconds[-1]:.1f} s"
+            lines.append(f"{track.name}: {_in_short(prediction.by_face[track.face_id])}, {seen}")
     if len(prediction.tracks) > 1:
         heard = [window.probabilities for window in prediction.windows if window.evidence == "voice"]
         if heard:
-            voice = merge_probabilities(heard)
-            lines.append(f"voice: {prediction.class_names[voice.argmax()]} ({voice.max():.0%}), whosever it is")
+            voice = EmotionSummary.of(
+                merge_probabilities(heard),
+                prediction.class_names,
+                evidence="voice",
+                unsure_below=prediction.unsure_below,
+            )
+            lines.append(f"voice: {_in_short(voice)}, whosever it is")
         lines.append("the emotion above is that of the face most in sight, and of the voice, together")
     lines += [f"note: {note}" for note in prediction.notes]
     return "\n".join(lines)
@@ -27,8 +29,17 @@ def format_report(prediction: MediaPrediction) -> str:
 def _answer(summary: EmotionSummary) -> list[str]:
     if summary.emotion is None:
         return ["emotion: no evidence"]
+    guess = f" (most probable: {summary.most_probable})" if summary.emotion == UNSURE else ""
     return [
-        f"emotion: {summary.emotion}",
+        f"emotion: {summary.emotion}{guess}",
         f"confidence: {summary.confidence:.0%}",
         f"evidence: {summary.evidence}",
     ]
+
+
+def _in_short(summary: EmotionSummary) -> str:
+    if summary.emotion is None:
+        return "no evidence"
+    if summary.emotion == UNSURE:
+        return f"{UNSURE} (most probable: {summary.most_probable}, {summary.confidence:.0%})"
+    return f"{summary.emotion} ({summary.confidence:.0%})"

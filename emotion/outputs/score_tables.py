@@ -32,6 +32,12 @@ def format_report(report: Mapping[str, Any]) -> str:
         low, high = report["intervals"][name]
         lines.append(f"{what}: {report[name]:.1%}  (95 % interval {low:.1%} to {high:.1%}, over {unit})")
     lines.append(f"calibration error: {report['ece']:.1%}")
+    answered = report.get("answered")
+    if answered:
+        lines.append(
+            f'answered with a confidence of {answered["unsure_below"]:.0%} or more, the others "unsure": '
+            f"{answered['coverage']:.1%} of the clips, {_percent(answered['accuracy'])} of them right"
+        )
     human = report.get("human_accuracy") or {}
     if human:
         by_modality = ", ".join(f"{name} {accuracy:.1%}" for name, accuracy in human.items())

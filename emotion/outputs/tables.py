@@ -1,24 +1,27 @@
 """A result as JSON, for other programs.
 
-Schema, version 1. Times are in seconds (``_s``) on the file's own clock, rounded to milliseconds; probabilities are
+Schema, version 2. Times are in seconds (``_s``) on the file's own clock, rounded to milliseconds; probabilities are
 rounded to four places. A number that is not known is null::
 
-    schema_version    1; rises when a name changes its meaning or goes away
+    schema_version    2; rises when a name changes its meaning or goes away
     file              the media file
     duration_seconds  its length
     has_video, has_audio
     class_names       the model's emotions, in the order of its outputs
-    overall           {emotion, confidence, evidence, probabilities}
-    faces             [{face, emotion, confidence, evidence, probabilities, first_seen_s, last_seen_s, boxes}]
-    windows           [{start_s, end_s, face, emotion, confidence, evidence, probabilities}]
+    unsure_below      the confidence under which an emotion is "unsure"; 0 if it never is
+    overall           {emotion, most_probable, confidence, evidence, probabilities}
+    faces             [{face, emotion, most_probable, confidence, evidence, probabilities, first_seen_s, last_seen_s,
+                      boxes}]
+    windows           [{start_s, end_s, face, emotion, most_probable, confidence, evidence, probabilities}]
     notes             sentences a reader must know to judge the answer
     settings          what the caller wants kept with the result, or null
 
 ``face`` is "face 1", "face 2", ... and null for a window judged by the sound alone. ``evidence`` is "face+voice",
 "face", "voice" or "none"; a model of whole frames has "frame" for "face". ``boxes`` holds ``[time_s, x1, y1, x2, y2]``
-for each sighting, in pixels of the upright picture, x2 and y2 exclusive. ``probabilities`` is {emotion: probability}
-and ``confidence`` the probability of ``emotion``; without evidence ``emotion`` and ``probabilities`` are null and
-``confidence`` is 0."""
+for each sighting, in pixels of the upright picture, x2 and y2 exclusive. ``probabilities`` is {emotion: probability},
+``confidence`` the highest of them and ``most_probable`` its emotion. ``emotion`` is the answer: that same emotion, or
+"unsure" where ``confidence`` is below ``unsure_below``. Without evidence ``emotion``, ``most_probable`` and
+``probabilities`` are null and ``confidence`` is 0. Version 1 knew neither "unsure" nor ``most_probable``."""
 
 import json
 import math
@@ -32,7 +35,7 @@ import numpy as np
 from emotion.errors import EmotionError
 from emotion.results import EmotionSummary, FaceTrack, MediaPrediction, WindowPrediction
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 SECONDS_DIGITS = 3
 PROBABILITY_DIGITS = 4
 
@@ -55,6 +58,7 @@ def to_json(prediction: MediaPrediction, *, settings: dict[str, Any] | None = No
         "has_video": bool(prediction.has_video),
         "has_audio": bool(prediction.has_audio),
         "class_names": list(prediction.class_names),
+        "unsure_below": _number(prediction.unsure_below, PROBABILITY_DIGITS),
         "overall": _summary(prediction.overall, prediction.class_names),
         "faces": [_face(track, prediction) for track in prediction.tracks],
         "windows": [_window(window, prediction) for window in prediction.windows],
@@ -93,6 +97,7 @@ def write_json(prediction: MediaPrediction, path: str | os.PathLike, settings: d
 def _summary(summary: EmotionSummary, class_names: tuple[str, ...]) -> dict[str, Any]:
     return {
         "emotion": summary.emotion,
+        "most_probable": summary.most_probable,
         "confidence": _number(summary.confidence, PROBABILITY_DIGITS),
         "evidence": summary.evidence,
         "probabilities": _probabilities(summary.probabilities, class_names),
@@ -113,11 +118,9 @@ def _face(track: FaceTrack, prediction: MediaPrediction) -> dict[str, Any]:
 
 def _window(window: WindowPrediction, prediction: MediaPrediction) -> dict[str, Any]:
     names = {track.face_id: track.name for track in prediction.tracks}
-    emotion, confidence = None, 0.0
-    if window.probabilities is not None:
-        best = int(np.argmax(window.probabilities))
-        emotion, confidence = prediction.class_names[best], window.probabilities[best]
-    summary = EmotionSummary(emotion, confidence, window.evidence, window.probabilities)
+    summary = EmotionSummary.of(
+        window.probabilities, prediction.class_names, evidence=window.evidence, unsure_below=prediction.unsure_below
+    )
     return {
         "start_s": _number(window.start_seconds, SECONDS_DIGITS),
         "end_s": _number(window.end_seconds, SECONDS_DIGITS),

@@ -1,0 +1,61 @@
+"""What the console says of a clip: the answer, or that there is none, and by what it was judged."""
+
+import numpy as np
+
+from emotion.outputs.report import format_report
+from emotion.results import EmotionSummary, FaceTrack, MediaPrediction, WindowPrediction
+
+CLASS_NAMES = ("happy", "sad", "angry")
+HAPPY, SAD = np.array([0.7, 0.2, 0.1]), np.array([0.33, 0.34, 0.33])
+
+
+def make_prediction(*by_face, unsure_below=0.0, voice=None):
+    """One face for each of the probabilities given, of which the first is the clip's answer, and perhaps a voice."""
+    summaries = {
+        face_id: EmotionSummary.of(
+            probabilities,
+            CLASS_NAMES,
+            evidence="none" if probabilities is None else "face",
+            unsure_below=unsure_below,
+        )
+        for face_id, probabilities in enumerate(by_face, start=1)
+    }
+    windows = [] if voice is None else [WindowPrediction(0.0, 3.0, None, "voice", voice)]
+    return MediaPrediction(
+        path="a.mp4",
+        class_names=CLASS_NAMES,
+        duration_seconds=3.0,
+        has_video=True,
+        has_audio=True,
+        tracks=tuple(FaceTrack(face_id, (0.0, 2.0), ((0, 0, 9, 9),) * 2) for face_id in summaries),
+        windows=tuple(windows),
+        overall=summaries[1],
+        by_face=summaries,
+        notes=("the file has no sound",),
+        unsure_below=unsure_below,
+    )
+
+
+def test_a_sure_answer_is_given_with_its_confidence_and_evidence():
+    lines = format_report(make_prediction(HAPPY, unsure_below=0.5)).splitlines()
+    assert lines == ["emotion: happy", "confidence: 70%", "evidence: face", "note: the file has no sound"]
+
+
+def test_an_unsure_answer_names_what_is_most_probable():
+    lines = format_report(make_prediction(SAD, unsure_below=0.5)).splitlines()
+    assert lines[:3] == ["emotion: unsure (most probable: sad)", "confidence: 34%", "evidence: face"]
+
+
+def test_without_evidence_there_is_no_answer_however_unsure_one_may_be():
+    assert format_report(make_prediction(None, unsure_below=0.5)).splitlines()[0] == "emotion: no evidence"
+
+
+def test_each_of_several_faces_and_the_voice_may_be_unsure_by_itself():
+    lines = format_report(make_prediction(HAPPY, SAD, None, unsure_below=0.5, voice=SAD)).splitlines()
+    assert lines[3:7] == [
+        "face 1: happy (70%), from 0.0 s to 2.0 s",
+        "face 2: unsure (most probable: sad, 34%), from 0.0 s to 2.0 s",
+        "face 3: no evidence, from 0.0 s to 2.0 s",
+        "voice: unsure (most probable: sad, 34%), whosever it is",
+    ]
+    assert "voice: sad (34%), whosever it is" in format_report(make_prediction(HAPPY, SAD, voice=SAD))
