@@ -9,7 +9,7 @@ import pytest
 from conftest import small_config
 
 from emotion.assessment import assess
-from emotion.config import DataSource
+from emotion.config import CalibrationConfig, DataSource
 from emotion.datasets import Clip
 from emotion.errors import ConfigError, DatasetError, RunError
 from emotion.runs import load_run
@@ -43,6 +43,14 @@ def test_clips_met_in_training_are_left_out(run, clips, cache_dir):
     assert report["left_out"]["seen_in_training"] == len(split.train) + len(split.validation)
     assert "met them in training: 12 clips" in said
     assert report["protocol"] == "speaker-independent: the model met none of the 1 speakers in training or validation"
+    assert report["confusion_matrix"] == _metrics_of(run)["test"]["confusion_matrix"]
+
+
+def test_what_a_threshold_leaves_is_said_beside_scores_that_it_does_not_change(run, clips, cache_dir):
+    config = dataclasses.replace(run.config, calibration=CalibrationConfig(unsure_below=0.999))
+    report, _, _ = judge(dataclasses.replace(run, config=config), clips, cache_dir)
+    assert report["answered"]["unsure_below"] == 0.999
+    assert report["answered"]["n"] < report["n"]
     assert report["confusion_matrix"] == _metrics_of(run)["test"]["confusion_matrix"]
 
 

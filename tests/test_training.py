@@ -10,9 +10,10 @@ import pytest
 from conftest import EMOTIONS, small_config
 
 from emotion.checkpoints import EpochCheckpoint, load_state
-from emotion.config import load_config
+from emotion.config import CalibrationConfig, load_config
 from emotion.datasets import DATASETS
 from emotion.errors import ConfigError, DatasetError, RunError
+from emotion.preparation import prepare_clips
 from emotion.runs import check_run, load_run
 from emotion.split_files import load_splits
 from emotion.splits import check_split
@@ -151,6 +152,12 @@ def test_settings_the_network_cannot_be_built_with_are_named_before_anything_is_
         train(clips, config, tmp_path / "run", cache_dir=tmp_path / "cache", verbose=0)
     assert not (tmp_path / "cache").exists()
     assert not (tmp_path / "run").exists()
+
+
+def test_a_training_does_not_take_over_the_calibration_of_the_network_its_settings_came_from(clips, cache_dir):
+    config = dataclasses.replace(small_config(), calibration=CalibrationConfig(voice=3.0, unsure_below=0.4))
+    prepared = prepare_clips(clips, config, cache_dir, progress=None, say=lambda message: None)
+    assert prepared.config == small_config()
 
 
 def test_an_output_that_is_a_file_is_refused(clips, tmp_path):
