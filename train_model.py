@@ -6,7 +6,7 @@ import sys
 from datetime import datetime
 from pathlib import Path
 
-from emotion.config import DEFAULT_FOLDS, PROTOCOLS, SAVED_MODELS, RunConfig, TrainConfig, load_config
+from emotion.config import DEFAULT_FOLDS, PROTOCOLS, RECIPE_NAMES, SAVED_MODELS, RunConfig, TrainConfig, load_config
 from emotion.console import SOME_FILES_FAILED, ProgressBar, run_program
 from emotion.options import (
     add_data_options,
@@ -39,9 +39,10 @@ def build_parser() -> argparse.ArgumentParser:
     add("--folds", type=int, default=DEFAULT_FOLDS, help="folds of --protocol kfold (default: %(default)s)")
     add("--output", type=Path, help="folder to write, new or empty (default: saved_models/MODEL-DATE-TIME)")
     add("--resume", action="store_true", help="go on with the training in --output, or with the latest unfinished one")
-    add("--recipe", choices=("default",), help="make a shipped model anew from --data_root (docs/models_shipped.md)")
+    add("--recipe", choices=RECIPE_NAMES, help="make a shipped model anew from --data_root (docs/models_shipped.md)")
     add("--data_root", type=Path, default=Path("data"), help="folder of the data sets a recipe is made from "
         "(default: %(default)s)")  # fmt: skip
+    add("--no_folds", action="store_true", help="leave out a recipe's cross-validation, longer than all the rest")
     return parser
 
 
@@ -113,7 +114,11 @@ def main() -> int:
     shown = not args.no_progress
     if args.recipe:
         return make_recipe(
-            args.recipe, args.data_root, args.output or SAVED_MODELS / args.recipe, verbose=1 if shown else 2
+            args.recipe,
+            args.data_root,
+            args.output or SAVED_MODELS / args.recipe,
+            with_folds=not args.no_folds,
+            verbose=1 if shown else 2,
         )
     if config.training.protocol in CROSS_VALIDATED and not args.demo:
         from emotion.evaluate import cross_validate_clips

@@ -25,6 +25,7 @@ MODALITIES = ("audio", "video")
 CROPS = ("face", "frame")
 AUDIO_FEATURES = ("mfcc", "log_mel")
 PROTOCOLS = ("speaker", "random", "official", "kfold", "loso")
+RECIPE_NAMES = ("default", "accurate")
 SAVED_MODELS = Path(__file__).resolve().parent.parent / "saved_models"
 DEFAULT_RUN = SAVED_MODELS / "default"
 DEFAULT_ARCHITECTURE = "mfcc_cnn_3d"

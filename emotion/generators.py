@@ -86,25 +86,9 @@ class ClipWindows(keras.utils.PyDataset):
         if not self._training:
             return window_inputs(media, middle_window(media, self._config), self._preprocessor)
         rng = np.random.default_rng((self._config.training.seed, self._epoch, index))
-        return self._varied_item(media, rng)
-
-    def _varied_item(self, media: ClipMedia, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        config, rate = self._config, self._config.audio.sample_rate
-        augment = config.training.augment
-        voice = voices.draw_variation(rng)
-        length = config.window.window_seconds * (voice.rate if augment else 1.0)
-        start = _draw_start(media, config, length, rng)
-        inputs = {}
-        if "audio" in config.modalities:
-            samples = cut_samples(media.samples, round(start * rate), round(length * rate))
-            if augment and has_sound(samples, config.audio):
-                samples = voices.vary_voice(samples, rate, voice, config.window_samples)
-                inputs["audio"] = voices.mask_time(self._preprocessor.audio_input(samples), rng)
-            else:
-                inputs["audio"] = self._preprocessor.audio_input(cut_samples(samples, 0, config.window_samples))
-        if "video" in config.modalities:
-            frames = _window_frames(media, start, self._preprocessor, rate=length / config.window.window_seconds)
-            inputs["video"] = faces.vary_clip(frames, rng) if augment and frames.any() else frames
+        inputs = varied_inputs(media, self._preprocessor, rng)
+        if "audio" in inputs and self._config.training.augment:
+            inputs["audio"] = voices.mask_time(inputs["audio"], rng)
         return inputs
 
 
@@ -127,6 +111,28 @@ class EpochSetter(keras.callbacks.Callback):
             if generator is not None:
                 state = np.random.default_rng((self._seed, epoch, index)).integers(2**31, size=2)
                 generator.state.assign(state.astype(generator.state.dtype))
+
+
+def varied_inputs(media: ClipMedia, preprocessor: Preprocessor, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Returns a model's inputs for a window somewhere over the voiced part of a cached clip, augmented where asked for.
+
+    The face and the voice of a window are stretched in time alike.
+    """
+    config = preprocessor.config
+    rate, augment = config.audio.sample_rate, config.training.augment
+    voice = voices.draw_variation(rng)
+    length = config.window.window_seconds * (voice.rate if augment else 1.0)
+    start = _draw_start(media, config, length, rng)
+    inputs = {}
+    if "audio" in config.modalities:
+        samples = cut_samples(media.samples, round(start * rate), round(length * rate))
+        if augment and has_sound(samples, config.audio):
+            samples = voices.vary_voice(samples, rate, voice, config.window_samples)
+        inputs["audio"] = preprocessor.audio_input(cut_samples(samples, 0, config.window_samples))
+    if "video" in config.modalities:
+        frames = _window_frames(media, start, preprocessor, rate=length / config.window.window_seconds)
+        inputs["video"] = faces.vary_clip(frames, rng) if augment and frames.any() else frames
+    return inputs
 
 
 def window_inputs(media: ClipMedia, start_seconds: float, preprocessor: Preprocessor) -> dict[str, np.ndarray]:

@@ -110,13 +110,16 @@ def train_on_demo(
     return _train(clips, config, output, say=say, **settings)
 
 
-def make_recipe(name: str, data_root: Path, output: Path, *, verbose: int, say: Callable[[str], None] = print) -> int:
+def make_recipe(
+    name: str, data_root: Path, output: Path, *, with_folds: bool, verbose: int, say: Callable[[str], None] = print
+) -> int:
     """Makes a shipped model anew, stage by stage, and prints its scores on validation data.
 
     Args:
-        name: of the recipe and of its work folder below ``.cache/``.
+        name: of the recipe, one of ``RECIPE_NAMES``.
         data_root: folder of the data sets.
         output: the run folder to write.
+        with_folds: whether to cross-validate the voice branch, too.
         verbose: of Keras's progress bars.
         say: takes messages meant for the user.
 
@@ -126,16 +129,13 @@ def make_recipe(name: str, data_root: Path, output: Path, *, verbose: int, say: 
     if not data_root.is_dir():
         raise DatasetError(f"{data_root}: no such folder. Name the folder of the data sets with --data_root.")
     with quiet_import():
-        from emotion.recipes.default import make_default
-    metrics = make_default(data_root, output, RECIPE_DIR / name, verbose=verbose, say=say)
-    say(f"{metrics['protocol']}:")
-    for evidence in ("face", "voice", "pair"):
-        scores = metrics[evidence]
-        low, high = scores["uar_interval"]
-        say(
-            f"{evidence:6} UAR {scores['uar']:.1%} (95 % interval {low:.1%} to {high:.1%}), accuracy "
-            f"{scores['accuracy']:.1%}, n {scores['n']}"
-        )
+        from emotion.recipes.choices import RECIPES
+        from emotion.recipes.shipped import make_shipped
+        from emotion.recipes.table import format_table
+    metrics = make_shipped(
+        RECIPES[name], data_root, output, RECIPE_DIR, with_folds=with_folds, verbose=verbose, say=say
+    )
+    say(format_table(metrics))
     say(f"model: {output}")
     return 0
 

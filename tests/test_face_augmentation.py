@@ -6,7 +6,8 @@ import random
 import numpy as np
 import pytest
 
-from emotion.faces.augmentation import FrameVariation, animate_still, draw_variation, vary_clip, vary_image
+from emotion.faces.animation import MOUTH_CENTRE, animate_still, interrupt, move_mouth
+from emotion.faces.augmentation import FrameVariation, draw_variation, vary_clip, vary_image
 from emotion.synthetic_faces import draw_face
 
 SIZE = 64
@@ -141,3 +142,39 @@ def test_a_still_brought_to_life_moves_all_the_time_and_never_jumps():
 
 def test_one_frame_is_a_clip_too(face):
     assert animate_still(face, 1, np.random.default_rng(0)).shape == (1, SIZE, SIZE, 3)
+
+
+def test_a_moving_mouth_takes_other_shapes_and_leaves_eyes_and_brows_alone():
+    rng = np.random.default_rng(0)
+    size = 112
+    own, *others = (np.clip(rng.normal(128, 40, (size, size)), 0, 255).astype(np.uint8) for _ in range(3))
+    clip = move_mouth(own, others, 20, np.random.default_rng(1))
+    assert clip.shape == (20, size, size) and clip.dtype == np.uint8
+    np.testing.assert_array_equal(clip, move_mouth(own, others, 20, np.random.default_rng(1)))
+    upper = slice(0, round(0.5 * size))
+    assert (clip[:, upper] == own[upper]).all()
+    x, y = (round(centre * size) for centre in MOUTH_CENTRE)
+    mouths = clip[:, y - 5 : y + 5, x - 8 : x + 8].reshape(20, -1)
+    is_own = (mouths == own[y - 5 : y + 5, x - 8 : x + 8].ravel()).all(axis=1)
+    assert 0 < is_own.sum() < 20
+
+
+def test_a_lent_mouth_takes_on_the_light_of_the_face():
+    rng = np.random.default_rng(0)
+    dark = np.clip(rng.normal(60, 10, (112, 112)), 0, 255).astype(np.uint8)
+    bright = np.clip(rng.normal(200, 30, (112, 112)), 0, 255).astype(np.uint8)
+    clip = move_mouth(dark, [bright], 20, np.random.default_rng(1))
+    x, y = (round(centre * 112) for centre in MOUTH_CENTRE)
+    assert np.abs(clip[:, y - 8 : y + 8, x - 12 : x + 12].mean(axis=(1, 2)) - 60).max() < 6
+
+
+def test_a_clip_fades_to_another_for_a_part_of_its_time():
+    own, rest = np.full((20, 8, 8), 200, np.uint8), np.full((20, 8, 8), 50, np.uint8)
+    shares = []
+    for seed in range(200):
+        clip = interrupt(own, rest, np.random.default_rng(seed))
+        assert clip.shape == own.shape and clip.dtype == np.uint8
+        levels = clip[:, 0, 0].astype(int)
+        assert (np.abs(np.diff(np.sign(np.diff(levels[levels != 200])))) <= 2).all()
+        shares.append((200 - levels.mean()) / 150)
+    assert max(shares) < 0.8 and 0.1 < np.mean(shares) < 0.6

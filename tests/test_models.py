@@ -10,7 +10,7 @@ from conftest import small_config
 from emotion.config import RunConfig
 from emotion.errors import ConfigError
 from emotion.models import build_model, load_architecture, mfcc_cnn_3d
-from emotion.models.layers import EvidencePresent, FaceStandardization, ModalityDropout
+from emotion.models.layers import EvidencePresent, FaceStandardization, ModalityDropout, MomentAttention
 
 
 def random_inputs(config: RunConfig, n: int = 2, seed: int = 0) -> dict[str, np.ndarray]:
@@ -94,6 +94,28 @@ def test_faces_look_alike_in_any_light_and_colour():
     np.testing.assert_allclose(plain, bright, atol=1e-3)
     np.testing.assert_allclose(plain, weak, atol=0.1)  # but for the floor that keeps noise down
     assert np.asarray(layer(np.full((1, 1, 8, 8, 3), 77, np.uint8))).max() == 0
+
+
+def test_a_face_is_greyed_and_halved_at_once_as_it_would_be_one_after_the_other():
+    faces = np.random.default_rng(0).integers(0, 256, (2, 3, 16, 12, 3), dtype=np.uint8)
+    grey = faces @ np.array([0.299, 0.587, 0.114])
+    halved = grey.reshape(2, 3, 8, 2, 6, 2).mean(axis=(3, 5))
+    centred = halved - halved.mean(axis=(2, 3), keepdims=True)
+    wanted = centred / (halved.std(axis=(2, 3), keepdims=True) + 1)
+    layer = FaceStandardization(shrink=2)
+    np.testing.assert_allclose(np.asarray(layer(faces))[..., 0], wanted, atol=1e-5)
+    assert layer.compute_output_shape(faces.shape) == (2, 3, 8, 6, 1)
+    single = FaceStandardization.from_config(layer.get_config())(faces[:, 0])
+    np.testing.assert_allclose(np.asarray(single)[..., 0], wanted[:, 0], atol=1e-5)
+
+
+def test_attention_over_moments_begins_as_a_plain_mean_and_can_choose_one_moment():
+    moments = np.random.default_rng(0).standard_normal((2, 5, 4)).astype(np.float32)
+    layer = MomentAttention()
+    np.testing.assert_allclose(np.asarray(layer(moments)), moments.mean(axis=1), atol=1e-6)
+    moments[:, 3, 0] = 9.0
+    layer.kernel.assign(np.array([[50.0], [0], [0], [0]]))
+    np.testing.assert_allclose(np.asarray(layer(moments)), moments[:, 3], atol=1e-5)
 
 
 def test_an_inflated_network_sees_in_a_motionless_clip_what_it_saw_in_the_still():

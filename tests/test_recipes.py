@@ -1,23 +1,40 @@
 """The shipped model's recipe, from folders of data to a run folder, on a handful of drawn faces and made voices."""
 
+import dataclasses
+
 import cv2
+import keras
 import numpy as np
 import pytest
 import soundfile
 
+from emotion.config import RECIPE_NAMES
 from emotion.datasets import emodb
 from emotion.errors import DatasetError
 from emotion.labels import EMODB_EMOTIONS, FER2013_EMOTIONS, FERPLUS_VOTES, RAVDESS_EMOTIONS, SEVEN_EMOTIONS
-from emotion.recipes.default import Recipe, fingerprint, load_voices, make_default
-from emotion.recipes.stills import load_ferplus, load_folders
+from emotion.models import mfcc_cnn_3d
+from emotion.recipes.choices import RECIPES, FaceChoices, Recipe, VoiceChoices
+from emotion.recipes.faces import Animation, FrameStage, StillBatches, answering_branch, build_headed_network, smooth
+from emotion.recipes.fitting import fit
+from emotion.recipes.fusion import Branch, Features, answer_pairs, fit_late_weights, join_jointly, join_late, softmax
+from emotion.recipes.light_training import LightChoices, compute_hints
+from emotion.recipes.shipped import make_shipped
+from emotion.recipes.stages import fingerprint
+from emotion.recipes.stills import LABEL_SETS, load_ferplus, load_folders
+from emotion.recipes.table import format_table
+from emotion.recipes.voices import VoiceBank, load_voices, merge_windows
+from emotion.recipes.whisper_training import WhisperChoices, balanced_targets
 from emotion.runs import load_run
 from emotion.seen import load_seen
 from emotion.synthetic_faces import draw_face
 from emotion.synthetic_voices import synthesize_voice
 
-TINY = Recipe(
-    frame_epochs=1, clip_steps=2, voice_epochs=1, fusion_steps=20, n_fusion_faces=14, n_voice_passes=1,
-    validation_fraction=0.4,
+FACES = FaceChoices(
+    filters=(4, 4, 8, 8), stages=(FrameStage(32, 1, 1e-3), FrameStage(112, 1, 1e-3)), clip_epochs=1, clip_steps=2
+)
+VOICES = VoiceChoices(
+    validation_fraction=0.4, n_variants=1, whisper_blocks=2, whisper_pooled=(1, 2),
+    whisper=WhisperChoices(head_epochs=1, epochs=1), light=LightChoices(epochs=1, n_hints=4),
 )  # fmt: skip
 
 
@@ -55,66 +72,305 @@ def data_root(tmp_path_factory):
     return root
 
 
-def test_the_recipe_makes_a_model_that_loads_and_says_what_it_was_made_from(data_root, tmp_path, monkeypatch):
-    metrics = make_default(data_root, tmp_path / "out", tmp_path / "work", recipe=TINY, verbose=0, say=lambda _: None)
-    run = load_run(tmp_path / "out")
-    assert run.config.class_names == SEVEN_EMOTIONS
-    assert set(run.model.input) == {"audio", "video"}
-    assert {source.name for source in run.config.data} >= {"RAVDESS speech", "EmoDB"}
-    assert metrics["face"]["n"] == 21
-    seen = load_seen(tmp_path / "out" / "splits.csv")
-    learned = [clip for clip in emodb.load(data_root / "emodb") if clip.emotion != "boredom"]
-    assert all(seen.has_met(clip, {}) for clip in learned)
-    assert seen.describe(["emodb:99"]).endswith("muxspace facial expressions)")
-    assert metrics["voice"]["n"] == metrics["pair"]["n"] > 0
+@pytest.fixture(scope="module")
+def whisper_arrays():
+    """Random weights of the right shapes, by the names in OpenAI's file."""
+    rng = np.random.default_rng(0)
+    width = 384
 
-    # A second call finds every stage in the work folder and trains no branch again.
+    def draw(*shape):
+        return (rng.standard_normal(shape) * 0.05).astype(np.float32)
+
+    arrays = {"conv1.weight": draw(width, 80, 3), "conv2.weight": draw(width, width, 3)}
+    arrays |= {f"conv{i}.bias": draw(width) for i in (1, 2)}
+    for block in range(2):
+        name = f"blocks.{block}"
+        arrays |= {f"{name}.{norm}.weight": 1 + draw(width) for norm in ("attn_ln", "mlp_ln")}
+        arrays |= {f"{name}.{norm}.bias": draw(width) for norm in ("attn_ln", "mlp_ln")}
+        arrays |= {f"{name}.attn.{part}.weight": draw(width, width) for part in ("query", "key", "value", "out")}
+        arrays |= {f"{name}.attn.{part}.bias": draw(width) for part in ("query", "value", "out")}
+        arrays |= {f"{name}.mlp.0.weight": draw(4 * width, width), f"{name}.mlp.0.bias": draw(4 * width)}
+        arrays |= {f"{name}.mlp.2.weight": draw(width, 4 * width), f"{name}.mlp.2.bias": draw(width)}
+    return arrays
+
+
+def test_the_recipes_make_models_that_load_and_say_what_they_were_made_from(
+    data_root, whisper_arrays, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("emotion.recipes.stages.load_whisper_encoder", lambda *_, **__: whisper_arrays)
+    monkeypatch.setattr("emotion.recipes.studies.N_FOLDS", 2)
+    options = {"verbose": 0, "say": lambda _: None}
+    made = {}
+    for architecture in ("whisper_cnn_3d", "mfcc_cnn_3d"):
+        recipe = Recipe(architecture, FACES, VOICES)
+        metrics = make_shipped(recipe, data_root, tmp_path / architecture, tmp_path / "work", **options)
+        run = load_run(tmp_path / architecture)
+        assert run.config.architecture == architecture and run.config.class_names == SEVEN_EMOTIONS
+        assert run.config.calibration.unsure_below == metrics["unsure_below"]
+        assert [run.config.calibration.face, run.config.calibration.voice, run.config.calibration.both] == [
+            metrics[mode]["temperature"] for mode in ("face", "voice", "both")
+        ]
+        sources = {source.name.split(",")[0] for source in run.config.data}
+        assert sources >= {"RAVDESS speech", "EmoDB"} and ("Whisper tiny.en" in sources) == (architecture[0] == "w")
+        assert (tmp_path / architecture / "LICENCE-whisper.txt").is_file() == (architecture[0] == "w")
+        assert metrics["face"]["n"] == 21 and metrics["voice"]["n"] == metrics["both"]["n"] > 0
+        assert set(metrics["voice"]["by_sex"]) == {"male", "female"}
+        folds = metrics["folds"]["by_number_of_classes"]
+        assert folds["8"]["n"] == 32 and len(folds["7"]["uar_by_fold"]) == 2
+        assert "pairs above the better branch" in format_table(metrics)
+        seen = load_seen(tmp_path / architecture / "splits.csv")
+        learned = [clip for clip in emodb.load(data_root / "emodb") if clip.emotion != "boredom"]
+        assert all(seen.has_met(clip, {}) for clip in learned)
+        assert seen.describe(["emodb:99"]).endswith("muxspace facial expressions)")
+        made[architecture] = metrics
+
+    # A second call finds every stage in the work folder and trains nothing again.
     def must_not_run(*_, **__):
         raise AssertionError("a finished stage was made again")
 
-    for name in ("train_frame_network", "tune_over_time", "train_voice_network", "load_ferplus"):
-        monkeypatch.setattr(f"emotion.recipes.default.{name}", must_not_run)
-    again = make_default(data_root, tmp_path / "again", tmp_path / "work", recipe=TINY, verbose=0, say=lambda _: None)
-    assert again["face"]["confusion_matrix"] == metrics["face"]["confusion_matrix"]
+    for name in (
+        "train_frame_network",
+        "tune_over_time",
+        "train_whisper_network",
+        "train_light_network",
+        "load_ferplus",
+    ):
+        monkeypatch.setattr(f"emotion.recipes.stages.{name}", must_not_run)
+    monkeypatch.setattr("emotion.recipes.studies.train_whisper_network", must_not_run)
+    recipe = Recipe("mfcc_cnn_3d", FACES, VOICES)
+    again = make_shipped(recipe, data_root, tmp_path / "again", tmp_path / "work", **options)
+    assert again["face"]["confusion_matrix"] == made["mfcc_cnn_3d"]["face"]["confusion_matrix"]
 
 
-def test_another_recipe_or_other_data_has_another_fingerprint(data_root, tmp_path):
-    assert fingerprint(data_root, TINY) == fingerprint(data_root, TINY)
-    assert fingerprint(data_root, TINY) != fingerprint(data_root, Recipe())
-    assert fingerprint(data_root, TINY) != fingerprint(tmp_path, TINY)
+def test_a_killed_training_goes_on_with_the_epoch_it_was_in(tmp_path):
+    network, batches = _small_training()
+    seen: list[int] = []
+
+    class Stop(Exception):
+        pass
+
+    def stop_at_the_third(epoch):
+        if epoch == 2:
+            raise Stop
+
+    batches.on_epoch = stop_at_the_third
+    with pytest.raises(Stop):
+        fit(network, batches, "mse", epochs=4, learning_rate=1e-2, weight_decay=0.0, seed=0, backup_dir=tmp_path / "b")
+    resumed, batches = _small_training()
+    batches.on_epoch = seen.append
+    fit(resumed, batches, "mse", epochs=4, learning_rate=1e-2, weight_decay=0.0, seed=0, backup_dir=tmp_path / "b")
+    assert seen == [2, 3]
+    whole, batches = _small_training()
+    fit(whole, batches, "mse", epochs=4, learning_rate=1e-2, weight_decay=0.0, seed=0, backup_dir=tmp_path / "c")
+    for one, other in zip(resumed.get_weights(), whole.get_weights(), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
 
 
-def test_votes_become_targets_and_faces_of_no_class_are_left_out(data_root):
-    stills = load_ferplus(data_root / "ferplus" / "ferplus_valid.npz", SEVEN_EMOTIONS, fer2013_share=0.0, size=64)
+def _small_training():
+    keras.utils.set_random_seed(0)
+    numbers = keras.Input((3,))
+    network = keras.Model(numbers, keras.layers.Dense(2)(numbers))
+
+    class Batches(keras.utils.PyDataset):
+        num_batches = 5
+        on_epoch = staticmethod(lambda epoch: None)
+
+        def set_epoch(self, epoch):
+            self.on_epoch(epoch)
+            self.epoch = epoch
+
+        def __getitem__(self, batch):
+            rng = np.random.default_rng((self.epoch, batch))
+            return rng.standard_normal((8, 3)).astype(np.float32), rng.standard_normal((8, 2)).astype(np.float32)
+
+    return network, Batches()
+
+
+def test_other_data_and_other_choices_have_another_fingerprint(data_root, tmp_path):
+    assert fingerprint(data_root, ("emodb",), FACES) == fingerprint(data_root, ("emodb",), FACES)
+    assert fingerprint(data_root, ("emodb",), FACES) != fingerprint(data_root, ("emodb",), VOICES)
+    assert fingerprint(data_root, ("emodb",), FACES) != fingerprint(tmp_path, ("emodb",), FACES)
+
+
+def test_every_recipe_that_is_offered_can_be_built():
+    assert tuple(RECIPES) == RECIPE_NAMES
+    for recipe in RECIPES.values():
+        assert recipe.config().class_names == SEVEN_EMOTIONS
+
+
+# ---- Faces ----
+
+
+def test_each_set_of_labels_says_what_it_says_and_faces_of_no_class_are_left_out(data_root):
+    stills = load_ferplus(data_root / "ferplus" / "ferplus_valid.npz", SEVEN_EMOTIONS, size=64)
     assert len(stills) == 21
     assert stills.images.shape == (21, 64, 64)
-    np.testing.assert_allclose(stills.targets.sum(axis=1), 1)
+    np.testing.assert_allclose(stills.targets.sum(axis=2), np.tile([1, 1, 0], (21, 1)))
     assert [SEVEN_EMOTIONS[i] for i in stills.majority] == [FER2013_EMOTIONS[i % 7] for i in range(1, 22)]
-    np.testing.assert_array_equal(stills.targets.argmax(axis=1), stills.majority)
+    for name in ("ferplus", "fer2013"):
+        np.testing.assert_array_equal(stills.targets[:, LABEL_SETS.index(name)].argmax(axis=1), stills.majority)
 
 
-def test_labels_that_are_often_wrong_are_smoothed(data_root):
-    stills = load_folders(data_root / "muxspace", SEVEN_EMOTIONS, smoothing=0.14, size=64)
-    np.testing.assert_array_equal(stills.targets.argmax(axis=1), np.arange(7))
-    np.testing.assert_allclose(stills.targets.max(axis=1), 0.88, atol=1e-6)
+def test_pictures_in_folders_are_labelled_by_one_set_alone(data_root):
+    stills = load_folders(data_root / "muxspace", SEVEN_EMOTIONS, size=64)
+    np.testing.assert_array_equal(stills.targets[:, LABEL_SETS.index("muxspace")], np.eye(7))
+    assert not stills.targets[:, : LABEL_SETS.index("muxspace")].any()
+    assert (stills.majority == -1).all()
 
 
-def test_emodb_is_learned_from_without_boredom(data_root):
-    clips = emodb.load(data_root / "emodb")
-    assert "boredom" in {clip.emotion for clip in clips}
-    voices = load_voices(data_root, Recipe())
+def test_a_target_of_nothing_stays_so_when_targets_are_smoothed():
+    targets = np.array([[[1.0, 0, 0, 0], [0, 0, 0, 0]]], np.float32)
+    smoothed = smooth(targets)
+    np.testing.assert_allclose(smoothed.sum(axis=2), [[1, 0]])
+    assert 0 < smoothed[0, 0, 1] < 0.05
+
+
+def test_batches_of_faces_follow_from_seed_epoch_and_place_alone(data_root):
+    stills = load_ferplus(data_root / "ferplus" / "ferplus_valid.npz", SEVEN_EMOTIONS, size=112)
+    for animation, shape in ((None, (4, 64, 64, 3)), (Animation(n_frames=5), (4, 5, 112, 112, 3))):
+        options = {"size": 64, "batch_size": 4, "n_batches": 3, "seed": 1, "animation": animation}
+        first, second = (StillBatches(stills, mixup=0.0 if animation else 0.2, **options) for _ in range(2))
+        second[2]
+        pictures, targets = first[1]
+        assert pictures.shape == shape and pictures.dtype == np.uint8 and targets.shape == (4, 3, 7)
+        np.testing.assert_array_equal(pictures, second[1][0])
+        second.set_epoch(1)
+        assert (pictures != second[1][0]).any()
+
+
+def test_the_answer_is_the_weighted_sum_of_the_heads_with_a_share_of_the_prior():
+    config = Recipe("mfcc_cnn_3d", FACES).config()
+    network = build_headed_network(config, over_time=True)
+    prior = np.tile(np.arange(1, 8) / 28, (3, 1))
+    branch = answering_branch(network, (1.0, 0.5, 0.0), 0.5, prior)
+    frames = np.random.default_rng(0).integers(0, 256, (2, 20, 112, 112, 3), dtype=np.uint8)
+    heads = np.asarray(network(frames))
+    features = np.asarray(keras.Model(network.input, network.get_layer("video_features").output)(frames))
+    np.testing.assert_allclose(
+        branch.logits(features), heads[:, 0] + 0.5 * heads[:, 1] + 0.5 * np.log(prior[0]), atol=1e-4
+    )
+
+
+# ---- Voices ----
+
+
+def test_emodb_is_learned_from_without_boredom_which_is_kept_without_a_label(data_root):
+    assert "boredom" in {clip.emotion for clip in emodb.load(data_root / "emodb")}
+    voices = load_voices(data_root, SEVEN_EMOTIONS, validation_fraction=0.2, seed=0)
     clips = [clip for clip in (*voices.train, *voices.validation) if clip.clip_id.startswith("emodb:")]
     assert len(clips) == 4 * 6
     assert {clip.emotion for clip in clips} == set(SEVEN_EMOTIONS) - {"surprised"}
     assert {(clip.speaker, clip.sex) for clip in clips} == {
         ("emodb:03", "male"), ("emodb:08", "female"), ("emodb:10", "male"), ("emodb:13", "female"),
     }  # fmt: skip
+    learned = {clip.speaker for clip in voices.train}
+    assert {clip.emotion for clip in voices.unlabelled} == {"boredom"}
+    assert {clip.speaker for clip in voices.unlabelled} <= learned
+    assert learned.isdisjoint({clip.speaker for clip in voices.validation})
+
+
+def test_a_bank_knows_which_window_belongs_to_which_clip():
+    varied = np.arange(6, dtype=np.float16).reshape(3, 2, 1, 1, 1)
+    plain = np.arange(10, 14, dtype=np.float16).reshape(4, 1, 1, 1)
+    bank = VoiceBank(varied, plain, np.array([0, 0, 2, 2]), (None, None, None))
+    assert bank.n_windows == 10
+    assert [float(bank.window(row)[0, 0, 0]) for row in range(10)] == [0, 1, 2, 3, 4, 5, 10, 11, 12, 13]
+    np.testing.assert_array_equal(bank.clip_of(np.arange(10)), [0, 0, 1, 1, 2, 2, 0, 0, 2, 2])
+    np.testing.assert_array_equal(bank.rows_of(np.array([0, 1])), [0, 1, 2, 3, 6, 7])
+    rng = np.random.default_rng(0)
+    assert {bank.draw_row(2, rng, 0.5) for _ in range(100)} == {4, 5, 8, 9}
+    assert {bank.draw_row(1, rng, 0.5) for _ in range(100)} == {2, 3}  # a clip without plain windows
+
+
+def test_windows_are_averaged_clip_by_clip():
+    probabilities = np.array([[1.0, 0], [0, 1], [0.2, 0.8], [0.4, 0.6]])
+    merged = merge_windows(probabilities, np.array([5, 5, 2, 2]), np.array([2, 5]))
+    np.testing.assert_allclose(merged, [[0.3, 0.7], [0.5, 0.5]])
+
+
+def test_every_class_weighs_the_same_and_unlabelled_clips_nothing():
+    classes = np.array([0, 0, 0, 1, -1, 1])
+    targets = balanced_targets(classes, np.array([0, 1, 2, 3]), 2)
+    np.testing.assert_allclose(targets[:4].sum(axis=0), [2, 2])
+    assert not targets[4].any()
+
+
+def test_hints_are_uncorrelated_and_of_one_scale():
+    rng = np.random.default_rng(0)
+    statistics = rng.standard_normal((200, 3)) @ rng.standard_normal((3, 10)) * 50 + 7
+    hints = compute_hints(statistics, np.arange(150), 3)
+    np.testing.assert_allclose(np.cov(hints[:150].T), np.eye(3), atol=0.02)
+
+
+# ---- Fusion ----
+
+
+@pytest.fixture(scope="module")
+def branches():
+    """Random branches, their fused model's settings, and inputs."""
+    config = Recipe("mfcc_cnn_3d", FACES).config()
+    keras.utils.set_random_seed(0)
+    voice_network = mfcc_cnn_3d.build_voice_network(dataclasses.replace(config, modalities=("audio",)))
+    voice = Branch(voice_network, *voice_network.get_layer("logits").get_weights())
+    rng = np.random.default_rng(0)
+    face_network = build_headed_network(config, over_time=True)
+    face = Branch(face_network, rng.standard_normal((128, 7)).astype(np.float32), np.arange(7, dtype=np.float32) / 7)
+    inputs = {
+        "audio": rng.standard_normal((2, *config.audio_shape)).astype(np.float32),
+        "video": rng.integers(0, 256, (2, *config.video_shape), dtype=np.uint8),
+    }
+    return config, voice, face, inputs
+
+
+def test_late_fusion_answers_by_each_branch_alone_and_by_their_product(branches):
+    config, voice, face, inputs = branches
+    model = join_late(config, voice, face, (0.5, 2.0))
+    heard = 0.5 * np.asarray(voice.network({"audio": inputs["audio"]}))
+    features = keras.Model(face.network.input, face.network.get_layer("video_features").output)(inputs["video"])
+    seen = 2.0 * face.logits(np.asarray(features))
+    nothing = {name: np.zeros_like(value) for name, value in inputs.items()}
+    for given, logits in (
+        (inputs, heard + seen),
+        ({**inputs, "video": nothing["video"]}, heard),
+        ({**inputs, "audio": nothing["audio"]}, seen),
+    ):
+        np.testing.assert_allclose(np.asarray(model(given)), softmax(logits), atol=1e-5)
+
+
+def test_the_branch_that_knows_more_gets_the_greater_weight():
+    rng = np.random.default_rng(0)
+    classes = rng.integers(0, 4, 300)
+    truth = np.eye(4)[classes]
+    clever = truth * 3 + rng.standard_normal((300, 4))
+    dull = truth * 0.3 + rng.standard_normal((300, 4))
+    weights = fit_late_weights([row[None] for row in dull], clever, classes)
+    assert weights[1] > 3 * weights[0] > 0
+    answers = answer_pairs([row[None] for row in dull], clever, weights)
+    assert (answers.argmax(axis=1) == classes).mean() > 0.9
+
+
+def test_joint_layers_learn_pairs_and_leave_the_branches_alone(branches):
+    config, voice, face, _ = branches
+    joint = dataclasses.replace(config, model={**config.model, "fusion_units": 16, "fusion_dropout": 0.0})
+    classes = np.arange(70) % 7
+    voices = Features(np.eye(128, dtype=np.float32)[classes], classes)
+    faces = Features(np.eye(128, dtype=np.float32)[classes + 20], classes)
+    model = join_jointly(joint, voice, face, voices, faces, n_steps=150, learning_rate=1e-2, swapped=0.0, seed=0)
+    np.testing.assert_array_equal(
+        model.get_layer("audio_features").get_weights()[0], voice.network.get_layer("audio_features").get_weights()[0]
+    )
+    joined = np.concatenate([voices.values, faces.values, np.ones((70, 2), np.float32)], axis=1)
+    head = keras.Model(model.get_layer("fusion").output, model.output)
+    assert (np.asarray(head(joined)).argmax(axis=1) == classes).all()
 
 
 def test_missing_data_is_named(tmp_path):
     with pytest.raises(DatasetError, match=str(tmp_path)):
         emodb.load(tmp_path)
     with pytest.raises(DatasetError, match=str(tmp_path)):
-        load_folders(tmp_path / "absent", SEVEN_EMOTIONS, smoothing=0, size=8)
+        load_folders(tmp_path / "absent", SEVEN_EMOTIONS, size=8)
     with pytest.raises(DatasetError, match=str(tmp_path)):
-        load_ferplus(tmp_path / "absent.npz", SEVEN_EMOTIONS, fer2013_share=0, size=8)
+        load_ferplus(tmp_path / "absent.npz", SEVEN_EMOTIONS, size=8)
+    np.savez(tmp_path / "other.npz", images=np.zeros(3))
+    with pytest.raises(DatasetError, match="other.npz"):
+        load_ferplus(tmp_path / "other.npz", SEVEN_EMOTIONS, size=8)

@@ -1,5 +1,6 @@
 """Varied voices: each change is as large as asked for, and follows from the draw alone."""
 
+import dataclasses
 import random
 from concurrent.futures import ThreadPoolExecutor
 
@@ -21,7 +22,9 @@ from emotion.synthetic_voices import synthesize_voice
 
 RATE = 22050
 N = 2 * RATE
-EVERYTHING = VoiceVariation(semitones=1.5, rate=1.1, snr_db=20.0, noise_seed=3)
+EVERYTHING = VoiceVariation(
+    semitones=1.5, rate=1.1, snr_db=20.0, noise_seed=3, reverberation_seconds=0.3, response_db=(2.0, -1.0) * 4
+)
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +73,29 @@ def test_the_tempo_moves_all_moments_and_the_pitch_does_not(rate):
     beep = make_tone(440.0, long) * (np.abs(np.arange(long) - middle) < 1000).astype(np.float32)
     varied = vary_voice(beep, RATE, only(rate=rate), N)
     assert measure_middle(varied) == pytest.approx(middle / rate / RATE, abs=0.02)
+
+
+def test_a_room_adds_echoes_after_a_sound_and_none_before():
+    click = np.zeros(N, np.float32)
+    click[20000:20200] = 0.5
+    room = dataclasses.replace(only(), reverberation_seconds=0.5, room_db=0.0)
+    varied = vary_voice(click, RATE, room, N)
+    assert np.abs(varied[:19990]).max() < 1e-6
+    early, late = (float(np.square(varied[at : at + 2000]).sum()) for at in (20400, 28000))
+    assert early > 100 * late > 0
+    assert np.square(varied).mean() == pytest.approx(np.square(click).mean(), rel=1e-3)
+    np.testing.assert_array_equal(varied, vary_voice(click, RATE, room, N))
+
+
+def test_a_microphone_changes_the_balance_of_frequencies_and_not_when_things_are_heard():
+    low, high = make_tone(250.0), make_tone(4000.0)
+    dull = dataclasses.replace(only(), response_db=(0.0, 0.0, 0.0, 0.0, -3.0, -6.0, -12.0, -12.0))
+    varied = vary_voice(low + high, RATE, dull, N)
+    spectrum = np.abs(np.fft.rfft(varied * np.hanning(N)))
+    ratio = spectrum[round(4000 * N / RATE)] / spectrum[round(250 * N / RATE)]
+    assert 20 * np.log10(ratio) == pytest.approx(-12, abs=1)
+    beep = low * ((np.arange(N) >= 20000) & (np.arange(N) < 22000)).astype(np.float32)
+    assert measure_middle(vary_voice(beep, RATE, dull, N)) == pytest.approx(21000 / RATE, abs=0.005)
 
 
 def test_a_faster_voice_is_shorter():
@@ -122,7 +148,7 @@ def test_the_result_follows_from_the_draw_whatever_the_global_random_state(voice
     random.seed(2)
     np.random.seed(2)
     np.testing.assert_array_equal(vary_voice(voice, RATE, EVERYTHING, N), first)
-    other = VoiceVariation(EVERYTHING.semitones, EVERYTHING.rate, EVERYTHING.snr_db, noise_seed=4)
+    other = dataclasses.replace(EVERYTHING, noise_seed=4)
     assert not np.array_equal(vary_voice(voice, RATE, other, N), first)
 
 

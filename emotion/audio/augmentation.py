@@ -1,4 +1,4 @@
-"""Random variation of voices by audiomentations, for training only: pitch, tempo, noise.
+"""Random variation of voices, for training only: pitch, tempo and noise by audiomentations, room and microphone here.
 
 The draws come from a generator of our own, since audiomentations draws from global state, which threads share: its
 transforms get frozen parameters.
@@ -7,11 +7,18 @@ transforms get frozen parameters.
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.signal
 from audiomentations import AddGaussianSNR, PitchShift, TimeStretch
 
 MAX_SEMITONES = 2.0
 MIN_RATE, MAX_RATE = 0.85, 1.18
 MIN_SNR_DB, MAX_SNR_DB = 8.0, 40.0
+# From a furnished room to a hall: the time in which sound falls by 60 dB, and how loud the room is beside the voice.
+MIN_REVERBERATION_SECONDS, MAX_REVERBERATION_SECONDS = 0.1, 0.8
+MIN_ROOM_DB, MAX_ROOM_DB = -15.0, 3.0
+# A microphone's response is a smooth curve through gains at octaves apart.
+RESPONSE_HZ = (60.0, 125.0, 250.0, 500.0, 1000.0, 2000.0, 4000.0, 8000.0)
+RESPONSE_DEVIATION_DB = 4.0
 
 
 @dataclass(frozen=True)
@@ -22,13 +29,19 @@ class VoiceVariation:
         semitones: pitch shift; 0 for none.
         rate: tempo, above 1 for faster.
         snr_db: level of the voice above added white noise; None for no noise.
-        noise_seed: of that noise.
+        noise_seed: of that noise, and of the room's echoes.
+        reverberation_seconds: time in which the room's echoes fall by 60 dB; None for no room.
+        room_db: level of the echoes beside the voice.
+        response_db: the microphone's gain at each of ``RESPONSE_HZ``; None for a flat one.
     """
 
     semitones: float
     rate: float
     snr_db: float | None
     noise_seed: int
+    reverberation_seconds: float | None = None
+    room_db: float = 0.0
+    response_db: tuple[float, ...] | None = None
 
 
 def draw_variation(rng: np.random.Generator) -> VoiceVariation:
@@ -38,6 +51,13 @@ def draw_variation(rng: np.random.Generator) -> VoiceVariation:
         rate=float(np.exp(rng.uniform(np.log(MIN_RATE), np.log(MAX_RATE)))) if rng.random() < 0.5 else 1.0,
         snr_db=float(rng.uniform(MIN_SNR_DB, MAX_SNR_DB)) if rng.random() < 0.5 else None,
         noise_seed=int(rng.integers(2**32)),
+        reverberation_seconds=(
+            float(rng.uniform(MIN_REVERBERATION_SECONDS, MAX_REVERBERATION_SECONDS)) if rng.random() < 0.4 else None
+        ),
+        room_db=float(rng.uniform(MIN_ROOM_DB, MAX_ROOM_DB)),
+        response_db=(
+            tuple(rng.normal(0, RESPONSE_DEVIATION_DB, len(RESPONSE_HZ)).tolist()) if rng.random() < 0.5 else None
+        ),
     )
 
 
@@ -61,6 +81,8 @@ def vary_voice(samples: np.ndarray, sample_rate: int, variation: VoiceVariation,
     if variation.semitones:
         shift = PitchShift(-MAX_SEMITONES, MAX_SEMITONES, p=1.0)
         samples = _apply(shift, samples, sample_rate, num_semitones=variation.semitones)
+    if variation.reverberation_seconds is not None or variation.response_db is not None:
+        samples = _place(samples, sample_rate, variation)
     if variation.snr_db is not None:
         voice = float(np.sqrt(np.mean(np.square(samples))))
         noise = _SeededNoise(variation.noise_seed)
@@ -84,6 +106,33 @@ def mask_time(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     masked = picture.copy()
     masked[:, start : start + length] = picture.mean(axis=1, keepdims=True)
     return masked
+
+
+def _place(samples: np.ndarray, sample_rate: int, variation: VoiceVariation) -> np.ndarray:
+    """Hears a voice in a room, through a microphone, as loud as it was.
+
+    The room is white noise that dies away exponentially (Polack's model, 1988), behind the voice itself.
+    """
+    impulse = np.ones(1)
+    if variation.reverberation_seconds is not None:
+        times = np.arange(round(variation.reverberation_seconds * sample_rate)) / sample_rate
+        echoes = np.random.default_rng(variation.noise_seed).standard_normal(len(times))
+        echoes *= 10 ** (-3 * times / variation.reverberation_seconds)
+        echoes *= 10 ** (variation.room_db / 20) / max(float(np.linalg.norm(echoes)), 1e-9)
+        echoes[0] += 1
+        impulse = echoes
+    if variation.response_db is not None:
+        frequencies = np.fft.rfftfreq(512, 1 / sample_rate)
+        octaves = np.log2(np.maximum(frequencies, RESPONSE_HZ[0]))
+        gains = 10 ** (np.interp(octaves, np.log2(RESPONSE_HZ), variation.response_db) / 20)
+        response = np.fft.fftshift(np.fft.irfft(gains)) * np.hanning(512)
+        # The curve has no phase, so its impulse lies around the middle of the filter, which must not delay the voice.
+        placed = scipy.signal.oaconvolve(samples, response, mode="same")
+    else:
+        placed = samples
+    placed = scipy.signal.oaconvolve(placed, impulse)[: len(samples)]
+    before, after = (float(np.sqrt(np.mean(np.square(x, dtype=np.float64)))) for x in (samples, placed))
+    return (placed * (before / max(after, 1e-12))).astype(np.float32)
 
 
 class _SeededNoise(AddGaussianSNR):

@@ -52,9 +52,14 @@ def build_fused_model(
 
 
 def classifier(features, n_classes: int, settings: dict[str, Any]):
-    """The dense layers behind the branches: ``(batch, n_features)`` to probabilities ``(batch, n_classes)``."""
-    x = layers.Dense(settings["fusion_units"], activation="relu", name="fusion_dense")(features)
-    x = layers.Dropout(settings["fusion_dropout"], name="fusion_drop")(x)
+    """The dense layers behind the branches: ``(batch, n_features)`` to probabilities ``(batch, n_classes)``.
+
+    With ``fusion_units`` 0 there is but the last one: the branches' logits add up, which is late fusion.
+    """
+    x = features
+    if settings["fusion_units"]:
+        x = layers.Dense(settings["fusion_units"], activation="relu", name="fusion_dense")(x)
+        x = layers.Dropout(settings["fusion_dropout"], name="fusion_drop")(x)
     x = layers.Dense(n_classes, name="logits")(x)
     return layers.Softmax(name="probabilities")(x)
 

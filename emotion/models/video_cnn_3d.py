@@ -11,7 +11,7 @@ from keras import layers
 
 from emotion.config import RunConfig
 from emotion.models.fusion import branch_layers
-from emotion.models.layers import FaceStandardization, convolution_block
+from emotion.models.layers import FaceStandardization, MomentAttention, convolution_block
 
 DEFAULTS = {"video_filters": [24, 48, 96, 192], "video_units": 128, "video_dropout": 0.3}
 
@@ -24,16 +24,14 @@ def video_branch(frames, settings: dict[str, Any]):
         single pictures, with layers of the same names.
     """
     over_time = len(frames.shape) == 5
-    pooling = layers.AveragePooling3D if over_time else layers.AveragePooling2D
-    global_pooling = layers.GlobalAveragePooling3D if over_time else layers.GlobalAveragePooling2D
 
     def sizes(time: int, space: int):
         return (time, space, space) if over_time else space
 
     first, *stages = settings["video_filters"]
-    x = FaceStandardization(name="video_standard")(frames)
     # Halving by averages takes away the sharpness in which cameras, and the faces learned from, differ most.
-    x = pooling(sizes(1, 2), name="video_half")(x)
+    # In float32 under every policy: half precision cannot hold a sum over a whole picture.
+    x = FaceStandardization(shrink=2, dtype="float32", name="video_standard")(frames)
     x = convolution_block(x, first, sizes(1, 3), name="video_stem")
     for i, filters in enumerate(stages, start=1):
         # The first two stages also halve time: 20 frames become 5.
@@ -42,19 +40,25 @@ def video_branch(frames, settings: dict[str, Any]):
         y = convolution_block(x, filters, sizes(1, 3), name=f"video_stage{i}_a")
         y = convolution_block(y, filters, sizes(1, 3), activation=False, name=f"video_stage{i}_b")
         x = layers.ReLU(name=f"video_stage{i}_relu")(layers.Add(name=f"video_stage{i}_add")([x, y]))
-    x = global_pooling(name="video_pool")(x)
+    if over_time:
+        # An expression may last for a part of the window only: what shows most of it counts for more than the rest.
+        x = layers.AveragePooling3D((1, *x.shape[2:4]), name="video_pool")(x)
+        x = layers.Reshape((x.shape[1], x.shape[4]), name="video_moments")(x)
+        x = MomentAttention(name="video_attention")(x)
+    else:
+        x = layers.GlobalAveragePooling2D(name="video_pool")(x)
     x = layers.Dropout(settings["video_dropout"], name="video_drop")(x)
     return layers.Dense(settings["video_units"], activation="relu", name="video_features")(x)
 
 
-def build_frame_network(config: RunConfig, *, over_time: bool = False) -> keras.Model:
+def build_frame_network(config: RunConfig, *, over_time: bool = False, size: int | None = None) -> keras.Model:
     """Builds the video branch with an output of its own, for single pictures or for clips.
 
     Shape:
         input ``(batch, size, size, 3)`` uint8, or with ``over_time`` ``(batch, n_frames, size, size, 3)``; output
         ``logits (batch, n_classes)``.
     """
-    side = config.video.image_size
+    side = size or config.video.image_size
     shape = (config.video.n_frames, side, side, 3) if over_time else (side, side, 3)
     frames = keras.Input(shape, dtype="uint8", name="video")
     settings = {name: config.model.get(name, value) for name, value in DEFAULTS.items()}

@@ -36,6 +36,7 @@ __all__ = [
 DESCRIPTION = "first blocks of Whisper tiny.en on sound and 3D-CNN on frames, concatenated into dense layers"
 
 ENCODER = "audio_whisper"
+EXACT = "float32"  # under every policy: half precision can hold neither a sum over many steps nor a picture's decibels
 JOINS = ("concatenate", "weigh")
 
 
@@ -71,7 +72,7 @@ def whisper_statistics(picture, settings: dict[str, Any]):
     """
     levelled = picture
     if settings["whisper_peak"] is not None:
-        levelled = PeakShift(settings["whisper_peak"], name="audio_level")(picture)
+        levelled = PeakShift(settings["whisper_peak"], dtype=EXACT, name="audio_level")(picture)
     outputs = whisper_encoder(
         levelled,
         width=settings["whisper_width"],
@@ -82,9 +83,9 @@ def whisper_statistics(picture, settings: dict[str, Any]):
     chosen = [outputs[block] for block in settings["whisper_pooled"]]
     if len(chosen) > 1 and settings["whisper_join"] == "weigh":
         chosen = [WeightedMean(name="audio_blocks")(chosen)]
-    voiced = VoicedSteps(name="audio_voiced")(picture)
+    voiced = VoicedSteps(dtype=EXACT, name="audio_voiced")(picture)
     names = [f"audio_statistics{i}" for i in range(1, len(chosen) + 1)]
-    pooled = [MaskedStatistics(name=name)([x, voiced]) for x, name in zip(chosen, names, strict=True)]
+    pooled = [MaskedStatistics(dtype=EXACT, name=name)([x, voiced]) for x, name in zip(chosen, names, strict=True)]
     return layers.Concatenate(name="audio_pool")(pooled) if len(pooled) > 1 else pooled[0]
 
 

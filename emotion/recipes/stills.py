@@ -1,8 +1,4 @@
-"""Labelled face pictures for the video branch: FER+ (Barsoum et al. 2016) and muxspace, aligned as inference aligns.
-
-Both sets are cut out by the same detector and the same crop as the frames of a video, so that what the network learns
-from and what it later sees are framed alike.
-"""
+"""Sets of labelled still faces: read, aligned as inference aligns faces, and kept beside the recipe's other results."""
 
 import logging
 from collections.abc import Callable
@@ -19,18 +15,22 @@ from emotion.labels import FER2013_EMOTIONS, FERPLUS_VOTES
 
 logger = logging.getLogger(__name__)
 
-# YuNet finds 98 % of FER2013's 48-pixel faces at this size, and misses more of them at smaller ones.
+# Small pictures are enlarged to this side before faces are looked for: YuNet finds 98 % of FER2013's 48-pixel faces at
+# this size, and misses more of them at smaller ones.
 DETECTION_SIDE = 192
+
+# Who labelled a face. They disagree in what they call neutral, so a network learns an answer for each of them.
+LABEL_SETS = ("ferplus", "fer2013", "muxspace")
 
 
 @dataclass(frozen=True)
 class Stills:
-    """Aligned grey faces with a target distribution each.
+    """Aligned grey faces with what each set of labels says of them.
 
     Attributes:
         images: ``(n, size, size)`` uint8.
-        targets: ``(n, n_classes)`` float32, rows sum to 1.
-        majority: ``(n,)`` the class that more than half of the raters chose, -1 where there is none.
+        targets: ``(n, n_label_sets, n_classes)`` float32; rows sum to 1, or to 0 where a set says nothing of a face.
+        majority: ``(n,)`` the class that more than half of FER+'s raters chose, -1 where there is none.
     """
 
     images: np.ndarray
@@ -39,6 +39,11 @@ class Stills:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def prior(self) -> np.ndarray:
+        """Returns ``(n_label_sets, n_classes)``: how common each class is in each set of labels."""
+        sums = self.targets.sum(axis=0, dtype=np.float64)
+        return sums / np.maximum(sums.sum(axis=1, keepdims=True), 1e-9)
 
 
 def align_stills(images, size: int, report: Callable[[int], None] | None = None) -> np.ndarray:
@@ -72,45 +77,52 @@ def align_stills(images, size: int, report: Callable[[int], None] | None = None)
     return aligned
 
 
-def load_ferplus(path: Path, class_names: tuple[str, ...], *, fer2013_share: float, size: int) -> Stills:
+def load_ferplus(path: Path, class_names: tuple[str, ...], *, size: int) -> Stills:
     """Reads FER2013 faces with FER+ votes from an ``.npz`` with ``images``, ``votes`` and ``fer2013_label``.
 
-    A face's target is the ten raters' distribution over the classes, blended with FER2013's own label. Faces that
-    most raters gave to no class of ours (contempt, unknown, not a face) are left out.
+    A face's FER+ target is the ten raters' distribution over the classes (Barsoum et al. 2016), its FER2013 target the
+    first and noisier label. Faces that most raters gave to no class of ours (contempt, unknown, not a face) are left
+    out.
 
     Args:
         path: the file.
         class_names: the classes, in order.
-        fer2013_share: weight of FER2013's label, 0 to 1, where it is known.
         size: side of the aligned faces in pixels.
+
+    Raises:
+        DatasetError: if there is no such file, or it lacks one of the arrays.
     """
     if not path.is_file():
         raise DatasetError(f"{path}: no such file. FER+ faces are expected there; see docs/models_shipped.md.")
-    with np.load(path) as data:
-        pictures, all_votes, fer_labels = data["images"], data["votes"].astype(np.float32), data["fer2013_label"]
+    try:
+        with np.load(path) as data:
+            pictures, all_votes, fer_labels = data["images"], data["votes"].astype(np.float32), data["fer2013_label"]
+    except (KeyError, ValueError, OSError) as error:
+        raise DatasetError(f"{path}: not a file of FER+ faces ({error}); see docs/models_shipped.md.") from error
     columns = [FERPLUS_VOTES.index(name) for name in class_names]
     votes = all_votes[:, columns]
     n_raters = all_votes.sum(axis=1)
     kept = votes.sum(axis=1) > n_raters / 2
     votes, n_raters, pictures, fer_labels = votes[kept], n_raters[kept], pictures[kept], fer_labels[kept]
-    targets = votes / votes.sum(axis=1, keepdims=True)
-    majority = np.where(votes.max(axis=1) > n_raters / 2, votes.argmax(axis=1), -1)
+    targets = np.zeros((len(votes), len(LABEL_SETS), len(class_names)), np.float32)
+    targets[:, LABEL_SETS.index("ferplus")] = votes / votes.sum(axis=1, keepdims=True)
     from_fer2013 = np.array([class_names.index(name) for name in FER2013_EMOTIONS])
     known = np.flatnonzero(fer_labels >= 0)
-    own = np.zeros_like(targets)
-    own[known, from_fer2013[fer_labels[known]]] = 1
-    targets[known] = (1 - fer2013_share) * targets[known] + fer2013_share * own[known]
-    return Stills(align_stills(pictures, size), targets.astype(np.float32), majority)
+    targets[known, LABEL_SETS.index("fer2013"), from_fer2013[fer_labels[known]]] = 1
+    majority = np.where(votes.max(axis=1) > n_raters / 2, votes.argmax(axis=1), -1)
+    return Stills(align_stills(pictures, size), targets, majority)
 
 
-def load_folders(root: Path, class_names: tuple[str, ...], *, smoothing: float, size: int) -> Stills:
-    """Reads pictures from one folder per emotion, ``root/<emotion>/*.jpg``.
+def load_folders(root: Path, class_names: tuple[str, ...], *, size: int) -> Stills:
+    """Reads muxspace's pictures from one folder per emotion, ``root/<emotion>/*.jpg``.
 
     Args:
         root: the folder of folders.
         class_names: the classes, in order.
-        smoothing: share of each target spread evenly over all classes, for labels that are often wrong.
         size: side of the aligned faces in pixels.
+
+    Raises:
+        DatasetError: if there is no such folder, or no picture in it.
     """
     if not root.is_dir():
         raise DatasetError(
@@ -125,10 +137,11 @@ def load_folders(root: Path, class_names: tuple[str, ...], *, smoothing: float, 
                 continue
             pictures.append(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB))
             classes.append(index)
-    n_classes = len(class_names)
-    targets = np.full((len(classes), n_classes), smoothing / n_classes, np.float32)
-    targets[np.arange(len(classes)), classes] += 1 - smoothing
-    return Stills(align_stills(pictures, size), targets, np.array(classes))
+    if not pictures:
+        raise DatasetError(f"{root}: no pictures in folders named {', '.join(class_names)}.")
+    targets = np.zeros((len(classes), len(LABEL_SETS), len(class_names)), np.float32)
+    targets[np.arange(len(classes)), LABEL_SETS.index("muxspace"), classes] = 1
+    return Stills(align_stills(pictures, size), targets, np.full(len(classes), -1))
 
 
 def join_stills(*parts: Stills) -> Stills:

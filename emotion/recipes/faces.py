@@ -1,0 +1,254 @@
+"""The face branch: it learns from single pictures first, then the same kernels learn from pictures set in motion."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+from emotion.config import RunConfig
+from emotion.faces.animation import interrupt, move_head, move_mouth
+from emotion.faces.augmentation import draw_variation, vary_image
+from emotion.labels import SEVEN_EMOTIONS
+from emotion.models import video_cnn_3d
+from emotion.recipes.fitting import dtype_policy, fastest_policy, fit
+from emotion.recipes.fusion import Branch
+from emotion.recipes.stills import LABEL_SETS, Stills
+
+WEIGHT_DECAY = 0.05
+NEUTRAL = SEVEN_EMOTIONS.index("neutral")
+PRIOR_FLOOR = 1e-6
+N_MOUTHS = 3  # beside its own that a moving mouth takes the shapes of
+HIDDEN_CHANCE = 0.4
+HIDDEN_SIDE = (0.13, 0.4)  # in parts of the picture's side
+LABEL_SMOOTHING = 0.05
+# How much each set of labels counts in the loss, in the order of LABEL_SETS.
+LABEL_WEIGHTS = (1.0, 0.5, 1.0)
+
+
+@dataclass(frozen=True)
+class Animation:
+    """How stills become clips.
+
+    Attributes:
+        n_frames: length of a clip.
+        mouth_chance: of clips whose mouth moves.
+        rest_chance: of clips that show a neutral face for a while.
+    """
+
+    n_frames: int = 20
+    mouth_chance: float = 0.4
+    rest_chance: float = 0.3
+
+
+class StillBatches(keras.utils.PyDataset):
+    """Augmented batches of stills, as single pictures or animated into clips.
+
+    Shape:
+        ``(batch, size, size, 3)`` or ``(batch, n_frames, size, size, 3)`` uint8, and targets
+        ``(batch, n_label_sets, n_classes)``.
+    """
+
+    def __init__(
+        self, stills: Stills, *, size: int, batch_size: int, n_batches: int, seed: int, mixup: float = 0.0,
+        animation: Animation | None = None,
+    ):  # fmt: skip
+        super().__init__(workers=2, max_queue_size=8)
+        self._stills, self._size, self._batch_size, self._n_batches = stills, size, batch_size, n_batches
+        self._seed, self._mixup, self._animation = seed, mixup, animation
+        self._neutral = np.flatnonzero(stills.targets[:, LABEL_SETS.index("ferplus"), NEUTRAL] > 0.5)
+        self.set_epoch(0)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Moves on to an epoch's order and draws."""
+        self._epoch = epoch
+        self._order = np.random.default_rng((self._seed, epoch)).permutation(len(self._stills))
+
+    @property
+    def num_batches(self) -> int:
+        return self._n_batches
+
+    def __getitem__(self, batch: int):
+        chosen = self._order[np.arange(batch * self._batch_size, (batch + 1) * self._batch_size) % len(self._stills)]
+        pictures = np.stack([self._vary(int(i)) for i in chosen])
+        targets = smooth(self._stills.targets[chosen])
+        if self._mixup:
+            rng = np.random.default_rng((self._seed, self._epoch, batch, 1))
+            shares = rng.beta(self._mixup, self._mixup, size=len(chosen)).astype(np.float32)
+            # The greater share is the picture's own, so that a picture whose partner has no label keeps its meaning.
+            shares = np.maximum(shares, 1 - shares)
+            picture_shares = shares.reshape(-1, *[1] * (pictures.ndim - 1))
+            mixed = pictures * picture_shares + pictures[::-1] * (1 - picture_shares)
+            pictures = np.rint(mixed).astype(np.uint8)
+            targets = targets * shares[:, None, None] + targets[::-1] * (1 - shares[:, None, None])
+        return np.repeat(pictures[..., None], 3, axis=-1), targets
+
+    def _vary(self, index: int) -> np.ndarray:
+        rng = np.random.default_rng((self._seed, self._epoch, index))
+        picture = self._stills.images[index]
+        if rng.random() < HIDDEN_CHANCE:
+            picture = hide_part(picture, rng)
+        if self._animation:
+            return self._animate(picture, self._animation, rng)
+        return vary_image(picture, draw_variation(rng), self._size)
+
+    def _animate(self, picture: np.ndarray, animation: Animation, rng: np.random.Generator) -> np.ndarray:
+        images = self._stills.images
+        frames = np.broadcast_to(picture, (animation.n_frames, *picture.shape))
+        if rng.random() < animation.mouth_chance:
+            others = images[rng.integers(0, len(images), size=N_MOUTHS)]
+            frames = move_mouth(picture, others, animation.n_frames, rng)
+        if len(self._neutral) and rng.random() < animation.rest_chance:
+            rest = images[rng.choice(self._neutral)]
+            frames = interrupt(frames, np.broadcast_to(rest, frames.shape), rng)
+        return move_head(list(frames), rng)
+
+
+def smooth(targets: np.ndarray) -> np.ndarray:
+    """Spreads a little of each target over all classes; targets of nothing stay so."""
+    return targets * (1 - LABEL_SMOOTHING) + targets.sum(axis=-1, keepdims=True) * LABEL_SMOOTHING / targets.shape[-1]
+
+
+def hide_part(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Covers a rectangle with one grey (random erasing, Zhong et al. 2020): hands and hair do so, too."""
+    side = picture.shape[0]
+    height, width = rng.integers(round(HIDDEN_SIDE[0] * side), round(HIDDEN_SIDE[1] * side), size=2)
+    top, left = rng.integers(0, side - height), rng.integers(0, side - width)
+    covered = picture.copy()
+    covered[top : top + height, left : left + width] = rng.integers(0, 256)
+    return covered
+
+
+def build_prior_loss(prior: np.ndarray):
+    """Returns a cross-entropy under which a network learns what a face shows apart from how common that is.
+
+    The logarithm of the classes' shares is added to the logits in training only (logit adjustment, Menon et al. 2021),
+    so that without it the network answers as if all emotions were equally common.
+
+    Args:
+        prior: ``(n_label_sets, n_classes)`` shares in each set of labels.
+    """
+    offset = np.log(prior + PRIOR_FLOOR).astype(np.float32)
+    weights = np.array(LABEL_WEIGHTS, np.float32)
+
+    def loss(targets, logits):
+        log_probabilities = ops.log_softmax(ops.cast(logits, "float32") + offset, axis=-1)
+        return ops.sum(-ops.sum(targets * log_probabilities, axis=-1) * weights, axis=-1)
+
+    return loss
+
+
+def add_heads(trunk: keras.Model, n_classes: int) -> keras.Model:
+    """Gives the face branch an answer for each set of labels: ``(batch, n_label_sets, n_classes)`` logits."""
+    features = trunk.get_layer("video_features").output
+    heads = layers.Dense(len(LABEL_SETS) * n_classes, dtype="float32", name="heads")(features)
+    return keras.Model(trunk.input, layers.Reshape((len(LABEL_SETS), n_classes), name="logits")(heads))
+
+
+@dataclass(frozen=True)
+class FrameStage:
+    """A stretch of the training on single pictures: their side in pixels, its epochs and learning rate."""
+
+    size: int
+    epochs: int
+    learning_rate: float
+
+
+def train_frame_network(
+    stills: Stills,
+    config: RunConfig,
+    *,
+    stages: tuple[FrameStage, ...],
+    mixup: float,
+    seed: int,
+    backup_dir: Path,
+    verbose: int,
+) -> keras.Model:
+    """Trains the face branch on single pictures, small ones first, which takes half the time.
+
+    Returns:
+        A network from ``(batch, size, size, 3)`` to logits ``(batch, n_label_sets, n_classes)``, of float32.
+    """
+    policy, weights, network = fastest_policy(), None, None
+    for number, stage in enumerate(stages, start=1):
+        kept = backup_dir / f"stage{number}.weights.npz"
+        keras.utils.set_random_seed(seed + number)
+        with dtype_policy(policy):
+            network = build_headed_network(config, stage.size)
+        if weights is not None:
+            network.set_weights(weights)
+        if kept.is_file():
+            with np.load(kept) as data:
+                weights = [data[name] for name in data.files]
+            continue
+        batches = StillBatches(
+            stills, size=stage.size, batch_size=64, n_batches=len(stills) // 64, seed=seed + number, mixup=mixup
+        )
+        fit(
+            network, batches, build_prior_loss(stills.prior()), epochs=stage.epochs, learning_rate=stage.learning_rate,
+            weight_decay=WEIGHT_DECAY, seed=seed, backup_dir=backup_dir / f"stage{number}", verbose=verbose,
+        )  # fmt: skip
+        weights = network.get_weights()
+        np.savez(kept, *weights)
+    final = build_headed_network(config, config.video.image_size)
+    final.set_weights(weights)
+    return final
+
+
+def tune_over_time(
+    frame_network: keras.Model,
+    stills: Stills,
+    config: RunConfig,
+    *,
+    animation: Animation,
+    n_epochs: int,
+    steps_per_epoch: int,
+    learning_rate: float,
+    seed: int,
+    backup_dir: Path,
+    verbose: int,
+) -> keras.Model:
+    """Inflates a frame network to clips and trains it further on animated stills.
+
+    Returns:
+        A network from ``(batch, n_frames, size, size, 3)`` to logits ``(batch, n_label_sets, n_classes)``, of float32.
+    """
+    keras.utils.set_random_seed(seed)
+    with dtype_policy(fastest_policy()):
+        network = build_headed_network(config, over_time=True)
+    video_cnn_3d.inflate(frame_network, network)
+    network.get_layer("heads").set_weights(frame_network.get_layer("heads").get_weights())
+    batches = StillBatches(
+        stills, size=config.video.image_size, batch_size=16, n_batches=steps_per_epoch, seed=seed, animation=animation
+    )
+    fit(
+        network, batches, build_prior_loss(stills.prior()), epochs=n_epochs, learning_rate=learning_rate,
+        weight_decay=WEIGHT_DECAY, seed=seed, backup_dir=backup_dir, verbose=verbose,
+    )  # fmt: skip
+    final = build_headed_network(config, over_time=True)
+    final.set_weights(network.get_weights())
+    return final
+
+
+def build_headed_network(config: RunConfig, size: int | None = None, *, over_time: bool = False) -> keras.Model:
+    """Builds the face branch, for pictures of some side or for clips, with a head for each set of labels."""
+    return add_heads(video_cnn_3d.build_frame_network(config, size=size, over_time=over_time), len(config.class_names))
+
+
+def answering_branch(network: keras.Model, answer: tuple[float, ...], prior_share: float, prior: np.ndarray) -> Branch:
+    """Makes one answer of those for each set of labels.
+
+    Args:
+        network: from ``tune_over_time``.
+        answer: how much each set's logits count.
+        prior_share: how much of the logarithm of FER+'s prior is added to them.
+        prior: ``(n_label_sets, n_classes)``.
+    """
+    kernel, bias = network.get_layer("heads").get_weights()
+    shape = (len(kernel), len(answer), -1)
+    weights = np.array(answer, np.float32)
+    offset = prior_share * np.log(prior[LABEL_SETS.index("ferplus")] + PRIOR_FLOOR)
+    kernel = np.einsum("fhc,h->fc", kernel.reshape(shape), weights)
+    bias = np.einsum("hc,h->c", bias.reshape(shape[1:]), weights) + offset
+    return Branch(network, kernel.astype(np.float32), bias.astype(np.float32))

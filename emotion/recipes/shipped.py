@@ -1,0 +1,190 @@
+"""How the models in ``saved_models/`` are made: their branches apart, from faces and from voices, then joined.
+
+No set of labelled talking faces is open to all, so the networks never see a face and a voice of one person together:
+they learn faces from FER+ and muxspace, voices from RAVDESS and EmoDB, and what to make of both from pairs of a face
+and a voice that show the same emotion.
+
+Each stage leaves its result in a work folder; a recipe that was stopped goes on where it was.
+"""
+
+import dataclasses
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from emotion.cache import ClipCache
+from emotion.calibration import choose_threshold
+from emotion.config import CalibrationConfig, DataSource
+from emotion.datasets import emodb, ravdess
+from emotion.half_precision import round_to_half
+from emotion.labels import EIGHT_EMOTIONS, SEVEN_EMOTIONS
+from emotion.recipes.choices import WHISPER, Recipe
+from emotion.recipes.faces import answering_branch
+from emotion.recipes.fusion import Branch, join_late
+from emotion.recipes.scoring import MODES, answer_all, score_answers
+from emotion.recipes.stages import FaceStages, VoiceStages
+from emotion.recipes.studies import N_FOLDS, study_voices
+from emotion.recipes.voices import Voices
+from emotion.recipes.weighing import weigh_branches
+from emotion.recipes.whisper_weights import LICENCE
+from emotion.runs import MODEL_FILE, SPLITS_FILE, Run, load_run, write_metrics, write_run
+from emotion.split_files import add_unlisted, write_splits
+from emotion.splits import Split
+
+Say = Callable[[str], None]
+FACES = "FER2013 faces with FER+ votes, muxspace facial expressions"
+N_WARMING, N_TIMED = 5, 30
+LICENCE_FILE = "LICENCE-whisper.txt"
+
+
+def make_shipped(
+    recipe: Recipe,
+    data_root: Path,
+    output: Path,
+    work_dir: Path,
+    *,
+    with_folds: bool = True,
+    verbose: int = 1,
+    say: Say = print,
+) -> dict[str, Any]:
+    """Makes a shipped model.
+
+    Args:
+        recipe: the choices, such as one of ``RECIPES``.
+        data_root: folder with ``ferplus/``, ``muxspace/``, ``ravdess/`` and ``emodb/``.
+        output: the run folder to write.
+        work_dir: where each stage's result is kept. The recipes share the stages that are the same.
+        with_folds: whether to cross-validate the voice branch in the end, which takes longer than all the rest.
+        verbose: of Keras's progress bars.
+        say: takes messages meant for the user.
+
+    Returns:
+        The scores on validation data, as in ``metrics.json``.
+
+    Raises:
+        DatasetError: if a data set is missing or a voice cannot be read.
+        WeightsError: if Whisper's weights cannot be had.
+    """
+    faces = FaceStages(recipe, data_root, work_dir, verbose, say)
+    voices = VoiceStages(recipe, data_root, work_dir, verbose, say)
+    face = answering_branch(faces.clip_network(), recipe.faces.answer, recipe.faces.prior_share, faces.train.prior())
+    voice_network = voices.network(recipe.architecture)
+    voice = Branch(voice_network, *voice_network.get_layer("logits").get_weights())
+    config = recipe.config()
+    say("Weighing the branches against each other.")
+    weights = weigh_branches(
+        voice, face, faces.validation, voices.bank(recipe.architecture), voices.chosen("validation"), config,
+        seed=recipe.voices.seed,
+    )  # fmt: skip
+    model = join_late(config, voice, face, weights)
+    round_to_half(model)
+    say("Scoring on validation data.")
+    answers = answer_all(
+        traced(model),
+        config,
+        faces.validation,
+        voices.sides.validation,
+        voices.cache(recipe.architecture),
+        seed=recipe.voices.seed,
+    )
+    temperatures = {mode: answers[mode].fit_temperature() for mode in MODES}
+    scores = {mode: score_answers(answers[mode], temperatures[mode], len(SEVEN_EMOTIONS)) for mode in MODES}
+    merged = [answers[mode].merged(temperatures[mode]) for mode in MODES]
+    # The modes have clips of very different number; each counts the same where the threshold is chosen.
+    n = min(len(rows) for rows in merged)
+    chosen = [np.random.default_rng(0).choice(len(rows), n, replace=False) for rows in merged]
+    confidences = np.concatenate([rows.max(axis=1)[at] for rows, at in zip(merged, chosen, strict=True)])
+    is_right = np.concatenate([
+        (rows.argmax(axis=1) == answers[mode].classes)[at]
+        for mode, rows, at in zip(MODES, merged, chosen, strict=True)
+    ])  # fmt: skip
+    threshold = choose_threshold(confidences, is_right)
+    metrics = {
+        "protocol": "validation data, speakers of the voices apart from training (seed "
+        f"{recipe.voices.seed}); pairs of a face and a voice of the same emotion, of different people",
+        "unsure_below": threshold,
+        "late_fusion_weights": {"voice": weights[0], "face": weights[1]},
+        **scores,
+    }
+    calibration = CalibrationConfig(**{name: temperatures[name] for name in MODES}, unsure_below=threshold)
+    config = dataclasses.replace(
+        config, calibration=calibration, data=_sources(len(faces.train), voices.sides, recipe.architecture)
+    )
+    output.mkdir(parents=True, exist_ok=True)
+    write_record(voices.sides, voices.cache(recipe.architecture), output, seed=recipe.voices.seed)
+    if recipe.architecture == WHISPER:
+        (output / LICENCE_FILE).write_text(LICENCE, encoding="utf-8")
+    write_run(output, config, model, half_precision=True)
+    metrics["megabytes"] = (output / MODEL_FILE).stat().st_size / 1e6
+    metrics["window_milliseconds"] = time_window(load_run(output))
+    write_metrics(output, metrics)
+    if with_folds:
+        metrics["folds"] = cross_validate_voices(voices, recipe.architecture, say)
+        write_metrics(output, metrics)
+    return metrics
+
+
+def cross_validate_voices(voices: VoiceStages, architecture: str, say: Say) -> dict[str, Any]:
+    """Cross-validates the voice branch with eight and with seven classes; see ``study_voices``."""
+    say("Cross-validating the voice branch.")
+    scores = {
+        str(len(names)): study_voices(voices, names, (architecture,), voices.folder / "folds", say=say)[architecture]
+        for names in (EIGHT_EMOTIONS, SEVEN_EMOTIONS)
+    }
+    protocol = (
+        f"RAVDESS speech by the voice branch alone, {N_FOLDS} folds by speaker, calm being a class of its own or not"
+    )
+    return {"protocol": protocol, "by_number_of_classes": scores}
+
+
+def time_window(run: Run) -> float:
+    """Returns the median time of judging one window with face and voice, in milliseconds."""
+    rng = np.random.default_rng(0)
+    inputs = {
+        "audio": rng.standard_normal((1, *run.config.audio_shape)).astype(np.float32),
+        "video": rng.integers(0, 256, (1, *run.config.video_shape), dtype=np.uint8),
+    }
+    seconds = []
+    for _ in range(N_TIMED + N_WARMING):
+        start = time.perf_counter()
+        run.predict(inputs)
+        seconds.append(time.perf_counter() - start)
+    return 1000 * float(np.median(seconds[N_WARMING:]))
+
+
+def traced(model: keras.Model) -> Callable[[dict[str, np.ndarray]], np.ndarray]:
+    """Returns a function from inputs to probabilities."""
+    return lambda inputs: np.asarray(model.predict_on_batch(inputs))
+
+
+def write_record(voices: Voices, cache: ClipCache, output: Path, *, seed: int) -> None:
+    """Writes which voices the model met, so that no evaluation scores it on them unawares.
+
+    The faces are too many to be listed, and lie in archives; the record says that they are missing from it.
+    """
+    clips = {"train": voices.train, "validation": voices.validation}
+    ids = {side: tuple(sorted(clip.clip_id for clip in clips[side])) for side in clips}
+    split = Split(ids["train"], ids["validation"], (), "speaker", seed)
+    every_clip = [*voices.train, *voices.validation]
+    write_splits(split, every_clip, output / SPLITS_FILE, cache.contents(every_clip))
+    add_unlisted(output / SPLITS_FILE, FACES, split)
+
+
+def _sources(n_faces: int, voices: Voices, architecture: str) -> tuple[DataSource, ...]:
+    learned = [*voices.train, *voices.unlabelled]
+
+    def n_clips(prefix: str) -> int:
+        return sum(clip.clip_id.startswith(prefix) for clip in learned)
+
+    sources = (
+        DataSource(FACES, "labels MIT, pictures without a stated licence; Apache-2.0", n_faces),
+        DataSource("RAVDESS speech", ravdess.LICENCE, n_clips("ravdess")),
+        DataSource("EmoDB", emodb.LICENCE, n_clips("emodb")),
+    )
+    if architecture != WHISPER:
+        return sources
+    return (*sources, DataSource("Whisper tiny.en, the encoder's first blocks (OpenAI)", "MIT", 0))

@@ -1,0 +1,188 @@
+"""The stages of a recipe: each makes its result once and keeps it in the work folder."""
+
+import dataclasses
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from emotion.cache import ClipCache
+from emotion.config import RunConfig
+from emotion.labels import SEVEN_EMOTIONS
+from emotion.recipes.choices import WHISPER, Recipe
+from emotion.recipes.faces import train_frame_network, tune_over_time
+from emotion.recipes.fitting import save_network
+from emotion.recipes.fusion import softmax
+from emotion.recipes.light_training import Teaching, train_light_network
+from emotion.recipes.stills import Stills, join_stills, load_ferplus, load_folders, read_stills, save_stills
+from emotion.recipes.voices import VoiceBank, load_voices, make_bank
+from emotion.recipes.whisper_training import Heard, hear, predict_heard, train_whisper_network
+from emotion.recipes.whisper_weights import WHISPER_DIR, load_whisper_encoder
+
+Say = Callable[[str], None]
+FACE_FOLDERS, VOICE_FOLDERS = ("ferplus", "muxspace"), ("ravdess", "emodb")
+MFCC = "mfcc_cnn_3d"
+
+
+def fingerprint(data_root: Path, folders: tuple[str, ...], *choices) -> str:
+    """A short hash of choices and of the names and sizes of all the files that a stage is made from."""
+    digest = hashlib.sha256(repr(choices).encode())
+    for name in folders:
+        for path in sorted((data_root / name).rglob("*")):
+            if path.is_file():
+                digest.update(f"{path.relative_to(data_root)} {path.stat().st_size}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def keep_network(path: Path, make: Callable[[], keras.Model], say: Say) -> keras.Model:
+    """Returns a stage's network: from its file if it is there, else made and kept."""
+    if not path.is_file():
+        say(f"Training {path.stem}.")
+        save_network(make(), path)
+    return keras.saving.load_model(path, compile=False)
+
+
+class FaceStages:
+    """Faces, and the face branch that learns from them.
+
+    Attributes:
+        train, validation: aligned faces.
+    """
+
+    def __init__(self, recipe: Recipe, data_root: Path, work_dir: Path, verbose: int, say: Say):
+        self._choices, self._verbose, self._say = recipe.faces, verbose, say
+        self._config = recipe.config()
+        # Other data never meets the faces of these, nor other choices the networks trained on them.
+        aligned = work_dir / f"faces-{fingerprint(data_root, FACE_FOLDERS, self._config.video)}"
+        # The last two choices concern what is read from the finished network only.
+        trained = dataclasses.replace(self._choices, answer=(), prior_share=0.0)
+        self.folder = aligned / fingerprint(data_root, (), trained)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.train, self.validation = self._load(data_root, aligned)
+
+    def _load(self, data_root: Path, folder: Path) -> tuple[Stills, Stills]:
+        names, size = self._config.class_names, self._config.video.image_size
+        ferplus = data_root / "ferplus"
+        makers = {
+            "ferplus_train": lambda: load_ferplus(ferplus / "ferplus_train.npz", names, size=size),
+            "muxspace": lambda: load_folders(data_root / "muxspace", names, size=size),
+            "ferplus_valid": lambda: load_ferplus(ferplus / "ferplus_valid.npz", names, size=size),
+        }
+        loaded = {}
+        for name, make in makers.items():
+            path = folder / f"{name}.npz"
+            if not path.is_file():
+                self._say(f"Aligning the faces of {name}.")
+                save_stills(make(), path)
+            loaded[name] = read_stills(path)
+        return join_stills(loaded["ferplus_train"], loaded["muxspace"]), loaded["ferplus_valid"]
+
+    def frame_network(self) -> keras.Model:
+        """The face branch for single pictures."""
+        choices = self._choices
+        return keep_network(
+            self.folder / "frames.keras",
+            lambda: train_frame_network(
+                self.train, self._config, stages=choices.stages, mixup=choices.mixup, seed=choices.seed,
+                backup_dir=self.folder / "frames", verbose=self._verbose,
+            ),
+            self._say,
+        )  # fmt: skip
+
+    def clip_network(self) -> keras.Model:
+        """The face branch for clips."""
+        choices = self._choices
+        return keep_network(
+            self.folder / "clips.keras",
+            lambda: tune_over_time(
+                self.frame_network(), self.train, self._config, animation=choices.animation,
+                n_epochs=choices.clip_epochs, steps_per_epoch=choices.clip_steps,
+                learning_rate=choices.clip_learning_rate, seed=choices.seed, backup_dir=self.folder / "clips",
+                verbose=self._verbose,
+            ),
+            self._say,
+        )  # fmt: skip
+
+
+class VoiceStages:
+    """Voices, and the voice branches that learn from them.
+
+    Attributes:
+        choices: how they are trained.
+        sides: labelled speech, speakers apart.
+    """
+
+    def __init__(self, recipe: Recipe, data_root: Path, work_dir: Path, verbose: int, say: Say):
+        self.choices, self._verbose, self._say = recipe.voices, verbose, say
+        choices = self.choices
+        self._configs = {
+            name: dataclasses.replace(Recipe(name, recipe.faces, choices).config(), modalities=("audio",))
+            for name in (MFCC, WHISPER)
+        }
+        self.sides = load_voices(
+            data_root, SEVEN_EMOTIONS, validation_fraction=choices.validation_fraction, seed=choices.seed
+        )
+        heard_by = (choices.validation_fraction, choices.n_variants, choices.seed)
+        self._windows = work_dir / f"voices-{fingerprint(data_root, VOICE_FOLDERS, heard_by)}"
+        self.folder = self._windows / fingerprint(data_root, (), choices)
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def config(self, architecture: str, class_names: tuple[str, ...] = SEVEN_EMOTIONS) -> RunConfig:
+        """The settings of a voice network."""
+        return dataclasses.replace(self._configs[architecture], class_names=class_names)
+
+    def cache(self, architecture: str) -> ClipCache:
+        """Decoded clips, at the architecture's sample rate."""
+        return ClipCache(self._windows / "clips", self._configs[architecture])
+
+    def bank(self, architecture: str) -> VoiceBank:
+        """The windows of all clips, as the architecture takes them."""
+        clips = [*self.sides.train, *self.sides.validation, *self.sides.unlabelled]
+        folder = self._windows / architecture
+        if not (folder / "owners.npy").is_file():
+            self._say(f"Varying {len(clips)} voices for {architecture}.")
+        return make_bank(
+            clips, self.cache(architecture), self._configs[architecture], n_variants=self.choices.n_variants,
+            seed=self.choices.seed, folder=folder,
+        )  # fmt: skip
+
+    def chosen(self, side: str) -> np.ndarray:
+        """Indices, in the bank, of the clips of a side: ``train``, ``validation`` or ``unlabelled``."""
+        sides = ("train", "validation", "unlabelled")
+        ends = np.cumsum([len(getattr(self.sides, name)) for name in sides])
+        end = ends[sides.index(side)]
+        return np.arange(end - len(getattr(self.sides, side)), end)
+
+    def network(self, architecture: str) -> keras.Model:
+        """A trained voice network: windows to logits."""
+        make = self._train_whisper if architecture == WHISPER else self._train_light
+        return keep_network(self.folder / f"{architecture}.keras", make, self._say)
+
+    def heard(self) -> Heard:
+        """What Whisper's unchanged blocks make of all windows."""
+        choices = self.choices
+        blocks = f"{choices.whisper_blocks}-{'-'.join(map(str, choices.whisper_pooled))}"
+        return hear(
+            self.bank(WHISPER), self._configs[WHISPER], self.whisper_arrays(), self._windows / f"heard-{blocks}"
+        )
+
+    def whisper_arrays(self) -> dict[str, np.ndarray]:
+        """Whisper's weights; fetched where they are not at hand yet."""
+        return load_whisper_encoder(WHISPER_DIR, self.choices.whisper_blocks, say=self._say)
+
+    def _train_whisper(self) -> keras.Model:
+        return train_whisper_network(
+            self.bank(WHISPER), self.heard(), self.chosen("train"), self._configs[WHISPER], self.whisper_arrays(),
+            self.choices.whisper, seed=self.choices.seed, verbose=self._verbose,
+        )  # fmt: skip
+
+    def _train_light(self) -> keras.Model:
+        teacher, heard = self.network(WHISPER), self.heard()
+        logits = predict_heard(teacher, heard, np.arange(len(heard.statistics)))
+        learned = np.concatenate([self.chosen("train"), self.chosen("unlabelled")])
+        return train_light_network(
+            self.bank(MFCC), learned, self._configs[MFCC], self.choices.light,
+            Teaching(softmax(logits), heard.statistics), seed=self.choices.seed, verbose=self._verbose,
+        )  # fmt: skip

@@ -1,0 +1,50 @@
+"""How much a voice branch and a face branch count beside each other, by pairs on validation data."""
+
+import keras
+import numpy as np
+
+from emotion.config import RunConfig
+from emotion.recipes.fusion import Branch, fit_late_weights
+from emotion.recipes.scoring import pair_faces
+from emotion.recipes.stills import Stills
+from emotion.recipes.voices import VoiceBank
+
+N_FACES = 5  # with which each voice is paired
+N_AT_ONCE = 32
+
+
+def weigh_branches(
+    voice: Branch, face: Branch, faces: Stills, bank: VoiceBank, chosen: np.ndarray, config: RunConfig, *, seed: int
+) -> tuple[float, float]:
+    """Finds the weights of the branches' logits.
+
+    Args:
+        voice, face: the branches.
+        faces: aligned faces that neither learned from.
+        bank: windows as the voice branch takes them.
+        chosen: indices of clips it did not learn from.
+        config: of the model.
+        seed: of the pairs.
+    """
+    classes = bank.classes(config.class_names)[chosen]
+    voices = [voice_logits(voice, bank, clip) for clip in chosen]
+    shown = np.concatenate([pair_faces(faces, classes, seed=seed + 1 + repeat) for repeat in range(N_FACES)])
+    unique, places = np.unique(shown, return_inverse=True)
+    logits = face.logits(face_features(face, faces.images[unique], config))
+    return fit_late_weights(voices * N_FACES, logits[places], np.tile(classes, N_FACES))
+
+
+def voice_logits(voice: Branch, bank: VoiceBank, clip: int) -> np.ndarray:
+    """Returns ``(n_windows, n_classes)`` for the plain windows of a clip of the bank."""
+    windows = np.stack([bank.window(row) for row in bank.plain_rows_of(np.array([clip]))])
+    return np.asarray(voice.network.predict_on_batch({"audio": windows}))
+
+
+def face_features(face: Branch, images: np.ndarray, config: RunConfig) -> np.ndarray:
+    """Returns features ``(n, n_features)`` for grey pictures ``(n, size, size)``, as motionless clips."""
+    network = keras.Model(face.network.input, face.network.get_layer("video_features").output)
+    values = []
+    for start in range(0, len(images), N_AT_ONCE):
+        stills = images[start : start + N_AT_ONCE, None, :, :, None]
+        values.append(np.asarray(network.predict_on_batch(np.broadcast_to(stills, (len(stills), *config.video_shape)))))
+    return np.concatenate(values)
