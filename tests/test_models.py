@@ -10,7 +10,7 @@ from conftest import small_config
 from emotion.config import RunConfig
 from emotion.errors import ConfigError
 from emotion.models import build_model, load_architecture, mfcc_cnn_3d
-from emotion.models.layers import EvidencePresent, FaceStandardization, ModalityDropout, MomentAttention
+from emotion.models.layers import EvidencePresent, FaceStandardization, ModalityDropout, MomentAttention, StillPicture
 
 
 def random_inputs(config: RunConfig, n: int = 2, seed: int = 0) -> dict[str, np.ndarray]:
@@ -76,6 +76,14 @@ def test_modality_dropout_hides_at_most_one_of_two_and_only_in_training():
     assert 0.2 < (audio == 0).mean() < 0.3
     assert 0.2 < (video == 0).mean() < 0.3
     assert all((np.asarray(x) == 1).all() for x in layer([ones, ones], training=False))
+
+
+def test_a_photograph_is_told_from_a_clip_by_its_frames_being_one_and_the_same():
+    frames = np.random.default_rng(0).integers(0, 256, (3, 5, 8, 8, 3), dtype=np.uint8)
+    frames[0] = frames[0, :1]
+    frames[1] = frames[1, :1]
+    frames[1, 3, 4, 4, 1] ^= 1
+    np.testing.assert_array_equal(np.asarray(StillPicture()(frames)), [[1], [0], [0]])
 
 
 def test_modality_dropout_never_hides_the_only_evidence():

@@ -32,6 +32,7 @@ from emotion.synthetic_voices import synthesize_voice
 FACES = FaceChoices(
     filters=(4, 4, 8, 8), stages=(FrameStage(32, 1, 1e-3), FrameStage(112, 1, 1e-3)), clip_epochs=1, clip_steps=2
 )
+STILL_BIAS = np.linspace(1, -1, 7, dtype=np.float32)
 VOICES = VoiceChoices(
     validation_fraction=0.4, n_variants=1, whisper_blocks=2, whisper_pooled=(1, 2),
     whisper=WhisperChoices(head_epochs=1, epochs=1), light=LightChoices(epochs=1, n_hints=4),
@@ -113,7 +114,10 @@ def test_the_recipes_make_models_that_load_and_say_what_they_were_made_from(
         sources = {source.name.split(",")[0] for source in run.config.data}
         assert sources >= {"RAVDESS speech", "EmoDB"} and ("Whisper tiny.en" in sources) == (architecture[0] == "w")
         assert (tmp_path / architecture / "LICENCE-whisper.txt").is_file() == (architecture[0] == "w")
-        assert metrics["face"]["n"] == 21 and metrics["voice"]["n"] == metrics["both"]["n"] > 0
+        assert (
+            metrics["photograph"]["n"] == metrics["face"]["n"] == 21
+            and metrics["voice"]["n"] == metrics["both"]["n"] > 0
+        )
         assert set(metrics["voice"]["by_sex"]) == {"male", "female"}
         folds = metrics["folds"]["by_number_of_classes"]
         assert folds["8"]["n"] == 32 and len(folds["7"]["uar_by_fold"]) == 2
@@ -242,13 +246,14 @@ def test_the_answer_is_the_weighted_sum_of_the_heads_with_a_share_of_the_prior()
     config = Recipe("mfcc_cnn_3d", FACES).config()
     network = build_headed_network(config, over_time=True)
     prior = np.tile(np.arange(1, 8) / 28, (3, 1))
-    branch = answering_branch(network, (1.0, 0.5, 0.0), 0.5, prior)
+    branch = answering_branch(network, (1.0, 0.5, 0.0), (0.5, 0.7), prior)
     frames = np.random.default_rng(0).integers(0, 256, (2, 20, 112, 112, 3), dtype=np.uint8)
     heads = np.asarray(network(frames))
     features = np.asarray(keras.Model(network.input, network.get_layer("video_features").output)(frames))
     np.testing.assert_allclose(
         branch.logits(features), heads[:, 0] + 0.5 * heads[:, 1] + 0.5 * np.log(prior[0]), atol=1e-4
     )
+    np.testing.assert_allclose(branch.still_bias, 0.2 * np.log(prior[0]), atol=1e-5)
 
 
 # ---- Voices ----
@@ -314,7 +319,9 @@ def branches():
     voice = Branch(voice_network, *voice_network.get_layer("logits").get_weights())
     rng = np.random.default_rng(0)
     face_network = build_headed_network(config, over_time=True)
-    face = Branch(face_network, rng.standard_normal((128, 7)).astype(np.float32), np.arange(7, dtype=np.float32) / 7)
+    face = Branch(
+        face_network, rng.standard_normal((128, 7)).astype(np.float32), np.arange(7, dtype=np.float32) / 7, STILL_BIAS
+    )
     inputs = {
         "audio": rng.standard_normal((2, *config.audio_shape)).astype(np.float32),
         "video": rng.integers(0, 256, (2, *config.video_shape), dtype=np.uint8),
@@ -322,14 +329,21 @@ def branches():
     return config, voice, face, inputs
 
 
+def features_of(branch, frames):
+    network = keras.Model(branch.network.input, branch.network.get_layer("video_features").output)
+    return np.asarray(network(frames))
+
+
 def test_late_fusion_answers_by_each_branch_alone_and_by_their_product(branches):
     config, voice, face, inputs = branches
     model = join_late(config, voice, face, (0.5, 2.0))
     heard = 0.5 * np.asarray(voice.network({"audio": inputs["audio"]}))
-    features = keras.Model(face.network.input, face.network.get_layer("video_features").output)(inputs["video"])
-    seen = 2.0 * face.logits(np.asarray(features))
+    seen = 2.0 * face.logits(features_of(face, inputs["video"]))
     nothing = {name: np.zeros_like(value) for name, value in inputs.items()}
+    photograph = np.repeat(inputs["video"][:, :1], config.video.n_frames, axis=1)
+    of_photograph = 2.0 * face.logits(features_of(face, photograph))
     for given, logits in (
+        ({"audio": nothing["audio"], "video": photograph}, of_photograph + 2.0 * STILL_BIAS),
         (inputs, heard + seen),
         ({**inputs, "video": nothing["video"]}, heard),
         ({**inputs, "audio": nothing["audio"]}, seen),
@@ -351,7 +365,9 @@ def test_the_branch_that_knows_more_gets_the_greater_weight():
 
 def test_joint_layers_learn_pairs_and_leave_the_branches_alone(branches):
     config, voice, face, _ = branches
-    joint = dataclasses.replace(config, model={**config.model, "fusion_units": 16, "fusion_dropout": 0.0})
+    joint = dataclasses.replace(
+        config, model={**config.model, "fusion_units": 16, "fusion_dropout": 0.0, "fusion_still": False}
+    )
     classes = np.arange(70) % 7
     voices = Features(np.eye(128, dtype=np.float32)[classes], classes)
     faces = Features(np.eye(128, dtype=np.float32)[classes + 20], classes)

@@ -8,9 +8,10 @@ from keras import layers
 
 from emotion.config import RunConfig
 from emotion.errors import ConfigError
-from emotion.models.layers import EvidencePresent, ModalityDropout
+from emotion.models.layers import EvidencePresent, ModalityDropout, StillPicture
 
-DEFAULTS = {"fusion_units": 128, "fusion_dropout": 0.3}
+# ``fusion_still``: whether the network is told that it sees a photograph, whose expressions are otherwise distributed.
+DEFAULTS = {"fusion_units": 128, "fusion_dropout": 0.3, "fusion_still": False}
 
 
 def build_fused_model(
@@ -44,7 +45,11 @@ def build_fused_model(
             for name, feature, presence in zip(inputs, features, presences, strict=True)
         ]
         # The network is told what is missing: zeros alone could also be a weak response.
-        features = layers.Concatenate(name="fusion")([*features, *presences])
+        told = list(presences)
+        if settings["fusion_still"]:
+            still = StillPicture(name="still")(inputs["video"])
+            told.append(layers.Multiply(name="still_evidence")([still, presences[-1]]))
+        features = layers.Concatenate(name="fusion")([*features, *told])
     else:
         (features,) = features
     probabilities = classifier(features, len(config.class_names), settings)

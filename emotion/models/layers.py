@@ -65,6 +65,26 @@ class EvidencePresent(layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
+class StillPicture(layers.Layer):
+    """1 where all frames of a clip are one and the same, as those of a photograph are, else 0.
+
+    People pose for photographs as they do not for a camera that runs: how common an expression is differs. Every fourth
+    pixel tells; a camera's noise alone sets frames apart.
+
+    Shape:
+        input ``(batch, n_frames, height, width, 3)``; output ``(batch, 1)``.
+    """
+
+    def call(self, frames):
+        seen = ops.cast(frames[:, :, ::4, ::4, 1], self.compute_dtype)
+        motion = ops.max(ops.abs(seen - seen[:, :1]), axis=(1, 2, 3))
+        return ops.cast(motion == 0, self.compute_dtype)[:, None]
+
+    def compute_output_shape(self, input_shape):
+        return (input_shape[0], 1)
+
+
+@keras.saving.register_keras_serializable(package=PACKAGE)
 class ModalityDropout(layers.Layer):
     """Hides, in training, one of two modalities from some of the examples that have both (Neverova et al. 2016).
 

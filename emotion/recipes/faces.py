@@ -236,19 +236,23 @@ def build_headed_network(config: RunConfig, size: int | None = None, *, over_tim
     return add_heads(video_cnn_3d.build_frame_network(config, size=size, over_time=over_time), len(config.class_names))
 
 
-def answering_branch(network: keras.Model, answer: tuple[float, ...], prior_share: float, prior: np.ndarray) -> Branch:
+def answering_branch(
+    network: keras.Model, answer: tuple[float, ...], prior_shares: tuple[float, float], prior: np.ndarray
+) -> Branch:
     """Makes one answer of those for each set of labels.
 
     Args:
         network: from ``tune_over_time``.
         answer: how much each set's logits count.
-        prior_share: how much of the logarithm of FER+'s prior is added to them.
+        prior_shares: how much of the logarithm of FER+'s prior is added to them, for clips and for photographs.
         prior: ``(n_label_sets, n_classes)``.
     """
     kernel, bias = network.get_layer("heads").get_weights()
     shape = (len(kernel), len(answer), -1)
     weights = np.array(answer, np.float32)
-    offset = prior_share * np.log(prior[LABEL_SETS.index("ferplus")] + PRIOR_FLOOR)
+    offset = np.log(prior[LABEL_SETS.index("ferplus")] + PRIOR_FLOOR)
+    for_clips, for_photographs = prior_shares
     kernel = np.einsum("fhc,h->fc", kernel.reshape(shape), weights)
-    bias = np.einsum("hc,h->c", bias.reshape(shape[1:]), weights) + offset
-    return Branch(network, kernel.astype(np.float32), bias.astype(np.float32))
+    bias = np.einsum("hc,h->c", bias.reshape(shape[1:]), weights) + for_clips * offset
+    still_bias = (for_photographs - for_clips) * offset
+    return Branch(network, *(array.astype(np.float32) for array in (kernel, bias, still_bias)))

@@ -37,14 +37,16 @@ class Branch:
     Attributes:
         network: whose layers are copied by name.
         kernel, bias: ``(n_features, n_classes)`` and ``(n_classes,)``.
+        still_bias: ``(n_classes,)`` added for photographs; None for none.
     """
 
     network: keras.Model
     kernel: np.ndarray
     bias: np.ndarray
+    still_bias: np.ndarray | None = None
 
     def logits(self, features: np.ndarray) -> np.ndarray:
-        """Returns ``(n, n_classes)`` for features ``(n, n_features)``."""
+        """Returns ``(n, n_classes)`` for features ``(n, n_features)`` of what is no photograph."""
         return features @ self.kernel + self.bias
 
 
@@ -56,7 +58,8 @@ def join_late(config: RunConfig, voice: Branch, face: Branch, weights: tuple[flo
     adds nothing.
 
     Args:
-        config: with ``fusion_units`` 0, which joins the branches by one dense layer.
+        config: with ``fusion_units`` 0, which joins the branches by one dense layer, and ``fusion_still`` where the
+            face has a ``still_bias``.
         voice, face: the branches.
         weights: of the voice's and the face's logits.
     """
@@ -65,7 +68,10 @@ def join_late(config: RunConfig, voice: Branch, face: Branch, weights: tuple[flo
     copy_branch(face.network, model, "video")
     # The features are followed by the two presences, 1 or 0; a branch's bias must come and go with its evidence.
     rows = [weights[0] * voice.kernel, weights[1] * face.kernel, weights[0] * voice.bias[None]]
-    kernel = np.concatenate([*rows, weights[1] * face.bias[None]])
+    rows.append(weights[1] * face.bias[None])
+    if face.still_bias is not None:
+        rows.append(weights[1] * face.still_bias[None])
+    kernel = np.concatenate(rows)
     model.get_layer("logits").set_weights([kernel, np.zeros(kernel.shape[1], np.float32)])
     return model
 

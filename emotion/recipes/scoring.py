@@ -1,8 +1,8 @@
 """Scores of a shipped model on validation data: by the face alone, by the voice alone, and by pairs of both.
 
-Faces are those of which more than half of FER+'s raters chose one class, shown as motionless clips. Voices are judged
-by the mean over their sliding windows, as evaluation and inference do. A pair is a voice with the face of another
-person who shows the same emotion.
+Faces are those of which more than half of FER+'s raters chose one class: once as the photographs they are, once set in
+motion like the head of somebody on camera. Voices are judged by the mean over their sliding windows, as evaluation and
+inference do. A pair is a voice with the moving face of another person who shows the same emotion.
 """
 
 from collections.abc import Callable
@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from emotion.cache import ClipCache
-from emotion.calibration import apply_temperature, fit_temperature
+from emotion.calibration import apply_temperature, choose_threshold, fit_temperature
 from emotion.config import RunConfig
 from emotion.datasets.clips import Clip
+from emotion.faces.animation import animate_still
 from emotion.generators import clip_windows
 from emotion.labels import class_index
 from emotion.preprocessing import Preprocessor
@@ -22,7 +23,7 @@ from emotion.recipes.stills import Stills
 from emotion.scores import bootstrap_intervals, compute_calibration, compute_confusion_matrix, compute_scores
 from emotion.windows import merge_probabilities
 
-MODES = ("face", "voice", "both")
+MODES = ("photograph", "face", "voice", "both")
 N_AT_ONCE = 32
 N_PARTS = 5  # into which groups are dealt to measure calibration on those it was not fitted on
 
@@ -85,29 +86,59 @@ def answer_all(
     clear = np.flatnonzero(faces.majority >= 0)
     nothing_heard = np.zeros((1, *config.audio_shape), np.float32)
     nothing_seen = np.zeros((1, *config.video_shape), np.uint8)
-    seen = []
-    for start in range(0, len(clear), N_AT_ONCE):
-        video = np.stack([still_clip(faces, i, config) for i in clear[start : start + N_AT_ONCE]])
-        seen.append(predict({"audio": np.repeat(nothing_heard, len(video), axis=0), "video": video}))
-    seen = np.concatenate(seen)
     none = np.array([""] * len(clear))
-    answers = {"face": Answers([row[None] for row in seen], faces.majority[clear], clear.astype(str), none)}
+    answers = {}
+    for mode, show in (("photograph", photograph), ("face", moving_face)):
+        seen = []
+        for start in range(0, len(clear), N_AT_ONCE):
+            video = np.stack([show(faces, int(i), config) for i in clear[start : start + N_AT_ONCE]])
+            seen.append(predict({"audio": np.repeat(nothing_heard, len(video), axis=0), "video": video}))
+        rows = [row[None] for row in np.concatenate(seen)]
+        answers[mode] = Answers(rows, faces.majority[clear], clear.astype(str), none)
     classes = np.array([class_index(clip.emotion, config.class_names) for clip in voices])
     shown = pair_faces(faces, classes, seed=seed)
     heard: dict[str, list[np.ndarray]] = {"voice": [], "both": []}
     for clip, face in zip(voices, shown, strict=True):
         audio = np.stack([window["audio"] for window in clip_windows(cache.load(clip), preprocessor)])
         heard["voice"].append(predict({"audio": audio, "video": np.repeat(nothing_seen, len(audio), axis=0)}))
-        video = np.broadcast_to(still_clip(faces, face, config), (len(audio), *config.video_shape))
+        video = np.broadcast_to(moving_face(faces, int(face), config), (len(audio), *config.video_shape))
         heard["both"].append(predict({"audio": audio, "video": video}))
     speakers = np.array([clip.speaker for clip in voices])
     sexes = np.array([clip.sex or "" for clip in voices])
     return {**answers, **{mode: Answers(heard[mode], classes, speakers, sexes) for mode in heard}}
 
 
-def still_clip(faces: Stills, index: int, config: RunConfig) -> np.ndarray:
-    """Returns a motionless clip of a face, ``video_shape``."""
+def photograph(faces: Stills, index: int, config: RunConfig) -> np.ndarray:
+    """Returns a face as inference shows a photograph, ``video_shape``."""
     return np.broadcast_to(faces.images[index][None, :, :, None], config.video_shape)
+
+
+def moving_face(faces: Stills, index: int, config: RunConfig) -> np.ndarray:
+    """Returns a face set in motion, ``video_shape``; each face moves in its own way, always the same."""
+    clip = animate_still(faces.images[index], config.video.n_frames, np.random.default_rng(index))
+    return np.broadcast_to(clip[..., None], config.video_shape)
+
+
+def fit_temperatures(answers: dict[str, Answers]) -> dict[str, float]:
+    """Returns the temperature of each mode; photographs and moving faces share theirs."""
+    faces = [answers["photograph"], answers["face"]]
+    joined = (np.concatenate([getattr(part, name) for part in faces]) for name in ("classes", "groups", "sexes"))
+    both_kinds = Answers([clip for part in faces for clip in part.clips], *joined)
+    temperatures = {mode: answers[mode].fit_temperature() for mode in ("voice", "both")}
+    of_faces = both_kinds.fit_temperature()
+    return {"photograph": of_faces, "face": of_faces, **temperatures}
+
+
+def choose_unsure(answers: dict[str, Answers], temperatures: dict[str, float]) -> float:
+    """Chooses the confidence under which answers are better withheld, each mode counting the same."""
+    n = min(len(mode.clips) for mode in answers.values())
+    confidences, is_right = [], []
+    for name, mode in answers.items():
+        chosen = np.random.default_rng(0).choice(len(mode.clips), n, replace=False)
+        merged = mode.part(chosen).merged(temperatures[name])
+        confidences.append(merged.max(axis=1))
+        is_right.append(merged.argmax(axis=1) == mode.classes[chosen])
+    return choose_threshold(np.concatenate(confidences), np.concatenate(is_right))
 
 
 def score_answers(answers: Answers, temperature: float, n_classes: int) -> dict[str, Any]:
@@ -115,8 +146,8 @@ def score_answers(answers: Answers, temperature: float, n_classes: int) -> dict[
 
     Returns:
         The scores of ``compute_scores``; ``uar_interval`` and ``accuracy_interval`` (95 %); ``confusion_matrix``;
-        ``ece``, the expected calibration error of groups that the temperature was not fitted on; and where they are
-        known ``by_sex`` and ``by_speaker``, each with ``n``, ``accuracy`` and ``uar``.
+        ``ece``, the expected calibration error, where speakers are known of those that the temperature was not fitted
+        on; and where they are known ``by_sex`` and ``by_speaker``, each with ``n``, ``accuracy`` and ``uar``.
     """
     merged = answers.merged(temperature)
     predicted = merged.argmax(axis=1)
@@ -128,9 +159,11 @@ def score_answers(answers: Answers, temperature: float, n_classes: int) -> dict[
         "accuracy_interval": intervals["accuracy"],
         "confusion_matrix": matrix.tolist(),
         "temperature": temperature,
-        "ece": measure_calibration(answers),
     }
-    if answers.sexes.any():
+    if not answers.sexes.any():
+        scores["ece"] = compute_calibration(merged.max(axis=1), predicted == answers.classes)[0]
+    else:
+        scores["ece"] = measure_calibration(answers)
         for name, groups in (("by_sex", answers.sexes), ("by_speaker", answers.groups)):
             scores[name] = {
                 str(group): _short_scores(answers.classes[groups == group], predicted[groups == group], n_classes)

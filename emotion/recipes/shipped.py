@@ -17,7 +17,6 @@ import keras
 import numpy as np
 
 from emotion.cache import ClipCache
-from emotion.calibration import choose_threshold
 from emotion.config import CalibrationConfig, DataSource
 from emotion.datasets import emodb, ravdess
 from emotion.half_precision import round_to_half
@@ -25,7 +24,7 @@ from emotion.labels import EIGHT_EMOTIONS, SEVEN_EMOTIONS
 from emotion.recipes.choices import WHISPER, Recipe
 from emotion.recipes.faces import answering_branch
 from emotion.recipes.fusion import Branch, join_late
-from emotion.recipes.scoring import MODES, answer_all, score_answers
+from emotion.recipes.scoring import MODES, answer_all, choose_unsure, fit_temperatures, score_answers
 from emotion.recipes.stages import FaceStages, VoiceStages
 from emotion.recipes.studies import N_FOLDS, study_voices
 from emotion.recipes.voices import Voices
@@ -71,7 +70,7 @@ def make_shipped(
     """
     faces = FaceStages(recipe, data_root, work_dir, verbose, say)
     voices = VoiceStages(recipe, data_root, work_dir, verbose, say)
-    face = answering_branch(faces.clip_network(), recipe.faces.answer, recipe.faces.prior_share, faces.train.prior())
+    face = answering_branch(faces.clip_network(), recipe.faces.answer, recipe.faces.prior_shares, faces.train.prior())
     voice_network = voices.network(recipe.architecture)
     voice = Branch(voice_network, *voice_network.get_layer("logits").get_weights())
     config = recipe.config()
@@ -91,18 +90,9 @@ def make_shipped(
         voices.cache(recipe.architecture),
         seed=recipe.voices.seed,
     )
-    temperatures = {mode: answers[mode].fit_temperature() for mode in MODES}
+    temperatures = fit_temperatures(answers)
     scores = {mode: score_answers(answers[mode], temperatures[mode], len(SEVEN_EMOTIONS)) for mode in MODES}
-    merged = [answers[mode].merged(temperatures[mode]) for mode in MODES]
-    # The modes have clips of very different number; each counts the same where the threshold is chosen.
-    n = min(len(rows) for rows in merged)
-    chosen = [np.random.default_rng(0).choice(len(rows), n, replace=False) for rows in merged]
-    confidences = np.concatenate([rows.max(axis=1)[at] for rows, at in zip(merged, chosen, strict=True)])
-    is_right = np.concatenate([
-        (rows.argmax(axis=1) == answers[mode].classes)[at]
-        for mode, rows, at in zip(MODES, merged, chosen, strict=True)
-    ])  # fmt: skip
-    threshold = choose_threshold(confidences, is_right)
+    threshold = choose_unsure(answers, temperatures)
     metrics = {
         "protocol": "validation data, speakers of the voices apart from training (seed "
         f"{recipe.voices.seed}); pairs of a face and a voice of the same emotion, of different people",
@@ -110,7 +100,9 @@ def make_shipped(
         "late_fusion_weights": {"voice": weights[0], "face": weights[1]},
         **scores,
     }
-    calibration = CalibrationConfig(**{name: temperatures[name] for name in MODES}, unsure_below=threshold)
+    calibration = CalibrationConfig(
+        **{name: temperatures[name] for name in ("face", "voice", "both")}, unsure_below=threshold
+    )
     config = dataclasses.replace(
         config, calibration=calibration, data=_sources(len(faces.train), voices.sides, recipe.architecture)
     )

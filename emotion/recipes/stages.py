@@ -57,7 +57,7 @@ class FaceStages:
         # Other data never meets the faces of these, nor other choices the networks trained on them.
         aligned = work_dir / f"faces-{fingerprint(data_root, FACE_FOLDERS, self._config.video)}"
         # The last two choices concern what is read from the finished network only.
-        trained = dataclasses.replace(self._choices, answer=(), prior_share=0.0)
+        trained = dataclasses.replace(self._choices, answer=(), prior_shares=())
         self.folder = aligned / fingerprint(data_root, (), trained)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.train, self.validation = self._load(data_root, aligned)

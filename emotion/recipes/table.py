@@ -2,7 +2,7 @@
 
 from typing import Any
 
-ROWS = {"face": "faces", "voice": "voices", "both": "pairs"}
+ROWS = {"photograph": "photographs of faces", "face": "moving faces", "voice": "voices", "both": "pairs"}
 
 
 def format_table(metrics: dict[str, Any]) -> str:

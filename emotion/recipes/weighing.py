@@ -5,7 +5,7 @@ import numpy as np
 
 from emotion.config import RunConfig
 from emotion.recipes.fusion import Branch, fit_late_weights
-from emotion.recipes.scoring import pair_faces
+from emotion.recipes.scoring import moving_face, pair_faces
 from emotion.recipes.stills import Stills
 from emotion.recipes.voices import VoiceBank
 
@@ -30,7 +30,7 @@ def weigh_branches(
     voices = [voice_logits(voice, bank, clip) for clip in chosen]
     shown = np.concatenate([pair_faces(faces, classes, seed=seed + 1 + repeat) for repeat in range(N_FACES)])
     unique, places = np.unique(shown, return_inverse=True)
-    logits = face.logits(face_features(face, faces.images[unique], config))
+    logits = face.logits(face_features(face, faces, unique, config))
     return fit_late_weights(voices * N_FACES, logits[places], np.tile(classes, N_FACES))
 
 
@@ -40,11 +40,11 @@ def voice_logits(voice: Branch, bank: VoiceBank, clip: int) -> np.ndarray:
     return np.asarray(voice.network.predict_on_batch({"audio": windows}))
 
 
-def face_features(face: Branch, images: np.ndarray, config: RunConfig) -> np.ndarray:
-    """Returns features ``(n, n_features)`` for grey pictures ``(n, size, size)``, as motionless clips."""
+def face_features(face: Branch, faces: Stills, chosen: np.ndarray, config: RunConfig) -> np.ndarray:
+    """Returns features ``(len(chosen), n_features)`` of faces set in motion."""
     network = keras.Model(face.network.input, face.network.get_layer("video_features").output)
     values = []
-    for start in range(0, len(images), N_AT_ONCE):
-        stills = images[start : start + N_AT_ONCE, None, :, :, None]
-        values.append(np.asarray(network.predict_on_batch(np.broadcast_to(stills, (len(stills), *config.video_shape)))))
+    for start in range(0, len(chosen), N_AT_ONCE):
+        clips = [moving_face(faces, int(index), config) for index in chosen[start : start + N_AT_ONCE]]
+        values.append(np.asarray(network.predict_on_batch(np.stack(clips))))
     return np.concatenate(values)
