@@ -96,6 +96,7 @@ def make_shipped(
     metrics = {
         "protocol": "validation data, speakers of the voices apart from training (seed "
         f"{recipe.voices.seed}); pairs of a face and a voice of the same emotion, of different people",
+        "class_names": list(SEVEN_EMOTIONS),
         "unsure_below": threshold,
         "late_fusion_weights": {"voice": weights[0], "face": weights[1]},
         **scores,
