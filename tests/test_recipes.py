@@ -176,7 +176,7 @@ def _small_training():
     network = keras.Model(numbers, keras.layers.Dense(2)(numbers))
 
     class Batches(keras.utils.PyDataset):
-        num_batches = 5
+        num_batches, epoch = 5, 0
         on_epoch = staticmethod(lambda epoch: None)
 
         def set_epoch(self, epoch):

@@ -24,17 +24,18 @@ without a stated licence |
 | EmoDB (Burkhardt et al. 2005) | voices | freely downloadable for research |
 """
 
-WHISPER_DATA = """| Whisper tiny.en (Radford et al. 2022), the encoder's first blocks | where the voice branch begins | \
+WHISPER_DATA = """| Whisper tiny.en (Radford et al. 2022), the encoder's first blocks | where the voice starts from | \
 MIT; its notice lies beside this card |
 """
 
 LIMITS = """## What it cannot do
 
-- It was never shown a face that talks: it learned from photographs, some of them set in motion by arithmetic, with the
-  mouths of other faces lent to them. Of 21 silent clips of talking people at full strength (MEAD, three people) it is
-  right about {mead}; most of the others are anger taken for disgust, fear for surprise, sadness for neutral.
-- Expressions are weaker, and much less sure, in clips than in photographs: an actor's half-closed eyes and pressed lips
-  read as neutral.
+- It was never shown a face that talks: it learned from photographs, some of them set in motion by arithmetic, and with
+  the mouths of other faces. Of 21 silent clips of talking people at full strength (MEAD, three people, who also
+  served for choosing settings) its face branch is right about 17. Angry faces that talk are taken for disgusted or
+  happy ones, fearful for surprised ones.
+- Weak expressions in clips read as neutral, and it can be very sure of that: an actor who says a sentence in surprise,
+  brows hardly raised (RAVDESS, actor 01), is called neutral with a confidence of 99 %.
 - Faces in profile, covered, or smaller than about 30 pixels are judged poorly or not at all.
 - The voices are acted, in English and German. Other languages, noise, singing and whispering lie outside what it heard;
   any loud sound, music too, counts as a voice.
@@ -53,18 +54,16 @@ system is at work on people, they must be told (Article 50). It must not be used
 """
 
 
-def write_card(output: Path, recipe: Recipe, name: str, metrics: dict[str, Any], n_weights: int, mead: str) -> None:
+def write_card(output: Path, recipe: Recipe, metrics: dict[str, Any], n_weights: int) -> None:
     """Writes the card.
 
     Args:
         output: the run folder.
         recipe: what the model was made by.
-        name: of the recipe.
         metrics: what ``make_shipped`` measured.
         n_weights: how many numbers the network consists of.
-        mead: how many of MEAD's clips it is right about, in words.
     """
-    whisper = recipe.architecture == WHISPER
+    whisper, name = recipe.architecture == WHISPER, recipe.name or output.name
     parts = [
         f"# Model card: {name}\n",
         f"Made by `python train_model.py --recipe {name} --data_root DIR`. `docs/models_shipped.md` tells how.\n",
@@ -92,7 +91,7 @@ def write_card(output: Path, recipe: Recipe, name: str, metrics: dict[str, Any],
         "`splits.csv` lists the voices it was trained and validated on, with the SHA-256 of each file, so that "
         "`python -m emotion.evaluate` leaves them out. The faces are not listed: they lie in archives, not in files of "
         "their own.\n",
-        LIMITS.format(mead=mead),
+        LIMITS,
     ]
     (output / CARD_FILE).write_text("\n".join(part for part in parts if part), encoding="utf-8")
 

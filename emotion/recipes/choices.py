@@ -64,11 +64,12 @@ class VoiceChoices:
 
 @dataclass(frozen=True)
 class Recipe:
-    """All choices of a recipe: its architecture, and how its branches are trained."""
+    """All choices of a recipe: its architecture, how its branches are trained, and its name."""
 
     architecture: str
     faces: FaceChoices = field(default_factory=FaceChoices)
     voices: VoiceChoices = field(default_factory=VoiceChoices)
+    name: str = ""
 
     def config(self) -> RunConfig:
         """The settings of the model."""
@@ -87,4 +88,4 @@ class Recipe:
         )
 
 
-RECIPES = {"default": Recipe("mfcc_cnn_3d"), "accurate": Recipe(WHISPER)}
+RECIPES = {"default": Recipe("mfcc_cnn_3d", name="default"), "accurate": Recipe(WHISPER, name="accurate")}

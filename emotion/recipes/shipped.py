@@ -21,6 +21,7 @@ from emotion.config import CalibrationConfig, DataSource
 from emotion.datasets import emodb, ravdess
 from emotion.half_precision import round_to_half
 from emotion.labels import EIGHT_EMOTIONS, SEVEN_EMOTIONS
+from emotion.recipes.card import write_card
 from emotion.recipes.choices import WHISPER, Recipe
 from emotion.recipes.faces import answering_branch
 from emotion.recipes.fusion import Branch, join_late
@@ -115,9 +116,11 @@ def make_shipped(
     metrics["megabytes"] = (output / MODEL_FILE).stat().st_size / 1e6
     metrics["window_milliseconds"] = time_window(load_run(output))
     write_metrics(output, metrics)
+    write_card(output, recipe, metrics, model.count_params())
     if with_folds:
         metrics["folds"] = cross_validate_voices(voices, recipe.architecture, say)
         write_metrics(output, metrics)
+        write_card(output, recipe, metrics, model.count_params())
     return metrics
 
 

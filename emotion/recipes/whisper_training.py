@@ -134,7 +134,7 @@ class HeardBatches(keras.utils.PyDataset):
         targets = self._targets[self._bank.clip_of(rows)]
         if self._steps:
             voiced = np.stack([hide_steps(np.asarray(self._heard.voiced[row]), rng) for row in rows])
-            return [np.stack([self._heard.steps[row] for row in rows]).astype(np.float32), voiced], targets
+            return (np.stack([self._heard.steps[row] for row in rows]).astype(np.float32), voiced), targets
         statistics = np.asarray(self._heard.statistics[rows], np.float32)
         if self._mixup:
             shares = rng.beta(self._mixup, self._mixup, size=(len(rows), 1)).astype(np.float32)
