@@ -55,6 +55,8 @@ def fit(
         ema_momentum=min(AVERAGE_MOMENTUM, max(0.0, 1 - 20 / n_steps)),
     )
     optimizer.exclude_from_weight_decay(var_names=NOT_DECAYED)
+    # Left to the first step, the optimizer's variables are made while that is traced, which takes a minute.
+    optimizer.build(network.trainable_variables)
     network.compile(optimizer, loss)
     callbacks: list[keras.callbacks.Callback] = [EpochSetter(batches, seed)]
     if backup_dir is not None:

@@ -37,6 +37,7 @@ from emotion.splits import Split
 
 Say = Callable[[str], None]
 FACES = "FER2013 faces with FER+ votes, muxspace facial expressions"
+FOLD_CLASSES = (EIGHT_EMOTIONS, SEVEN_EMOTIONS)
 N_WARMING, N_TIMED = 5, 30
 LICENCE_FILE = "LICENCE-whisper.txt"
 
@@ -129,7 +130,7 @@ def cross_validate_voices(voices: VoiceStages, architecture: str, say: Say) -> d
     say("Cross-validating the voice branch.")
     scores = {
         str(len(names)): study_voices(voices, names, (architecture,), voices.folder / "folds", say=say)[architecture]
-        for names in (EIGHT_EMOTIONS, SEVEN_EMOTIONS)
+        for names in FOLD_CLASSES
     }
     protocol = (
         f"RAVDESS speech by the voice branch alone, {N_FOLDS} folds by speaker, calm being a class of its own or not"
