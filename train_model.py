@@ -42,7 +42,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--recipe", choices=RECIPE_NAMES, help="make a shipped model anew from --data_root (docs/models_shipped.md)")
     add("--data_root", type=Path, default=Path("data"), help="folder of the data sets a recipe is made from "
         "(default: %(default)s)")  # fmt: skip
-    add("--no_folds", action="store_true", help="leave out a recipe's cross-validation, longer than all the rest")
+    add("--no_folds", action="store_true", help="leave out the cross-validation of a recipe's voice branch")
     return parser
 
 

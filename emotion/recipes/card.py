@@ -35,7 +35,7 @@ LIMITS = """## What it cannot do
   served for choosing settings) its face branch is right about 17. Angry faces that talk are taken for disgusted or
   happy ones, fearful for surprised ones.
 - Weak expressions in clips read as neutral, and it can be very sure of that: an actor who says a sentence in surprise,
-  brows hardly raised (RAVDESS, actor 01), is called neutral with a confidence of 99 %.
+  brows hardly raised (RAVDESS, actor 01), is called neutral with a confidence of 98 % or more.
 - Faces in profile, covered, or smaller than about 30 pixels are judged poorly or not at all.
 - The voices are acted, in English and German. Other languages, noise, singing and whispering lie outside what it heard;
   any loud sound, music too, counts as a voice.

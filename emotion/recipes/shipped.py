@@ -59,7 +59,7 @@ def make_shipped(
         data_root: folder with ``ferplus/``, ``muxspace/``, ``ravdess/`` and ``emodb/``.
         output: the run folder to write.
         work_dir: where each stage's result is kept. The recipes share the stages that are the same.
-        with_folds: whether to cross-validate the voice branch in the end, which takes longer than all the rest.
+        with_folds: whether to cross-validate the voice branch in the end.
         verbose: of Keras's progress bars.
         say: takes messages meant for the user.
 

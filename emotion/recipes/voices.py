@@ -4,6 +4,7 @@ Varying pitch and tempo takes ten times as long as training on the result, so ea
 once, on all cores, and every training draws from these.
 """
 
+import os
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -145,7 +146,7 @@ def make_bank(
         folder.mkdir(parents=True, exist_ok=True)
         results: list = [None] * len(clips)
         work = partial(_compute_windows, cache, config, n_variants, seed)
-        for (index, clip), result in run_in_processes(work, enumerate(clips), n_processes()):
+        for (index, clip), result in run_in_processes(work, enumerate(clips), os.cpu_count() or 1):
             if result is CRASHED:
                 raise DatasetError(f"{clip.clip_id}: the program crashed on it. Take it out and try again.")
             results[index] = result
@@ -156,13 +157,6 @@ def make_bank(
             path.with_name(f"partial-{path.name}").replace(path)
     varied, plain, owners = (np.load(path, mmap_mode="r") for path in paths)
     return VoiceBank(varied, plain, np.asarray(owners), tuple(clips))
-
-
-def n_processes() -> int:
-    """One process a core."""
-    import os
-
-    return os.cpu_count() or 1
 
 
 def _compute_windows(cache: ClipCache, config: RunConfig, n_variants: int, seed: int, item: tuple[int, Clip]):
