@@ -21,13 +21,23 @@ from emotion.labels import (
 )
 from emotion.models import mfcc_cnn_3d
 from emotion.recipes.choices import RECIPES, FaceChoices, Recipe, VoiceChoices
-from emotion.recipes.faces import Animation, FrameStage, StillBatches, answering_branch, build_headed_network, smooth
+from emotion.recipes.comparing import JointChoices
+from emotion.recipes.faces import (
+    Animation,
+    FrameStage,
+    StillBatches,
+    answering_branch,
+    blend_over_time,
+    build_headed_network,
+    smooth,
+)
 from emotion.recipes.fitting import fit
 from emotion.recipes.fusion import Branch, Features, answer_pairs, fit_late_weights, join_jointly, join_late, softmax
 from emotion.recipes.light_training import LightChoices, compute_hints
 from emotion.recipes.shipped import make_shipped
 from emotion.recipes.stages import fingerprint
 from emotion.recipes.stills import LABEL_SETS, load_ferplus, load_folders
+from emotion.recipes.studies import join_calm
 from emotion.recipes.table import format_table
 from emotion.recipes.voices import VoiceBank, load_voices, merge_windows
 from emotion.recipes.whisper_training import WhisperChoices, balanced_targets
@@ -44,6 +54,7 @@ VOICES = VoiceChoices(
     validation_fraction=0.4, n_variants=1, whisper_blocks=2, whisper_pooled=(1, 2),
     whisper=WhisperChoices(head_epochs=1, epochs=1), light=LightChoices(epochs=1, n_hints=4),
 )  # fmt: skip
+JOINT = JointChoices(n_faces=7, n_steps=2)
 
 
 def write_ferplus(path, n):
@@ -110,11 +121,10 @@ def test_the_recipes_make_models_that_load_and_say_what_they_were_made_from(
         # Networks as small as these gain nothing by half precision, whatever the machine says of larger ones.
         monkeypatch.setattr(f"emotion.recipes.{module}.fastest_policy", lambda: "float32")
     monkeypatch.setattr("emotion.recipes.studies.N_FOLDS", 2)
-    monkeypatch.setattr("emotion.recipes.shipped.FOLD_CLASSES", (EIGHT_EMOTIONS,))
     options = {"verbose": 0, "say": lambda _: None}
     made = {}
     for architecture in ("whisper_cnn_3d", "mfcc_cnn_3d"):
-        recipe = Recipe(architecture, FACES, VOICES)
+        recipe = Recipe(architecture, FACES, VOICES, JOINT)
         with_folds = architecture == "mfcc_cnn_3d"
         metrics = make_shipped(
             recipe, data_root, tmp_path / architecture, tmp_path / "work", with_folds=with_folds, **options
@@ -133,6 +143,9 @@ def test_the_recipes_make_models_that_load_and_say_what_they_were_made_from(
             and metrics["voice"]["n"] == metrics["both"]["n"] > 0
         )
         assert set(metrics["voice"]["by_sex"]) == {"male", "female"}
+        for mode in ("voice", "both"):
+            assert metrics["fusions"]["late"][mode]["uar"] == metrics[mode]["uar"]
+        assert metrics["fusions"]["joint"]["both"]["nll"] > 0
         assert ("folds" in metrics) == with_folds
         assert "pairs above the better branch" in format_table(metrics)
         seen = load_seen(tmp_path / architecture / "splits.csv")
@@ -142,7 +155,7 @@ def test_the_recipes_make_models_that_load_and_say_what_they_were_made_from(
         made[architecture] = metrics
 
     folds = made["mfcc_cnn_3d"]["folds"]["by_number_of_classes"]
-    assert folds["8"]["n"] == 32 and len(folds["8"]["uar_by_fold"]) == 2
+    assert all(scores["n"] == 32 and len(scores["uar_by_fold"]) == 2 for scores in (folds["8"], folds["7"]))
 
     # A second call finds every stage in the work folder and trains nothing again.
     def must_not_run(*_, **__):
@@ -157,9 +170,19 @@ def test_the_recipes_make_models_that_load_and_say_what_they_were_made_from(
     ):
         monkeypatch.setattr(f"emotion.recipes.stages.{name}", must_not_run)
     monkeypatch.setattr("emotion.recipes.studies.train_whisper_network", must_not_run)
-    recipe = Recipe("mfcc_cnn_3d", FACES, VOICES)
+    recipe = Recipe("mfcc_cnn_3d", FACES, VOICES, JOINT)
     again = make_shipped(recipe, data_root, tmp_path / "again", tmp_path / "work", **options)
     assert again["face"]["confusion_matrix"] == made["mfcc_cnn_3d"]["face"]["confusion_matrix"]
+
+
+def test_of_eight_emotions_calm_and_neutral_join_by_their_share_of_the_clips():
+    counts = np.full(8, 30)
+    counts[EIGHT_EMOTIONS.index("neutral")], counts[EIGHT_EMOTIONS.index("calm")] = 10, 30
+    matrix = join_calm(counts)
+    assert matrix[EIGHT_EMOTIONS.index("neutral"), SEVEN_EMOTIONS.index("neutral")] == 0.25
+    assert matrix[EIGHT_EMOTIONS.index("calm"), SEVEN_EMOTIONS.index("neutral")] == 0.75
+    others = [i for i, name in enumerate(EIGHT_EMOTIONS) if name not in ("neutral", "calm")]
+    np.testing.assert_array_equal(matrix[others][:, 1:], np.eye(6))
 
 
 def test_a_killed_training_goes_on_with_the_epoch_it_was_in(tmp_path):
@@ -243,6 +266,24 @@ def test_a_target_of_nothing_stays_so_when_targets_are_smoothed():
     smoothed = smooth(targets)
     np.testing.assert_allclose(smoothed.sum(axis=2), [[1, 0]])
     assert 0 < smoothed[0, 0, 1] < 0.05
+
+
+def test_the_shipped_face_branch_lies_between_those_for_pictures_and_for_clips():
+    config = Recipe("mfcc_cnn_3d", FACES, VOICES).config()
+    keras.utils.set_random_seed(1)
+    frame_network = build_headed_network(config, config.video.image_size)
+    clip_network = build_headed_network(config, over_time=True)
+    pictures = np.random.default_rng(0).integers(0, 256, (2, 112, 112, 3), dtype=np.uint8)
+    clips = np.repeat(pictures[:, None], config.video.n_frames, axis=1)
+
+    def answer(share):
+        return np.asarray(blend_over_time(frame_network, clip_network, share, config)(clips))
+
+    np.testing.assert_allclose(answer(0.0), np.asarray(frame_network(pictures)), atol=1e-4)
+    np.testing.assert_allclose(answer(1.0), np.asarray(clip_network(clips)), atol=1e-4)
+    between = blend_over_time(frame_network, clip_network, 0.25, config).get_layer("heads").get_weights()
+    ends = [network.get_layer("heads").get_weights() for network in (frame_network, clip_network)]
+    np.testing.assert_allclose(between[0], 0.75 * ends[0][0] + 0.25 * ends[1][0], atol=1e-6)
 
 
 def test_batches_of_faces_follow_from_seed_epoch_and_place_alone(data_root):

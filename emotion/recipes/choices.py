@@ -6,6 +6,7 @@ from typing import Any
 from emotion.config import RunConfig, TrainConfig
 from emotion.labels import SEVEN_EMOTIONS
 from emotion.models import default_audio
+from emotion.recipes.comparing import JointChoices
 from emotion.recipes.faces import Animation, FrameStage
 from emotion.recipes.light_training import LightChoices
 from emotion.recipes.whisper_training import WhisperChoices
@@ -22,6 +23,7 @@ class FaceChoices:
         stages: of the training on single pictures.
         mixup: see ``StillBatches``.
         animation, clip_epochs, clip_steps, clip_learning_rate: of the training on stills set in motion.
+        clip_share: how far the weights go from those for single pictures to those learned from clips.
         answer: how much the answers for each set of labels count in the end.
         prior_shares: how much of FER+'s prior is given back to them, for clips and for photographs. With none of it,
             rare expressions are seen everywhere; with all of it, weak ones nowhere. Raters of FER+'s photographs say
@@ -36,8 +38,9 @@ class FaceChoices:
     clip_epochs: int = 4
     clip_steps: int = 150
     clip_learning_rate: float = 2e-4
+    clip_share: float = 0.25
     answer: tuple[float, float, float] = (1.0, 0.0, 0.0)
-    prior_shares: tuple[float, float] = (0.2, 0.8)
+    prior_shares: tuple[float, float] = (0.2, 0.9)
     seed: int = 0
 
 
@@ -64,11 +67,12 @@ class VoiceChoices:
 
 @dataclass(frozen=True)
 class Recipe:
-    """All choices of a recipe: its architecture, how its branches are trained, and its name."""
+    """All choices of a recipe: its architecture, how its branches and a joint fusion are trained, and its name."""
 
     architecture: str
     faces: FaceChoices = field(default_factory=FaceChoices)
     voices: VoiceChoices = field(default_factory=VoiceChoices)
+    joint: JointChoices = field(default_factory=JointChoices)
     name: str = ""
 
     def config(self) -> RunConfig:

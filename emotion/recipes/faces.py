@@ -231,6 +231,29 @@ def tune_over_time(
     return final
 
 
+def blend_over_time(
+    frame_network: keras.Model, clip_network: keras.Model, share: float, config: RunConfig
+) -> keras.Model:
+    """Builds the network whose weights lie between those of the inflated frame network and those tuned over time.
+
+    What a network learned before and what it was tuned to often go together in between (WiSE-FT, Wortsman et al. 2022).
+
+    Args:
+        frame_network, clip_network: from ``train_frame_network`` and ``tune_over_time``.
+        share: of the tuned weights.
+        config: of both.
+
+    Returns:
+        As ``tune_over_time``.
+    """
+    blended = build_headed_network(config, over_time=True)
+    video_cnn_3d.inflate(frame_network, blended)
+    blended.get_layer("heads").set_weights(frame_network.get_layer("heads").get_weights())
+    pairs = zip(blended.get_weights(), clip_network.get_weights(), strict=True)
+    blended.set_weights([(1 - share) * before + share * after for before, after in pairs])
+    return blended
+
+
 def build_headed_network(config: RunConfig, size: int | None = None, *, over_time: bool = False) -> keras.Model:
     """Builds the face branch, for pictures of some side or for clips, with a head for each set of labels."""
     return add_heads(video_cnn_3d.build_frame_network(config, size=size, over_time=over_time), len(config.class_names))

@@ -14,7 +14,7 @@ from keras import layers, ops
 from emotion.config import RunConfig
 from emotion.models import load_architecture
 from emotion.models.fusion import branch_layers
-from emotion.recipes.fitting import categorical_loss, fit
+from emotion.recipes.fitting import categorical_loss, dtype_policy, fastest_policy, fit
 from emotion.recipes.voices import BankBatches, VoiceBank
 from emotion.recipes.whisper_training import balanced_targets
 
@@ -25,20 +25,20 @@ class LightChoices:
 
     Attributes:
         epochs, learning_rate, weight_decay, batch_size: of the optimizer.
-        mixup: parameter of the beta distribution by which windows are mixed.
+        mixup: parameter of the beta distribution by which windows are mixed; 0 for none.
         teacher_share: weight of the teacher's answer beside the label; 0 for no teacher. Clips of no class have the
             teacher's answer alone.
         hint_weight: weight of the hints' squared error beside the cross-entropy; 0 for none.
         n_hints: principal components of Whisper's statistics that are hinted at.
     """
 
-    epochs: int = 60
-    learning_rate: float = 1e-3
+    epochs: int = 100
+    learning_rate: float = 3e-3
     weight_decay: float = 0.05
     batch_size: int = 32
-    mixup: float = 0.3
-    teacher_share: float = 0.5
-    hint_weight: float = 0.5
+    mixup: float = 0.0
+    teacher_share: float = 0.3
+    hint_weight: float = 1.0
     n_hints: int = 64
 
 
@@ -75,7 +75,8 @@ def train_light_network(
     """
     keras.utils.set_random_seed(seed)
     n_classes = len(config.class_names)
-    network = load_architecture(config.architecture).build_voice_network(config)
+    with dtype_policy(fastest_policy()):
+        network = load_architecture(config.architecture).build_voice_network(config)
     classes = bank.classes(config.class_names)
     labelled = chosen[classes[chosen] >= 0]
     of_clips = balanced_targets(classes, labelled, n_classes)
@@ -89,8 +90,8 @@ def train_light_network(
         hints = compute_hints(teaching.statistics, bank.rows_of(chosen), choices.n_hints)
         targets = np.concatenate([soft, hints], axis=1).astype(np.float32)
         features = network.get_layer("audio_features").output
-        guesses = layers.Dense(choices.n_hints, name="hints")(features)
-        trained = keras.Model(network.input, layers.Concatenate()([network.output, guesses]))
+        guesses = layers.Dense(choices.n_hints, dtype="float32", name="hints")(features)
+        trained = keras.Model(network.input, layers.Concatenate(dtype="float32")([network.output, guesses]))
         loss = _build_taught_loss(n_classes, choices.hint_weight)
     batches = BankBatches(bank, chosen, targets, batch_size=choices.batch_size, mixup=choices.mixup, seed=seed)
     fit(

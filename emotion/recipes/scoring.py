@@ -66,26 +66,19 @@ def pair_faces(faces: Stills, classes: np.ndarray, *, seed: int) -> np.ndarray:
     return np.array([rng.choice(by_class[index]) for index in classes])
 
 
-def answer_all(
-    predict: Predict, config: RunConfig, faces: Stills, voices: list[Clip], cache: ClipCache, *, seed: int
-) -> dict[str, Answers]:
-    """Asks a model about all faces, voices and pairs.
+def answer_faces(predict: Predict, config: RunConfig, faces: Stills) -> dict[str, Answers]:
+    """Asks a model about all faces, as photographs and set in motion.
 
     Args:
         predict: inputs to uncalibrated probabilities ``(n, n_classes)``.
         config: of the model.
         faces: aligned faces; those without a clear majority are left out.
-        voices: labelled clips, which ``cache`` holds.
-        cache: of decoded clips.
-        seed: of the faces that voices are paired with.
 
     Returns:
-        ``Answers`` for each of ``MODES``.
+        ``Answers`` for ``photograph`` and ``face``.
     """
-    preprocessor = Preprocessor(config)
     clear = np.flatnonzero(faces.majority >= 0)
     nothing_heard = np.zeros((1, *config.audio_shape), np.float32)
-    nothing_seen = np.zeros((1, *config.video_shape), np.uint8)
     none = np.array([""] * len(clear))
     answers = {}
     for mode, show in (("photograph", photograph), ("face", moving_face)):
@@ -95,6 +88,25 @@ def answer_all(
             seen.append(predict({"audio": np.repeat(nothing_heard, len(video), axis=0), "video": video}))
         rows = [row[None] for row in np.concatenate(seen)]
         answers[mode] = Answers(rows, faces.majority[clear], clear.astype(str), none)
+    return answers
+
+
+def answer_voices(
+    predict: Predict, config: RunConfig, faces: Stills, voices: list[Clip], cache: ClipCache, *, seed: int
+) -> dict[str, Answers]:
+    """Asks a model about all voices, alone and each paired with a face.
+
+    Args:
+        predict, config, faces: as for ``answer_faces``.
+        voices: labelled clips, which ``cache`` holds.
+        cache: of decoded clips.
+        seed: of the faces that voices are paired with.
+
+    Returns:
+        ``Answers`` for ``voice`` and ``both``.
+    """
+    preprocessor = Preprocessor(config)
+    nothing_seen = np.zeros((1, *config.video_shape), np.uint8)
     classes = np.array([class_index(clip.emotion, config.class_names) for clip in voices])
     shown = pair_faces(faces, classes, seed=seed)
     heard: dict[str, list[np.ndarray]] = {"voice": [], "both": []}
@@ -105,7 +117,7 @@ def answer_all(
         heard["both"].append(predict({"audio": audio, "video": video}))
     speakers = np.array([clip.speaker for clip in voices])
     sexes = np.array([clip.sex or "" for clip in voices])
-    return {**answers, **{mode: Answers(heard[mode], classes, speakers, sexes) for mode in heard}}
+    return {mode: Answers(heard[mode], classes, speakers, sexes) for mode in heard}
 
 
 def photograph(faces: Stills, index: int, config: RunConfig) -> np.ndarray:

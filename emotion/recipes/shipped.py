@@ -10,6 +10,7 @@ Each stage leaves its result in a work folder; a recipe that was stopped goes on
 import dataclasses
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,13 @@ from emotion.cache import ClipCache
 from emotion.config import CalibrationConfig, DataSource
 from emotion.datasets import emodb, ravdess
 from emotion.half_precision import round_to_half
-from emotion.labels import EIGHT_EMOTIONS, SEVEN_EMOTIONS
+from emotion.labels import SEVEN_EMOTIONS
 from emotion.recipes.card import write_card
 from emotion.recipes.choices import WHISPER, Recipe
+from emotion.recipes.comparing import compare_fusions, train_joint_model
 from emotion.recipes.faces import answering_branch
 from emotion.recipes.fusion import Branch, join_late
-from emotion.recipes.scoring import MODES, answer_all, choose_unsure, fit_temperatures, score_answers
+from emotion.recipes.scoring import MODES, answer_faces, answer_voices, choose_unsure, fit_temperatures, score_answers
 from emotion.recipes.stages import FaceStages, VoiceStages
 from emotion.recipes.studies import N_FOLDS, study_voices
 from emotion.recipes.voices import Voices
@@ -37,7 +39,6 @@ from emotion.splits import Split
 
 Say = Callable[[str], None]
 FACES = "FER2013 faces with FER+ votes, muxspace facial expressions"
-FOLD_CLASSES = (EIGHT_EMOTIONS, SEVEN_EMOTIONS)
 N_WARMING, N_TIMED = 5, 30
 LICENCE_FILE = "LICENCE-whisper.txt"
 
@@ -72,7 +73,7 @@ def make_shipped(
     """
     faces = FaceStages(recipe, data_root, work_dir, verbose, say)
     voices = VoiceStages(recipe, data_root, work_dir, verbose, say)
-    face = answering_branch(faces.clip_network(), recipe.faces.answer, recipe.faces.prior_shares, faces.train.prior())
+    face = answering_branch(faces.network(), recipe.faces.answer, recipe.faces.prior_shares, faces.train.prior())
     voice_network = voices.network(recipe.architecture)
     voice = Branch(voice_network, *voice_network.get_layer("logits").get_weights())
     config = recipe.config()
@@ -84,23 +85,28 @@ def make_shipped(
     model = join_late(config, voice, face, weights)
     round_to_half(model)
     say("Scoring on validation data.")
-    answers = answer_all(
-        traced(model),
-        config,
-        faces.validation,
-        voices.sides.validation,
-        voices.cache(recipe.architecture),
-        seed=recipe.voices.seed,
-    )
+    heard_by = (faces.validation, voices.sides.validation, voices.cache(recipe.architecture))
+    answers = {
+        **answer_faces(traced(model), config, faces.validation),
+        **answer_voices(traced(model), config, *heard_by, seed=recipe.voices.seed),
+    }
     temperatures = fit_temperatures(answers)
     scores = {mode: score_answers(answers[mode], temperatures[mode], len(SEVEN_EMOTIONS)) for mode in MODES}
     threshold = choose_unsure(answers, temperatures)
+    say("Comparing with joint fusion.")
+    joint = train_joint_model(
+        config, voice, face, faces.train, voices.bank(recipe.architecture), voices.chosen("train"), recipe.joint,
+        seed=recipe.voices.seed,
+    )  # fmt: skip
+    jointly = answer_voices(traced(joint), config, *heard_by, seed=recipe.voices.seed)
+    score = partial(score_answers, n_classes=len(SEVEN_EMOTIONS))
     metrics = {
         "protocol": "validation data, speakers of the voices apart from training (seed "
         f"{recipe.voices.seed}); pairs of a face and a voice of the same emotion, of different people",
         "class_names": list(SEVEN_EMOTIONS),
         "unsure_below": threshold,
         "late_fusion_weights": {"voice": weights[0], "face": weights[1]},
+        "fusions": compare_fusions({"late": answers, "joint": jointly}, score),
         **scores,
     }
     calibration = CalibrationConfig(
@@ -126,14 +132,12 @@ def make_shipped(
 
 
 def cross_validate_voices(voices: VoiceStages, architecture: str, say: Say) -> dict[str, Any]:
-    """Cross-validates the voice branch with eight and with seven classes; see ``study_voices``."""
+    """Cross-validates the voice branch; see ``study_voices``."""
     say("Cross-validating the voice branch.")
-    scores = {
-        str(len(names)): study_voices(voices, names, (architecture,), voices.folder / "folds", say=say)[architecture]
-        for names in FOLD_CLASSES
-    }
+    scores = study_voices(voices, (architecture,), voices.folder / "folds", say=say)[architecture]
     protocol = (
-        f"RAVDESS speech by the voice branch alone, {N_FOLDS} folds by speaker, calm being a class of its own or not"
+        f"RAVDESS speech by the voice branch alone, {N_FOLDS} folds by speaker, trained with eight classes; for "
+        "seven, calm joins neutral in the answers"
     )
     return {"protocol": protocol, "by_number_of_classes": scores}
 

@@ -12,7 +12,7 @@ from emotion.cache import ClipCache
 from emotion.config import RunConfig
 from emotion.labels import SEVEN_EMOTIONS
 from emotion.recipes.choices import WHISPER, Recipe
-from emotion.recipes.faces import train_frame_network, tune_over_time
+from emotion.recipes.faces import blend_over_time, train_frame_network, tune_over_time
 from emotion.recipes.fitting import save_network
 from emotion.recipes.fusion import softmax
 from emotion.recipes.light_training import Teaching, train_light_network
@@ -56,8 +56,8 @@ class FaceStages:
         self._config = recipe.config()
         # Other data never meets the faces of these, nor other choices the networks trained on them.
         aligned = work_dir / f"faces-{fingerprint(data_root, FACE_FOLDERS, self._config.video)}"
-        # The last two choices concern what is read from the finished network only.
-        trained = dataclasses.replace(self._choices, answer=(), prior_shares=())
+        # These choices concern what is made of the finished networks only.
+        trained = dataclasses.replace(self._choices, clip_share=0.0, answer=(), prior_shares=())
         self.folder = aligned / fingerprint(data_root, (), trained)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.train, self.validation = self._load(data_root, aligned)
@@ -90,6 +90,10 @@ class FaceStages:
             ),
             self._say,
         )  # fmt: skip
+
+    def network(self) -> keras.Model:
+        """The face branch as it is shipped, between those for single pictures and for clips."""
+        return blend_over_time(self.frame_network(), self.clip_network(), self._choices.clip_share, self._config)
 
     def clip_network(self) -> keras.Model:
         """The face branch for clips."""

@@ -13,6 +13,7 @@ import numpy as np
 
 from emotion.files import write_json
 from emotion.folds import folds_by_speaker
+from emotion.labels import EIGHT_EMOTIONS, SEVEN_EMOTIONS, class_index
 from emotion.recipes.choices import WHISPER
 from emotion.recipes.fusion import softmax
 from emotion.recipes.light_training import Teaching, train_light_network
@@ -26,89 +27,110 @@ N_FOLDS = 5
 
 def study_voices(
     stages: VoiceStages,
-    class_names: tuple[str, ...],
     architectures: tuple[str, ...],
     folder: Path,
     *,
     seed: int = 0,
     say: Callable[[str], None] = print,
-) -> dict[str, Any]:
+) -> dict[str, dict[str, Any]]:
     """Cross-validates voice branches; a fold that is done is kept in a file and not done again.
+
+    They learn RAVDESS's eight emotions. Scores for seven are those of the same answers, calm being joined with neutral.
 
     Args:
         stages: windows of all voices, and how the branches are trained.
-        class_names: seven or eight emotions.
         architectures: which branches; the light one needs Whisper's as its teacher either way.
         folder: for the folds' results.
         seed: of the folds.
         say: takes messages meant for the user.
 
     Returns:
-        By architecture the scores of ``compute_scores``, ``uar_interval`` (95 %, over speakers), ``uar_by_fold`` and
-        ``confusion_matrix``.
+        By architecture, then by number of classes, the scores of ``compute_scores``, ``uar_interval`` (95 %, over
+        speakers), ``uar_by_fold`` and ``confusion_matrix``.
     """
     bank = stages.bank(WHISPER)
     tested = [clip for clip in bank.clips if clip.clip_id.startswith("ravdess")]
     places = {clip.clip_id: index for index, clip in enumerate(bank.clips)}
     speakers = np.array([clip.speaker for clip in bank.clips])
-    classes = bank.classes(class_names)
-    answers = {architecture: np.full(len(bank.clips), -1) for architecture in architectures}
-    by_fold: dict[str, list[float]] = {architecture: [] for architecture in architectures}
+    answers = {architecture: np.zeros((len(bank.clips), len(EIGHT_EMOTIONS))) for architecture in architectures}
+    folds = []
     folder.mkdir(parents=True, exist_ok=True)
     for number, split in enumerate(folds_by_speaker(tested, N_FOLDS, seed, validation_fraction=0.0), start=1):
         test = np.array([places[clip_id] for clip_id in split.test])
         learned = np.flatnonzero(~np.isin(speakers, speakers[test]))
-        path = folder / f"{len(class_names)}-classes-fold{number}.json"
+        path = folder / f"fold{number}.json"
         kept = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
         if any(architecture not in kept for architecture in architectures):
-            say(f"Fold {number} of {N_FOLDS}, {len(class_names)} classes.")
-            kept |= _test_fold(stages, class_names, architectures, learned, test, seed=seed)
+            say(f"Fold {number} of {N_FOLDS}.")
+            kept |= _test_fold(stages, architectures, learned, test, seed=seed)
             write_json(path, kept)
         for architecture in architectures:
             answers[architecture][test] = kept[architecture]
-            matrix = compute_confusion_matrix(classes[test], np.array(kept[architecture]), len(class_names))
-            by_fold[architecture].append(compute_scores(matrix)["uar"])
-    rows = np.array([places[clip.clip_id] for clip in tested])
+        folds.append(test)
+    classes = bank.classes(EIGHT_EMOTIONS)
+    merge = join_calm(np.bincount(classes[classes >= 0], minlength=len(EIGHT_EMOTIONS)))
     return {
-        architecture: _score(classes[rows], answer[rows], speakers[rows], len(class_names), by_fold[architecture])
-        for architecture, answer in answers.items()
+        architecture: {
+            "8": _score(classes, of_eight.argmax(axis=1), speakers, folds, EIGHT_EMOTIONS),
+            "7": _score(
+                bank.classes(SEVEN_EMOTIONS), (of_eight @ merge).argmax(axis=1), speakers, folds, SEVEN_EMOTIONS
+            ),
+        }
+        for architecture, of_eight in answers.items()
     }
 
 
-def _test_fold(stages: VoiceStages, class_names, architectures, learned, test, *, seed: int) -> dict[str, list[int]]:
+def join_calm(counts: np.ndarray) -> np.ndarray:
+    """Returns the matrix ``(8, 7)`` that turns probabilities of eight emotions into those of seven.
+
+    In training every class counts the same, however many clips it has. A joint class would, too: so calm and neutral
+    each count in it by their share of its clips.
+
+    Args:
+        counts: ``(8,)`` clips of each of ``EIGHT_EMOTIONS``.
+    """
+    matrix = np.zeros((len(EIGHT_EMOTIONS), len(SEVEN_EMOTIONS)))
+    for index, name in enumerate(EIGHT_EMOTIONS):
+        target = class_index(name, SEVEN_EMOTIONS)
+        alike = [counts[i] for i, other in enumerate(EIGHT_EMOTIONS) if class_index(other, SEVEN_EMOTIONS) == target]
+        matrix[index, target] = counts[index] / max(1, sum(alike))
+    return matrix
+
+
+def _test_fold(stages: VoiceStages, architectures, learned, test, *, seed: int) -> dict[str, list[list[float]]]:
     bank, heard = stages.bank(WHISPER), stages.heard()
-    config = stages.config(WHISPER, class_names)
-    labelled = learned[bank.classes(class_names)[learned] >= 0]
+    config = stages.config(WHISPER, EIGHT_EMOTIONS)
+    labelled = learned[bank.classes(EIGHT_EMOTIONS)[learned] >= 0]
     choices = stages.choices
     teacher = train_whisper_network(bank, heard, labelled, config, stages.whisper_arrays(), choices.whisper, seed=seed)
     logits = predict_heard(teacher, heard, np.arange(bank.n_windows))
     results = {WHISPER: _answer(softmax(logits), bank, test)}
     if MFCC in architectures:
         pictures = stages.bank(MFCC)
-        teaching = Teaching(softmax(logits), heard.statistics)
         network = train_light_network(
-            pictures, learned, stages.config(MFCC, class_names), choices.light, teaching, seed=seed
-        )
+            pictures, learned, stages.config(MFCC, EIGHT_EMOTIONS), choices.light,
+            Teaching(softmax(logits), heard.statistics), seed=seed,
+        )  # fmt: skip
         rows = pictures.plain_rows_of(test)
         windows = np.stack([pictures.window(row) for row in rows])
-        answers = softmax(np.asarray(network.predict({"audio": windows}, batch_size=64, verbose=0)))
-        probabilities = np.zeros((pictures.n_windows, len(class_names)))
-        probabilities[rows] = answers
+        probabilities = np.zeros((pictures.n_windows, len(EIGHT_EMOTIONS)))
+        probabilities[rows] = softmax(np.asarray(network.predict({"audio": windows}, batch_size=64, verbose=0)))
         results[MFCC] = _answer(probabilities, pictures, test)
     return results
 
 
-def _answer(probabilities: np.ndarray, bank, test: np.ndarray) -> list[int]:
+def _answer(probabilities: np.ndarray, bank, test: np.ndarray) -> list[list[float]]:
     rows = bank.plain_rows_of(test)
-    merged = merge_windows(probabilities[rows], bank.clip_of(rows), test)
-    return merged.argmax(axis=1).tolist()
+    return merge_windows(probabilities[rows], bank.clip_of(rows), test).round(4).tolist()
 
 
-def _score(true, predicted, speakers, n_classes: int, by_fold: list[float]) -> dict[str, Any]:
-    matrix = compute_confusion_matrix(true, predicted, n_classes)
+def _score(classes, predicted, speakers, folds: list[np.ndarray], class_names: tuple[str, ...]) -> dict[str, Any]:
+    rows, n_classes = np.concatenate(folds), len(class_names)
+    matrices = [compute_confusion_matrix(classes[fold], predicted[fold], n_classes) for fold in folds]
+    matrix = np.sum(matrices, axis=0)
     return {
         **compute_scores(matrix),
-        "uar_interval": bootstrap_intervals(true, predicted, speakers, n_classes)["uar"],
-        "uar_by_fold": by_fold,
+        "uar_interval": bootstrap_intervals(classes[rows], predicted[rows], speakers[rows], n_classes)["uar"],
+        "uar_by_fold": [compute_scores(of_fold)["uar"] for of_fold in matrices],
         "confusion_matrix": matrix.tolist(),
     }
