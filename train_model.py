@@ -84,15 +84,38 @@ def prepare_output(args: argparse.Namespace, config: RunConfig) -> Path:
     from emotion.runs import check_new_folder
 
     output = args.output or SAVED_MODELS / f"{config.architecture}-{datetime.now():%Y%m%d-%H%M%S}"
-    # A recipe and a cross-validation go on with what their folder holds, and check by themselves that it is theirs.
-    if not args.recipe and config.training.protocol not in CROSS_VALIDATED:
+    # A cross-validation goes on with what its folder holds, and checks by itself that it is its own.
+    if config.training.protocol not in CROSS_VALIDATED:
         check_new_folder(output)
     return output
+
+
+def make_shipped_model(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
+    """Makes the model of ``--recipe``."""
+    from emotion.workflows import make_recipe
+
+    taken = ("recipe", "data_root", "no_folds", "output", "no_progress")
+    given = [name for name, value in vars(args).items() if name not in taken and value != parser.get_default(name)]
+    if "resume" in given:
+        parser.error("a recipe goes on by itself where it was stopped: leave out --resume")
+    if given:
+        options = ", ".join(DATA_OPTIONS.get(name, f"--{name}") for name in given)
+        parser.error(f"a recipe has settings of its own (emotion/recipes/choices.py); leave out {options}")
+    return make_recipe(
+        args.recipe,
+        args.data_root,
+        args.output,
+        with_folds=not args.no_folds,
+        verbose=2 if args.no_progress else 1,
+        say=say_now,
+    )
 
 
 def main() -> int:
     parser = build_parser()
     args = parser.parse_args()
+    if args.recipe:
+        return make_shipped_model(parser, args)
     check_data_options(args)
     if args.demo and args.protocol not in (None, "speaker", "random"):
         parser.error("--demo trains one model on synthetic speakers: --protocol speaker or random")
@@ -109,17 +132,9 @@ def main() -> int:
             args.batch_size = DEMO_BATCH_SIZE if args.batch_size is None else args.batch_size
         config = build_config(args, protocol=args.protocol)
         output = prepare_output(args, config)
-    from emotion.workflows import load_clips, make_recipe, train_on_clips, train_on_demo
+    from emotion.workflows import load_clips, train_on_clips, train_on_demo
 
     shown = not args.no_progress
-    if args.recipe:
-        return make_recipe(
-            args.recipe,
-            args.data_root,
-            args.output or SAVED_MODELS / args.recipe,
-            with_folds=not args.no_folds,
-            verbose=1 if shown else 2,
-        )
     if config.training.protocol in CROSS_VALIDATED and not args.demo:
         from emotion.evaluate import cross_validate_clips
 

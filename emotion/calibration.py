@@ -52,9 +52,7 @@ def apply_temperature(probabilities: np.ndarray, temperatures: float | np.ndarra
     return tempered
 
 
-def fit_temperature(
-    clips: Sequence[np.ndarray], class_indices: Sequence[int], *, weights: Sequence[float] | None = None
-) -> float:
+def fit_temperature(clips: Sequence[np.ndarray], class_indices: Sequence[int]) -> float:
     """Finds the temperature under which the answers for clips are least surprised by the truth.
 
     What is minimised is the negative log likelihood of the true class in the mean of a clip's tempered windows.
@@ -62,22 +60,19 @@ def fit_temperature(
     Args:
         clips: for each clip the probabilities of its windows, ``(n_windows, n_classes)``, as the network gives them.
         class_indices: ``(n,)`` the true class of each clip.
-        weights: ``(n,)`` how much each clip counts, for example so that every class counts the same.
 
     Returns:
         The temperature, between ``exp(-3)`` and ``exp(3)``; near one of them if the clips cannot tell, such as where
         every answer is right.
 
     Raises:
-        ValueError: if there is no clip, or not one class and weight for each.
+        ValueError: if there is no clip, or not one class for each.
     """
     from scipy.optimize import minimize_scalar
 
-    weights = np.ones(len(clips)) if weights is None else np.asarray(weights, np.float64)
-    if not len(clips) or len(class_indices) != len(clips) or len(weights) != len(clips):
+    if not len(clips) or len(class_indices) != len(clips):
         raise ValueError(
-            f"fit_temperature needs clips, with one class and one weight each, got {len(clips)} clips, "
-            f"{len(class_indices)} classes and {len(weights)} weights."
+            f"fit_temperature needs clips with one class each, got {len(clips)} clips and {len(class_indices)} classes."
         )
     windows = np.maximum(np.concatenate(clips).astype(np.float64), SMALLEST_PROBABILITY)
     ends = np.cumsum([len(clip) for clip in clips])
@@ -85,7 +80,7 @@ def fit_temperature(
     def compute_loss(log_temperature: float) -> float:
         tempered = np.split(apply_temperature(windows, math.exp(log_temperature)), ends[:-1])
         of_truth = [merge_probabilities(rows)[index] for rows, index in zip(tempered, class_indices, strict=True)]
-        return float(-np.average(np.log(np.maximum(of_truth, SMALLEST_PROBABILITY)), weights=weights))
+        return float(-np.mean(np.log(np.maximum(of_truth, SMALLEST_PROBABILITY))))
 
     found = minimize_scalar(compute_loss, bounds=LOG_TEMPERATURE_LIMITS, method="bounded", options={"xatol": 1e-4})
     return math.exp(found.x)

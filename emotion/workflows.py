@@ -6,12 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from emotion.config import CACHE_DIR, DATASET_DIR, DataSource, RunConfig
+from emotion.config import CACHE_DIR, DATASET_DIR, SAVED_MODELS, DataSource, RunConfig
 from emotion.console import quiet_import
 from emotion.datasets import DATASETS, summarize
 from emotion.datasets.clips import Clip
 from emotion.datasets.recognition import load_dataset, recognize
-from emotion.errors import DatasetError
+from emotion.errors import DatasetError, RunError
 from emotion.labels import EIGHT_EMOTIONS
 
 if TYPE_CHECKING:
@@ -111,14 +111,20 @@ def train_on_demo(
 
 
 def make_recipe(
-    name: str, data_root: Path, output: Path, *, with_folds: bool, verbose: int, say: Callable[[str], None] = print
+    name: str,
+    data_root: Path,
+    output: Path | None,
+    *,
+    with_folds: bool,
+    verbose: int,
+    say: Callable[[str], None] = print,
 ) -> int:
     """Makes a shipped model anew, stage by stage, and prints its scores on validation data.
 
     Args:
         name: of the recipe, one of ``RECIPE_NAMES``.
         data_root: folder of the data sets.
-        output: the run folder to write.
+        output: the run folder to write: new, empty, or this recipe's own; None for that under ``saved_models/``.
         with_folds: whether to cross-validate the voice branch, too.
         verbose: of Keras's progress bars.
         say: takes messages meant for the user.
@@ -128,10 +134,14 @@ def make_recipe(
     """
     if not data_root.is_dir():
         raise DatasetError(f"{data_root}: no such folder. Name the folder of the data sets with --data_root.")
+    output = output or SAVED_MODELS / name
     with quiet_import():
+        from emotion.recipes.card import is_made_by
         from emotion.recipes.choices import RECIPES
         from emotion.recipes.shipped import make_shipped
         from emotion.recipes.table import format_table
+    if output.exists() and not is_made_by(output, name) and (output.is_file() or any(output.iterdir())):
+        raise RunError(f"{output}: holds something else than this recipe's model. Name a new or empty --output.")
     metrics = make_shipped(
         RECIPES[name], data_root, output, RECIPE_DIR, with_folds=with_folds, verbose=verbose, say=say
     )

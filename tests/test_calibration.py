@@ -62,7 +62,9 @@ def test_the_order_of_the_emotions_stays_and_the_sum_is_1(temperature, seed, spr
     tempered = apply_temperature(probabilities, temperature)
     assert np.isfinite(tempered).all()
     np.testing.assert_allclose(tempered.sum(axis=1), 1)
-    np.testing.assert_array_equal(tempered.argmax(axis=1), probabilities.argmax(axis=1))
+    # Of probabilities that differ in their last digit, rounding may make either the higher.
+    best = np.take_along_axis(tempered, probabilities.argmax(axis=1)[:, None], axis=1)
+    np.testing.assert_allclose(best[:, 0], tempered.max(axis=1), rtol=1e-9)
 
 
 def test_a_high_temperature_evens_out_and_a_low_one_sharpens():
@@ -106,16 +108,6 @@ def test_the_answer_that_is_fitted_is_the_mean_over_a_clips_windows():
     assert loss(found) <= min(loss(temperature) for temperature in grid) + 1e-6
 
 
-def test_weights_make_a_clip_count_as_often_as_they_say():
-    clips, indices = draw_clips(60, 3.0)
-    weights = np.random.default_rng(1).integers(1, 4, len(clips))
-    repeated = [clip for clip, n in zip(clips, weights, strict=True) for _ in range(n)]
-    repeated_indices = [index for index, n in zip(indices, weights, strict=True) for _ in range(n)]
-    weighted = fit_temperature(clips, indices, weights=weights)
-    assert weighted == pytest.approx(fit_temperature(repeated, repeated_indices), rel=1e-3)
-    assert weighted != pytest.approx(fit_temperature(clips, indices), rel=1e-3)
-
-
 def test_where_the_network_ran_out_of_digits_a_temperature_is_still_found():
     certain = np.array([[1.0, 0.0, 0.0]], np.float32)
     temperature = fit_temperature([certain] * 10, [0, 0, 0, 0, 0, 0, 0, 0, 1, 2])
@@ -125,9 +117,9 @@ def test_where_the_network_ran_out_of_digits_a_temperature_is_still_found():
 
 
 def test_nothing_to_fit_is_refused():
-    for clips, indices, weights in ([], [], None), ([np.ones((1, 2)) / 2], [], None), ([np.ones((1, 2)) / 2], [0], []):
+    for clips in [], [np.ones((1, 2)) / 2]:
         with pytest.raises(ValueError, match="needs clips"):
-            fit_temperature(clips, indices, weights=weights)
+            fit_temperature(clips, [])
 
 
 # ---- Threshold ----

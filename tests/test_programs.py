@@ -180,6 +180,31 @@ def test_no_data_is_answered_with_where_to_get_it_and_exit_code_2(make, tmp_path
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--resume",), "leave out --resume"),
+        (("--seed", 5, "--dataset_dir", "x", "--demo"), "leave out --dataset_dir, --demo, --seed"),
+    ],
+)
+def test_a_recipe_refuses_options_it_would_not_heed(options, words, monkeypatch, capsys):
+    with pytest.raises(SystemExit) as stop:
+        run(train_model, "--recipe", "default", *options, monkeypatch=monkeypatch, capsys=capsys)
+    assert stop.value.code == 2
+    assert words in capsys.readouterr().err
+
+
+def test_a_recipe_overwrites_no_other_model_and_says_what_data_it_lacks(tmp_path, monkeypatch, capsys):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "model.keras").write_bytes(b"precious")
+    options = ("--recipe", "default", "--data_root", tmp_path, "--output")
+    code, _, err = run(train_model, *options, tmp_path / "mine", monkeypatch=monkeypatch, capsys=capsys)
+    assert code == 2 and str(tmp_path / "mine") in err
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["model.keras"]
+    code, _, err = run(train_model, *options, tmp_path / "new", monkeypatch=monkeypatch, capsys=capsys)
+    assert code == 2 and "ferplus_train.npz: not there" in err
+
+
 def test_an_unknown_setting_in_a_file_is_named(tmp_path):
     (tmp_path / "settings.json").write_text('{"training": {"epoch": 3}}')
     done = run_apart(ROOT / "train_model.py", "--config", "settings.json", cwd=tmp_path)

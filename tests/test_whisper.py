@@ -22,7 +22,6 @@ from emotion.models.whisper_layers import (
     MaskedStatistics,
     SelfAttention,
     VoicedSteps,
-    WeightedMean,
     compute_positions,
     whisper_encoder,
 )
@@ -135,15 +134,13 @@ def test_mean_and_deviation_see_only_the_steps_of_the_mask():
     assert np.isfinite(np.asarray(MaskedStatistics()([features, mask * 0]))).all()
 
 
-def test_learned_weights_begin_as_a_plain_mean_and_sum_to_one():
-    layer = WeightedMean()
-    ones = [np.full((1, 2), value, np.float32) for value in (1, 2, 6)]
-    np.testing.assert_allclose(np.asarray(layer(ones)), 3)
-    layer.importance.assign([50, 0, 0])
-    np.testing.assert_allclose(np.asarray(layer(ones)), 1)
-
-
 # ---- The whole network ----
+
+
+def build_listener(config):
+    """Whisper's part alone: pictures to what is pooled."""
+    network = whisper_cnn_3d.build_voice_network(config)
+    return keras.Model(network.input, network.get_layer("audio_scale").input)
 
 
 def test_the_network_has_the_shapes_of_the_design():
@@ -161,14 +158,13 @@ def test_the_network_has_the_shapes_of_the_design():
     [
         ({}, 32),
         ({"whisper_pooled": [1, 2]}, 64),
-        ({"whisper_pooled": [0, 1, 2], "whisper_join": "weigh"}, 32),
         ({"whisper_blocks": 0, "whisper_pooled": [0]}, 32),
     ],
 )
 def test_any_blocks_can_be_listened_to(settings, size):
     config = small_whisper(model=settings)
     inputs = random_inputs(config)
-    assert whisper_cnn_3d.build_statistics_network(config)({"audio": inputs["audio"]}).shape == (2, size)
+    assert build_listener(config)({"audio": inputs["audio"]}).shape == (2, size)
     assert whisper_cnn_3d.build_voice_network(config)({"audio": inputs["audio"]}).shape == (2, len(EMOTIONS))
     probabilities = np.asarray(build_model(config)(inputs))
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-6)
@@ -176,7 +172,7 @@ def test_any_blocks_can_be_listened_to(settings, size):
 
 def test_quiet_around_the_voice_has_no_influence_on_what_is_pooled_but_through_attention():
     config = small_whisper(model={"whisper_blocks": 0, "whisper_pooled": [0]})
-    network = whisper_cnn_3d.build_statistics_network(config)
+    network = build_listener(config)
     picture = np.full((1, *config.audio_shape), -1.0, np.float32)
     picture[:, :, 30:60] = np.random.default_rng(0).normal(0.5, 0.1, (1, 8, 30, 1))
     other = picture.copy()
@@ -188,7 +184,7 @@ def test_quiet_around_the_voice_has_no_influence_on_what_is_pooled_but_through_a
 def test_how_loud_the_recording_is_does_not_count_unless_asked_for():
     picture = random_inputs(small_whisper())["audio"]
     for peak, counts in ((1.5, False), (None, True)):
-        network = whisper_cnn_3d.build_statistics_network(small_whisper(model={"whisper_peak": peak}))
+        network = build_listener(small_whisper(model={"whisper_peak": peak}))
         loud, soft = (np.asarray(network({"audio": x})) for x in (picture, picture - 0.6))
         assert np.allclose(loud, soft, atol=1e-3) != counts
 
@@ -204,7 +200,7 @@ def test_without_sound_the_voice_has_no_influence():
 
 
 def test_a_saved_network_gives_the_same_answer_when_loaded(tmp_path):
-    config = small_whisper(model={"whisper_pooled": [1, 2], "whisper_join": "weigh"})
+    config = small_whisper(model={"whisper_pooled": [1, 2]})
     model = build_model(config)
     shake_weights(model)
     model.save(tmp_path / "model.keras")
@@ -252,7 +248,6 @@ def test_the_voice_learns_eight_clips_by_heart():
         ({"whisper_pooled": []}, "whisper_pooled"),
         ({"whisper_pooled": [3]}, "from 0 to 2"),
         ({"whisper_pooled": [1, 1]}, "different blocks"),
-        ({"whisper_join": "sum"}, "concatenate, weigh"),
         ({"whisper_heads": 3}, "whisper_heads"),
         ({"whisper_layers": 3}, "whisper_layers"),
     ],

@@ -1,7 +1,7 @@
 """EmoDB, acted German sentences (Burkhardt et al. 2005), sound only.
 
-A file is called ``SSTTTEV``: speaker, text, emotion, version. Boredom has no counterpart here; its clips
-are counted, and no model is trained or judged by them.
+A file is called ``SSTTTEV``: speaker, text, emotion, version. Boredom has no counterpart here: no model is judged by
+its clips, and only one that learns from a teacher's answers hears them in training.
 """
 
 import logging
@@ -51,5 +51,5 @@ def load(root: str | os.PathLike) -> list[Clip]:
     if copies:
         _logger.warning("%s: left out %d further copies of recordings, the first is %s", root, len(copies), copies[0])
     if not clips:
-        raise DatasetError(f"{root} holds no EmoDB recordings, which are called like 03a01Fa.wav.")
+        raise DatasetError(f"{root} holds no EmoDB recordings, which are called like 03a01Fa.wav. {HOW_TO_GET_IT}")
     return [clips[name] for name in sorted(clips)]

@@ -16,6 +16,9 @@ MOUTH_CENTRE = tuple(TEMPLATE[3:].mean(axis=0))
 MOUTH_RADII = (0.24, 0.155)
 MOUTH_EDGE = 0.03  # deviation of the blur that hides where one face ends and the other begins
 N_POINTS = 4
+# Deviations of what drifts: degrees, logarithm of the size, parts of the side to the right and down, logarithm of the
+# contrast, grey levels.
+DRIFTS = (2.0, 0.02, 0.012, 0.012, 0.03, 3.0)
 SHORTEST_STRETCH, LONGEST_STRETCH = 0.2, 0.7
 
 
@@ -33,19 +36,20 @@ def animate_still(image: np.ndarray, n_frames: int, rng: np.random.Generator) ->
     return move_head([image] * n_frames, rng)
 
 
-def move_head(frames: Sequence[np.ndarray], rng: np.random.Generator) -> np.ndarray:
+def move_head(frames: Sequence[np.ndarray], rng: np.random.Generator, size: int | None = None) -> np.ndarray:
     """Varies the frames of a clip all alike, and lets place, size and light drift slowly over them.
 
     Args:
         frames: ``n_frames`` times ``(height, width[, 3])`` uint8.
         rng: source of the draws.
+        size: side of the result in pixels; None keeps that of the frames.
 
     Returns:
         ``(n_frames, height, width[, 3])`` uint8.
     """
     n_frames = len(frames)
     base = draw_variation(rng)
-    drift = [_smooth_walk(n_frames, deviation, rng) for deviation in (2.0, 0.02, 0.012, 0.012, 0.03, 3.0)]
+    drift = [_smooth_walk(n_frames, deviation, rng) for deviation in DRIFTS]
     return np.stack(
         [
             vary_image(
@@ -60,6 +64,7 @@ def move_head(frames: Sequence[np.ndarray], rng: np.random.Generator) -> np.ndar
                     brightness=base.brightness + brightness,
                     blur_pixels=base.blur_pixels,
                 ),
+                size,
             )
             for frame, angle, zoom, x, y, contrast, brightness in zip(frames, *drift, strict=True)
         ]

@@ -16,14 +16,13 @@ from emotion.models import fusion, video_cnn_3d
 from emotion.models.fusion import classifier, copy_branch
 from emotion.models.layers import NORM_MOMENTUM
 from emotion.models.video_cnn_3d import build_frame_network, inflate, video_branch
-from emotion.models.whisper_layers import MaskedStatistics, PeakShift, VoicedSteps, WeightedMean, whisper_encoder
+from emotion.models.whisper_layers import MaskedStatistics, PeakShift, VoicedSteps, whisper_encoder
 
 __all__ = [
     "DESCRIPTION",
     "audio_branch",
     "build_frame_network",
     "build_model",
-    "build_statistics_network",
     "build_voice_network",
     "classifier",
     "complete_settings",
@@ -37,7 +36,6 @@ DESCRIPTION = "first blocks of Whisper tiny.en on sound and 3D-CNN on frames, co
 
 ENCODER = "audio_whisper"
 EXACT = "float32"  # under every policy: half precision can hold neither a sum over many steps nor a picture's decibels
-JOINS = ("concatenate", "weigh")
 
 
 def default_config() -> dict[str, Any]:
@@ -46,7 +44,6 @@ def default_config() -> dict[str, Any]:
     ``whisper_width``, ``whisper_heads``: the encoder's size, by default that of tiny.en.
     ``whisper_blocks``: how many of its blocks there are.
     ``whisper_pooled``: the blocks whose outputs are listened to; 0 is what goes into the first.
-    ``whisper_join``: whether several are concatenated after pooling, or averaged before it with learned weights.
     ``whisper_peak``: the highest value that each picture is shifted to, so that loudness does not count; null leaves
     pictures as they are. On RAVDESS the shift costs 0.3 points of recall; without it voices 24 dB quieter cost 14.
     """
@@ -55,7 +52,6 @@ def default_config() -> dict[str, Any]:
         "whisper_heads": 6,
         "whisper_blocks": 2,
         "whisper_pooled": [2],
-        "whisper_join": "concatenate",
         "whisper_peak": 1.5,
         "audio_units": 128,
         "audio_dropout": 0.3,
@@ -81,8 +77,6 @@ def whisper_statistics(picture, settings: dict[str, Any]):
         name=ENCODER,
     )
     chosen = [outputs[block] for block in settings["whisper_pooled"]]
-    if len(chosen) > 1 and settings["whisper_join"] == "weigh":
-        chosen = [WeightedMean(name="audio_blocks")(chosen)]
     voiced = VoicedSteps(dtype=EXACT, name="audio_voiced")(picture)
     names = [f"audio_statistics{i}" for i in range(1, len(chosen) + 1)]
     pooled = [MaskedStatistics(dtype=EXACT, name=name)([x, voiced]) for x, name in zip(chosen, names, strict=True)]
@@ -113,13 +107,6 @@ def build_voice_network(config: RunConfig) -> keras.Model:
     return fusion.build_voice_network(config, complete_settings(config), audio_branch=audio_branch)
 
 
-def build_statistics_network(config: RunConfig) -> keras.Model:
-    """Builds Whisper's part alone, for features that do not change: log-mel picture to pooled statistics."""
-    picture = keras.Input(config.audio_shape, name="audio")
-    pooled = whisper_statistics(picture, complete_settings(config))
-    return keras.Model({"audio": picture}, pooled, name="whisper_statistics")
-
-
 def encoder_layers(model: keras.Model) -> list[keras.layers.Layer]:
     """Returns Whisper's own layers, from the sound upwards, to be frozen or tuned apart from the others."""
     return [layer for layer in model.layers if layer.name.startswith(f"{ENCODER}_")]
@@ -138,6 +125,4 @@ def complete_settings(config: RunConfig) -> dict[str, Any]:
     n_blocks, pooled = settings["whisper_blocks"], settings["whisper_pooled"]
     if not pooled or any(block not in range(n_blocks + 1) for block in pooled) or len(set(pooled)) != len(pooled):
         raise ConfigError(f"whisper_pooled must hold different blocks from 0 to {n_blocks}, got {pooled}.")
-    if settings["whisper_join"] not in JOINS:
-        raise ConfigError(f"whisper_join must be one of {', '.join(JOINS)}, got {settings['whisper_join']!r}.")
     return settings

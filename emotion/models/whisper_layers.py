@@ -184,25 +184,6 @@ class MaskedStatistics(layers.Layer):
         return (input_shape[0][0], 2 * input_shape[0][-1])
 
 
-@keras.saving.register_keras_serializable(package=PACKAGE)
-class WeightedMean(layers.Layer):
-    """A mean of several tensors with learned weights that sum to 1, at first all the same (Peters et al. 2018).
-
-    Shape:
-        a list of tensors of one shape to that shape.
-    """
-
-    def build(self, input_shape):
-        self.importance = self.add_weight(shape=(len(input_shape),), initializer="zeros", name="importance")
-
-    def call(self, inputs):
-        weights = ops.softmax(self.importance)
-        return sum(weights[i] * x for i, x in enumerate(inputs))
-
-    def compute_output_shape(self, input_shape):
-        return input_shape[0]
-
-
 def whisper_encoder(picture, *, width: int, n_heads: int, n_blocks: int, name: str) -> list[Any]:
     """Whisper's encoder up to a block, without the norm that ends the whole one.
 

@@ -9,10 +9,11 @@ from typing import Any
 from emotion.recipes.choices import WHISPER, Recipe
 
 CARD_FILE = "MODEL_CARD.md"
+TITLE = "# Model card: "
 
 HEARS = {
     "mfcc_cnn_3d": "a 2D-CNN on MFCCs (40 x 44)",
-    WHISPER: "the first three blocks of Whisper tiny.en's encoder on a log-mel picture (80 x 300)",
+    WHISPER: "the first {blocks} blocks of Whisper tiny.en's encoder on a log-mel picture (80 x 300)",
 }
 
 DATA = """| data | what for | licence |
@@ -28,14 +29,17 @@ WHISPER_DATA = """| Whisper tiny.en (Radford et al. 2022), the encoder's first b
 MIT; its notice lies beside this card |
 """
 
+TEACHER_DATA = """| Whisper tiny.en (Radford et al. 2022), as part of a teacher | what the voice branch was taught by; \
+none of its weights are in the model | MIT |
+"""
+
 LIMITS = """## What it cannot do
 
 - It was never shown a face that talks: it learned from photographs, some of them set in motion by arithmetic, and with
-  the mouths of other faces. Of 21 silent clips of talking people at full strength (MEAD, three people, who also
-  served for choosing settings) its face branch is right about 17. Angry faces that talk are taken for disgusted or
-  happy ones, fearful for surprised ones.
-- Weak expressions in clips read as neutral, and it can be very sure of that: an actor who says a sentence in surprise,
-  brows hardly raised (RAVDESS, actor 01), is called neutral with a confidence of 98 % or more.
+  the mouths of other faces. `docs/models_shipped.md` says how it does on 21 silent clips of people who talk. Angry
+  faces that talk are often taken for disgusted or happy ones, fearful for surprised ones.
+- Weak expressions in clips read as neutral, and it can be very sure of that, as where an actor says a sentence in
+  surprise with his brows hardly raised.
 - Faces in profile, covered, or smaller than about 30 pixels are judged poorly or not at all.
 - The voices are acted, in English and German. Other languages, noise, singing and whispering lie outside what it heard;
   any loud sound, music too, counts as a voice.
@@ -54,6 +58,12 @@ system is at work on people, they must be told (Article 50). It must not be used
 """
 
 
+def is_made_by(output: Path, name: str) -> bool:
+    """Whether a run folder holds a model that this recipe made."""
+    card = output / CARD_FILE
+    return card.is_file() and card.read_text(encoding="utf-8").startswith(f"{TITLE}{name}\n")
+
+
 def write_card(output: Path, recipe: Recipe, metrics: dict[str, Any], n_weights: int) -> None:
     """Writes the card.
 
@@ -63,17 +73,18 @@ def write_card(output: Path, recipe: Recipe, metrics: dict[str, Any], n_weights:
         metrics: what ``make_shipped`` measured.
         n_weights: how many numbers the network consists of.
     """
+    hears = HEARS[recipe.architecture].format(blocks=recipe.voices.whisper_blocks)
     whisper, name = recipe.architecture == WHISPER, recipe.name or output.name
     parts = [
-        f"# Model card: {name}\n",
+        f"{TITLE}{name}\n",
         f"Made by `python train_model.py --recipe {name} --data_root DIR`. `docs/models_shipped.md` tells how.\n",
         "**What it does.** From a window of 3 s it tells seven expressions apart: neutral, happy, sad, angry, fearful, "
         "disgust, surprised; by the face, by the voice, or by both, and it says by which. It is "
-        f"{HEARS[recipe.architecture]} and a 3D-CNN on 20 aligned faces of 112 x 112, joined by a dense layer; "
+        f"{hears} and a 3D-CNN on 20 aligned faces of 112 x 112, joined by a dense layer; "
         f"{n_weights / 1e6:.1f} million weights, stored as float16 and computed with as float32, "
         f"{metrics['megabytes']:.1f} MB.\n",
         "## What it learned from, and what follows\n",
-        DATA + (WHISPER_DATA if whisper else ""),
+        DATA + (WHISPER_DATA if whisper else TEACHER_DATA),
         "RAVDESS's licence forbids commercial use: **these weights are for non-commercial research.** Faces and voices "
         "come from different people; no video of a talking face was seen in training. The training settings in "
         "`config.json` are the program's defaults, not what made these weights: the recipe's own stand in "

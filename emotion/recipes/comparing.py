@@ -1,20 +1,21 @@
 """Joint fusion beside late fusion: the same branches, the same pairs, and what each makes of them."""
 
 import dataclasses
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import keras
 import numpy as np
 
 from emotion.config import RunConfig
-from emotion.recipes.fusion import Branch, Features, join_jointly
+from emotion.recipes.fusion import Branch, Features, answer_pairs, fit_late_weights, join_jointly
 from emotion.recipes.scoring import Answers
 from emotion.recipes.stills import Stills
 from emotion.recipes.voices import VoiceBank
 from emotion.recipes.weighing import face_features
+from emotion.scores import compute_confusion_matrix, compute_scores
 
 N_AT_ONCE = 128
+SMALLEST = 1e-12
 
 
 @dataclass(frozen=True)
@@ -68,25 +69,33 @@ def train_joint_model(
     )  # fmt: skip
 
 
-def compare_fusions(answers: dict[str, dict[str, Answers]], score: Callable) -> dict[str, dict[str, dict[str, float]]]:
-    """Scores each way of joining by voices alone and by pairs, each at the temperature that fits it.
+def compare_fusions(late: dict[str, Answers], joint: dict[str, Answers], n_classes: int) -> dict[str, dict[str, float]]:
+    """Scores both ways of joining by the same pairs, each speaker by what was fitted on the other speakers.
+
+    The weights of the late fusion were fitted on these pairs, which the joint layers never saw: so for this comparison
+    they are fitted anew without the speaker who is judged, and so is the temperature of the joint fusion.
 
     Args:
-        answers: by the fusion's name, then by evidence mode.
-        score: of ``Answers`` and a temperature, such as ``score_answers``.
+        late, joint: answers for ``voice`` and ``both``.
+        n_classes: number of classes.
 
     Returns:
-        By fusion and mode ``uar``, ``accuracy`` and ``nll``, the mean negative log likelihood of the truth.
+        For ``late`` and ``joint`` the ``uar``, ``accuracy`` and ``nll``, the mean negative log likelihood of the truth.
     """
-    return {
-        fusion: {mode: _compare(of_mode, score) for mode, of_mode in by_mode.items() if mode in ("voice", "both")}
-        for fusion, by_mode in answers.items()
-    }
+    truth = late["both"].classes
+    answers = np.zeros((2, len(truth), n_classes))
+    # In late fusion the logarithms of the answers are the branches' weighted logits, but for a constant.
+    heard = [np.log(np.maximum(clip, SMALLEST)) for clip in late["voice"].clips]
+    joined = [np.log(np.maximum(clip, SMALLEST)) for clip in late["both"].clips]
+    seen = np.stack([np.mean(both - voice, axis=0) for both, voice in zip(joined, heard, strict=True)])
+    for others, these in late["both"].apart():
+        weights = fit_late_weights([heard[i] for i in others], seen[others], truth[others])
+        answers[0, these] = answer_pairs([heard[i] for i in these], seen[these], weights)
+        answers[1, these] = joint["both"].part(these).merged(joint["both"].part(others).fit_temperature())
+    return {name: _score(rows, truth, n_classes) for name, rows in zip(("late", "joint"), answers, strict=True)}
 
 
-def _compare(answers: Answers, score: Callable) -> dict[str, float]:
-    temperature = answers.fit_temperature()
-    merged = answers.merged(temperature)
-    truth = np.maximum(merged[np.arange(len(merged)), answers.classes], 1e-12)
-    scores = score(answers, temperature)
-    return {"uar": scores["uar"], "accuracy": scores["accuracy"], "nll": float(-np.mean(np.log(truth)))}
+def _score(answers: np.ndarray, truth: np.ndarray, n_classes: int) -> dict[str, float]:
+    scores = compute_scores(compute_confusion_matrix(truth, answers.argmax(axis=1), n_classes))
+    of_truth = np.maximum(answers[np.arange(len(truth)), truth], SMALLEST)
+    return {"uar": scores["uar"], "accuracy": scores["accuracy"], "nll": float(-np.mean(np.log(of_truth)))}

@@ -12,7 +12,7 @@ from emotion.faces.animation import interrupt, move_head, move_mouth
 from emotion.faces.augmentation import draw_variation, vary_image
 from emotion.labels import SEVEN_EMOTIONS
 from emotion.models import video_cnn_3d
-from emotion.recipes.fitting import dtype_policy, fastest_policy, fit
+from emotion.recipes.fitting import dtype_policy, fastest_policy, fit, load_weights, save_weights
 from emotion.recipes.fusion import Branch
 from emotion.recipes.stills import LABEL_SETS, Stills
 
@@ -102,7 +102,7 @@ class StillBatches(keras.utils.PyDataset):
         if len(self._neutral) and rng.random() < animation.rest_chance:
             rest = images[rng.choice(self._neutral)]
             frames = interrupt(frames, np.broadcast_to(rest, frames.shape), rng)
-        return move_head(list(frames), rng)
+        return move_head(list(frames), rng, self._size)
 
 
 def smooth(targets: np.ndarray) -> np.ndarray:
@@ -179,8 +179,7 @@ def train_frame_network(
         if weights is not None:
             network.set_weights(weights)
         if kept.is_file():
-            with np.load(kept) as data:
-                weights = [data[name] for name in data.files]
+            weights = load_weights(kept)
             continue
         batches = StillBatches(
             stills, size=stage.size, batch_size=64, n_batches=len(stills) // 64, seed=seed + number, mixup=mixup
@@ -189,8 +188,7 @@ def train_frame_network(
             network, batches, build_prior_loss(stills.prior()), epochs=stage.epochs, learning_rate=stage.learning_rate,
             weight_decay=WEIGHT_DECAY, seed=seed, backup_dir=backup_dir / f"stage{number}", verbose=verbose,
         )  # fmt: skip
-        weights = network.get_weights()
-        np.savez(kept, *weights)
+        weights = save_weights(network, kept)
     final = build_headed_network(config, config.video.image_size)
     final.set_weights(weights)
     return final

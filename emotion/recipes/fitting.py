@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+from emotion.errors import RunError
 from emotion.generators import EpochSetter
 
 # A running mean of the weights (Polyak & Juditsky 1992) generalises better than the last step's.
@@ -40,7 +41,11 @@ def fit(
         epochs, learning_rate, weight_decay: of the optimizer.
         seed: of the draws that layers make.
         backup_dir: where the state is kept after each epoch, so that a killed training goes on; emptied at the end.
+            None keeps nothing.
         verbose: of Keras's progress bar.
+
+    Raises:
+        RunError: if what is kept in ``backup_dir`` cannot be read.
     """
     n_steps = epochs * batches.num_batches
     warmup = min(MAX_WARMUP_STEPS, n_steps // 10)
@@ -60,9 +65,22 @@ def fit(
     network.compile(optimizer, loss)
     callbacks: list[keras.callbacks.Callback] = [EpochSetter(batches, seed)]
     if backup_dir is not None:
-        callbacks.append(keras.callbacks.BackupAndRestore(backup_dir))
+        callbacks.append(_Backup(backup_dir, double_checkpoint=True))
     # One call of fit: at the end of each, Keras replaces the weights by their running mean.
     network.fit(batches, epochs=epochs, shuffle=False, verbose=verbose, callbacks=callbacks)
+
+
+class _Backup(keras.callbacks.BackupAndRestore):
+    """Keras's own, which falls back to the epoch before if the last one was written by half."""
+
+    def on_train_begin(self, logs=None):
+        try:
+            super().on_train_begin(logs)
+        except (OSError, ValueError, KeyError) as error:
+            raise RunError(
+                f"{self.backup_dir}: what was kept of this training cannot be read ({error}). Delete the folder to "
+                "begin it anew."
+            ) from error
 
 
 def categorical_loss(targets, logits):
@@ -107,3 +125,18 @@ def save_network(network: keras.Model, path: Path) -> None:
     temporary = path.with_name(f"partial-{path.name}")
     network.save(temporary, include_optimizer=False)
     temporary.replace(path)
+
+
+def save_weights(network: keras.Model, path: Path) -> list[np.ndarray]:
+    """Saves and returns a network's weights, under a temporary name first."""
+    weights = network.get_weights()
+    temporary = path.with_name(f"partial-{path.name}")
+    np.savez(temporary, *weights)
+    temporary.replace(path)
+    return weights
+
+
+def load_weights(path: Path) -> list[np.ndarray]:
+    """Returns what ``save_weights`` saved."""
+    with np.load(path) as data:
+        return [data[name] for name in data.files]

@@ -6,6 +6,7 @@ al. 2015). The last two need no labels.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -57,7 +58,7 @@ class Teaching:
 
 def train_light_network(
     bank: VoiceBank, chosen: np.ndarray, config: RunConfig, choices: LightChoices, teaching: Teaching | None = None, *,
-    seed: int, verbose: int = 0,
+    seed: int, backup_dir: Path | None = None, verbose: int = 0,
 ) -> keras.Model:  # fmt: skip
     """Trains the audio branch of an architecture with an output of its own.
 
@@ -68,6 +69,7 @@ def train_light_network(
         choices: how to train.
         teaching: of the same windows; None to learn from labels alone.
         seed: of weights and draws.
+        backup_dir: see ``fit``.
         verbose: of Keras's progress bars.
 
     Returns:
@@ -96,7 +98,7 @@ def train_light_network(
     batches = BankBatches(bank, chosen, targets, batch_size=choices.batch_size, mixup=choices.mixup, seed=seed)
     fit(
         trained, batches, loss, epochs=choices.epochs, learning_rate=choices.learning_rate,
-        weight_decay=choices.weight_decay, seed=seed, verbose=verbose,
+        weight_decay=choices.weight_decay, seed=seed, backup_dir=backup_dir, verbose=verbose,
     )  # fmt: skip
     final = load_architecture(config.architecture).build_voice_network(config)
     for layer in [*branch_layers(network, "audio"), network.get_layer("logits")]:

@@ -54,6 +54,14 @@ class Answers:
         """Returns the answers for some clips."""
         return Answers([self.clips[i] for i in chosen], self.classes[chosen], self.groups[chosen], self.sexes[chosen])
 
+    def apart(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Deals the groups into parts; returns for each part the indices of all other clips, and of its own."""
+        names, members = np.unique(self.groups, return_inverse=True)
+        parts = np.random.default_rng(0).permutation(len(names))[members] % min(N_PARTS, len(names))
+        if len(names) == 1:
+            return [(np.arange(len(members)), np.arange(len(members)))]
+        return [(np.flatnonzero(parts != part), np.flatnonzero(parts == part)) for part in np.unique(parts)]
+
     def fit_temperature(self) -> float:
         """Returns the temperature that fits all clips."""
         return fit_temperature(self.clips, self.classes)
@@ -186,13 +194,10 @@ def score_answers(answers: Answers, temperature: float, n_classes: int) -> dict[
 
 def measure_calibration(answers: Answers) -> float:
     """Returns the expected calibration error when each group is judged at the temperature that fits the others."""
-    names, members = np.unique(answers.groups, return_inverse=True)
-    parts = np.random.default_rng(0).permutation(len(names))[members] % min(N_PARTS, len(names))
     confidences, is_right = [], []
-    for part in np.unique(parts):
-        others = answers.part(np.flatnonzero(parts != part)) if len(names) > 1 else answers
-        these = answers.part(np.flatnonzero(parts == part))
-        merged = these.merged(others.fit_temperature())
+    for others, chosen in answers.apart():
+        these = answers.part(chosen)
+        merged = these.merged(answers.part(others).fit_temperature())
         confidences.append(merged.max(axis=1))
         is_right.append(merged.argmax(axis=1) == these.classes)
     return compute_calibration(np.concatenate(confidences), np.concatenate(is_right))[0]

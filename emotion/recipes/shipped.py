@@ -10,16 +10,15 @@ Each stage leaves its result in a work folder; a recipe that was stopped goes on
 import dataclasses
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
-from emotion.cache import ClipCache
 from emotion.config import CalibrationConfig, DataSource
 from emotion.datasets import emodb, ravdess
+from emotion.datasets.clips import Clip
 from emotion.half_precision import round_to_half
 from emotion.labels import SEVEN_EMOTIONS
 from emotion.recipes.card import write_card
@@ -28,9 +27,8 @@ from emotion.recipes.comparing import compare_fusions, train_joint_model
 from emotion.recipes.faces import answering_branch
 from emotion.recipes.fusion import Branch, join_late
 from emotion.recipes.scoring import MODES, answer_faces, answer_voices, choose_unsure, fit_temperatures, score_answers
-from emotion.recipes.stages import FaceStages, VoiceStages
+from emotion.recipes.stages import FaceStages, VoiceStages, check_face_data
 from emotion.recipes.studies import N_FOLDS, study_voices
-from emotion.recipes.voices import Voices
 from emotion.recipes.weighing import weigh_branches
 from emotion.recipes.whisper_weights import LICENCE
 from emotion.runs import MODEL_FILE, SPLITS_FILE, Run, load_run, write_metrics, write_run
@@ -71,8 +69,13 @@ def make_shipped(
         DatasetError: if a data set is missing or a voice cannot be read.
         WeightsError: if Whisper's weights cannot be had.
     """
-    faces = FaceStages(recipe, data_root, work_dir, verbose, say)
+    # What the data lacks comes to light here, not after hours of training.
+    check_face_data(data_root)
     voices = VoiceStages(recipe, data_root, work_dir, verbose, say)
+    for architecture in {recipe.architecture, WHISPER}:
+        voices.bank(architecture)
+    voices.whisper_arrays()
+    faces = FaceStages(recipe, data_root, work_dir, verbose, say)
     face = answering_branch(faces.network(), recipe.faces.answer, recipe.faces.prior_shares, faces.train.prior())
     voice_network = voices.network(recipe.architecture)
     voice = Branch(voice_network, *voice_network.get_layer("logits").get_weights())
@@ -99,24 +102,23 @@ def make_shipped(
         seed=recipe.voices.seed,
     )  # fmt: skip
     jointly = answer_voices(traced(joint), config, *heard_by, seed=recipe.voices.seed)
-    score = partial(score_answers, n_classes=len(SEVEN_EMOTIONS))
     metrics = {
         "protocol": "validation data, speakers of the voices apart from training (seed "
         f"{recipe.voices.seed}); pairs of a face and a voice of the same emotion, of different people",
         "class_names": list(SEVEN_EMOTIONS),
         "unsure_below": threshold,
         "late_fusion_weights": {"voice": weights[0], "face": weights[1]},
-        "fusions": compare_fusions({"late": answers, "joint": jointly}, score),
+        "fusions": compare_fusions(answers, jointly, len(SEVEN_EMOTIONS)),
         **scores,
     }
     calibration = CalibrationConfig(
         **{name: temperatures[name] for name in ("face", "voice", "both")}, unsure_below=threshold
     )
     config = dataclasses.replace(
-        config, calibration=calibration, data=_sources(len(faces.train), voices.sides, recipe.architecture)
+        config, calibration=calibration, data=_sources(len(faces.train), voices, recipe.architecture)
     )
     output.mkdir(parents=True, exist_ok=True)
-    write_record(voices.sides, voices.cache(recipe.architecture), output, seed=recipe.voices.seed)
+    write_record(voices, recipe.architecture, output, seed=recipe.voices.seed)
     if recipe.architecture == WHISPER:
         (output / LICENCE_FILE).write_text(LICENCE, encoding="utf-8")
     write_run(output, config, model, half_precision=True)
@@ -162,30 +164,34 @@ def traced(model: keras.Model) -> Callable[[dict[str, np.ndarray]], np.ndarray]:
     return lambda inputs: np.asarray(model.predict_on_batch(inputs))
 
 
-def write_record(voices: Voices, cache: ClipCache, output: Path, *, seed: int) -> None:
+def write_record(voices: VoiceStages, architecture: str, output: Path, *, seed: int) -> None:
     """Writes which voices the model met, so that no evaluation scores it on them unawares.
 
     The faces are too many to be listed, and lie in archives; the record says that they are missing from it.
     """
-    clips = {"train": voices.train, "validation": voices.validation}
+    clips = {"train": learned_voices(voices, architecture), "validation": voices.sides.validation}
     ids = {side: tuple(sorted(clip.clip_id for clip in clips[side])) for side in clips}
     split = Split(ids["train"], ids["validation"], (), "speaker", seed)
-    every_clip = [*voices.train, *voices.validation]
-    write_splits(split, every_clip, output / SPLITS_FILE, cache.contents(every_clip))
+    every_clip = [*clips["train"], *clips["validation"]]
+    write_splits(split, every_clip, output / SPLITS_FILE, voices.cache(architecture).contents(every_clip))
     add_unlisted(output / SPLITS_FILE, FACES, split)
 
 
-def _sources(n_faces: int, voices: Voices, architecture: str) -> tuple[DataSource, ...]:
-    learned = [*voices.train, *voices.unlabelled]
+def learned_voices(voices: VoiceStages, architecture: str) -> list[Clip]:
+    """Returns the clips that a design's voice branch learns from; what has no label, a pupil can learn from too."""
+    return [*voices.sides.train, *([] if architecture == WHISPER else voices.sides.unlabelled)]
+
+
+def _sources(n_faces: int, voices: VoiceStages, architecture: str) -> tuple[DataSource, ...]:
+    learned = learned_voices(voices, architecture)
 
     def n_clips(prefix: str) -> int:
         return sum(clip.clip_id.startswith(prefix) for clip in learned)
 
-    sources = (
+    part = "the encoder's first blocks" if architecture == WHISPER else "as a teacher only"
+    return (
         DataSource(FACES, "labels MIT, pictures without a stated licence; Apache-2.0", n_faces),
         DataSource("RAVDESS speech", ravdess.LICENCE, n_clips("ravdess")),
         DataSource("EmoDB", emodb.LICENCE, n_clips("emodb")),
+        DataSource(f"Whisper tiny.en, {part} (OpenAI)", "MIT", 0),
     )
-    if architecture != WHISPER:
-        return sources
-    return (*sources, DataSource("Whisper tiny.en, the encoder's first blocks (OpenAI)", "MIT", 0))

@@ -10,6 +10,7 @@ import numpy as np
 
 from emotion.cache import ClipCache
 from emotion.config import RunConfig
+from emotion.errors import DatasetError
 from emotion.labels import SEVEN_EMOTIONS
 from emotion.recipes.choices import WHISPER, Recipe
 from emotion.recipes.faces import blend_over_time, train_frame_network, tune_over_time
@@ -17,23 +18,40 @@ from emotion.recipes.fitting import save_network
 from emotion.recipes.fusion import softmax
 from emotion.recipes.light_training import Teaching, train_light_network
 from emotion.recipes.stills import Stills, join_stills, load_ferplus, load_folders, read_stills, save_stills
-from emotion.recipes.voices import VoiceBank, load_voices, make_bank
+from emotion.recipes.voices import VoiceBank, check_same_windows, load_voices, make_bank
 from emotion.recipes.whisper_training import Heard, hear, predict_heard, train_whisper_network
 from emotion.recipes.whisper_weights import WHISPER_DIR, load_whisper_encoder
 
 Say = Callable[[str], None]
-FACE_FOLDERS, VOICE_FOLDERS = ("ferplus", "muxspace"), ("ravdess", "emodb")
+# To be raised whenever the same data and choices would give another result, so that no older one is taken for it.
+STAGE_VERSION = 1
+MUXSPACE = "muxspace"
+FERPLUS_FILES = {"train": "ferplus/ferplus_train.npz", "valid": "ferplus/ferplus_valid.npz"}
+FACE_FOLDERS, VOICE_FOLDERS = ("ferplus", MUXSPACE), ("ravdess", "emodb")
 MFCC = "mfcc_cnn_3d"
 
 
 def fingerprint(data_root: Path, folders: tuple[str, ...], *choices) -> str:
-    """A short hash of choices and of the names and sizes of all the files that a stage is made from."""
-    digest = hashlib.sha256(repr(choices).encode())
+    """A short hash of choices, and of the names and contents of all the files that a stage is made from."""
+    digest = hashlib.sha256(repr((STAGE_VERSION, *choices)).encode())
     for name in folders:
         for path in sorted((data_root / name).rglob("*")):
             if path.is_file():
-                digest.update(f"{path.relative_to(data_root)} {path.stat().st_size}\n".encode())
+                digest.update(f"{path.relative_to(data_root)}\n".encode())
+                with path.open("rb") as file:
+                    digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()[:16]
+
+
+def check_face_data(data_root: Path) -> None:
+    """Makes sure that the sets of faces are there, before hours are spent on other stages.
+
+    Raises:
+        DatasetError: if one is missing.
+    """
+    for path in (data_root / name for name in (*FERPLUS_FILES.values(), MUXSPACE)):
+        if not path.exists():
+            raise DatasetError(f"{path}: not there. docs/models_shipped.md says what {data_root} must hold.")
 
 
 def keep_network(path: Path, make: Callable[[], keras.Model], say: Say) -> keras.Model:
@@ -64,11 +82,10 @@ class FaceStages:
 
     def _load(self, data_root: Path, folder: Path) -> tuple[Stills, Stills]:
         names, size = self._config.class_names, self._config.video.image_size
-        ferplus = data_root / "ferplus"
         makers = {
-            "ferplus_train": lambda: load_ferplus(ferplus / "ferplus_train.npz", names, size=size),
-            "muxspace": lambda: load_folders(data_root / "muxspace", names, size=size),
-            "ferplus_valid": lambda: load_ferplus(ferplus / "ferplus_valid.npz", names, size=size),
+            "ferplus_train": lambda: load_ferplus(data_root / FERPLUS_FILES["train"], names, size=size),
+            "muxspace": lambda: load_folders(data_root / MUXSPACE, names, size=size),
+            "ferplus_valid": lambda: load_ferplus(data_root / FERPLUS_FILES["valid"], names, size=size),
         }
         loaded = {}
         for name, make in makers.items():
@@ -128,7 +145,8 @@ class VoiceStages:
         self.sides = load_voices(
             data_root, SEVEN_EMOTIONS, validation_fraction=choices.validation_fraction, seed=choices.seed
         )
-        heard_by = (choices.validation_fraction, choices.n_variants, choices.seed)
+        forms = [(config.audio, config.window) for config in self._configs.values()]
+        heard_by = (choices.validation_fraction, choices.n_variants, choices.seed, forms)
         self._windows = work_dir / f"voices-{fingerprint(data_root, VOICE_FOLDERS, heard_by)}"
         self.folder = self._windows / fingerprint(data_root, (), choices)
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -179,14 +197,16 @@ class VoiceStages:
     def _train_whisper(self) -> keras.Model:
         return train_whisper_network(
             self.bank(WHISPER), self.heard(), self.chosen("train"), self._configs[WHISPER], self.whisper_arrays(),
-            self.choices.whisper, seed=self.choices.seed, verbose=self._verbose,
+            self.choices.whisper, seed=self.choices.seed, backup_dir=self.folder / WHISPER, verbose=self._verbose,
         )  # fmt: skip
 
     def _train_light(self) -> keras.Model:
         teacher, heard = self.network(WHISPER), self.heard()
+        check_same_windows(self.bank(WHISPER), self.bank(MFCC))
         logits = predict_heard(teacher, heard, np.arange(len(heard.statistics)))
         learned = np.concatenate([self.chosen("train"), self.chosen("unlabelled")])
         return train_light_network(
             self.bank(MFCC), learned, self._configs[MFCC], self.choices.light,
-            Teaching(softmax(logits), heard.statistics), seed=self.choices.seed, verbose=self._verbose,
+            Teaching(softmax(logits), heard.statistics), seed=self.choices.seed, backup_dir=self.folder / MFCC,
+            verbose=self._verbose,
         )  # fmt: skip

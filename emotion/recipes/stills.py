@@ -1,9 +1,10 @@
 """Sets of labelled still faces: read, aligned as inference aligns faces, and kept beside the recipe's other results."""
 
 import logging
-from collections.abc import Callable
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import cv2
 import numpy as np
@@ -46,13 +47,12 @@ class Stills:
         return sums / np.maximum(sums.sum(axis=1, keepdims=True), 1e-9)
 
 
-def align_stills(images, size: int, report: Callable[[int], None] | None = None) -> np.ndarray:
+def align_stills(images, size: int) -> np.ndarray:
     """Aligns pictures that show one face each; a picture in which no face is found is scaled as it is.
 
     Args:
         images: sequence of grey or RGB uint8 pictures.
         size: side of the result in pixels.
-        report: called with the number of pictures done.
 
     Returns:
         ``(n, size, size)`` uint8, grey.
@@ -71,8 +71,6 @@ def align_stills(images, size: int, report: Callable[[int], None] | None = None)
         else:
             n_missed += 1
             aligned[i] = cv2.resize(grey, (size, size), interpolation=cv2.INTER_AREA)
-        if report and (i + 1) % 500 == 0:
-            report(i + 1)
     logger.info("No face found in %d of %d pictures; they are used whole.", n_missed, len(images))
     return aligned
 
@@ -90,14 +88,15 @@ def load_ferplus(path: Path, class_names: tuple[str, ...], *, size: int) -> Stil
         size: side of the aligned faces in pixels.
 
     Raises:
-        DatasetError: if there is no such file, or it lacks one of the arrays.
+        DatasetError: if there is no such file, it cannot be read, or it lacks one of the arrays.
     """
     if not path.is_file():
         raise DatasetError(f"{path}: no such file. FER+ faces are expected there; see docs/models_shipped.md.")
     try:
         with np.load(path) as data:
             pictures, all_votes, fer_labels = data["images"], data["votes"].astype(np.float32), data["fer2013_label"]
-    except (KeyError, ValueError, OSError) as error:
+        _check_ferplus(pictures, all_votes, fer_labels)
+    except (KeyError, ValueError, TypeError, OSError, EOFError, BadZipFile, zlib.error) as error:
         raise DatasetError(f"{path}: not a file of FER+ faces ({error}); see docs/models_shipped.md.") from error
     columns = [FERPLUS_VOTES.index(name) for name in class_names]
     votes = all_votes[:, columns]
@@ -113,6 +112,16 @@ def load_ferplus(path: Path, class_names: tuple[str, ...], *, size: int) -> Stil
     return Stills(align_stills(pictures, size), targets, majority)
 
 
+def _check_ferplus(pictures: np.ndarray, votes: np.ndarray, fer_labels: np.ndarray) -> None:
+    n = len(pictures)
+    if pictures.ndim != 3 or pictures.dtype != np.uint8:
+        raise ValueError(f"images must be (n, height, width) uint8, are {pictures.shape} {pictures.dtype}")
+    if votes.shape != (n, len(FERPLUS_VOTES)):
+        raise ValueError(f"votes must be ({n}, {len(FERPLUS_VOTES)}), are {votes.shape}")
+    if fer_labels.shape != (n,) or not np.isin(fer_labels, np.arange(-1, len(FER2013_EMOTIONS))).all():
+        raise ValueError(f"fer2013_label must be ({n},) of -1 to {len(FER2013_EMOTIONS) - 1}")
+
+
 def load_folders(root: Path, class_names: tuple[str, ...], *, size: int) -> Stills:
     """Reads muxspace's pictures from one folder per emotion, ``root/<emotion>/*.jpg``.
 
@@ -122,23 +131,24 @@ def load_folders(root: Path, class_names: tuple[str, ...], *, size: int) -> Stil
         size: side of the aligned faces in pixels.
 
     Raises:
-        DatasetError: if there is no such folder, or no picture in it.
+        DatasetError: if there is no such folder, one of a class lacks pictures, or a picture cannot be read.
     """
     if not root.is_dir():
         raise DatasetError(
             f"{root}: no such folder. Pictures by emotion are expected there; see docs/models_shipped.md."
         )
+    paths = {name: sorted((root / name).glob("*.[jJ][pP][gG]")) for name in class_names}
+    empty = [name for name in class_names if not paths[name]]
+    if empty:
+        raise DatasetError(f"{root}: no .jpg pictures in folders named {', '.join(empty)}; see docs/models_shipped.md.")
     pictures, classes = [], []
     for index, name in enumerate(class_names):
-        for path in sorted((root / name).glob("*.jpg")):
+        for path in paths[name]:
             picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
             if picture is None:
-                logger.warning("%s: not a readable picture; left out.", path)
-                continue
+                raise DatasetError(f"{path}: not a readable picture. Fetch it anew or delete it.")
             pictures.append(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB))
             classes.append(index)
-    if not pictures:
-        raise DatasetError(f"{root}: no pictures in folders named {', '.join(class_names)}.")
     targets = np.zeros((len(classes), len(LABEL_SETS), len(class_names)), np.float32)
     targets[np.arange(len(classes)), LABEL_SETS.index("muxspace"), classes] = 1
     return Stills(align_stills(pictures, size), targets, np.full(len(classes), -1))

@@ -1,7 +1,7 @@
-"""How well the voice branches do on speakers they never heard: cross-validation by speaker over all of RAVDESS.
+"""How well the voice branches do on speakers they never heard: cross-validation by speaker over RAVDESS.
 
-The shipped models keep some speakers for validation once; here every speaker of RAVDESS is tested once, by branches
-made in the same way from the other speakers and EmoDB.
+The shipped models keep some speakers for validation once; here every speaker of RAVDESS that the data folder holds is
+tested once, by branches made in the same way from the other speakers and EmoDB.
 """
 
 import json
@@ -18,7 +18,7 @@ from emotion.recipes.choices import WHISPER
 from emotion.recipes.fusion import softmax
 from emotion.recipes.light_training import Teaching, train_light_network
 from emotion.recipes.stages import MFCC, VoiceStages
-from emotion.recipes.voices import merge_windows
+from emotion.recipes.voices import check_same_windows, merge_windows
 from emotion.recipes.whisper_training import predict_heard, train_whisper_network
 from emotion.scores import bootstrap_intervals, compute_confusion_matrix, compute_scores
 
@@ -107,6 +107,7 @@ def _test_fold(stages: VoiceStages, architectures, learned, test, *, seed: int) 
     results = {WHISPER: _answer(softmax(logits), bank, test)}
     if MFCC in architectures:
         pictures = stages.bank(MFCC)
+        check_same_windows(bank, pictures)
         network = train_light_network(
             pictures, learned, stages.config(MFCC, EIGHT_EMOTIONS), choices.light,
             Teaching(softmax(logits), heard.statistics), seed=seed,

@@ -136,13 +136,14 @@ def make_bank(
         folder: where the bank's arrays are kept.
 
     Raises:
-        DatasetError: if a clip cannot be read.
+        DatasetError: if clips cannot be read or hold no sound.
     """
     paths = [folder / f"{name}.npy" for name in ("varied", "plain", "owners")]
     if not all(path.is_file() for path in paths):
         failures = cache.fill(clips)
         if failures:
-            raise DatasetError(f"{len(failures)} voices cannot be read, the first: {next(iter(failures.values()))}")
+            listed = "\n".join(f"  {reason}" for reason in failures.values())
+            raise DatasetError(f"{len(failures)} voices cannot be read; fetch them anew or take them out:\n{listed}")
         folder.mkdir(parents=True, exist_ok=True)
         results: list = [None] * len(clips)
         work = partial(_compute_windows, cache, config, n_variants, seed)
@@ -151,6 +152,9 @@ def make_bank(
                 raise DatasetError(f"{clip.clip_id}: the program crashed on it. Take it out and try again.")
             results[index] = result
         varied, plain = zip(*results, strict=True)
+        silent = [str(clip.audio_path) for clip, windows in zip(clips, plain, strict=True) if not len(windows)]
+        if silent:
+            raise DatasetError(f"{len(silent)} voices hold no sound; take them out:\n  " + "\n  ".join(silent))
         owners = np.repeat(np.arange(len(clips)), [len(windows) for windows in plain])
         for path, array in zip(paths, (np.stack(varied), np.concatenate(plain), owners), strict=True):
             np.save(path.with_name(f"partial-{path.name}"), array)
@@ -215,6 +219,21 @@ class BankBatches(keras.utils.PyDataset):
             pictures = pictures * shares[..., None, None] + pictures[::-1] * (1 - shares[..., None, None])
             targets = targets * shares + targets[::-1] * (1 - shares)
         return {"audio": pictures}, targets
+
+
+def check_same_windows(bank: VoiceBank, other: VoiceBank) -> None:
+    """Makes sure that two banks hold the same windows, row by row, so that what is said of one holds for the other.
+
+    Raises:
+        DatasetError: if they do not, as where a window is silent at one sample rate and not at the other.
+    """
+    if bank.varied.shape[:2] != other.varied.shape[:2] or not np.array_equal(bank.owners, other.owners):
+        counts = [np.bincount(each.owners, minlength=len(each.clips)) for each in (bank, other)]
+        names = [str(clip.audio_path) for clip, n, m in zip(bank.clips, *counts, strict=True) if n != m]
+        raise DatasetError(
+            "Nearly silent, so that one network hears other windows of them than the other; take them out: "
+            + ", ".join(names)
+        )
 
 
 def merge_windows(probabilities: np.ndarray, owners: np.ndarray, chosen: np.ndarray) -> np.ndarray:

@@ -12,7 +12,14 @@ import numpy as np
 
 from emotion.config import RunConfig
 from emotion.models import whisper_cnn_3d
-from emotion.recipes.fitting import categorical_loss, dtype_policy, fastest_policy, fit
+from emotion.recipes.fitting import (
+    categorical_loss,
+    dtype_policy,
+    fastest_policy,
+    fit,
+    load_weights,
+    save_weights,
+)
 from emotion.recipes.voices import PLAIN_CHANCE, VoiceBank
 from emotion.recipes.whisper_weights import set_whisper_weights
 
@@ -154,7 +161,7 @@ def hide_steps(voiced: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 def train_whisper_network(
     bank: VoiceBank, heard: Heard, chosen: np.ndarray, config: RunConfig, arrays: dict[str, np.ndarray],
-    choices: WhisperChoices, *, seed: int, verbose: int = 0,
+    choices: WhisperChoices, *, seed: int, backup_dir: Path | None = None, verbose: int = 0,
 ) -> keras.Model:  # fmt: skip
     """Trains Whisper's part with an output of its own.
 
@@ -165,6 +172,7 @@ def train_whisper_network(
         arrays: Whisper's weights.
         choices: how to train.
         seed: of weights and draws.
+        backup_dir: where a training that was stopped goes on; see ``fit``.
         verbose: of Keras's progress bars.
 
     Returns:
@@ -180,20 +188,26 @@ def train_whisper_network(
     batches = HeardBatches(
         bank, heard, chosen, targets, steps=False, mixup=choices.head_mixup, batch_size=128, seed=seed
     )
-    options["learning_rate"] = choices.head_learning_rate
-    fit(head, batches, categorical_loss, epochs=choices.head_epochs, **options)
+    kept = backup_dir / "head.weights.npz" if backup_dir else None
+    if kept and kept.is_file():
+        network.set_weights(load_weights(kept))
+    else:
+        fit(
+            head, batches, categorical_loss, epochs=choices.head_epochs, learning_rate=choices.head_learning_rate,
+            backup_dir=backup_dir / "head" if backup_dir else None, **options,
+        )  # fmt: skip
+        if kept:
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            save_weights(network, kept)
     if choices.epochs:
         # The scale was learned from many more windows than a batch holds.
         network.get_layer(POOLED).trainable = False
         tail = tail_network(network)
         batches = HeardBatches(bank, heard, chosen, targets, steps=True, mixup=0.0, batch_size=32, seed=seed)
         fit(
-            tail,
-            batches,
-            categorical_loss,
-            epochs=choices.epochs,
-            **{**options, "learning_rate": choices.learning_rate},
-        )
+            tail, batches, categorical_loss, epochs=choices.epochs, learning_rate=choices.learning_rate,
+            backup_dir=backup_dir / "tail" if backup_dir else None, **options,
+        )  # fmt: skip
     final = whisper_cnn_3d.build_voice_network(config)
     final.set_weights(network.get_weights())
     return final
