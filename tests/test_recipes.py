@@ -24,7 +24,7 @@ from emotion.labels import (
 )
 from emotion.models import mfcc_cnn_3d
 from emotion.recipes.choices import RECIPES, FaceChoices, Recipe, VoiceChoices
-from emotion.recipes.comparing import JointChoices
+from emotion.recipes.comparing import JointChoices, compare_fusions
 from emotion.recipes.faces import (
     Animation,
     FrameStage,
@@ -37,6 +37,7 @@ from emotion.recipes.faces import (
 from emotion.recipes.fitting import fit
 from emotion.recipes.fusion import Branch, Features, answer_pairs, fit_late_weights, join_jointly, join_late, softmax
 from emotion.recipes.light_training import LightChoices, compute_hints
+from emotion.recipes.scoring import Answers, measure_calibration, score_answers
 from emotion.recipes.shipped import make_shipped
 from emotion.recipes.stages import fingerprint
 from emotion.recipes.stills import LABEL_SETS, load_ferplus, load_folders
@@ -336,14 +337,16 @@ def test_the_answer_is_the_weighted_sum_of_the_heads_with_a_share_of_the_prior()
     config = Recipe("mfcc_cnn_3d", FACES).config()
     network = build_headed_network(config, over_time=True)
     prior = np.tile(np.arange(1, 8) / 28, (3, 1))
-    branch = answering_branch(network, (1.0, 0.5, 0.0), (0.5, 0.7), prior)
+    branch = answering_branch(network, (1.0, 0.5, 0.0), (0.5, 0.7), prior, disgust_offset=-0.4)
     frames = np.random.default_rng(0).integers(0, 256, (2, 20, 112, 112, 3), dtype=np.uint8)
     heads = np.asarray(network(frames))
     features = np.asarray(keras.Model(network.input, network.get_layer("video_features").output)(frames))
+    disgust = -0.4 * np.eye(7)[SEVEN_EMOTIONS.index("disgust")]
     np.testing.assert_allclose(
-        branch.logits(features), heads[:, 0] + 0.5 * heads[:, 1] + 0.5 * np.log(prior[0]), atol=1e-4
+        branch.logits(features), heads[:, 0] + 0.5 * heads[:, 1] + 0.5 * np.log(prior[0]) + disgust, atol=1e-4
     )
-    np.testing.assert_allclose(branch.still_bias, 0.2 * np.log(prior[0]), atol=1e-5)
+    # Of photographs the whole offset is taken back.
+    np.testing.assert_allclose(branch.still_bias, 0.2 * np.log(prior[0]) - disgust, atol=1e-5)
 
 
 # ---- Voices ----
@@ -451,6 +454,52 @@ def test_the_branch_that_knows_more_gets_the_greater_weight():
     assert weights[1] > 3 * weights[0] > 0
     answers = answer_pairs([row[None] for row in dull], clever, weights)
     assert (answers.argmax(axis=1) == classes).mean() > 0.9
+
+
+def draw_answers(sharpness, n=600, n_classes=4, seed=0):
+    """Answers that are right as often as they say, then sharpened, for ten speakers."""
+    rng = np.random.default_rng(seed)
+    honest = softmax(2 * rng.standard_normal((n, n_classes)))
+    classes = np.array([rng.choice(n_classes, p=row) for row in honest])
+    sharpened = softmax(sharpness * np.log(honest))
+    return Answers([row[None] for row in sharpened], classes, (np.arange(n) % 10).astype(str), np.array(["male"] * n))
+
+
+def test_confidence_that_is_no_chance_is_told_from_chance():
+    for sharpness, is_honest in ((1.0, True), (4.0, False)):
+        answers = draw_answers(sharpness)
+        error, if_perfect = measure_calibration(answers.merged(), answers.classes)
+        assert (error < 2 * if_perfect) == is_honest
+    # Fitted on the other speakers, a temperature makes honest answers of both.
+    scores = score_answers(answers, 1.0, 4)
+    assert scores["ece"] < 2 * scores["ece_if_perfect"] < 0.1
+
+
+def test_each_speaker_is_judged_by_what_was_fitted_on_the_others():
+    answers = draw_answers(1.0)
+    parts = answers.apart()
+    assert sorted(np.concatenate([these for _, these in parts]).tolist()) == list(range(600))
+    for others, these in parts:
+        assert not set(answers.groups[others]) & set(answers.groups[these])
+    alone = dataclasses.replace(answers, groups=np.array(["one"] * 600))
+    assert [len(part) for part in alone.apart()[0]] == [600, 600]
+
+
+def test_fusions_are_compared_by_the_same_pairs():
+    rng = np.random.default_rng(0)
+    base = draw_answers(1.0)
+    truth = np.eye(4)[base.classes]
+    heard, seen = (truth * 2 + rng.standard_normal((600, 4)) for _ in range(2))
+    one, other = (
+        dataclasses.replace(base, clips=[row[None] for row in softmax(logits)])
+        for logits in (0.2 * heard, 0.2 * heard + 3 * seen)
+    )
+    noise = dataclasses.replace(base, clips=[row[None] for row in softmax(rng.standard_normal((600, 4)))])
+    compared = compare_fusions({"voice": one, "both": other}, {"voice": noise, "both": noise}, 4)
+    # The weights that the late fusion came with were poor ones; it is judged by better ones.
+    assert compared["late"]["nll"] < -np.log(other.merged()[np.arange(600), base.classes]).mean()
+    assert compared["late"]["uar"] > 0.9 and compared["joint"]["uar"] < 0.4
+    assert compared["joint"]["nll"] == pytest.approx(np.log(4), abs=0.1)
 
 
 def test_joint_layers_learn_pairs_and_leave_the_branches_alone(branches):

@@ -94,8 +94,9 @@ def write_card(output: Path, recipe: Recipe, metrics: dict[str, Any], n_weights:
         "people and recordings of your own.\n",
         _scores_table(metrics),
         "ECE is the expected calibration error: how far, on average, confidence lies from accuracy. For voices and "
-        "pairs each speaker is judged at the temperature that fits the others. Below a confidence of "
-        f"{metrics['unsure_below']:.2f} the answer is `unsure`.\n",
+        "pairs each speaker is judged at the temperature that fits the others. In brackets stands what chance alone "
+        "would make of it on as many clips if every answer were right as often as its confidence says. Below a "
+        f"confidence of {metrics['unsure_below']:.2f} the answer is `unsure`.\n",
         _folds_table(metrics),
         "Recall by emotion, and by sex and speaker of the voice:\n",
         _groups_table(metrics),
@@ -114,13 +115,13 @@ def _scores_table(metrics: dict[str, Any]) -> str:
         "voice": "voice alone: speakers apart from training",
         "both": "a moving face and a voice of the same emotion, of different people",
     }
-    rows = ["| evidence | UAR (95 % interval) | accuracy | ECE | n |", "|---|---|---|---|---|"]
+    rows = ["| evidence | UAR (95 % interval) | accuracy | ECE (if perfect) | n |", "|---|---|---|---|---|"]
     for mode, words in names.items():
         scores = metrics[mode]
         low, high = scores["uar_interval"]
         rows.append(
             f"| {words} | {scores['uar']:.1%} ({low:.1%} to {high:.1%}) | {scores['accuracy']:.1%} | "
-            f"{scores['ece']:.3f} | {scores['n']} |"
+            f"{scores['ece']:.3f} ({scores['ece_if_perfect']:.3f}) | {scores['n']} |"
         )
     return "\n".join(rows) + "\n"
 

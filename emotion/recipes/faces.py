@@ -258,7 +258,11 @@ def build_headed_network(config: RunConfig, size: int | None = None, *, over_tim
 
 
 def answering_branch(
-    network: keras.Model, answer: tuple[float, ...], prior_shares: tuple[float, float], prior: np.ndarray
+    network: keras.Model,
+    answer: tuple[float, ...],
+    prior_shares: tuple[float, float],
+    prior: np.ndarray,
+    disgust_offset: float = 0.0,
 ) -> Branch:
     """Makes one answer of those for each set of labels.
 
@@ -267,6 +271,7 @@ def answering_branch(
         answer: how much each set's logits count.
         prior_shares: how much of the logarithm of FER+'s prior is added to them, for clips and for photographs.
         prior: ``(n_label_sets, n_classes)``.
+        disgust_offset: added to the logit of disgust in clips, beside its prior.
     """
     kernel, bias = network.get_layer("heads").get_weights()
     shape = (len(kernel), len(answer), -1)
@@ -274,6 +279,8 @@ def answering_branch(
     offset = np.log(prior[LABEL_SETS.index("ferplus")] + PRIOR_FLOOR)
     for_clips, for_photographs = prior_shares
     kernel = np.einsum("fhc,h->fc", kernel.reshape(shape), weights)
-    bias = np.einsum("hc,h->c", bias.reshape(shape[1:]), weights) + for_clips * offset
-    still_bias = (for_photographs - for_clips) * offset
+    clip_bias = for_clips * offset
+    clip_bias[SEVEN_EMOTIONS.index("disgust")] += disgust_offset
+    bias = np.einsum("hc,h->c", bias.reshape(shape[1:]), weights) + clip_bias
+    still_bias = for_photographs * offset - clip_bias
     return Branch(network, *(array.astype(np.float32) for array in (kernel, bias, still_bias)))

@@ -25,6 +25,7 @@ from emotion.windows import merge_probabilities
 
 MODES = ("photograph", "face", "voice", "both")
 N_AT_ONCE = 32
+N_DRAWS = 200
 N_PARTS = 5  # into which groups are dealt to measure calibration on those it was not fitted on
 
 Predict = Callable[[dict[str, np.ndarray]], np.ndarray]
@@ -167,7 +168,8 @@ def score_answers(answers: Answers, temperature: float, n_classes: int) -> dict[
     Returns:
         The scores of ``compute_scores``; ``uar_interval`` and ``accuracy_interval`` (95 %); ``confusion_matrix``;
         ``ece``, the expected calibration error, where speakers are known of those that the temperature was not fitted
-        on; and where they are known ``by_sex`` and ``by_speaker``, each with ``n``, ``accuracy`` and ``uar``.
+        on; ``ece_if_perfect``, see ``measure_calibration``; and where they are known ``by_sex`` and ``by_speaker``,
+        each with ``n``, ``accuracy`` and ``uar``.
     """
     merged = answers.merged(temperature)
     predicted = merged.argmax(axis=1)
@@ -181,9 +183,12 @@ def score_answers(answers: Answers, temperature: float, n_classes: int) -> dict[
         "temperature": temperature,
     }
     if not answers.sexes.any():
-        scores["ece"] = compute_calibration(merged.max(axis=1), predicted == answers.classes)[0]
+        scores["ece"], scores["ece_if_perfect"] = measure_calibration(merged, answers.classes)
     else:
-        scores["ece"] = measure_calibration(answers)
+        apart = np.zeros_like(merged)
+        for others, these in answers.apart():
+            apart[these] = answers.part(these).merged(answers.part(others).fit_temperature())
+        scores["ece"], scores["ece_if_perfect"] = measure_calibration(apart, answers.classes)
         for name, groups in (("by_sex", answers.sexes), ("by_speaker", answers.groups)):
             scores[name] = {
                 str(group): _short_scores(answers.classes[groups == group], predicted[groups == group], n_classes)
@@ -192,15 +197,21 @@ def score_answers(answers: Answers, temperature: float, n_classes: int) -> dict[
     return scores
 
 
-def measure_calibration(answers: Answers) -> float:
-    """Returns the expected calibration error when each group is judged at the temperature that fits the others."""
-    confidences, is_right = [], []
-    for others, chosen in answers.apart():
-        these = answers.part(chosen)
-        merged = these.merged(answers.part(others).fit_temperature())
-        confidences.append(merged.max(axis=1))
-        is_right.append(merged.argmax(axis=1) == these.classes)
-    return compute_calibration(np.concatenate(confidences), np.concatenate(is_right))[0]
+def measure_calibration(merged: np.ndarray, classes: np.ndarray) -> tuple[float, float]:
+    """Measures how far confidence lies from accuracy.
+
+    Args:
+        merged: ``(n, n_classes)`` answers.
+        classes: ``(n,)`` true class indices.
+
+    Returns:
+        The expected calibration error, and what it would be on average if every answer were right with just its
+        confidence as the chance: on a few hundred clips chance alone makes several hundredths.
+    """
+    confidences = merged.max(axis=1)
+    rng = np.random.default_rng(0)
+    drawn = [compute_calibration(confidences, rng.random(len(merged)) < confidences)[0] for _ in range(N_DRAWS)]
+    return compute_calibration(confidences, merged.argmax(axis=1) == classes)[0], float(np.mean(drawn))
 
 
 def _short_scores(true: np.ndarray, predicted: np.ndarray, n_classes: int) -> dict[str, float]:

@@ -76,7 +76,10 @@ def make_shipped(
         voices.bank(architecture)
     voices.whisper_arrays()
     faces = FaceStages(recipe, data_root, work_dir, verbose, say)
-    face = answering_branch(faces.network(), recipe.faces.answer, recipe.faces.prior_shares, faces.train.prior())
+    chosen = recipe.faces
+    face = answering_branch(
+        faces.network(), chosen.answer, chosen.prior_shares, faces.train.prior(), chosen.disgust_offset
+    )
     voice_network = voices.network(recipe.architecture)
     voice = Branch(voice_network, *voice_network.get_layer("logits").get_weights())
     config = recipe.config()

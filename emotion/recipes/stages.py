@@ -75,7 +75,7 @@ class FaceStages:
         # Other data never meets the faces of these, nor other choices the networks trained on them.
         aligned = work_dir / f"faces-{fingerprint(data_root, FACE_FOLDERS, self._config.video)}"
         # These choices concern what is made of the finished networks only.
-        trained = dataclasses.replace(self._choices, clip_share=0.0, answer=(), prior_shares=())
+        trained = dataclasses.replace(self._choices, clip_share=0.0, answer=(), prior_shares=(), disgust_offset=0.0)
         self.folder = aligned / fingerprint(data_root, (), trained)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.train, self.validation = self._load(data_root, aligned)
