@@ -202,7 +202,7 @@ def test_a_recipe_overwrites_no_other_model_and_says_what_data_it_lacks(tmp_path
     assert code == 2 and str(tmp_path / "mine") in err
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["model.keras"]
     code, _, err = run(train_model, *options, tmp_path / "new", monkeypatch=monkeypatch, capsys=capsys)
-    assert code == 2 and "ferplus_train.npz: not there" in err
+    assert code == 2 and "ferplus_train.npz: no such file" in err
 
 
 def test_an_unknown_setting_in_a_file_is_named(tmp_path):

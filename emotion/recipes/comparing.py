@@ -25,12 +25,14 @@ class JointChoices:
     Attributes:
         units, dropout: of the dense layer between the branches and the answer.
         n_faces: set in motion to draw pairs from, of each class as many.
+        n_windows: of voices to draw pairs from, at most.
         n_steps, learning_rate, swapped: see ``join_jointly``.
     """
 
     units: int = 64
     dropout: float = 0.3
     n_faces: int = 2100
+    n_windows: int = 4000
     n_steps: int = 2000
     learning_rate: float = 1e-3
     swapped: float = 0.3
@@ -55,7 +57,7 @@ def train_joint_model(
     of_class = [np.flatnonzero(faces.majority == index) for index in range(len(config.class_names))]
     n_each = max(1, choices.n_faces // len(of_class))
     shown = np.concatenate([rng.permutation(part)[:n_each] for part in of_class])
-    rows = bank.rows_of(chosen)
+    rows = rng.permutation(bank.rows_of(chosen))[: choices.n_windows]
     listener = keras.Model(voice.network.input, voice.network.get_layer("audio_features").output)
     heard = [
         np.asarray(listener.predict_on_batch({"audio": np.stack([bank.window(row) for row in part])}))

@@ -10,14 +10,22 @@ import numpy as np
 
 from emotion.cache import ClipCache
 from emotion.config import RunConfig
-from emotion.errors import DatasetError
 from emotion.labels import SEVEN_EMOTIONS
 from emotion.recipes.choices import WHISPER, Recipe
 from emotion.recipes.faces import blend_over_time, train_frame_network, tune_over_time
 from emotion.recipes.fitting import save_network
 from emotion.recipes.fusion import softmax
 from emotion.recipes.light_training import Teaching, train_light_network
-from emotion.recipes.stills import Stills, join_stills, load_ferplus, load_folders, read_stills, save_stills
+from emotion.recipes.stills import (
+    Stills,
+    find_pictures,
+    join_stills,
+    load_ferplus,
+    load_folders,
+    read_ferplus,
+    read_stills,
+    save_stills,
+)
 from emotion.recipes.voices import VoiceBank, check_same_windows, load_voices, make_bank
 from emotion.recipes.whisper_training import Heard, hear, predict_heard, train_whisper_network
 from emotion.recipes.whisper_weights import WHISPER_DIR, load_whisper_encoder
@@ -44,14 +52,14 @@ def fingerprint(data_root: Path, folders: tuple[str, ...], *choices) -> str:
 
 
 def check_face_data(data_root: Path) -> None:
-    """Makes sure that the sets of faces are there, before hours are spent on other stages.
+    """Makes sure that the sets of faces are there and can be read, before hours are spent on other stages.
 
     Raises:
-        DatasetError: if one is missing.
+        DatasetError: if one is missing or damaged.
     """
-    for path in (data_root / name for name in (*FERPLUS_FILES.values(), MUXSPACE)):
-        if not path.exists():
-            raise DatasetError(f"{path}: not there. docs/models_shipped.md says what {data_root} must hold.")
+    for name in FERPLUS_FILES.values():
+        read_ferplus(data_root / name)
+    find_pictures(data_root / MUXSPACE, SEVEN_EMOTIONS)
 
 
 def keep_network(path: Path, make: Callable[[], keras.Model], say: Say) -> keras.Model:

@@ -90,14 +90,8 @@ def load_ferplus(path: Path, class_names: tuple[str, ...], *, size: int) -> Stil
     Raises:
         DatasetError: if there is no such file, it cannot be read, or it lacks one of the arrays.
     """
-    if not path.is_file():
-        raise DatasetError(f"{path}: no such file. FER+ faces are expected there; see docs/models_shipped.md.")
-    try:
-        with np.load(path) as data:
-            pictures, all_votes, fer_labels = data["images"], data["votes"].astype(np.float32), data["fer2013_label"]
-        _check_ferplus(pictures, all_votes, fer_labels)
-    except (KeyError, ValueError, TypeError, OSError, EOFError, BadZipFile, zlib.error) as error:
-        raise DatasetError(f"{path}: not a file of FER+ faces ({error}); see docs/models_shipped.md.") from error
+    pictures, all_votes, fer_labels = read_ferplus(path)
+    all_votes = all_votes.astype(np.float32)
     columns = [FERPLUS_VOTES.index(name) for name in class_names]
     votes = all_votes[:, columns]
     n_raters = all_votes.sum(axis=1)
@@ -110,6 +104,23 @@ def load_ferplus(path: Path, class_names: tuple[str, ...], *, size: int) -> Stil
     targets[known, LABEL_SETS.index("fer2013"), from_fer2013[fer_labels[known]]] = 1
     majority = np.where(votes.max(axis=1) > n_raters / 2, votes.argmax(axis=1), -1)
     return Stills(align_stills(pictures, size), targets, majority)
+
+
+def read_ferplus(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Reads pictures ``(n, height, width)`` uint8, votes ``(n, 10)`` and FER2013's labels ``(n,)``, and checks them.
+
+    Raises:
+        DatasetError: if there is no such file, it cannot be read, or it lacks one of the arrays.
+    """
+    if not path.is_file():
+        raise DatasetError(f"{path}: no such file. FER+ faces are expected there; see docs/models_shipped.md.")
+    try:
+        with np.load(path) as data:
+            arrays = data["images"], data["votes"], data["fer2013_label"]
+        _check_ferplus(*arrays)
+    except (KeyError, ValueError, TypeError, OSError, EOFError, BadZipFile, zlib.error) as error:
+        raise DatasetError(f"{path}: not a file of FER+ faces ({error}); see docs/models_shipped.md.") from error
+    return arrays
 
 
 def _check_ferplus(pictures: np.ndarray, votes: np.ndarray, fer_labels: np.ndarray) -> None:
@@ -133,14 +144,7 @@ def load_folders(root: Path, class_names: tuple[str, ...], *, size: int) -> Stil
     Raises:
         DatasetError: if there is no such folder, one of a class lacks pictures, or a picture cannot be read.
     """
-    if not root.is_dir():
-        raise DatasetError(
-            f"{root}: no such folder. Pictures by emotion are expected there; see docs/models_shipped.md."
-        )
-    paths = {name: sorted((root / name).glob("*.[jJ][pP][gG]")) for name in class_names}
-    empty = [name for name in class_names if not paths[name]]
-    if empty:
-        raise DatasetError(f"{root}: no .jpg pictures in folders named {', '.join(empty)}; see docs/models_shipped.md.")
+    paths = find_pictures(root, class_names)
     pictures, classes = [], []
     for index, name in enumerate(class_names):
         for path in paths[name]:
@@ -152,6 +156,23 @@ def load_folders(root: Path, class_names: tuple[str, ...], *, size: int) -> Stil
     targets = np.zeros((len(classes), len(LABEL_SETS), len(class_names)), np.float32)
     targets[np.arange(len(classes)), LABEL_SETS.index("muxspace"), classes] = 1
     return Stills(align_stills(pictures, size), targets, np.full(len(classes), -1))
+
+
+def find_pictures(root: Path, class_names: tuple[str, ...]) -> dict[str, list[Path]]:
+    """Returns the pictures of each class, sorted.
+
+    Raises:
+        DatasetError: if there is no such folder, or one of a class lacks pictures.
+    """
+    if not root.is_dir():
+        raise DatasetError(
+            f"{root}: no such folder. Pictures by emotion are expected there; see docs/models_shipped.md."
+        )
+    paths = {name: sorted((root / name).glob("*.[jJ][pP][gG]")) for name in class_names}
+    empty = [name for name in class_names if not paths[name]]
+    if empty:
+        raise DatasetError(f"{root}: no .jpg pictures in folders named {', '.join(empty)}; see docs/models_shipped.md.")
+    return paths
 
 
 def join_stills(*parts: Stills) -> Stills:
