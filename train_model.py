@@ -37,7 +37,8 @@ def build_parser() -> argparse.ArgumentParser:
         "'random' does not, and flatters; 'official' is the data set's own; 'kfold' and 'loso' train one model a fold, "
         f"each tested on speakers it never met (default: {TrainConfig().protocol})")  # fmt: skip
     add("--folds", type=int, default=DEFAULT_FOLDS, help="folds of --protocol kfold (default: %(default)s)")
-    add("--output", type=Path, help="folder to write, new or empty (default: saved_models/MODEL-DATE-TIME)")
+    add("--output", type=Path, help="folder to write, new or empty (default: saved_models/MODEL-DATE-TIME; with "
+        "--recipe saved_models/RECIPE, whose model is replaced)")  # fmt: skip
     add("--resume", action="store_true", help="go on with the training in --output, or with the latest unfinished one")
     add("--recipe", choices=RECIPE_NAMES, help="make a shipped model anew from --data_root (docs/models_shipped.md)")
     add("--data_root", type=Path, default=Path("data"), help="folder of the data sets a recipe is made from "
@@ -116,6 +117,9 @@ def main() -> int:
     args = parser.parse_args()
     if args.recipe:
         return make_shipped_model(parser, args)
+    for name in ("data_root", "no_folds"):
+        if getattr(args, name) != parser.get_default(name):
+            parser.error(f"--{name} is for --recipe; other trainings read --dataset_dir or --manifest")
     check_data_options(args)
     if args.demo and args.protocol not in (None, "speaker", "random"):
         parser.error("--demo trains one model on synthetic speakers: --protocol speaker or random")

@@ -369,7 +369,11 @@ def load_config(path: str | os.PathLike, *, complete: bool = True) -> RunConfig:
     Raises:
         ConfigError: if the file is missing, is no JSON, or holds unknown, missing or impossible settings.
     """
-    return from_dict(RunConfig, read_settings(path), complete=complete, where=str(path))
+    values = read_settings(path)
+    try:
+        return from_dict(RunConfig, values, complete=complete, where=str(path))
+    except ConfigError as error:
+        raise error if str(error).startswith(str(path)) else ConfigError(f"{path}: {error}") from error
 
 
 def read_settings(path: str | os.PathLike) -> dict[str, Any]:

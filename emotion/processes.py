@@ -2,10 +2,12 @@
 
 import itertools
 import os
+import signal
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from contextlib import contextmanager
+from multiprocessing import active_children, get_context
 from typing import Any
 
 from emotion.errors import EmotionError
@@ -67,10 +69,32 @@ def run_in_processes(
                     yield item, CRASHED
 
 
-def _pool(n_processes: int, initializer: Callable[[], None] | None) -> ProcessPoolExecutor:
+@contextmanager
+def _pool(n_processes: int, initializer: Callable[[], None] | None) -> Iterator[ProcessPoolExecutor]:
     # Spawned, not forked: decoders and TensorFlow keep threads that a fork would leave in pieces.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    return ProcessPoolExecutor(n_processes, mp_context=get_context("spawn"), initializer=initializer)
+    others = set(active_children())
+    pool = ProcessPoolExecutor(
+        n_processes, mp_context=get_context("spawn"), initializer=_begin, initargs=(initializer,)
+    )
+    try:
+        yield pool
+    except BaseException:
+        # Nobody waits for what is in hand. A second Ctrl-C may interrupt the pool's own way of ending its processes, so
+        # that the program waits for them for good.
+        for process in set(active_children()) - others:
+            process.terminate()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _begin(initializer: Callable[[], None] | None) -> None:
+    # Ctrl-C reaches all processes of a terminal. One that dies of it with a queue in hand leaves the others waiting for
+    # good; so they finish what they are at, and are told to end by the one that the user stopped.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if initializer is not None:
+        initializer()
 
 
 def _check_alive(pool: ProcessPoolExecutor) -> None:

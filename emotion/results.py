@@ -144,3 +144,8 @@ class MediaPrediction:
     by_face: dict[int, EmotionSummary]
     notes: tuple[str, ...] = ()
     unsure_below: float = 0.0
+
+
+def in_percent(confidence: float) -> str:
+    """Returns a confidence in whole percent, such as ``87%``; what is not quite sure is never called 100%."""
+    return ">99%" if confidence > 0.99 else f"{confidence:.0%}"

@@ -260,6 +260,13 @@ def test_an_impossible_value_is_refused_by_its_name_and_shown(name, value):
     assert str(value) in str(caught.value)
 
 
+@pytest.mark.parametrize(("name", "value"), [("calibration.unsure_below", 1.5), ("class_names", ["happy", "suprised"])])
+def test_the_file_that_holds_an_impossible_value_is_named(name, value, tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps(with_value(name, value)))
+    with pytest.raises(ConfigError, match=r"config\.json: .*(1\.5|suprised)"):
+        load_config(tmp_path / "config.json")
+
+
 def test_classes_carry_canonical_names():
     with pytest.raises(ConfigError, match="'joy'; its canonical name is 'happy'"):
         RunConfig(class_names=("joy", "sad"))

@@ -194,6 +194,14 @@ def test_a_recipe_refuses_options_it_would_not_heed(options, words, monkeypatch,
     assert words in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("options", [("--data_root", "x"), ("--no_folds",)])
+def test_options_of_recipes_are_refused_without_one(options, monkeypatch, capsys):
+    with pytest.raises(SystemExit) as stop:
+        run(train_model, *options, monkeypatch=monkeypatch, capsys=capsys)
+    assert stop.value.code == 2
+    assert f"{options[0]} is for --recipe" in capsys.readouterr().err
+
+
 def test_a_recipe_overwrites_no_other_model_and_says_what_data_it_lacks(tmp_path, monkeypatch, capsys):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "model.keras").write_bytes(b"precious")

@@ -3,7 +3,7 @@
 import numpy as np
 
 from emotion.outputs.report import format_report
-from emotion.results import EmotionSummary, FaceTrack, MediaPrediction, WindowPrediction
+from emotion.results import EmotionSummary, FaceTrack, MediaPrediction, WindowPrediction, in_percent
 
 CLASS_NAMES = ("happy", "sad", "angry")
 HAPPY, SAD = np.array([0.7, 0.2, 0.1]), np.array([0.33, 0.34, 0.33])
@@ -59,3 +59,14 @@ def test_each_of_several_faces_and_the_voice_may_be_unsure_by_itself():
         "voice: unsure (most probable: sad, 34%), whosever it is",
     ]
     assert "voice: sad (34%), whosever it is" in format_report(make_prediction(HAPPY, SAD, voice=SAD))
+
+
+def test_a_voice_is_mentioned_only_where_one_was_heard():
+    assert format_report(make_prediction(HAPPY, SAD)).splitlines()[-2].endswith("the face most in sight")
+    assert format_report(make_prediction(HAPPY, SAD, voice=SAD)).splitlines()[-2].endswith("and of the voice, together")
+
+
+def test_no_confidence_is_shown_as_certainty():
+    sure = np.array([0.9996, 0.0003, 0.0001])
+    assert format_report(make_prediction(sure)).splitlines()[1] == "confidence: >99%"
+    assert [in_percent(value) for value in (0.0, 0.874, 0.99, 0.991, 1.0)] == ["0%", "87%", "99%", ">99%", ">99%"]

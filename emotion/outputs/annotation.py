@@ -21,7 +21,7 @@ from emotion.outputs.text import (
     render_bars,
     render_plate,
 )
-from emotion.results import UNSURE, Box, EmotionSummary, MediaPrediction
+from emotion.results import UNSURE, Box, EmotionSummary, MediaPrediction, in_percent
 from emotion.windows import probabilities_at
 
 SMALLEST_FONT_PIXELS = 5  # where a picture is too narrow for its label
@@ -178,7 +178,7 @@ class _Subject:
     def runs(self) -> tuple[TextRun, ...]:
         if self.answer.emotion is None:
             return TextRun(self.name), TextRun("no evidence")
-        percent = f"{100 * self.answer.confidence:.0f} %"
+        percent = in_percent(self.answer.confidence).replace("%", " %")
         if self.answer.emotion == UNSURE:
             percent = f"{self.answer.most_probable} {percent}"
         return TextRun(self.name), TextRun(self.answer.emotion, is_bold=True), TextRun(percent)

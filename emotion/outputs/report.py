@@ -1,6 +1,6 @@
 """The answer in a few lines of text, for the console."""
 
-from emotion.results import UNSURE, EmotionSummary, MediaPrediction
+from emotion.results import UNSURE, EmotionSummary, MediaPrediction, in_percent
 from emotion.windows import merge_probabilities
 
 
@@ -21,7 +21,8 @@ def format_report(prediction: MediaPrediction) -> str:
                 unsure_below=prediction.unsure_below,
             )
             lines.append(f"voice: {_in_short(voice)}, whosever it is")
-        lines.append("the emotion above is that of the face most in sight, and of the voice, together")
+        voiced = ", and of the voice, together" if heard else ""
+        lines.append(f"the emotion above is that of the face most in sight{voiced}")
     lines += [f"note: {note}" for note in prediction.notes]
     return "\n".join(lines)
 
@@ -32,7 +33,7 @@ def _answer(summary: EmotionSummary) -> list[str]:
     guess = f" (most probable: {summary.most_probable})" if summary.emotion == UNSURE else ""
     return [
         f"emotion: {summary.emotion}{guess}",
-        f"confidence: {summary.confidence:.0%}",
+        f"confidence: {in_percent(summary.confidence)}",
         f"evidence: {summary.evidence}",
     ]
 
@@ -41,5 +42,5 @@ def _in_short(summary: EmotionSummary) -> str:
     if summary.emotion is None:
         return "no evidence"
     if summary.emotion == UNSURE:
-        return f"{UNSURE} (most probable: {summary.most_probable}, {summary.confidence:.0%})"
-    return f"{summary.emotion} ({summary.confidence:.0%})"
+        return f"{UNSURE} (most probable: {summary.most_probable}, {in_percent(summary.confidence)})"
+    return f"{summary.emotion} ({in_percent(summary.confidence)})"

@@ -39,7 +39,8 @@ LIMITS = """## What it cannot do
   the mouths of other faces. `docs/models_shipped.md` says how it does on 21 silent clips of people who talk. Angry
   faces that talk are often taken for disgusted or happy ones, fearful for surprised ones.
 - Weak expressions in clips read as neutral, and it can be very sure of that, as where an actor says a sentence in
-  surprise with his brows hardly raised.
+  surprise with his brows hardly raised. The face's calibration was measured on photographs, some of them in motion; on
+  people who talk it is worse.
 - Faces in profile, covered, or smaller than about 30 pixels are judged poorly or not at all.
 - The voices are acted, in English and German. Other languages, noise, singing and whispering lie outside what it heard;
   any loud sound, music too, counts as a voice.
@@ -96,7 +97,7 @@ def write_card(output: Path, recipe: Recipe, metrics: dict[str, Any], n_weights:
         "ECE is the expected calibration error: how far, on average, confidence lies from accuracy. For voices and "
         "pairs each speaker is judged at the temperature that fits the others. In brackets stands what chance alone "
         "would make of it on as many clips if every answer were right as often as its confidence says. Below a "
-        f"confidence of {metrics['unsure_below']:.2f} the answer is `unsure`.\n",
+        f"confidence of {metrics['unsure_below']:.2f} the answer is `unsure`, whatever it rests on.\n",
         _folds_table(metrics),
         "Recall by emotion, and by sex and speaker of the voice:\n",
         _groups_table(metrics),
