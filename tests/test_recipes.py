@@ -25,15 +25,8 @@ from emotion.labels import (
 from emotion.models import mfcc_cnn_3d
 from emotion.recipes.choices import RECIPES, FaceChoices, Recipe, VoiceChoices
 from emotion.recipes.comparing import JointChoices, compare_fusions
-from emotion.recipes.faces import (
-    Animation,
-    FrameStage,
-    StillBatches,
-    answering_branch,
-    blend_over_time,
-    build_headed_network,
-    smooth,
-)
+from emotion.recipes.face_batches import Animation, StillBatches, smooth
+from emotion.recipes.faces import FrameStage, answering_branch, blend_over_time, build_headed_network
 from emotion.recipes.fitting import fit
 from emotion.recipes.fusion import Branch, Features, answer_pairs, fit_late_weights, join_jointly, join_late, softmax
 from emotion.recipes.light_training import LightChoices, compute_hints

@@ -7,7 +7,8 @@ from emotion.config import RunConfig, TrainConfig
 from emotion.labels import SEVEN_EMOTIONS
 from emotion.models import default_audio
 from emotion.recipes.comparing import JointChoices
-from emotion.recipes.faces import Animation, FrameStage
+from emotion.recipes.face_batches import Animation
+from emotion.recipes.faces import FrameStage
 from emotion.recipes.light_training import LightChoices
 from emotion.recipes.whisper_training import WhisperChoices
 

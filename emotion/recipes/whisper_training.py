@@ -24,6 +24,7 @@ from emotion.recipes.voices import PLAIN_CHANCE, VoiceBank
 from emotion.recipes.whisper_weights import set_whisper_weights
 
 N_AT_ONCE = 64
+STATISTICS_AT_ONCE, WINDOWS_AT_ONCE = 128, 32  # in a step of training
 LARGEST_HALF = 65504.0
 # The layer behind which pooled statistics come in, and those that hand on what the first block says and where.
 POOLED = "audio_scale"
@@ -186,7 +187,7 @@ def train_whisper_network(
     options = {"weight_decay": choices.weight_decay, "seed": seed, "verbose": verbose}
     head = keras.Model(network.get_layer(POOLED).input, network.output)
     batches = HeardBatches(
-        bank, heard, chosen, targets, steps=False, mixup=choices.head_mixup, batch_size=128, seed=seed
+        bank, heard, chosen, targets, steps=False, mixup=choices.head_mixup, batch_size=STATISTICS_AT_ONCE, seed=seed
     )
     kept = backup_dir / "head.weights.npz" if backup_dir else None
     if kept and kept.is_file():
@@ -203,7 +204,9 @@ def train_whisper_network(
         # The scale was learned from many more windows than a batch holds.
         network.get_layer(POOLED).trainable = False
         tail = tail_network(network)
-        batches = HeardBatches(bank, heard, chosen, targets, steps=True, mixup=0.0, batch_size=32, seed=seed)
+        batches = HeardBatches(
+            bank, heard, chosen, targets, steps=True, mixup=0.0, batch_size=WINDOWS_AT_ONCE, seed=seed
+        )
         fit(
             tail, batches, categorical_loss, epochs=choices.epochs, learning_rate=choices.learning_rate,
             backup_dir=backup_dir / "tail" if backup_dir else None, **options,
