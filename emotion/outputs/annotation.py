@@ -3,12 +3,13 @@
 Sizes follow the picture's shorter side, so that a label reads alike at 240p and at 4K.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
+from emotion.outputs.judgements import Judgement, covers, join_spans
 from emotion.outputs.layout import MIN_FONT_PIXELS, Scale, overlap, place_bars, place_plate
 from emotion.outputs.palette import DARK, Colour, emotion_colour
 from emotion.outputs.text import (
@@ -22,14 +23,10 @@ from emotion.outputs.text import (
     render_plate,
 )
 from emotion.results import UNSURE, Box, EmotionSummary, MediaPrediction, in_percent
-from emotion.windows import probabilities_at
 
 SMALLEST_FONT_PIXELS = 5  # where a picture is too narrow for its label
 CORNER_SHARE = 0.08  # of the box's shorter side
 N_BARS = 3
-SPAN_SLACK_SECONDS = 0.25  # a last picture may be shown a little after the last window's end
-
-Span = tuple[float, float]  # start and end in seconds
 
 
 class Annotator:
@@ -41,18 +38,17 @@ class Annotator:
 
     def __init__(self, prediction: MediaPrediction):
         self._class_names = prediction.class_names
-        self._unsure_below = prediction.unsure_below
         self._tracks = prediction.tracks
-        self._judgements = {track.face_id: _Judgement.of(prediction, track.face_id) for track in prediction.tracks}
-        self._voice = _Judgement.of(prediction, None)
+        self._judgements = {track.face_id: Judgement.of(prediction, track.face_id) for track in prediction.tracks}
+        self._voice = Judgement.of(prediction, None)
         # A model of whole frames judges pictures without faces, and the voice together with them.
         by_frame = any("frame" in window.evidence for window in prediction.windows)
         self._voice_name = "clip" if by_frame else "voice"
         judged = [window for window in prediction.windows if window.probabilities is not None]
         voice_spans = {(window.start_seconds, window.end_seconds) for window in judged if window.face_id is None}
         face_spans = {(window.start_seconds, window.end_seconds) for window in judged if window.face_id is not None}
-        self._voice_spans = _join_spans(voice_spans)
-        self._spans_apart = _join_spans(voice_spans & face_spans)
+        self._voice_spans = join_spans(voice_spans)
+        self._spans_apart = join_spans(voice_spans & face_spans)
 
     def annotate(self, image: np.ndarray, time_seconds: float) -> np.ndarray:
         """Draws what was found at a moment.
@@ -90,7 +86,7 @@ class Annotator:
             box = track.box_at(time_seconds)
             seen = 0 if box is None else overlap(box, (0, 0, scale.width, scale.height))
             if seen:
-                answer = self._answer_at(time_seconds, self._judgements[track.face_id])
+                answer = self._judgements[track.face_id].answer_at(time_seconds)
                 faces.append((-seen, _Subject(track.name, answer, self._class_names, box)))
         return [face for _, face in sorted(faces, key=lambda pair: pair[0])]
 
@@ -117,48 +113,13 @@ class Annotator:
                 yield render_bars(bars, scale.font_size, names_pixels), place
 
     def _corner_text(self, time_seconds: float, any_face: bool) -> tuple[tuple[TextRun, ...], Colour] | None:
-        if not self._tracks and self._voice is None:
+        if not self._tracks and not self._voice.is_judged:
             return (TextRun("no face, no voice: no evidence"),), emotion_colour(None)
-        if _covers(self._spans_apart if any_face else self._voice_spans, time_seconds):
-            answer = self._answer_at(time_seconds, self._voice)
+        if covers(self._spans_apart if any_face else self._voice_spans, time_seconds):
+            answer = self._voice.answer_at(time_seconds)
             voice = _Subject(self._voice_name, answer, self._class_names)
             return voice.runs, voice.colour
         return None
-
-    def _answer_at(self, time_seconds: float, judgement: "_Judgement | None") -> EmotionSummary:
-        if judgement is None:
-            return EmotionSummary.of(None, self._class_names, evidence="none")
-        return EmotionSummary.of(
-            judgement.probabilities_at(time_seconds),
-            self._class_names,
-            evidence=judgement.evidence_at(time_seconds),
-            unsure_below=self._unsure_below,
-        )
-
-
-@dataclass(frozen=True)
-class _Judgement:
-    """The windows in which one face, or the voice, was judged, in order of their middles in seconds."""
-
-    middles_seconds: np.ndarray
-    probabilities: np.ndarray
-    evidence: tuple[str, ...]
-
-    @classmethod
-    def of(cls, prediction: MediaPrediction, face_id: int | None) -> "_Judgement | None":
-        windows = [w for w in prediction.windows if w.face_id == face_id and w.probabilities is not None]
-        if not windows:
-            return None
-        windows.sort(key=lambda window: window.middle_seconds)
-        middles = np.array([window.middle_seconds for window in windows])
-        probabilities = np.stack([window.probabilities for window in windows])
-        return cls(middles, probabilities, tuple(window.evidence for window in windows))
-
-    def probabilities_at(self, time_seconds: float) -> np.ndarray:
-        return probabilities_at(time_seconds, self.middles_seconds, self.probabilities)
-
-    def evidence_at(self, time_seconds: float) -> str:
-        return self.evidence[int(np.argmin(np.abs(self.middles_seconds - time_seconds)))]
 
 
 @dataclass(frozen=True)
@@ -223,18 +184,3 @@ def _draw_box(image: np.ndarray, box: Box, colour: Colour, scale: Scale) -> None
     outline = [np.concatenate(corners)]
     cv2.polylines(image, outline, True, DARK, scale.line + 2 * rim, cv2.LINE_AA)
     cv2.polylines(image, outline, True, colour, scale.line, cv2.LINE_AA)
-
-
-def _join_spans(spans: Iterable[Span]) -> list[Span]:
-    """Joins stretches of time that touch, so that an hour of windows is a handful of stretches."""
-    joined: list[Span] = []
-    for start, end in sorted(spans):
-        if joined and start <= joined[-1][1] + SPAN_SLACK_SECONDS:
-            joined[-1] = joined[-1][0], max(joined[-1][1], end)
-        else:
-            joined.append((start, end))
-    return joined
-
-
-def _covers(spans: Iterable[Span], time_seconds: float) -> bool:
-    return any(start - SPAN_SLACK_SECONDS <= time_seconds <= end + SPAN_SLACK_SECONDS for start, end in spans)
