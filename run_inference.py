@@ -21,22 +21,23 @@ def build_parser() -> argparse.ArgumentParser:
     add("--output", type=Path, metavar="FILE.mp4", help="annotated video to write (default: CLIP_emotion.mp4 in the "
         "current folder)")  # fmt: skip
     add("--json", type=Path, metavar="FILE", help="also write everything found, as JSON")
+    add("--save_plot", type=Path, metavar="FILE", help="also draw the probabilities over time, for every face and the "
+        "voice (.png, .svg or .pdf)")  # fmt: skip
     add("--no_progress", action="store_true", help="no progress bars")
     return parser
 
 
-def check_table(path: Path, clip: Path, output: Path | None) -> None:
-    """Refuses a table that cannot be written, or would replace the clip or the video, before any work is done."""
+def check_beside(path: Path, others: dict[str, Path | None]) -> None:
+    """Refuses a file that cannot be written, or would replace the clip or another result, before any work is done."""
     from emotion.errors import ConfigError
 
     if path.is_dir():
         raise ConfigError(f"{path}: is a folder. Give the name of the file to write.")
     if not path.resolve().parent.is_dir():
         raise ConfigError(f"{path}: its folder does not exist. Create it, or name a file in another.")
-    taken = {clip.resolve(): "the clip itself", output and output.resolve(): "the annotated video"}
-    if path.resolve() in taken or (path.exists() and path.samefile(clip)):
-        what = taken.get(path.resolve(), "the clip itself")
-        raise ConfigError(f"{path}: is {what}. Give another name for the table.")
+    for what, other in others.items():
+        if other and (path.resolve() == other.resolve() or (path.exists() and other.exists() and path.samefile(other))):
+            raise ConfigError(f"{path}: is {what}. Give another name.")
 
 
 def main() -> int:
@@ -51,6 +52,7 @@ def main() -> int:
     from emotion.errors import ConfigError
     from emotion.media.reading import probe_media
     from emotion.media.writing import check_output
+    from emotion.outputs.figures import check_plot
     from emotion.runs import check_run
 
     info = probe_media(clip)
@@ -60,8 +62,12 @@ def main() -> int:
     output = (args.output or Path(f"{clip.stem}_emotion.mp4")) if info.has_video else None
     if output:
         check_output(output, clip)
+    others = {"the clip itself": clip, "the annotated video": output}
     if args.json:
-        check_table(args.json, clip, output)
+        check_beside(args.json, others)
+    if args.save_plot:
+        check_beside(args.save_plot, {**others, "the table": args.json})
+        check_plot(args.save_plot)
 
     from emotion.outputs.report import format_report
     from emotion.outputs.tables import write_json
@@ -77,6 +83,10 @@ def main() -> int:
     if args.json:
         write_json(prediction, args.json, settings={"model": str(args.model), "model_sha256": predictor.run.sha256})
         written["table"] = args.json
+    if args.save_plot:
+        from emotion.outputs.timeline_plots import write_timeline
+
+        written["plot"] = write_timeline(prediction, args.save_plot)
     if output:
         write_annotated_video(prediction, output, progress=ProgressBar("Drawing", "s", shown=shown))
         written["annotated video"] = output

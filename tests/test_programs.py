@@ -55,7 +55,8 @@ def clip(tmp_path_factory):
 def test_inference_prints_the_answer_and_writes_the_annotated_video(clip, trained, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     code, out, err = run(
-        run_inference, "--video_path", clip, "--model", trained.path, "--json", "all.json", "--no_progress",
+        run_inference, "--video_path", clip, "--model", trained.path, "--json", "all.json", "--save_plot", "plot.svg",
+        "--no_progress",
         monkeypatch=monkeypatch, capsys=capsys,
     )  # fmt: skip
     assert (code, err) == (0, "")
@@ -67,6 +68,8 @@ def test_inference_prints_the_answer_and_writes_the_annotated_video(clip, traine
     table = json.loads((tmp_path / "all.json").read_text())
     assert table["overall"]["emotion"] == lines["emotion"]
     assert len(table["settings"]["model_sha256"]) == 64
+    assert lines["plot"] == "plot.svg"
+    assert (tmp_path / "plot.svg").read_text().startswith("<?xml")
 
     info = probe_media(tmp_path / lines["annotated video"])
     assert (info.video_codec, info.audio_codec) == ("h264", "aac")
@@ -131,6 +134,9 @@ def test_a_bad_clip_ends_in_one_line_and_exit_code_1(make, tmp_path):
         (["clip.mp4", "--output", "clip.mp4"], "is the source itself"),
         (["clip.mp4", "--json", "clip.mp4"], "is the clip itself"),
         (["clip.mp4", "--json", "out.mp4", "--output", "out.mp4"], "is the annotated video"),
+        (["clip.mp4", "--save_plot", "clip.mp4"], "is the clip itself"),
+        (["clip.mp4", "--save_plot", "a.svg", "--json", "a.svg"], "is the table"),
+        (["clip.mp4", "--save_plot", "plot.jpg"], "plot.jpg: a plot cannot be written as .jpg"),
         ([], "name a clip"),
     ],
 )

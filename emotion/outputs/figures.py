@@ -52,14 +52,24 @@ def write_figure(figure, path: str | os.PathLike) -> Path:
         EmotionError: if the ending is not one of ``FORMATS``, or nothing can be written there.
     """
     path = Path(path)
-    ending = path.suffix.lower().lstrip(".") or "png"
-    if ending not in FORMATS:
-        raise EmotionError(f"{path}: a plot cannot be written as .{ending}. Choose one of {', '.join(FORMATS)}.")
+    ending = check_plot(path)
     try:
         figure.savefig(path, format=ending)
     except OSError as error:
         raise EmotionError(f"{path}: cannot be written ({error.strerror}). Choose another folder.") from error
     return path
+
+
+def check_plot(path: Path) -> str:
+    """Returns the format that a plot's name asks for.
+
+    Raises:
+        EmotionError: if it is not one of ``FORMATS``.
+    """
+    ending = path.suffix.lower().lstrip(".") or "png"
+    if ending not in FORMATS:
+        raise EmotionError(f"{path}: a plot cannot be written as .{ending}. Choose one of {', '.join(FORMATS)}.")
+    return ending
 
 
 def set_title(figure, headline: str, *details: str) -> None:

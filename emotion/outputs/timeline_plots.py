@@ -1,0 +1,183 @@
+"""The plot of a clip: how probable each emotion is over time, for every face and the voice, and which one prevails."""
+
+import os
+import textwrap
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from emotion.outputs.figures import (
+    GREY,
+    LABEL_POINTS,
+    SMALL_POINTS,
+    build_figure,
+    plain,
+    sentence,
+    set_percent_axis,
+    set_title,
+    short_name,
+    write_figure,
+)
+from emotion.outputs.judgements import Judgement, covers
+from emotion.outputs.palette import DARK, emotion_colour, text_colour
+from emotion.results import UNSURE, FaceTrack, MediaPrediction, in_percent
+
+TIMELINE_INCHES = 9.6
+ROW_INCHES, STRIP_SHARE = 2.2, 0.14
+MAX_ROWS = 40  # further faces are not drawn, and said to be missing
+MAX_MOMENTS = 1500
+MOMENT_SECONDS = 0.04
+MIN_SHOWN = 0.1  # an emotion that never is this probable has no curve
+LETTER_POINTS = 6.0  # of the strip's letters, on average
+NOTE_LETTERS = 22  # in a line beside the curves
+LINE_POINTS, RIM_POINTS = 1.8, 3.2
+
+
+def write_timeline(prediction: MediaPrediction, path: str | os.PathLike) -> Path:
+    """Draws the probabilities over time, a row for each face and one for the voice.
+
+    The curves are what the annotated video shows, moment by moment: between the middles of two windows the one fades to
+    the other. There is none where a face is out of sight or nothing was heard. Below them a strip names the emotion
+    that prevails, grey where the model is unsure.
+
+    Args:
+        prediction: what was found.
+        path: the picture to write (.png, .svg or .pdf).
+
+    Returns:
+        ``path``.
+
+    Raises:
+        EmotionError: if the ending is none of these, or nothing can be written there.
+    """
+    return write_figure(_build_timeline(prediction), path)
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A face's, or the voice's, name and judgement, the face's track, and what stands above the row."""
+
+    name: str
+    judgement: Judgement
+    track: FaceTrack | None
+    answer: str
+
+    def is_seen(self, time_seconds: float) -> bool:
+        if self.track is not None:
+            return self.track.box_at(time_seconds) is not None
+        return covers(self.judgement.spans, time_seconds)
+
+
+def _rows(prediction: MediaPrediction) -> list[_Row]:
+    rows = []
+    for track in prediction.tracks:
+        summary = prediction.by_face[track.face_id]
+        answer = "no evidence"
+        if summary.emotion is not None:
+            guess = f", most probably {summary.most_probable}" if summary.emotion == UNSURE else ""
+            answer = f"{summary.emotion}{guess}, {in_percent(summary.confidence)}, by {summary.evidence}"
+        rows.append(_Row(track.name, Judgement.of(prediction, track.face_id), track, answer))
+    voice = Judgement.of(prediction, None)
+    if voice.is_judged:
+        by_frame = any("frame" in evidence for evidence in voice.evidence)
+        rows.append(_Row("whole frames" if by_frame else "voice", voice, None, "judged apart from any face"))
+    return rows
+
+
+def _build_timeline(prediction: MediaPrediction):
+    rows = _rows(prediction)
+    shown = rows[:MAX_ROWS]
+    figure = build_figure(width_inches=TIMELINE_INCHES, height_inches=ROW_INCHES * max(1, len(shown)) + 0.5)
+    missing = f"{len(rows) - len(shown)} further faces are not drawn" if len(rows) > len(shown) else ""
+    set_title(figure, f"Emotions over time: {short_name(Path(prediction.path).name)}", missing)
+    duration = max(prediction.duration_seconds, MOMENT_SECONDS)
+    if not shown:
+        axes = figure.subplots()
+        _set_time_axis(axes, duration)
+        set_percent_axis(axes.yaxis, "probability")
+        axes.text(0.5, 0.5, "no face and no voice: no evidence", ha="center", transform=axes.transAxes, color=GREY)
+        return figure
+    ratios = [part for _ in shown for part in (1 - STRIP_SHARE, STRIP_SHARE)]
+    grid = figure.subplots(2 * len(shown), 1, sharex=True, squeeze=False, height_ratios=ratios)[:, 0]
+    n_moments = int(np.clip(duration / MOMENT_SECONDS, 2, MAX_MOMENTS))
+    moments = np.linspace(0, duration, n_moments)
+    for row, curves, strip in zip(shown, grid[::2], grid[1::2], strict=True):
+        answers = [row.judgement.answer_at(t) if row.judgement.is_judged and row.is_seen(t) else None for t in moments]
+        _draw_curves(curves, row, moments, answers)
+        _draw_strip(strip, moments, [answer and answer.emotion for answer in answers])
+        curves.tick_params(labelbottom=False, bottom=False)
+        strip.tick_params(labelbottom=strip is grid[-1], bottom=strip is grid[-1])
+    _set_time_axis(grid[-1], duration)
+    return figure
+
+
+def _set_time_axis(axes, duration: float) -> None:
+    axes.set_xlim(0, duration)
+    axes.set_xlabel("time in seconds", fontsize=LABEL_POINTS)
+    axes.tick_params(axis="x", labelsize=SMALL_POINTS)
+
+
+def _draw_curves(axes, row: _Row, moments: np.ndarray, answers: list) -> None:
+    from matplotlib.patheffects import Normal, withStroke
+
+    names = row.judgement.class_names
+    nothing = np.full(len(names), np.nan)
+    probabilities = np.array([nothing if answer is None else answer.probabilities for answer in answers], float)
+    peaks = np.max(np.nan_to_num(probabilities), axis=0)
+    quiet = [name for name, peak in zip(names, peaks, strict=True) if peak < MIN_SHOWN]
+    for index in np.argsort(peaks):
+        if peaks[index] >= MIN_SHOWN:
+            # A dark rim lets pale colours stand out from the paper.
+            axes.plot(
+                moments, 100 * probabilities[:, index], color=_share(emotion_colour(names[index])),
+                linewidth=LINE_POINTS, label=plain(names[index]), solid_capstyle="round", clip_on=False,
+                path_effects=[withStroke(linewidth=RIM_POINTS, foreground=_share(DARK)), Normal()],
+            )  # fmt: skip
+    set_percent_axis(axes.yaxis, "probability")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_title(sentence(f"{row.name}: {row.answer}"), loc="left", fontsize=LABEL_POINTS)
+    handles, labels = (part[::-1] for part in axes.get_legend_handles_labels())
+    if 0 < row.judgement.unsure_below < 1:
+        handles.append(axes.axhline(100 * row.judgement.unsure_below, color=GREY, linewidth=0.8, linestyle=":"))
+        labels.append("unsure below")
+    axes.legend(
+        handles, labels, loc="upper left", bbox_to_anchor=(1.01, 1.03), frameon=False, fontsize=SMALL_POINTS,
+        labelspacing=0.25, handlelength=1.4, borderaxespad=0.0,
+    )  # fmt: skip
+    if quiet:
+        words = textwrap.fill(f"below {100 * MIN_SHOWN:.0f} %: {', '.join(quiet)}", NOTE_LETTERS)
+        note = axes.annotate(
+            plain(words), (1.01, 0), (0, -STRIP_SHARE * 72 * ROW_INCHES), xycoords="axes fraction",
+            textcoords="offset points", va="bottom", fontsize=SMALL_POINTS - 2, color=GREY,
+        )  # fmt: skip
+        # The legend above it makes room on the right; below the curves it needs none.
+        note.set_in_layout(False)
+
+
+def _draw_strip(axes, moments: np.ndarray, emotions: list[str | None]) -> None:
+    """Draws stretches of the emotion that prevails; its name where there is room."""
+    axes.set_ylim(0, 1)
+    axes.set_yticks([])
+    axes.spines[:].set_visible(False)
+    step = moments[1] - moments[0]
+    points_per_second = 72 * TIMELINE_INCHES * 0.75 / (moments[-1] - moments[0])
+    start = 0
+    for end in range(1, len(emotions) + 1):
+        if end < len(emotions) and emotions[end] == emotions[start]:
+            continue
+        emotion = emotions[start]
+        if emotion is not None:
+            left, width = moments[start] - step / 2, (end - start) * step
+            colour = emotion_colour(emotion)
+            axes.axvspan(left, left + width, facecolor=_share(colour), edgecolor=_share(DARK), linewidth=0.6)
+            if width * points_per_second > LETTER_POINTS * len(emotion):
+                axes.text(
+                    left + width / 2, 0.46, plain(emotion), ha="center", va="center", fontsize=SMALL_POINTS,
+                    color=_share(text_colour(colour)), clip_on=True,
+                )  # fmt: skip
+        start = end
+
+
+def _share(colour: tuple[int, int, int]) -> tuple[float, ...]:
+    return tuple(part / 255 for part in colour)
