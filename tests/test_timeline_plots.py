@@ -1,5 +1,7 @@
 """The timeline says what the windows say: curves where a face is in sight, and the emotion that prevails."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -55,7 +57,7 @@ def test_each_face_and_the_voice_has_a_row_with_its_answer():
         "Face 1: happy, 90%, by face",
         "Face 2: unsure, most probably happy, 48%, by face",
         "Face 3: no evidence",
-        "Voice: judged apart from any face",
+        "Voice: by the sound alone",
     ]
     assert figure.axes[-1].get_xlabel() == "time in seconds"
     assert figure.axes[-1].get_xlim() == (0, 9)
@@ -89,6 +91,15 @@ def test_a_stretch_too_short_for_its_name_has_none():
     strip = _build_timeline(make_prediction([(rows, 0.0, 63.0)], duration=63.0)).axes[1]
     assert len(strip_of(strip)) > 2
     assert {text.get_text() for text in strip.texts} == {"happy"}
+
+
+def test_a_clock_that_does_not_begin_at_0_is_kept():
+    prediction = make_prediction(voice=[HAPPY] * 3, duration=5.0)
+    later = [dataclasses.replace(w, start_seconds=w.start_seconds + 60, end_seconds=w.end_seconds + 60)
+             for w in prediction.windows]  # fmt: skip
+    axes = _build_timeline(dataclasses.replace(prediction, windows=tuple(later))).axes[0]
+    assert axes.get_xlim() == (60, 65)
+    np.testing.assert_allclose(curves_of(axes)["happy"].get_ydata(), 90)
 
 
 def test_without_face_or_voice_it_says_so():

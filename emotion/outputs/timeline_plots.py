@@ -81,7 +81,8 @@ def _rows(prediction: MediaPrediction) -> list[_Row]:
     voice = Judgement.of(prediction, None)
     if voice.is_judged:
         by_frame = any("frame" in evidence for evidence in voice.evidence)
-        rows.append(_Row("whole frames" if by_frame else "voice", voice, None, "judged apart from any face"))
+        name, answer = ("clip", "by whole frames") if by_frame else ("voice", "by the sound alone")
+        rows.append(_Row(name, voice, None, answer))
     return rows
 
 
@@ -91,29 +92,30 @@ def _build_timeline(prediction: MediaPrediction):
     figure = build_figure(width_inches=TIMELINE_INCHES, height_inches=ROW_INCHES * max(1, len(shown)) + 0.5)
     missing = f"{len(rows) - len(shown)} further faces are not drawn" if len(rows) > len(shown) else ""
     set_title(figure, f"Emotions over time: {short_name(Path(prediction.path).name)}", missing)
-    duration = max(prediction.duration_seconds, MOMENT_SECONDS)
+    # A file's clock need not begin at 0.
+    start = min((window.start_seconds for window in prediction.windows), default=0.0)
+    end = start + max(prediction.duration_seconds, MOMENT_SECONDS)
     if not shown:
         axes = figure.subplots()
-        _set_time_axis(axes, duration)
+        _set_time_axis(axes, start, end)
         set_percent_axis(axes.yaxis, "probability")
         axes.text(0.5, 0.5, "no face and no voice: no evidence", ha="center", transform=axes.transAxes, color=GREY)
         return figure
     ratios = [part for _ in shown for part in (1 - STRIP_SHARE, STRIP_SHARE)]
     grid = figure.subplots(2 * len(shown), 1, sharex=True, squeeze=False, height_ratios=ratios)[:, 0]
-    n_moments = int(np.clip(duration / MOMENT_SECONDS, 2, MAX_MOMENTS))
-    moments = np.linspace(0, duration, n_moments)
+    moments = np.linspace(start, end, int(np.clip((end - start) / MOMENT_SECONDS, 2, MAX_MOMENTS)))
     for row, curves, strip in zip(shown, grid[::2], grid[1::2], strict=True):
         answers = [row.judgement.answer_at(t) if row.judgement.is_judged and row.is_seen(t) else None for t in moments]
         _draw_curves(curves, row, moments, answers)
         _draw_strip(strip, moments, [answer and answer.emotion for answer in answers])
         curves.tick_params(labelbottom=False, bottom=False)
         strip.tick_params(labelbottom=strip is grid[-1], bottom=strip is grid[-1])
-    _set_time_axis(grid[-1], duration)
+    _set_time_axis(grid[-1], start, end)
     return figure
 
 
-def _set_time_axis(axes, duration: float) -> None:
-    axes.set_xlim(0, duration)
+def _set_time_axis(axes, start: float, end: float) -> None:
+    axes.set_xlim(start, end)
     axes.set_xlabel("time in seconds", fontsize=LABEL_POINTS)
     axes.tick_params(axis="x", labelsize=SMALL_POINTS)
 
