@@ -30,7 +30,7 @@ class FaceChoices:
             rare expressions are seen everywhere; with all of it, weak ones nowhere. Raters of FER+'s photographs say
             neutral a third of the time; people who talk on camera are seen to feel more.
         disgust_offset: added to the logit of disgust in clips. It is so rare among FER+'s faces (1.6 %) that taking its
-            prior away makes disgust of every angry face that talks.
+            prior away made disgust of the angry faces that talk, all three of MEAD's.
         seed: of everything drawn.
     """
 
