@@ -12,25 +12,22 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # Lowest first. A module may import from its own layer and from those below. A package stands for all of its modules.
 LAYERS = (
-    ("errors", "labels", "config", "windows", "calibration", "results", "console", "scores", "processes", "files"),
+    (
+        "errors", "labels", "config", "windows", "calibration", "results", "console", "scores", "processes", "files",
+        "settings", "timing", "weights",
+    ),
     ("media", "audio", "faces", "synthetic", "synthetic_faces", "synthetic_heads", "synthetic_voices"),
     ("preprocessing", "datasets", "splits", "split_files", "protocols", "folds", "cache", "outputs"),
-    ("models", "generators", "half_precision", "runs", "seen"),
+    ("models", "generators", "half_precision", "runs", "scanner", "seen"),
     (
-        "options",
-        "checkpoints",
-        "evaluation",
-        "copies",
-        "preparation",
-        "training",
-        "crossvalidation",
-        "comparison",
-        "assessment",
+        "options", "checkpoints", "evaluation", "copies", "preparation", "training", "crossvalidation", "comparison",
+        "assessment", "devices",
     ),
-    ("predictor", "workflows", "recipes"),
+    ("predictor", "workflows", "recipes", "batch", "live", "inference"),
     ("evaluate",),
     ("__init__",),
-)
+
+)  # fmt: skip
 
 
 def read_modules() -> dict[str, str]:

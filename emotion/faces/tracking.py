@@ -1,76 +1,175 @@
 """Following faces from one moment to the next, so that each keeps its number."""
 
 import bisect
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from emotion.faces.appearance import Appearance, Shot, compute_unlikeness, describe_face
 from emotion.faces.detection import Face
 from emotion.results import Box, FaceTrack
 
-# A face that was looked for in vain for longer than this comes back as another one.
+# A face that was looked for in vain for longer than this is looked for no longer where it was, but known again by its
+# looks alone.
 MAX_LOST_SECONDS = 1.0
 # A face may move by this share of its own size between two sightings, and grow or shrink by this factor.
 MAX_SHIFT = 0.8
 MAX_GROWTH = 1.8
+# For this long a face that is out of sight is taken to move on as it last did; its speed is an average over this time.
+MAX_COAST_SECONDS = 0.6
+SPEED_SECONDS = 0.3
+# Distances of looks: below the first it is the same person, even after a cut; below the second it is, if the one has
+# just gone where the other comes, in the same shot; above the third it is another person, even where a face was lost;
+# and above the fourth no face changes from one sighting to the next.
+SAME_PERSON, SAME_PERSON_IN_SHOT, OTHER_PERSON, SUDDEN_CHANGE = 1.2, 1.5, 2.6, 2.1
+LOOKS_WEIGHT = 0.4  # of such a distance against a shift by the size of a face
+# What it costs to follow a face no further. No match is worth more than this, or one face would be given a bad match
+# so that another gets one at all.
+UNMATCHED_COST = 1.6
+# A view is kept if it adds something to those held, and this many of them; none in which another face is nearer than
+# this many times its own size, since half of what it shows may be that other one.
+NEW_VIEW, MAX_VIEWS, CLEAR_SIZES = 0.7, 10, 1.6
+# So many of the faces that have gone are remembered. A new face may still turn out to be one of them for so long: when
+# it comes out from behind another one, it cannot be known at once.
+MAX_REMEMBERED = 40
+MAX_DOUBT_SECONDS = 2.0
 # A face seen fewer times than this is taken for a false alarm, unless it was seen in this share of the moments that
 # were looked at around its sightings: a slide show has few moments, a still has one.
 MIN_SIGHTINGS = 3
 MIN_SIGHT_SHARE = 0.3
 
 
-@dataclass
-class _OpenTrack:
+@dataclass(frozen=True)
+class _Sighting:
+    """A face, what it looks like, and whether what is around it is its own."""
+
+    box: Box
+    looks: Appearance | None
+    is_clear: bool
+
+
+@dataclass(eq=False)
+class _Track:
     number: int
     times: list[float] = field(default_factory=list)
     boxes: list[Box] = field(default_factory=list)
+    views: list[Appearance] = field(default_factory=list)
+    last_looks: Appearance | None = None
+    speed: np.ndarray = field(default_factory=lambda: np.zeros(2))  # pixels a second
     is_real: bool = False
+    is_placed: bool = True  # whether it can be looked for where it was
     missed_since: float | None = None
+
+    def lost_seconds(self, time_seconds: float) -> float:
+        return 0.0 if self.missed_since is None else time_seconds - self.missed_since
+
+    def unlikeness(self, sighting: _Sighting) -> float:
+        if sighting.looks is None:
+            return float("inf")
+        return compute_unlikeness(self.views, sighting.looks, is_clear=sighting.is_clear)
+
+    def cost(self, time_seconds: float, sighting: _Sighting) -> float:
+        """What it costs to take a face for this one; infinite where it cannot be the same."""
+        before, box = self.boxes[-1], sighting.box
+        size_before, size_now = _size(before), _size(box)
+        if max(size_before, size_now) > MAX_GROWTH * max(1.0, min(size_before, size_now)):
+            return float("inf")
+        moved = _centre(box) - _centre(before)
+        expected = self.speed * min(time_seconds - self.times[-1], MAX_COAST_SECONDS)
+        # A face that stopped or turned round lies nearer to where it was than to where it was going.
+        shift = min(np.hypot(*(moved - expected)), np.hypot(*moved) + 0.1 * size_now)
+        distance = float(shift / max(1.0, (size_before + size_now) / 2))
+        lost_seconds = self.lost_seconds(time_seconds)
+        if distance > MAX_SHIFT * (1 + lost_seconds):
+            return float("inf")
+        if sighting.looks is None or self.last_looks is None:
+            return distance
+        unlikeness = self.unlikeness(sighting)
+        is_other = lost_seconds > 0 and unlikeness > OTHER_PERSON
+        if not lost_seconds and sighting.is_clear:
+            # A face may turn and be as it was not seen before, but not from one moment to the next.
+            is_other = self.last_looks.distance(sighting.looks) > SUDDEN_CHANGE
+        return float("inf") if is_other else distance + LOOKS_WEIGHT * unlikeness
+
+    def see(self, time_seconds: float, sighting: _Sighting) -> None:
+        if self.times and self.is_placed and time_seconds > self.times[-1]:
+            seconds = time_seconds - self.times[-1]
+            shift = _centre(sighting.box) - _centre(self.boxes[-1])
+            weight = min(1.0, seconds / SPEED_SECONDS)
+            self.speed = (1 - weight) * self.speed + weight * shift / seconds
+        else:
+            self.speed = np.zeros(2)
+        self.is_placed, self.missed_since = True, None
+        self.times.append(time_seconds)
+        self.boxes.append(sighting.box)
+        self.last_looks = sighting.looks
+        is_of_use = sighting.looks is not None and (sighting.is_clear or not self.views)
+        if is_of_use and len(self.views) < MAX_VIEWS and self.unlikeness(sighting) > NEW_VIEW:
+            self.views.append(sighting.looks)
 
 
 class FaceTracker:
     """Gives the faces of successive moments stable numbers.
 
-    At each moment the faces found are matched to the faces followed by the assignment of least total distance
-    (Kuhn 1955), distance being the shift of the box's middle in parts of its size.
+    At each moment the faces found are matched to the faces followed by the assignment of least total cost (Kuhn 1955):
+    how far the box lies from where it is expected, in parts of its size, and how unlike it looks. So faces that cross
+    keep their numbers. A face that is in none of these places, because it was out of sight for long or because the
+    camera was changed, is known again by its looks if they leave no doubt; otherwise it gets a new number.
     """
 
     def __init__(self):
-        self._open: list[_OpenTrack] = []
-        self._all: list[_OpenTrack] = []
+        self._open: list[_Track] = []
+        self._all: list[_Track] = []
         self._looked: list[float] = []
+        self._shot: Shot | None = None
+        self._merged: dict[int, int] = {}
 
-    def update(self, time_seconds: float, faces: list[Face]) -> list[int]:
-        """Takes the faces of one moment, later than the last, and returns a number for each, in their order."""
+    def update(self, time_seconds: float, faces: Sequence[Face], image: np.ndarray | None = None) -> list[int]:
+        """Takes the faces of one moment.
+
+        Args:
+            time_seconds: later than the last.
+            faces: found in the picture.
+            image: the picture, RGB uint8; without it, faces are known by their places alone.
+
+        Returns:
+            A number for each face, in their order.
+        """
         self._looked.append(time_seconds)
-        self._open = [
-            track
-            for track in self._open
-            if track.missed_since is None or time_seconds - track.missed_since <= MAX_LOST_SECONDS
-        ]
-        numbers: dict[int, int] = {}
-        if self._open and faces:
-            distances = np.array([[_distance(track.boxes[-1], face.box) for face in faces] for track in self._open])
-            for row, column in zip(*linear_sum_assignment(np.minimum(distances, 1e3)), strict=True):
-                if np.isfinite(distances[row, column]):
-                    self._see(self._open[row], time_seconds, faces[column])
-                    numbers[int(column)] = self._open[row].number
-        for column, face in enumerate(faces):
-            if column not in numbers:
-                track = _OpenTrack(number=len(self._all) + 1)
-                self._all.append(track)
-                self._open.append(track)
-                self._see(track, time_seconds, face)
-                numbers[column] = track.number
+        self._notice_cut(image)
+        for track in self._open:
+            if track.lost_seconds(time_seconds) > MAX_LOST_SECONDS:
+                track.is_placed = False
+        self._open = [track for track in self._open if track.is_placed]
+        sightings = [self._look(face, faces, image) for face in faces]
+        tracks: dict[int, _Track] = {}
+        self._match_by_place(time_seconds, sightings, tracks)
+        self._match_by_looks(sightings, tracks)
+        for column, sighting in enumerate(sightings):
+            if column not in tracks:
+                tracks[column] = _Track(number=len(self._all) + 1)
+                self._all.append(tracks[column])
+            if tracks[column] not in self._open:
+                self._open.append(tracks[column])
+            self._join_stubs(tracks[column], time_seconds, sighting, tracks.values())
+            tracks[column].see(time_seconds, sighting)
+            tracks[column] = self._recognise(tracks[column], sighting)
         for track in self._open:
             if track.times[-1] < time_seconds and track.missed_since is None:
                 track.missed_since = time_seconds
-        return [numbers[column] for column in range(len(faces))]
+        return [tracks[column].number for column in range(len(faces))]
+
+    def resolve(self, number: int) -> int:
+        """The number that a face goes by now: one given anew may later turn out to be another's."""
+        while number in self._merged:
+            number = self._merged[number]
+        return number
 
     def is_real(self, number: int) -> bool:
         """Whether a face has been seen often enough to be no false alarm; once real, it stays so."""
-        track = self._all[number - 1]
+        track = self._all[self.resolve(number) - 1]
         if not track.is_real:
             first = bisect.bisect_left(self._looked, track.times[0] - MAX_LOST_SECONDS)
             last = bisect.bisect_right(self._looked, track.times[-1] + MAX_LOST_SECONDS)
@@ -78,28 +177,107 @@ class FaceTracker:
             track.is_real = n_seen >= MIN_SIGHTINGS or n_seen >= MIN_SIGHT_SHARE * (last - first)
         return track.is_real
 
-    def tracks(self) -> dict[int, FaceTrack]:
-        """Returns the faces followed, by their number, renumbered 1, 2, ... without false alarms."""
-        real = [track for track in self._all if self.is_real(track.number)]
-        return {
-            track.number: FaceTrack(face_id, tuple(track.times), tuple(track.boxes))
-            for face_id, track in enumerate(real, start=1)
-        }
+    def area(self, number: int) -> int:
+        """Pixels of a face's box when it was last seen."""
+        x1, y1, x2, y2 = self._all[self.resolve(number) - 1].boxes[-1]
+        return (x2 - x1) * (y2 - y1)
 
-    @staticmethod
-    def _see(track: _OpenTrack, time_seconds: float, face: Face) -> None:
-        track.missed_since = None
-        track.times.append(time_seconds)
-        track.boxes.append(face.box)
+    def tracks(self, since_seconds: float | None = None) -> dict[int, FaceTrack]:
+        """Returns the faces followed, by their number, renumbered 1, 2, ... without false alarms.
+
+        Args:
+            since_seconds: leaves out what was seen before, and faces that were not seen since.
+        """
+        real = [track for track in self._all if track.number not in self._merged and self.is_real(track.number)]
+        tracks = {}
+        for face_id, track in enumerate(real, start=1):
+            first = 0 if since_seconds is None else bisect.bisect_left(track.times, since_seconds)
+            if first < len(track.times):
+                tracks[track.number] = FaceTrack(face_id, tuple(track.times[first:]), tuple(track.boxes[first:]))
+        return tracks
+
+    def _notice_cut(self, image: np.ndarray | None) -> None:
+        if image is None:
+            return
+        shot = Shot.of(image)
+        if self._shot is not None and shot.is_other(self._shot):
+            for track in self._open:
+                track.is_placed = False
+        self._shot = shot
+
+    def _look(self, face: Face, faces: Sequence[Face], image: np.ndarray | None) -> _Sighting:
+        if image is None:
+            return _Sighting(face.box, None, False)
+        # A face that was lost a moment ago may be hidden behind this one, or peep out from behind it.
+        hidden = [track.boxes[-1] for track in self._open if track.missed_since is not None]
+        others = [other.box for other in faces if other is not face] + hidden
+        is_clear = all(_is_apart(face.box, other) for other in others)
+        return _Sighting(face.box, describe_face(image, face.landmarks), is_clear)
+
+    def _match_by_place(self, time_seconds: float, sightings: list[_Sighting], tracks: dict[int, _Track]) -> None:
+        if not self._open or not sightings:
+            return
+        costs = np.array([[track.cost(time_seconds, sighting) for sighting in sightings] for track in self._open])
+        for row, column in zip(*linear_sum_assignment(np.minimum(costs, UNMATCHED_COST)), strict=True):
+            if costs[row, column] < UNMATCHED_COST:
+                tracks[int(column)] = self._open[row]
+
+    def _match_by_looks(self, sightings: list[_Sighting], tracks: dict[int, _Track]) -> None:
+        """Knows faces that have no place again, the most alike first."""
+        taken = {track.number for track in tracks.values()}
+        others = [track for track in self._remembered() if track.number not in taken]
+        pairs = [
+            (track.unlikeness(sighting), column, track)
+            for column, sighting in enumerate(sightings)
+            if column not in tracks
+            for track in others
+        ]
+        for unlikeness, column, track in sorted(pairs, key=lambda pair: pair[:2]):
+            limit = SAME_PERSON_IN_SHOT if track.is_placed else SAME_PERSON
+            if unlikeness < limit and column not in tracks and track.number not in taken:
+                tracks[column] = track
+                taken.add(track.number)
+
+    def _recognise(self, track: _Track, sighting: _Sighting) -> _Track:
+        """Joins a face that is new with the one it turns out to be, and returns which one it is."""
+        if not sighting.is_clear or track.times[-1] - track.times[0] > MAX_DOUBT_SECONDS:
+            return track
+        gone = [other for other in self._remembered() if other.times[-1] < track.times[0]]
+        likest = min(gone, key=lambda other: other.unlikeness(sighting), default=None)
+        if likest is None or likest.unlikeness(sighting) >= SAME_PERSON:
+            return track
+        self._join(track, likest)
+        return likest
+
+    def _join_stubs(self, track: _Track, time_seconds: float, sighting: _Sighting, seen) -> None:
+        """Joins to a face that comes back what was taken for a new one in its place until a moment ago."""
+        if not track.times or track.missed_since is None:
+            return
+        for stub in list(self._open):
+            is_new = track.times[-1] < stub.times[0] and stub.times[-1] - stub.times[0] <= MAX_DOUBT_SECONDS
+            was_here = stub.missed_since is None and stub.cost(time_seconds, sighting) < UNMATCHED_COST
+            if is_new and was_here and stub not in seen:
+                self._join(stub, track)
+
+    def _join(self, track: _Track, older: _Track) -> None:
+        self._merged[track.number] = older.number
+        older.times += track.times
+        older.boxes += track.boxes
+        older.speed, older.is_placed, older.missed_since = track.speed, True, None
+        older.last_looks = track.last_looks
+        self._open = [other for other in self._open if other not in (track, older)] + [older]
+
+    def _remembered(self) -> list[_Track]:
+        known = [track for track in self._all if track.views and track.number not in self._merged]
+        return sorted(known, key=lambda track: track.times[-1])[-MAX_REMEMBERED:]
 
 
-def _distance(before: Box, now: Box) -> float:
-    """Shift between two boxes in parts of their size; infinite where they cannot be the same face."""
-    size_before, size_now = _size(before), _size(now)
-    shift = np.hypot(before[0] + before[2] - now[0] - now[2], before[1] + before[3] - now[1] - now[3]) / 2
-    growth = max(size_before, size_now) / max(1.0, min(size_before, size_now))
-    distance = shift / max(1.0, (size_before + size_now) / 2)
-    return float(distance) if distance <= MAX_SHIFT and growth <= MAX_GROWTH else float("inf")
+def _is_apart(box: Box, other: Box) -> bool:
+    return float(np.hypot(*(_centre(box) - _centre(other)))) > CLEAR_SIZES * (_size(box) + _size(other)) / 2
+
+
+def _centre(box: Box) -> np.ndarray:
+    return np.array([box[0] + box[2], box[1] + box[3]]) / 2
 
 
 def _size(box: Box) -> float:

