@@ -1,44 +1,26 @@
-"""From a media file to a ``MediaPrediction``, in one pass over the file and in flat memory."""
+"""From a media file to a ``MediaPrediction``: the windows of a ``MediaScanner``, judged by a model and put together."""
 
 import dataclasses
 import os
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 
 from emotion.config import DEFAULT_RUN, RunConfig
 from emotion.errors import MediaError
-from emotion.media.reading import MediaInfo, VideoFrame, iterate_media, probe_media
-from emotion.preprocessing import WHOLE_FRAME, FrameSampler, Preprocessor, SoundBuffer
-from emotion.results import EmotionSummary, FaceTrack, MediaPrediction, WindowPrediction
+from emotion.media.reading import iterate_media, probe_media
+from emotion.results import EmotionSummary, FaceTrack, MediaPrediction, WindowPrediction, join_evidence
 from emotion.runs import Run, load_run
-from emotion.windows import merge_probabilities
+from emotion.scanner import MediaScanner, WindowInputs
+from emotion.settings import InferenceSettings
+from emotion.timing import Stopwatch
+from emotion.windows import merge_probabilities, sliding_windows
 
-# How far one stream may run ahead of the other before the other is taken to have ended. Decoders with many threads hold
-# back a dozen pictures, which at a picture a second is a dozen seconds; some files lay out their streams far apart.
-MAX_LEAD_SECONDS = 60.0
+# So many windows are judged at once, which takes less time than one by one.
+BATCH_WINDOWS = 8
 
 Progress = Callable[[float, float | None], None]
-
-
-@dataclass(frozen=True)
-class WindowInputs:
-    """One window as a model takes it.
-
-    Attributes:
-        start_seconds, end_seconds: the window.
-        face: the sampler's number of the face, ``WHOLE_FRAME`` for whole frames, None for the voice alone.
-        evidence: ``face+voice``, ``face``, ``voice`` or ``none``; ``frame`` instead of ``face`` for whole frames.
-        inputs: by the names of the model's inputs, without the axis of the batch.
-    """
-
-    start_seconds: float
-    end_seconds: float
-    face: int | None
-    evidence: str
-    inputs: dict[str, np.ndarray]
 
 
 class EmotionPredictor:
@@ -50,30 +32,49 @@ class EmotionPredictor:
         print(prediction.overall.emotion, prediction.overall.confidence)
     """
 
-    def __init__(self, model: str | os.PathLike | Run = DEFAULT_RUN):
+    def __init__(self, model: str | os.PathLike | Run = DEFAULT_RUN, settings: InferenceSettings | None = None):
         """Loads a model folder.
 
         Args:
             model: the folder, or a run already loaded.
+            settings: how it is used; by default as the model brings it.
 
         Raises:
             RunError: if the folder is missing or incomplete.
         """
         self.run = model if isinstance(model, Run) else load_run(Path(model))
+        self.settings = settings or InferenceSettings()
 
     @property
     def config(self) -> RunConfig:
         return self.run.config
 
-    def predict(self, path: str | os.PathLike, *, progress: Progress | None = None) -> MediaPrediction:
+    @property
+    def window_seconds(self) -> float:
+        """The stretch of time that one answer is about."""
+        return self.settings.window_seconds or self.config.window.window_seconds
+
+    @property
+    def step_seconds(self) -> float:
+        return self.settings.step_seconds or self.config.window.step_seconds
+
+    @property
+    def unsure_below(self) -> float:
+        chosen = self.settings.unsure_below
+        return self.config.calibration.unsure_below if chosen is None else chosen
+
+    def predict(
+        self, path: str | os.PathLike, *, progress: Progress | None = None, stopwatch: Stopwatch | None = None
+    ) -> MediaPrediction:
         """Judges every face, and the voice, of a media file: a video, a sound file or an image.
 
-        Where one face is in sight, the sound counts for it. Where there are several, it is not known whose voice it
-        is: each face is judged by its looks alone, and the voice apart from them.
+        The sound counts for the face whose mouth moves with it; every other face is judged by its looks alone. Where
+        no face in sight is known to be speaking, the voice is judged apart from the faces.
 
         Args:
             path: the file.
             progress: called with the seconds done and, where known, their total.
+            stopwatch: told how long each part of the work takes.
 
         Returns:
             The answer; its times are seconds on the file's own clock.
@@ -82,42 +83,81 @@ class EmotionPredictor:
             MediaError: if the file is missing, broken, or no media.
         """
         path = os.fspath(path)
+        stopwatch = stopwatch or Stopwatch()
         info = probe_media(path)
-        scanner = MediaScanner(self.config)
+        scanner = MediaScanner(
+            self.config, self.settings, has_video=info.has_video, has_audio=info.has_audio, stopwatch=stopwatch
+        )
+        items = stopwatch.watch("decode", iterate_media(path, sample_rate=self.config.audio.sample_rate))
+        tell = None if progress is None else lambda seconds: progress(seconds, info.duration_seconds)
         # Only the answers are kept: a window's frames weigh a thousand times as much.
-        windows: list[WindowPrediction] = []
-        for batch in scanner.scan(path, info, progress=progress):
-            windows += [
-                WindowPrediction(window.start_seconds, window.end_seconds, window.face, window.evidence, probabilities)
-                for window, probabilities in zip(batch, self._judge(batch), strict=True)
-            ]
+        windows = list(self.judge(scanner.scan(items, progress=tell), stopwatch=stopwatch))
+        if not scanner.has_video and not scanner.has_audio:
+            raise MediaError(f"{path}: neither a picture nor a sound could be decoded. Is the file whole?")
         if progress:
             progress(scanner.duration_seconds, scanner.duration_seconds)
-        return self._conclude(path, scanner, windows)
+        return self.conclude(path, scanner, windows)
 
-    def _judge(self, windows: list[WindowInputs]) -> list[np.ndarray | None]:
-        """Returns ``(n_classes,)`` probabilities for each window, or None where there is no evidence."""
+    def judge(
+        self,
+        stretches: Iterable[list[WindowInputs]],
+        *,
+        batch_windows: int = BATCH_WINDOWS,
+        stopwatch: Stopwatch | None = None,
+    ) -> Iterator[WindowPrediction]:
+        """Judges windows as they come; ``face_id`` of the answers is still the sampler's number of the face.
+
+        Args:
+            stretches: from ``MediaScanner.scan``.
+            batch_windows: how many windows to gather before the model is asked.
+            stopwatch: told how long the model takes.
+        """
+        stopwatch = stopwatch or Stopwatch()
+        waiting: list[WindowInputs] = []
+        for stretch in stretches:
+            waiting += stretch
+            if len(waiting) >= batch_windows:
+                with stopwatch("model"):
+                    judged = self._judge(waiting)
+                yield from judged
+                waiting = []
+        with stopwatch("model"):
+            judged = self._judge(waiting)
+        yield from judged
+
+    def _judge(self, windows: list[WindowInputs]) -> list[WindowPrediction]:
         judged = [window for window in windows if window.evidence != "none"]
-        if not judged:
-            return [None] * len(windows)
-        batch = {name: np.stack([window.inputs[name] for window in judged]) for name in judged[0].inputs}
-        answers = iter(self.run.predict(batch))
-        return [next(answers) if window.evidence != "none" else None for window in windows]
-
-    def _conclude(self, path: str, scanner: "MediaScanner", windows: list[WindowPrediction]) -> MediaPrediction:
-        """Puts the answer together; ``face_id`` of ``windows`` is still the sampler's number of the face."""
-        tracks = scanner.sampler.tracks()
-        predictions = [
-            dataclasses.replace(window, face_id=tracks[window.face_id].face_id if window.face_id in tracks else None)
+        answers = iter(())
+        if judged:
+            batch = {name: np.stack([window.inputs[name] for window in judged]) for name in judged[0].inputs}
+            answers = iter(self.run.predict(batch))
+        return [
+            WindowPrediction(
+                window.start_seconds,
+                window.end_seconds,
+                window.face,
+                window.evidence,
+                None if window.evidence == "none" else next(answers),
+            )
             for window in windows
         ]
-        predictions.sort(key=lambda window: (window.start_seconds, window.face_id or 0))
-        names, unsure_below = self.config.class_names, self.config.calibration.unsure_below
+
+    def conclude(self, path: str, scanner: MediaScanner, windows: list[WindowPrediction]) -> MediaPrediction:
+        """Puts the answer together from what ``judge`` gave."""
+        followed = scanner.sampler.tracks()
+        tracks = _most_in_sight(followed, self.settings.max_faces)
+        passed_over = [track for number, track in followed.items() if number not in tracks]
+        windows = _under_ids(windows, scanner, tracks)
+        if self.window_seconds > self.config.window.window_seconds:
+            windows = widen_windows(windows, self.window_seconds, self.step_seconds)
+        windows.sort(key=lambda window: (window.start_seconds, window.face_id or 0))
+        names, unsure_below = self.config.class_names, self.unsure_below
         faces = sorted(tracks.values(), key=lambda track: track.face_id)
         by_face = {
-            track.face_id: _summarize([w for w in predictions if w.face_id == track.face_id], names, unsure_below)
+            track.face_id: _summarize([w for w in windows if w.face_id == track.face_id], names, unsure_below)
             for track in faces
         }
+        voices = [window for window in windows if window.evidence == "voice" and window.face_id is None]
         return MediaPrediction(
             path=path,
             class_names=names,
@@ -125,135 +165,86 @@ class EmotionPredictor:
             has_video=scanner.has_video,
             has_audio=scanner.has_audio,
             tracks=tuple(faces),
-            windows=tuple(predictions),
-            overall=_summarize(_main_windows(predictions, faces), names, unsure_below),
+            windows=tuple(windows),
+            overall=_summarize(_main_windows(windows, faces), names, unsure_below),
             by_face=by_face,
-            notes=tuple(_notes(scanner, predictions, faces, self.config)),
+            notes=tuple(_notes(scanner, windows, faces, self.config)),
             unsure_below=unsure_below,
+            voice=_summarize(voices, names, unsure_below) if voices else None,
+            passed_over=(*passed_over, *scanner.sampler.small_faces()),
         )
 
 
-class MediaScanner:
-    """Reads a file once and cuts it into windows, holding no more of it than one window and what it overlaps."""
+def widen_windows(
+    windows: list[WindowPrediction], window_seconds: float, step_seconds: float
+) -> list[WindowPrediction]:
+    """Averages the windows of each face, and of the voice, over longer windows.
 
-    def __init__(self, config: RunConfig):
-        self._config = config
-        self._preprocessor = Preprocessor(config)
-        self.sampler = FrameSampler(config)
-        self._sound = SoundBuffer(config.audio.sample_rate)
-        self._crops: dict[int, dict[int, np.ndarray]] = {}
-        self._shown: list[int] = []
-        self.has_video = False
-        self.has_audio = False
-        self.duration_seconds = 0.0
+    Args:
+        windows: of one length, shorter than ``window_seconds``.
+        window_seconds, step_seconds: of the windows to be made.
+    """
+    start = min((window.start_seconds for window in windows), default=0.0)
+    end = max((window.end_seconds for window in windows), default=0.0)
+    widened = []
+    for first, last in sliding_windows(end - start, window_seconds, step_seconds, start):
+        inside = [w for w in windows if w.start_seconds >= first - 1e-6 and w.end_seconds <= last + 1e-6]
+        for face_id in dict.fromkeys(window.face_id for window in inside):
+            widened.append(_merge([w for w in inside if w.face_id == face_id], first, min(last, end)))
+    return widened
 
-    def scan(self, path: str, info: MediaInfo, *, progress: Progress | None = None) -> Iterator[list[WindowInputs]]:
-        """Yields, in order of time, the windows of each stretch: one for each face, or one for the voice alone.
 
-        Args:
-            path: the media file.
-            info: what ``probe_media`` says of it.
-            progress: called with the seconds read and, where known, their total.
-        """
-        window, step = self._config.window.window_seconds, self._config.window.step_seconds
-        n_done, said_seconds = 0, 0.0
-        for item in iterate_media(path, sample_rate=self._config.audio.sample_rate):
-            self._take(item)
-            while self._is_read(n_done * step, info):
-                yield self._cut(n_done * step)
-                n_done += 1
-                # The last window ends with the file, so it can begin up to a step before the next one would.
-                self._forget_before((n_done - 1) * step)
-            if progress and n_done * step - said_seconds > 0.5:
-                said_seconds = n_done * step
-                progress(said_seconds, info.duration_seconds)
-        if not self.has_video and not self.has_audio:
-            raise MediaError(f"{path}: neither a picture nor a sound could be decoded. Is the file whole?")
-        self.duration_seconds = max(self._sound.end_seconds, self.sampler.end_seconds)
-        while n_done * step + window <= self.duration_seconds + 1e-6:
-            yield self._cut(n_done * step)
-            n_done += 1
-        last = max(0.0, self.duration_seconds - window)
-        if n_done == 0 or last > (n_done - 1) * step + 1e-6:
-            yield self._cut(last)
+def _merge(windows: list[WindowPrediction], start: float, end: float) -> WindowPrediction:
+    judged = [window for window in windows if window.probabilities is not None]
+    evidence = join_evidence(window.evidence for window in judged)
+    probabilities = merge_probabilities([window.probabilities for window in judged]) if judged else None
+    return WindowPrediction(start, end, windows[0].face_id, evidence, probabilities)
 
-    def _take(self, item) -> None:
-        if isinstance(item, VideoFrame):
-            self.has_video = True
-            n_before = len(self.sampler.moments)
-            for crop in self.sampler.add(item):
-                self._crops.setdefault(crop.face, {})[crop.moment] = crop.crop
-            self._shown += self.sampler.moments[n_before:]
-        else:
-            self.has_audio = True
-            self._sound.add(item)
 
-    def _is_read(self, start: float, info: MediaInfo) -> bool:
-        """Whether all that a window can hold has been read.
+def _most_in_sight(tracks: dict[int, FaceTrack], max_faces: int) -> dict[int, FaceTrack]:
+    """The faces that fill most of the picture for most of the time, numbered anew in order of appearance."""
+    main = sorted(tracks, key=lambda number: -tracks[number].total_area)[:max_faces]
+    kept = {number: track for number, track in tracks.items() if number in main}
+    return {
+        number: dataclasses.replace(track, face_id=face_id)
+        for face_id, (number, track) in enumerate(kept.items(), start=1)
+    }
 
-        Its last frame is known once a frame of its last moment, or a later one, has come. A stream that lags far behind
-        the other has ended.
-        """
-        end = start + self._config.window.window_seconds
-        last_moment = self._preprocessor.first_moment(start) + self._config.video.n_frames - 1
-        has_sound = not info.has_audio or self._sound.end_seconds >= end
-        has_frames = not info.has_video or self.sampler.moments[-1:] >= [last_moment]
-        furthest = max(self._sound.end_seconds, self.sampler.last_frame_seconds)
-        return (has_sound and has_frames and furthest >= end) or furthest >= end + MAX_LEAD_SECONDS
 
-    def _cut(self, start: float) -> list[WindowInputs]:
-        """Returns the windows of one stretch of time."""
-        config = self._config
-        end = start + config.window.window_seconds
-        samples = self._sound.cut(start, config.window_samples)
-        takes_audio, takes_video = "audio" in config.modalities, "video" in config.modalities
-        audio = self._preprocessor.audio_input(samples) if takes_audio else None
-        has_voice = audio is not None and bool(audio.any())
-        moment = self._preprocessor.first_moment(start)
-        faces: dict[int, np.ndarray] = {}
-        if takes_video:
-            for face, crops in self._crops.items():
-                video = self._preprocessor.video_input(crops, moment, self._shown)
-                if video.any() and self.sampler.is_real(face):
-                    faces[face] = video
-
-        def window(face: int | None, video: np.ndarray | None, hears: bool) -> WindowInputs:
-            seen = "frame" if face == WHOLE_FRAME else "face"
-            evidence = "+".join([seen] * (video is not None) + ["voice"] * hears) or "none"
-            inputs = {}
-            if takes_audio:
-                inputs["audio"] = audio if hears else np.zeros_like(audio)
-            if takes_video:
-                size = config.video.image_size
-                nothing = np.zeros((config.video.n_frames, size, size, 3), np.uint8)
-                inputs["video"] = nothing if video is None else video
-            return WindowInputs(start, end, face, evidence, inputs)
-
-        # Of several faces any may be speaking, so the sound is evidence for none of them.
-        shared = has_voice and len(faces) == 1
-        windows = [window(face, video, shared) for face, video in faces.items()]
-        if not shared and (has_voice or not windows):
-            windows.append(window(None, None, has_voice))
-        return windows
-
-    def _forget_before(self, time_seconds: float) -> None:
-        self._sound.forget_before(time_seconds)
-        first = self._preprocessor.first_moment(time_seconds)
-        self._shown = [moment for moment in self._shown if moment >= first]
-        for face in list(self._crops):
-            self._crops[face] = {moment: crop for moment, crop in self._crops[face].items() if moment >= first}
-            if not self._crops[face]:
-                del self._crops[face]
+def _under_ids(
+    windows: list[WindowPrediction], scanner: MediaScanner, tracks: dict[int, FaceTrack]
+) -> list[WindowPrediction]:
+    """Puts the faces' final ids in place of the sampler's numbers, of which two may turn out to be one face."""
+    by_place: dict[tuple, list[WindowPrediction]] = {}
+    for window in windows:
+        face_id = None
+        if window.face_id and scanner.sampler.resolve(window.face_id) in tracks:
+            face_id = tracks[scanner.sampler.resolve(window.face_id)].face_id
+        elif window.face_id:
+            continue  # a face that is not among those kept
+        named = dataclasses.replace(window, face_id=face_id)
+        by_place.setdefault((named.start_seconds, named.end_seconds, face_id), []).append(named)
+    return [group[0] if len(group) == 1 else _merge(group, start, end) for (start, end, _), group in by_place.items()]
 
 
 def _main_windows(windows: list[WindowPrediction], faces: list[FaceTrack]) -> list[WindowPrediction]:
-    """The windows that speak for the clip: of the face most in sight that was judged, and of the voice judged apart."""
-    judged = {window.face_id for window in windows if window.probabilities is not None}
-    faces = [track for track in faces if track.face_id in judged]
+    """The windows that speak for the clip: of the face most in sight that was judged.
+
+    Where no face was judged at all, the voice speaks for the clip.
+    """
+    judged = [window for window in windows if window.probabilities is not None]
+    judged_faces = {window.face_id for window in judged}
+    faces = [track for track in faces if track.face_id in judged_faces]
     if not faces:
         return windows
-    main = max(faces, key=lambda track: sum((x2 - x1) * (y2 - y1) for x1, y1, x2, y2 in track.boxes))
-    return [window for window in windows if window.face_id in (main.face_id, None)]
+    main = max(faces, key=lambda track: track.total_area)
+    with_face = {(window.start_seconds, window.end_seconds) for window in judged if window.face_id is not None}
+    return [
+        window
+        for window in judged
+        if window.face_id == main.face_id
+        or (window.face_id is None and (window.start_seconds, window.end_seconds) not in with_face)
+    ]
 
 
 def _summarize(windows: list[WindowPrediction], class_names: tuple[str, ...], unsure_below: float) -> EmotionSummary:
@@ -261,8 +252,7 @@ def _summarize(windows: list[WindowPrediction], class_names: tuple[str, ...], un
     if not judged:
         return EmotionSummary.of(None, class_names, evidence="none")
     probabilities = merge_probabilities([window.probabilities for window in judged])
-    parts = {part for window in judged for part in window.evidence.split("+")}
-    evidence = "+".join(part for part in ("face", "frame", "voice") if part in parts)
+    evidence = join_evidence(window.evidence for window in judged)
     return EmotionSummary.of(probabilities, class_names, evidence=evidence, unsure_below=unsure_below)
 
 
@@ -280,5 +270,5 @@ def _notes(scanner: MediaScanner, windows, faces: list[FaceTrack], config: RunCo
             yield "the file has no picture"
         else:
             yield "no face was in sight long enough to be judged" if faces else "no face was found"
-    if len(faces) > 1 and any(window.evidence == "voice" for window in windows):
-        yield "several faces: where more than one is in sight, the voice is judged apart from them"
+    if faces and any(window.evidence == "voice" for window in windows):
+        yield "where a voice is heard and no face in sight moves its mouth with it, the voice is judged by itself"

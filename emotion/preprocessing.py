@@ -14,7 +14,8 @@ import numpy as np
 from emotion.audio.features import compute_log_mel, compute_mfcc, has_sound
 from emotion.config import RunConfig
 from emotion.faces.crops import crop_face, crop_frame
-from emotion.faces.detection import YuNetDetector
+from emotion.faces.detectors import build_detector
+from emotion.faces.mouths import MouthWatcher
 from emotion.faces.tracking import FaceTracker
 from emotion.media.reading import AudioChunk, VideoFrame, iterate_media
 from emotion.media.stretches import iterate_stretch
@@ -44,27 +45,49 @@ class FrameCrop:
 class FrameSampler:
     """Frames in, in order of time; crops on the grid out.
 
+    Args:
+        config: of the model.
+        face_detector: one of ``emotion.faces.detectors.DETECTORS``.
+        min_face: pixels; smaller faces are passed over.
+        watches_mouths: whether to measure in every frame how the mouths move.
+
     Attributes:
         moments: the moments of the grid for which there were frames.
         last_frame_seconds, end_seconds: when the last frame begins and ends.
+        mouths: by the number of the face, ``(seconds, speed)`` of its mouth as ``MouthWatcher`` measures it.
     """
 
-    def __init__(self, config: RunConfig):
+    def __init__(
+        self, config: RunConfig, *, face_detector: str = "yunet", min_face: int = 0, watches_mouths: bool = False
+    ):
         self._config = config
         self._takes_video = "video" in config.modalities
-        self._detector = YuNetDetector() if self._takes_video and config.video.crop == "face" else None
+        looks_for_faces = self._takes_video and config.video.crop == "face"
+        self._detector = build_detector(face_detector) if looks_for_faces else None
+        self._min_face = min_face
         self._tracker = FaceTracker()
+        self._small_faces = FaceTracker()
+        self._watcher = MouthWatcher() if watches_mouths and looks_for_faces else None
+        self._landmarks: dict[int, np.ndarray] = {}
         self._last_detection = -1
         self._last_moment = -1
         self.last_frame_seconds = 0.0
         self.end_seconds = 0.0
         self.moments: list[int] = []
+        self.mouths: dict[int, list[tuple[float, float]]] = {}
 
     def add(self, frame: VideoFrame) -> list[FrameCrop]:
         """Takes the next frame and returns the crops it gives, none for most frames.
 
         A moment of the grid is shown by the first frame at or after it.
         """
+        crops = self._sample(frame)
+        if self._watcher is not None:
+            for number, speed in self._watcher.add(frame, self._landmarks).items():
+                self.mouths.setdefault(number, []).append((frame.time_seconds, speed))
+        return crops
+
+    def _sample(self, frame: VideoFrame) -> list[FrameCrop]:
         interval = self._config.frame_interval_seconds
         self.last_frame_seconds = frame.time_seconds
         self.end_seconds = frame.time_seconds + frame.duration_seconds
@@ -83,8 +106,11 @@ class FrameSampler:
         size = self._config.video.image_size
         if self._detector is None:
             return [FrameCrop(moment, WHOLE_FRAME, crop_frame(frame.image, size))] if is_moment else []
-        faces = self._detector.detect(frame.image)
-        numbers = self._tracker.update(frame.time_seconds, faces)
+        found = self._detector.detect(frame.image)
+        faces = [face for face in found if min(face.size) >= self._min_face]
+        self._small_faces.update(frame.time_seconds, [face for face in found if face not in faces])
+        numbers = self._tracker.update(frame.time_seconds, faces, frame.image)
+        self._landmarks = {number: face.landmarks for number, face in zip(numbers, faces, strict=True)}
         if not is_moment:
             return []
         return [
@@ -92,9 +118,37 @@ class FrameSampler:
             for number, face in zip(numbers, faces, strict=True)
         ]
 
-    def tracks(self) -> dict[int, FaceTrack]:
-        """The faces followed so far, by the number their crops carry; empty for whole frames."""
-        return self._tracker.tracks()
+    def mouth(self, face: int, start_seconds: float, end_seconds: float) -> tuple[list[float], list[float]]:
+        """When a mouth was measured within a stretch of time, and how fast it opened then."""
+        numbers = [number for number in self.mouths if self.resolve(number) == face]
+        measured = sorted(pair for number in numbers for pair in self.mouths[number])
+        inside = [(time, speed) for time, speed in measured if start_seconds <= time <= end_seconds]
+        return [time for time, _ in inside], [speed for _, speed in inside]
+
+    def face_area(self, face: int) -> int:
+        """Pixels of a face's box when it was last seen; 0 for whole frames."""
+        return 0 if face == WHOLE_FRAME else self._tracker.area(face)
+
+    def forget_before(self, time_seconds: float) -> None:
+        """Frees what was measured before a time."""
+        for number, measured in list(self.mouths.items()):
+            kept = [pair for pair in measured if pair[0] >= time_seconds]
+            if kept:
+                self.mouths[number] = kept
+            else:
+                del self.mouths[number]
+
+    def tracks(self, since_seconds: float | None = None) -> dict[int, FaceTrack]:
+        """The faces followed so far, or since a time, by the number their crops carry; empty for whole frames."""
+        return self._tracker.tracks(since_seconds)
+
+    def small_faces(self) -> list[FaceTrack]:
+        """The faces that were too small to be followed by their looks."""
+        return list(self._small_faces.tracks().values())
+
+    def resolve(self, face: int) -> int:
+        """The number that a face goes by now: one taken for new may turn out to be one seen before."""
+        return face if face == WHOLE_FRAME else self._tracker.resolve(face)
 
     def is_real(self, face: int) -> bool:
         """Whether a crop's face is known to be no false alarm; whole frames always are real."""
@@ -170,7 +224,11 @@ class Preprocessor:
         return compute(samples, self.config)[..., None]
 
     def video_input(
-        self, crops: Mapping[int, np.ndarray], first_moment: int, shown: Iterable[int] | None = None
+        self,
+        crops: Mapping[int, np.ndarray],
+        first_moment: int,
+        shown: Iterable[int] | None = None,
+        n_moments: int | None = None,
     ) -> np.ndarray:
         """Returns the frames of one window.
 
@@ -181,18 +239,21 @@ class Preprocessor:
             crops: ``(image_size, image_size, 3)`` uint8 by moment.
             first_moment: of the window.
             shown: the moments for which there were frames at all; by default those of ``crops``.
+            n_moments: how many moments the window has, by default and at most ``n_frames``; those that a short window
+                lacks repeat its last one.
 
         Returns:
             ``(n_frames, image_size, image_size, 3)`` uint8.
         """
         video = self.config.video
-        window = range(first_moment, first_moment + video.n_frames)
+        window = range(first_moment, first_moment + (n_moments or video.n_frames))
         found = [moment for moment in window if moment in crops]
         n_shown = len(found) if shown is None else sum(1 for moment in shown if moment in window)
         if not found or len(found) < video.min_sight * n_shown:
             return np.zeros((video.n_frames, video.image_size, video.image_size, 3), np.uint8)
         held = np.array(found)
-        return np.stack([crops[found[int(np.argmin(np.abs(held - moment)))]] for moment in window])
+        moments = range(first_moment, first_moment + video.n_frames)
+        return np.stack([crops[found[int(np.argmin(np.abs(held - moment)))]] for moment in moments])
 
 
 @dataclass(frozen=True)
@@ -250,6 +311,10 @@ def load_clip_media(
                     by_face.setdefault(crop.face, []).append(crop)
             else:
                 sound.add(item)
+    for number in sorted(by_face):
+        known = sampler.resolve(number)
+        if known != number:
+            by_face[known] = sorted([*by_face.get(known, []), *by_face.pop(number)], key=lambda crop: crop.moment)
     main = _main_face(by_face, sampler.tracks())
     crops = by_face.get(main, [])
     size = config.video.image_size
@@ -263,9 +328,5 @@ def load_clip_media(
 
 
 def _main_face(by_face: Mapping[int, list[FrameCrop]], tracks: Mapping[int, FaceTrack]) -> int:
-    sizes = {
-        number: sum((x2 - x1) * (y2 - y1) for x1, y1, x2, y2 in track.boxes)
-        for number, track in tracks.items()
-        if number in by_face
-    }
+    sizes = {number: track.total_area for number, track in tracks.items() if number in by_face}
     return max(sizes, key=sizes.__getitem__) if sizes else WHOLE_FRAME

@@ -4,7 +4,7 @@ Writers (video, tables, plots) take these and nothing else.
 """
 
 import bisect
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,6 +30,11 @@ class FaceTrack:
     @property
     def name(self) -> str:
         return f"face {self.face_id}"
+
+    @property
+    def total_area(self) -> int:
+        """Pixels of all boxes together: how much of the picture the face fills, for how long."""
+        return sum((x2 - x1) * (y2 - y1) for x1, y1, x2, y2 in self.boxes)
 
     def box_at(self, time_seconds: float, max_gap_seconds: float = 0.5) -> Box | None:
         """Returns the box at a moment, interpolated between sightings; None where the face is not in sight.
@@ -128,6 +133,8 @@ class MediaPrediction:
         windows: in order of time, then face.
         overall: one answer for the clip.
         by_face: one answer for each face, keyed by ``face_id``.
+        voice: one answer for the windows in which the voice was judged by itself; None if there are none.
+        passed_over: faces that were followed but not judged, because they are too small or too many.
         notes: what a reader must know to judge the answer, such as "no sound".
         unsure_below: the confidence under which ``overall`` and ``by_face`` are ``UNSURE``, and under which whatever is
             said of a window or a moment must be, too.
@@ -144,6 +151,34 @@ class MediaPrediction:
     by_face: dict[int, EmotionSummary]
     notes: tuple[str, ...] = ()
     unsure_below: float = 0.0
+    voice: EmotionSummary | None = None
+    passed_over: tuple[FaceTrack, ...] = ()
+
+    def answer(self, window: WindowPrediction) -> EmotionSummary:
+        """Puts one of the windows into words."""
+        return EmotionSummary.of(
+            window.probabilities, self.class_names, evidence=window.evidence, unsure_below=self.unsure_below
+        )
+
+    def time_shares(self, face_id: int | None) -> dict[str, float]:
+        """For how much of the time that a face, or with None the voice by itself, was judged each answer holds.
+
+        Returns:
+            By emotion, and ``UNSURE``, shares that add up to 1, the largest first; empty without evidence. Each window
+            speaks for the time that is nearer to its middle than to that of any other.
+        """
+        windows = [window for window in self.windows if window.face_id == face_id and window.probabilities is not None]
+        shares: dict[str, float] = {}
+        for window in windows:
+            emotion = self.answer(window).emotion
+            shares[emotion] = shares.get(emotion, 0.0) + 1 / len(windows)
+        return dict(sorted(shares.items(), key=lambda pair: -pair[1]))
+
+
+def join_evidence(evidences: Iterable[str]) -> str:
+    """Returns what several windows were judged by, all together: ``face`` and ``voice`` make ``face+voice``."""
+    parts = {part for evidence in evidences for part in evidence.split("+")}
+    return "+".join(part for part in ("face", "frame", "voice") if part in parts) or "none"
 
 
 def in_percent(confidence: float) -> str:

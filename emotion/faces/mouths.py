@@ -1,0 +1,82 @@
+"""How mouths move: what tells who of several people is speaking.
+
+Two pictures in succession are cut out around a face in the same way, and the motion from the one to the other is found
+by dense optical flow (Kroeger et al. 2016, "Fast Optical Flow using Dense Inverse Search"). The motion of the upper
+face is that of the head; carried on to the mouth and taken away there, it leaves what lips and jaw do by themselves.
+"""
+
+from collections.abc import Mapping
+
+import cv2
+import numpy as np
+
+from emotion.faces.crops import crop_face
+from emotion.media.reading import VideoFrame
+
+CROP_PIXELS = 64
+# Rows and columns of the crop: brows, eyes and nose, which move with the head; the mouth, and where its lips meet.
+HEAD_ROWS, HEAD_COLUMNS = (14, 40), (10, 54)
+MOUTH_ROWS, MOUTH_COLUMNS = (42, 60), (18, 46)
+LIPS_ROW = 50
+# Two pictures further apart do not tell what the mouth did in between; closer ones bring noise and cost time.
+MAX_GAP_SECONDS = 0.15
+MIN_GAP_SECONDS = 0.025
+
+
+class MouthWatcher:
+    """Measures, from picture to picture, how fast the mouths of the faces in sight open."""
+
+    def __init__(self):
+        self._flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+        self._flow.setFinestScale(0)
+        rows, columns = np.mgrid[:CROP_PIXELS, :CROP_PIXELS]
+        self._places = np.stack([np.ones(rows.shape), columns, rows], axis=-1)
+        # Least squares for an affine motion is a product with a matrix that depends on the places alone.
+        self._fit = np.linalg.pinv(self._head(self._places))
+        self._before: VideoFrame | None = None
+
+    def add(self, frame: VideoFrame, landmarks: Mapping[int, np.ndarray]) -> dict[int, float]:
+        """Takes the next picture.
+
+        Args:
+            frame: later than the one before.
+            landmarks: ``(5, 2)`` as in ``Face.landmarks`` of each face in sight, found in this picture or shortly
+                before.
+
+        Returns:
+            For each face the speed at which its mouth opens (below 0: closes), in sides of a face's crop a second;
+            nothing for a picture that comes too early or too late after the one before.
+        """
+        before = self._before
+        if before is not None and frame.time_seconds - before.time_seconds < MIN_GAP_SECONDS:
+            return {}
+        self._before = frame
+        if before is None or before.image.shape != frame.image.shape:
+            return {}
+        seconds = frame.time_seconds - before.time_seconds
+        if seconds > MAX_GAP_SECONDS:
+            return {}
+        return {
+            face: self._opening(before.image, frame.image, points) / (CROP_PIXELS * seconds)
+            for face, points in landmarks.items()
+        }
+
+    def _opening(self, before: np.ndarray, now: np.ndarray, landmarks: np.ndarray) -> float:
+        """How many pixels of the crop the lower half of the mouth moved away from the upper half."""
+        first, second = (
+            cv2.cvtColor(crop_face(image, landmarks, CROP_PIXELS), cv2.COLOR_RGB2GRAY) for image in (before, now)
+        )
+        flow = self._flow.calc(first, second, None)
+        head_motion = self._fit @ self._head(flow)
+        vertical = self._mouth(flow)[..., 1] - self._mouth(self._places) @ head_motion[:, 1]
+        lips = LIPS_ROW - MOUTH_ROWS[0]
+        return float(vertical[lips:].mean() - vertical[:lips].mean())
+
+    @staticmethod
+    def _head(grid: np.ndarray) -> np.ndarray:
+        part = grid[slice(*HEAD_ROWS), slice(*HEAD_COLUMNS)]
+        return part.reshape(-1, part.shape[-1])
+
+    @staticmethod
+    def _mouth(grid: np.ndarray) -> np.ndarray:
+        return grid[slice(*MOUTH_ROWS), slice(*MOUTH_COLUMNS)]

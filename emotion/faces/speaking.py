@@ -1,0 +1,126 @@
+"""Who is speaking: whose mouth moves with the sound.
+
+While somebody speaks, the mouth opens and closes with the loudness of the voice, its motion leading the sound by up to
+a tenth of a second (Chandrasekaran et al. 2009, "The natural statistics of audiovisual speech"). So for each face the
+mouth's motion is correlated with the sound, in the manner of Hershey & Movellan (1999, "Audio vision: using
+audio-visual synchrony to locate sounds"). All here is arithmetic on one window.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.ndimage import gaussian_filter1d
+
+RATE_HZ = 50  # of the grid on which sound and motion are compared
+LAGS = range(-2, 8, 2)  # steps of the grid by which the sound may follow the motion: -40 to 120 ms
+LOUDNESS_RANGE_DB = 40.0  # below the window's loudest moment; what is quieter counts as silence
+# Deviations, in steps, of the smoothing: of how much is going on, and of how fast it changes.
+SLOW, FAST = 4.0, 1.5
+MIN_SEEN = 0.5  # share of the speech during which the mouth must have been watched
+MIN_SPEECH_STEPS = RATE_HZ // 5
+# Below this a mouth is still. Talking faces came to 0.06 and more in the windows that docs/inference.md speaks of.
+MIN_ACTIVITY = 0.02
+# A face alone in sight is heard unless its mouth does not follow the sound at all: speakers came to 0.8 and more.
+MIN_SYNCHRONY_ALONE = 0.2
+# Among several faces the speaker's must be in step with the sound by at least this, and by this more than any other's.
+MIN_SYNCHRONY, MIN_LEAD = 0.5, 0.15
+
+
+@dataclass(frozen=True)
+class Mouth:
+    """What a mouth did while the window's speech was heard.
+
+    Attributes:
+        activity: mean speed at which it opened or closed during the speech, in sides of a face's crop a second.
+        synchrony: two correlations added up, -2 to 2: of the amount of motion with the loudness, and of the opening's
+            speed with the rise of the loudness. Above 0.8 for most speakers, about 0.4 for others.
+    """
+
+    activity: float
+    synchrony: float
+
+    @property
+    def moves(self) -> bool:
+        return self.activity >= MIN_ACTIVITY
+
+
+def compute_loudness(samples: np.ndarray, sample_rate: int) -> np.ndarray:
+    """Returns the level in dB ``(n_steps,)`` of mono samples ``(n_samples,)``, ``RATE_HZ`` times a second."""
+    n_steps = int(len(samples) * RATE_HZ / sample_rate)
+    edges = np.arange(n_steps + 1) * sample_rate // RATE_HZ
+    power = np.add.reduceat(np.square(samples, dtype=np.float64), edges[:-1]) if n_steps else np.zeros(0)
+    return 10 * np.log10(power * RATE_HZ / sample_rate + 1e-10)
+
+
+def watch_mouth(
+    times_seconds: Sequence[float],
+    speeds: Sequence[float],
+    start_seconds: float,
+    loudness_db: np.ndarray,
+    is_speech: np.ndarray,
+) -> Mouth | None:
+    """Compares a mouth's motion with the sound of a window.
+
+    Args:
+        times_seconds, speeds: when the mouth was measured, rising, and what ``MouthWatcher`` found.
+        start_seconds: of the window.
+        loudness_db: ``(n_steps,)`` from ``compute_loudness`` of the window's sound.
+        is_speech: ``(n_steps,)`` bool.
+
+    Returns:
+        None where the mouth was out of sight too long, or hardly anything was spoken.
+    """
+    grid = start_seconds + (np.arange(len(loudness_db)) + 0.5) / RATE_HZ
+    times = np.asarray(times_seconds, dtype=np.float64)
+    if is_speech.sum() < MIN_SPEECH_STEPS or len(times) < 2:
+        return None
+    after = np.clip(np.searchsorted(times, grid), 1, len(times) - 1)
+    distance = np.minimum(np.abs(grid - times[after - 1]), np.abs(grid - times[after]))
+    is_seen = distance <= 2 * max(1 / RATE_HZ, float(np.median(np.diff(times))))
+    if is_seen[is_speech].mean() < MIN_SEEN:
+        return None
+    speed = np.interp(grid, times, np.asarray(speeds, dtype=np.float64))
+    loudness = np.maximum(loudness_db, loudness_db.max() - LOUDNESS_RANGE_DB)
+    amount = _correlation(gaussian_filter1d(np.abs(speed), SLOW), gaussian_filter1d(loudness, SLOW), is_seen)
+    rise = np.gradient(gaussian_filter1d(loudness, FAST))
+    change = _correlation(gaussian_filter1d(speed, FAST), rise, is_seen)
+    return Mouth(activity=float(np.abs(speed[is_speech & is_seen]).mean()), synchrony=amount + change)
+
+
+def find_speaker(mouths: Mapping[int, Mouth | None]) -> int | None:
+    """Chooses the face whose voice is heard.
+
+    A face alone in sight is taken to be speaking unless its mouth keeps still or moves without any regard to the sound;
+    so is one whose mouth was not measured, because the pictures are too far apart. Among several the speaker's mouth
+    must follow the sound clearly better than every other that moves.
+
+    Args:
+        mouths: of the faces in sight, None where it could not be compared with the sound.
+
+    Returns:
+        The face's key; None where nobody in sight is known to be speaking.
+    """
+    if len(mouths) == 1:
+        (face, mouth), *_ = mouths.items()
+        return face if mouth is None or (mouth.moves and mouth.synchrony >= MIN_SYNCHRONY_ALONE) else None
+    measured = {face: mouth.synchrony for face, mouth in mouths.items() if mouth is not None and mouth.moves}
+    if not measured:
+        return None
+    best, *others = sorted(measured, key=measured.__getitem__, reverse=True)
+    if measured[best] < MIN_SYNCHRONY or (others and measured[best] - measured[others[0]] < MIN_LEAD):
+        return None
+    return best
+
+
+def _correlation(motion: np.ndarray, sound: np.ndarray, is_seen: np.ndarray) -> float:
+    """The highest correlation of a motion with a sound that follows it by one of ``LAGS``; 0 where either is even."""
+    found = []
+    for lag in LAGS:
+        n_steps = len(motion) - abs(lag)
+        early, late = slice(max(0, -lag), max(0, -lag) + n_steps), slice(max(0, lag), max(0, lag) + n_steps)
+        seen = is_seen[early]
+        first, second = motion[early][seen], sound[late][seen]
+        if len(first) >= MIN_SPEECH_STEPS and first.std() > 1e-9 and second.std() > 1e-9:
+            found.append(float(np.corrcoef(first, second)[0, 1]))
+    return max(found, default=0.0)

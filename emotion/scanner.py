@@ -1,0 +1,241 @@
+"""Cuts media into the windows that a model is to judge, in one pass and in flat memory."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from emotion.audio.speech import MIN_SPEECH_SECONDS, SpeechDetector
+from emotion.config import RunConfig
+from emotion.faces.speaking import RATE_HZ, compute_loudness, find_speaker, watch_mouth
+from emotion.media.reading import AudioChunk, VideoFrame
+from emotion.preprocessing import WHOLE_FRAME, FrameSampler, Preprocessor, SoundBuffer
+from emotion.settings import InferenceSettings
+from emotion.timing import Stopwatch
+
+# How far one stream may run ahead of the other before the other is taken to have ended. Decoders with many threads hold
+# back a dozen pictures, which at a picture a second is a dozen seconds; some files lay out their streams far apart.
+MAX_LEAD_SECONDS = 60.0
+# It takes so long after a sound until it is known whether it was speech.
+SPEECH_DELAY_SECONDS = 0.1
+
+Progress = Callable[[float], None]
+
+
+@dataclass(frozen=True)
+class WindowInputs:
+    """One window as a model takes it.
+
+    Attributes:
+        start_seconds, end_seconds: the window.
+        face: the sampler's number of the face, ``WHOLE_FRAME`` for whole frames, None for the voice alone.
+        evidence: ``face+voice``, ``face``, ``voice`` or ``none``; ``frame`` instead of ``face`` for whole frames.
+        inputs: by the names of the model's inputs, without the axis of the batch.
+    """
+
+    start_seconds: float
+    end_seconds: float
+    face: int | None
+    evidence: str
+    inputs: dict[str, np.ndarray]
+
+
+class MediaScanner:
+    """Takes pictures and sound as they come and holds no more of them than one window and what it overlaps.
+
+    Args:
+        config: of the model.
+        settings: what is chosen at inference.
+        has_video, has_audio: whether pictures and sound are to come.
+        first_start_seconds: of the first window. Below 0 for what is judged while it happens: the first windows then
+            hold only what has come so far.
+        stopwatch: told how long it takes to find faces, mouths and speech.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        settings: InferenceSettings | None = None,
+        *,
+        has_video: bool = True,
+        has_audio: bool = True,
+        first_start_seconds: float = 0.0,
+        stopwatch: Stopwatch | None = None,
+    ):
+        settings = settings or InferenceSettings()
+        self._config = config
+        self._max_faces = settings.max_faces
+        self._window_seconds = min(
+            settings.window_seconds or config.window.window_seconds, config.window.window_seconds
+        )
+        self._step_seconds = settings.step_seconds or config.window.step_seconds
+        self._first_start = first_start_seconds
+        self._stopwatch = stopwatch or Stopwatch()
+        self._preprocessor = Preprocessor(config)
+        self._hears = has_audio and "audio" in config.modalities
+        self._expects = {"video": has_video, "audio": has_audio}
+        self.sampler = FrameSampler(
+            config,
+            face_detector=settings.face_detector,
+            min_face=settings.min_face,
+            watches_mouths=self._hears and has_video,
+        )
+        self._sound = SoundBuffer(config.audio.sample_rate)
+        self._speech = SpeechDetector(config.audio.sample_rate) if self._hears else None
+        self._crops: dict[int, dict[int, np.ndarray]] = {}
+        self._shown: list[int] = []
+        self.has_video = False
+        self.has_audio = False
+        self.duration_seconds = 0.0
+
+    @property
+    def last_picture_seconds(self) -> float:
+        return self.sampler.last_frame_seconds
+
+    def scan(self, items: Iterable[VideoFrame | AudioChunk], *, progress: Progress | None = None):
+        """Yields, in order of time, the windows of each stretch: one for each face, or one for the voice alone.
+
+        Args:
+            items: pictures and sound, each in order of time.
+            progress: called with the seconds done.
+
+        Yields:
+            Lists of ``WindowInputs`` of the same start and end; nothing at all if there were no items.
+        """
+        n_done, said_seconds = 0, 0.0
+        for item in items:
+            self._take(item)
+            while self._is_read(self._start(n_done)):
+                yield self._cut(self._start(n_done))
+                n_done += 1
+                # The last window ends with the file, so it can begin up to a step before the next one would.
+                self._forget_before(self._start(n_done - 1))
+            if progress and self._start(n_done) - said_seconds > 0.5:
+                said_seconds = self._start(n_done)
+                progress(said_seconds)
+        if self._speech is not None:
+            self._speech.finish()
+        self.duration_seconds = max(self._sound.end_seconds, self.sampler.end_seconds)
+        if self.has_video or self.has_audio:
+            yield from self._cut_rest(n_done)
+
+    def _start(self, number: int) -> float:
+        return self._first_start + number * self._step_seconds
+
+    def _cut_rest(self, n_done: int) -> Iterator[list[WindowInputs]]:
+        while self._start(n_done) + self._window_seconds <= self.duration_seconds + 1e-6:
+            yield self._cut(self._start(n_done))
+            n_done += 1
+        last = max(self._first_start, self.duration_seconds - self._window_seconds)
+        if n_done == 0 or last > self._start(n_done - 1) + 1e-6:
+            yield self._cut(last)
+
+    def _take(self, item: VideoFrame | AudioChunk) -> None:
+        if isinstance(item, VideoFrame):
+            self.has_video = True
+            n_before = len(self.sampler.moments)
+            with self._stopwatch("detect"):
+                crops = self.sampler.add(item)
+            for crop in crops:
+                self._crops.setdefault(crop.face, {})[crop.moment] = crop.crop
+            self._shown += self.sampler.moments[n_before:]
+            return
+        self.has_audio = True
+        self._sound.add(item)
+        if self._speech is not None:
+            with self._stopwatch("listen"):
+                self._speech.add(item)
+
+    def _is_read(self, start: float) -> bool:
+        """Whether all that a window can hold has been read.
+
+        Its last frame is known once a frame of its last moment, or a later one, has come. A stream that lags far behind
+        the other has ended.
+        """
+        end = start + self._window_seconds
+        last_moment = self._preprocessor.first_moment(start) + self._n_moments - 1
+        has_sound = not self._expects["audio"] or self._sound.end_seconds >= end + SPEECH_DELAY_SECONDS
+        has_frames = not self._expects["video"] or self.sampler.moments[-1:] >= [last_moment]
+        furthest = max(self._sound.end_seconds, self.sampler.last_frame_seconds)
+        return (has_sound and has_frames and furthest >= end) or furthest >= end + MAX_LEAD_SECONDS
+
+    @property
+    def _n_moments(self) -> int:
+        return max(1, round(self._window_seconds / self._config.frame_interval_seconds))
+
+    def _cut(self, start: float) -> list[WindowInputs]:
+        """Returns the windows of one stretch of time."""
+        with self._stopwatch("features"):
+            return self._windows(start)
+
+    def _windows(self, start: float) -> list[WindowInputs]:
+        config = self._config
+        end = start + self._window_seconds
+        n_samples = round(self._window_seconds * config.audio.sample_rate)
+        samples = self._sound.cut(start, n_samples)
+        audio = None
+        if "audio" in config.modalities:
+            # The model takes windows of one length; in a shorter one silence follows.
+            audio = self._preprocessor.audio_input(np.pad(samples, (0, config.window_samples - n_samples)))
+        has_voice = audio is not None and bool(audio.any()) and self._is_spoken(start, end)
+        faces = self._faces(start) if "video" in config.modalities else {}
+
+        def window(face: int | None, video: np.ndarray | None, hears: bool) -> WindowInputs:
+            seen = "frame" if face == WHOLE_FRAME else "face"
+            evidence = "+".join([seen] * (video is not None) + ["voice"] * hears) or "none"
+            inputs = {}
+            if audio is not None:
+                inputs["audio"] = audio if hears else np.zeros_like(audio)
+            if "video" in config.modalities:
+                inputs["video"] = np.zeros(config.video_shape, np.uint8) if video is None else video
+            return WindowInputs(start, end, face, evidence, inputs)
+
+        speaker = self._speaker(faces, start, samples) if has_voice and faces else None
+        windows = [window(face, video, has_voice and face == speaker) for face, video in faces.items()]
+        if has_voice and speaker is None:
+            windows.append(window(None, None, True))
+        return windows or [window(None, None, False)]
+
+    def _faces(self, start: float) -> dict[int, np.ndarray]:
+        """The frames of each face that is in sight long enough, the largest faces only."""
+        for face in list(self._crops):
+            known = self.sampler.resolve(face)
+            if known != face:
+                self._crops.setdefault(known, {}).update(self._crops.pop(face))
+        moment = self._preprocessor.first_moment(start)
+        faces = {}
+        for face, crops in self._crops.items():
+            video = self._preprocessor.video_input(crops, moment, self._shown, self._n_moments)
+            if video.any() and self.sampler.is_real(face):
+                faces[face] = video
+        largest = sorted(faces, key=lambda face: -self.sampler.face_area(face))[: self._max_faces]
+        return {face: video for face, video in faces.items() if face in largest}
+
+    def _is_spoken(self, start: float, end: float) -> bool:
+        return self._speech is None or self._speech.speech_seconds(start, end) >= MIN_SPEECH_SECONDS
+
+    def _speaker(self, faces: dict[int, np.ndarray], start: float, samples: np.ndarray) -> int | None:
+        """The face whose voice is heard; a picture that is judged as a whole is judged with its sound."""
+        if WHOLE_FRAME in faces or self._speech is None:
+            return next(iter(faces))
+        with self._stopwatch("listen"):
+            loudness = compute_loudness(samples, self._config.audio.sample_rate)
+            moments = (np.arange(len(loudness)) + 0.5) / RATE_HZ
+            is_speech = self._speech.find_speech(start, moments)
+            mouths = {}
+            for face in faces:
+                measured = self.sampler.mouth(face, start, start + self._window_seconds)
+                mouths[face] = watch_mouth(*measured, start, loudness, is_speech)
+            return find_speaker(mouths)
+
+    def _forget_before(self, time_seconds: float) -> None:
+        self._sound.forget_before(time_seconds)
+        self.sampler.forget_before(time_seconds)
+        if self._speech is not None:
+            self._speech.forget_before(time_seconds)
+        first = self._preprocessor.first_moment(time_seconds)
+        self._shown = [moment for moment in self._shown if moment >= first]
+        for face in list(self._crops):
+            self._crops[face] = {moment: crop for moment, crop in self._crops[face].items() if moment >= first}
+            if not self._crops[face]:
+                del self._crops[face]
