@@ -1,5 +1,6 @@
 """What is drawn stands where the face is, in the emotion's colour, inside the picture."""
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 
 from emotion.errors import ConfigError
 from emotion.labels import EIGHT_EMOTIONS
-from emotion.outputs.annotation import Annotator
+from emotion.outputs.annotation import NOTICE, Annotator
 from emotion.outputs.layout import Scale, overlap, place_plate
 from emotion.outputs.palette import (
     DARK,
@@ -19,6 +20,7 @@ from emotion.outputs.palette import (
     text_colour,
 )
 from emotion.outputs.text import TextRun, blend_tile, render_bars, render_plate
+from emotion.outputs.timeline_strip import TimelineStrip
 from emotion.results import UNSURE, EmotionSummary, FaceTrack, MediaPrediction, WindowPrediction
 
 GREY_LEVEL = 100  # of the pictures drawn on; none of the palette's colours has it in all three channels
@@ -54,10 +56,15 @@ def make_prediction(tracks=(), windows=(), unsure_below=0.0):
     )  # fmt: skip
 
 
+def plain_annotator(prediction):
+    """Draws without the timeline, which has tests of its own."""
+    return Annotator(prediction, timeline=False)
+
+
 def annotate_faces(*boxes_and_emotions, width=640, height=360, time=0.4):
     tracks = [make_track(i, box) for i, (box, _) in enumerate(boxes_and_emotions, start=1)]
     windows = [make_window(i, emotion) for i, (_, emotion) in enumerate(boxes_and_emotions, start=1)]
-    return Annotator(make_prediction(tracks, windows)).annotate(make_picture(width, height), time)
+    return plain_annotator(make_prediction(tracks, windows)).annotate(make_picture(width, height), time)
 
 
 def is_colour(image, colour):
@@ -82,7 +89,7 @@ def test_the_box_has_the_emotions_colour_on_all_four_edges(emotion):
 
 def test_between_two_sightings_the_box_stands_between_them():
     track = FaceTrack(1, (1.0, 1.4), ((100, 100, 200, 200), (140, 120, 240, 220)))
-    drawn = Annotator(make_prediction([track], [make_window(1, "happy")])).annotate(make_picture(), 1.2)
+    drawn = plain_annotator(make_prediction([track], [make_window(1, "happy")])).annotate(make_picture(), 1.2)
     assert tuple(drawn[160, 120]) == EMOTION_COLOURS["happy"]
     assert tuple(drawn[160, 219]) == EMOTION_COLOURS["happy"]
     assert not changed_pixels(drawn)[160, 100] and not changed_pixels(drawn)[190, 180]
@@ -103,7 +110,7 @@ def test_the_face_itself_stays_free():
 def test_the_input_is_left_untouched_and_the_output_is_new():
     picture = make_picture()
     picture.flags.writeable = False
-    annotator = Annotator(make_prediction([make_track(1, (250, 120, 350, 240))], [make_window(1, "sad")]))
+    annotator = plain_annotator(make_prediction([make_track(1, (250, 120, 350, 240))], [make_window(1, "sad")]))
     drawn = annotator.annotate(picture, 0.4)
     assert (picture == GREY_LEVEL).all()
     assert drawn.shape == picture.shape and drawn.dtype == np.uint8
@@ -112,7 +119,7 @@ def test_the_input_is_left_untouched_and_the_output_is_new():
 
 def test_a_picture_without_anything_to_draw_is_copied():
     picture = make_picture()
-    annotator = Annotator(make_prediction([make_track(1, (250, 120, 350, 240))], [make_window(1, "sad")]))
+    annotator = plain_annotator(make_prediction([make_track(1, (250, 120, 350, 240))], [make_window(1, "sad")]))
     drawn = annotator.annotate(picture, 2.9)  # the face was seen last at 0.8 s
     assert (drawn == picture).all() and not np.shares_memory(drawn, picture)
 
@@ -123,7 +130,7 @@ def test_drawing_twice_gives_the_same_pixels():
 
 
 def test_a_picture_that_is_a_view_with_negative_strides_is_drawn_like_any_other():
-    annotator = Annotator(make_prediction([make_track(1, (250, 120, 350, 240))], [make_window(1, "sad")]))
+    annotator = plain_annotator(make_prediction([make_track(1, (250, 120, 350, 240))], [make_window(1, "sad")]))
     assert (annotator.annotate(make_picture()[::-1, ::-1], 0.4) == annotator.annotate(make_picture(), 0.4)).all()
 
 
@@ -133,7 +140,7 @@ def test_the_emotion_follows_the_windows_of_that_face():
         FaceTrack(1, (0.0, 5.0), ((100, 120, 200, 240),) * 2),
         FaceTrack(2, (0.0, 5.0), ((400, 120, 500, 240),) * 2),
     ]
-    annotator = Annotator(make_prediction(tracks, windows))
+    annotator = plain_annotator(make_prediction(tracks, windows))
     early, late = annotator.annotate(make_picture(), 0.0), annotator.annotate(make_picture(), 5.0)
     assert tuple(early[180, 100]) == EMOTION_COLOURS["sad"]
     assert tuple(late[180, 100]) == EMOTION_COLOURS["angry"]
@@ -166,8 +173,8 @@ def test_a_plate_is_wholly_inside_the_picture_wherever_the_face_is(size, corner)
     box = tuple(round(value) for value in (corner[0] * width, corner[1] * height,
                                            (corner[0] + 0.3) * width, (corner[1] + 0.3) * height))  # fmt: skip
     scale = Scale.of(width, height)
-    plate = render_plate((TextRun("face 1"), TextRun("surprised", is_bold=True), TextRun("80 %")), scale.font_size,
-                         EMOTION_COLOURS["surprised"])  # fmt: skip
+    runs = TextRun("face 1"), TextRun("surprised", is_bold=True), TextRun("80 %"), TextRun("face")
+    plate = render_plate(runs, scale.font_size, EMOTION_COLOURS["surprised"])
     place = place_plate(plate.size, box, scale, boxes=[box], taken=[])
     assert scale.holds(place)
     # And that is where it is drawn, every pixel of it.
@@ -201,6 +208,14 @@ def test_two_faces_are_marked_each_in_its_place_and_colour():
 def test_bars_stand_beside_a_tall_face_and_not_beside_a_small_one():
     assert changed_pixels(annotate_faces(((250, 120, 350, 240), "happy")))[120:160, 365:420].all()
     assert not changed_pixels(annotate_faces(((250, 120, 280, 150), "happy")))[:, 420:].any()
+
+
+def test_the_bars_of_a_face_that_fills_the_picture_stand_in_a_corner_if_it_is_alone():
+    head = (60, 50, 196, 226)
+    alone = annotate_faces((head, "happy"), width=256, height=256)
+    assert changed_pixels(alone)[210:250, 165:250].mean() > 0.9
+    beside = annotate_faces((head, "happy"), ((2, 2, 40, 40), "sad"), width=256, height=256)
+    assert changed_pixels(beside)[230:250, 200:250].mean() < 0.1
 
 
 def test_the_longest_bar_is_the_most_probable_emotion():
@@ -244,14 +259,14 @@ def test_a_face_as_large_as_the_picture_keeps_its_whole_line_in_the_picture():
 
 
 def test_without_a_face_in_sight_the_voice_has_a_plate_in_the_lower_left_corner():
-    drawn = Annotator(make_prediction(windows=[make_window(None, "sad")])).annotate(make_picture(), 1.0)
+    drawn = plain_annotator(make_prediction(windows=[make_window(None, "sad")])).annotate(make_picture(), 1.0)
     blue = is_colour(drawn, EMOTION_COLOURS["sad"])
     assert blue[270:, :320].sum() == blue.sum() > 500
 
 
 def test_the_voice_plate_comes_when_the_only_face_has_left():
     windows = [make_window(1, "happy", 0, 3), make_window(None, "sad", 3, 6)]
-    annotator = Annotator(make_prediction([make_track(1, (250, 120, 350, 200))], windows))
+    annotator = plain_annotator(make_prediction([make_track(1, (250, 120, 350, 200))], windows))
     assert not lower_left(annotator.annotate(make_picture(), 0.4)).any()
     assert lower_left(annotator.annotate(make_picture(), 4.0)).any()
 
@@ -259,25 +274,25 @@ def test_the_voice_plate_comes_when_the_only_face_has_left():
 def test_with_several_faces_the_voice_judged_apart_is_shown_beside_them():
     tracks = [make_track(1, (60, 60, 160, 160)), make_track(2, (420, 60, 520, 160))]
     windows = [make_window(1, "happy"), make_window(2, "sad"), make_window(None, "angry")]
-    drawn = Annotator(make_prediction(tracks, windows)).annotate(make_picture(), 0.4)
+    drawn = plain_annotator(make_prediction(tracks, windows)).annotate(make_picture(), 0.4)
     assert is_colour(drawn, EMOTION_COLOURS["angry"])[270:, :320].sum() > 500
 
 
 def test_a_voice_heard_elsewhere_in_the_clip_is_not_claimed_here():
     windows = [make_window(1, "happy", 0, 3), make_window(None, "sad", 20, 23)]
-    annotator = Annotator(make_prediction([make_track(1, (250, 120, 350, 200))], windows))
+    annotator = plain_annotator(make_prediction([make_track(1, (250, 120, 350, 200))], windows))
     assert not changed_pixels(annotator.annotate(make_picture(), 10.0)).any()
 
 
 def test_a_clip_without_face_and_voice_says_so_in_grey():
     for windows in ([], [make_window(None, None)]):
-        drawn = Annotator(make_prediction(windows=windows)).annotate(make_picture(), 1.0)
+        drawn = plain_annotator(make_prediction(windows=windows)).annotate(make_picture(), 1.0)
         assert is_colour(drawn, NO_EVIDENCE_COLOUR)[270:, :320].sum() > 500
 
 
-def plate_pixels(name, *, emotion, confidence, width=640, height=360):
+def plate_pixels(name, *further, emotion, confidence, width=640, height=360):
     """The pixels inside a plate that says "unsure" and what is most probable, as it is drawn on a picture."""
-    runs = TextRun(name), TextRun(UNSURE, is_bold=True), TextRun(f"{emotion} {confidence}")
+    runs = TextRun(name), TextRun(UNSURE, is_bold=True), TextRun(f"{emotion} {confidence}"), *map(TextRun, further)
     plate = render_plate(runs, Scale.of(width, height).font_size, NO_EVIDENCE_COLOUR)
     drawn = make_picture(*plate.size)
     blend_tile(drawn, plate, 0, 0)
@@ -292,16 +307,16 @@ def holds(image, part):
 
 def test_an_unsure_face_is_grey_and_says_what_is_most_probable_and_its_bars_keep_their_colours():
     tracks, windows = [make_track(1, (250, 120, 350, 240))], [make_window(1, "sad", confidence=0.34)]
-    drawn = Annotator(make_prediction(tracks, windows, unsure_below=0.4)).annotate(make_picture(), 0.4)
+    drawn = plain_annotator(make_prediction(tracks, windows, unsure_below=0.4)).annotate(make_picture(), 0.4)
     assert tuple(drawn[180, 250]) == NO_EVIDENCE_COLOUR
-    assert holds(drawn[60:120], plate_pixels("face 1", emotion="sad", confidence="34 %"))
+    assert holds(drawn[60:120], plate_pixels("face 1", "face", emotion="sad", confidence="34 %"))
     bars = is_colour(drawn[:, 352:], EMOTION_COLOURS["sad"])
     assert bars.any() and not is_colour(drawn[:, :352], EMOTION_COLOURS["sad"]).any()
 
 
 def test_an_unsure_voice_is_grey_and_says_what_is_most_probable():
     windows = [make_window(None, "sad", confidence=0.34)]
-    drawn = Annotator(make_prediction(windows=windows, unsure_below=0.4)).annotate(make_picture(), 1.0)
+    drawn = plain_annotator(make_prediction(windows=windows, unsure_below=0.4)).annotate(make_picture(), 1.0)
     assert is_colour(drawn, NO_EVIDENCE_COLOUR)[270:, :320].sum() > 500
     assert not is_colour(drawn, EMOTION_COLOURS["sad"]).any()
     assert holds(drawn[300:], plate_pixels("voice", emotion="sad", confidence="34 %"))
@@ -310,14 +325,14 @@ def test_an_unsure_voice_is_grey_and_says_what_is_most_probable():
 def test_a_face_is_unsure_only_at_the_moments_when_it_is():
     windows = [make_window(1, "sad", 0, 1, confidence=0.3), make_window(1, "happy", 4, 5, confidence=0.9)]
     tracks = [FaceTrack(1, (0.0, 5.0), ((250, 120, 350, 240),) * 2)]
-    annotator = Annotator(make_prediction(tracks, windows, unsure_below=0.5))
+    annotator = plain_annotator(make_prediction(tracks, windows, unsure_below=0.5))
     early, late = annotator.annotate(make_picture(), 0.0), annotator.annotate(make_picture(), 5.0)
     assert tuple(early[180, 250]) == NO_EVIDENCE_COLOUR
     assert tuple(late[180, 250]) == EMOTION_COLOURS["happy"]
 
 
 def test_an_image_of_another_shape_or_type_is_refused_with_the_rule():
-    annotator = Annotator(make_prediction())
+    annotator = plain_annotator(make_prediction())
     for image in (make_picture()[..., 0], make_picture().astype(np.float32), make_picture()[:0]):
         with pytest.raises(ValueError, match=r"uint8 of shape \(height, width, 3\)"):
             annotator.annotate(image, 0.0)
@@ -363,3 +378,112 @@ def test_a_tile_half_outside_is_cut_at_the_edge():
     width = tile.size[0] - 10
     assert (part[:, :width] == whole[:, 60 : 60 + width]).all()
     blend_tile(part, tile, 500, 500)
+
+
+# ---- The timeline ----
+
+
+def strip_of(image, prediction, time=1.5):
+    """The rows of the timeline of a picture, from the top, as the colour in the middle of every column."""
+    drawn = Annotator(prediction).annotate(image, time)
+    strip = TimelineStrip(prediction, image.shape[1], image.shape[0])
+    return drawn[image.shape[0] - strip.height :], strip
+
+
+def test_the_timeline_fills_as_the_video_plays_in_the_colours_of_what_prevails():
+    windows = [make_window(1, "sad", 0, 1), make_window(1, "happy", 2, 3)]
+    track = FaceTrack(1, tuple(np.arange(0, 3.1, 0.2)), ((250, 60, 350, 180),) * 16)
+    prediction = make_prediction([track], windows)
+    strip, _ = strip_of(make_picture(), prediction, time=2.9)
+    middle = strip[len(strip) // 2]
+    assert tuple(middle[50]) == EMOTION_COLOURS["sad"] and tuple(middle[560]) == EMOTION_COLOURS["happy"]
+    early, _ = strip_of(make_picture(), prediction, time=0.5)
+    middle = early[len(early) // 2]
+    assert tuple(middle[50]) == EMOTION_COLOURS["sad"]
+    assert not is_colour(middle[560], EMOTION_COLOURS["happy"]).any()
+    assert middle[560].max() < EMOTION_COLOURS["happy"][0]
+    assert tuple(middle[105]) == WHITE  # the head, at a sixth of the width
+
+
+def test_every_face_has_a_row_of_its_own_and_none_where_it_is_out_of_sight():
+    times = tuple(np.arange(0, 1.5, 0.2))
+    tracks = [make_track(1, (60, 60, 160, 160), times), make_track(2, (420, 60, 520, 160), times)]
+    prediction = make_prediction(tracks, [make_window(1, "happy"), make_window(2, "sad")])
+    strip, parts = strip_of(make_picture(), prediction, time=2.95)
+    rows = [strip[round((i + 0.5) * parts.height / 2)] for i in range(2)]
+    assert tuple(rows[0][200]) == EMOTION_COLOURS["happy"] and tuple(rows[1][200]) == EMOTION_COLOURS["sad"]
+    assert max(rows[0][500].max(), rows[1][500].max()) < GREY_LEVEL  # dark, seen through a little
+
+
+def test_labels_keep_off_the_timeline():
+    prediction = make_prediction(windows=[make_window(None, "sad")])
+    strip = TimelineStrip(prediction, 640, 360)
+    assert strip.height > 0
+    bare = plain_annotator(prediction).annotate(make_picture(), 1.0)
+    drawn = Annotator(prediction).annotate(make_picture(), 1.0)
+    plates = [is_colour(image[: -strip.height], EMOTION_COLOURS["sad"]).sum() for image in (bare, drawn)]
+    assert plates[0] == plates[1] > 500
+
+
+def test_a_still_has_no_timeline():
+    prediction = dataclasses.replace(make_prediction(windows=[make_window(1, "sad")]), duration_seconds=0.04)
+    assert TimelineStrip(prediction, 640, 360).height == 0
+    drawn = Annotator(prediction).annotate(make_picture(), 0.0)
+    assert (drawn == plain_annotator(prediction).annotate(make_picture(), 0.0)).all()
+
+
+# ---- For sharing ----
+
+
+def textured(width=640, height=360):
+    return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def test_blurred_faces_cannot_be_recognised_and_the_rest_stays_sharp():
+    picture = textured()
+    track = make_track(1, (250, 120, 350, 240))
+    prediction = make_prediction([track], [make_window(1, "sad")])
+    drawn = Annotator(prediction, blur_faces=True, timeline=False).annotate(picture, 0.4)
+    face = np.s_[140:220, 270:330]
+    assert drawn[face].std() < picture[face].std() / 4
+    assert (drawn[300:] == picture[300:]).all()
+    assert (Annotator(prediction, timeline=False).annotate(picture, 0.4)[face] == picture[face]).all()
+
+
+def test_faces_that_are_not_judged_are_blurred_and_not_marked():
+    picture = textured()
+    passed_over = make_track(1, (250, 120, 350, 240))
+    prediction = dataclasses.replace(make_prediction(), passed_over=(passed_over,))
+    drawn = Annotator(prediction, blur_faces=True, timeline=False).annotate(picture, 0.4)
+    assert drawn[140:220, 270:330].std() < 40
+    assert (drawn[:80] == picture[:80]).all()
+
+
+def test_a_face_lost_for_a_moment_stays_blurred():
+    track = FaceTrack(1, (0.0, 1.2), ((250, 120, 350, 240),) * 2)
+    drawn = Annotator(make_prediction([track]), blur_faces=True).annotate(textured(), 0.6)
+    assert drawn[140:220, 270:330].std() < 40
+
+
+@pytest.mark.parametrize("box", [(-50, -50, 30, 30), (600, 330, 700, 420), (0, 0, 640, 360), (700, 400, 800, 500)])
+def test_a_face_half_or_wholly_outside_is_blurred_without_harm(box):
+    prediction = make_prediction([make_track(1, box)])
+    assert Annotator(prediction, blur_faces=True).annotate(textured(), 0.4).shape == (360, 640, 3)
+
+
+def test_the_notice_stands_at_the_top_and_no_plate_covers_it():
+    prediction = make_prediction([make_track(1, (5, 5, 90, 90))], [make_window(1, "happy")])
+    with_notice = Annotator(prediction, notice=True, timeline=False).annotate(make_picture(), 0.4)
+    without = plain_annotator(prediction).annotate(make_picture(), 0.4)
+    assert (with_notice != without).any()
+    plate = render_plate((TextRun(NOTICE),), Scale.of(640, 360).font_size, DARK)
+    margin = Scale.of(640, 360).margin
+    expected = without.copy()
+    blend_tile(expected, plate, margin, margin)
+    inner = np.s_[margin + 5 : margin + plate.size[1] - 5, margin + 100 : margin + plate.size[0] - 5]
+    assert (with_notice[inner] == expected[inner]).mean() > 0.95
+
+
+@pytest.mark.parametrize("size", [(120, 90), (320, 240), (3840, 2160)])
+def test_the_notice_fits_any_picture(size):
+    assert Annotator(make_prediction(), notice=True).annotate(make_picture(*size), 0.0).shape == (size[1], size[0], 3)

@@ -1,5 +1,7 @@
 """What the console says of a clip: the answer, or that there is none, and by what it was judged."""
 
+import dataclasses
+
 import numpy as np
 
 from emotion.outputs.report import format_report
@@ -20,7 +22,16 @@ def make_prediction(*by_face, unsure_below=0.0, voice=None):
         )
         for face_id, probabilities in enumerate(by_face, start=1)
     }
-    windows = [] if voice is None else [WindowPrediction(0.0, 3.0, None, "voice", voice)]
+    windows = [
+        WindowPrediction(start, start + 3.0, face_id, "face", probabilities)
+        for face_id, probabilities in enumerate(by_face, start=1)
+        if probabilities is not None
+        for start in (0.0, 0.5)
+    ]
+    spoken = None
+    if voice is not None:
+        windows.append(WindowPrediction(0.0, 3.0, None, "voice", voice))
+        spoken = EmotionSummary.of(voice, CLASS_NAMES, evidence="voice", unsure_below=unsure_below)
     return MediaPrediction(
         path="a.mp4",
         class_names=CLASS_NAMES,
@@ -33,12 +44,19 @@ def make_prediction(*by_face, unsure_below=0.0, voice=None):
         by_face=summaries,
         notes=("the file has no sound",),
         unsure_below=unsure_below,
+        voice=spoken,
     )
 
 
 def test_a_sure_answer_is_given_with_its_confidence_and_evidence():
     lines = format_report(make_prediction(HAPPY, unsure_below=0.5)).splitlines()
-    assert lines == ["emotion: happy", "confidence: 70%", "evidence: face", "note: the file has no sound"]
+    assert lines == [
+        "emotion: happy",
+        "confidence: 70%",
+        "evidence: face",
+        "face 1: happy (70%, face), from 0.0 s to 2.0 s; of the time happy 100%",
+        "note: the file has no sound",
+    ]
 
 
 def test_an_unsure_answer_names_what_is_most_probable():
@@ -53,17 +71,39 @@ def test_without_evidence_there_is_no_answer_however_unsure_one_may_be():
 def test_each_of_several_faces_and_the_voice_may_be_unsure_by_itself():
     lines = format_report(make_prediction(HAPPY, SAD, None, unsure_below=0.5, voice=SAD)).splitlines()
     assert lines[3:7] == [
-        "face 1: happy (70%), from 0.0 s to 2.0 s",
-        "face 2: unsure (most probable: sad, 34%), from 0.0 s to 2.0 s",
+        "face 1: happy (70%, face), from 0.0 s to 2.0 s; of the time happy 100%",
+        "face 2: unsure (most probable: sad, 34%, face), from 0.0 s to 2.0 s; of the time unsure 100%",
         "face 3: no evidence, from 0.0 s to 2.0 s",
-        "voice: unsure (most probable: sad, 34%), whosever it is",
+        "voice by itself: unsure (most probable: sad, 34%, voice); of the time unsure 100%",
     ]
-    assert "voice: sad (34%), whosever it is" in format_report(make_prediction(HAPPY, SAD, voice=SAD))
+    assert "voice by itself: sad (34%, voice)" in format_report(make_prediction(HAPPY, SAD, voice=SAD))
 
 
 def test_a_voice_is_mentioned_only_where_one_was_heard():
-    assert format_report(make_prediction(HAPPY, SAD)).splitlines()[-2].endswith("the face most in sight")
-    assert format_report(make_prediction(HAPPY, SAD, voice=SAD)).splitlines()[-2].endswith("and of the voice, together")
+    assert "voice" not in format_report(make_prediction(HAPPY, SAD))
+    assert "voice by itself" in format_report(make_prediction(HAPPY, SAD, voice=SAD))
+
+
+def test_of_several_faces_the_one_most_in_sight_answers_for_the_clip():
+    said = "the emotion above is that of the face most in sight"
+    assert said in format_report(make_prediction(HAPPY, SAD))
+    assert said not in format_report(make_prediction(HAPPY))
+
+
+def test_the_share_of_time_of_each_emotion_is_told_the_largest_first():
+    prediction = make_prediction(HAPPY)
+    windows = [
+        WindowPrediction(i / 2, i / 2 + 3, 1, "face", probabilities)
+        for i, probabilities in enumerate((SAD, HAPPY, HAPPY, HAPPY))
+    ]
+    report = format_report(dataclasses.replace(prediction, windows=tuple(windows)))
+    assert "; of the time happy 75%, sad 25%" in report
+
+
+def test_of_a_crowd_the_first_are_listed_and_the_others_counted():
+    lines = format_report(make_prediction(*[HAPPY] * 25)).splitlines()
+    assert sum(line.startswith("face ") for line in lines) == 20
+    assert "and 5 further faces" in lines
 
 
 def test_no_confidence_is_shown_as_certainty():

@@ -1,5 +1,7 @@
 """The JSON says what the result says, in the documented layout, strictly."""
 
+import csv
+import io
 import json
 import os
 from pathlib import Path
@@ -8,7 +10,7 @@ import numpy as np
 import pytest
 
 from emotion.errors import EmotionError
-from emotion.outputs.tables import to_json, write_json
+from emotion.outputs.tables import format_csv, to_json, write_csv, write_json
 from emotion.results import EmotionSummary, FaceTrack, MediaPrediction, WindowPrediction
 
 CLASS_NAMES = ("happy", "sad", "angry")
@@ -49,9 +51,9 @@ def test_the_top_level_has_the_documented_names_and_the_version():
     table = to_json(make_prediction())
     assert list(table) == [
         "schema_version", "file", "duration_seconds", "has_video", "has_audio", "class_names", "unsure_below",
-        "overall", "faces", "windows", "notes", "settings",
+        "overall", "faces", "voice", "windows", "notes", "settings",
     ]  # fmt: skip
-    assert table["schema_version"] == 2
+    assert table["schema_version"] == 3
     assert table["file"] == "clips/a.mp4"
     assert table["duration_seconds"] == 3.5
     assert table["class_names"] == ["happy", "sad", "angry"]
@@ -72,7 +74,8 @@ def test_the_overall_answer_names_each_probability():
 
 def test_each_face_has_its_answer_and_the_time_it_was_seen():
     first, second = to_json(make_prediction())["faces"]
-    assert set(first) == {"face", "first_seen_s", "last_seen_s", "boxes"} | SUMMARY_KEYS
+    assert set(first) == {"face", "time_shares", "first_seen_s", "last_seen_s", "boxes"} | SUMMARY_KEYS
+    assert first["time_shares"] == {"happy": 1} and second["time_shares"] == {}
     assert all(first["first_seen_s"] <= time <= first["last_seen_s"] and x1 < x2 and y1 < y2
                for time, x1, y1, x2, y2 in first["boxes"])  # fmt: skip
     assert (first["face"], first["emotion"], first["first_seen_s"], first["last_seen_s"]) == (
@@ -222,3 +225,42 @@ def test_a_file_already_there_survives_a_failed_write(tmp_path, monkeypatch):
         write_json(make_prediction(), path)
     assert path.read_text() == "old"
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_a_voice_by_itself_has_its_answer_and_is_null_where_there_is_none():
+    assert to_json(make_prediction())["voice"] is None
+    voice = EmotionSummary.of(SAD, CLASS_NAMES, evidence="voice")
+    table = to_json(make_prediction(voice=voice))["voice"]
+    assert set(table) == {"time_shares"} | SUMMARY_KEYS
+    assert table["emotion"] == "sad" and table["time_shares"] == {"sad": 1}
+
+
+def read_csv(prediction):
+    return list(csv.DictReader(io.StringIO(format_csv(prediction))))
+
+
+def test_csv_has_a_line_for_each_window_and_a_column_for_each_class():
+    first, second, third = read_csv(make_prediction())
+    assert list(first) == ["start_s", "end_s", "face", "emotion", "confidence", "evidence", *CLASS_NAMES]
+    assert (first["start_s"], first["end_s"], first["face"]) == ("0.0", "3.0", "face 1")
+    assert (first["emotion"], first["confidence"], first["evidence"], first["sad"]) == (
+        "happy", "0.7", "face+voice", "0.2",
+    )  # fmt: skip
+    assert (second["emotion"], second["confidence"], second["evidence"], second["happy"]) == ("", "0.0", "none", "")
+    assert (third["face"], third["emotion"]) == ("", "sad")
+
+
+def test_csv_and_json_say_the_same():
+    prediction = make_prediction(unsure_below=0.6)
+    rows, windows = read_csv(prediction), to_json(prediction)["windows"]
+    assert [row["emotion"] for row in rows] == [window["emotion"] or "" for window in windows]
+    assert rows[2]["emotion"] == "unsure"
+    assert [float(rows[0][name]) for name in CLASS_NAMES] == list(windows[0]["probabilities"].values())
+
+
+def test_a_csv_file_is_whole_or_not_there(tmp_path):
+    write_csv(make_prediction(), tmp_path / "a.csv")
+    assert (tmp_path / "a.csv").read_text(encoding="utf-8") == format_csv(make_prediction())
+    assert [path.name for path in tmp_path.iterdir()] == ["a.csv"]
+    with pytest.raises(EmotionError, match="nowhere"):
+        write_csv(make_prediction(), tmp_path / "nowhere" / "a.csv")

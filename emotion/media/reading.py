@@ -34,6 +34,7 @@ class MediaInfo:
         frame_rate: frames a second on average; None for a still image or where unknown.
         duration_seconds: length of the longest stream; None for a still image or where unknown.
         video_codec, audio_codec: the codecs' names, such as ``h264`` and ``aac``; None where there is no such stream.
+        is_still: whether it is a single image.
     """
 
     path: str
@@ -45,6 +46,7 @@ class MediaInfo:
     duration_seconds: float | None
     video_codec: str | None
     audio_codec: str | None
+    is_still: bool = False
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,7 @@ def probe_media(path: str | os.PathLike) -> MediaInfo:
             duration_seconds=duration,
             video_codec=video.codec_context.codec.canonical_name if video is not None else None,
             audio_codec=audio.codec_context.codec.canonical_name if audio is not None else None,
+            is_still=is_still,
         )
 
 

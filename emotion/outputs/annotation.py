@@ -22,11 +22,16 @@ from emotion.outputs.text import (
     render_bars,
     render_plate,
 )
+from emotion.outputs.timeline_strip import TimelineStrip
 from emotion.results import UNSURE, Box, EmotionSummary, MediaPrediction, in_percent
 
 SMALLEST_FONT_PIXELS = 5  # where a picture is too narrow for its label
 CORNER_SHARE = 0.08  # of the box's shorter side
 N_BARS = 3
+NOTICE = "AI is recognising emotions in this video"
+MOSAIC_CELLS = 7  # a side of a blurred face: enough to see that there is one, too few to see whose it is
+BLUR_MARGIN = 0.25  # of the box's size, on every side
+BLUR_GAP_SECONDS = 1.5  # for so long a face that was lost stays blurred where it was
 
 
 class Annotator:
@@ -34,9 +39,20 @@ class Annotator:
 
     Args:
         prediction: what was found in the file.
+        notice: whether to state on every picture that an emotion recognition system is at work, as the EU's AI Act
+            asks of those who use one (Regulation 2024/1689, Article 50).
+        blur_faces: whether to make all faces unrecognisable, those that were not judged, too.
+        timeline: whether to draw the timeline along the bottom.
     """
 
-    def __init__(self, prediction: MediaPrediction):
+    def __init__(
+        self, prediction: MediaPrediction, *, notice: bool = False, blur_faces: bool = False, timeline: bool = True
+    ):
+        self._prediction = prediction
+        self._notice = notice
+        self._blurred = (*prediction.tracks, *prediction.passed_over) if blur_faces else ()
+        self._has_timeline = timeline
+        self._strip: tuple[tuple[int, int], TimelineStrip] | None = None
         self._class_names = prediction.class_names
         self._tracks = prediction.tracks
         self._judgements = {track.face_id: Judgement.of(prediction, track.face_id) for track in prediction.tracks}
@@ -53,10 +69,11 @@ class Annotator:
     def annotate(self, image: np.ndarray, time_seconds: float) -> np.ndarray:
         """Draws what was found at a moment.
 
-        A face in sight gets a box, a plate with its name, emotion and confidence, and bars for the most probable
-        emotions where there is room. Where the model is unsure, box and plate are grey and the plate says so before it
-        names the most probable emotion; the bars keep their colours. The voice gets a plate in the lower left corner
-        where no face is in sight, and where it was judged apart from the faces.
+        A face in sight gets a box, a plate with its name, emotion, confidence and evidence, and bars for the most
+        probable emotions where there is room. Where the model is unsure, box and plate are grey and the plate says so
+        before it names the most probable emotion; the bars keep their colours. The voice gets a plate in the lower left
+        corner where no face is in sight, and where it was judged apart from the faces. A timeline along the bottom
+        fills as the video plays.
 
         Args:
             image: ``(height, width, 3)``, RGB uint8; left as it is.
@@ -71,13 +88,28 @@ class Annotator:
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
             raise ValueError(f"image must be uint8 of shape (height, width, 3), got {image.dtype} of {image.shape}.")
         drawn = np.array(image, order="C")
-        scale = Scale.of(width=image.shape[1], height=image.shape[0])
+        height, width = image.shape[:2]
+        for track in self._blurred:
+            box = track.box_at(time_seconds, BLUR_GAP_SECONDS)
+            if box is not None:
+                _blur_face(drawn, box)
+        strip = self._strip_for(width, height)
+        scale = Scale.of(width=width, height=height, kept_free=strip.height if strip else 0)
         faces = self._faces_in_sight(time_seconds, scale)
         for face in faces:
             _draw_box(drawn, face.box, face.colour, scale)
         for tile, place in self._tiles(faces, time_seconds, scale):
             blend_tile(drawn, tile, left=place[0], top=place[1])
+        if strip:
+            strip.draw(drawn, time_seconds)
         return drawn
+
+    def _strip_for(self, width: int, height: int) -> TimelineStrip | None:
+        if not self._has_timeline:
+            return None
+        if self._strip is None or self._strip[0] != (width, height):
+            self._strip = (width, height), TimelineStrip(self._prediction, width, height)
+        return self._strip[1]
 
     def _faces_in_sight(self, time_seconds: float, scale: Scale) -> list["_Subject"]:
         # Large faces come first, so theirs is the first choice of places: they are the ones looked at.
@@ -94,6 +126,10 @@ class Annotator:
         """Everything to be blended into the picture, and where."""
         boxes = [face.box for face in faces]
         taken = []
+        if self._notice:
+            tile = _plate_that_fits((TextRun(NOTICE),), DARK, scale)
+            taken.append(scale.moved_inside(scale.margin, scale.margin, tile.size))
+            yield tile, taken[-1]
         corner = self._corner_text(time_seconds, any_face=bool(faces))
         if corner is not None:
             tile = _plate_that_fits(*corner, scale)
@@ -107,7 +143,8 @@ class Annotator:
         for face in faces:
             bars = face.bars(N_BARS)
             size = panel_size(len(bars), scale.font_size, names_pixels)
-            place = place_bars(size, face.box, scale, taken=boxes + taken) if bars else None
+            others = [other.box for other in faces if other is not face]
+            place = place_bars(size, face.box, scale, taken=others + taken, is_alone=not others) if bars else None
             if place is not None:
                 taken.append(place)
                 yield render_bars(bars, scale.font_size, names_pixels), place
@@ -142,7 +179,9 @@ class _Subject:
         percent = in_percent(self.answer.confidence).replace("%", " %")
         if self.answer.emotion == UNSURE:
             percent = f"{self.answer.most_probable} {percent}"
-        return TextRun(self.name), TextRun(self.answer.emotion, is_bold=True), TextRun(percent)
+        # A voice's evidence is plain from its name.
+        evidence = (TextRun(self.answer.evidence),) if self.box is not None else ()
+        return TextRun(self.name), TextRun(self.answer.emotion, is_bold=True), TextRun(percent), *evidence
 
     def bars(self, n_bars: int) -> tuple[tuple[str, int, Colour], ...]:
         """Name, percent and colour of the most probable emotions, falling; nothing without evidence."""
@@ -157,11 +196,12 @@ class _Subject:
 def _plate_that_fits(runs: tuple[TextRun, ...], colour: Colour, scale: Scale) -> Tile:
     """Draws a plate no larger than the picture.
 
-    A picture too narrow for the label gets smaller letters down to what can be read, then the name's last word alone
-    ("1 happy 87 %"), then letters as small as it takes.
+    A picture too narrow for the label gets smaller letters down to what can be read, then no evidence, then the name's
+    last word alone ("1 happy 87 %"), then letters as small as it takes.
     """
-    shortened = (TextRun(runs[0].text.split()[-1]), *runs[1:]) if len(runs) > 1 else runs
-    for text, smallest in ((runs, MIN_FONT_PIXELS - 2), (shortened, SMALLEST_FONT_PIXELS)):
+    shortened = (TextRun(runs[0].text.split()[-1]), *runs[1:3]) if len(runs) > 1 else runs
+    choices = ((runs, MIN_FONT_PIXELS - 2), (runs[:3], MIN_FONT_PIXELS - 2), (shortened, SMALLEST_FONT_PIXELS))
+    for text, smallest in choices:
         for font_size in range(scale.font_size, smallest - 1, -1):
             width, height = plate_size(text, font_size)
             if width <= scale.width and height <= scale.height:
@@ -184,3 +224,22 @@ def _draw_box(image: np.ndarray, box: Box, colour: Colour, scale: Scale) -> None
     outline = [np.concatenate(corners)]
     cv2.polylines(image, outline, True, DARK, scale.line + 2 * rim, cv2.LINE_AA)
     cv2.polylines(image, outline, True, colour, scale.line, cv2.LINE_AA)
+
+
+def _blur_face(image: np.ndarray, box: Box) -> None:
+    """Makes a face unrecognisable, in place: a few smooth patches are left of it."""
+    height, width = image.shape[:2]
+    x1, y1, x2, y2 = box
+    margin_x, margin_y = BLUR_MARGIN * (x2 - x1), BLUR_MARGIN * (y2 - y1)
+    left, right = max(0, round(x1 - margin_x)), min(width, round(x2 + margin_x))
+    top, bottom = max(0, round(y1 - margin_y)), min(height, round(y2 + margin_y))
+    if left >= right or top >= bottom:
+        return
+    region = image[top:bottom, left:right]
+    cells = cv2.resize(region, (MOSAIC_CELLS, MOSAIC_CELLS), interpolation=cv2.INTER_AREA)
+    patches = cv2.resize(cells, (right - left, bottom - top), interpolation=cv2.INTER_LINEAR)
+    mask = np.zeros(region.shape[:2], np.uint8)
+    centre = (round((x1 + x2) / 2) - left, round((y1 + y2) / 2) - top)
+    radii = max(1, round((x2 - x1) / 2 + margin_x)), max(1, round((y2 - y1) / 2 + margin_y))
+    cv2.ellipse(mask, centre, radii, 0, 0, 360, 255, -1)
+    region[mask > 0] = patches[mask > 0]

@@ -53,10 +53,14 @@ def write_figure(figure, path: str | os.PathLike) -> Path:
     """
     path = Path(path)
     ending = check_plot(path)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        figure.savefig(path, format=ending)
+        figure.savefig(partial, format=ending)
+        os.replace(partial, path)
     except OSError as error:
         raise EmotionError(f"{path}: cannot be written ({error.strerror}). Choose another folder.") from error
+    finally:
+        partial.unlink(missing_ok=True)
     return path
 
 

@@ -16,6 +16,7 @@ LINE_SHARE = 1 / 240
 MIN_LINE_PIXELS = 2  # a single line loses its colour to the halved colour planes of yuv420p video
 MARGIN_SHARE = 1 / 50  # between a plate that belongs to no face and the picture's edge
 MIN_BOX_HEIGHT_PER_PANEL = 1.2  # a face smaller than its bars gets none
+MAX_HIDDEN_SHARE = 0.2  # of its own face that bars may hide in a corner of a picture that the face fills
 
 # What a plate's place costs, each a share of the plate's own area: covering other plates is worst, then hiding another
 # face, then hiding its own. A later place must save something to be taken, so that plates do not flutter.
@@ -24,7 +25,10 @@ PLATE_OVERLAP_COST, OTHER_FACE_COST, OWN_FACE_COST, LATER_PLACE_COST = 20.0, 1.0
 
 @dataclass(frozen=True)
 class Scale:
-    """A picture's size, and the sizes of letters, lines and margins that follow from it."""
+    """A picture's size, and the sizes of letters, lines and margins that follow from it.
+
+    ``height`` is that of the part in which labels may be put, above the timeline.
+    """
 
     width: int
     height: int
@@ -33,11 +37,12 @@ class Scale:
     margin: int
 
     @classmethod
-    def of(cls, width: int, height: int) -> "Scale":
+    def of(cls, width: int, height: int, *, kept_free: int = 0) -> "Scale":
+        """Sizes for a picture, the lowest ``kept_free`` pixels of which take no labels."""
         short = min(height, width)
         return cls(
             width=width,
-            height=height,
+            height=height - kept_free,
             font_size=max(MIN_FONT_PIXELS, round(short * FONT_SHARE)),
             line=max(MIN_LINE_PIXELS, round(short * LINE_SHARE)),
             margin=round(short * MARGIN_SHARE),
@@ -107,14 +112,16 @@ def _corners_by_preference(size: Size, box: Box, gap: int) -> Iterator[tuple[int
         yield from ((left, top) for top in (above - step * height, below + step * height) for left in lefts)
 
 
-def place_bars(size: Size, box: Box, scale: Scale, *, taken: Sequence[Box]) -> Box | None:
+def place_bars(size: Size, box: Box, scale: Scale, *, taken: Sequence[Box], is_alone: bool = False) -> Box | None:
     """Chooses a free place for a face's bars: to its right, to its left, or below.
 
     Args:
         size: of the panel.
         box: the face.
         scale: of the picture.
-        taken: faces, plates and other panels, none of which may be covered.
+        taken: other faces, plates and other panels, none of which may be covered.
+        is_alone: whether no other face is in sight. Then the panel may also stand in a corner of the picture, where it
+            may cover a little of the face.
 
     Returns:
         The panel's rectangle, or None where there is no room or the face is too small for it.
@@ -125,6 +132,17 @@ def place_bars(size: Size, box: Box, scale: Scale, *, taken: Sequence[Box]) -> B
     gap = 2 * scale.line
     for left, top in ((x2 + gap, y1), (x1 - gap - size[0], y1), (x1, y2 + gap)):
         place = rectangle(left, top, size)
-        if scale.holds(place) and not any(overlap(place, other) for other in taken):
+        if scale.holds(place) and not any(overlap(place, other) for other in [box, *taken]):
             return place
-    return None
+    if not is_alone:
+        return None
+    right, bottom = scale.width - gap - size[0], scale.height - gap - size[1]
+    corners = [rectangle(left, top, size) for top in (bottom, gap) for left in (right, gap)]
+    free = [
+        place
+        for place in corners
+        if scale.holds(place)
+        and not any(overlap(place, other) for other in taken)
+        and overlap(place, box) <= MAX_HIDDEN_SHARE * area(box)
+    ]
+    return min(free, key=lambda place: overlap(place, box), default=None)

@@ -1,28 +1,25 @@
 """The answer in a few lines of text, for the console."""
 
 from emotion.results import UNSURE, EmotionSummary, MediaPrediction, in_percent
-from emotion.windows import merge_probabilities
+
+MAX_FACES = 20  # that are listed; the tables hold all
+MIN_SHARE = 0.005
 
 
 def format_report(prediction: MediaPrediction) -> str:
-    """Returns the clip's emotion, its confidence and the evidence, then each face's where there are several."""
+    """Returns the clip's emotion, confidence and evidence; then each face's, with its share of time by emotion."""
     lines = [*_answer(prediction.overall)]
-    if len(prediction.tracks) > 1:
-        for track in prediction.tracks:
-            seen = f"from {track.times_seconds[0]:.1f} s to {track.times_seconds[-1]:.1f} s"
-            lines.append(f"{track.name}: {_in_short(prediction.by_face[track.face_id])}, {seen}")
-    if len(prediction.tracks) > 1:
-        heard = [window.probabilities for window in prediction.windows if window.evidence == "voice"]
-        if heard:
-            voice = EmotionSummary.of(
-                merge_probabilities(heard),
-                prediction.class_names,
-                evidence="voice",
-                unsure_below=prediction.unsure_below,
-            )
-            lines.append(f"voice: {_in_short(voice)}, whosever it is")
-        voiced = ", and of the voice, together" if heard else ""
-        lines.append(f"the emotion above is that of the face most in sight{voiced}")
+    for track in prediction.tracks[:MAX_FACES]:
+        seen = f"from {track.times_seconds[0]:.1f} s to {track.times_seconds[-1]:.1f} s"
+        shares = _shares(prediction, track.face_id)
+        lines.append(f"{track.name}: {_in_short(prediction.by_face[track.face_id])}, {seen}{shares}")
+    if len(prediction.tracks) > MAX_FACES:
+        lines.append(f"and {len(prediction.tracks) - MAX_FACES} further faces")
+    if prediction.voice is not None and prediction.tracks:
+        lines.append(f"voice by itself: {_in_short(prediction.voice)}{_shares(prediction, None)}")
+    judged = [face for face, summary in prediction.by_face.items() if summary.emotion is not None]
+    if len(judged) > 1:
+        lines.append("the emotion above is that of the face most in sight")
     lines += [f"note: {note}" for note in prediction.notes]
     return "\n".join(lines)
 
@@ -42,5 +39,14 @@ def _in_short(summary: EmotionSummary) -> str:
     if summary.emotion is None:
         return "no evidence"
     if summary.emotion == UNSURE:
-        return f"{UNSURE} (most probable: {summary.most_probable}, {in_percent(summary.confidence)})"
-    return f"{summary.emotion} ({in_percent(summary.confidence)})"
+        return (
+            f"{UNSURE} (most probable: {summary.most_probable}, {in_percent(summary.confidence)}, {summary.evidence})"
+        )
+    return f"{summary.emotion} ({in_percent(summary.confidence)}, {summary.evidence})"
+
+
+def _shares(prediction: MediaPrediction, face_id: int | None) -> str:
+    shares = {name: share for name, share in prediction.time_shares(face_id).items() if share >= MIN_SHARE}
+    if not shares:
+        return ""
+    return "; of the time " + ", ".join(f"{name} {share:.0%}" for name, share in shares.items())

@@ -1,17 +1,20 @@
-"""A result as JSON, for other programs.
+"""A result as JSON or CSV, for other programs.
 
-Schema, version 2. Times are in seconds (``_s``) on the file's own clock, rounded to milliseconds; probabilities are
-rounded to four places. A number that is not known is null::
+JSON: schema, version 3. Times are in seconds (``_s``) on the file's own clock, rounded to milliseconds; probabilities
+are rounded to four places. A number that is not known is null::
 
-    schema_version    2; rises when a name changes its meaning or goes away
+    schema_version    3; rises when a name changes its meaning or goes away
     file              the media file
     duration_seconds  its length
     has_video, has_audio
     class_names       the model's emotions, in the order of its outputs
     unsure_below      the confidence under which an emotion is "unsure"; 0 if it never is
-    overall           {emotion, most_probable, confidence, evidence, probabilities}
-    faces             [{face, emotion, most_probable, confidence, evidence, probabilities, first_seen_s, last_seen_s,
-                      boxes}]
+    overall           {emotion, most_probable, confidence, evidence, probabilities}: of the face most in sight, or of
+                      the voice where no face was judged
+    faces             [{face, emotion, most_probable, confidence, evidence, probabilities, time_shares, first_seen_s,
+                      last_seen_s, boxes}]
+    voice             {emotion, most_probable, confidence, evidence, probabilities, time_shares} of the windows in which
+                      the voice was judged by itself; null if there are none
     windows           [{start_s, end_s, face, emotion, most_probable, confidence, evidence, probabilities}]
     notes             sentences a reader must know to judge the answer
     settings          what the caller wants kept with the result, or null
@@ -20,9 +23,17 @@ rounded to four places. A number that is not known is null::
 "face", "voice" or "none"; a model of whole frames has "frame" for "face". ``boxes`` holds ``[time_s, x1, y1, x2, y2]``
 for each sighting, in pixels of the upright picture, x2 and y2 exclusive. ``probabilities`` is {emotion: probability},
 ``confidence`` the highest of them and ``most_probable`` its emotion. ``emotion`` is the answer: that same emotion, or
-"unsure" where ``confidence`` is below ``unsure_below``. Without evidence ``emotion``, ``most_probable`` and
-``probabilities`` are null and ``confidence`` is 0. Version 1 knew neither "unsure" nor ``most_probable``."""
+"unsure" where ``confidence`` is below ``unsure_below``. ``time_shares`` is {emotion: share of the time judged in which
+it was the answer}, "unsure" among them. Without evidence ``emotion``, ``most_probable`` and ``probabilities`` are null
+and ``confidence`` is 0. Version 2 knew neither ``voice`` nor ``time_shares``, and its ``overall`` mixed the voices of
+several people with the face most in sight; version 1 knew neither "unsure" nor ``most_probable``.
 
+CSV: a line for each window, in UTF-8 with a header: ``start_s``, ``end_s``, ``face``, ``emotion``, ``confidence``,
+``evidence`` as above, then a column for the probability of each class. Fields that are null in JSON are empty.
+"""
+
+import csv
+import io
 import json
 import math
 import os
@@ -33,9 +44,10 @@ from typing import Any
 import numpy as np
 
 from emotion.errors import EmotionError
+from emotion.files import write_whole
 from emotion.results import EmotionSummary, FaceTrack, MediaPrediction, WindowPrediction
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 SECONDS_DIGITS = 3
 PROBABILITY_DIGITS = 4
 
@@ -61,10 +73,29 @@ def to_json(prediction: MediaPrediction, *, settings: dict[str, Any] | None = No
         "unsure_below": _number(prediction.unsure_below, PROBABILITY_DIGITS),
         "overall": _summary(prediction.overall, prediction.class_names),
         "faces": [_face(track, prediction) for track in prediction.tracks],
+        "voice": _voice(prediction),
         "windows": [_window(window, prediction) for window in prediction.windows],
         "notes": list(prediction.notes),
         "settings": _plain(settings),
     }
+
+
+def format_json(prediction: MediaPrediction, settings: dict[str, Any] | None = None) -> str:
+    """Returns a result as the text of a JSON file; ``settings`` as in ``to_json``."""
+    return json.dumps(to_json(prediction, settings=settings), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def format_csv(prediction: MediaPrediction) -> str:
+    """Returns the windows of a result as the text of a CSV file, laid out as this module's docstring says."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["start_s", "end_s", "face", "emotion", "confidence", "evidence", *prediction.class_names])
+    for window in prediction.windows:
+        row = _window(window, prediction)
+        probabilities = row["probabilities"] or dict.fromkeys(prediction.class_names)
+        cells = [row[name] for name in ("start_s", "end_s", "face", "emotion", "confidence", "evidence")]
+        writer.writerow([*cells, *probabilities.values()])
+    return text.getvalue()
 
 
 def write_json(prediction: MediaPrediction, path: str | os.PathLike, settings: dict[str, Any] | None = None) -> None:
@@ -78,16 +109,28 @@ def write_json(prediction: MediaPrediction, path: str | os.PathLike, settings: d
     Raises:
         EmotionError: if nothing can be written there.
     """
+    write_text(format_json(prediction, settings), path)
+
+
+def write_csv(prediction: MediaPrediction, path: str | os.PathLike) -> None:
+    """Writes the windows of a result as CSV, so that the file is either whole or not there.
+
+    Raises:
+        EmotionError: if nothing can be written there.
+    """
+    write_text(format_csv(prediction), path)
+
+
+def write_text(text: str, path: str | os.PathLike) -> None:
+    """Writes a result's text, so that the file is either whole or not there.
+
+    Raises:
+        EmotionError: if nothing can be written there.
+    """
     path = Path(path)
-    text = json.dumps(to_json(prediction, settings=settings), indent=2, ensure_ascii=False, allow_nan=False)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        partial.write_text(text + "\n", encoding="utf-8")
-        os.replace(partial, path)
+        write_whole(path, text)
     except OSError as error:
-        # In a folder that does not exist, or is a file, there is nothing to remove either.
-        if partial.parent.is_dir():
-            partial.unlink(missing_ok=True)
         where = path if path.is_dir() else path.parent
         raise EmotionError(
             f"{where}: {path.name} cannot be written there ({error.strerror}). Choose a folder you can write to."
@@ -108,6 +151,7 @@ def _face(track: FaceTrack, prediction: MediaPrediction) -> dict[str, Any]:
     return {
         "face": track.name,
         **_summary(prediction.by_face[track.face_id], prediction.class_names),
+        "time_shares": _shares(prediction, track.face_id),
         "first_seen_s": _number(track.times_seconds[0], SECONDS_DIGITS),
         "last_seen_s": _number(track.times_seconds[-1], SECONDS_DIGITS),
         "boxes": [
@@ -116,11 +160,21 @@ def _face(track: FaceTrack, prediction: MediaPrediction) -> dict[str, Any]:
     }
 
 
+def _voice(prediction: MediaPrediction) -> dict[str, Any] | None:
+    voice = prediction.voice
+    if voice is None:
+        return None
+    return {**_summary(voice, prediction.class_names), "time_shares": _shares(prediction, None)}
+
+
+def _shares(prediction: MediaPrediction, face_id: int | None) -> dict[str, float | None]:
+    shares = prediction.time_shares(face_id)
+    return {name: _number(share, PROBABILITY_DIGITS) for name, share in shares.items()}
+
+
 def _window(window: WindowPrediction, prediction: MediaPrediction) -> dict[str, Any]:
     names = {track.face_id: track.name for track in prediction.tracks}
-    summary = EmotionSummary.of(
-        window.probabilities, prediction.class_names, evidence=window.evidence, unsure_below=prediction.unsure_below
-    )
+    summary = prediction.answer(window)
     return {
         "start_s": _number(window.start_seconds, SECONDS_DIGITS),
         "end_s": _number(window.end_seconds, SECONDS_DIGITS),

@@ -119,6 +119,17 @@ def render_bars(rows: tuple[tuple[str, int, Colour], ...], font_size: int, names
     return canvas.tile()
 
 
+@functools.lru_cache(maxsize=MAX_TILES)
+def render_mark(text: str, height: int) -> Tile:
+    """Draws a short white text on an opaque dark rectangle ``height`` pixels high."""
+    mask = _text_mask(text, max(5, round(height * 0.9)), True)
+    width = mask.width + max(2, height // 3)
+    canvas = _Canvas(width, height)
+    canvas.add(Image.new("L", (width, height), 255), DARK, 0, 0)
+    canvas.add(mask, WHITE, (width - mask.width) // 2, (height - mask.height) // 2)
+    return canvas.tile()
+
+
 def panel_size(n_rows: int, font_size: int, names_pixels: int) -> tuple[int, int]:
     """Width and height in pixels of the panel that ``render_bars`` draws."""
     size = _panel_font_size(font_size)

@@ -2,44 +2,109 @@
 
 import os
 from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
 
 from emotion.config import AudioConfig
-from emotion.errors import MediaError
+from emotion.errors import EmotionError, MediaError
 from emotion.media.reading import VideoFrame, iterate_media
 from emotion.media.writing import VideoWriter
 from emotion.outputs.annotation import Annotator
 from emotion.results import MediaPrediction
+from emotion.timing import Stopwatch
 
 Progress = Callable[[float, float | None], None]
 
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+
 
 def write_annotated_video(
-    prediction: MediaPrediction, output: str | os.PathLike, *, progress: Progress | None = None
+    prediction: MediaPrediction,
+    output: str | os.PathLike,
+    *,
+    annotator: Annotator | None = None,
+    progress: Progress | None = None,
+    stopwatch: Stopwatch | None = None,
 ) -> None:
     """Draws a prediction onto the video it was made from.
 
     Args:
         prediction: what was found; its ``path`` is read once more.
         output: the file to write: H.264 and AAC in MP4, which browsers play.
+        annotator: what draws, if not with the settings it has by itself.
         progress: called with the seconds done and their total.
+        stopwatch: told how long decoding, drawing and encoding take.
 
     Raises:
         MediaError: if the source has no pictures, or the output cannot be written.
     """
-    annotator = Annotator(prediction)
-    # No sound is decoded here: the writer copies it from the source. The rate is that of nothing.
-    frames = iterate_media(prediction.path, sample_rate=AudioConfig().sample_rate, with_audio=False)
+    annotator = annotator or Annotator(prediction)
+    stopwatch = stopwatch or Stopwatch()
+    frames = stopwatch.watch("decode", _frames(prediction.path))
     first = next(frames, None)
-    if not isinstance(first, VideoFrame):
+    if first is None:
         raise MediaError(f"{prediction.path}: has no picture to draw on.")
     height, width = first.image.shape[:2]
     said_seconds = 0.0
     with VideoWriter(output, width=width, height=height, source_path=prediction.path) as writer:
-        writer.write(first.time_seconds, annotator.annotate(first.image, first.time_seconds))
+
+        def write(frame: VideoFrame) -> None:
+            with stopwatch("draw"):
+                drawn = annotator.annotate(frame.image, frame.time_seconds)
+            with stopwatch("encode"):
+                writer.write(frame.time_seconds, drawn)
+
+        write(first)
         for frame in frames:
-            writer.write(frame.time_seconds, annotator.annotate(frame.image, frame.time_seconds))
+            write(frame)
             if progress and frame.time_seconds - said_seconds > 0.5:
                 said_seconds = frame.time_seconds
                 progress(frame.time_seconds, prediction.duration_seconds)
     if progress:
         progress(prediction.duration_seconds, prediction.duration_seconds)
+
+
+def write_annotated_image(
+    prediction: MediaPrediction, output: str | os.PathLike, *, annotator: Annotator | None = None
+) -> None:
+    """Draws a prediction onto the still picture it was made from.
+
+    Args:
+        prediction: what was found; its ``path`` is read once more.
+        output: the file to write, with one of ``IMAGE_SUFFIXES``.
+        annotator: what draws, if not with the settings it has by itself.
+
+    Raises:
+        MediaError: if the source has no picture.
+        EmotionError: if the output cannot be written.
+    """
+    frame = next(_frames(prediction.path), None)
+    if frame is None:
+        raise MediaError(f"{prediction.path}: has no picture to draw on.")
+    annotator = annotator or Annotator(prediction)
+    write_image(annotator.annotate(frame.image, frame.time_seconds), output)
+
+
+def write_image(image: np.ndarray, output: str | os.PathLike) -> None:
+    """Writes an RGB picture ``(height, width, 3)`` uint8, whole or not at all.
+
+    Raises:
+        EmotionError: if it cannot be written.
+    """
+    from PIL import Image
+
+    path = Path(output)
+    partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    try:
+        Image.fromarray(image).save(partial, quality=92)
+        os.replace(partial, path)
+    except (OSError, ValueError) as error:
+        raise EmotionError(f"{path}: cannot be written ({error}). Choose another folder or name.") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _frames(path: str):
+    # No sound is decoded here: the writer copies it from the source. The rate is that of nothing.
+    return iterate_media(path, sample_rate=AudioConfig().sample_rate, with_audio=False)

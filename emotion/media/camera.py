@@ -1,0 +1,95 @@
+"""Pictures from a camera, as they are seen."""
+
+import threading
+import time
+from collections.abc import Iterator
+from typing import Self
+
+import cv2
+
+from emotion.errors import MediaError
+from emotion.media.reading import VideoFrame
+
+FIRST_PICTURE_SECONDS = 10.0  # a camera that has shown nothing for so long does not work
+PATIENCE_SECONDS = 3.0  # nor does one that stops for so long
+
+
+class Camera:
+    """A camera's latest picture, whatever comes in between. Use it with ``with``.
+
+    A thread takes the pictures, so that one that takes long to judge does not make all later ones late.
+
+    Args:
+        index: the camera's number, 0 for the first.
+        max_seconds: after which the pictures end by themselves; None for never.
+
+    Raises:
+        MediaError: if there is no such camera, or it gives no picture.
+    """
+
+    def __init__(self, index: int, *, max_seconds: float | None = None):
+        self._name = f"camera {index}"
+        self._max_seconds = max_seconds
+        self._capture = open_capture(index)
+        if not self._capture.isOpened():
+            raise MediaError(
+                f"{self._name}: cannot be opened. Is it plugged in, free, and may you use it? Cameras are numbered "
+                "from 0; a file is given by its name."
+            )
+        self._latest: VideoFrame | None = None
+        self._arrived = threading.Condition()
+        self._stops = False
+        self._thread = threading.Thread(target=self._watch, name=self._name, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._start = time.monotonic()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exception) -> None:
+        self._stops = True
+        self._thread.join(timeout=PATIENCE_SECONDS)
+        self._capture.release()
+
+    def frames(self) -> Iterator[VideoFrame]:
+        """Yields the latest picture each time, RGB, with the seconds since the start; until the camera stops.
+
+        Raises:
+            MediaError: if not one picture comes.
+        """
+        last = None
+        while self._max_seconds is None or time.monotonic() - self._start < self._max_seconds:
+            patience = FIRST_PICTURE_SECONDS if last is None else PATIENCE_SECONDS
+            with self._arrived:
+                self._arrived.wait_for(lambda seen=last: self._latest is not seen, timeout=patience)
+                frame = self._latest
+            if frame is last:
+                break
+            last = frame
+            yield VideoFrame(frame.time_seconds, cv2.cvtColor(frame.image, cv2.COLOR_BGR2RGB), frame.duration_seconds)
+        if last is None and self._max_seconds is None:
+            raise MediaError(f"{self._name}: gives no picture. Does another program hold it?")
+
+    def _watch(self) -> None:
+        last_seconds = -1.0
+        while not self._stops:
+            is_there, image = self._capture.read()
+            if not is_there:
+                break
+            seconds = max(time.monotonic() - self._start, last_seconds + 0.001)
+            frame = VideoFrame(seconds, image, seconds - max(0.0, last_seconds))
+            last_seconds = seconds
+            with self._arrived:
+                self._latest = frame
+                self._arrived.notify_all()
+
+
+def open_capture(index: int):
+    """Opens a camera through OpenCV."""
+    # OpenCV would complain on the error stream about a camera that is not there; we do so ourselves.
+    level = cv2.utils.logging.getLogLevel()
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    try:
+        return cv2.VideoCapture(index)
+    finally:
+        cv2.utils.logging.setLogLevel(level)

@@ -1,0 +1,78 @@
+"""Subtitles say who showed what, for as long as it lasts, in the format players read."""
+
+import re
+
+import numpy as np
+import pytest
+
+from emotion.errors import EmotionError
+from emotion.outputs.subtitles import format_srt, write_srt
+from emotion.results import EmotionSummary, FaceTrack, MediaPrediction, WindowPrediction
+
+NAMES = ("happy", "sad")
+BOX = (0, 0, 50, 50)
+CUE = re.compile(r"(\d+)\n(\d\d:\d\d:\d\d,\d{3}) --> (\d\d:\d\d:\d\d,\d{3})\n(.+?)(?:\n\n|\n$)", re.DOTALL)
+
+
+def make_prediction(windows, *, tracks=(), seconds=6.0, unsure_below=0.0):
+    nothing = EmotionSummary.of(None, NAMES, evidence="none")
+    return MediaPrediction(
+        "a.mp4", NAMES, seconds, True, True, tuple(tracks), tuple(windows), nothing,
+        {track.face_id: nothing for track in tracks}, unsure_below=unsure_below,
+    )  # fmt: skip
+
+
+def make_track(face_id, first, last):
+    times = tuple(np.arange(first, last, 0.1).tolist())
+    return FaceTrack(face_id, times, (BOX,) * len(times))
+
+
+def window(start, face_id, happy, evidence="face"):
+    return WindowPrediction(start, start + 1.0, face_id, evidence, np.array([happy, 1 - happy]))
+
+
+def cues(prediction):
+    return [(start, end, lines.split("\n")) for _, start, end, lines in CUE.findall(format_srt(prediction))]
+
+
+def test_a_cue_lasts_as_long_as_the_emotion_does():
+    windows = [window(start, 1, 0.9 if start < 2.6 else 0.2) for start in np.arange(0, 5.1, 0.5)]
+    first, second = cues(make_prediction(windows, tracks=[make_track(1, 0, 6)]))
+    assert first[0] == "00:00:00,000" and first[2] == ["face 1: happy (89%)"]
+    assert first[1] == second[0] and "00:00:03" <= first[1] < "00:00:03,6"
+    assert second[1] == "00:00:06,000" and second[2][0].startswith("face 1: sad")
+
+
+def test_a_face_out_of_sight_has_no_line():
+    windows = [window(start, 1, 0.9) for start in np.arange(0, 5.1, 0.5)]
+    windows += [window(start, 2, 0.1) for start in np.arange(0, 5.1, 0.5)]
+    prediction = make_prediction(windows, tracks=[make_track(1, 0, 6), make_track(2, 2, 4)])
+    assert [len(lines) for _, _, lines in cues(prediction)] == [1, 2, 1]
+    assert cues(prediction)[1][2] == ["face 1: happy (90%)", "face 2: sad (90%)"]
+
+
+def test_a_voice_by_itself_has_a_line_and_what_is_unsure_says_so():
+    (cue,) = cues(make_prediction([window(0, None, 0.6, "voice")], seconds=1.0, unsure_below=0.7))
+    assert cue[2] == ["voice: unsure (happy? 60%)"]
+
+
+def test_numbers_and_times_are_as_players_want_them():
+    windows = [window(start, None, 0.9 if int(start) % 4 < 2 else 0.1, "voice") for start in np.arange(3600, 3612, 0.5)]
+    text = format_srt(make_prediction(windows, seconds=12.5))
+    found = CUE.findall(text)
+    assert [int(number) for number, *_ in found] == list(range(1, len(found) + 1))
+    assert all("01:00:00,000" <= start < end <= "01:00:12,600" for _, start, end, _ in found)
+    assert text.endswith("\n") and "\n\n\n" not in text
+
+
+def test_without_evidence_there_are_no_subtitles():
+    assert format_srt(make_prediction([WindowPrediction(0, 3, None, "none", None)])) == ""
+    assert format_srt(make_prediction([])) == ""
+
+
+def test_a_file_is_written_whole_or_the_folder_is_named(tmp_path):
+    prediction = make_prediction([window(0, None, 0.9, "voice")], seconds=1.0)
+    write_srt(prediction, tmp_path / "a.srt")
+    assert (tmp_path / "a.srt").read_text(encoding="utf-8") == format_srt(prediction)
+    with pytest.raises(EmotionError, match="nowhere"):
+        write_srt(prediction, tmp_path / "nowhere" / "a.srt")
