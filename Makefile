@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 .PHONY: demo test lint format setup clean
 
 demo: $(VENV)/ready
-	$(BIN)/python run_inference.py --video_path samples/astronaut.mp4
+	$(BIN)/python run_inference.py --video_path samples/astronaut.mp4 --overwrite
 
 setup: $(VENV)/ready
 

@@ -2,98 +2,90 @@
 
 import argparse
 import sys
+import time
 from pathlib import Path
 
 from emotion.config import DEFAULT_RUN
-from emotion.console import ProgressBar, quiet_import, run_program
+from emotion.console import SOME_FILES_FAILED, quiet_import, run_program
+from emotion.devices import DEVICES
+from emotion.settings import FACE_DETECTORS, InferenceSettings
+
+EPILOG = """Exit codes: 0 done; 1 the clip cannot be used; 2 wrong settings or model; 3 some files of several failed;
+130 stopped by Ctrl-C."""
+DEFAULT_PORT = 8765
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog="Exit codes: 0 done; 1 the clip cannot be used; 2 wrong settings or model."
-    )
-    add = parser.add_argument
-    add("clip", nargs="?", type=Path, help="video, sound file or image (the same as --video_path)")
-    add("--video_path", type=Path, metavar="CLIP", help="video, sound file or image")
-    add(
-        "--model", type=Path, default=DEFAULT_RUN, metavar="FOLDER", help="model folder (default: saved_models/default)"
-    )
-    add("--output", type=Path, metavar="FILE.mp4", help="annotated video to write (default: CLIP_emotion.mp4 in the "
-        "current folder)")  # fmt: skip
-    add("--json", type=Path, metavar="FILE", help="also write everything found, as JSON")
-    add("--save_plot", type=Path, metavar="FILE", help="also draw the probabilities over time, for every face and the "
-        "voice (.png, .svg or .pdf)")  # fmt: skip
+    parser = argparse.ArgumentParser(description=__doc__, epilog=EPILOG)
+    media = "video, sound file or image; several of them, a folder or a pattern; or a camera's number"
+    parser.add_argument("media", nargs="*", metavar="CLIP", help=f"{media} (the same as --video_path)")
+    parser.add_argument("--video_path", "--media_path", nargs="+", metavar="CLIP", help=media)
+    add = parser.add_argument_group("model").add_argument
+    add("--model", type=Path, default=DEFAULT_RUN, metavar="FOLDER", help="default: saved_models/default")
+    add("--device", choices=DEVICES, default="auto", help="what the model runs on (default: %(default)s)")
+    add("--window_sec", type=float, metavar="S", help="stretch of time each answer is about (default: the model's)")
+    add("--step_sec", type=float, metavar="S", help="from one to the next (default: the model's, 0.5)")
+    add("--unsure_below", type=float, metavar="P", help="confidence, 0 to 1, under which the answer is \"unsure\" "
+        "(default: the model's)")  # fmt: skip
+    add = parser.add_argument_group("faces").add_argument
+    add("--face_detector", choices=FACE_DETECTORS, default="yunet", help="retinaface is fetched once by python -m "
+        "emotion.weights retinaface; none takes the whole picture for one face (default: %(default)s)")  # fmt: skip
+    add("--max_faces", type=int, default=InferenceSettings.max_faces, metavar="N",
+        help="judge the N faces most in sight (default: %(default)s)")  # fmt: skip
+    add("--min_face", type=int, default=InferenceSettings.min_face, metavar="PIXELS",
+        help="pass over smaller faces (default: %(default)s)")  # fmt: skip
+    add = parser.add_argument_group("output").add_argument
+    add("--output", type=Path, metavar="FILE", help="annotated video (.mp4), or image of an image (default: "
+        "CLIP_emotion.mp4 in the current folder)")  # fmt: skip
+    add("--no_video", action="store_true", help="write no annotated video")
+    add("--save_plot", type=Path, metavar="FILE", help="plot of the probabilities over time (.png, .svg or .pdf; "
+        "default: CLIP_emotion_plot.png, or beside --output)")  # fmt: skip
+    add("--no_plot", action="store_true", help="draw no plot")
+    for kind, what in (("json", "everything found, as JSON"), ("csv", "a line for each window"), ("srt", "subtitles")):
+        add(f"--{kind}", nargs="?", const="", metavar="FILE", help=f"also write {what} (- prints it; default name: "
+            f"CLIP_emotion.{kind})")  # fmt: skip
+    add("--output_dir", type=Path, metavar="FOLDER", help="where default names go; for several files: emotion_results")
+    add("--overwrite", action="store_true", help="replace files that are there already")
+    add("--resume", action="store_true", help="several files: skip those done before")
+    add("--notice", action="store_true", help="state on the video that an emotion recognition system is at work (EU "
+        "AI Act, Article 50)")  # fmt: skip
+    add("--blur_faces", action="store_true", help="make all faces unrecognisable")
+    add = parser.add_argument_group("camera").add_argument
+    add("--max_seconds", type=float, metavar="S", help="stop by itself (default: at Ctrl-C)")
+    add("--port", type=int, default=DEFAULT_PORT, help="of the page in the browser (default: %(default)s)")
+    add = parser.add_argument_group("console").add_argument
+    add("--quiet", action="store_true", help="print nothing but errors")
     add("--no_progress", action="store_true", help="no progress bars")
+    add("--timings", action="store_true", help="say where the time went")
     return parser
-
-
-def check_beside(path: Path, others: dict[str, Path | None]) -> None:
-    """Refuses a file that cannot be written, or would replace the clip or another result, before any work is done."""
-    from emotion.errors import ConfigError
-
-    if path.is_dir():
-        raise ConfigError(f"{path}: is a folder. Give the name of the file to write.")
-    if not path.resolve().parent.is_dir():
-        raise ConfigError(f"{path}: its folder does not exist. Create it, or name a file in another.")
-    for what, other in others.items():
-        if other and (path.resolve() == other.resolve() or (path.exists() and other.exists() and path.samefile(other))):
-            raise ConfigError(f"{path}: is {what}. Give another name.")
 
 
 def main() -> int:
     parser = build_parser()
     args = parser.parse_args()
-    if args.clip and args.video_path:
+    if args.media and args.video_path:
         parser.error("name the clip once: either --video_path CLIP or CLIP alone")
-    clip = args.video_path or args.clip
-    if clip is None:
+    args.media = args.media or args.video_path
+    if not args.media:
         parser.error("name a clip: --video_path clip.mp4")
+    settings = InferenceSettings(
+        window_seconds=args.window_sec, step_seconds=args.step_sec, face_detector=args.face_detector,
+        max_faces=args.max_faces, min_face=args.min_face, unsure_below=args.unsure_below,
+    )  # fmt: skip
     # Everything cheap that can be wrong is looked at before TensorFlow takes seconds to load.
-    from emotion.errors import ConfigError
-    from emotion.media.reading import probe_media
-    from emotion.media.writing import check_output
-    from emotion.outputs.figures import check_plot
+    from emotion.inference import plan_job
     from emotion.runs import check_run
 
-    info = probe_media(clip)
     check_run(args.model)
-    if args.output and not info.has_video:
-        raise ConfigError(f"{clip}: has no picture, so no video can be written of it. Leave out --output.")
-    output = (args.output or Path(f"{clip.stem}_emotion.mp4")) if info.has_video else None
-    if output:
-        check_output(output, clip)
-    others = {"the clip itself": clip, "the annotated video": output}
-    if args.json:
-        check_beside(args.json, others)
-    if args.save_plot:
-        check_beside(args.save_plot, {**others, "the table": args.json})
-        check_plot(args.save_plot)
-
-    from emotion.outputs.report import format_report
-    from emotion.outputs.tables import write_json
-    from emotion.outputs.video import write_annotated_video
-
+    job = plan_job(args, settings)
+    started = time.perf_counter()
     with quiet_import():
+        from emotion.devices import choose_device
         from emotion.predictor import EmotionPredictor
 
-        predictor = EmotionPredictor(args.model)
-    shown = not args.no_progress
-    prediction = predictor.predict(clip, progress=ProgressBar("Watching", "s", shown=shown))
-    written = {}
-    if args.json:
-        write_json(prediction, args.json, settings={"model": str(args.model), "model_sha256": predictor.run.sha256})
-        written["table"] = args.json
-    if args.save_plot:
-        from emotion.outputs.timeline_plots import write_timeline
-
-        written["plot"] = write_timeline(prediction, args.save_plot)
-    if output:
-        write_annotated_video(prediction, output, progress=ProgressBar("Drawing", "s", shown=shown))
-        written["annotated video"] = output
-    print(format_report(prediction))
-    for what, path in written.items():
-        print(f"{what}: {path}")
-    return 0
+        choose_device(args.device)
+        predictor = EmotionPredictor(args.model, settings)
+    return SOME_FILES_FAILED if job.run(predictor, loading_seconds=time.perf_counter() - started) else 0
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import av
 import media_files
 import numpy as np
 import pytest
+import soundfile
 
 import run_inference
 import train_model
@@ -47,8 +48,12 @@ def run_apart(*command, cwd: Path) -> subprocess.CompletedProcess:
 def clip(tmp_path_factory):
     path = tmp_path_factory.mktemp("clips") / "talking face.mp4"
     times = np.arange(0, 2, 0.1)
-    frames = draw_clip("happy", times, np.zeros(len(times)), speaker_seed=1, size=200)
-    write_clip(path, frames, 10.0, waveform=synthesize_voice("happy", speaker_seed=1), sample_rate=22050)
+    mouth = 0.5 + 0.5 * np.sin(20 * times)
+    frames = draw_clip("happy", times, mouth, speaker_seed=1, size=200)
+    # The voice is loud where the mouth is open.
+    voice = synthesize_voice("happy", speaker_seed=1, duration_seconds=2.0, sample_rate=22050)
+    loud = np.interp(np.arange(len(voice)) / 22050, times, mouth)
+    write_clip(path, frames, 10.0, waveform=(voice * (0.1 + 0.9 * loud)).astype(np.float32), sample_rate=22050)
     return path
 
 
@@ -65,7 +70,9 @@ def test_inference_prints_the_answer_and_writes_the_annotated_video(clip, traine
     assert lines["confidence"].endswith("%")
     assert lines["evidence"] == "face+voice"
     assert lines["annotated video"] == "talking face_emotion.mp4"
+    assert lines["face 1"].split(" ")[0] == lines["emotion"] and "of the time" in lines["face 1"]
     table = json.loads((tmp_path / "all.json").read_text())
+    assert table["settings"]["window_seconds"] == 1.0 and table["settings"]["face_detector"] == "yunet"
     assert table["overall"]["emotion"] == lines["emotion"]
     assert len(table["settings"]["model_sha256"]) == 64
     assert lines["plot"] == "plot.svg"
@@ -93,13 +100,15 @@ def test_the_clip_can_be_named_without_its_option(clip, trained, tmp_path, monke
 
 
 def test_a_sound_file_gives_an_answer_and_no_video(trained, tmp_path, monkeypatch, capsys):
-    voice = media_files.make_clip(tmp_path / "voice.wav", seconds=2, video_codec=None, audio_codec="pcm_s16le")
+    monkeypatch.chdir(tmp_path)
+    soundfile.write("voice.wav", synthesize_voice("sad", speaker_seed=2, sample_rate=22050), 22050)
     code, out, _ = run(
-        run_inference, voice, "--model", trained.path, "--no_progress", monkeypatch=monkeypatch, capsys=capsys
+        run_inference, "voice.wav", "--model", trained.path, "--no_progress", monkeypatch=monkeypatch, capsys=capsys
     )
     assert code == 0
     assert "evidence: voice" in out
     assert "annotated video" not in out
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["voice.wav", "voice_emotion_plot.png"]
 
 
 def test_a_rotated_clip_keeps_its_upright_shape(trained, tmp_path, monkeypatch, capsys):
@@ -131,23 +140,43 @@ def test_a_bad_clip_ends_in_one_line_and_exit_code_1(make, tmp_path):
         (["--video_path", "absent.mp4"], "absent.mp4"),
         (["clip.mp4", "--model", "nowhere"], "nowhere: no such model folder"),
         (["clip.mp4", "--output", "nowhere/out.mp4"], "nowhere"),
-        (["clip.mp4", "--output", "clip.mp4"], "is the source itself"),
+        (["clip.mp4", "--output", "clip.mp4"], "is the clip itself"),
         (["clip.mp4", "--json", "clip.mp4"], "is the clip itself"),
         (["clip.mp4", "--json", "out.mp4", "--output", "out.mp4"], "is the annotated video"),
-        (["clip.mp4", "--save_plot", "clip.mp4"], "is the clip itself"),
-        (["clip.mp4", "--save_plot", "a.svg", "--json", "a.svg"], "is the table"),
-        (["clip.mp4", "--save_plot", "plot.jpg"], "plot.jpg: a plot cannot be written as .jpg"),
+        (["clip.mp4", "--csv", "clip.mp4"], "is the clip itself"),
+        (["clip.mp4", "--save_plot", "a.svg", "--json", "a.svg"], "is the plot"),
+        (["clip.mp4", "--save_plot", "plot.jpg"], "plot.jpg: a plot's name must end in"),
+        (["clip.mp4", "--output", "old.mp4"], "old.mp4: is there already. Replace it with --overwrite"),
+        (["clip.mp4", "--json", "-", "--csv", "-"], "cannot both go to the standard output"),
+        (["clip.mp4", "--no_video", "--output", "a.mp4"], "--no_video and --output contradict each other"),
+        (["clip.mp4", "--resume"], "--resume is for several files"),
+        (["clip.mp4", "--max_seconds", "3"], "--max_seconds is for cameras"),
+        (["clip.mp4", "--window_sec", "0"], "window_sec must lie in"),
+        (["clip.mp4", "clip.mp4", "--output", "a.mp4"], "--output names one file"),
+        (["clip.mp4", "clip.mp4", "--json", "a.json"], "--json a.json names one file"),
+        (["97"], "camera 97: cannot be opened"),
+        (["clip.mp4", "--device", "gpu"], "finds no GPU"),
+        (["."], "no media file found there"),
+        (["*.avi"], "no media file found there"),
         ([], "name a clip"),
     ],
 )
 def test_a_wrong_path_is_named_without_a_traceback(arguments, words, trained, tmp_path):
     media_files.make_clip(tmp_path / "clip.mp4")
+    (tmp_path / "old.mp4").write_bytes(b"precious")
+    if arguments == ["."]:
+        (tmp_path / "clip.mp4").unlink()
+        (tmp_path / "old.mp4").rename(tmp_path / "old")
     if "--model" not in arguments:
         arguments = [*arguments, "--model", str(trained.path)]
     done = run_apart(ROOT / "run_inference.py", *arguments, cwd=tmp_path)
     assert done.returncode in (1, 2)
     assert words in done.stderr
     assert "Traceback" not in done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir() if not path.name.startswith(".")) in (
+        ["clip.mp4", "old.mp4"], ["old"],
+    )  # fmt: skip
+    assert (tmp_path / ("old" if arguments[0] == "." else "old.mp4")).read_bytes() == b"precious"
 
 
 def test_training_trains_on_a_folder_and_says_how_well(dataset_dir, cache_dir, tmp_path, monkeypatch, capsys):

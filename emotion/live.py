@@ -1,0 +1,131 @@
+"""Judging a camera's pictures while they are taken: shown in the browser, recorded, or both."""
+
+import contextlib
+import dataclasses
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from emotion.media.reading import VideoFrame
+from emotion.media.writing import VideoWriter
+from emotion.outputs.annotation import Annotator
+from emotion.outputs.live_page import LivePage
+from emotion.predictor import EmotionPredictor
+from emotion.results import EmotionSummary, MediaPrediction, WindowPrediction
+from emotion.scanner import MediaScanner
+
+MEMORY_SECONDS = 10.0  # of what was found, for what is drawn
+RECENT_SECONDS = 1.0
+
+
+@dataclass
+class _Recording:
+    """A video begun with the first picture, whose size is not known before."""
+
+    path: Path | None
+    writer: VideoWriter | None = None
+
+    def write(self, time_seconds: float, image, stack: contextlib.ExitStack) -> None:
+        if self.path is None:
+            return
+        if self.writer is None:
+            height, width = image.shape[:2]
+            self.writer = stack.enter_context(VideoWriter(self.path, width=width, height=height))
+        self.writer.write(time_seconds, image)
+
+
+def run_live(
+    predictor: EmotionPredictor,
+    frames: Iterable[VideoFrame],
+    *,
+    name: str,
+    page: LivePage | None = None,
+    output: Path | None = None,
+    drawing: dict[str, Any] | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> MediaPrediction:
+    """Judges pictures as they come and shows each with what is known by then.
+
+    Ctrl-C ends it as the end of the pictures does: the recording is complete and playable.
+
+    Args:
+        predictor: the model.
+        frames: the camera's pictures.
+        name: of the camera, for the result.
+        page: where they are shown, if anywhere.
+        output: the MP4 file they are recorded to, if any.
+        drawing: what ``Annotator`` takes besides the result.
+        progress: called with the seconds done.
+
+    Returns:
+        What was found over all of the time.
+    """
+    drawing = {"timeline": False, **(drawing or {})}
+    step, window = predictor.step_seconds, predictor.config.window.window_seconds
+    scanner = MediaScanner(predictor.config, predictor.settings, has_audio=False, first_start_seconds=step - window)
+    ids = _Ids()
+    found: list[WindowPrediction] = []
+    recording = _Recording(output)
+
+    with contextlib.ExitStack() as stack:
+
+        def shown(pictures: Iterable[VideoFrame]) -> Iterator[VideoFrame]:
+            for picture in pictures:
+                yield picture
+                # By now the scanner has looked at it, so its boxes are where the faces are.
+                now = _present(predictor, scanner, ids, name, found, picture.time_seconds)
+                drawn = Annotator(now, **drawing).annotate(picture.image, picture.time_seconds)
+                recording.write(picture.time_seconds, drawn, stack)
+                if page is not None:
+                    page.show(drawn)
+                if progress is not None:
+                    progress(picture.time_seconds)
+
+        with contextlib.suppress(KeyboardInterrupt):
+            for answer in predictor.judge(scanner.scan(shown(frames)), batch_windows=1):
+                found.append(answer)
+    return predictor.conclude(name, scanner, found)
+
+
+class _Ids:
+    """Numbers faces in the order in which they prove to be real, and never anew."""
+
+    def __init__(self):
+        self._ids: dict[int, int] = {}
+
+    def of(self, number: int) -> int:
+        return self._ids.setdefault(number, len(self._ids) + 1)
+
+
+def _present(
+    predictor: EmotionPredictor,
+    scanner: MediaScanner,
+    ids: _Ids,
+    name: str,
+    found: list[WindowPrediction],
+    time_seconds: float,
+) -> MediaPrediction:
+    """What is known at a moment of the faces that are in sight."""
+    sampler = scanner.sampler
+    tracks = sampler.tracks(since_seconds=time_seconds - RECENT_SECONDS)
+    # Windows are in order of time, so all that matter are the last ones.
+    recent = itertools.takewhile(lambda w: w.end_seconds >= time_seconds - MEMORY_SECONDS, reversed(found))
+    windows = [
+        dataclasses.replace(window, face_id=ids.of(sampler.resolve(window.face_id)) if window.face_id else None)
+        for window in recent
+        if window.face_id is None or sampler.resolve(window.face_id) in tracks
+    ]
+    return MediaPrediction(
+        path=name,
+        class_names=predictor.config.class_names,
+        duration_seconds=time_seconds,
+        has_video=True,
+        has_audio=False,
+        tracks=tuple(dataclasses.replace(track, face_id=ids.of(number)) for number, track in tracks.items()),
+        windows=tuple(windows),
+        overall=EmotionSummary.of(None, predictor.config.class_names, evidence="none"),
+        by_face={},
+        unsure_below=predictor.unsure_below,
+    )

@@ -1,0 +1,189 @@
+"""Many files with one model: all are found, none stops the rest, and what is done is not done again."""
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import media_files
+import numpy as np
+import pytest
+import soundfile
+
+import run_inference
+from emotion.batch import DONE, FAILED, SUMMARY_FILE, Batch, Source, find_sources
+from emotion.console import SOME_FILES_FAILED, run_program
+from emotion.errors import ConfigError, MediaError
+from emotion.results import EmotionSummary, MediaPrediction
+from emotion.synthetic_faces import draw_face
+from emotion.synthetic_voices import synthesize_voice
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def touch(folder: Path, *names: str) -> Path:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"x")
+    return folder
+
+
+# ---- Finding files ----
+
+
+def test_a_folder_is_searched_with_all_that_is_in_it_in_order(tmp_path):
+    touch(tmp_path, "b.mp4", "a.WAV", "deep/er/c.jpg", "notes.txt", ".hidden.mp4", "b_emotion.mp4",
+          "b_emotion_plot.png")  # fmt: skip
+    sources = find_sources([str(tmp_path)])
+    assert [source.name for source in sources] == ["a", "b", str(Path("deep/er/c"))]
+
+
+def test_patterns_and_several_names_give_each_file_once(tmp_path):
+    touch(tmp_path, "a.mp4", "b.mp4", "c.avi", "odd.xyz")
+    sources = find_sources([str(tmp_path / "*.mp4"), str(tmp_path / "a.mp4"), str(tmp_path / "odd.xyz")])
+    assert [source.path.name for source in sources] == ["a.mp4", "b.mp4", "odd.xyz"]
+
+
+def test_one_file_is_no_batch_though_its_name_looks_like_a_pattern(tmp_path):
+    touch(tmp_path, "a[1].mp4")
+    assert find_sources([str(tmp_path / "a[1].mp4")]) is None
+    assert find_sources([str(tmp_path / "absent.mp4")]) is None
+
+
+def test_where_there_is_nothing_to_judge_the_place_is_named(tmp_path):
+    for place in (str(tmp_path), str(tmp_path / "*.mp4")):
+        with pytest.raises(MediaError, match="no media file found there"):
+            find_sources([place])
+
+
+def test_files_of_one_name_get_outputs_of_different_names(tmp_path):
+    touch(tmp_path, "clip.mp4", "Clip.wav", "clip.jpg", "sub/clip.mp4")
+    names = [source.name for source in find_sources([str(tmp_path)])]
+    assert len({name.casefold() for name in names}) == 4
+    assert str(Path("sub/clip")) in names and "clip.mp4" in names
+
+
+# ---- The record of what is done ----
+
+
+def make_prediction(path="a.mp4"):
+    names = ("happy", "sad")
+    answer = EmotionSummary.of(np.array([0.9, 0.1]), names, evidence="voice")
+    return MediaPrediction(path, names, 2.0, False, True, (), (), answer, {})
+
+
+def test_what_is_done_is_known_after_a_stop_and_what_failed_is_tried_again(tmp_path):
+    sources = [Source(Path(name), Path(name).stem) for name in ("a.mp4", "b, c.mp4", "d.mp4")]
+    batch = Batch(tmp_path / "out", {"model": "m"})
+    (tmp_path / "out" / "a.json").write_text("{}")
+    batch.note_done(sources[0], make_prediction(), [tmp_path / "out" / "a.json"])
+    batch.note_failed(sources[1], MediaError("b, c.mp4: is empty"))
+    again = Batch(tmp_path / "out", {"model": "m"}, resume=True)
+    assert [again.is_done(source) for source in sources] == [True, False, False]
+    assert again.rows["b, c.mp4"]["message"] == "b, c.mp4: is empty"
+    (tmp_path / "out" / "a.json").unlink()
+    assert not again.is_done(sources[0])
+
+
+def test_results_made_with_other_settings_are_not_mixed(tmp_path):
+    Batch(tmp_path / "out", {"model": "m"})
+    with pytest.raises(ConfigError, match="other settings"):
+        Batch(tmp_path / "out", {"model": "n"}, resume=True)
+    with pytest.raises(ConfigError, match="holds results already"):
+        Batch(tmp_path / "out", {"model": "m"})
+    assert Batch(tmp_path / "out", {"model": "n"}, overwrite=True).rows == {}
+
+
+def test_a_file_is_not_taken_for_a_folder_of_results_nor_a_table_for_a_summary(tmp_path):
+    (tmp_path / "out").write_text("precious")
+    with pytest.raises(ConfigError, match="is a file"):
+        Batch(tmp_path / "out", {})
+    folder = tmp_path / "other"
+    Batch(folder, {})
+    (folder / SUMMARY_FILE).write_text("a;b\n1;2\n")
+    with pytest.raises(ConfigError, match="not a summary of ours"):
+        Batch(folder, {}, resume=True)
+
+
+# ---- The program ----
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A voice, a face, and a file that is none of both."""
+    import cv2
+
+    clips = tmp_path / "clips"
+    clips.mkdir()
+    soundfile.write(clips / "voice.wav", synthesize_voice("sad", speaker_seed=2, sample_rate=22050), 22050)
+    cv2.imwrite(str(clips / "face.png"), draw_face("happy", speaker_seed=3)[..., ::-1])
+    media_files.make_empty(clips / "empty.mp4")
+    return clips
+
+
+def run(*arguments, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["run_inference.py", *(str(argument) for argument in arguments)])
+    code = run_program(run_inference.main)
+    said = capsys.readouterr()
+    return code, said.out, said.err
+
+
+def read_summary(folder: Path) -> dict[str, dict[str, str]]:
+    with open(folder / SUMMARY_FILE, newline="", encoding="utf-8") as file:
+        return {Path(row["file"]).name: row for row in csv.DictReader(file)}
+
+
+def test_a_bad_file_is_named_and_counted_and_the_rest_finished(folder, trained, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    options = (folder, "--model", trained.path, "--json", "--no_progress")
+    code, out, err = run(*options, monkeypatch=monkeypatch, capsys=capsys)
+    assert (code, err) == (SOME_FILES_FAILED, "")
+    assert "2 of 3 files judged, 1 failed" in out and "empty.mp4: is empty" in out
+    results = tmp_path / "emotion_results"
+    rows = read_summary(results)
+    assert {name: row["status"] for name, row in rows.items()} == {
+        "empty.mp4": FAILED, "face.png": DONE, "voice.wav": DONE,
+    }  # fmt: skip
+    assert rows["voice.wav"]["evidence"] == "voice" and rows["face.png"]["evidence"] == "face"
+    assert sorted(path.name for path in results.iterdir()) == [
+        "face_emotion.json", "face_emotion.png", "settings.json", SUMMARY_FILE, "voice_emotion.json",
+        "voice_emotion_plot.png",
+    ]  # fmt: skip
+    for row in (rows["face.png"], rows["voice.wav"]):
+        assert all((results / name).is_file() for name in row["outputs"].split("|"))
+    assert json.loads((results / "face_emotion.json").read_text())["overall"]["emotion"] == rows["face.png"]["emotion"]
+
+    # Once more: refused, unless it is said what to do with what is there.
+    code, _, err = run(*options, monkeypatch=monkeypatch, capsys=capsys)
+    assert code == 2 and "--resume" in err
+    before = {path: path.stat().st_mtime_ns for path in results.glob("*_emotion*")}
+    (folder / "empty.mp4").unlink()
+    soundfile.write(folder / "more.wav", synthesize_voice("happy", speaker_seed=1, sample_rate=22050), 22050)
+    code, out, _ = run(*options, "--resume", monkeypatch=monkeypatch, capsys=capsys)
+    assert code == 0 and "2 files were done before" in out and "3 of 3 files judged" in out
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert read_summary(results)["more.wav"]["status"] == DONE
+
+
+def test_a_stop_between_files_leaves_a_summary_to_go_on_from(folder, trained, tmp_path):
+    for number in range(30):
+        (folder / f"more{number:02d}.wav").write_bytes((folder / "voice.wav").read_bytes())
+    command = [sys.executable, str(ROOT / "run_inference.py"), str(folder), "--model", str(trained.path), "--no_plot",
+               "--json", "--no_progress", "--output_dir", str(tmp_path / "out")]  # fmt: skip
+    environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, cwd=tmp_path
+    )
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and len(list((tmp_path / "out").glob("*_emotion.json"))) < 3:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130 and "Traceback" not in err
+    assert "--resume" in out
+    done = [row for row in read_summary(tmp_path / "out").values() if row["status"] == DONE]
+    assert 2 <= len(done) < 30
+    assert not [path for path in (tmp_path / "out").iterdir() if "partial" in path.name]
