@@ -10,6 +10,7 @@ import numpy as np
 from emotion.config import DEFAULT_RUN, RunConfig
 from emotion.errors import MediaError
 from emotion.media.reading import iterate_media, probe_media
+from emotion.media.streams import Damage
 from emotion.results import EmotionSummary, FaceTrack, MediaPrediction, WindowPrediction, join_evidence
 from emotion.runs import Run, load_run
 from emotion.scanner import MediaScanner, WindowInputs
@@ -19,6 +20,7 @@ from emotion.windows import merge_probabilities, sliding_windows
 
 # So many windows are judged at once, which takes less time than one by one.
 BATCH_WINDOWS = 8
+SHORTEST_COURSE_SECONDS = 1.0  # what is shorter has no course to speak of
 
 Progress = Callable[[float, float | None], None]
 
@@ -88,7 +90,9 @@ class EmotionPredictor:
         scanner = MediaScanner(
             self.config, self.settings, has_video=info.has_video, has_audio=info.has_audio, stopwatch=stopwatch
         )
-        items = stopwatch.watch("decode", iterate_media(path, sample_rate=self.config.audio.sample_rate))
+        damage = Damage(path, is_silent=True)
+        media = iterate_media(path, sample_rate=self.config.audio.sample_rate, damage=damage)
+        items = stopwatch.watch("decode", media)
         tell = None if progress is None else lambda seconds: progress(seconds, info.duration_seconds)
         # Only the answers are kept: a window's frames weigh a thousand times as much.
         windows = list(self.judge(scanner.scan(items, progress=tell), stopwatch=stopwatch))
@@ -96,7 +100,11 @@ class EmotionPredictor:
             raise MediaError(f"{path}: neither a picture nor a sound could be decoded. Is the file whole?")
         if progress:
             progress(scanner.duration_seconds, scanner.duration_seconds)
-        return self.conclude(path, scanner, windows)
+        prediction = self.conclude(path, scanner, windows)
+        if not damage.count:
+            return prediction
+        note = f"the file is damaged{damage.words}: only what could be decoded was judged"
+        return dataclasses.replace(prediction, notes=(note, *prediction.notes))
 
     def judge(
         self,
@@ -270,5 +278,8 @@ def _notes(scanner: MediaScanner, windows, faces: list[FaceTrack], config: RunCo
             yield "the file has no picture"
         else:
             yield "no face was in sight long enough to be judged" if faces else "no face was found"
+    spans = {(window.start_seconds, window.end_seconds) for window in windows}
+    if len(spans) == 1 and scanner.duration_seconds >= SHORTEST_COURSE_SECONDS:
+        yield "no longer than one window, so there is one answer for all of it; shorter windows show its course"
     if faces and any(window.evidence == "voice" for window in windows):
         yield "where a voice is heard and no face in sight moves its mouth with it, the voice is judged by itself"

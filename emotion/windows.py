@@ -49,5 +49,9 @@ def probabilities_at(
         middles_seconds: the windows' middles, rising.
         probabilities: ``(n_windows, n_classes)``.
     """
-    stacked = np.asarray(probabilities)
-    return np.array([np.interp(time_seconds, middles_seconds, column) for column in stacked.T])
+    # Of hours of windows only the two around the moment count.
+    right = int(np.clip(np.searchsorted(middles_seconds, time_seconds), 0, len(middles_seconds) - 1))
+    left = max(0, right - 1)
+    before, after = middles_seconds[left], middles_seconds[right]
+    share = 1.0 if after <= before else float(np.clip((time_seconds - before) / (after - before), 0, 1))
+    return (1 - share) * np.asarray(probabilities[left]) + share * np.asarray(probabilities[right])

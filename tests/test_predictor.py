@@ -445,3 +445,17 @@ def test_a_change_of_face_is_shown_where_it_happens():
     shown = [judgement.answer_at(time).emotion for time in np.arange(0, 10, 0.1)]
     change = 0.1 * shown.index("happy")
     assert abs(change - 5.0) <= 0.2 and shown[0] == "sad" and shown[-1] == "happy"
+
+
+def test_of_a_clip_no_longer_than_a_window_it_is_said_how_to_see_its_course(predictor, tmp_path):
+    path = write_talking_face(tmp_path / "clip.mp4", seconds=1.6, with_voice=False)
+    assert not [note for note in predictor.predict(path).notes if "shorter windows" in note]
+    (note,) = [note for note in with_settings(predictor, window_seconds=5.0).predict(path).notes if "window" in note]
+    assert "one answer for all of it; shorter windows show its course" in note
+
+
+def test_damage_is_noted_once_and_not_logged(predictor, tmp_path, caplog):
+    path = media_files.make_truncated(tmp_path / "cut.mp4", 0.6, seconds=4)
+    prediction = predictor.predict(path)
+    assert prediction.notes[0].startswith("the file is damaged (") and "what could be decoded" in prediction.notes[0]
+    assert caplog.text == ""

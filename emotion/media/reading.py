@@ -86,7 +86,7 @@ def probe_media(path: str | os.PathLike) -> MediaInfo:
         is_still = container.format.name == "image2" or container.format.name.endswith("_pipe")
         width = height = rate = None
         if video is not None:
-            height, width = _first_picture_size(container, video, streams.Damage(path))
+            height, width = _first_picture_size(container, video, streams.Damage(path, is_silent=True))
             rate = None if is_still else video.average_rate or video.guessed_rate
         duration = None if is_still or container.duration is None else container.duration / av.time_base
         return MediaInfo(
@@ -110,6 +110,7 @@ def iterate_media(
     with_video: bool = True,
     with_audio: bool = True,
     start_seconds: float = 0.0,
+    damage: streams.Damage | None = None,
 ) -> Iterator[VideoFrame | AudioChunk]:
     """Reads a media file once, giving pictures and sound as they come in the file.
 
@@ -118,6 +119,7 @@ def iterate_media(
         sample_rate: samples a second of the sound given.
         with_video, with_audio: the streams to decode.
         start_seconds: what lies before may be left out, where the file's index allows to. Times stay the file's own.
+        damage: told what could not be used; without it, a warning goes into the log.
 
     Yields:
         ``VideoFrame`` at strictly rising times, all of the first frame's size, and ``AudioChunk`` that join without gap
@@ -131,7 +133,7 @@ def iterate_media(
     with streams.open_media(path) as container:
         video, audio = _require_streams(container, path)
         origin = streams.first_presentation_time(container)
-        damage = streams.Damage(path)
+        damage = damage or streams.Damage(path)
         if start_seconds > SEEK_MARGIN_SECONDS and container.format.name.startswith(FORMATS_WITH_EXACT_DURATION):
             target = float(origin) + start_seconds - SEEK_MARGIN_SECONDS
             try:

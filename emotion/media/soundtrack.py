@@ -21,7 +21,8 @@ class SourceSound:
     def __init__(self, source_path: str | os.PathLike, output):
         self._output = output
         self._source = streams.open_media(source_path)
-        self._damage = streams.Damage(source_path)
+        # Who reads the pictures has told of any damage.
+        self._damage = streams.Damage(source_path, is_silent=True)
         self._origin = streams.first_presentation_time(self._source)
         _, self._stream = streams.pick_streams(self._source)
         self._packets = iter(())

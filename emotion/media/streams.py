@@ -24,17 +24,23 @@ COVER_ART = Disposition.attached_pic | Disposition.timed_thumbnails
 
 
 class Damage:
-    """Warns once that a file is damaged, and counts what could not be used."""
+    """Warns once that a file is damaged, and counts what could not be used.
 
-    def __init__(self, path: str | os.PathLike):
+    Args:
+        path: the file.
+        is_silent: whether to leave it to the caller to tell what ``words`` say.
+    """
+
+    def __init__(self, path: str | os.PathLike, *, is_silent: bool = False):
         self.path = path
+        self.is_silent = is_silent
         self.count = 0
         self.words = ""  # of the first complaint, in brackets, to be put into a message
 
     def note(self, words: object) -> None:
         self.count += 1
         self.words = self.words or f" ({words})"
-        level = logging.WARNING if self.count == 1 else logging.DEBUG
+        level = logging.WARNING if self.count == 1 and not self.is_silent else logging.DEBUG
         logger.log(level, "%s: damaged (%s); going on with what can be decoded.", self.path, words)
 
 
@@ -72,6 +78,8 @@ def open_media(path: str | os.PathLike):
     name = os.fspath(path)
     if os.path.isdir(name):
         raise MediaError(f"{name}: is a folder. Give a media file inside it.")
+    if os.path.exists(name) and not os.path.isfile(name):
+        raise MediaError(f"{name}: is a pipe or a device. Give a file; cameras are given by their number.")
     try:
         with open(name, "rb") as file:
             head = file.read(len(LFS_POINTER))

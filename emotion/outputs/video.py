@@ -9,6 +9,7 @@ import numpy as np
 from emotion.config import AudioConfig
 from emotion.errors import EmotionError, MediaError
 from emotion.media.reading import VideoFrame, iterate_media
+from emotion.media.streams import Damage
 from emotion.media.writing import VideoWriter
 from emotion.outputs.annotation import Annotator
 from emotion.results import MediaPrediction
@@ -107,4 +108,6 @@ def write_image(image: np.ndarray, output: str | os.PathLike) -> None:
 
 def _frames(path: str):
     # No sound is decoded here: the writer copies it from the source. The rate is that of nothing.
-    return iterate_media(path, sample_rate=AudioConfig().sample_rate, with_audio=False)
+    # Who made the prediction has told of any damage.
+    silent = Damage(path, is_silent=True)
+    return iterate_media(path, sample_rate=AudioConfig().sample_rate, with_audio=False, damage=silent)
