@@ -279,7 +279,8 @@ def _notes(scanner: MediaScanner, windows, faces: list[FaceTrack], config: RunCo
         else:
             yield "no face was in sight long enough to be judged" if faces else "no face was found"
     spans = {(window.start_seconds, window.end_seconds) for window in windows}
-    if len(spans) == 1 and scanner.duration_seconds >= SHORTEST_COURSE_SECONDS:
+    is_seen = any(window.evidence not in ("voice", "none") for window in windows)
+    if is_seen and len(spans) == 1 and scanner.duration_seconds >= SHORTEST_COURSE_SECONDS:
         yield "no longer than one window, so there is one answer for all of it; shorter windows show its course"
     if faces and any(window.evidence == "voice" for window in windows):
         yield "where a voice is heard and no face in sight moves its mouth with it, the voice is judged by itself"
