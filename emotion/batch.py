@@ -4,6 +4,7 @@ import csv
 import glob
 import io
 import json
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -47,14 +48,23 @@ def find_sources(places: Sequence[str]) -> list[Source] | None:
         The files in order, each once; None if a single file is meant, which need not exist.
 
     Raises:
-        MediaError: if a folder or pattern holds no media file.
+        MediaError: if a folder or pattern holds no media file, or may not be looked into.
     """
+    try:
+        return _find_sources(places)
+    except OSError as error:
+        where = error.filename or places[0]
+        raise MediaError(f"{where}: cannot be read ({error.strerror}). Check the permissions of its folders.") from error
+
+
+def _find_sources(places: Sequence[str]) -> list[Source] | None:
     if len(places) == 1 and not Path(places[0]).is_dir() and (Path(places[0]).exists() or not _is_pattern(places[0])):
         return None
     found: dict[Path, Path] = {}  # and what their names are to be relative to
     for place in places:
         path = Path(place)
         if path.is_dir():
+            os.listdir(path)  # searching a folder that is closed to us finds nothing and says nothing
             inside = [(item, path) for item in sorted(path.rglob("*")) if _is_media(item)]
         elif path.exists() or not _is_pattern(place):
             inside = [(path, path.parent)]

@@ -70,9 +70,9 @@ class _Track:
             return float("inf")
         return compute_unlikeness(self.views, sighting.looks, is_clear=sighting.is_clear)
 
-    def cost(self, time_seconds: float, sighting: _Sighting) -> float:
-        """What it costs to take a face for this one; infinite where it cannot be the same."""
-        before, box = self.boxes[-1], sighting.box
+    def distance(self, time_seconds: float, box: Box) -> float:
+        """How far a box lies from where this face is expected, in parts of its size; infinite if it cannot be there."""
+        before = self.boxes[-1]
         size_before, size_now = _size(before), _size(box)
         if max(size_before, size_now) > MAX_GROWTH * max(1.0, min(size_before, size_now)):
             return float("inf")
@@ -81,9 +81,11 @@ class _Track:
         # A face that stopped or turned round lies nearer to where it was than to where it was going.
         shift = min(np.hypot(*(moved - expected)), np.hypot(*moved) + 0.1 * size_now)
         distance = float(shift / max(1.0, (size_before + size_now) / 2))
-        lost_seconds = self.lost_seconds(time_seconds)
-        if distance > MAX_SHIFT * (1 + lost_seconds):
-            return float("inf")
+        return distance if distance <= MAX_SHIFT * (1 + self.lost_seconds(time_seconds)) else float("inf")
+
+    def cost(self, time_seconds: float, sighting: _Sighting) -> float:
+        """What it costs to take a face for this one; infinite where it cannot be the same."""
+        distance, lost_seconds = self.distance(time_seconds, sighting.box), self.lost_seconds(time_seconds)
         if sighting.looks is None or self.last_looks is None:
             return distance
         unlikeness = self.unlikeness(sighting)
@@ -255,7 +257,7 @@ class FaceTracker:
             return
         for stub in list(self._open):
             is_new = track.times[-1] < stub.times[0] and stub.times[-1] - stub.times[0] <= MAX_DOUBT_SECONDS
-            was_here = stub.missed_since is None and stub.cost(time_seconds, sighting) < UNMATCHED_COST
+            was_here = stub.missed_since is None and np.isfinite(stub.distance(time_seconds, sighting.box))
             if is_new and was_here and stub not in seen:
                 self._join(stub, track)
 
