@@ -76,8 +76,7 @@ def main() -> int:
     from emotion.inference import plan_job
     from emotion.runs import check_run
 
-    check_run(args.model)
-    job = plan_job(args, settings)
+    job = plan_job(args, settings, check_run(args.model))
     started = time.perf_counter()
     with quiet_import():
         from emotion.devices import choose_device

@@ -24,9 +24,9 @@ SOUND_SUFFIXES = (".wav", ".mp3", ".flac", ".ogg", ".oga", ".opus", ".m4a", ".aa
 STILL_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif")
 MEDIA_SUFFIXES = frozenset(VIDEO_SUFFIXES + SOUND_SUFFIXES + STILL_SUFFIXES)
 SUMMARY_FILE = "summary.csv"
-SETTINGS_FILE = "settings.json"
-COLUMNS = ("file", "status", "emotion", "confidence", "evidence", "faces", "duration_s", "outputs", "message")
-DONE, FAILED = "done", "failed"
+SETTINGS_FILE = "summary_settings.json"
+COLUMNS = ("file", "name", "status", "emotion", "confidence", "evidence", "faces", "duration_s", "outputs", "message")
+DONE, FAILED, BEGUN = "done", "failed", "begun"
 MAX_FAILURES_SHOWN = 20
 
 
@@ -54,7 +54,9 @@ def find_sources(places: Sequence[str]) -> list[Source] | None:
         return _find_sources(places)
     except OSError as error:
         where = error.filename or places[0]
-        raise MediaError(f"{where}: cannot be read ({error.strerror}). Check the permissions of its folders.") from error
+        raise MediaError(
+            f"{where}: cannot be read ({error.strerror}). Check the permissions of its folders."
+        ) from error
 
 
 def _find_sources(places: Sequence[str]) -> list[Source] | None:
@@ -70,7 +72,7 @@ def _find_sources(places: Sequence[str]) -> list[Source] | None:
             inside = [(path, path.parent)]
         else:
             matches = (Path(item) for item in sorted(glob.glob(place, recursive=True)))
-            inside = [(item, item.parent) for item in matches if item.is_file()]
+            inside = [(item, item.parent) for item in matches if _is_media(item)]
         if not inside:
             endings = ", ".join(sorted(MEDIA_SUFFIXES))
             raise MediaError(f"{place}: no media file found there. Known endings: {endings}.")
@@ -84,9 +86,18 @@ def _is_pattern(place: str) -> bool:
 
 
 def _is_media(path: Path) -> bool:
-    is_hidden = any(part.startswith(".") for part in path.parts[-1:])
-    is_ours = path.stem.endswith(MARK) or path.stem.endswith(f"{MARK}_plot")
-    return path.suffix.lower() in MEDIA_SUFFIXES and path.is_file() and not is_hidden and not is_ours
+    is_hidden = path.name.startswith(".")
+    return path.suffix.lower() in MEDIA_SUFFIXES and path.is_file() and not is_hidden and not _is_ours(path)
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a file was made by this program from another one beside it."""
+    for ending in (f"{MARK}_plot", MARK):
+        if path.stem.endswith(ending):
+            base = path.stem.removesuffix(ending)
+            beside = (path.with_name(base + suffix) for suffix in MEDIA_SUFFIXES)
+            return any(other.exists() for other in (*beside, path.with_name(base)))
+    return False
 
 
 def _name_sources(found: dict[Path, Path]) -> list[Source]:
@@ -114,7 +125,8 @@ def check_folder(folder: Path, *, resume: bool, overwrite: bool) -> None:
     """
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"{folder}: is a file. Name a folder with --output_dir.")
-    if (folder / SUMMARY_FILE).exists() and not resume and not overwrite:
+    there = [name for name in (SUMMARY_FILE, SETTINGS_FILE) if (folder / name).exists()]
+    if there and not resume and not overwrite:
         raise ConfigError(
             f"{folder}: holds results already. Go on with them by --resume, replace them with --overwrite, or name "
             "another folder with --output_dir."
@@ -147,12 +159,29 @@ class Batch:
         write_whole(folder / SETTINGS_FILE, json.dumps(settings, indent=2, sort_keys=True) + "\n")
         self._write()
 
+    def claim(self, source: Source) -> Source:
+        """Returns the source under a name that no other file's results have."""
+        row = self.rows.get(_key(source))
+        if row is not None:
+            return Source(source.path, row["name"])
+        taken = {row["name"].casefold() for row in self.rows.values()}
+        name, number = source.name, 2
+        while name.casefold() in taken:
+            name, number = f"{source.name} {number}", number + 1
+        return Source(source.path, name)
+
     def is_done(self, source: Source) -> bool:
         """Whether a file was judged before and all that was written of it is still there."""
-        row = self.rows.get(str(source.path))
-        if row is None or row["status"] != DONE:
-            return False
-        return all((self.folder / name).exists() for name in row["outputs"].split("|") if name)
+        row = self.rows.get(_key(source))
+        return row is not None and row["status"] == DONE and all(path.exists() for path in self.outputs(source))
+
+    def outputs(self, source: Source) -> list[Path]:
+        """What was, or was to be, written of a file before: all that may be replaced."""
+        row = self.rows.get(_key(source))
+        return [] if row is None else [self.folder / name for name in row["outputs"].split("|") if name]
+
+    def note_begun(self, source: Source, outputs: Iterable[Path]) -> None:
+        self._note(source, status=BEGUN, outputs=self._names(outputs))
 
     def note_done(self, source: Source, prediction: MediaPrediction, outputs: Iterable[Path]) -> None:
         answer = prediction.overall
@@ -164,15 +193,20 @@ class Batch:
             evidence=answer.evidence,
             faces=str(len(prediction.tracks)),
             duration_s=f"{prediction.duration_seconds:.3f}",
-            outputs="|".join(str(path.relative_to(self.folder)) for path in outputs),
+            outputs=self._names(outputs),
             message="; ".join(prediction.notes),
         )
 
     def note_failed(self, source: Source, error: Exception) -> None:
-        self._note(source, status=FAILED, message=str(error))
+        outputs = self._names(path for path in self.outputs(source) if path.exists())
+        self._note(source, status=FAILED, message=str(error), outputs=outputs)
+
+    def _names(self, outputs: Iterable[Path]) -> str:
+        return "|".join(str(path.relative_to(self.folder)) for path in outputs)
 
     def _note(self, source: Source, **values: str) -> None:
-        self.rows[str(source.path)] = {**dict.fromkeys(COLUMNS, ""), "file": str(source.path), **values}
+        named = {"file": str(source.path.resolve()), "name": source.name}
+        self.rows[_key(source)] = {**dict.fromkeys(COLUMNS, ""), **named, **values}
         self._write()
 
     def _read(self) -> dict[str, dict[str, str]]:
@@ -204,12 +238,17 @@ class Batch:
         write_whole(self._summary, text.getvalue())
 
 
+def _key(source: Source) -> str:
+    return str(source.path.resolve())
+
+
 def run_batch(
     sources: list[Source],
     batch: Batch,
     process: Callable[[Source], tuple[MediaPrediction, list[Path]]],
     *,
     say: Callable[[str], None],
+    warn: Callable[[str], None],
 ) -> int:
     """Judges files one after the other; one that cannot be judged is reported, and the rest go on.
 
@@ -218,33 +257,36 @@ def run_batch(
         batch: where results and their summary go.
         process: judges one file and returns the result and the files written.
         say: told of each file as it is done.
+        warn: told of each file that cannot be judged.
 
     Returns:
         How many files failed.
     """
-    n_skipped = 0
+    n_skipped = n_failed = 0
     for number, source in enumerate(sources, start=1):
         if batch.is_done(source):
             n_skipped += 1
             continue
+        named = batch.claim(source)
         try:
-            prediction, outputs = process(source)
+            prediction, outputs = process(named)
         except (EmotionError, OSError) as error:
-            batch.note_failed(source, error)
-            say(f"[{number}/{len(sources)}] failed: {error}")
+            batch.note_failed(named, error)
+            n_failed += 1
+            warn(f"[{number}/{len(sources)}] failed: {error}")
             continue
-        batch.note_done(source, prediction, outputs)
+        batch.note_done(named, prediction, outputs)
         answer = prediction.overall
         words = "no evidence" if answer.emotion is None else f"{answer.emotion} {in_percent(answer.confidence)}"
         say(f"[{number}/{len(sources)}] {source.path}: {words}, {answer.evidence}")
     if n_skipped:
         say(f"{n_skipped} files were done before.")
-    return sum(batch.rows[str(source.path)]["status"] == FAILED for source in sources)
+    return n_failed
 
 
 def format_summary(sources: list[Source], batch: Batch) -> str:
     """Returns how many files gave which answer, and which failed and why."""
-    rows = [batch.rows[str(source.path)] for source in sources if str(source.path) in batch.rows]
+    rows = [batch.rows[_key(source)] for source in sources if _key(source) in batch.rows]
     done = [row for row in rows if row["status"] == DONE]
     failed = [row for row in rows if row["status"] == FAILED]
     lines = [f"{len(done)} of {len(sources)} files judged, {len(failed)} failed"]

@@ -24,7 +24,7 @@ from emotion.processes import CRASHED, run_in_processes
 logger = logging.getLogger(__name__)
 
 # Raised whenever decoding, detection, cropping or sampling changes what an entry holds.
-CONTENT_VERSION = 1
+CONTENT_VERSION = 2
 ARRAYS = ("samples", "moments", "crops", "shown")
 
 

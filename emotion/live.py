@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,12 @@ from emotion.media.writing import VideoWriter
 from emotion.outputs.annotation import Annotator
 from emotion.outputs.live_page import LivePage
 from emotion.predictor import EmotionPredictor
+from emotion.preprocessing import FrameSampler
 from emotion.results import EmotionSummary, MediaPrediction, WindowPrediction
 from emotion.scanner import MediaScanner
 
 MEMORY_SECONDS = 10.0  # of what was found, for what is drawn
-RECENT_SECONDS = 1.0
+RECENT_SECONDS = 2.0
 
 
 @dataclass
@@ -44,7 +45,6 @@ def run_live(
     page: LivePage | None = None,
     output: Path | None = None,
     drawing: dict[str, Any] | None = None,
-    progress: Callable[[float], None] | None = None,
 ) -> MediaPrediction:
     """Judges pictures as they come and shows each with what is known by then.
 
@@ -57,14 +57,17 @@ def run_live(
         page: where they are shown, if anywhere.
         output: the MP4 file they are recorded to, if any.
         drawing: what ``Annotator`` takes besides the result.
-        progress: called with the seconds done.
 
     Returns:
         What was found over all of the time.
     """
     drawing = {"timeline": False, **(drawing or {})}
-    step, window = predictor.step_seconds, predictor.config.window.window_seconds
-    scanner = MediaScanner(predictor.config, predictor.settings, has_audio=False, first_start_seconds=step - window)
+    step = predictor.step_seconds
+    window = min(predictor.window_seconds, predictor.config.window.window_seconds)
+    scanner = MediaScanner(
+        predictor.config, predictor.settings, has_audio=False, detector=predictor.detector,
+        first_start_seconds=min(0.0, step - window),
+    )  # fmt: skip
     ids = _Ids()
     found: list[WindowPrediction] = []
     recording = _Recording(output)
@@ -80,13 +83,11 @@ def run_live(
                 recording.write(picture.time_seconds, drawn, stack)
                 if page is not None:
                     page.show(drawn)
-                if progress is not None:
-                    progress(picture.time_seconds)
 
         with contextlib.suppress(KeyboardInterrupt):
             for answer in predictor.judge(scanner.scan(shown(frames)), batch_windows=1):
                 found.append(answer)
-    return predictor.conclude(name, scanner, found)
+    return predictor.conclude(name, scanner, found, ids.known(scanner.sampler))
 
 
 class _Ids:
@@ -97,6 +98,10 @@ class _Ids:
 
     def of(self, number: int) -> int:
         return self._ids.setdefault(number, len(self._ids) + 1)
+
+    def known(self, sampler: FrameSampler) -> dict[int, int]:
+        """The ids of all faces that proved to be real, by the number they go by in the end."""
+        return {number: self.of(number) for number in sampler.tracks()}
 
 
 def _present(
@@ -109,7 +114,11 @@ def _present(
 ) -> MediaPrediction:
     """What is known at a moment of the faces that are in sight."""
     sampler = scanner.sampler
-    tracks = sampler.tracks(since_seconds=time_seconds - RECENT_SECONDS)
+    since = time_seconds - RECENT_SECONDS
+    tracks = sampler.tracks(since)
+    chosen = sorted(tracks, key=lambda number: -sampler.face_area(number))[: predictor.settings.max_faces]
+    passed_over = [track for number, track in tracks.items() if number not in chosen]
+    tracks = {number: track for number, track in tracks.items() if number in chosen}
     # Windows are in order of time, so all that matter are the last ones.
     recent = itertools.takewhile(lambda w: w.end_seconds >= time_seconds - MEMORY_SECONDS, reversed(found))
     windows = [
@@ -128,4 +137,5 @@ def _present(
         overall=EmotionSummary.of(None, predictor.config.class_names, evidence="none"),
         by_face={},
         unsure_below=predictor.unsure_below,
+        passed_over=(*passed_over, *sampler.faces_passed_over(since)),
     )

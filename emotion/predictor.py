@@ -9,6 +9,7 @@ import numpy as np
 
 from emotion.config import DEFAULT_RUN, RunConfig
 from emotion.errors import MediaError
+from emotion.faces.detectors import FaceDetector, build_detector
 from emotion.media.reading import iterate_media, probe_media
 from emotion.media.streams import Damage
 from emotion.results import EmotionSummary, FaceTrack, MediaPrediction, WindowPrediction, join_evidence
@@ -46,10 +47,18 @@ class EmotionPredictor:
         """
         self.run = model if isinstance(model, Run) else load_run(Path(model))
         self.settings = settings or InferenceSettings()
+        self._detector: FaceDetector | None = None
 
     @property
     def config(self) -> RunConfig:
         return self.run.config
+
+    @property
+    def detector(self) -> FaceDetector:
+        """The face detector, which is built once."""
+        if self._detector is None:
+            self._detector = build_detector(self.settings.face_detector)
+        return self._detector
 
     @property
     def window_seconds(self) -> float:
@@ -88,8 +97,9 @@ class EmotionPredictor:
         stopwatch = stopwatch or Stopwatch()
         info = probe_media(path)
         scanner = MediaScanner(
-            self.config, self.settings, has_video=info.has_video, has_audio=info.has_audio, stopwatch=stopwatch
-        )
+            self.config, self.settings, has_video=info.has_video, has_audio=info.has_audio, detector=self.detector,
+            stopwatch=stopwatch,
+        )  # fmt: skip
         damage = Damage(path, is_silent=True)
         media = iterate_media(path, sample_rate=self.config.audio.sample_rate, damage=damage)
         items = stopwatch.watch("decode", media)
@@ -150,15 +160,26 @@ class EmotionPredictor:
             for window in windows
         ]
 
-    def conclude(self, path: str, scanner: MediaScanner, windows: list[WindowPrediction]) -> MediaPrediction:
-        """Puts the answer together from what ``judge`` gave."""
+    def conclude(
+        self, path: str, scanner: MediaScanner, windows: list[WindowPrediction], ids: dict[int, int] | None = None
+    ) -> MediaPrediction:
+        """Puts the answer together from what ``judge`` gave.
+
+        Args:
+            path: of the file, or the camera's name.
+            scanner: that cut the windows.
+            windows: judged.
+            ids: by the sampler's numbers, under which faces were shown already; by default 1, 2, ... in order of
+                appearance.
+        """
         followed = scanner.sampler.tracks()
-        tracks = _most_in_sight(followed, self.settings.max_faces)
+        tracks = _most_in_sight(followed, self.settings.max_faces, ids)
         passed_over = [track for number, track in followed.items() if number not in tracks]
         windows = _under_ids(windows, scanner, tracks)
         if self.window_seconds > self.config.window.window_seconds:
             windows = widen_windows(windows, self.window_seconds, self.step_seconds)
-        windows.sort(key=lambda window: (window.start_seconds, window.face_id or 0))
+        windows = [_within(window, scanner.duration_seconds) for window in windows]
+        windows.sort(key=lambda window: (window.start_seconds, window.end_seconds, window.face_id or 0))
         names, unsure_below = self.config.class_names, self.unsure_below
         faces = sorted(tracks.values(), key=lambda track: track.face_id)
         by_face = {
@@ -179,7 +200,7 @@ class EmotionPredictor:
             notes=tuple(_notes(scanner, windows, faces, self.config)),
             unsure_below=unsure_below,
             voice=_summarize(voices, names, unsure_below) if voices else None,
-            passed_over=(*passed_over, *scanner.sampler.small_faces()),
+            passed_over=(*passed_over, *scanner.sampler.faces_passed_over()),
         )
 
 
@@ -197,6 +218,8 @@ def widen_windows(
     widened = []
     for first, last in sliding_windows(end - start, window_seconds, step_seconds, start):
         inside = [w for w in windows if w.start_seconds >= first - 1e-6 and w.end_seconds <= last + 1e-6]
+        # Where there is any evidence, stretches without say nothing.
+        inside = [window for window in inside if window.probabilities is not None] or inside
         for face_id in dict.fromkeys(window.face_id for window in inside):
             widened.append(_merge([w for w in inside if w.face_id == face_id], first, min(last, end)))
     return widened
@@ -209,14 +232,19 @@ def _merge(windows: list[WindowPrediction], start: float, end: float) -> WindowP
     return WindowPrediction(start, end, windows[0].face_id, evidence, probabilities)
 
 
-def _most_in_sight(tracks: dict[int, FaceTrack], max_faces: int) -> dict[int, FaceTrack]:
+def _within(window: WindowPrediction, duration_seconds: float) -> WindowPrediction:
+    """A window no longer than what there is to judge; one of a clip that is shorter reaches past its end."""
+    end = min(window.end_seconds, max(duration_seconds, 1e-3))
+    return dataclasses.replace(window, start_seconds=max(0.0, min(window.start_seconds, end)), end_seconds=end)
+
+
+def _most_in_sight(tracks: dict[int, FaceTrack], max_faces: int, ids: dict[int, int] | None) -> dict[int, FaceTrack]:
     """The faces that fill most of the picture for most of the time, numbered anew in order of appearance."""
     main = sorted(tracks, key=lambda number: -tracks[number].total_area)[:max_faces]
     kept = {number: track for number, track in tracks.items() if number in main}
-    return {
-        number: dataclasses.replace(track, face_id=face_id)
-        for face_id, (number, track) in enumerate(kept.items(), start=1)
-    }
+    if ids is None:
+        ids = {number: face_id for face_id, number in enumerate(kept, start=1)}
+    return {number: dataclasses.replace(track, face_id=ids[number]) for number, track in kept.items() if number in ids}
 
 
 def _under_ids(
@@ -224,6 +252,7 @@ def _under_ids(
 ) -> list[WindowPrediction]:
     """Puts the faces' final ids in place of the sampler's numbers, of which two may turn out to be one face."""
     by_place: dict[tuple, list[WindowPrediction]] = {}
+    spans = dict.fromkeys((window.start_seconds, window.end_seconds) for window in windows)
     for window in windows:
         face_id = None
         if window.face_id and scanner.sampler.resolve(window.face_id) in tracks:
@@ -232,7 +261,11 @@ def _under_ids(
             continue  # a face that is not among those kept
         named = dataclasses.replace(window, face_id=face_id)
         by_place.setdefault((named.start_seconds, named.end_seconds, face_id), []).append(named)
-    return [group[0] if len(group) == 1 else _merge(group, start, end) for (start, end, _), group in by_place.items()]
+    left = {(start, end) for start, end, _ in by_place}
+    nothing = [WindowPrediction(*span, None, "none", None) for span in spans if span not in left]
+    return nothing + [
+        group[0] if len(group) == 1 else _merge(group, start, end) for (start, end, _), group in by_place.items()
+    ]
 
 
 def _main_windows(windows: list[WindowPrediction], faces: list[FaceTrack]) -> list[WindowPrediction]:

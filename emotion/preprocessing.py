@@ -14,7 +14,8 @@ import numpy as np
 from emotion.audio.features import compute_log_mel, compute_mfcc, has_sound
 from emotion.config import RunConfig
 from emotion.faces.crops import crop_face, crop_frame
-from emotion.faces.detectors import build_detector
+from emotion.faces.detection import YuNetDetector
+from emotion.faces.detectors import FaceDetector
 from emotion.faces.mouths import MouthWatcher
 from emotion.faces.tracking import FaceTracker
 from emotion.media.reading import AudioChunk, VideoFrame, iterate_media
@@ -47,7 +48,7 @@ class FrameSampler:
 
     Args:
         config: of the model.
-        face_detector: one of ``emotion.faces.detectors.DETECTORS``.
+        detector: of faces; YuNet if none is given.
         min_face: pixels; smaller faces are passed over.
         watches_mouths: whether to measure in every frame how the mouths move.
 
@@ -58,12 +59,17 @@ class FrameSampler:
     """
 
     def __init__(
-        self, config: RunConfig, *, face_detector: str = "yunet", min_face: int = 0, watches_mouths: bool = False
+        self,
+        config: RunConfig,
+        *,
+        detector: FaceDetector | None = None,
+        min_face: int = 0,
+        watches_mouths: bool = False,
     ):
         self._config = config
         self._takes_video = "video" in config.modalities
         looks_for_faces = self._takes_video and config.video.crop == "face"
-        self._detector = build_detector(face_detector) if looks_for_faces else None
+        self._detector = (detector or YuNetDetector()) if looks_for_faces else None
         self._min_face = min_face
         self._tracker = FaceTracker()
         self._small_faces = FaceTracker()
@@ -126,7 +132,7 @@ class FrameSampler:
         return [time for time, _ in inside], [speed for _, speed in inside]
 
     def face_area(self, face: int) -> int:
-        """Pixels of a face's box when it was last seen; 0 for whole frames."""
+        """Pixels of all of a face's boxes so far; 0 for whole frames."""
         return 0 if face == WHOLE_FRAME else self._tracker.area(face)
 
     def forget_before(self, time_seconds: float) -> None:
@@ -142,9 +148,11 @@ class FrameSampler:
         """The faces followed so far, or since a time, by the number their crops carry; empty for whole frames."""
         return self._tracker.tracks(since_seconds)
 
-    def small_faces(self) -> list[FaceTrack]:
-        """The faces that were too small to be followed by their looks."""
-        return list(self._small_faces.tracks().values())
+    def faces_passed_over(self, since_seconds: float | None = None) -> list[FaceTrack]:
+        """What is not judged, though it may be a face: too small, or seen too few times to be sure."""
+        small = self._small_faces.tracks(since_seconds).values()
+        doubtful = [*self._small_faces.doubtful_tracks(since_seconds), *self._tracker.doubtful_tracks(since_seconds)]
+        return [*small, *doubtful]
 
     def resolve(self, face: int) -> int:
         """The number that a face goes by now: one taken for new may turn out to be one seen before."""

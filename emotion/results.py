@@ -4,6 +4,7 @@ Writers (video, tables, plots) take these and nothing else.
 """
 
 import bisect
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -168,11 +169,19 @@ class MediaPrediction:
             speaks for the time that is nearer to its middle than to that of any other.
         """
         windows = [window for window in self.windows if window.face_id == face_id and window.probabilities is not None]
+        if not windows:
+            return {}
+        middles = [window.middle_seconds for window in windows]
+        between = [(before + after) / 2 for before, after in itertools.pairwise(middles)]
+        edges = [windows[0].start_seconds, *between, windows[-1].end_seconds]
         shares: dict[str, float] = {}
-        for window in windows:
+        for window, (start, end) in zip(windows, itertools.pairwise(edges), strict=True):
+            # Two windows in the same place, as of a clip without length, have no time of their own.
             emotion = self.answer(window).emotion
-            shares[emotion] = shares.get(emotion, 0.0) + 1 / len(windows)
-        return dict(sorted(shares.items(), key=lambda pair: -pair[1]))
+            seconds = min(end, window.end_seconds) - max(start, window.start_seconds)
+            shares[emotion] = shares.get(emotion, 0.0) + max(seconds, 1e-9)
+        total = sum(shares.values())
+        return {name: share / total for name, share in sorted(shares.items(), key=lambda pair: -pair[1])}
 
 
 def join_evidence(evidences: Iterable[str]) -> str:

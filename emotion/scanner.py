@@ -7,6 +7,7 @@ import numpy as np
 
 from emotion.audio.speech import MIN_SPEECH_SECONDS, SpeechDetector
 from emotion.config import RunConfig
+from emotion.faces.detectors import FaceDetector, build_detector
 from emotion.faces.speaking import RATE_HZ, compute_loudness, find_speaker, watch_mouth
 from emotion.media.reading import AudioChunk, VideoFrame
 from emotion.preprocessing import WHOLE_FRAME, FrameSampler, Preprocessor, SoundBuffer
@@ -18,6 +19,7 @@ from emotion.timing import Stopwatch
 MAX_LEAD_SECONDS = 60.0
 # It takes so long after a sound until it is known whether it was speech.
 SPEECH_DELAY_SECONDS = 0.1
+MIN_SPEECH_SHARE = 0.5  # of a window so short that what is asked for of others would not fit into it
 
 Progress = Callable[[float], None]
 
@@ -49,6 +51,7 @@ class MediaScanner:
         has_video, has_audio: whether pictures and sound are to come.
         first_start_seconds: of the first window. Below 0 for what is judged while it happens: the first windows then
             hold only what has come so far.
+        detector: of faces; by default the one that the settings name is built.
         stopwatch: told how long it takes to find faces, mouths and speech.
     """
 
@@ -60,6 +63,7 @@ class MediaScanner:
         has_video: bool = True,
         has_audio: bool = True,
         first_start_seconds: float = 0.0,
+        detector: FaceDetector | None = None,
         stopwatch: Stopwatch | None = None,
     ):
         settings = settings or InferenceSettings()
@@ -76,7 +80,7 @@ class MediaScanner:
         self._expects = {"video": has_video, "audio": has_audio}
         self.sampler = FrameSampler(
             config,
-            face_detector=settings.face_detector,
+            detector=detector or build_detector(settings.face_detector),
             min_face=settings.min_face,
             watches_mouths=self._hears and has_video,
         )
@@ -86,11 +90,11 @@ class MediaScanner:
         self._shown: list[int] = []
         self.has_video = False
         self.has_audio = False
-        self.duration_seconds = 0.0
 
     @property
-    def last_picture_seconds(self) -> float:
-        return self.sampler.last_frame_seconds
+    def duration_seconds(self) -> float:
+        """To the end of the last picture or sound so far."""
+        return max(self._sound.end_seconds, self.sampler.end_seconds)
 
     def scan(self, items: Iterable[VideoFrame | AudioChunk], *, progress: Progress | None = None):
         """Yields, in order of time, the windows of each stretch: one for each face, or one for the voice alone.
@@ -115,7 +119,6 @@ class MediaScanner:
                 progress(said_seconds)
         if self._speech is not None:
             self._speech.finish()
-        self.duration_seconds = max(self._sound.end_seconds, self.sampler.end_seconds)
         if self.has_video or self.has_audio:
             yield from self._cut_rest(n_done)
 
@@ -190,14 +193,16 @@ class MediaScanner:
                 inputs["video"] = np.zeros(config.video_shape, np.uint8) if video is None else video
             return WindowInputs(start, end, face, evidence, inputs)
 
+        # Somebody who is not judged may be speaking, too.
         speaker = self._speaker(faces, start, samples) if has_voice and faces else None
-        windows = [window(face, video, has_voice and face == speaker) for face, video in faces.items()]
+        chosen = sorted(faces, key=lambda face: -self.sampler.face_area(face))[: self._max_faces]
+        windows = [window(face, faces[face], has_voice and face == speaker) for face in faces if face in chosen]
         if has_voice and speaker is None:
             windows.append(window(None, None, True))
         return windows or [window(None, None, False)]
 
     def _faces(self, start: float) -> dict[int, np.ndarray]:
-        """The frames of each face that is in sight long enough, the largest faces only."""
+        """The frames of each face that is in sight long enough."""
         for face in list(self._crops):
             known = self.sampler.resolve(face)
             if known != face:
@@ -208,11 +213,11 @@ class MediaScanner:
             video = self._preprocessor.video_input(crops, moment, self._shown, self._n_moments)
             if video.any() and self.sampler.is_real(face):
                 faces[face] = video
-        largest = sorted(faces, key=lambda face: -self.sampler.face_area(face))[: self._max_faces]
-        return {face: video for face, video in faces.items() if face in largest}
+        return faces
 
     def _is_spoken(self, start: float, end: float) -> bool:
-        return self._speech is None or self._speech.speech_seconds(start, end) >= MIN_SPEECH_SECONDS
+        needed = min(MIN_SPEECH_SECONDS, MIN_SPEECH_SHARE * (end - start))
+        return self._speech is None or self._speech.speech_seconds(start, end) >= needed
 
     def _speaker(self, faces: dict[int, np.ndarray], start: float, samples: np.ndarray) -> int | None:
         """The face whose voice is heard; a picture that is judged as a whole is judged with its sound."""

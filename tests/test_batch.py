@@ -14,7 +14,7 @@ import pytest
 import soundfile
 
 import run_inference
-from emotion.batch import DONE, FAILED, SUMMARY_FILE, Batch, Source, find_sources
+from emotion.batch import DONE, FAILED, SETTINGS_FILE, SUMMARY_FILE, Batch, Source, find_sources
 from emotion.console import SOME_FILES_FAILED, run_program
 from emotion.errors import ConfigError, MediaError
 from emotion.results import EmotionSummary, MediaPrediction
@@ -36,15 +36,17 @@ def touch(folder: Path, *names: str) -> Path:
 
 def test_a_folder_is_searched_with_all_that_is_in_it_in_order(tmp_path):
     touch(tmp_path, "b.mp4", "a.WAV", "deep/er/c.jpg", "notes.txt", ".hidden.mp4", "b_emotion.mp4",
-          "b_emotion_plot.png")  # fmt: skip
+          "b_emotion_plot.png", "sad_emotion.mp4")  # fmt: skip
+    # What this program made of another file there is no clip; what only looks like it is.
     sources = find_sources([str(tmp_path)])
-    assert [source.name for source in sources] == ["a", "b", str(Path("deep/er/c"))]
+    assert [source.name for source in sources] == ["a", "b", str(Path("deep/er/c")), "sad_emotion"]
 
 
 def test_patterns_and_several_names_give_each_file_once(tmp_path):
-    touch(tmp_path, "a.mp4", "b.mp4", "c.avi", "odd.xyz")
+    touch(tmp_path, "a.mp4", "b.mp4", "c.avi", "odd.xyz", "notes.txt", "a_emotion.mp4")
     sources = find_sources([str(tmp_path / "*.mp4"), str(tmp_path / "a.mp4"), str(tmp_path / "odd.xyz")])
     assert [source.path.name for source in sources] == ["a.mp4", "b.mp4", "odd.xyz"]
+    assert [source.path.name for source in find_sources([str(tmp_path / "*")])] == ["a.mp4", "b.mp4", "c.avi"]
 
 
 def test_one_file_is_no_batch_though_its_name_looks_like_a_pattern(tmp_path):
@@ -83,9 +85,29 @@ def test_what_is_done_is_known_after_a_stop_and_what_failed_is_tried_again(tmp_p
     batch.note_failed(sources[1], MediaError("b, c.mp4: is empty"))
     again = Batch(tmp_path / "out", {"model": "m"}, resume=True)
     assert [again.is_done(source) for source in sources] == [True, False, False]
-    assert again.rows["b, c.mp4"]["message"] == "b, c.mp4: is empty"
+    assert [row["message"] for row in again.rows.values()] == ["", "b, c.mp4: is empty"]
     (tmp_path / "out" / "a.json").unlink()
     assert not again.is_done(sources[0])
+
+
+def test_files_of_one_name_from_different_folders_do_not_share_results(tmp_path):
+    touch(tmp_path, "day1/clip.mp4", "day2/clip.mp4")
+    batch = Batch(tmp_path / "out", {})
+    (first,), (second,) = (find_sources([str(tmp_path / day)]) for day in ("day1", "day2"))
+    (tmp_path / "out" / "clip.json").write_text("{}")
+    batch.note_done(batch.claim(first), make_prediction(), [tmp_path / "out" / "clip.json"])
+    again = Batch(tmp_path / "out", {}, resume=True)
+    assert again.is_done(first) and not again.is_done(second)
+    assert again.claim(second).name == "clip 2" and again.claim(first).name == "clip"
+    assert again.outputs(second) == []
+
+
+def test_a_stop_in_the_middle_of_a_file_leaves_word_of_what_may_be_replaced(tmp_path):
+    source = Source(tmp_path / "a.mp4", "a")
+    Batch(tmp_path / "out", {}).note_begun(source, [tmp_path / "out" / "a.json", tmp_path / "out" / "a.mp4"])
+    again = Batch(tmp_path / "out", {}, resume=True)
+    assert not again.is_done(source)
+    assert [path.name for path in again.outputs(source)] == ["a.json", "a.mp4"]
 
 
 def test_results_made_with_other_settings_are_not_mixed(tmp_path):
@@ -140,7 +162,7 @@ def test_a_bad_file_is_named_and_counted_and_the_rest_finished(folder, trained, 
     monkeypatch.chdir(tmp_path)
     options = (folder, "--model", trained.path, "--json", "--no_progress")
     code, out, err = run(*options, monkeypatch=monkeypatch, capsys=capsys)
-    assert (code, err) == (SOME_FILES_FAILED, "")
+    assert code == SOME_FILES_FAILED and err.count("\n") == 1 and "empty.mp4: is empty" in err
     assert "2 of 3 files judged, 1 failed" in out and "empty.mp4: is empty" in out
     results = tmp_path / "emotion_results"
     rows = read_summary(results)
@@ -149,7 +171,7 @@ def test_a_bad_file_is_named_and_counted_and_the_rest_finished(folder, trained, 
     }  # fmt: skip
     assert rows["voice.wav"]["evidence"] == "voice" and rows["face.png"]["evidence"] == "face"
     assert sorted(path.name for path in results.iterdir()) == [
-        "face_emotion.json", "face_emotion.png", "settings.json", SUMMARY_FILE, "voice_emotion.json",
+        "face_emotion.json", "face_emotion.png", SUMMARY_FILE, SETTINGS_FILE, "voice_emotion.json",
         "voice_emotion_plot.png",
     ]  # fmt: skip
     for row in (rows["face.png"], rows["voice.wav"]):
@@ -166,6 +188,28 @@ def test_a_bad_file_is_named_and_counted_and_the_rest_finished(folder, trained, 
     assert code == 0 and "2 files were done before" in out and "3 of 3 files judged" in out
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert read_summary(results)["more.wav"]["status"] == DONE
+
+
+def test_a_batch_replaces_nothing_of_others_unasked(folder, trained, tmp_path, monkeypatch, capsys):
+    (folder / "empty.mp4").unlink()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "voice_emotion.json").write_text("precious")
+    options = (
+        folder,
+        "--model",
+        trained.path,
+        "--json",
+        "--no_plot",
+        "--no_progress",
+        "--output_dir",
+        tmp_path / "out",
+    )
+    code, _, err = run(*options, monkeypatch=monkeypatch, capsys=capsys)
+    assert code == SOME_FILES_FAILED and "voice_emotion.json: is there already" in err
+    assert (tmp_path / "out" / "voice_emotion.json").read_text() == "precious"
+    assert (tmp_path / "out" / "face_emotion.json").is_file()
+    code, _, _ = run(*options, "--overwrite", "--quiet", monkeypatch=monkeypatch, capsys=capsys)
+    assert code == 0 and (tmp_path / "out" / "voice_emotion.json").read_text() != "precious"
 
 
 def test_a_stop_between_files_leaves_a_summary_to_go_on_from(folder, trained, tmp_path):

@@ -11,7 +11,7 @@ import pytest
 
 from emotion import weights
 from emotion.errors import ConfigError
-from emotion.faces import retinaface
+from emotion.faces import detectors, retinaface
 from emotion.faces.crops import crop_face
 from emotion.faces.detection import YuNetDetector
 from emotion.faces.detectors import DETECTORS, build_detector
@@ -165,6 +165,6 @@ def test_without_a_network_the_error_says_how_to_get_the_file(item, tmp_path, mo
 
 
 def test_the_program_needs_the_network_before_it_needs_a_model(tmp_path, monkeypatch):
-    monkeypatch.setattr(retinaface, "find_weights", lambda name: find_weights(name, tmp_path))
+    monkeypatch.setattr(detectors, "find_weights", lambda name: find_weights(name, tmp_path))
     with pytest.raises(WeightsError, match="Fetch it once with: python -m emotion.weights retinaface"):
         build_detector("retinaface")

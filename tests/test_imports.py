@@ -23,7 +23,7 @@ LAYERS = (
         "options", "checkpoints", "evaluation", "copies", "preparation", "training", "crossvalidation", "comparison",
         "assessment", "devices",
     ),
-    ("predictor", "workflows", "recipes", "batch", "live", "inference"),
+    ("predictor", "workflows", "recipes", "batch", "live", "jobs", "inference"),
     ("evaluate",),
     ("__init__",),
 

@@ -20,8 +20,10 @@ from emotion.media.camera import Camera
 from emotion.media.reading import VideoFrame, iterate_media, probe_media
 from emotion.models import build_model
 from emotion.outputs.live_page import LivePage
+from emotion.outputs.subtitles import format_srt
 from emotion.predictor import EmotionPredictor
 from emotion.runs import Run
+from emotion.settings import InferenceSettings
 from emotion.synthetic_faces import draw_face
 
 
@@ -97,8 +99,9 @@ def test_a_camera_that_is_not_there_is_named(monkeypatch):
 def test_a_camera_that_gives_nothing_is_named(monkeypatch):
     plug_in(monkeypatch, n_pictures=0)
     monkeypatch.setattr(camera, "FIRST_PICTURE_SECONDS", 0.1)
-    with Camera(0) as source, pytest.raises(MediaError, match="gives no picture"):
-        list(source.frames())
+    for seconds in (None, 5.0):
+        with Camera(0, max_seconds=seconds) as source, pytest.raises(MediaError, match="gives no picture"):
+            list(source.frames())
 
 
 def test_a_camera_that_is_unplugged_ends_the_pictures(monkeypatch):
@@ -138,6 +141,27 @@ def test_every_picture_is_shown_with_what_is_known_by_then(predictor):
     assert prediction.overall.evidence == "face"
     # The first answers are about what was seen by then, not about three seconds.
     assert min(window.end_seconds for window in prediction.windows) < 1.0
+    assert all(0 <= window.start_seconds <= window.end_seconds <= 2.1 for window in prediction.windows)
+
+
+def test_short_windows_begin_with_the_camera(predictor):
+    chosen = EmotionPredictor(predictor.run, InferenceSettings(window_seconds=0.5, step_seconds=0.25))
+    prediction = run_live(chosen, pictures(2.0), name="camera 0")
+    judged = [window for window in prediction.windows if window.evidence == "face"]
+    assert len(judged) >= len(prediction.windows) - 1
+    assert {round(window.end_seconds - window.start_seconds, 2) for window in judged[2:-1]} == {0.5}
+
+
+def test_blurred_faces_stay_blurred_though_they_are_not_judged(predictor):
+    chosen = EmotionPredictor(predictor.run, InferenceSettings(min_face=1000))
+    screen = Screen()
+    run_live(chosen, pictures(1.0), name="camera 0", page=screen, drawing={"blur_faces": True})
+    plain = draw_face("happy", speaker_seed=1, size=200)
+
+    def detail(image):
+        return cv2.Laplacian(image[70:130, 70:130].astype(np.float32), cv2.CV_32F).std()
+
+    assert all(detail(image) < 0.2 * detail(plain) for image in screen.images)
 
 
 def test_a_recording_plays_and_holds_every_picture(predictor, tmp_path):
@@ -156,6 +180,8 @@ def test_ctrl_c_ends_it_with_a_whole_recording(predictor, tmp_path):
     prediction = run_live(predictor, interrupted(), name="camera 0", output=path)
     assert probe_media(path).video_codec == "h264"
     assert prediction.overall.emotion is not None
+    assert prediction.duration_seconds == pytest.approx(1.2, abs=0.1)
+    assert "00:00:01" in format_srt(prediction)
     assert [item.name for item in tmp_path.iterdir()] == ["out.mp4"]
 
 

@@ -377,7 +377,8 @@ def test_widening_keeps_faces_apart_and_joins_their_evidence():
 
     windows = [window(0, 1, "face", 0.2), window(0, 2, "face", 0.9), window(1, 1, "face+voice", 0.4),
                window(1, None, "none", 0)]  # fmt: skip
-    first, second, nobody = widen_windows(windows, 2.0, 0.5)
+    first, second = widen_windows(windows, 2.0, 0.5)
+    (nobody,) = widen_windows(windows[-1:], 2.0, 0.5)
     assert (first.face_id, first.evidence) == (1, "face+voice")
     np.testing.assert_allclose(first.probabilities, [0.3, 0.7])
     assert (second.face_id, second.evidence) == (2, "face")

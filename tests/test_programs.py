@@ -155,6 +155,7 @@ def test_a_bad_clip_ends_in_one_line_and_exit_code_1(make, tmp_path):
         (["clip.mp4", "clip.mp4", "--output", "a.mp4"], "--output names one file"),
         (["clip.mp4", "clip.mp4", "--json", "a.json"], "--json a.json names one file"),
         (["97"], "camera 97: cannot be opened"),
+        (["99999999999"], "99999999999: no such file"),
         (["clip.mp4", "--device", "gpu"], "finds no GPU"),
         (["."], "no media file found there"),
         (["*.avi"], "no media file found there"),

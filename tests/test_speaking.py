@@ -98,11 +98,11 @@ def test_the_speakers_mouth_is_more_in_step_than_that_of_somebody_who_says_somet
     assert right >= 9
 
 
-def test_a_mouth_out_of_sight_during_most_of_the_speech_cannot_be_compared():
+def test_a_mouth_out_of_sight_during_most_of_the_speech_is_not_the_speakers():
     voice = make_syllables(0)
     loudness, is_speech = 20 * np.log10(0.01 + voice), voice > 0.05
     times = np.arange(0, 1.0, 0.04)
-    assert watch_mouth(times, np.ones(len(times)), 0.0, loudness, is_speech) is None
+    assert not watch_mouth(times, np.ones(len(times)), 0.0, loudness, is_speech).moves
     assert watch_mouth([], [], 0.0, loudness, is_speech) is None
     assert watch_mouth(np.arange(0, 3, 0.04), np.ones(75), 0.0, loudness, np.zeros(len(voice), bool)) is None
 

@@ -1,12 +1,11 @@
 """Subtitles say who showed what, for as long as it lasts, in the format players read."""
 
+import itertools
 import re
 
 import numpy as np
-import pytest
 
-from emotion.errors import EmotionError
-from emotion.outputs.subtitles import format_srt, write_srt
+from emotion.outputs.subtitles import format_srt
 from emotion.results import EmotionSummary, FaceTrack, MediaPrediction, WindowPrediction
 
 NAMES = ("happy", "sad")
@@ -70,9 +69,13 @@ def test_without_evidence_there_are_no_subtitles():
     assert format_srt(make_prediction([])) == ""
 
 
-def test_a_file_is_written_whole_or_the_folder_is_named(tmp_path):
-    prediction = make_prediction([window(0, None, 0.9, "voice")], seconds=1.0)
-    write_srt(prediction, tmp_path / "a.srt")
-    assert (tmp_path / "a.srt").read_text(encoding="utf-8") == format_srt(prediction)
-    with pytest.raises(EmotionError, match="nowhere"):
-        write_srt(prediction, tmp_path / "nowhere" / "a.srt")
+def test_what_flits_by_does_not_take_the_rest_with_it():
+    windows = [window(start, 1, 0.9) for start in np.arange(0, 5.1, 0.5)]
+    windows += [window(start, 2, 0.1) for start in np.arange(0, 5.1, 0.5)]
+    times = tuple(time for time in np.arange(0, 6, 0.1).tolist() if int(time / 0.3) % 2)
+    flickering = FaceTrack(2, times, (BOX,) * len(times))
+    prediction = make_prediction(windows, tracks=[make_track(1, 0, 6), flickering])
+    found = cues(prediction)
+    assert all(lines[0].startswith("face 1: happy") for _, _, lines in found)
+    assert found[0][0] == "00:00:00,000" and found[-1][1] >= "00:00:05,900"
+    assert all(before[1] == after[0] for before, after in itertools.pairwise(found))

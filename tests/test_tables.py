@@ -10,13 +10,17 @@ import numpy as np
 import pytest
 
 from emotion.errors import EmotionError
-from emotion.outputs.tables import format_csv, to_json, write_csv, write_json
+from emotion.outputs.tables import format_csv, format_json, to_json, write_text
 from emotion.results import EmotionSummary, FaceTrack, MediaPrediction, WindowPrediction
 
 CLASS_NAMES = ("happy", "sad", "angry")
 HAPPY = np.array([0.7, 0.2, 0.1], np.float32)
 SAD = np.array([0.25, 0.5, 0.25], np.float32)
 SUMMARY_KEYS = {"emotion", "most_probable", "confidence", "evidence", "probabilities"}
+
+
+def write_json_file(prediction, path, settings=None):
+    write_text(format_json(prediction, settings), path)
 
 
 def make_prediction(**changes):
@@ -146,7 +150,7 @@ def test_a_clip_without_faces_and_windows_is_a_table_with_empty_lists():
 def test_the_file_is_strict_json_even_where_numbers_are_not(tmp_path):
     broken = WindowPrediction(0.0, 3.0, 1, "face", np.array([np.nan, 0.5, 0.5]))
     prediction = make_prediction(duration_seconds=float("nan"), windows=(broken,))
-    write_json(prediction, tmp_path / "a.json", settings={"threshold": float("inf")})
+    write_json_file(prediction, tmp_path / "a.json", settings={"threshold": float("inf")})
 
     def refuse(word):
         raise AssertionError(f"{word} is no JSON")
@@ -188,7 +192,7 @@ def test_settings_without_a_counterpart_in_json_are_refused():
 def test_writing_gives_the_same_table_and_leaves_no_other_file(tmp_path):
     path = tmp_path / "Gefühl.json"
     path.write_text("old")
-    write_json(make_prediction(path="Grüße.mp4"), path, settings={"run": "x"})
+    write_json_file(make_prediction(path="Grüße.mp4"), path, settings={"run": "x"})
     assert json.loads(path.read_text(encoding="utf-8")) == to_json(
         make_prediction(path="Grüße.mp4"), settings={"run": "x"}
     )
@@ -197,19 +201,19 @@ def test_writing_gives_the_same_table_and_leaves_no_other_file(tmp_path):
 
 def test_a_missing_folder_is_named_in_the_error(tmp_path):
     with pytest.raises(EmotionError, match="nowhere"):
-        write_json(make_prediction(), tmp_path / "nowhere" / "a.json")
+        write_json_file(make_prediction(), tmp_path / "nowhere" / "a.json")
 
 
 def test_a_file_in_the_folders_place_is_named_in_the_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(EmotionError, match="file"):
-        write_json(make_prediction(), tmp_path / "file" / "a.json")
+        write_json_file(make_prediction(), tmp_path / "file" / "a.json")
 
 
 def test_a_folder_in_the_files_place_is_left_as_it_is_and_nothing_remains(tmp_path):
     (tmp_path / "a.json").mkdir()
     with pytest.raises(EmotionError, match=r"a\.json"):
-        write_json(make_prediction(), tmp_path / "a.json")
+        write_json_file(make_prediction(), tmp_path / "a.json")
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.json"]
 
 
@@ -222,7 +226,7 @@ def test_a_file_already_there_survives_a_failed_write(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "replace", fail)
     with pytest.raises(EmotionError, match="No space left"):
-        write_json(make_prediction(), path)
+        write_json_file(make_prediction(), path)
     assert path.read_text() == "old"
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.json"]
 
@@ -241,7 +245,10 @@ def read_csv(prediction):
 
 def test_csv_has_a_line_for_each_window_and_a_column_for_each_class():
     first, second, third = read_csv(make_prediction())
-    assert list(first) == ["start_s", "end_s", "face", "emotion", "confidence", "evidence", *CLASS_NAMES]
+    assert list(first) == [
+        "start_s", "end_s", "face", "emotion", "confidence", "evidence", *CLASS_NAMES, "schema_version", "model_sha256",
+        "settings",
+    ]  # fmt: skip
     assert (first["start_s"], first["end_s"], first["face"]) == ("0.0", "3.0", "face 1")
     assert (first["emotion"], first["confidence"], first["evidence"], first["sad"]) == (
         "happy", "0.7", "face+voice", "0.2",
@@ -258,9 +265,9 @@ def test_csv_and_json_say_the_same():
     assert [float(rows[0][name]) for name in CLASS_NAMES] == list(windows[0]["probabilities"].values())
 
 
-def test_a_csv_file_is_whole_or_not_there(tmp_path):
-    write_csv(make_prediction(), tmp_path / "a.csv")
-    assert (tmp_path / "a.csv").read_text(encoding="utf-8") == format_csv(make_prediction())
-    assert [path.name for path in tmp_path.iterdir()] == ["a.csv"]
-    with pytest.raises(EmotionError, match="nowhere"):
-        write_csv(make_prediction(), tmp_path / "nowhere" / "a.csv")
+def test_every_line_of_the_csv_says_which_model_and_settings_it_comes_from():
+    settings = {"model_sha256": "abc", "window_seconds": 3.0}
+    rows = list(csv.DictReader(io.StringIO(format_csv(make_prediction(), settings))))
+    assert {(row["schema_version"], row["model_sha256"]) for row in rows} == {("3", "abc")}
+    assert json.loads(rows[0]["settings"]) == settings
+    assert read_csv(make_prediction())[0]["settings"] == ""

@@ -136,6 +136,18 @@ def test_two_faces_of_one_moment_never_share_a_number():
     assert len(set(film.tracker.update(film.time, twins, scene))) == 2
 
 
+def test_a_copy_of_a_face_that_appears_beside_it_is_another_face():
+    film = Film()
+    for i in range(30):
+        scene = make_scene()
+        faces = [put(scene, 1, 200.0)] + ([put(scene, 1, 600.0)] if i >= 10 else [])
+        # The larger one is found first.
+        numbers = film.tracker.update(film.time, faces[::-1], scene)
+        film.time += STEP
+        assert len(set(numbers)) == len(numbers)
+        assert len({film.tracker.resolve(number) for number in numbers}) == len(numbers)
+
+
 def test_recent_sightings_can_be_had_by_themselves():
     film = Film()
     for i in range(20):

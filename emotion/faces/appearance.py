@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from emotion.faces.crops import compute_crop_transform, crop_face
+from emotion.faces.crops import compute_crop_transform, crop_face, cut_to_limit
 
 CROP_PIXELS = 64
 # What is around the face, hair and clothes, is seen at half the scale, with more room below the face than above it.
@@ -61,6 +61,7 @@ def describe_face(image: np.ndarray, landmarks: np.ndarray) -> Appearance:
     matrix = compute_crop_transform(landmarks, CROP_PIXELS) * WIDE_SCALE
     matrix[:, 2] += WIDE_SHIFT
     # Reading single pixels will do: the patches are averaged over hundreds of them.
+    image, matrix = cut_to_limit(image, matrix, WIDE_PIXELS)
     around = cv2.warpAffine(image, matrix, (WIDE_PIXELS, WIDE_PIXELS), borderMode=cv2.BORDER_REPLICATE)
     return Appearance(shape / max(1e-9, float(np.linalg.norm(shape))), _patches(crop), _patches(around))
 

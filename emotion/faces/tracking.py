@@ -58,6 +58,7 @@ class _Track:
     views: list[Appearance] = field(default_factory=list)
     last_looks: Appearance | None = None
     speed: np.ndarray = field(default_factory=lambda: np.zeros(2))  # pixels a second
+    area: int = 0  # pixels of all boxes together
     is_real: bool = False
     is_placed: bool = True  # whether it can be looked for where it was
     missed_since: float | None = None
@@ -106,6 +107,7 @@ class _Track:
         self.is_placed, self.missed_since = True, None
         self.times.append(time_seconds)
         self.boxes.append(sighting.box)
+        self.area += (sighting.box[2] - sighting.box[0]) * (sighting.box[3] - sighting.box[1])
         self.last_looks = sighting.looks
         is_of_use = sighting.looks is not None and (sighting.is_clear or not self.views)
         if is_of_use and len(self.views) < MAX_VIEWS and self.unlikeness(sighting) > NEW_VIEW:
@@ -157,7 +159,8 @@ class FaceTracker:
                 self._open.append(tracks[column])
             self._join_stubs(tracks[column], time_seconds, sighting, tracks.values())
             tracks[column].see(time_seconds, sighting)
-            tracks[column] = self._recognise(tracks[column], sighting)
+            others = [track for other, track in tracks.items() if other != column]
+            tracks[column] = self._recognise(tracks[column], sighting, others)
         for track in self._open:
             if track.times[-1] < time_seconds and track.missed_since is None:
                 track.missed_since = time_seconds
@@ -180,9 +183,8 @@ class FaceTracker:
         return track.is_real
 
     def area(self, number: int) -> int:
-        """Pixels of a face's box when it was last seen."""
-        x1, y1, x2, y2 = self._all[self.resolve(number) - 1].boxes[-1]
-        return (x2 - x1) * (y2 - y1)
+        """Pixels of all of a face's boxes so far: how much of the picture it filled, for how long."""
+        return self._all[self.resolve(number) - 1].area
 
     def tracks(self, since_seconds: float | None = None) -> dict[int, FaceTrack]:
         """Returns the faces followed, by their number, renumbered 1, 2, ... without false alarms.
@@ -190,9 +192,20 @@ class FaceTracker:
         Args:
             since_seconds: leaves out what was seen before, and faces that were not seen since.
         """
-        real = [track for track in self._all if track.number not in self._merged and self.is_real(track.number)]
+        return self._tracks([track for track in self._known() if self.is_real(track.number)], since_seconds)
+
+    def doubtful_tracks(self, since_seconds: float | None = None) -> list[FaceTrack]:
+        """Returns what may be a face or a false alarm; arguments as for ``tracks``."""
+        doubtful = [track for track in self._known() if not self.is_real(track.number)]
+        return list(self._tracks(doubtful, since_seconds).values())
+
+    def _known(self) -> list[_Track]:
+        return [track for track in self._all if track.number not in self._merged]
+
+    @staticmethod
+    def _tracks(chosen: list[_Track], since_seconds: float | None) -> dict[int, FaceTrack]:
         tracks = {}
-        for face_id, track in enumerate(real, start=1):
+        for face_id, track in enumerate(chosen, start=1):
             first = 0 if since_seconds is None else bisect.bisect_left(track.times, since_seconds)
             if first < len(track.times):
                 tracks[track.number] = FaceTrack(face_id, tuple(track.times[first:]), tuple(track.boxes[first:]))
@@ -240,11 +253,11 @@ class FaceTracker:
                 tracks[column] = track
                 taken.add(track.number)
 
-    def _recognise(self, track: _Track, sighting: _Sighting) -> _Track:
-        """Joins a face that is new with the one it turns out to be, and returns which one it is."""
+    def _recognise(self, track: _Track, sighting: _Sighting, seen: list[_Track]) -> _Track:
+        """Joins a face that is new with the one it turns out to be, and returns which one it is; none in sight now."""
         if not sighting.is_clear or track.times[-1] - track.times[0] > MAX_DOUBT_SECONDS:
             return track
-        gone = [other for other in self._remembered() if other.times[-1] < track.times[0]]
+        gone = [other for other in self._remembered() if other.times[-1] < track.times[0] and other not in seen]
         likest = min(gone, key=lambda other: other.unlikeness(sighting), default=None)
         if likest is None or likest.unlikeness(sighting) >= SAME_PERSON:
             return track
@@ -263,6 +276,7 @@ class FaceTracker:
 
     def _join(self, track: _Track, older: _Track) -> None:
         self._merged[track.number] = older.number
+        older.area += track.area
         older.times += track.times
         older.boxes += track.boxes
         older.speed, older.is_placed, older.missed_since = track.speed, True, None
@@ -271,7 +285,11 @@ class FaceTracker:
 
     def _remembered(self) -> list[_Track]:
         known = [track for track in self._all if track.views and track.number not in self._merged]
-        return sorted(known, key=lambda track: track.times[-1])[-MAX_REMEMBERED:]
+        known.sort(key=lambda track: track.times[-1])
+        for forgotten in known[:-MAX_REMEMBERED]:
+            if forgotten not in self._open:
+                forgotten.views, forgotten.last_looks = [], None
+        return known[-MAX_REMEMBERED:]
 
 
 def _is_apart(box: Box, other: Box) -> bool:

@@ -49,7 +49,8 @@ class Camera:
     def __exit__(self, *exception) -> None:
         self._stops = True
         self._thread.join(timeout=PATIENCE_SECONDS)
-        self._capture.release()
+        if not self._thread.is_alive():  # or it may be reading just now, which OpenCV does not bear
+            self._capture.release()
 
     def frames(self) -> Iterator[VideoFrame]:
         """Yields the latest picture each time, RGB, with the seconds since the start; until the camera stops.
@@ -60,6 +61,8 @@ class Camera:
         last = None
         while self._max_seconds is None or time.monotonic() - self._start < self._max_seconds:
             patience = FIRST_PICTURE_SECONDS if last is None else PATIENCE_SECONDS
+            if last is not None and self._max_seconds is not None:
+                patience = min(patience, max(0.0, self._start + self._max_seconds - time.monotonic()))
             with self._arrived:
                 self._arrived.wait_for(lambda seen=last: self._latest is not seen, timeout=patience)
                 frame = self._latest
@@ -67,7 +70,7 @@ class Camera:
                 break
             last = frame
             yield VideoFrame(frame.time_seconds, cv2.cvtColor(frame.image, cv2.COLOR_BGR2RGB), frame.duration_seconds)
-        if last is None and self._max_seconds is None:
+        if last is None:
             raise MediaError(f"{self._name}: gives no picture. Does another program hold it?")
 
     def _watch(self) -> None:

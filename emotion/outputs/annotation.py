@@ -31,7 +31,7 @@ N_BARS = 3
 NOTICE = "AI is recognising emotions in this video"
 MOSAIC_CELLS = 7  # a side of a blurred face: enough to see that there is one, too few to see whose it is
 BLUR_MARGIN = 0.25  # of the box's size, on every side
-BLUR_GAP_SECONDS = 1.5  # for so long a face that was lost stays blurred where it was
+BLUR_GAP_SECONDS = 2.0  # as long as this a face may be lost and stays blurred; at its first and last a quarter of it
 
 
 class Annotator:

@@ -46,8 +46,11 @@ class LivePage:
             raise ConfigError(
                 f"--port {port}: cannot be listened at ({error}). Choose another, or 0 for any."
             ) from error
-        self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, name="live page", daemon=True)
+
+    def close(self) -> None:
+        """Frees the port of a page that was not entered."""
+        self._server.server_close()
 
     @property
     def address(self) -> str:
@@ -62,7 +65,7 @@ class LivePage:
             self._is_open = False
             self._changed.notify_all()
         self._server.shutdown()
-        self._server.server_close()
+        self.close()
 
     def show(self, image: np.ndarray) -> None:
         """Replaces the picture, RGB uint8 ``(height, width, 3)``."""

@@ -2,6 +2,7 @@
 
 import dataclasses
 import tempfile
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -107,13 +108,14 @@ def plan_outputs(
     return OutputPlan(picture, plot, **tables)
 
 
-def check_plan(plan: OutputPlan, source: Path | None, *, overwrite: bool) -> None:
+def check_plan(plan: OutputPlan, source: Path | None, *, overwrite: bool, ours: Collection[Path] = ()) -> None:
     """Makes sure that everything can be written and nothing is lost by it.
 
     Args:
         plan: what is to be written.
         source: the clip, None for a camera.
         overwrite: whether files that are there already may be replaced.
+        ours: files that may be replaced in any case.
 
     Raises:
         ConfigError: if a file is there already, would replace the clip or another result, or cannot be written.
@@ -131,7 +133,7 @@ def check_plan(plan: OutputPlan, source: Path | None, *, overwrite: bool) -> Non
         if same is not None:
             raise ConfigError(f"{path}: is {same}. Give another name for the {what}.")
         taken[path.resolve()] = f"the {what}"
-        if path.exists() and not overwrite:
+        if path.exists() and not overwrite and path not in ours:
             raise ConfigError(f"{path}: is there already. Replace it with --overwrite, or give another name.")
         _check_folder(path)
 

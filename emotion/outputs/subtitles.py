@@ -1,12 +1,10 @@
 """A result as SubRip subtitles (.srt), which any player shows over any copy of the video."""
 
-import os
 from collections.abc import Iterator
 
 import numpy as np
 
 from emotion.outputs.judgements import Judgement, covers
-from emotion.outputs.tables import write_text
 from emotion.results import UNSURE, EmotionSummary, MediaPrediction, in_percent
 
 GRID_SECONDS = 0.1
@@ -24,18 +22,10 @@ def format_srt(prediction: MediaPrediction) -> str:
     return "\n\n".join(blocks) + "\n" if blocks else ""
 
 
-def write_srt(prediction: MediaPrediction, path: str | os.PathLike) -> None:
-    """Writes subtitles, so that the file is either whole or not there.
-
-    Raises:
-        EmotionError: if nothing can be written there.
-    """
-    write_text(format_srt(prediction), path)
-
-
 def _cues(prediction: MediaPrediction) -> Iterator[tuple[float, float, list[str]]]:
     rows = [(track.name, Judgement.of(prediction, track.face_id), track) for track in prediction.tracks]
-    rows.append(("voice", Judgement.of(prediction, None), None))
+    by_frame = any("frame" in window.evidence for window in prediction.windows)
+    rows.append(("clip" if by_frame else "voice", Judgement.of(prediction, None), None))
     rows = [row for row in rows if row[1].is_judged]
     first = min((window.start_seconds for window in prediction.windows), default=0.0)
     moments = np.arange(first, first + prediction.duration_seconds, GRID_SECONDS)
@@ -47,26 +37,47 @@ def _cues(prediction: MediaPrediction) -> Iterator[tuple[float, float, list[str]
         }
         for time in moments.tolist()
     ]
+    for begin, end, state in _runs([_emotions(answers) for answers in shown]):
+        if shown[state]:
+            lines = [
+                _line(name, answer, [at[name] for at in shown[begin:end] if name in at])
+                for name, answer in shown[state].items()
+            ]
+            yield moments[begin], moments[begin] + (end - begin) * GRID_SECONDS, lines
+
+
+def _runs(states: list) -> list[tuple[int, int, int]]:
+    """Stretches of one state: from, to, and a place that has the state.
+
+    One too short to be read is folded into the one before it; if it is the first, the one after it begins earlier.
+    """
+    shortest = round(SHORTEST_SECONDS / GRID_SECONDS)
+    runs: list[tuple[int, int, int]] = []
     begin = 0
-    for end in range(1, len(moments) + 1):
-        if end < len(moments) and _emotions(shown[end]) == _emotions(shown[begin]):
+    for end in range(1, len(states) + 1):
+        if end < len(states) and states[end] == states[begin]:
             continue
-        is_long = (end - begin) * GRID_SECONDS >= min(SHORTEST_SECONDS, prediction.duration_seconds) - 1e-6
-        if shown[begin] and is_long:
-            lines = [_line(name, [answers[name] for answers in shown[begin:end]]) for name in shown[begin]]
-            yield moments[begin], min(moments[begin] + (end - begin) * GRID_SECONDS, moments[-1] + GRID_SECONDS), lines
+        first, last, state = runs[-1] if runs else (begin, begin, begin)
+        if runs and last - first < shortest:
+            runs[-1] = first, end, begin
+        elif runs and (end - begin < shortest or states[state] == states[begin]):
+            runs[-1] = first, end, state
+        else:
+            runs.append((begin, end, begin))
         begin = end
+    return runs
 
 
 def _emotions(answers: dict[str, EmotionSummary]) -> dict[str, tuple]:
     return {name: (answer.emotion, answer.most_probable) for name, answer in answers.items()}
 
 
-def _line(name: str, answers: list[EmotionSummary]) -> str:
-    confidence = in_percent(float(np.mean([answer.confidence for answer in answers])))
-    if answers[0].emotion == UNSURE:
-        return f"{name}: {UNSURE} ({answers[0].most_probable}? {confidence})"
-    return f"{name}: {answers[0].emotion} ({confidence})"
+def _line(name: str, answer: EmotionSummary, answers: list[EmotionSummary]) -> str:
+    alike = [other.confidence for other in answers if other.most_probable == answer.most_probable]
+    confidence = in_percent(float(np.mean(alike)))
+    if answer.emotion == UNSURE:
+        return f"{name}: {UNSURE} ({answer.most_probable}? {confidence})"
+    return f"{name}: {answer.emotion} ({confidence})"
 
 
 def _clock(seconds: float) -> str:

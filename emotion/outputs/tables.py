@@ -29,7 +29,8 @@ and ``confidence`` is 0. Version 2 knew neither ``voice`` nor ``time_shares``, a
 several people with the face most in sight; version 1 knew neither "unsure" nor ``most_probable``.
 
 CSV: a line for each window, in UTF-8 with a header: ``start_s``, ``end_s``, ``face``, ``emotion``, ``confidence``,
-``evidence`` as above, then a column for the probability of each class. Fields that are null in JSON are empty.
+``evidence`` as above, then a column for the probability of each class. Fields that are null in JSON are empty. The last
+columns say the same in every line: ``schema_version``, ``model_sha256``, and ``settings`` as JSON.
 """
 
 import csv
@@ -85,40 +86,19 @@ def format_json(prediction: MediaPrediction, settings: dict[str, Any] | None = N
     return json.dumps(to_json(prediction, settings=settings), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def format_csv(prediction: MediaPrediction) -> str:
-    """Returns the windows of a result as the text of a CSV file, laid out as this module's docstring says."""
+def format_csv(prediction: MediaPrediction, settings: dict[str, Any] | None = None) -> str:
+    """Returns the windows of a result as the text of a CSV file; ``settings`` as in ``to_json``."""
+    plain = _plain(settings) or {}
+    told = [SCHEMA_VERSION, plain.get("model_sha256", ""), json.dumps(plain) if plain else ""]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["start_s", "end_s", "face", "emotion", "confidence", "evidence", *prediction.class_names])
+    names = ("start_s", "end_s", "face", "emotion", "confidence", "evidence")
+    writer.writerow([*names, *prediction.class_names, "schema_version", "model_sha256", "settings"])
     for window in prediction.windows:
         row = _window(window, prediction)
         probabilities = row["probabilities"] or dict.fromkeys(prediction.class_names)
-        cells = [row[name] for name in ("start_s", "end_s", "face", "emotion", "confidence", "evidence")]
-        writer.writerow([*cells, *probabilities.values()])
+        writer.writerow([*(row[name] for name in names), *probabilities.values(), *told])
     return text.getvalue()
-
-
-def write_json(prediction: MediaPrediction, path: str | os.PathLike, settings: dict[str, Any] | None = None) -> None:
-    """Writes a result as JSON, so that the file is either whole or not there.
-
-    Args:
-        prediction: the result.
-        path: the file to write; one that is there already is replaced.
-        settings: as in ``to_json``.
-
-    Raises:
-        EmotionError: if nothing can be written there.
-    """
-    write_text(format_json(prediction, settings), path)
-
-
-def write_csv(prediction: MediaPrediction, path: str | os.PathLike) -> None:
-    """Writes the windows of a result as CSV, so that the file is either whole or not there.
-
-    Raises:
-        EmotionError: if nothing can be written there.
-    """
-    write_text(format_csv(prediction), path)
 
 
 def write_text(text: str, path: str | os.PathLike) -> None:
