@@ -29,17 +29,17 @@ def build_parser() -> argparse.ArgumentParser:
         "(default: the model's)")  # fmt: skip
     add = parser.add_argument_group("faces").add_argument
     add("--face_detector", choices=FACE_DETECTORS, default="yunet", help="retinaface is fetched once by python -m "
-        "emotion.weights retinaface; none takes the whole picture for one face (default: %(default)s)")  # fmt: skip
+        "emotion.weights retinaface; none takes the square in the middle for one face (default: yunet)")  # fmt: skip
     add("--max_faces", type=int, default=InferenceSettings.max_faces, metavar="N",
         help="judge the N faces most in sight (default: %(default)s)")  # fmt: skip
     add("--min_face", type=int, default=InferenceSettings.min_face, metavar="PIXELS",
         help="pass over smaller faces (default: %(default)s)")  # fmt: skip
     add = parser.add_argument_group("output").add_argument
-    add("--output", type=Path, metavar="FILE", help="annotated video (.mp4), or image of an image (default: "
-        "CLIP_emotion.mp4 in the current folder)")  # fmt: skip
+    add("--output", type=Path, metavar="FILE", help="annotated video (.mp4), or image of an image; other files go "
+        "beside it, under its name (default: CLIP_emotion.mp4 in the current folder)")  # fmt: skip
     add("--no_video", action="store_true", help="write no annotated video")
     add("--save_plot", type=Path, metavar="FILE", help="plot of the probabilities over time (.png, .svg or .pdf; "
-        "default: CLIP_emotion_plot.png, or beside --output)")  # fmt: skip
+        "default: CLIP_emotion_plot.png)")  # fmt: skip
     add("--no_plot", action="store_true", help="draw no plot")
     for kind, what in (("json", "everything found, as JSON"), ("csv", "a line for each window"), ("srt", "subtitles")):
         add(f"--{kind}", nargs="?", const="", metavar="FILE", help=f"also write {what} (- prints it; default name: "
@@ -84,6 +84,7 @@ def main() -> int:
 
         choose_device(args.device)
         predictor = EmotionPredictor(args.model, settings)
+        predictor.load_detector()
     return SOME_FILES_FAILED if job.run(predictor, loading_seconds=time.perf_counter() - started) else 0
 
 

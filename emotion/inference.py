@@ -51,6 +51,9 @@ def plan_job(args: argparse.Namespace, settings: InferenceSettings, config: RunC
     )  # fmt: skip
     console = Console(quiet=args.quiet, progress=not (args.no_progress or args.quiet), timings=args.timings)
     drawing = {"notice": args.notice, "blur_faces": args.blur_faces}
+    for place in args.media:
+        if "://" in place:
+            raise ConfigError(f"{place}: is an address. Download the file first and give its name.")
     number = _camera_number(args.media)
     if number is not None:
         camera = CameraJob(number, request, drawing, console, args.max_seconds, args.port, args.model)

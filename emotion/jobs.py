@@ -251,8 +251,6 @@ def process_file(
     prediction = predictor.predict(
         source, progress=ProgressBar("Watching", "s", shown=shows_progress), stopwatch=stopwatch
     )
-    with stopwatch("write"):
-        _write_tables(prediction, plan, settings)
     # The picture may turn out to be undecodable, though its header is whole.
     if plan.picture is not None and prediction.has_video:
         annotator = Annotator(prediction, **drawing)
@@ -261,6 +259,9 @@ def process_file(
         else:
             bar = ProgressBar("Drawing", "s", shown=shows_progress)
             write_annotated_video(prediction, plan.picture, annotator=annotator, progress=bar, stopwatch=stopwatch)
+    # Last, so that a stop while the video is drawn leaves nothing that would be in the way of another try.
+    with stopwatch("write"):
+        _write_tables(prediction, plan, settings)
     return prediction
 
 

@@ -60,6 +60,11 @@ class EmotionPredictor:
             self._detector = build_detector(self.settings.face_detector)
         return self._detector
 
+    def load_detector(self) -> None:
+        """Builds the face detector now, if this model looks for faces, and not when the first clip is shown."""
+        if "video" in self.config.modalities and self.config.video.crop == "face":
+            _ = self.detector
+
     @property
     def window_seconds(self) -> float:
         """The stretch of time that one answer is about."""
@@ -110,7 +115,7 @@ class EmotionPredictor:
             raise MediaError(f"{path}: neither a picture nor a sound could be decoded. Is the file whole?")
         if progress:
             progress(scanner.duration_seconds, scanner.duration_seconds)
-        prediction = self.conclude(path, scanner, windows)
+        prediction = self.conclude(path, scanner, windows, is_still=info.is_still)
         if not damage.count:
             return prediction
         note = f"the file is damaged{damage.words}: only what could be decoded was judged"
@@ -161,7 +166,13 @@ class EmotionPredictor:
         ]
 
     def conclude(
-        self, path: str, scanner: MediaScanner, windows: list[WindowPrediction], ids: dict[int, int] | None = None
+        self,
+        path: str,
+        scanner: MediaScanner,
+        windows: list[WindowPrediction],
+        *,
+        ids: dict[int, int] | None = None,
+        is_still: bool = False,
     ) -> MediaPrediction:
         """Puts the answer together from what ``judge`` gave.
 
@@ -171,6 +182,7 @@ class EmotionPredictor:
             windows: judged.
             ids: by the sampler's numbers, under which faces were shown already; by default 1, 2, ... in order of
                 appearance.
+            is_still: whether it is a single picture, which nobody expects to have a sound.
         """
         followed = scanner.sampler.tracks()
         tracks = _most_in_sight(followed, self.settings.max_faces, ids)
@@ -197,7 +209,7 @@ class EmotionPredictor:
             windows=tuple(windows),
             overall=_summarize(_main_windows(windows, faces), names, unsure_below),
             by_face=by_face,
-            notes=tuple(_notes(scanner, windows, faces, self.config)),
+            notes=tuple(_notes(scanner, windows, faces, self.config, is_still=is_still)),
             unsure_below=unsure_below,
             voice=_summarize(voices, names, unsure_below) if voices else None,
             passed_over=(*passed_over, *scanner.sampler.faces_passed_over()),
@@ -297,14 +309,17 @@ def _summarize(windows: list[WindowPrediction], class_names: tuple[str, ...], un
     return EmotionSummary.of(probabilities, class_names, evidence=evidence, unsure_below=unsure_below)
 
 
-def _notes(scanner: MediaScanner, windows, faces: list[FaceTrack], config: RunConfig) -> Iterator[str]:
+def _notes(
+    scanner: MediaScanner, windows, faces: list[FaceTrack], config: RunConfig, *, is_still: bool
+) -> Iterator[str]:
     """What a reader must know to judge the answer."""
     seen = "picture" if config.video.crop == "frame" else "face"
     if config.modalities == ("audio",):
         yield "the model judges by the voice alone"
     elif config.modalities == ("video",):
         yield f"the model judges by the {seen} alone"
-    if "audio" in config.modalities and not any("voice" in window.evidence for window in windows):
+    is_mute = "audio" in config.modalities and not any("voice" in window.evidence for window in windows)
+    if is_mute and not is_still:
         yield "no voice was heard in the sound" if scanner.has_audio else "the file has no sound"
     if "video" in config.modalities and all(window.evidence in ("voice", "none") for window in windows):
         if not scanner.has_video:

@@ -13,6 +13,7 @@ import numpy as np
 
 from emotion.audio.features import compute_log_mel, compute_mfcc, has_sound
 from emotion.config import RunConfig
+from emotion.faces.appearance import Shot
 from emotion.faces.crops import crop_face, crop_frame
 from emotion.faces.detection import YuNetDetector
 from emotion.faces.detectors import FaceDetector
@@ -75,6 +76,7 @@ class FrameSampler:
         self._small_faces = FaceTracker()
         self._watcher = MouthWatcher() if watches_mouths and looks_for_faces else None
         self._landmarks: dict[int, np.ndarray] = {}
+        self._shot: Shot | None = None
         self._last_detection = -1
         self._last_moment = -1
         self.last_frame_seconds = 0.0
@@ -87,8 +89,11 @@ class FrameSampler:
 
         A moment of the grid is shown by the first frame at or after it.
         """
+        n_cuts = self._tracker.n_cuts
         crops = self._sample(frame)
         if self._watcher is not None:
+            if self._tracker.n_cuts > n_cuts:
+                self._watcher.forget()
             for number, speed in self._watcher.add(frame, self._landmarks).items():
                 self.mouths.setdefault(number, []).append((frame.time_seconds, speed))
         return crops
@@ -101,7 +106,8 @@ class FrameSampler:
         moment = int(np.floor(frame.time_seconds / interval + 1e-6))
         detection = int(np.floor(frame.time_seconds / interval * DETECTIONS_PER_MOMENT + 1e-6))
         is_moment = moment > self._last_moment
-        if not is_moment and detection <= self._last_detection:
+        is_cut = self._notice_cut(frame)
+        if not is_moment and detection <= self._last_detection and not is_cut:
             return []
         self._last_detection = detection
         if is_moment:
@@ -134,6 +140,17 @@ class FrameSampler:
     def face_area(self, face: int) -> int:
         """Pixels of all of a face's boxes so far; 0 for whole frames."""
         return 0 if face == WHOLE_FRAME else self._tracker.area(face)
+
+    def _notice_cut(self, frame: VideoFrame) -> bool:
+        """Whether a new shot begins with a frame. Faces are looked for then, so that no box outlasts its face."""
+        if self._detector is None:
+            return False
+        before, self._shot = self._shot, Shot.of(frame.image)
+        if before is None or not self._shot.is_other(before):
+            return False
+        self._tracker.cut(frame.time_seconds)
+        self._small_faces.cut(frame.time_seconds)
+        return True
 
     def forget_before(self, time_seconds: float) -> None:
         """Frees what was measured before a time."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 Box = tuple[int, int, int, int]  # x1, y1, x2, y2 in pixels of the upright picture; x2 and y2 exclusive
+MAX_GAP_SECONDS = 0.5  # between two sightings of a face that was not out of sight
 UNSURE = "unsure"  # given as the emotion where the confidence is too low for an answer
 
 
@@ -22,11 +23,19 @@ class FaceTrack:
         face_id: 1, 2, ... in order of appearance.
         times_seconds: moments at which the face was found, rising, on the file's own clock.
         boxes: the face's box at each of these moments.
+        cuts_seconds: moments at which the shot changed, rising: when the first picture of the new one is shown.
     """
 
     face_id: int
     times_seconds: tuple[float, ...]
     boxes: tuple[Box, ...]
+    cuts_seconds: tuple[float, ...] = ()
+
+    @property
+    def seconds_in_sight(self) -> float:
+        """For how long the face was seen, short losses included."""
+        gaps = (after - before for before, after in itertools.pairwise(self.times_seconds))
+        return sum(gap for gap in gaps if gap <= MAX_GAP_SECONDS)
 
     @property
     def name(self) -> str:
@@ -37,28 +46,32 @@ class FaceTrack:
         """Pixels of all boxes together: how much of the picture the face fills, for how long."""
         return sum((x2 - x1) * (y2 - y1) for x1, y1, x2, y2 in self.boxes)
 
-    def box_at(self, time_seconds: float, max_gap_seconds: float = 0.5) -> Box | None:
+    def box_at(self, time_seconds: float, max_gap_seconds: float = MAX_GAP_SECONDS) -> Box | None:
         """Returns the box at a moment, interpolated between sightings; None where the face is not in sight.
 
         A face is taken to stay in sight between two sightings at most ``max_gap_seconds`` apart, and for a quarter
-        of that before its first sighting and after its last.
+        of that before its first sighting and after its last; but never beyond a cut.
         """
         times = self.times_seconds
         right = bisect.bisect_left(times, time_seconds)
         if right < len(times) and times[right] == time_seconds:
             return self.boxes[right]
-        if right == 0 or right == len(times):
-            nearest = 0 if right == 0 else -1
-            return self.boxes[nearest] if abs(times[nearest] - time_seconds) <= max_gap_seconds / 4 else None
-        left = right - 1
-        gap = times[right] - times[left]
-        if gap > max_gap_seconds:
-            near = left if time_seconds - times[left] <= times[right] - time_seconds else right
-            return self.boxes[near] if abs(times[near] - time_seconds) <= max_gap_seconds / 4 else None
-        weight = (time_seconds - times[left]) / gap
-        blended = (1 - weight) * np.asarray(self.boxes[left]) + weight * np.asarray(self.boxes[right])
-        x1, y1, x2, y2 = (round(float(value)) for value in blended)
-        return x1, y1, x2, y2
+        before = right - 1 if right > 0 and not self._cut_between(times[right - 1], time_seconds) else None
+        after = right if right < len(times) and not self._cut_between(time_seconds, times[right]) else None
+        if before is not None and after is not None and times[after] - times[before] <= max_gap_seconds:
+            weight = (time_seconds - times[before]) / (times[after] - times[before])
+            blended = (1 - weight) * np.asarray(self.boxes[before]) + weight * np.asarray(self.boxes[after])
+            x1, y1, x2, y2 = (round(float(value)) for value in blended)
+            return x1, y1, x2, y2
+        near = [index for index in (before, after) if index is not None]
+        nearest = min(near, key=lambda index: abs(times[index] - time_seconds), default=None)
+        if nearest is None or abs(times[nearest] - time_seconds) > max_gap_seconds / 4:
+            return None
+        return self.boxes[nearest]
+
+    def _cut_between(self, start: float, end: float) -> bool:
+        """Whether a shot ends after a moment and before or at another."""
+        return bisect.bisect_right(self.cuts_seconds, start) < bisect.bisect_right(self.cuts_seconds, end)
 
 
 @dataclass(frozen=True)

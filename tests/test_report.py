@@ -38,7 +38,7 @@ def make_prediction(*by_face, unsure_below=0.0, voice=None):
         duration_seconds=3.0,
         has_video=True,
         has_audio=True,
-        tracks=tuple(FaceTrack(face_id, (0.0, 2.0), ((0, 0, 9, 9),) * 2) for face_id in summaries),
+        tracks=tuple(FaceTrack(face_id, (0.0, 0.4, 0.8, 1.2, 1.6, 2.0), ((0, 0, 9, 9),) * 6) for face_id in summaries),
         windows=tuple(windows),
         overall=summaries[1],
         by_face=summaries,
@@ -85,7 +85,7 @@ def test_a_voice_is_mentioned_only_where_one_was_heard():
 
 
 def test_of_several_faces_the_one_most_in_sight_answers_for_the_clip():
-    said = "the emotion above is that of the face most in sight"
+    said = "the emotion above is that of the face that fills most of the picture for most of the time"
     assert said in format_report(make_prediction(HAPPY, SAD))
     assert said not in format_report(make_prediction(HAPPY))
 
@@ -111,3 +111,16 @@ def test_no_confidence_is_shown_as_certainty():
     sure = np.array([0.9996, 0.0003, 0.0001])
     assert format_report(make_prediction(sure)).splitlines()[1] == "confidence: >99%"
     assert [in_percent(value) for value in (0.0, 0.874, 0.99, 0.991, 1.0)] == ["0%", "87%", "99%", ">99%", ">99%"]
+
+
+def test_of_a_face_that_was_away_it_is_said_for_how_long_it_was_in_sight():
+    prediction = make_prediction(HAPPY)
+    track = FaceTrack(1, (0.0, 0.4, 0.8, 3.0, 3.4), ((0, 0, 9, 9),) * 5)
+    report = format_report(dataclasses.replace(prediction, tracks=(track,)))
+    assert "face 1: happy (70%, face), for 1.2 s between 0.0 s and 3.4 s;" in report
+
+
+def test_of_a_still_picture_no_times_are_told():
+    prediction = dataclasses.replace(make_prediction(HAPPY), duration_seconds=0.04)
+    report = format_report(dataclasses.replace(prediction, tracks=(FaceTrack(1, (0.0,), ((0, 0, 9, 9),)),)))
+    assert "face 1: happy (70%, face)\n" in report

@@ -254,7 +254,7 @@ def test_csv_has_a_line_for_each_window_and_a_column_for_each_class():
         "happy", "0.7", "face+voice", "0.2",
     )  # fmt: skip
     assert (second["emotion"], second["confidence"], second["evidence"], second["happy"]) == ("", "0.0", "none", "")
-    assert (third["face"], third["emotion"]) == ("", "sad")
+    assert (third["face"], third["emotion"]) == ("voice", "sad")
 
 
 def test_csv_and_json_say_the_same():

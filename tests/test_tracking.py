@@ -43,11 +43,16 @@ class Film:
         self.tracker = FaceTracker()
         self.time = 0.0
         self._numbers: dict[int, list[int]] = {}
+        self._shot = None
 
     def show(self, speakers: dict[int, float], *, scene_seed: int = 0, hidden: set[int] = frozenset()) -> None:
         """Shows speakers at their places, the later ones in front; hidden ones are drawn and not detected."""
         scene = make_scene(scene_seed)
         faces = {speaker: put(scene, speaker, x) for speaker, x in speakers.items()}
+        shot = Shot.of(scene)
+        if self._shot is not None and shot.is_other(self._shot):
+            self.tracker.cut(self.time)
+        self._shot = shot
         faces = {speaker: face for speaker, face in faces.items() if speaker not in hidden}
         numbers = self.tracker.update(self.time, list(faces.values()), scene)
         for speaker, number in zip(faces, numbers, strict=True):

@@ -61,6 +61,10 @@ class MouthWatcher:
             for face, points in landmarks.items()
         }
 
+    def forget(self) -> None:
+        """Forgets the picture before, because the next one is of another shot."""
+        self._before = None
+
     def _opening(self, before: np.ndarray, now: np.ndarray, landmarks: np.ndarray) -> float:
         """How many pixels of the crop the lower half of the mouth moved away from the upper half."""
         first, second = (

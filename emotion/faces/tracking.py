@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from emotion.faces.appearance import Appearance, Shot, compute_unlikeness, describe_face
+from emotion.faces.appearance import Appearance, compute_unlikeness, describe_face
 from emotion.faces.detection import Face
 from emotion.results import Box, FaceTrack
 
@@ -127,7 +127,7 @@ class FaceTracker:
         self._open: list[_Track] = []
         self._all: list[_Track] = []
         self._looked: list[float] = []
-        self._shot: Shot | None = None
+        self._cuts: list[float] = []
         self._merged: dict[int, int] = {}
 
     def update(self, time_seconds: float, faces: Sequence[Face], image: np.ndarray | None = None) -> list[int]:
@@ -142,7 +142,6 @@ class FaceTracker:
             A number for each face, in their order.
         """
         self._looked.append(time_seconds)
-        self._notice_cut(image)
         for track in self._open:
             if track.lost_seconds(time_seconds) > MAX_LOST_SECONDS:
                 track.is_placed = False
@@ -202,23 +201,23 @@ class FaceTracker:
     def _known(self) -> list[_Track]:
         return [track for track in self._all if track.number not in self._merged]
 
-    @staticmethod
-    def _tracks(chosen: list[_Track], since_seconds: float | None) -> dict[int, FaceTrack]:
-        tracks = {}
+    def _tracks(self, chosen: list[_Track], since_seconds: float | None) -> dict[int, FaceTrack]:
+        tracks, cuts = {}, tuple(self._cuts)
         for face_id, track in enumerate(chosen, start=1):
             first = 0 if since_seconds is None else bisect.bisect_left(track.times, since_seconds)
             if first < len(track.times):
-                tracks[track.number] = FaceTrack(face_id, tuple(track.times[first:]), tuple(track.boxes[first:]))
+                tracks[track.number] = FaceTrack(face_id, tuple(track.times[first:]), tuple(track.boxes[first:]), cuts)
         return tracks
 
-    def _notice_cut(self, image: np.ndarray | None) -> None:
-        if image is None:
-            return
-        shot = Shot.of(image)
-        if self._shot is not None and shot.is_other(self._shot):
-            for track in self._open:
-                track.is_placed = False
-        self._shot = shot
+    @property
+    def n_cuts(self) -> int:
+        return len(self._cuts)
+
+    def cut(self, time_seconds: float) -> None:
+        """Takes word that a new shot begins: no face is looked for where it was, but known by its looks alone."""
+        self._cuts.append(time_seconds)
+        for track in self._open:
+            track.is_placed = False
 
     def _look(self, face: Face, faces: Sequence[Face], image: np.ndarray | None) -> _Sighting:
         if image is None:

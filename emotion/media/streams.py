@@ -3,6 +3,7 @@
 import itertools
 import logging
 import os
+import re
 from collections.abc import Iterator
 from fractions import Fraction
 
@@ -18,6 +19,8 @@ MAX_BACKWARD_SECONDS = 1.0  # a timestamp further behind the one before it opens
 MAX_FORWARD_SECONDS = 3600.0  # so does one further ahead: no pause lasts that long, but damaged clocks jump by days
 GAP_SECONDS = 0.05  # timestamps and sample counts that differ by less do so from rounding
 MAX_READ_FAILURES = 20  # in a row, before the rest of a damaged file is given up
+WEB_PAGE = re.compile(rb"\s*(<!doctype html|<html)", re.IGNORECASE)
+HEAD_BYTES = 256
 LFS_POINTER = b"version https://git-lfs.github.com/spec"
 FORMATS_REFUSED = ("tty", "concat", "hls", "dash", "sdp", "imf")  # text, and lists of other files
 COVER_ART = Disposition.attached_pic | Disposition.timed_thumbnails
@@ -82,22 +85,26 @@ def open_media(path: str | os.PathLike):
         raise MediaError(f"{name}: is a pipe or a device. Give a file; cameras are given by their number.")
     try:
         with open(name, "rb") as file:
-            head = file.read(len(LFS_POINTER))
+            head = file.read(HEAD_BYTES)
     except FileNotFoundError:
         raise MediaError(f"{name}: no such file. Check the spelling and the folder.") from None
     except OSError as error:
         raise MediaError(f"{name}: cannot be read ({error.strerror}). Check the file's permissions.") from error
     if not head:
         raise MediaError(f"{name}: is empty (0 bytes). Copy or download it again.")
-    if head == LFS_POINTER:
+    if head.startswith(LFS_POINTER):
         raise MediaError(f"{name}: is a Git LFS pointer, not the media itself. Run `git lfs pull` to download it.")
+    if WEB_PAGE.match(head):
+        raise MediaError(f"{name}: is a web page, not media: its download went wrong. Download the file itself.")
     try:
         # "file:" keeps a colon in the name from being read as a protocol; the white list keeps a playlist in disguise
         # from reaching the network; some recorders write metadata that is no UTF-8.
         container = av.open(f"file:{name}", options={"protocol_whitelist": "file"}, metadata_errors="replace")
     except (av.FFmpegError, OSError) as error:
         words = getattr(error, "strerror", None) or error
-        raise MediaError(f"{name}: not a readable media file ({words}). Play it or convert it to MP4 first.") from error
+        raise MediaError(
+            f"{name}: not a readable media file ({words}). Is it whole? Download it again, or convert it to MP4."
+        ) from error
     if container.format.name.split(",")[0] in FORMATS_REFUSED:
         container.close()
         raise MediaError(f"{name}: holds text, not media. Give a video, sound or image file.")

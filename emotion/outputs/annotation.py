@@ -28,7 +28,8 @@ from emotion.results import UNSURE, Box, EmotionSummary, MediaPrediction, in_per
 SMALLEST_FONT_PIXELS = 5  # where a picture is too narrow for its label
 CORNER_SHARE = 0.08  # of the box's shorter side
 N_BARS = 3
-NOTICE = "AI is recognising emotions in this video"
+NOTICE = "Emotions recognised by AI"
+BARS_HIDDEN_SECONDS = 1.0  # bars that had to make room stay away for so long
 MOSAIC_CELLS = 7  # a side of a blurred face: enough to see that there is one, too few to see whose it is
 BLUR_MARGIN = 0.25  # of the box's size, on every side
 BLUR_GAP_SECONDS = 2.0  # as long as this a face may be lost and stays blurred; at its first and last a quarter of it
@@ -51,7 +52,11 @@ class Annotator:
         self._prediction = prediction
         self._notice = notice
         self._blurred = (*prediction.tracks, *prediction.passed_over) if blur_faces else ()
+        self._passed_over = prediction.passed_over if blur_faces else ()
         self._has_timeline = timeline
+        self._notice_corner: tuple[int, int] | None = None
+        self._bar_places: dict[str, int] = {}
+        self._bars_hidden_until: dict[str, float] = {}
         self._strip: tuple[tuple[int, int], TimelineStrip] | None = None
         self._class_names = prediction.class_names
         self._tracks = prediction.tracks
@@ -125,10 +130,11 @@ class Annotator:
     def _tiles(self, faces: Sequence["_Subject"], time_seconds: float, scale: Scale) -> Iterator[tuple[Tile, Box]]:
         """Everything to be blended into the picture, and where."""
         boxes = [face.box for face in faces]
+        unmarked = [box for track in self._passed_over if (box := track.box_at(time_seconds)) is not None]
         taken = []
         if self._notice:
             tile = _plate_that_fits((TextRun(NOTICE),), DARK, scale)
-            taken.append(scale.moved_inside(scale.margin, scale.margin, tile.size))
+            taken.append(self._place_notice(tile.size, scale))
             yield tile, taken[-1]
         corner = self._corner_text(time_seconds, any_face=bool(faces))
         if corner is not None:
@@ -143,11 +149,28 @@ class Annotator:
         for face in faces:
             bars = face.bars(N_BARS)
             size = panel_size(len(bars), scale.font_size, names_pixels)
-            others = [other.box for other in faces if other is not face]
-            place = place_bars(size, face.box, scale, taken=others + taken, is_alone=not others) if bars else None
-            if place is not None:
-                taken.append(place)
-                yield render_bars(bars, scale.font_size, names_pixels), place
+            others = [other.box for other in faces if other is not face] + unmarked
+            choice = None
+            if bars and time_seconds >= self._bars_hidden_until.get(face.name, -1.0):
+                before = self._bar_places.get(face.name)
+                choice = place_bars(size, face.box, scale, taken=others + taken, is_alone=not others, before=before)
+            if choice is not None:
+                self._bar_places[face.name] = choice[0]
+                taken.append(choice[1])
+                yield render_bars(bars, scale.font_size, names_pixels), choice[1]
+            elif time_seconds >= self._bars_hidden_until.get(face.name, -1.0):
+                # They come back when there is room for good, not for a picture or two.
+                self._bars_hidden_until[face.name] = time_seconds + BARS_HIDDEN_SECONDS
+
+    def _place_notice(self, size: tuple[int, int], scale: Scale) -> Box:
+        """The corner in which the notice covers least of all faces of the video; the same for all pictures."""
+        if self._notice_corner is None:
+            right, bottom = scale.width - scale.margin - size[0], scale.height - scale.margin - size[1]
+            corners = [(left, top) for top in (scale.margin, bottom) for left in (scale.margin, right)]
+            boxes = [box for track in self._prediction.tracks for box in track.boxes[:: 1 + len(track.boxes) // 500]]
+            covered = [sum(overlap(scale.moved_inside(*corner, size), box) for box in boxes) for corner in corners]
+            self._notice_corner = corners[int(np.argmin(covered))]
+        return scale.moved_inside(*self._notice_corner, size)
 
     def _corner_text(self, time_seconds: float, any_face: bool) -> tuple[tuple[TextRun, ...], Colour] | None:
         if not self._tracks and not self._voice.is_judged:

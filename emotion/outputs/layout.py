@@ -112,7 +112,9 @@ def _corners_by_preference(size: Size, box: Box, gap: int) -> Iterator[tuple[int
         yield from ((left, top) for top in (above - step * height, below + step * height) for left in lefts)
 
 
-def place_bars(size: Size, box: Box, scale: Scale, *, taken: Sequence[Box], is_alone: bool = False) -> Box | None:
+def place_bars(
+    size: Size, box: Box, scale: Scale, *, taken: Sequence[Box], is_alone: bool = False, before: int | None = None
+) -> tuple[int, Box] | None:
     """Chooses a free place for a face's bars: to its right, to its left, or below.
 
     Args:
@@ -122,27 +124,26 @@ def place_bars(size: Size, box: Box, scale: Scale, *, taken: Sequence[Box], is_a
         taken: other faces, plates and other panels, none of which may be covered.
         is_alone: whether no other face is in sight. Then the panel may also stand in a corner of the picture, where it
             may cover a little of the face.
+        before: the choice made for the picture before, which is kept while it can be, so that panels do not flutter.
 
     Returns:
-        The panel's rectangle, or None where there is no room or the face is too small for it.
+        The number of the choice and the panel's rectangle, or None where there is no room or the face is too small.
     """
     x1, y1, x2, y2 = box
     if y2 - y1 < MIN_BOX_HEIGHT_PER_PANEL * size[1]:
         return None
     gap = 2 * scale.line
-    for left, top in ((x2 + gap, y1), (x1 - gap - size[0], y1), (x1, y2 + gap)):
-        place = rectangle(left, top, size)
-        if scale.holds(place) and not any(overlap(place, other) for other in [box, *taken]):
-            return place
-    if not is_alone:
-        return None
+    beside = [rectangle(left, top, size) for left, top in ((x2 + gap, y1), (x1 - gap - size[0], y1), (x1, y2 + gap))]
     right, bottom = scale.width - gap - size[0], scale.height - gap - size[1]
     corners = [rectangle(left, top, size) for top in (bottom, gap) for left in (right, gap)]
-    free = [
-        place
-        for place in corners
-        if scale.holds(place)
-        and not any(overlap(place, other) for other in taken)
-        and overlap(place, box) <= MAX_HIDDEN_SHARE * area(box)
-    ]
-    return min(free, key=lambda place: overlap(place, box), default=None)
+    free = []
+    for index, place in enumerate(beside + corners * is_alone):
+        hidden = overlap(place, box)
+        may_hide = MAX_HIDDEN_SHARE * area(box) if index >= len(beside) else 0
+        if scale.holds(place) and hidden <= may_hide and not any(overlap(place, other) for other in taken):
+            free.append((index, place, hidden))
+    for index, place, _ in free:
+        if index == before:
+            return index, place
+    index, place, _ = min(free, key=lambda choice: (choice[2] > 0, choice[2], choice[0]), default=(None, None, 0))
+    return None if place is None else (index, place)

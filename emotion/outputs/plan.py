@@ -85,6 +85,8 @@ def plan_outputs(
         ConfigError: if a name has an ending that cannot be written, or asks for pictures of a sound.
     """
     base = request.folder / f"{name or source.stem}{MARK}"
+    if request.output is not None:
+        base = request.output.with_suffix("")  # all of a clip's files lie together, under one name
     picture = plot = None
     if request.output is not None and not has_video:
         raise ConfigError(f"{source}: has no picture, so {request.output} cannot be made of it. Leave out --output.")
@@ -96,14 +98,13 @@ def plan_outputs(
             raise ConfigError(f"{picture}: the name must end in {', '.join(suffixes)}, since {kind}.")
     # A still has no course over time, so its plot is drawn only if it is asked for.
     if request.save_plot is not None or (request.plot and not is_still):
-        beside = base if request.output is None else request.output.with_suffix("")
-        plot = request.save_plot or beside.with_name(f"{beside.name}_plot.png")
+        plot = request.save_plot or base.with_name(f"{base.name}_plot.png")
         if plot.suffix.lower().lstrip(".") not in FORMATS:
             raise ConfigError(f"{plot}: a plot's name must end in one of {', '.join(FORMATS)}.")
     tables = {}
     for kind in ("json", "csv", "srt"):
         wanted = getattr(request, kind)
-        if wanted is not None:
+        if wanted is not None and not (kind == "srt" and is_still and wanted == DEFAULT_NAME):
             tables[kind] = base.with_name(f"{base.name}.{kind}") if wanted == DEFAULT_NAME else Path(wanted)
     return OutputPlan(picture, plot, **tables)
 

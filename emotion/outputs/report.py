@@ -1,25 +1,25 @@
 """The answer in a few lines of text, for the console."""
 
-from emotion.results import UNSURE, EmotionSummary, MediaPrediction, in_percent
+from emotion.results import UNSURE, EmotionSummary, FaceTrack, MediaPrediction, in_percent
 
 MAX_FACES = 20  # that are listed; the tables hold all
 MIN_SHARE = 0.005
+SHORTEST_SECONDS = 0.1  # of a course over time
 
 
 def format_report(prediction: MediaPrediction) -> str:
     """Returns the clip's emotion, confidence and evidence; then each face's, with its share of time by emotion."""
     lines = [*_answer(prediction.overall)]
     for track in prediction.tracks[:MAX_FACES]:
-        seen = f"from {track.times_seconds[0]:.1f} s to {track.times_seconds[-1]:.1f} s"
         shares = _shares(prediction, track.face_id)
-        lines.append(f"{track.name}: {_in_short(prediction.by_face[track.face_id])}, {seen}{shares}")
+        lines.append(f"{track.name}: {_in_short(prediction.by_face[track.face_id])}{_sight(track)}{shares}")
     if len(prediction.tracks) > MAX_FACES:
         lines.append(f"and {len(prediction.tracks) - MAX_FACES} further faces")
     if prediction.voice is not None and prediction.tracks:
         lines.append(f"voice by itself: {_in_short(prediction.voice)}{_shares(prediction, None)}")
     judged = [face for face, summary in prediction.by_face.items() if summary.emotion is not None]
     if len(judged) > 1:
-        lines.append("the emotion above is that of the face most in sight")
+        lines.append("the emotion above is that of the face that fills most of the picture for most of the time")
     lines += [f"note: {note}" for note in prediction.notes]
     return "\n".join(lines)
 
@@ -45,8 +45,18 @@ def _in_short(summary: EmotionSummary) -> str:
     return f"{summary.emotion} ({in_percent(summary.confidence)}, {summary.evidence})"
 
 
+def _sight(track: FaceTrack) -> str:
+    """When a face was in sight; nothing of a still picture."""
+    first, last = track.times_seconds[0], track.times_seconds[-1]
+    if last - first < SHORTEST_SECONDS:
+        return ""
+    if last - first - track.seconds_in_sight < SHORTEST_SECONDS:
+        return f", from {first:.1f} s to {last:.1f} s"
+    return f", for {track.seconds_in_sight:.1f} s between {first:.1f} s and {last:.1f} s"
+
+
 def _shares(prediction: MediaPrediction, face_id: int | None) -> str:
     shares = {name: share for name, share in prediction.time_shares(face_id).items() if share >= MIN_SHARE}
-    if not shares:
+    if not shares or prediction.duration_seconds < SHORTEST_SECONDS:
         return ""
     return "; of the time " + ", ".join(f"{name} {share:.0%}" for name, share in shares.items())

@@ -28,7 +28,8 @@ def _cues(prediction: MediaPrediction) -> Iterator[tuple[float, float, list[str]
     rows.append(("clip" if by_frame else "voice", Judgement.of(prediction, None), None))
     rows = [row for row in rows if row[1].is_judged]
     first = min((window.start_seconds for window in prediction.windows), default=0.0)
-    moments = np.arange(first, first + prediction.duration_seconds, GRID_SECONDS)
+    last = first + prediction.duration_seconds
+    moments = np.arange(first, last, GRID_SECONDS)
     shown = [
         {
             name: judgement.answer_at(time)
@@ -43,7 +44,7 @@ def _cues(prediction: MediaPrediction) -> Iterator[tuple[float, float, list[str]
                 _line(name, answer, [at[name] for at in shown[begin:end] if name in at])
                 for name, answer in shown[state].items()
             ]
-            yield moments[begin], moments[begin] + (end - begin) * GRID_SECONDS, lines
+            yield moments[begin], min(moments[begin] + (end - begin) * GRID_SECONDS, last), lines
 
 
 def _runs(states: list) -> list[tuple[int, int, int]]:

@@ -29,7 +29,8 @@ and ``confidence`` is 0. Version 2 knew neither ``voice`` nor ``time_shares``, a
 several people with the face most in sight; version 1 knew neither "unsure" nor ``most_probable``.
 
 CSV: a line for each window, in UTF-8 with a header: ``start_s``, ``end_s``, ``face``, ``emotion``, ``confidence``,
-``evidence`` as above, then a column for the probability of each class. Fields that are null in JSON are empty. The last
+``evidence`` as above, then a column for the probability of each class. Fields that are null in JSON are empty, but that
+the ``face`` of a voice judged by itself is "voice". The last
 columns say the same in every line: ``schema_version``, ``model_sha256``, and ``settings`` as JSON.
 """
 
@@ -97,6 +98,8 @@ def format_csv(prediction: MediaPrediction, settings: dict[str, Any] | None = No
     for window in prediction.windows:
         row = _window(window, prediction)
         probabilities = row["probabilities"] or dict.fromkeys(prediction.class_names)
+        if window.face_id is None and window.evidence == "voice":
+            row["face"] = "voice"
         writer.writerow([*(row[name] for name in names), *probabilities.values(), *told])
     return text.getvalue()
 

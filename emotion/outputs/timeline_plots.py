@@ -24,6 +24,7 @@ from emotion.outputs.palette import DARK, emotion_colour, text_colour
 from emotion.results import UNSURE, FaceTrack, MediaPrediction, in_percent
 
 TIMELINE_INCHES = 9.6
+WIDEN_SECONDS, MAX_INCHES = 60.0, 32.0  # a longer clip has a wider plot, up to here
 ROW_INCHES, STRIP_SHARE = 2.2, 0.14
 MAX_ROWS = 40  # further faces are not drawn, and said to be missing
 MAX_MOMENTS = 1500
@@ -89,7 +90,8 @@ def _rows(prediction: MediaPrediction) -> list[_Row]:
 def _build_timeline(prediction: MediaPrediction):
     rows = _rows(prediction)
     shown = rows[:MAX_ROWS]
-    figure = build_figure(width_inches=TIMELINE_INCHES, height_inches=ROW_INCHES * max(1, len(shown)) + 0.5)
+    width = float(np.clip(TIMELINE_INCHES * prediction.duration_seconds / WIDEN_SECONDS, TIMELINE_INCHES, MAX_INCHES))
+    figure = build_figure(width_inches=width, height_inches=ROW_INCHES * max(1, len(shown)) + 0.5)
     missing = f"{len(rows) - len(shown)} further faces are not drawn" if len(rows) > len(shown) else ""
     set_title(figure, f"Emotions over time: {short_name(Path(prediction.path).name)}", missing)
     # A file's clock need not begin at 0.
@@ -163,7 +165,7 @@ def _draw_strip(axes, moments: np.ndarray, emotions: list[str | None]) -> None:
     axes.set_yticks([])
     axes.spines[:].set_visible(False)
     step = moments[1] - moments[0]
-    points_per_second = 72 * TIMELINE_INCHES * 0.75 / (moments[-1] - moments[0])
+    points_per_second = 72 * axes.figure.get_figwidth() * 0.75 / (moments[-1] - moments[0])
     start = 0
     for end in range(1, len(emotions) + 1):
         if end < len(emotions) and emotions[end] == emotions[start]:

@@ -26,7 +26,8 @@ class TimelineStrip:
         self._start = min((window.start_seconds for window in prediction.windows), default=0.0)
         self._seconds = prediction.duration_seconds
         rows = _rows(prediction) if self._seconds >= SHORTEST_SECONDS else []
-        row_pixels = max(MIN_ROW_PIXELS, round(min(width, height) * ROW_SHARE))
+        smallest = MIN_LABEL_PIXELS if len(rows) > 1 else MIN_ROW_PIXELS
+        row_pixels = max(smallest, round(min(width, height) * ROW_SHARE))
         gap = max(1, row_pixels // 6)
         self.height = len(rows) * (row_pixels + gap) + gap if rows else 0
         self._top = height - self.height
