@@ -37,7 +37,7 @@ def cues(prediction):
 def test_a_cue_lasts_as_long_as_the_emotion_does():
     windows = [window(start, 1, 0.9 if start < 2.6 else 0.2) for start in np.arange(0, 5.1, 0.5)]
     first, second = cues(make_prediction(windows, tracks=[make_track(1, 0, 6)]))
-    assert first[0] == "00:00:00,000" and first[2] == ["face 1: happy (89%)"]
+    assert first[0] == "00:00:00,000" and first[2] == ["face 1: happy (88%)"]
     assert first[1] == second[0] and "00:00:03" <= first[1] < "00:00:03,6"
     assert second[1] == "00:00:06,000" and second[2][0].startswith("face 1: sad")
 
@@ -79,3 +79,15 @@ def test_what_flits_by_does_not_take_the_rest_with_it():
     assert all(lines[0].startswith("face 1: happy") for _, _, lines in found)
     assert found[0][0] == "00:00:00,000" and found[-1][1] >= "00:00:05,900"
     assert all(before[1] == after[0] for before, after in itertools.pairwise(found))
+
+
+def test_what_changes_all_the_time_is_told_by_what_prevails():
+    windows = [window(start, 1, 0.2 if index % 3 == 1 else 0.9) for index, start in enumerate(np.arange(0, 5.1, 0.1))]
+    found = cues(make_prediction(windows, tracks=[make_track(1, 0, 6)]))
+    assert [lines[0].split()[2] for _, _, lines in found] == ["happy"]
+    assert (found[0][0], found[-1][1]) == ("00:00:00,000", "00:00:06,000")
+
+
+def test_a_clip_shorter_than_a_subtitle_has_one_to_its_end():
+    (cue,) = cues(make_prediction([window(0, None, 0.9, "voice")], seconds=0.3))
+    assert cue[:2] == ("00:00:00,000", "00:00:00,300")

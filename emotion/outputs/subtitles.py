@@ -1,5 +1,7 @@
 """A result as SubRip subtitles (.srt), which any player shows over any copy of the video."""
 
+import math
+from collections import Counter
 from collections.abc import Iterator
 
 import numpy as np
@@ -8,13 +10,14 @@ from emotion.outputs.judgements import Judgement, covers
 from emotion.results import UNSURE, EmotionSummary, MediaPrediction, in_percent
 
 GRID_SECONDS = 0.1
-SHORTEST_SECONDS = 0.5  # what flits by faster cannot be read
+STRETCH_SECONDS = 0.5  # what flits by faster cannot be read
 
 
 def format_srt(prediction: MediaPrediction) -> str:
     """Returns subtitles: a line for each face in sight, and for a voice judged by itself.
 
-    A subtitle stays as long as all emotions on it do. Beside each stands the mean of its confidence over that time.
+    A subtitle stays as long as all emotions on it do, by what prevails in every half second. Beside each stands the mean
+    of its confidence over that time.
     """
     blocks = []
     for number, (start, end, lines) in enumerate(_cues(prediction), start=1):
@@ -29,53 +32,54 @@ def _cues(prediction: MediaPrediction) -> Iterator[tuple[float, float, list[str]
     rows = [row for row in rows if row[1].is_judged]
     first = min((window.start_seconds for window in prediction.windows), default=0.0)
     last = first + prediction.duration_seconds
-    moments = np.arange(first, last, GRID_SECONDS)
-    shown = [
-        {
-            name: judgement.answer_at(time)
-            for name, judgement, track in rows
-            if (track.box_at(time) is not None if track is not None else covers(judgement.spans, time))
-        }
-        for time in moments.tolist()
-    ]
-    for begin, end, state in _runs([_emotions(answers) for answers in shown]):
-        if shown[state]:
-            lines = [
-                _line(name, answer, [at[name] for at in shown[begin:end] if name in at])
-                for name, answer in shown[state].items()
-            ]
-            yield moments[begin], min(moments[begin] + (end - begin) * GRID_SECONDS, last), lines
-
-
-def _runs(states: list) -> list[tuple[int, int, int]]:
-    """Stretches of one state: from, to, and a place that has the state.
-
-    One too short to be read is folded into the one before it; if it is the first, the one after it begins earlier.
-    """
-    shortest = round(SHORTEST_SECONDS / GRID_SECONDS)
-    runs: list[tuple[int, int, int]] = []
+    stretches = [_prevailing(rows, start, min(start + STRETCH_SECONDS, last)) for start in _starts(first, last)]
     begin = 0
-    for end in range(1, len(states) + 1):
-        if end < len(states) and states[end] == states[begin]:
+    for end in range(1, len(stretches) + 1):
+        if end < len(stretches) and _emotions(stretches[end]) == _emotions(stretches[begin]):
             continue
-        first, last, state = runs[-1] if runs else (begin, begin, begin)
-        if runs and last - first < shortest:
-            runs[-1] = first, end, begin
-        elif runs and (end - begin < shortest or states[state] == states[begin]):
-            runs[-1] = first, end, state
-        else:
-            runs.append((begin, end, begin))
+        if stretches[begin]:
+            lines = [
+                _line(name, answers[0], [answer for at in stretches[begin:end] for answer in at[name]])
+                for name, answers in stretches[begin].items()
+            ]
+            yield first + begin * STRETCH_SECONDS, min(first + end * STRETCH_SECONDS, last), lines
         begin = end
-    return runs
 
 
-def _emotions(answers: dict[str, EmotionSummary]) -> dict[str, tuple]:
-    return {name: (answer.emotion, answer.most_probable) for name, answer in answers.items()}
+def _starts(first: float, last: float) -> list[float]:
+    n_stretches = max(1, math.ceil((last - first) / STRETCH_SECONDS - 1e-6))
+    return [first + index * STRETCH_SECONDS for index in range(n_stretches)]
+
+
+def _prevailing(rows: list[tuple], start: float, end: float) -> dict[str, list[EmotionSummary]]:
+    """The answers of each face, or voice, for as long as the emotion that it shows most in a stretch of time lasts.
+
+    Who is not there for half of the stretch is left out.
+    """
+    moments = np.arange(start + GRID_SECONDS / 2, end, GRID_SECONDS).tolist() or [start]
+    found = {}
+    for name, judgement, track in rows:
+        answers = [
+            judgement.answer_at(time)
+            for time in moments
+            if (track.box_at(time) is not None if track is not None else covers(judgement.spans, time))
+        ]
+        if answers and 2 * len(answers) >= len(moments):
+            ((most, _),) = Counter(_emotion(answer) for answer in answers).most_common(1)
+            found[name] = [answer for answer in answers if _emotion(answer) == most]
+    return found
+
+
+def _emotion(answer: EmotionSummary) -> tuple:
+    return answer.emotion, answer.most_probable
+
+
+def _emotions(stretch: dict[str, list[EmotionSummary]]) -> dict[str, tuple]:
+    return {name: _emotion(answers[0]) for name, answers in stretch.items()}
 
 
 def _line(name: str, answer: EmotionSummary, answers: list[EmotionSummary]) -> str:
-    alike = [other.confidence for other in answers if other.most_probable == answer.most_probable]
-    confidence = in_percent(float(np.mean(alike)))
+    confidence = in_percent(float(np.mean([other.confidence for other in answers])))
     if answer.emotion == UNSURE:
         return f"{name}: {UNSURE} ({answer.most_probable}? {confidence})"
     return f"{name}: {answer.emotion} ({confidence})"
