@@ -16,8 +16,8 @@ STRETCH_SECONDS = 0.5  # what flits by faster cannot be read
 def format_srt(prediction: MediaPrediction) -> str:
     """Returns subtitles: a line for each face in sight, and for a voice judged by itself.
 
-    A subtitle stays as long as all emotions on it do, by what prevails in every half second. Beside each stands the mean
-    of its confidence over that time.
+    A subtitle stays as long as all emotions on it do, by what prevails in every half second. Beside each stands the
+    mean of its confidence over that time.
     """
     blocks = []
     for number, (start, end, lines) in enumerate(_cues(prediction), start=1):
