@@ -87,7 +87,7 @@ def run_live(
         with contextlib.suppress(KeyboardInterrupt):
             for answer in predictor.judge(scanner.scan(shown(frames)), batch_windows=1):
                 found.append(answer)
-    return predictor.conclude(name, scanner, found, ids=ids.known(scanner.sampler))
+    return predictor.conclude(name, scanner, found, ids=ids.known(scanner.sampler), expects_sound=False)
 
 
 class _Ids:

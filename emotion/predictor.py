@@ -115,7 +115,7 @@ class EmotionPredictor:
             raise MediaError(f"{path}: neither a picture nor a sound could be decoded. Is the file whole?")
         if progress:
             progress(scanner.duration_seconds, scanner.duration_seconds)
-        prediction = self.conclude(path, scanner, windows, is_still=info.is_still)
+        prediction = self.conclude(path, scanner, windows, expects_sound=not info.is_still)
         if not damage.count:
             return prediction
         note = f"the file is damaged{damage.words}: only what could be decoded was judged"
@@ -172,7 +172,7 @@ class EmotionPredictor:
         windows: list[WindowPrediction],
         *,
         ids: dict[int, int] | None = None,
-        is_still: bool = False,
+        expects_sound: bool = True,
     ) -> MediaPrediction:
         """Puts the answer together from what ``judge`` gave.
 
@@ -182,7 +182,7 @@ class EmotionPredictor:
             windows: judged.
             ids: by the sampler's numbers, under which faces were shown already; by default 1, 2, ... in order of
                 appearance.
-            is_still: whether it is a single picture, which nobody expects to have a sound.
+            expects_sound: whether to note that there is none; nobody expects one of a single picture.
         """
         followed = scanner.sampler.tracks()
         tracks = _most_in_sight(followed, self.settings.max_faces, ids)
@@ -209,7 +209,7 @@ class EmotionPredictor:
             windows=tuple(windows),
             overall=_summarize(_main_windows(windows, faces), names, unsure_below),
             by_face=by_face,
-            notes=tuple(_notes(scanner, windows, faces, self.config, is_still=is_still)),
+            notes=tuple(_notes(scanner, windows, faces, self.config, expects_sound=expects_sound)),
             unsure_below=unsure_below,
             voice=_summarize(voices, names, unsure_below) if voices else None,
             passed_over=(*passed_over, *scanner.sampler.faces_passed_over()),
@@ -310,7 +310,7 @@ def _summarize(windows: list[WindowPrediction], class_names: tuple[str, ...], un
 
 
 def _notes(
-    scanner: MediaScanner, windows, faces: list[FaceTrack], config: RunConfig, *, is_still: bool
+    scanner: MediaScanner, windows, faces: list[FaceTrack], config: RunConfig, *, expects_sound: bool
 ) -> Iterator[str]:
     """What a reader must know to judge the answer."""
     seen = "picture" if config.video.crop == "frame" else "face"
@@ -319,7 +319,7 @@ def _notes(
     elif config.modalities == ("video",):
         yield f"the model judges by the {seen} alone"
     is_mute = "audio" in config.modalities and not any("voice" in window.evidence for window in windows)
-    if is_mute and not is_still:
+    if is_mute and expects_sound:
         yield "no voice was heard in the sound" if scanner.has_audio else "the file has no sound"
     if "video" in config.modalities and all(window.evidence in ("voice", "none") for window in windows):
         if not scanner.has_video:
