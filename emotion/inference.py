@@ -8,8 +8,9 @@ from emotion.batch import check_folder, find_sources
 from emotion.config import RunConfig
 from emotion.errors import ConfigError
 from emotion.faces.detectors import check_detector
-from emotion.jobs import BatchJob, CameraJob, Console, FileJob, make_folder, prepare
+from emotion.jobs import BatchJob, CameraJob, Console, FileJob
 from emotion.outputs.plan import DEFAULT_NAME, OutputRequest
+from emotion.processing import make_folder, prepare
 from emotion.settings import InferenceSettings
 
 if TYPE_CHECKING:

@@ -4,32 +4,32 @@ import contextlib
 import dataclasses
 import sys
 import time
-from collections.abc import Collection
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emotion.batch import Batch, Source, format_summary, run_batch
-from emotion.console import ProgressBar
-from emotion.errors import ConfigError
 from emotion.media.camera import Camera
-from emotion.media.reading import MediaInfo, probe_media
-from emotion.outputs.annotation import Annotator
+from emotion.media.reading import MediaInfo
 from emotion.outputs.live_page import LivePage
-from emotion.outputs.plan import STANDARD_OUTPUT, OutputPlan, OutputRequest, check_plan, plan_outputs
+from emotion.outputs.plan import OutputPlan, OutputRequest, check_plan, plan_outputs
 from emotion.outputs.report import format_report
-from emotion.outputs.subtitles import format_srt
-from emotion.outputs.tables import format_csv, format_json, write_text
-from emotion.outputs.video import write_annotated_image, write_annotated_video
+from emotion.processing import (
+    describe_run,
+    format_timings,
+    list_written,
+    make_folder,
+    prepare,
+    process_file,
+    write_tables,
+)
 from emotion.results import MediaPrediction
-from emotion.settings import InferenceSettings
 from emotion.timing import Stopwatch
 
 if TYPE_CHECKING:
     from emotion.predictor import EmotionPredictor
 
 LIVE_WINDOW_SECONDS, LIVE_STEP_SECONDS = 1.0, 0.25  # of a camera
-PARTS = ("decode", "detect", "listen", "features", "model", "draw", "encode", "write")
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class FileJob:
             predictor, self.source, self.info, self.plan, settings=describe_run(predictor, self.model),
             drawing=self.drawing, shows_progress=self.console.progress, stopwatch=stopwatch,
         )  # fmt: skip
-        lines = [format_report(prediction), *_written(self.plan)]
+        lines = [format_report(prediction), *list_written(self.plan)]
         if self.console.timings:
             seconds = time.perf_counter() - start
             lines.append(format_timings(stopwatch, prediction.duration_seconds, seconds, loading_seconds))
@@ -150,8 +150,8 @@ class CameraJob:
             prediction = run_live(
                 predictor, camera.frames(), name=name, page=page, output=plan.picture, drawing=self.drawing
             )
-        _write_tables(prediction, plan, describe_run(predictor, self.model))
-        lines = [format_report(prediction), *_written(plan)]
+        write_tables(prediction, plan, describe_run(predictor, self.model))
+        lines = [format_report(prediction), *list_written(plan)]
         self.console.say("\n".join(lines), aside=plan.prints)
         return 0
 
@@ -189,121 +189,3 @@ class CameraJob:
             self.request, video=self.request.output is not None, plot=self.request.save_plot is not None
         )
         return plan_outputs(Path(f"camera_{self.number}"), request, has_video=True, is_still=False)
-
-
-def make_folder(folder: Path) -> None:
-    """Makes a folder, and those it lies in.
-
-    Raises:
-        ConfigError: if that cannot be done.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"{folder}: cannot be made ({error.strerror}). Name another folder.") from error
-
-
-def prepare(
-    source: Path, request: OutputRequest, *, name: str | None = None, ours: Collection[Path] = ()
-) -> tuple[MediaInfo, OutputPlan]:
-    """Looks at a clip and at the places of what is to be written, which takes no model.
-
-    Args:
-        source: the clip.
-        request: what is to be written.
-        name: what default names begin with, by default the clip's.
-        ours: files that may be replaced in any case.
-
-    Raises:
-        MediaError: if the clip cannot be read.
-        ConfigError: if something cannot be written, or is there already.
-    """
-    info = probe_media(source)
-    plan = plan_outputs(source, request, has_video=info.has_video, is_still=info.is_still, name=name)
-    check_plan(plan, source, overwrite=request.overwrite, ours=ours)
-    return info, plan
-
-
-def describe_run(predictor: "EmotionPredictor", model: Path) -> dict[str, Any]:
-    """What a table keeps of how a result came about: the model, its hash, and the settings in force."""
-    settings: InferenceSettings = predictor.settings
-    in_force = {
-        "window_seconds": predictor.window_seconds,
-        "step_seconds": predictor.step_seconds,
-        "unsure_below": predictor.unsure_below,
-    }
-    return {"model": str(model), "model_sha256": predictor.run.sha256, **asdict(settings), **in_force}
-
-
-def process_file(
-    predictor: "EmotionPredictor",
-    source: Path,
-    info: MediaInfo,
-    plan: OutputPlan,
-    *,
-    settings: dict[str, Any],
-    drawing: dict[str, Any],
-    shows_progress: bool = True,
-    stopwatch: Stopwatch | None = None,
-) -> MediaPrediction:
-    """Judges one clip and writes what was planned.
-
-    Args:
-        predictor: the model.
-        source: the clip.
-        info: what it holds.
-        plan: where everything goes.
-        settings: kept in the JSON.
-        drawing: what ``Annotator`` takes besides the result.
-        shows_progress: whether to draw bars on the error stream.
-        stopwatch: told how long each part takes.
-
-    Raises:
-        MediaError: if the clip cannot be decoded.
-        EmotionError: if something cannot be written.
-    """
-    stopwatch = stopwatch or Stopwatch()
-    prediction = predictor.predict(
-        source, progress=ProgressBar("Watching", "s", shown=shows_progress), stopwatch=stopwatch
-    )
-    # The picture may turn out to be undecodable, though its header is whole.
-    if plan.picture is not None and prediction.has_video:
-        annotator = Annotator(prediction, **drawing)
-        if info.is_still:
-            write_annotated_image(prediction, plan.picture, annotator=annotator)
-        else:
-            bar = ProgressBar("Drawing", "s", shown=shows_progress)
-            write_annotated_video(prediction, plan.picture, annotator=annotator, progress=bar, stopwatch=stopwatch)
-    # Last, so that a stop while the video is drawn leaves nothing that would be in the way of another try.
-    with stopwatch("write"):
-        _write_tables(prediction, plan, settings)
-    return prediction
-
-
-def _write_tables(prediction: MediaPrediction, plan: OutputPlan, settings: dict[str, Any]) -> None:
-    makers = (
-        (plan.json, lambda: format_json(prediction, settings)),
-        (plan.csv, lambda: format_csv(prediction, settings)),
-        (plan.srt, lambda: format_srt(prediction)),
-    )
-    for path, make in makers:
-        if path == STANDARD_OUTPUT:
-            print(make(), end="", flush=True)
-        elif path is not None:
-            write_text(make(), path)
-    if plan.plot is not None:
-        from emotion.outputs.timeline_plots import write_timeline  # matplotlib takes half a second
-
-        write_timeline(prediction, plan.plot)
-
-
-def format_timings(stopwatch: Stopwatch, duration_seconds: float, total_seconds: float, loading_seconds: float) -> str:
-    """Returns a line on where the time went, part by part."""
-    parts = [(name, stopwatch.seconds[name]) for name in PARTS if name in stopwatch.seconds]
-    words = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in parts)
-    speed = f", {duration_seconds / total_seconds:.1f} times as fast as it plays" if duration_seconds else ""
-    return f"time: {total_seconds:.1f} s{speed} ({words}), after {loading_seconds:.1f} s of loading"
-
-
-def _written(plan: OutputPlan) -> list[str]:
-    return [f"{what}: {path}" for what, path in plan.files().items() if path.exists()]
