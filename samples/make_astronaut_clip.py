@@ -20,7 +20,7 @@ from emotion.synthetic import write_clip
 from emotion.synthetic_voices import synthesize_voice
 
 WIDTH, HEIGHT = 640, 480  # pixels
-SAMPLE_RATE = 44100
+SAMPLE_RATE = 22050  # what lies above 11 kHz would not sound like a voice
 SPEAKER_SEED = 2  # a woman's voice
 # Camera: the point of the 512 x 512 photograph in the middle of the picture (the face is around x 224, y 115), and the
 # magnification, at the start and at the end.

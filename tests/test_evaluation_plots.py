@@ -247,7 +247,13 @@ def test_the_confusion_matrix_says_protocol_size_and_uar_with_its_interval(tmp_p
     from matplotlib.figure import Figure
 
     titles = []
-    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: titles.append(figure.get_suptitle()))
+    save = Figure.savefig
+
+    def remember(figure, *arguments, **options):
+        titles.append(figure.get_suptitle())
+        return save(figure, *arguments, **options)
+
+    monkeypatch.setattr(Figure, "savefig", remember)
     low, high = (f"{100 * end:.1f}" for end in ALL_SURE["intervals"]["uar"])
     write_confusion_matrix(ALL_SURE, tmp_path / "m.png")
     title = titles[0].replace("\n", " ")

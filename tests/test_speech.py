@@ -47,6 +47,11 @@ def test_other_sounds_are_no_speech(kind):
     assert listen(sound, 16000).speech_seconds(0.0, 3.0) == 0
 
 
+@pytest.mark.parametrize("factor", [1.0, 0.1, 0.03])
+def test_a_quiet_voice_is_speech_too(factor):
+    assert listen(factor * make_voice(16000), 16000).speech_seconds(0.0, 2.0) > 1.0
+
+
 def test_the_pieces_in_which_a_sound_comes_make_no_difference():
     voice = make_voice(22050)
     moments = np.arange(0, 2.0, 0.01)
