@@ -5,6 +5,8 @@ import glob
 import io
 import json
 import os
+import signal
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -242,6 +244,24 @@ def _key(source: Source) -> str:
     return str(source.path.resolve())
 
 
+class _StopSignal:
+    """Remembers Ctrl-C, since in the midst of a decoder's or a network's own code Python may drop the interrupt."""
+
+    def __init__(self):
+        self._came = False
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, self._note)
+
+    def check(self) -> None:
+        """Raises ``KeyboardInterrupt`` if the user wanted to stop and nothing did."""
+        if self._came:
+            raise KeyboardInterrupt
+
+    def _note(self, number, frame) -> None:
+        self._came = True
+        raise KeyboardInterrupt
+
+
 def run_batch(
     sources: list[Source],
     batch: Batch,
@@ -263,7 +283,9 @@ def run_batch(
         How many files failed.
     """
     n_skipped = n_failed = 0
+    stop = _StopSignal()
     for number, source in enumerate(sources, start=1):
+        stop.check()
         if batch.is_done(source):
             n_skipped += 1
             continue
