@@ -68,14 +68,11 @@ def main() -> int:
     args.media = args.media or args.video_path
     if not args.media:
         parser.error("name a clip: --video_path clip.mp4")
-    settings = InferenceSettings(
-        window_seconds=args.window_sec, step_seconds=args.step_sec, face_detector=args.face_detector,
-        max_faces=args.max_faces, min_face=args.min_face, unsure_below=args.unsure_below,
-    )  # fmt: skip
     # Everything cheap that can be wrong is looked at before TensorFlow takes seconds to load.
-    from emotion.inference import plan_job
+    from emotion.inference import choose_settings, plan_job
     from emotion.runs import check_run
 
+    settings = choose_settings(args)
     job = plan_job(args, settings, check_run(args.model))
     started = time.perf_counter()
     with quiet_import():
@@ -84,7 +81,7 @@ def main() -> int:
 
         choose_device(args.device)
         predictor = EmotionPredictor(args.model, settings)
-        predictor.load_detector()
+        _ = predictor.detector  # now, and not when the first clip is shown
     return SOME_FILES_FAILED if job.run(predictor, loading_seconds=time.perf_counter() - started) else 0
 
 

@@ -261,6 +261,11 @@ class RunConfig:
             )
 
     @property
+    def looks_for_faces(self) -> bool:
+        """Whether the model sees faces that are cut out of the pictures, not whole pictures or none."""
+        return "video" in self.modalities and self.video.crop == "face"
+
+    @property
     def window_samples(self) -> int:
         """Audio samples in a window."""
         return round(self.window.window_seconds * self.audio.sample_rate)

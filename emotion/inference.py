@@ -1,6 +1,7 @@
 """What the arguments of ``run_inference.py`` ask for, checked before a model is loaded."""
 
 import argparse
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 DEFAULT_FOLDER = Path("emotion_results")  # of several files' results
 MAX_CAMERA_DIGITS = 3
+LIVE_WINDOW_SECONDS, LIVE_STEP_SECONDS = 1.0, 0.25  # of a camera
 
 
 class Job(Protocol):
@@ -25,6 +27,25 @@ class Job(Protocol):
 
     def run(self, predictor: "EmotionPredictor", *, loading_seconds: float = 0.0) -> int:
         """Does it and returns how many files failed."""
+
+
+def choose_settings(args: argparse.Namespace) -> InferenceSettings:
+    """Makes the settings that the arguments ask for; a camera gets short windows, since it can only look back.
+
+    Raises:
+        ConfigError: if one of them is impossible.
+    """
+    settings = InferenceSettings(
+        window_seconds=args.window_sec, step_seconds=args.step_sec, face_detector=args.face_detector,
+        max_faces=args.max_faces, min_face=args.min_face, unsure_below=args.unsure_below,
+    )  # fmt: skip
+    if _camera_number(args.media) is None:
+        return settings
+    return dataclasses.replace(
+        settings,
+        window_seconds=settings.window_seconds or LIVE_WINDOW_SECONDS,
+        step_seconds=settings.step_seconds or LIVE_STEP_SECONDS,
+    )
 
 
 def plan_job(args: argparse.Namespace, settings: InferenceSettings, config: RunConfig) -> Job:
@@ -42,7 +63,7 @@ def plan_job(args: argparse.Namespace, settings: InferenceSettings, config: RunC
     """
     check_detector(settings.face_detector)
     _check_contradictions(args)
-    if args.blur_faces and not ("video" in config.modalities and config.video.crop == "face"):
+    if args.blur_faces and not config.looks_for_faces:
         raise ConfigError(
             f"--blur_faces: {args.model} does not look for faces, so it cannot hide them. Use another model."
         )

@@ -29,8 +29,6 @@ from emotion.timing import Stopwatch
 if TYPE_CHECKING:
     from emotion.predictor import EmotionPredictor
 
-LIVE_WINDOW_SECONDS, LIVE_STEP_SECONDS = 1.0, 0.25  # of a camera
-
 
 @dataclass(frozen=True)
 class Console:
@@ -140,7 +138,6 @@ class CameraJob:
         from emotion.live import run_live
 
         name, plan = f"camera {self.number}", self.plan()
-        predictor = self._prompt(predictor)
         with contextlib.ExitStack() as stack:
             camera = stack.enter_context(Camera(self.number, max_seconds=self.max_seconds))
             page = None
@@ -169,19 +166,6 @@ class CameraJob:
         check_plan(self.plan(), None, overwrite=self.request.overwrite)
         if self.request.video:
             LivePage(self.port).close()
-
-    @staticmethod
-    def _prompt(predictor: "EmotionPredictor") -> "EmotionPredictor":
-        """The same with short windows, unless others are chosen: while it happens one can only look back."""
-        from emotion.predictor import EmotionPredictor
-
-        chosen = predictor.settings
-        prompt = dataclasses.replace(
-            chosen,
-            window_seconds=chosen.window_seconds or LIVE_WINDOW_SECONDS,
-            step_seconds=chosen.step_seconds or LIVE_STEP_SECONDS,
-        )
-        return EmotionPredictor(predictor.run, prompt)
 
     def plan(self) -> OutputPlan:
         """Where the recording and the tables go; a plot and a recording only where they are asked for."""

@@ -1,6 +1,7 @@
 """From a media file to a ``MediaPrediction``: the windows of a ``MediaScanner``, judged by a model and put together."""
 
 import dataclasses
+import functools
 import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 from emotion.config import DEFAULT_RUN, RunConfig
 from emotion.errors import MediaError
 from emotion.faces.detectors import FaceDetector, build_detector
-from emotion.media.reading import iterate_media, probe_media
+from emotion.media.reading import MediaInfo, iterate_media, probe_media
 from emotion.media.streams import Damage
 from emotion.results import EmotionSummary, FaceTrack, MediaPrediction, WindowPrediction, join_evidence
 from emotion.runs import Run, load_run
@@ -47,23 +48,15 @@ class EmotionPredictor:
         """
         self.run = model if isinstance(model, Run) else load_run(Path(model))
         self.settings = settings or InferenceSettings()
-        self._detector: FaceDetector | None = None
 
     @property
     def config(self) -> RunConfig:
         return self.run.config
 
-    @property
-    def detector(self) -> FaceDetector:
-        """The face detector, which is built once."""
-        if self._detector is None:
-            self._detector = build_detector(self.settings.face_detector)
-        return self._detector
-
-    def load_detector(self) -> None:
-        """Builds the face detector now, if this model looks for faces, and not when the first clip is shown."""
-        if "video" in self.config.modalities and self.config.video.crop == "face":
-            _ = self.detector
+    @functools.cached_property
+    def detector(self) -> FaceDetector | None:
+        """The face detector, which is built once; None if this model looks for no faces."""
+        return build_detector(self.settings.face_detector) if self.config.looks_for_faces else None
 
     @property
     def window_seconds(self) -> float:
@@ -80,7 +73,12 @@ class EmotionPredictor:
         return self.config.calibration.unsure_below if chosen is None else chosen
 
     def predict(
-        self, path: str | os.PathLike, *, progress: Progress | None = None, stopwatch: Stopwatch | None = None
+        self,
+        path: str | os.PathLike,
+        *,
+        info: MediaInfo | None = None,
+        progress: Progress | None = None,
+        stopwatch: Stopwatch | None = None,
     ) -> MediaPrediction:
         """Judges every face, and the voice, of a media file: a video, a sound file or an image.
 
@@ -89,6 +87,7 @@ class EmotionPredictor:
 
         Args:
             path: the file.
+            info: what ``probe_media`` says of it, if that is known already.
             progress: called with the seconds done and, where known, their total.
             stopwatch: told how long each part of the work takes.
 
@@ -100,7 +99,7 @@ class EmotionPredictor:
         """
         path = os.fspath(path)
         stopwatch = stopwatch or Stopwatch()
-        info = probe_media(path)
+        info = info or probe_media(path)
         scanner = MediaScanner(
             self.config, self.settings, has_video=info.has_video, has_audio=info.has_audio, detector=self.detector,
             stopwatch=stopwatch,

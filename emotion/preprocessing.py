@@ -69,12 +69,11 @@ class FrameSampler:
     ):
         self._config = config
         self._takes_video = "video" in config.modalities
-        looks_for_faces = self._takes_video and config.video.crop == "face"
-        self._detector = (detector or YuNetDetector()) if looks_for_faces else None
+        self._detector = (detector or YuNetDetector()) if config.looks_for_faces else None
         self._min_face = min_face
         self._tracker = FaceTracker()
         self._small_faces = FaceTracker()
-        self._watcher = MouthWatcher() if watches_mouths and looks_for_faces else None
+        self._watcher = MouthWatcher() if watches_mouths and config.looks_for_faces else None
         self._landmarks: dict[int, np.ndarray] = {}
         self._shot: Shot | None = None
         self._last_detection = -1

@@ -96,7 +96,7 @@ def process_file(
     """
     stopwatch = stopwatch or Stopwatch()
     prediction = predictor.predict(
-        source, progress=ProgressBar("Watching", "s", shown=shows_progress), stopwatch=stopwatch
+        source, info=info, progress=ProgressBar("Watching", "s", shown=shows_progress), stopwatch=stopwatch
     )
     # The picture may turn out to be undecodable, though its header is whole.
     if plan.picture is not None and prediction.has_video:

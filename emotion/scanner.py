@@ -80,7 +80,7 @@ class MediaScanner:
         self._expects = {"video": has_video, "audio": has_audio}
         self.sampler = FrameSampler(
             config,
-            detector=detector or build_detector(settings.face_detector),
+            detector=detector if detector or not config.looks_for_faces else build_detector(settings.face_detector),
             min_face=settings.min_face,
             watches_mouths=self._hears and has_video,
         )
