@@ -17,7 +17,7 @@ from emotion.errors import ConfigError
 from emotion.files import write_json
 from emotion.labels import EIGHT_EMOTIONS, canonical_emotion
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 MAX_WINDOW_SECONDS = 60
 LOG_MEL_WINDOW_SECONDS = 0.025
 LOG_MEL_HOP_SECONDS = 0.01
@@ -114,15 +114,31 @@ class VideoConfig:
 
 @dataclass(frozen=True)
 class WindowConfig:
-    """The stretch of time a model judges at once, and the step from one to the next, in seconds."""
+    """The stretches of time that a model judges.
+
+    Attributes:
+        window_seconds: the stretch it judges at once.
+        step_seconds: from one to the next.
+        face_share: the share of a window, above 0 and at most 1, that tells as much where a face is the only evidence.
+            A voice takes a sentence to show its emotion, an expression changes within one. Below 1 for models that
+            were found to judge faces as well by so little.
+    """
 
     window_seconds: float = 3.0
     step_seconds: float = 0.5
+    face_share: float = 1.0
 
     def __post_init__(self):
-        _check_positive(self, "window_seconds", "step_seconds")
+        _check_positive(self, "window_seconds", "step_seconds", "face_share")
+        if self.face_share > 1:
+            raise ConfigError(f"window.face_share must be at most 1, got {self.face_share}.")
         if self.window_seconds > MAX_WINDOW_SECONDS:
             raise ConfigError(f"window.window_seconds must be at most {MAX_WINDOW_SECONDS}, got {self.window_seconds}.")
+
+    @property
+    def face_window_seconds(self) -> float:
+        """The stretch judged at once where a face is the only evidence."""
+        return self.window_seconds * self.face_share
 
 
 @dataclass(frozen=True)
@@ -398,13 +414,15 @@ def read_settings(path: str | os.PathLike) -> dict[str, Any]:
 
 
 def _from_earlier_format(values):
-    """Format 1 knew MFCCs only and did not name them; formats 1 and 2 knew no calibration."""
+    """Format 1 knew MFCCs only and did not name them; 1 and 2 no calibration; 1 to 3 windows of one length only."""
     version = values.get("format_version") if isinstance(values, dict) else None
-    if isinstance(version, bool) or version not in (1, 2):
+    if isinstance(version, bool) or version not in (1, 2, 3):
         return values
     upgraded = {"calibration": to_dict(CalibrationConfig()), **values, "format_version": FORMAT_VERSION}
     if version == 1 and isinstance(values.get("audio"), dict):
         upgraded["audio"] = {"features": "mfcc", **values["audio"]}
+    if isinstance(values.get("window"), dict):
+        upgraded["window"] = {"face_share": 1.0, **values["window"]}
     return upgraded
 
 

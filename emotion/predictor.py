@@ -8,21 +8,23 @@ from pathlib import Path
 
 import numpy as np
 
+from emotion.audio.speech import holds_speech
 from emotion.config import DEFAULT_RUN, RunConfig
 from emotion.errors import MediaError
 from emotion.faces.detectors import FaceDetector, build_detector
-from emotion.media.reading import MediaInfo, iterate_media, probe_media
+from emotion.media.reading import AudioChunk, MediaInfo, iterate_media, probe_media
 from emotion.media.streams import Damage
 from emotion.results import EmotionSummary, FaceTrack, MediaPrediction, WindowPrediction, join_evidence
 from emotion.runs import Run, load_run
 from emotion.scanner import MediaScanner, WindowInputs
-from emotion.settings import InferenceSettings
+from emotion.settings import MIN_WINDOW_SECONDS, InferenceSettings
 from emotion.timing import Stopwatch
 from emotion.windows import merge_probabilities, sliding_windows
 
 # So many windows are judged at once, which takes less time than one by one.
 BATCH_WINDOWS = 8
 SHORTEST_COURSE_SECONDS = 1.0  # what is shorter has no course to speak of
+MAX_PREVIEW_SECONDS = 60.0  # files up to this long are listened to before they are judged
 
 Progress = Callable[[float, float | None], None]
 
@@ -100,9 +102,12 @@ class EmotionPredictor:
         path = os.fspath(path)
         stopwatch = stopwatch or Stopwatch()
         info = info or probe_media(path)
+        with stopwatch("listen"):
+            is_mute = self._is_mute(info)
+        chosen = self._face_settings if is_mute and info.has_video else self.settings
         scanner = MediaScanner(
-            self.config, self.settings, has_video=info.has_video, has_audio=info.has_audio, detector=self.detector,
-            stopwatch=stopwatch,
+            self.config, chosen, has_video=info.has_video, has_audio=info.has_audio, is_mute=is_mute,
+            detector=self.detector, stopwatch=stopwatch,
         )  # fmt: skip
         damage = Damage(path, is_silent=True)
         media = iterate_media(path, sample_rate=self.config.audio.sample_rate, damage=damage)
@@ -119,6 +124,29 @@ class EmotionPredictor:
             return prediction
         note = f"the file is damaged{damage.words}: only what could be decoded was judged"
         return dataclasses.replace(prediction, notes=(note, *prediction.notes))
+
+    @property
+    def _face_settings(self) -> InferenceSettings:
+        """The settings for media in which faces are the only evidence."""
+        if self.settings.window_seconds is not None or not self.config.looks_for_faces:
+            return self.settings
+        window_seconds = max(self.config.window.face_window_seconds, MIN_WINDOW_SECONDS)
+        return dataclasses.replace(self.settings, window_seconds=window_seconds)
+
+    def _is_mute(self, info: MediaInfo) -> bool:
+        """Whether a file is known to hold no voice. Long ones are listened to only while they are judged."""
+        if not info.has_audio or "audio" not in self.config.modalities:
+            return True
+        if self._face_settings == self.settings or info.duration_seconds is None:
+            return False
+        if not info.has_video or info.duration_seconds > MAX_PREVIEW_SECONDS:
+            return False
+        rate, unheard = self.config.audio.sample_rate, Damage(info.path, is_silent=True)
+        sound = iterate_media(info.path, sample_rate=rate, with_video=False, damage=unheard)
+        try:
+            return not holds_speech((chunk for chunk in sound if isinstance(chunk, AudioChunk)), rate)
+        except MediaError:
+            return True  # none of it can be decoded, as the pass that judges will say
 
     def judge(
         self,
@@ -187,8 +215,10 @@ class EmotionPredictor:
         tracks = _most_in_sight(followed, self.settings.max_faces, ids)
         passed_over = [track for number, track in followed.items() if number not in tracks]
         windows = _under_ids(windows, scanner, tracks)
+        window_seconds = scanner.window_seconds
         if self.window_seconds > self.config.window.window_seconds:
-            windows = widen_windows(windows, self.window_seconds, self.step_seconds)
+            window_seconds = self.window_seconds
+            windows = widen_windows(windows, window_seconds, self.step_seconds)
         windows = [_within(window, scanner.duration_seconds) for window in windows]
         windows.sort(key=lambda window: (window.start_seconds, window.end_seconds, window.face_id or 0))
         names, unsure_below = self.config.class_names, self.unsure_below
@@ -210,6 +240,7 @@ class EmotionPredictor:
             by_face=by_face,
             notes=tuple(_notes(scanner, windows, faces, self.config, expects_sound=expects_sound)),
             unsure_below=unsure_below,
+            window_seconds=window_seconds,
             voice=_summarize(voices, names, unsure_below) if voices else None,
             passed_over=(*passed_over, *scanner.sampler.faces_passed_over()),
         )

@@ -263,20 +263,22 @@ class Preprocessor:
             crops: ``(image_size, image_size, 3)`` uint8 by moment.
             first_moment: of the window.
             shown: the moments for which there were frames at all; by default those of ``crops``.
-            n_moments: how many moments the window has, by default and at most ``n_frames``; those that a short window
-                lacks repeat its last one.
+            n_moments: how many moments the window has, by default and at most ``n_frames``. Each one of a short window
+                is shown for as many frames as it takes to fill a whole one.
 
         Returns:
             ``(n_frames, image_size, image_size, 3)`` uint8.
         """
         video = self.config.video
-        window = range(first_moment, first_moment + (n_moments or video.n_frames))
+        n_moments = n_moments or video.n_frames
+        window = range(first_moment, first_moment + n_moments)
         found = [moment for moment in window if moment in crops]
         n_shown = len(found) if shown is None else sum(1 for moment in shown if moment in window)
         if not found or len(found) < video.min_sight * n_shown:
             return np.zeros((video.n_frames, video.image_size, video.image_size, 3), np.uint8)
         held = np.array(found)
-        moments = range(first_moment, first_moment + video.n_frames)
+        # Were its last picture repeated instead, a short window would be judged by little else.
+        moments = [first_moment + frame * n_moments // video.n_frames for frame in range(video.n_frames)]
         return np.stack([crops[found[int(np.argmin(np.abs(held - moment)))]] for moment in moments])
 
 

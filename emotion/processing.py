@@ -108,7 +108,7 @@ def process_file(
             write_annotated_video(prediction, plan.picture, annotator=annotator, progress=bar, stopwatch=stopwatch)
     # Last, so that a stop while the video is drawn leaves nothing that would be in the way of another try.
     with stopwatch("write"):
-        write_tables(prediction, plan, settings)
+        write_tables(prediction, plan, {**settings, "window_seconds": prediction.window_seconds})
     return prediction
 
 

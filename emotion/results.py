@@ -150,6 +150,7 @@ class MediaPrediction:
         voice: one answer for the windows in which the voice was judged by itself; None if there are none.
         passed_over: faces that were followed but not judged, because they are too small or too many.
         notes: what a reader must know to judge the answer, such as "no sound".
+        window_seconds: the length of the windows, but for those that are cut short by the ends of the clip.
         unsure_below: the confidence under which ``overall`` and ``by_face`` are ``UNSURE``, and under which whatever is
             said of a window or a moment must be, too.
     """
@@ -165,6 +166,7 @@ class MediaPrediction:
     by_face: dict[int, EmotionSummary]
     notes: tuple[str, ...] = ()
     unsure_below: float = 0.0
+    window_seconds: float | None = None
     voice: EmotionSummary | None = None
     passed_over: tuple[FaceTrack, ...] = ()
 

@@ -49,10 +49,14 @@ class MediaScanner:
         config: of the model.
         settings: what is chosen at inference.
         has_video, has_audio: whether pictures and sound are to come.
+        is_mute: whether the sound is known to hold no voice, and need not be listened to.
         first_start_seconds: of the first window. Below 0 for what is judged while it happens: the first windows then
             hold only what has come so far.
         detector: of faces; by default the one that the settings name is built.
         stopwatch: told how long it takes to find faces, mouths and speech.
+
+    Attributes:
+        window_seconds: the length of the windows cut.
     """
 
     def __init__(
@@ -62,6 +66,7 @@ class MediaScanner:
         *,
         has_video: bool = True,
         has_audio: bool = True,
+        is_mute: bool = False,
         first_start_seconds: float = 0.0,
         detector: FaceDetector | None = None,
         stopwatch: Stopwatch | None = None,
@@ -69,14 +74,12 @@ class MediaScanner:
         settings = settings or InferenceSettings()
         self._config = config
         self._max_faces = settings.max_faces
-        self._window_seconds = min(
-            settings.window_seconds or config.window.window_seconds, config.window.window_seconds
-        )
+        self.window_seconds = min(settings.window_seconds or config.window.window_seconds, config.window.window_seconds)
         self._step_seconds = settings.step_seconds or config.window.step_seconds
         self._first_start = first_start_seconds
         self._stopwatch = stopwatch or Stopwatch()
         self._preprocessor = Preprocessor(config)
-        self._hears = has_audio and "audio" in config.modalities
+        self._hears = has_audio and not is_mute and "audio" in config.modalities
         self._expects = {"video": has_video, "audio": has_audio}
         self.sampler = FrameSampler(
             config,
@@ -126,10 +129,10 @@ class MediaScanner:
         return self._first_start + number * self._step_seconds
 
     def _cut_rest(self, n_done: int) -> Iterator[list[WindowInputs]]:
-        while self._start(n_done) + self._window_seconds <= self.duration_seconds + 1e-6:
+        while self._start(n_done) + self.window_seconds <= self.duration_seconds + 1e-6:
             yield self._cut(self._start(n_done))
             n_done += 1
-        last = max(self._first_start, self.duration_seconds - self._window_seconds)
+        last = max(self._first_start, self.duration_seconds - self.window_seconds)
         if n_done == 0 or last > self._start(n_done - 1) + 1e-6:
             yield self._cut(last)
 
@@ -155,7 +158,7 @@ class MediaScanner:
         Its last frame is known once a frame of its last moment, or a later one, has come. A stream that lags far behind
         the other has ended.
         """
-        end = start + self._window_seconds
+        end = start + self.window_seconds
         last_moment = self._preprocessor.first_moment(start) + self._n_moments - 1
         has_sound = not self._expects["audio"] or self._sound.end_seconds >= end + SPEECH_DELAY_SECONDS
         has_frames = not self._expects["video"] or self.sampler.moments[-1:] >= [last_moment]
@@ -164,7 +167,7 @@ class MediaScanner:
 
     @property
     def _n_moments(self) -> int:
-        return max(1, round(self._window_seconds / self._config.frame_interval_seconds))
+        return max(1, round(self.window_seconds / self._config.frame_interval_seconds))
 
     def _cut(self, start: float) -> list[WindowInputs]:
         """Returns the windows of one stretch of time."""
@@ -173,14 +176,14 @@ class MediaScanner:
 
     def _windows(self, start: float) -> list[WindowInputs]:
         config = self._config
-        end = start + self._window_seconds
-        n_samples = round(self._window_seconds * config.audio.sample_rate)
+        end = start + self.window_seconds
+        n_samples = round(self.window_seconds * config.audio.sample_rate)
         samples = self._sound.cut(start, n_samples)
         audio = None
         if "audio" in config.modalities:
             # The model takes windows of one length; in a shorter one silence follows.
             audio = self._preprocessor.audio_input(np.pad(samples, (0, config.window_samples - n_samples)))
-        has_voice = audio is not None and bool(audio.any()) and self._is_spoken(start, end)
+        has_voice = self._hears and bool(audio.any()) and self._is_spoken(start, end)
         faces = self._faces(start) if "video" in config.modalities else {}
 
         def window(face: int | None, video: np.ndarray | None, hears: bool) -> WindowInputs:
@@ -217,7 +220,7 @@ class MediaScanner:
 
     def _is_spoken(self, start: float, end: float) -> bool:
         needed = min(MIN_SPEECH_SECONDS, MIN_SPEECH_SHARE * (end - start))
-        return self._speech is None or self._speech.speech_seconds(start, end) >= needed
+        return self._speech.speech_seconds(start, end) >= needed
 
     def _speaker(self, faces: dict[int, np.ndarray], start: float, samples: np.ndarray) -> int | None:
         """The face whose voice is heard; a picture that is judged as a whole is judged with its sound."""
@@ -229,7 +232,7 @@ class MediaScanner:
             is_speech = self._speech.find_speech(start, moments)
             mouths = {}
             for face in faces:
-                measured = self.sampler.mouth(face, start, start + self._window_seconds)
+                measured = self.sampler.mouth(face, start, start + self.window_seconds)
                 mouths[face] = watch_mouth(*measured, start, loudness, is_speech)
             return find_speaker(mouths)
 

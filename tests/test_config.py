@@ -115,6 +115,18 @@ def test_a_file_of_the_second_format_is_read_as_a_model_that_is_not_calibrated(t
     assert load_config(path, complete=False) == RunConfig(training=TrainConfig(epochs=2))
 
 
+@pytest.mark.parametrize("version", [1, 2, 3])
+def test_files_of_earlier_formats_judge_faces_in_whole_windows(tmp_path, version):
+    values = {**to_dict(UNUSUAL), "format_version": version}
+    del values["window"]["face_share"]
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(values), encoding="utf-8")
+    assert load_config(path).window.face_window_seconds == UNUSUAL.window.window_seconds
+    path.write_text(json.dumps({**values, "format_version": FORMAT_VERSION}), encoding="utf-8")
+    with pytest.raises(ConfigError, match="lacks: face_share"):
+        load_config(path)
+
+
 def test_a_whole_number_will_do_where_a_fraction_is_asked_for():
     config = from_dict(RunConfig, with_value("window.window_seconds", 2))
     assert config.window.window_seconds == 2.0

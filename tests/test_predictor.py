@@ -87,6 +87,29 @@ def test_a_clip_without_sound_is_judged_by_the_face_and_said_so(predictor, tmp_p
     assert prediction.notes == ("the file has no sound",)
 
 
+@pytest.mark.parametrize("sound", ["none", "noise", "speech"])
+def test_where_nobody_speaks_faces_are_judged_in_windows_as_short_as_the_model_allows(predictor, tmp_path, sound):
+    config = predictor.config
+    window = dataclasses.replace(config.window, face_share=0.4)
+    run = dataclasses.replace(predictor.run, config=dataclasses.replace(config, window=window))
+    path = write_talking_face(tmp_path / "clip.mp4", with_voice=sound == "speech")
+    if sound == "noise":
+        pictures = [item.image for item in iterate_media(path, sample_rate=RATE)]
+        noise = np.random.default_rng(0).normal(0, 0.1, 2 * RATE).astype(np.float32)
+        write_clip(path, np.stack(pictures), 10.0, waveform=noise, sample_rate=RATE)
+    short, whole = 0.4 * config.window.window_seconds, config.window.window_seconds
+    prediction = EmotionPredictor(run).predict(path)
+    expected = whole if sound == "speech" else short
+    assert prediction.window_seconds == pytest.approx(expected)
+    lengths = [w.end_seconds - w.start_seconds for w in prediction.windows]
+    assert max(lengths) == pytest.approx(expected)
+    assert evidences(prediction) == ({"face+voice"} if sound == "speech" else {"face"})
+    assert prediction.has_audio == (sound != "none")
+    # What is asked for counts for all clips alike.
+    chosen = EmotionPredictor(run, InferenceSettings(window_seconds=whole)).predict(path)
+    assert chosen.window_seconds == pytest.approx(whole)
+
+
 def test_a_clip_without_a_face_is_judged_by_the_voice_and_said_so(predictor, tmp_path):
     path = tmp_path / "clip.mp4"
     voice = synthesize_voice("sad", speaker_seed=2, duration_seconds=2, sample_rate=RATE)
@@ -348,10 +371,11 @@ def test_windows_may_be_shorter_than_the_models_and_then_hold_no_more(predictor,
     assert [w.start_seconds for w in prediction.windows][:3] == [0.0, 0.25, 0.5]
     scanner = MediaScanner(predictor.config, InferenceSettings(window_seconds=0.5))
     (window,) = next(scanner.scan(iterate_media(path, sample_rate=RATE)))
+    (whole,) = next(MediaScanner(predictor.config).scan(iterate_media(path, sample_rate=RATE)))
     moments = round(0.5 / predictor.config.frame_interval_seconds)
-    video = window.inputs["video"]
-    assert all((frame == video[moments - 1]).all() for frame in video[moments:])
-    assert any((frame != video[0]).any() for frame in video[:moments])
+    video, first = window.inputs["video"], whole.inputs["video"][:moments]
+    np.testing.assert_array_equal(video, first[np.arange(len(video)) * moments // len(video)])
+    assert any((frame != video[0]).any() for frame in video)
 
 
 def test_windows_may_be_longer_and_then_average_the_models(predictor, tmp_path):

@@ -214,6 +214,14 @@ def test_a_moment_without_a_crop_repeats_the_nearest_of_the_window():
     assert shown_moments(window) == [6] * 4 + [10, 10, 11] + [12] * 4 + [18] * 9
 
 
+def test_a_short_window_shows_each_of_its_moments_as_often_as_the_others():
+    window = Preprocessor(FRAMES).video_input(make_crops(*range(40)), 7, n_moments=5)
+    assert shown_moments(window) == [moment for moment in range(7, 12) for _ in range(4)]
+    uneven = shown_moments(Preprocessor(FRAMES).video_input(make_crops(*range(40)), 7, n_moments=7))
+    assert sorted(set(uneven)) == list(range(7, 14)) and uneven == sorted(uneven)
+    assert {uneven.count(moment) for moment in range(7, 14)} == {2, 3}
+
+
 @pytest.mark.parametrize(("n_seen", "judged"), [(0, False), (4, False), (5, True), (20, True)])
 def test_a_face_in_sight_for_less_than_a_quarter_of_the_window_is_no_evidence(n_seen, judged):
     window = Preprocessor(FRAMES).video_input(make_crops(*range(n_seen)), 0, range(60))

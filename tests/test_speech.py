@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from emotion.audio.speech import SpeechDetector
+from emotion.audio.speech import SpeechDetector, holds_speech
 from emotion.media.reading import AudioChunk
 from emotion.synthetic_voices import synthesize_voice
 
@@ -45,6 +45,23 @@ def test_other_sounds_are_no_speech(kind):
         "waves": 0.2 * noise * np.abs(np.sin(4 * np.pi * times)),
     }[kind]
     assert listen(sound, 16000).speech_seconds(0.0, 3.0) == 0
+
+
+def test_a_preview_stops_at_the_first_speech_and_hears_all_where_there_is_none():
+    rate, taken = 16000, []
+
+    def chunks(sound):
+        for first in range(0, len(sound), rate // 10):
+            taken.append(first / rate)
+            yield AudioChunk(first / rate, sound[first : first + rate // 10].astype(np.float32))
+
+    silence = np.zeros(5 * rate, np.float32)
+    assert not holds_speech(chunks(silence), rate)
+    assert len(taken) == 50
+    taken.clear()
+    assert holds_speech(chunks(np.concatenate([silence[:rate], make_voice(rate), silence])), rate)
+    assert 1.0 < taken[-1] < 2.5
+    assert not holds_speech(iter(()), rate)
 
 
 @pytest.mark.parametrize("factor", [1.0, 0.1, 0.03])

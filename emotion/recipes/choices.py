@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from emotion.config import RunConfig, TrainConfig
+from emotion.config import RunConfig, TrainConfig, WindowConfig
 from emotion.labels import SEVEN_EMOTIONS
 from emotion.models import default_audio
 from emotion.recipes.comparing import JointChoices
@@ -13,6 +13,7 @@ from emotion.recipes.light_training import LightChoices
 from emotion.recipes.whisper_training import WhisperChoices
 
 WHISPER = "whisper_cnn_3d"
+FACE_SHARE = 1 / 3  # of a window in which a face shows as much as in all of it: see docs/models_shipped.md
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,7 @@ class Recipe:
             architecture=self.architecture,
             class_names=SEVEN_EMOTIONS,
             audio=default_audio(self.architecture),
+            window=WindowConfig(face_share=FACE_SHARE),
             training=TrainConfig(seed=self.faces.seed),
             model=model,
         )
