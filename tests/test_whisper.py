@@ -19,13 +19,8 @@ from emotion.audio.features import compute_log_mel
 from emotion.config import WHISPER_AUDIO, RunConfig, write_config
 from emotion.errors import ConfigError, RunError
 from emotion.models import build_model, whisper_cnn_3d
-from emotion.models.whisper_layers import (
-    MaskedStatistics,
-    SelfAttention,
-    VoicedSteps,
-    compute_positions,
-    whisper_encoder,
-)
+from emotion.models.attention import SelfAttention
+from emotion.models.whisper_layers import MaskedStatistics, VoicedSteps, compute_positions, whisper_encoder
 from emotion.preprocessing import Preprocessor
 from emotion.recipes import whisper_weights
 from emotion.recipes.pytorch_files import read_checkpoint

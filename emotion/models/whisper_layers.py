@@ -12,6 +12,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+from emotion.models.attention import gelu, transformer_block
 from emotion.models.layers import PACKAGE
 
 NORM_EPSILON = 1e-5  # PyTorch's, by which Whisper was trained
@@ -19,12 +20,6 @@ LONGEST_PERIOD = 10000
 VOICED_RANGE_DB = 35.0
 # Whisper's picture is a quarter of the decimal logarithm of the power.
 DECADES_PER_UNIT = 4.0
-
-
-@keras.saving.register_keras_serializable(package=PACKAGE)
-def gelu(x):
-    """The exact GELU (Hendrycks & Gimpel 2016); Keras's own uses an operation that ONNX does not have."""
-    return 0.5 * x * (1.0 + ops.erf(x * math.sqrt(0.5)))
 
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
@@ -50,51 +45,6 @@ def compute_positions(n_steps: int, width: int) -> np.ndarray:
     frequencies = np.exp(-np.log(LONGEST_PERIOD) / (width // 2 - 1) * np.arange(width // 2))
     angles = np.arange(n_steps)[:, None] * frequencies
     return np.concatenate([np.sin(angles), np.cos(angles)], axis=1).astype(np.float32)
-
-
-@keras.saving.register_keras_serializable(package=PACKAGE)
-class SelfAttention(layers.Layer):
-    """Multi-head self-attention as in Whisper: the keys have no bias, which the softmax would cancel anyway.
-
-    Args:
-        n_heads: by which the width is divided.
-
-    Shape:
-        ``(batch, n_steps, width)`` to the same.
-    """
-
-    def __init__(self, n_heads: int, **kwargs):
-        super().__init__(**kwargs)
-        self.n_heads = n_heads
-
-    def build(self, input_shape):
-        _, self._n_steps, self._width = input_shape
-        if self._width % self.n_heads:
-            raise ValueError(f"SelfAttention: n_heads must divide the width {self._width}, got {self.n_heads}.")
-        self.query = layers.Dense(self._width, name="query")
-        self.key = layers.Dense(self._width, use_bias=False, name="key")
-        self.value = layers.Dense(self._width, name="value")
-        self.out = layers.Dense(self._width, name="out")
-        for part in (self.query, self.key, self.value, self.out):
-            part.build(input_shape)
-
-    def call(self, x):
-        # Scaling the queries costs less than scaling each pair of steps.
-        query = self._split(self.query(x) / math.sqrt(self._width // self.n_heads))
-        weights = ops.softmax(ops.matmul(query, ops.transpose(self._split(self.key(x)), (0, 1, 3, 2))), axis=-1)
-        heard = ops.transpose(ops.matmul(weights, self._split(self.value(x))), (0, 2, 1, 3))
-        return self.out(ops.reshape(heard, (-1, self._n_steps, self._width)))
-
-    def _split(self, x):
-        """``(batch, n_steps, width)`` to ``(batch, n_heads, n_steps, width / n_heads)``."""
-        heads = ops.reshape(x, (-1, self._n_steps, self.n_heads, self._width // self.n_heads))
-        return ops.transpose(heads, (0, 2, 1, 3))
-
-    def compute_output_shape(self, input_shape):
-        return input_shape
-
-    def get_config(self):
-        return {**super().get_config(), "n_heads": self.n_heads}
 
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
@@ -205,15 +155,8 @@ def whisper_encoder(picture, *, width: int, n_heads: int, n_blocks: int, name: s
         x = layers.Conv1D(width, 3, strides=strides, activation=gelu, name=f"{name}_conv{i}")(x)
     outputs = [SinusoidalPositions(name=f"{name}_positions")(x)]
     for i in range(1, n_blocks + 1):
-        outputs.append(_block(outputs[-1], n_heads, f"{name}_block{i}"))
+        x = transformer_block(
+            outputs[-1], n_heads, hidden=4 * width, epsilon=NORM_EPSILON, key_bias=False, name=f"{name}_block{i}"
+        )
+        outputs.append(x)
     return outputs
-
-
-def _block(x, n_heads: int, name: str):
-    y = layers.LayerNormalization(epsilon=NORM_EPSILON, name=f"{name}_attention_norm")(x)
-    y = SelfAttention(n_heads, name=f"{name}_attention")(y)
-    x = layers.Add(name=f"{name}_heard")([x, y])
-    y = layers.LayerNormalization(epsilon=NORM_EPSILON, name=f"{name}_dense_norm")(x)
-    y = layers.Dense(4 * x.shape[-1], activation=gelu, name=f"{name}_dense1")(y)
-    y = layers.Dense(x.shape[-1], name=f"{name}_dense2")(y)
-    return layers.Add(name=f"{name}_out")([x, y])
