@@ -19,11 +19,12 @@ from emotion.labels import EIGHT_EMOTIONS, canonical_emotion
 
 FORMAT_VERSION = 4
 MAX_WINDOW_SECONDS = 60
-LOG_MEL_WINDOW_SECONDS = 0.025
-LOG_MEL_HOP_SECONDS = 0.01
+SPECTRUM_WINDOW_SECONDS = 0.025
+SPECTRUM_HOP_SECONDS = 0.01
 MODALITIES = ("audio", "video")
 CROPS = ("face", "frame")
-AUDIO_FEATURES = ("mfcc", "log_mel")
+AUDIO_FEATURES = ("mfcc", "log_mel", "fbank")
+FILLS = ("nearest", "none")
 PROTOCOLS = ("speaker", "random", "official", "kfold", "loso")
 RECIPE_NAMES = ("default", "accurate")
 SAVED_MODELS = Path(__file__).resolve().parent.parent / "saved_models"
@@ -47,15 +48,16 @@ class AudioConfig:
     """How a window of sound becomes a picture.
 
     Attributes:
-        features: ``mfcc`` for cepstral coefficients, ``log_mel`` for the logarithmic mel spectrum that Whisper takes.
+        features: ``mfcc`` for cepstral coefficients, ``log_mel`` for the logarithmic mel spectrum that Whisper takes,
+            ``fbank`` for Kaldi's filter banks as the Audio Spectrogram Transformer takes them.
         sample_rate: samples a second, after resampling.
         n_mfcc: MFCCs only: coefficients kept, the height of the picture.
-        n_steps: MFCCs only: columns of the picture; the hop is derived so that they span the whole window. Log-mel
+        n_steps: MFCCs only: columns of the picture; the hop is derived so that they span the whole window. The others'
             steps are 10 ms apart however long the window is.
-        n_mels: mel bands: those under the cepstrum, or the height of the log-mel picture.
+        n_mels: mel bands: those under the cepstrum, or the height of the other pictures.
         min_frequency_hz, max_frequency_hz: the bands' limits. Telephones, 16 kHz recordings and lossy codecs end at
             about the upper one: what lies above tells the recorder, not the emotion.
-        top_db: decibels below the window's loudest band at which the spectrum is floored.
+        top_db: decibels below the window's loudest band at which the spectrum is floored; filter banks are not.
         silence_dbfs: a window without a twentieth of a second louder than this, in decibels below full scale, holds no
             sound to speak of. The dither of 16-bit sound lies at -96, a quiet room at -60.
         noise_dbfs, noise_range_db: nor does a window below this level that varies by less than this: speech rises and
@@ -88,6 +90,10 @@ class AudioConfig:
 WHISPER_AUDIO = AudioConfig(
     features="log_mel", sample_rate=16000, n_mels=80, min_frequency_hz=0.0, max_frequency_hz=8000.0, top_db=80.0
 )
+# What the Audio Spectrogram Transformer was trained on (Gong et al. 2021).
+AST_AUDIO = AudioConfig(features="fbank", sample_rate=16000, n_mels=128, min_frequency_hz=20.0, max_frequency_hz=8000.0)
+# For networks that learn their own filters from a spectrum: what speech holds, in as many bands as tell vowels apart.
+LOG_MEL_AUDIO = AudioConfig(features="log_mel", sample_rate=16000, n_mels=64, max_frequency_hz=7600.0)
 
 
 @dataclass(frozen=True)
@@ -99,17 +105,22 @@ class VideoConfig:
         image_size: side of each square frame, in pixels.
         crop: ``face`` for the aligned face, ``frame`` for the whole picture.
         min_sight: share of a window's moments for which a face must be in sight to count as evidence.
+        fill: what a model sees at a moment without a face: the ``nearest`` one of the window, or ``none``, a frame of
+            zeros, for models that pass over such frames and so take clips of any length.
     """
 
     n_frames: int = 20
     image_size: int = 112
     crop: str = "face"
     min_sight: float = 0.25
+    fill: str = "nearest"
 
     def __post_init__(self):
         _check_positive(self, "n_frames", "image_size")
         if self.crop not in CROPS:
             raise ConfigError(f"video.crop must be one of {', '.join(CROPS)}, got {self.crop!r}.")
+        if self.fill not in FILLS:
+            raise ConfigError(f"video.fill must be one of {', '.join(FILLS)}, got {self.fill!r}.")
 
 
 @dataclass(frozen=True)
@@ -149,10 +160,14 @@ class TrainConfig:
         epochs: passes over the training clips, at most.
         batch_size: clips a step.
         learning_rate: Adam's first step size.
+        weight_decay: share of the kernels that a step of learning rate 1 takes away (AdamW); 0 for plain Adam.
         clip_norm: gradients are scaled down to this norm.
         patience_epochs: epochs without a better validation loss before training stops.
         reduce_patience_epochs: the same before the learning rate is halved.
         modality_dropout: chance that a training clip with face and voice is shown with only one of them.
+        pretrained: weights to begin with, by their names in ``emotion.weights``; they must be here.
+        frozen_epochs: for how many epochs such weights stay as they are, while the layers behind them settle.
+        layer_decay: factor by which each layer of a pretrained network learns slower than the one after it.
         augment: whether training clips are varied on the fly.
         balance: whether rare emotions weigh more in the loss.
         test_fraction, validation_fraction: share of the speakers (or clips) set apart.
@@ -164,10 +179,14 @@ class TrainConfig:
     epochs: int = 60
     batch_size: int = 16
     learning_rate: float = 1e-3
+    weight_decay: float = 0.0
     clip_norm: float = 1.0
     patience_epochs: int = 12
     reduce_patience_epochs: int = 5
     modality_dropout: float = 0.2
+    pretrained: tuple[str, ...] = ()
+    frozen_epochs: int = 0
+    layer_decay: float = 1.0
     augment: bool = True
     balance: bool = True
     test_fraction: float = 0.15
@@ -176,10 +195,12 @@ class TrainConfig:
     seed: int = 0
 
     def __post_init__(self):
-        _check_positive(self, "epochs", "batch_size", "learning_rate", "clip_norm")
-        for name in ("patience_epochs", "reduce_patience_epochs"):
-            if getattr(self, name) < 0:
+        _check_positive(self, "epochs", "batch_size", "learning_rate", "clip_norm", "layer_decay")
+        for name in ("patience_epochs", "reduce_patience_epochs", "weight_decay", "frozen_epochs"):
+            if not 0 <= getattr(self, name) < math.inf:
                 raise ConfigError(f"training.{name} must not be negative, got {getattr(self, name)}.")
+        if self.layer_decay > 1:
+            raise ConfigError(f"training.layer_decay must be at most 1, got {self.layer_decay}.")
         if not 0 <= self.seed < 2**32:
             raise ConfigError(f"training.seed must lie in 0 to 2**32 - 1, got {self.seed}.")
         for name in ("test_fraction", "validation_fraction", "modality_dropout"):
@@ -264,10 +285,10 @@ class RunConfig:
             raise ConfigError(f"modalities must be some of {', '.join(MODALITIES)}, got {list(self.modalities)}.")
         if len(set(self.modalities)) != len(self.modalities):
             raise ConfigError(f"modalities must not hold one of them twice, got {list(self.modalities)}.")
-        if self.audio.features == "log_mel":
-            if self.window_samples < self.n_fft:
+        if self.audio.features != "mfcc":
+            if self.window_samples < self.win_length:
                 raise ConfigError(
-                    f"window.window_seconds must be at least {LOG_MEL_WINDOW_SECONDS}, the length of one spectrum, got "
+                    f"window.window_seconds must be at least {SPECTRUM_WINDOW_SECONDS}, the length of one spectrum, got "
                     f"{self.window.window_seconds}."
                 )
         elif self.window.window_seconds * self.audio.sample_rate < self.audio.n_steps:
@@ -292,6 +313,8 @@ class RunConfig:
         audio = self.audio
         if audio.features == "log_mel":
             return (audio.n_mels, self.window_samples // self.hop_length, 1)
+        if audio.features == "fbank":
+            return (audio.n_mels, 1 + (self.window_samples - self.win_length) // self.hop_length, 1)
         return (audio.n_mfcc, audio.n_steps, 1)
 
     @property
@@ -302,20 +325,29 @@ class RunConfig:
     @property
     def hop_length(self) -> int:
         """Samples between two steps: for MFCCs such that ``n_steps`` centred steps span the window."""
-        if self.audio.features == "log_mel":
-            return max(1, round(LOG_MEL_HOP_SECONDS * self.audio.sample_rate))
+        if self.audio.features != "mfcc":
+            return max(1, round(SPECTRUM_HOP_SECONDS * self.audio.sample_rate))
         return max(1, self.window_samples // (self.audio.n_steps - 1))
 
     @property
     def n_fft(self) -> int:
-        """Length of the spectrum's window in samples.
+        """Length of the spectrum's transform in samples.
 
         For MFCCs it is a power of two, above the hop by a quarter of it at least: the window's ends count for nothing,
-        so windows that merely touch would leave the samples between them unseen.
+        so windows that merely touch would leave the samples between them unseen. Filter banks take the power of two
+        that holds their window.
         """
         if self.audio.features == "log_mel":
-            return max(2, round(LOG_MEL_WINDOW_SECONDS * self.audio.sample_rate))
-        return 1 << (math.ceil(1.25 * self.hop_length) - 1).bit_length()
+            return self.win_length
+        needed = self.win_length if self.audio.features == "fbank" else math.ceil(1.25 * self.hop_length)
+        return 1 << (needed - 1).bit_length()
+
+    @property
+    def win_length(self) -> int:
+        """Length of the spectrum's window in samples."""
+        if self.audio.features == "mfcc":
+            return self.n_fft
+        return max(2, round(SPECTRUM_WINDOW_SECONDS * self.audio.sample_rate))
 
     @property
     def frame_interval_seconds(self) -> float:
@@ -414,15 +446,25 @@ def read_settings(path: str | os.PathLike) -> dict[str, Any]:
 
 
 def _from_earlier_format(values):
-    """Format 1 knew MFCCs only and did not name them; 1 and 2 no calibration; 1 to 3 windows of one length only."""
+    """Brings older files up to date.
+
+    Format 1 knew MFCCs only and did not name them; 1 and 2 no calibration; 1 to 3 windows of one length, filled frames,
+    and trainings without pretrained weights or weight decay.
+    """
     version = values.get("format_version") if isinstance(values, dict) else None
     if isinstance(version, bool) or version not in (1, 2, 3):
         return values
     upgraded = {"calibration": to_dict(CalibrationConfig()), **values, "format_version": FORMAT_VERSION}
     if version == 1 and isinstance(values.get("audio"), dict):
         upgraded["audio"] = {"features": "mfcc", **values["audio"]}
-    if isinstance(values.get("window"), dict):
-        upgraded["window"] = {"face_share": 1.0, **values["window"]}
+    added = {
+        "window": {"face_share": 1.0},
+        "video": {"fill": "nearest"},
+        "training": {"weight_decay": 0.0, "pretrained": [], "frozen_epochs": 0, "layer_decay": 1.0},
+    }
+    for part, names in added.items():
+        if isinstance(values.get(part), dict):
+            upgraded[part] = {**names, **values[part]}
     return upgraded
 
 

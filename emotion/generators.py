@@ -131,7 +131,11 @@ def varied_inputs(media: ClipMedia, preprocessor: Preprocessor, rng: np.random.G
         inputs["audio"] = preprocessor.audio_input(cut_samples(samples, 0, config.window_samples))
     if "video" in config.modalities:
         frames = _window_frames(media, start, preprocessor, rate=length / config.window.window_seconds)
-        inputs["video"] = faces.vary_clip(frames, rng) if augment and frames.any() else frames
+        if augment and frames.any():
+            is_empty = ~frames.any(axis=(1, 2, 3))
+            frames = faces.vary_clip(frames, rng)
+            frames[is_empty] = 0  # brightened zeros would be a picture
+        inputs["video"] = frames
     return inputs
 
 

@@ -11,7 +11,7 @@ from functools import partial
 
 import numpy as np
 
-from emotion.audio.features import compute_log_mel, compute_mfcc, has_sound
+from emotion.audio.features import FEATURES, has_sound
 from emotion.config import RunConfig
 from emotion.faces.appearance import Shot
 from emotion.faces.crops import crop_face, crop_frame
@@ -244,8 +244,7 @@ class Preprocessor:
         """Returns ``config.audio_shape`` float32 for a window of samples; zeros where it holds no sound."""
         if not has_sound(samples, self.config.audio):
             return np.zeros(self.config.audio_shape, np.float32)
-        compute = compute_log_mel if self.config.audio.features == "log_mel" else compute_mfcc
-        return compute(samples, self.config)[..., None]
+        return FEATURES[self.config.audio.features](samples, self.config)[..., None]
 
     def video_input(
         self,
@@ -256,8 +255,8 @@ class Preprocessor:
     ) -> np.ndarray:
         """Returns the frames of one window.
 
-        A moment without a crop repeats the nearest one of the window. A face in sight for too small a share of the
-        window gives zeros, the sign for no evidence.
+        A moment without a crop repeats the nearest one of the window, or is a frame of zeros, as ``video.fill`` says. A
+        face in sight for too small a share of the window gives zeros, the sign for no evidence.
 
         Args:
             crops: ``(image_size, image_size, 3)`` uint8 by moment.
@@ -279,7 +278,10 @@ class Preprocessor:
         held = np.array(found)
         # Were its last picture repeated instead, a short window would be judged by little else.
         moments = [first_moment + frame * n_moments // video.n_frames for frame in range(video.n_frames)]
-        return np.stack([crops[found[int(np.argmin(np.abs(held - moment)))]] for moment in moments])
+        frames = np.stack([crops[found[int(np.argmin(np.abs(held - moment)))]] for moment in moments])
+        if video.fill == "none":
+            frames[~np.isin(moments, held)] = 0
+        return frames
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,8 @@
-"""Pictures of a window's sound, computed by librosa: MFCCs (Davis & Mermelstein 1980) and Whisper's log-mel spectra."""
+"""Pictures of a window's sound: MFCCs (Davis & Mermelstein 1980) and Whisper's log-mel spectra, computed by librosa, and
+Kaldi's filter banks as the Audio Spectrogram Transformer takes them.
+"""
+
+import functools
 
 import librosa
 import numpy as np
@@ -9,6 +13,11 @@ LEVEL_SECONDS = 0.05
 VOICED_RANGE_DB = 35.0
 QUIET_PERCENTILE = 10
 LOWEST_POWER = 1e-10  # Whisper's, below which digital silence lies
+# Kaldi's: the smallest step of a float, and how much of the sample before is taken from each.
+LOWEST_BAND = float(np.finfo(np.float32).eps)
+PREEMPHASIS = 0.97
+# Mean of AudioSet's filter banks and twice their deviation, by which AST's are normalised.
+FBANK_MEAN, FBANK_SCALE = -4.2677393, 2 * 4.5689974
 
 
 def compute_levels_dbfs(samples: np.ndarray, sample_rate: int) -> np.ndarray:
@@ -100,10 +109,60 @@ def compute_log_mel(samples: np.ndarray, config: RunConfig) -> np.ndarray:
     return ((decades + 4) / 4).astype(np.float32)
 
 
-def _compute_mel(samples: np.ndarray, config: RunConfig, *, pad_mode: str = "constant") -> np.ndarray:
-    """Power in each mel band at each centred step, ``(n_mels, 1 + window_samples // hop_length)``."""
+def compute_fbank(samples: np.ndarray, config: RunConfig) -> np.ndarray:
+    """Computes Kaldi's log-mel filter banks of one window, normalised as AST takes them (Gong et al. 2021).
+
+    Steps of 25 ms every 10 ms that lie within the window, each freed of its mean, with its low frequencies damped and
+    its ends faded out (Hann); power in triangles that are even on the mel scale; its natural logarithm. Unlike
+    librosa's, these triangles are drawn over mel, not over Hertz, and have the same height (Povey et al. 2011).
+
+    Args:
+        samples: mono ``(window_samples,)`` float32.
+        config: sizes and rates.
+
+    Returns:
+        ``(n_mels, n_steps)`` float32, of mean 0 and deviation 0.5 over AudioSet.
+
+    Raises:
+        ValueError: if the number of samples is not a window's.
+    """
+    _check_length(samples, config)
+    audio = config.audio
+    steps = np.lib.stride_tricks.sliding_window_view(samples.astype(np.float64), config.win_length)
+    steps = steps[:: config.hop_length]
+    steps = steps - steps.mean(axis=1, keepdims=True)
+    before = np.concatenate([steps[:, :1], steps[:, :-1]], axis=1)
+    power = np.abs(np.fft.rfft((steps - PREEMPHASIS * before) * np.hanning(config.win_length), config.n_fft)) ** 2
+    highest = min(audio.max_frequency_hz, audio.sample_rate / 2)
+    bands = _build_kaldi_bands(audio.sample_rate, config.n_fft, audio.n_mels, audio.min_frequency_hz, highest)
+    logarithms = np.log(np.maximum(power @ bands, LOWEST_BAND))
+    return ((logarithms - FBANK_MEAN) / FBANK_SCALE).T.astype(np.float32)
+
+
+@functools.lru_cache(maxsize=8)
+def _build_kaldi_bands(sample_rate: int, n_fft: int, n_mels: int, lowest_hz: float, highest_hz: float) -> np.ndarray:
+    """Returns ``(1 + n_fft // 2, n_mels)``: how much of each frequency each band holds."""
+
+    def to_mel(hertz):
+        return 1127.0 * np.log1p(np.asarray(hertz) / 700.0)
+
+    edges = np.linspace(to_mel(lowest_hz), to_mel(highest_hz), n_mels + 2)
+    mels = to_mel(np.fft.rfftfreq(n_fft, 1 / sample_rate))[:, None]
+    left, middle, right = edges[:-2], edges[1:-1], edges[2:]
+    return np.maximum(0.0, np.minimum((mels - left) / (middle - left), (right - mels) / (right - middle)))
+
+
+FEATURES = {"mfcc": compute_mfcc, "log_mel": compute_log_mel, "fbank": compute_fbank}
+
+
+def _check_length(samples: np.ndarray, config: RunConfig) -> None:
     if samples.shape != (config.window_samples,):
         raise ValueError(f"A window has {config.window_samples} samples, got {samples.shape}.")
+
+
+def _compute_mel(samples: np.ndarray, config: RunConfig, *, pad_mode: str = "constant") -> np.ndarray:
+    """Power in each mel band at each centred step, ``(n_mels, 1 + window_samples // hop_length)``."""
+    _check_length(samples, config)
     audio = config.audio
     return librosa.feature.melspectrogram(
         y=samples,
