@@ -288,8 +288,8 @@ class RunConfig:
         if self.audio.features != "mfcc":
             if self.window_samples < self.win_length:
                 raise ConfigError(
-                    f"window.window_seconds must be at least {SPECTRUM_WINDOW_SECONDS}, the length of one spectrum, got "
-                    f"{self.window.window_seconds}."
+                    f"window.window_seconds must be at least {SPECTRUM_WINDOW_SECONDS}, the length of one spectrum, "
+                    f"got {self.window.window_seconds}."
                 )
         elif self.window.window_seconds * self.audio.sample_rate < self.audio.n_steps:
             raise ConfigError(

@@ -21,7 +21,7 @@ from emotion.config import (
 )
 from emotion.datasets import DATASETS
 from emotion.errors import ConfigError
-from emotion.models import ARCHITECTURES, check_audio, default_audio
+from emotion.models import ARCHITECTURES, check_audio, find_design
 
 
 def add_data_options(parser: argparse.ArgumentParser) -> None:
@@ -64,7 +64,7 @@ def build_config(args: argparse.Namespace, *, protocol: str | None = None) -> Ru
     """
     values = read_settings(args.config) if args.config else {}
     named = values.get("architecture") if isinstance(values, dict) else None
-    base = RunConfig(audio=default_audio(args.model or str(named or DEFAULT_ARCHITECTURE)))
+    base = find_design(args.model or str(named or DEFAULT_ARCHITECTURE)).default_config()
     config = from_dict(RunConfig, values, complete=False, where=str(args.config), defaults=base)
     given = {
         "training": {"epochs": args.epochs, "batch_size": args.batch_size, "learning_rate": args.lr,

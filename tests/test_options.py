@@ -7,7 +7,7 @@ import pytest
 
 from emotion.config import WHISPER_AUDIO, AudioConfig
 from emotion.errors import ConfigError
-from emotion.models import ARCHITECTURES, default_audio
+from emotion.models import ARCHITECTURES, find_design
 from emotion.options import add_training_options, build_config
 
 
@@ -30,7 +30,7 @@ def options(tmp_path):
 def test_an_architecture_brings_its_own_sound(options, architecture):
     for config in (options("--model", architecture), options(file={"architecture": architecture})):
         assert config.architecture == architecture
-        assert config.audio == default_audio(architecture)
+        assert config.audio == find_design(architecture).audio
 
 
 def test_whisper_takes_log_mel_pictures_and_all_else_takes_mfccs(options):

@@ -1,5 +1,5 @@
-"""Pictures of a window's sound: MFCCs (Davis & Mermelstein 1980) and Whisper's log-mel spectra, computed by librosa, and
-Kaldi's filter banks as the Audio Spectrogram Transformer takes them.
+"""Pictures of a window's sound: MFCCs (Davis & Mermelstein 1980) and Whisper's log-mel spectra, computed by librosa,
+and Kaldi's filter banks as the Audio Spectrogram Transformer takes them.
 """
 
 import functools

@@ -1,15 +1,69 @@
 """The architectures, one file each. Importing this package imports no Keras: each design is loaded when it is built."""
 
 import importlib
+from dataclasses import dataclass, field
 
-from emotion.config import WHISPER_AUDIO, AudioConfig, RunConfig
+from emotion.config import AST_AUDIO, LOG_MEL_AUDIO, WHISPER_AUDIO, AudioConfig, RunConfig, TrainConfig, VideoConfig
 from emotion.errors import ConfigError
 
-ARCHITECTURES = {"mfcc_cnn_3d": "emotion.models.mfcc_cnn_3d", "whisper_cnn_3d": "emotion.models.whisper_cnn_3d"}
 
-# Designs that take no other sound than what their first layers were made for.
-_FIXED_AUDIO = {"whisper_cnn_3d": WHISPER_AUDIO}
-_FIXED_NAMES = ("features", "sample_rate", "min_frequency_hz", "max_frequency_hz", "top_db")
+@dataclass(frozen=True)
+class Design:
+    """An architecture, and the settings it takes unless told otherwise.
+
+    Attributes:
+        module: which holds ``DESCRIPTION``, ``default_config`` and ``build_model``.
+        audio, video: how its inputs are made.
+        training: how it is trained.
+        fixed_audio: settings of the sound that must be as in ``audio``, since its first layers were made for them.
+    """
+
+    module: str
+    audio: AudioConfig = field(default_factory=AudioConfig)
+    video: VideoConfig = field(default_factory=VideoConfig)
+    training: TrainConfig = field(default_factory=TrainConfig)
+    fixed_audio: tuple[str, ...] = ()
+
+    def default_config(self) -> RunConfig:
+        """Returns settings that say nothing of the architecture's name and of its own layers."""
+        return RunConfig(audio=self.audio, video=self.video, training=self.training)
+
+
+ARCHITECTURES = {
+    "mfcc_cnn_3d": Design("emotion.models.mfcc_cnn_3d"),
+    "whisper_cnn_3d": Design(
+        "emotion.models.whisper_cnn_3d",
+        audio=WHISPER_AUDIO,
+        fixed_audio=("features", "sample_rate", "min_frequency_hz", "max_frequency_hz", "top_db"),
+    ),
+    "resnet18_ast": Design(
+        "emotion.models.resnet18_ast",
+        audio=AST_AUDIO,
+        video=VideoConfig(n_frames=8),
+        training=TrainConfig(learning_rate=3e-4, weight_decay=0.01),
+        fixed_audio=("features", "sample_rate", "min_frequency_hz", "max_frequency_hz"),
+    ),
+    "mobilefacenet_lstm": Design(
+        "emotion.models.mobilefacenet_lstm",
+        audio=LOG_MEL_AUDIO,
+        video=VideoConfig(fill="none"),
+        fixed_audio=("features",),
+    ),
+    "logmel_cnn": Design(
+        "emotion.models.logmel_cnn", audio=LOG_MEL_AUDIO, video=VideoConfig(n_frames=15), fixed_audio=("features",)
+    ),
+}
+
+
+def find_design(name: str) -> Design:
+    """Returns an architecture's entry.
+
+    Raises:
+        ConfigError: if there is no such architecture.
+    """
+    if name not in ARCHITECTURES:
+        raise ConfigError(f"Unknown model {name!r}. Known: {', '.join(ARCHITECTURES)}.")
+    return ARCHITECTURES[name]
 
 
 def load_architecture(name: str):
@@ -18,14 +72,7 @@ def load_architecture(name: str):
     Raises:
         ConfigError: if there is no such architecture.
     """
-    if name not in ARCHITECTURES:
-        raise ConfigError(f"Unknown model {name!r}. Known: {', '.join(ARCHITECTURES)}.")
-    return importlib.import_module(ARCHITECTURES[name])
-
-
-def default_audio(architecture: str) -> AudioConfig:
-    """Returns the picture of sound that an architecture takes unless told otherwise."""
-    return _FIXED_AUDIO.get(architecture, AudioConfig())
+    return importlib.import_module(find_design(name).module)
 
 
 def check_audio(config: RunConfig) -> None:
@@ -34,11 +81,11 @@ def check_audio(config: RunConfig) -> None:
     Raises:
         ConfigError: if not.
     """
-    needed = _FIXED_AUDIO.get(config.architecture)
-    if needed is None or "audio" not in config.modalities:
+    design = find_design(config.architecture)
+    if "audio" not in config.modalities:
         return
-    for name in _FIXED_NAMES:
-        wanted, given = getattr(needed, name), getattr(config.audio, name)
+    for name in design.fixed_audio:
+        wanted, given = getattr(design.audio, name), getattr(config.audio, name)
         if given != wanted:
             raise ConfigError(
                 f"{config.architecture} needs audio.{name} {wanted!r}, got {given!r}. Leave it out of the settings."

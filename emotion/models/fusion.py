@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import layers
 
-from emotion.config import RunConfig
+from emotion.config import MODALITIES, RunConfig
 from emotion.errors import ConfigError
 from emotion.models.layers import EvidencePresent, ModalityDropout, StillPicture
 
@@ -14,15 +14,40 @@ from emotion.models.layers import EvidencePresent, ModalityDropout, StillPicture
 DEFAULTS = {"fusion_units": 128, "fusion_dropout": 0.3, "fusion_still": False}
 
 
+def concatenate(features: list, presences: list, settings: dict[str, Any]):
+    """Puts the features ``(batch, units)`` of sound and of pictures side by side, each only where it is present."""
+    gated = [
+        layers.Multiply(name=f"{name}_evidence")([feature, presence])
+        for name, feature, presence in zip(MODALITIES, features, presences, strict=True)
+    ]
+    return layers.Concatenate(name="branches")(gated)
+
+
+def take_as_it_is(modality: str, features, settings: dict[str, Any]):
+    """The features of a branch that is the only one."""
+    return features
+
+
 def build_fused_model(
-    config: RunConfig, settings: dict[str, Any], *, audio_branch: Callable, video_branch: Callable
+    config: RunConfig,
+    settings: dict[str, Any],
+    *,
+    audio_branch: Callable,
+    video_branch: Callable,
+    join: Callable = concatenate,
+    pool: Callable = take_as_it_is,
 ) -> keras.Model:
     """Builds the network for the modalities that ``config`` names.
 
     Args:
         config: sizes, classes and modalities.
         settings: complete, of both branches and of the layers that join them.
-        audio_branch, video_branch: called with an input and the settings; each returns features ``(batch, units)``.
+        audio_branch, video_branch: called with an input and the settings; each returns features.
+        join: called with the features of sound and of pictures, with their presences, each ``(batch, 1)`` 1 or 0, and
+            with the settings; returns what the classifier takes, ``(batch, units)``. What is not present must have no
+            influence on it.
+        pool: called with the name of a modality that is the only one, its features, and the settings; returns what
+            the classifier takes.
 
     Shape:
         inputs ``audio (batch, *config.audio_shape)`` float32 and ``video (batch, *config.video_shape)`` uint8; output
@@ -40,18 +65,15 @@ def build_fused_model(
     if len(features) == 2:
         rate = config.training.modality_dropout
         presences = ModalityDropout(rate, seed=config.training.seed, name="modality_dropout")(presences)
-        features = [
-            layers.Multiply(name=f"{name}_evidence")([feature, presence])
-            for name, feature, presence in zip(inputs, features, presences, strict=True)
-        ]
+        joined = join(features, presences, settings)
         # The network is told what is missing: zeros alone could also be a weak response.
         told = list(presences)
         if settings["fusion_still"]:
             still = StillPicture(name="still")(inputs["video"])
             told.append(layers.Multiply(name="still_evidence")([still, presences[-1]]))
-        features = layers.Concatenate(name="fusion")([*features, *told])
+        features = layers.Concatenate(name="fusion")([joined, *told])
     else:
-        (features,) = features
+        features = pool(*inputs, *features, settings)
     probabilities = classifier(features, len(config.class_names), settings)
     return keras.Model(inputs, probabilities, name=config.architecture)
 

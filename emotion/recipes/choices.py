@@ -5,7 +5,7 @@ from typing import Any
 
 from emotion.config import RunConfig, TrainConfig, WindowConfig
 from emotion.labels import SEVEN_EMOTIONS
-from emotion.models import default_audio
+from emotion.models import find_design
 from emotion.recipes.comparing import JointChoices
 from emotion.recipes.face_batches import Animation
 from emotion.recipes.faces import FrameStage
@@ -91,7 +91,7 @@ class Recipe:
         return RunConfig(
             architecture=self.architecture,
             class_names=SEVEN_EMOTIONS,
-            audio=default_audio(self.architecture),
+            audio=find_design(self.architecture).audio,
             window=WindowConfig(face_share=FACE_SHARE),
             training=TrainConfig(seed=self.faces.seed),
             model=model,
