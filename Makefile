@@ -1,6 +1,7 @@
 # make demo   set up, then label the emotions in the clip in samples/
 # make test   set up, then run the tests
 # make lint   check style
+# make test-reference   set up PyTorch and transformers, then hold the encoders against theirs at full size
 # Needs Python 3.11, 3.12 or 3.13. Another interpreter: make demo PYTHON=/path/to/python3.12
 
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
@@ -8,7 +9,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint format setup clean
+.PHONY: demo test test-reference lint format setup clean
 
 demo: $(VENV)/ready
 	$(BIN)/python run_inference.py --video_path samples/astronaut.mp4 --overwrite
@@ -17,6 +18,9 @@ setup: $(VENV)/ready
 
 test: $(VENV)/ready-dev
 	$(BIN)/python -m pytest
+
+test-reference: $(VENV)/ready-reference
+	$(BIN)/python -m pytest tests/reference
 
 lint: $(VENV)/ready-dev
 	$(BIN)/ruff check .
@@ -36,6 +40,10 @@ $(VENV)/ready: requirements.txt
 
 $(VENV)/ready-dev: $(VENV)/ready requirements-dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	touch $@
+
+$(VENV)/ready-reference: $(VENV)/ready-dev requirements-reference.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-reference.txt
 	touch $@
 
 clean:

@@ -46,7 +46,7 @@ ARCHITECTURES = {
     "mobilefacenet_lstm": Design(
         "emotion.models.mobilefacenet_lstm",
         audio=LOG_MEL_AUDIO,
-        video=VideoConfig(fill="none"),
+        video=VideoConfig(n_frames=10, fill="none"),
         fixed_audio=("features",),
     ),
     "logmel_cnn": Design(

@@ -1,0 +1,191 @@
+"""Weights trained in PyTorch, put into Keras networks: which array belongs to which layer, and how it lies.
+
+Arrays go by the names of published files: torchvision's ResNet-18, ``MIT/ast-finetuned-audioset-10-10-0.4593`` of the
+Hugging Face hub (transformers' ``ASTForAudioClassification``), and the MobileFaceNets that PyTorch repositories share
+(``conv1``, ``dw_conv1``, ``blocks``, ``conv2``, ``linear7``, ``linear1``).
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from emotion.models.ast_encoder import N_GATHERING
+from emotion.weights import WeightsError
+
+Arrays = Mapping[str, np.ndarray]
+AST_PREFIX = "audio_spectrogram_transformer."
+# What AST learned from: 10 s of sound in 128 bands, cut into patches every 10 bands and steps.
+AST_GRID = (12, 101)
+_NORM = ("weight", "bias", "running_mean", "running_var")
+_AST_PARTS = {
+    "attention_norm": ("layernorm_before",),
+    "attention": ("attention.attention.query", "attention.attention.key", "attention.attention.value",
+                  "attention.output.dense"),
+    "dense_norm": ("layernorm_after",),
+    "dense1": ("intermediate.dense",),
+    "dense2": ("output.dense",),
+}  # fmt: skip
+_MOBILEFACENET_PARTS = {
+    "conv1": "conv1",
+    "conv2": "dw_conv1",
+    "conv3": "conv2",
+    "global": "linear7",
+    "embed": "linear1",
+}
+# A bottleneck's convolutions by their place in the sequence they form there; norm and PReLU follow each.
+_BOTTLENECK_PLACES = {"expand": 0, "depthwise": 3, "project": 6}
+
+
+def load_safetensors(path: str | os.PathLike) -> dict[str, np.ndarray]:
+    """Reads all arrays of a safetensors file, which holds nothing but arrays; half precision becomes float32.
+
+    Raises:
+        WeightsError: if it is no such file.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    try:
+        arrays = load(Path(path).read_bytes())
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read ({error.strerror}).") from None
+    except SafetensorError as error:
+        raise WeightsError(f"{path}: is no safetensors file ({error}). Download it again.") from None
+    return {name: np.asarray(array, np.float32) for name, array in arrays.items()}
+
+
+def set_resnet18_weights(model, arrays: Arrays, *, name: str) -> None:
+    """Puts torchvision's ResNet-18 into a network, in place; its classifier is left out.
+
+    Args:
+        model: that holds a ``resnet18`` of that name.
+        arrays: as torchvision names them, such as ``layer1.0.conv1.weight``.
+        name: with which its layers' names begin.
+
+    Raises:
+        WeightsError: if there is no such network, or an array is missing or of another shape.
+    """
+
+    def names(part: str) -> list[str]:
+        prefix = part.replace("_", ".")
+        is_norm = "bn" in part or part.endswith("downsample_1")
+        return [f"{prefix}.{ending}" for ending in (_NORM if is_norm else ("weight",))]
+
+    _set_weights(model, arrays, name, names)
+
+
+def set_mobilefacenet_weights(model, arrays: Arrays, *, name: str) -> None:
+    """Puts a MobileFaceNet trained in PyTorch into a network, in place; arguments as for ``set_resnet18_weights``."""
+
+    def names(part: str) -> list[str]:
+        *place, last = part.split("_")
+        kind = last if last in ("norm", "prelu") else "conv"
+        place = place if kind != "conv" else [*place, last]
+        if place[0].startswith("block"):
+            first = _BOTTLENECK_PLACES[place[1]]
+            offset = {"conv": 0, "norm": 1, "prelu": 2}[kind]
+            prefix = f"blocks.{place[0].removeprefix('block')}.conv.{first + offset}"
+        else:
+            prefix = f"{_MOBILEFACENET_PARTS[place[0]]}.{'bn' if kind == 'norm' else kind}"
+        return [f"{prefix}.{ending}" for ending in (_NORM if kind == "norm" else ("weight",))]
+
+    _set_weights(model, arrays, name, names)
+
+
+def set_ast_weights(model, arrays: Arrays, *, name: str, grid: tuple[int, int] = AST_GRID) -> None:
+    """Puts a trained Audio Spectrogram Transformer into a network, in place; its classifier is left out.
+
+    Where the network's picture is shorter or longer than the one that was learned from, what tells the patches their
+    places is interpolated (as ViTs do for pictures of another size, Dosovitskiy et al. 2021).
+
+    Args:
+        model: that holds an ``ast_encoder`` of that name, of as many blocks or fewer.
+        arrays: as the published file names them, with or without ``audio_spectrogram_transformer.`` before.
+        name: with which its layers' names begin.
+        grid: patches from low to high and from early to late that the arrays were learned with.
+
+    Raises:
+        WeightsError: if there is no such network, or an array is missing or of another shape.
+    """
+    plain = {key.removeprefix(AST_PREFIX): array for key, array in arrays.items()}
+    positions = model.get_layer(f"{name}_positions")
+    patches = model.get_layer(f"{name}_patches").output.shape[1:3]
+    try:
+        gathering = [plain[f"embeddings.{token}_token"][0] for token in ("cls", "distillation")]
+        learned = plain["embeddings.position_embeddings"][0]
+    except KeyError as error:
+        raise WeightsError(f"The file holds no {error.args[0]}: it is no Audio Spectrogram Transformer.") from None
+    if learned.shape[0] != N_GATHERING + grid[0] * grid[1]:
+        raise WeightsError(f"The file has {learned.shape[0]} positions, where {grid[0]} x {grid[1]} patches need "
+                           f"{N_GATHERING + grid[0] * grid[1]}.")  # fmt: skip
+    if learned.shape[1] != positions.positions.shape[1]:
+        raise WeightsError(f"The file's tokens are {learned.shape[1]} wide, the network's "
+                           f"{positions.positions.shape[1]}. Set model.ast_width.")  # fmt: skip
+    placed = interpolate_positions(learned[N_GATHERING:], grid, tuple(patches))
+    positions.set_weights([np.concatenate(gathering), np.concatenate([learned[:N_GATHERING], placed])])
+
+    def names(part: str) -> list[str]:
+        if part == "patches":
+            prefixes = ["embeddings.patch_embeddings.projection"]
+        elif part == "norm":
+            prefixes = ["layernorm"]
+        else:
+            block, _, rest = part.partition("_")
+            prefixes = [f"encoder.layer.{block.removeprefix('block')}.{place}" for place in _AST_PARTS[rest]]
+        return [f"{prefix}.{ending}" for prefix in prefixes for ending in ("weight", "bias")]
+
+    _set_weights(model, plain, name, names, skipped=("positions",))
+
+
+def interpolate_positions(positions: np.ndarray, grid: tuple[int, int], wanted: tuple[int, int]) -> np.ndarray:
+    """Stretches what tells patches their places over another number of them, linearly in both directions.
+
+    Args:
+        positions: ``(rows * columns, width)``.
+        grid: their rows and columns.
+        wanted: rows and columns to be made.
+
+    Returns:
+        ``(wanted_rows * wanted_columns, width)``.
+    """
+    values = positions.reshape(*grid, -1)
+    for axis in (0, 1):
+        # Patches stand for stretches, not points: the middles of the new ones are looked up between those of the old.
+        middles = (np.arange(wanted[axis]) + 0.5) * grid[axis] / wanted[axis] - 0.5
+        middles = np.clip(middles, 0, grid[axis] - 1)
+        below = np.floor(middles).astype(int)
+        above = np.minimum(below + 1, grid[axis] - 1)
+        share = np.expand_dims(middles - below, axis=tuple(i for i in range(3) if i != axis))
+        values = (1 - share) * values.take(below, axis) + share * values.take(above, axis)
+    return values.reshape(-1, values.shape[-1]).astype(np.float32)
+
+
+def _set_weights(model, arrays: Arrays, name: str, names: Callable[[str], list[str]], skipped=()) -> None:
+    """Gives every layer whose name begins with ``name`` the arrays whose names belong to the rest of it."""
+    prefix = f"{name}_"
+    found = [layer for layer in model.layers if layer.weights and layer.name.startswith(prefix)]
+    found = [layer for layer in found if layer.name.removeprefix(prefix) not in skipped]
+    if not found:
+        raise WeightsError(f"{model.name} has no layers named {prefix}... to put weights into.")
+    for layer in found:
+        wanted = names(layer.name.removeprefix(prefix))
+        missing = [array for array in wanted if array not in arrays]
+        if missing:
+            raise WeightsError(f"The file holds no {missing[0]}, which {layer.name} needs.")
+        shapes = [tuple(weight.shape) for weight in layer.weights]
+        weights = [_as_keras(arrays[array], shape, layer) for array, shape in zip(wanted, shapes, strict=True)]
+        if [weight.shape for weight in weights] != shapes:
+            raise WeightsError(f"{layer.name} has weights {shapes}, the file {[weight.shape for weight in weights]}.")
+        layer.set_weights(weights)
+
+
+def _as_keras(array: np.ndarray, shape: tuple[int, ...], layer) -> np.ndarray:
+    """PyTorch's kernels begin with outputs and inputs, Keras's end with inputs and outputs."""
+    if array.ndim == 4:
+        is_depthwise = type(layer).__name__ == "DepthwiseConv2D"
+        return array.transpose((2, 3, 0, 1) if is_depthwise else (2, 3, 1, 0))
+    if array.ndim == 2:
+        return array.transpose()
+    return array.reshape(shape) if array.size == np.prod(shape) else array

@@ -1,0 +1,75 @@
+"""The encoders at their published sizes beside PyTorch's, live: `make test-reference`. Not part of `make test`."""
+
+import keras
+import numpy as np
+import pytest
+import torch_models
+from transformers import ASTFeatureExtractor
+
+from emotion.audio.features import compute_fbank
+from emotion.config import AST_AUDIO, RunConfig
+from emotion.models.ast_encoder import ast_encoder, count_patches
+from emotion.models.conversion import set_ast_weights, set_mobilefacenet_weights, set_resnet18_weights
+from emotion.models.mobilefacenet import BOTTLENECKS, FIRST_CHANNELS, LAST_CHANNELS, mobilefacenet
+from emotion.models.resnet import STAGES, resnet18
+from emotion.synthetic_voices import synthesize_voice
+
+N_FEATURES = 128
+
+
+def make_pictures(side: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (2, side, side, 3)).astype(np.float32)
+
+
+def channels_first(pictures: np.ndarray) -> np.ndarray:
+    return pictures.transpose(0, 3, 1, 2).copy()
+
+
+@pytest.mark.parametrize("side", [112, 224])
+def test_resnet18(side):
+    theirs = torch_models.randomize(torch_models.ResNet18(STAGES), seed=0)
+    inputs = keras.Input((side, side, 3))
+    ours = keras.Model(inputs, resnet18(inputs, norm_momentum=0.9, name="net"))
+    set_resnet18_weights(ours, torch_models.arrays_of(theirs), name="net")
+    pictures = make_pictures(side)
+    expected = torch_models.run(theirs, channels_first(pictures))
+    np.testing.assert_allclose(np.asarray(ours(pictures, training=False)), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_mobilefacenet():
+    theirs = torch_models.randomize(
+        torch_models.MobileFaceNet(
+            BOTTLENECKS, side=112, first=FIRST_CHANNELS, last=LAST_CHANNELS, n_features=N_FEATURES
+        ),
+        seed=0,
+    )
+    inputs = keras.Input((112, 112, 3))
+    ours = keras.Model(inputs, mobilefacenet(inputs, n_features=N_FEATURES, norm_momentum=0.9, name="net"))
+    set_mobilefacenet_weights(ours, torch_models.arrays_of(theirs), name="net")
+    pictures = make_pictures(112)
+    expected = torch_models.run(theirs, channels_first(pictures))
+    np.testing.assert_allclose(np.asarray(ours(pictures, training=False)), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_ast(tmp_path):
+    n_mels, n_steps = 128, 298
+    theirs = torch_models.randomize(
+        torch_models.build_ast(n_mels=n_mels, n_steps=n_steps, width=768, n_heads=12, n_blocks=12), seed=0
+    )
+    inputs = keras.Input((n_mels, n_steps, 1))
+    ours = keras.Model(inputs, ast_encoder(inputs, width=768, n_heads=12, n_blocks=12, name="net"))
+    arrays = torch_models.save_ast(theirs, tmp_path)
+    set_ast_weights(ours, arrays, name="net", grid=count_patches(n_mels, n_steps))
+    picture = np.random.default_rng(0).normal(size=(1, n_mels, n_steps)).astype(np.float32)
+    expected = torch_models.run_ast(theirs, picture)
+    np.testing.assert_allclose(np.asarray(ours(picture[..., None], training=False)), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_filter_banks():
+    config = RunConfig(audio=AST_AUDIO)
+    voice = synthesize_voice(
+        "angry", speaker_seed=1, duration_seconds=config.window.window_seconds, sample_rate=AST_AUDIO.sample_rate
+    ).astype(np.float32)[: config.window_samples]
+    extractor = ASTFeatureExtractor(max_length=config.audio_shape[1])
+    expected = extractor(voice, sampling_rate=AST_AUDIO.sample_rate, return_tensors="np")["input_values"][0].T
+    np.testing.assert_allclose(compute_fbank(voice, config), expected, atol=1e-3)
