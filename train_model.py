@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 from emotion.config import DEFAULT_FOLDS, PROTOCOLS, RECIPE_NAMES, SAVED_MODELS, RunConfig, TrainConfig, load_config
-from emotion.console import SOME_FILES_FAILED, ProgressBar, run_program
+from emotion.console import SOME_FILES_FAILED, ProgressBar, quiet_import, run_program
 from emotion.options import (
     add_data_options,
     add_training_options,
@@ -31,6 +31,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add_data_options(parser)
+    add("--list_models", action="store_true", help="describe the networks for --model, each measured here, and stop")
     add("--demo", action="store_true", help="make a small synthetic data set and train on it for a minute or two")
     add_training_options(parser)
     add("--protocol", choices=PROTOCOLS, help="how clips are split. 'speaker' keeps every speaker on one side; "
@@ -112,11 +113,27 @@ def make_shipped_model(parser: argparse.ArgumentParser, args: argparse.Namespace
     )
 
 
+def list_models() -> int:
+    """Prints what each design is and costs, as each is measured."""
+    with quiet_import():
+        from emotion.model_list import format_designs, measure_design
+    from emotion.models import ARCHITECTURES
+
+    bar = ProgressBar("Measuring", "model")
+    designs = []
+    for number, name in enumerate(ARCHITECTURES):
+        bar(number, len(ARCHITECTURES))
+        designs.append(measure_design(name))
+    bar(len(ARCHITECTURES), len(ARCHITECTURES))
+    print(format_designs(designs))
+    return 0
+
+
 def main() -> int:
     parser = build_parser()
     args = parser.parse_args()
-    if args.recipe:
-        return make_shipped_model(parser, args)
+    if args.list_models or args.recipe:
+        return list_models() if args.list_models else make_shipped_model(parser, args)
     for name in ("data_root", "no_folds"):
         if getattr(args, name) != parser.get_default(name):
             parser.error(f"--{name} is for --recipe; other trainings read --dataset_dir or --manifest")

@@ -12,6 +12,7 @@ and the plots. While a training is under way, ``checkpoint/`` holds what it need
 import dataclasses
 import hashlib
 import os
+import time
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,7 @@ HISTORY_FILE = "history.csv"
 METRICS_FILE = "metrics.json"
 PREDICTIONS_FILE = "predictions.csv"
 CHECKPOINT_DIR = "checkpoint"
+N_WARMING = 5  # calls before those that are timed
 LFS_MARK = b"version https://git-lfs"
 
 
@@ -135,6 +137,22 @@ class Run:
             signature = {x.name: tf.TensorSpec((None, *x.shape[1:]), x.dtype) for x in model.inputs}
             forward = tf.function(forward, input_signature=[signature])
         object.__setattr__(self, "_forward", forward)
+
+
+def time_window(run: Run, *, n_timed: int = 30) -> float:
+    """Returns the median time, in seconds, in which a run judges one window, after some that do not count."""
+    rng = np.random.default_rng(0)
+    inputs = {
+        "audio": rng.standard_normal((1, *run.config.audio_shape)).astype(np.float32),
+        "video": rng.integers(1, 256, (1, *run.config.video_shape), dtype=np.uint8),
+    }
+    inputs = {name: inputs[name] for name in run.config.modalities}
+    seconds = []
+    for _ in range(n_timed + N_WARMING):
+        start = time.perf_counter()
+        run.predict(inputs)
+        seconds.append(time.perf_counter() - start)
+    return float(np.median(seconds[N_WARMING:]))
 
 
 def load_run(path: str | os.PathLike) -> Run:

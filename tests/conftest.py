@@ -1,5 +1,6 @@
 """What several tests share: a small synthetic data set, and settings under which training takes seconds."""
 
+import dataclasses
 import os
 
 # Before any test imports TensorFlow: its messages would drown the tests'.
@@ -10,6 +11,7 @@ import pytest
 
 from emotion.config import AudioConfig, RunConfig, TrainConfig, VideoConfig, WindowConfig
 from emotion.datasets import DATASETS
+from emotion.models import ARCHITECTURES
 from emotion.synthetic import write_synthetic_dataset
 
 EMOTIONS = ("happy", "sad")
@@ -32,6 +34,38 @@ def small_config(**changes) -> RunConfig:
         },
     }
     return RunConfig(training=training, **{**settings, **changes})
+
+
+# Each design's own settings, as small as they can be and still hold every part.
+SMALL_DESIGNS = {
+    "mfcc_cnn_3d": small_config().model,
+    "whisper_cnn_3d": {
+        **{"whisper_width": 8, "whisper_heads": 2, "whisper_blocks": 1, "whisper_pooled": [1], "audio_units": 8},
+        **{"video_filters": [4, 8], "video_units": 8, "fusion_units": 8},
+    },
+    "resnet18_ast": {
+        **{"ast_width": 8, "ast_heads": 2, "ast_blocks": 1, "resnet_stages": [4, 8, 8, 8]},
+        **{"fusion_width": 8, "fusion_heads": 2, "fusion_units": 8},
+    },
+    "mobilefacenet_lstm": {
+        **{"mobilefacenet_bottlenecks": [[2, 4, 2, 2], [2, 8, 1, 2]], "mobilefacenet_channels": [4, 16]},
+        **{"audio_filters": [4, 8], "audio_units": 8, "video_units": 8, "fusion_units": 8},
+    },
+    "logmel_cnn": {
+        **{"audio_filters": [8, 8], "audio_units": 8, "video_filters": [4, 8], "video_units": 8, "fusion_units": 8},
+    },
+}
+WITHOUT_DROPOUT = {"audio_dropout": 0.0, "video_dropout": 0.0, "fusion_dropout": 0.0}
+
+
+def small_design(name: str, **changes) -> RunConfig:
+    """Settings for a small network of any design, with the kind of sound and frames that it takes."""
+    design = ARCHITECTURES[name]
+    n_mels = {"fbank": 32, "mfcc": 40, "log_mel": 16}[design.audio.features]
+    audio = dataclasses.replace(design.audio, n_mels=n_mels, n_mfcc=n_mels // 2, n_steps=16)
+    video = dataclasses.replace(design.video, n_frames=4, image_size=32)
+    model = {**SMALL_DESIGNS[name], **changes.pop("model", {})}
+    return small_config(architecture=name, audio=audio, video=video, model=model, **changes)
 
 
 @pytest.fixture(scope="session")

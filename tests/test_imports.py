@@ -18,7 +18,7 @@ LAYERS = (
     ),
     ("media", "audio", "faces", "synthetic", "synthetic_faces", "synthetic_heads", "synthetic_voices"),
     ("preprocessing", "datasets", "splits", "split_files", "protocols", "folds", "cache", "outputs"),
-    ("models", "generators", "half_precision", "runs", "scanner", "seen"),
+    ("models", "generators", "half_precision", "runs", "model_list", "scanner", "seen"),
     (
         "options", "checkpoints", "evaluation", "copies", "preparation", "training", "crossvalidation", "comparison",
         "assessment", "devices",

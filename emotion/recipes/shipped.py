@@ -8,7 +8,6 @@ Each stage leaves its result in a work folder; a recipe that was stopped goes on
 """
 
 import dataclasses
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -31,13 +30,12 @@ from emotion.recipes.stages import FaceStages, VoiceStages, check_face_data
 from emotion.recipes.studies import N_FOLDS, study_voices
 from emotion.recipes.weighing import weigh_branches
 from emotion.recipes.whisper_weights import LICENCE
-from emotion.runs import MODEL_FILE, SPLITS_FILE, Run, load_run, write_metrics, write_run
+from emotion.runs import MODEL_FILE, SPLITS_FILE, load_run, time_window, write_metrics, write_run
 from emotion.split_files import add_unlisted, write_splits
 from emotion.splits import Split
 
 Say = Callable[[str], None]
 FACES = "FER2013 faces with FER+ votes, muxspace facial expressions"
-N_WARMING, N_TIMED = 5, 30
 LICENCE_FILE = "LICENCE-whisper.txt"
 
 
@@ -126,7 +124,7 @@ def make_shipped(
         (output / LICENCE_FILE).write_text(LICENCE, encoding="utf-8")
     write_run(output, config, model, half_precision=True)
     metrics["megabytes"] = (output / MODEL_FILE).stat().st_size / 1e6
-    metrics["window_milliseconds"] = time_window(load_run(output))
+    metrics["window_milliseconds"] = 1000 * time_window(load_run(output))
     write_metrics(output, metrics)
     write_card(output, recipe, metrics, model.count_params())
     if with_folds:
@@ -145,21 +143,6 @@ def cross_validate_voices(voices: VoiceStages, architecture: str, say: Say) -> d
         "seven, calm joins neutral in the answers"
     )
     return {"protocol": protocol, "by_number_of_classes": scores}
-
-
-def time_window(run: Run) -> float:
-    """Returns the median time of judging one window with face and voice, in milliseconds."""
-    rng = np.random.default_rng(0)
-    inputs = {
-        "audio": rng.standard_normal((1, *run.config.audio_shape)).astype(np.float32),
-        "video": rng.integers(0, 256, (1, *run.config.video_shape), dtype=np.uint8),
-    }
-    seconds = []
-    for _ in range(N_TIMED + N_WARMING):
-        start = time.perf_counter()
-        run.predict(inputs)
-        seconds.append(time.perf_counter() - start)
-    return 1000 * float(np.median(seconds[N_WARMING:]))
 
 
 def traced(model: keras.Model) -> Callable[[dict[str, np.ndarray]], np.ndarray]:

@@ -1,0 +1,77 @@
+"""What ``train_model.py --list_models`` prints: the designs, with what each weighs and how long it takes here."""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from emotion.config import MODALITIES
+from emotion.models import ARCHITECTURES, build_model, load_architecture
+from emotion.runs import Run, time_window
+
+N_TIMED = 10
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a design is found to be.
+
+    Attributes:
+        name, description: of the design.
+        n_parameters: weights, those that are not trained among them.
+        n_operations: multiplications and additions for a window with face and voice.
+        milliseconds: median time of judging such a window on this machine.
+        by_modality: operations of the design for one modality alone.
+    """
+
+    name: str
+    description: str
+    n_parameters: int
+    n_operations: int
+    milliseconds: float
+    by_modality: dict[str, int]
+
+
+def measure_design(name: str) -> Measured:
+    """Builds a design by its own defaults and measures it.
+
+    Raises:
+        ConfigError: if there is no such design.
+    """
+    from emotion.models.operations import count_operations
+
+    module = load_architecture(name)
+    config = dataclasses.replace(ARCHITECTURES[name].default_config(), architecture=name)
+    model = build_model(config)
+    alone = {
+        modality: count_operations(build_model(dataclasses.replace(config, modalities=(modality,))))
+        for modality in MODALITIES
+    }
+    seconds = time_window(Run(Path(), config, model, sha256=""), n_timed=N_TIMED)
+    return Measured(
+        name, module.DESCRIPTION, model.count_params(), count_operations(model), 1000 * seconds, alone
+    )  # fmt: skip
+
+
+def format_designs(designs: Sequence[Measured]) -> str:
+    """Returns a table of designs, and a line on each."""
+    rows = [("model", "parameters", "GFLOP a window", "sound alone", "faces alone", "ms a window")]
+    rows += [
+        (
+            design.name,
+            f"{design.n_parameters / 1e6:.2f} M",
+            *(f"{n / 1e9:.2f}" for n in (design.n_operations, *design.by_modality.values())),
+            f"{design.milliseconds:.0f}",
+        )
+        for design in designs
+    ]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = []
+    for name, *cells in rows:
+        right = [cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True)]
+        lines.append("  ".join([name.ljust(widths[0]), *right]))
+    lines += ["", *(f"{design.name}: {design.description}" for design in designs), ""]
+    lines.append(
+        "GFLOP: 10^9 multiplications and additions. A window holds 3 s of sound and faces. Times: this machine's."
+    )
+    return "\n".join(lines)
