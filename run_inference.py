@@ -5,7 +5,7 @@ import sys
 import time
 from pathlib import Path
 
-from emotion.config import DEFAULT_RUN
+from emotion.config import DEFAULT_RUN, find_model
 from emotion.console import SOME_FILES_FAILED, quiet_import, run_program
 from emotion.devices import DEVICES
 from emotion.settings import FACE_DETECTORS, InferenceSettings
@@ -16,12 +16,13 @@ DEFAULT_PORT = 8765
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, epilog=EPILOG)
+    usage = "run_inference.py --video_path CLIP [CLIP ...] [options]; all of them: run_inference.py --help"
+    parser = argparse.ArgumentParser(description=__doc__, epilog=EPILOG, usage=usage)
     media = "video, sound file or image; several of them, a folder or a pattern; or a camera's number"
     parser.add_argument("media", nargs="*", metavar="CLIP", help=f"{media} (the same as --video_path)")
     parser.add_argument("--video_path", "--media_path", nargs="+", metavar="CLIP", help=media)
     add = parser.add_argument_group("model").add_argument
-    add("--model", type=Path, default=DEFAULT_RUN, metavar="FOLDER", help="default: saved_models/default")
+    add("--model", type=find_model, default=DEFAULT_RUN, metavar="FOLDER", help="default: saved_models/default")
     add("--device", choices=DEVICES, default="auto", help="what the model runs on (default: %(default)s)")
     add("--window_sec", type=float, metavar="S", help="stretch of time each answer is about (default: the model's)")
     add("--step_sec", type=float, metavar="S", help="from one to the next (default: the model's, 0.5)")
@@ -67,7 +68,9 @@ def main() -> int:
         parser.error("name the clip once: either --video_path CLIP or CLIP alone")
     args.media = args.media or args.video_path
     if not args.media:
-        parser.error("name a clip: --video_path clip.mp4")
+        tables = [f"--{kind} {value}" for kind in ("json", "csv", "srt") if (value := getattr(args, kind))]
+        hint = f" ({tables[0]} names a table, no clip: put the clip before it)" if tables else ""
+        parser.error(f"name a clip: --video_path clip.mp4{hint}")
     # Everything cheap that can be wrong is looked at before TensorFlow takes seconds to load.
     from emotion.inference import choose_settings, plan_job
     from emotion.runs import check_run

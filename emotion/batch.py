@@ -1,122 +1,31 @@
-"""Many files with one model: found, judged one after the other, counted, and taken up again after a stop."""
+"""Many files with one model: judged one after the other, counted, and taken up again after a stop."""
 
 import csv
-import glob
 import io
 import json
-import os
+import logging
 import signal
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from emotion.errors import ConfigError, EmotionError, MediaError
-from emotion.files import write_whole
-from emotion.outputs.plan import MARK
+from emotion.errors import ConfigError, EmotionError
+from emotion.files import displayable, write_whole
+from emotion.finding import Source
 from emotion.results import MediaPrediction, in_percent
 
-VIDEO_SUFFIXES = (
-    ".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".flv", ".wmv", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".3gp",
-    ".ogv", ".vob", ".mxf",
-)  # fmt: skip
-SOUND_SUFFIXES = (".wav", ".mp3", ".flac", ".ogg", ".oga", ".opus", ".m4a", ".aac", ".wma", ".aif", ".aiff", ".amr")
-STILL_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif")
-MEDIA_SUFFIXES = frozenset(VIDEO_SUFFIXES + SOUND_SUFFIXES + STILL_SUFFIXES)
+logger = logging.getLogger(__name__)
+
 SUMMARY_FILE = "summary.csv"
 SETTINGS_FILE = "summary_settings.json"
-COLUMNS = ("file", "name", "status", "emotion", "confidence", "evidence", "faces", "duration_s", "outputs", "message")
+COLUMNS = (
+    "file", "name", "status", "emotion", "confidence", "evidence", "faces", "duration_s", "outputs", "message",
+    "version",
+)  # fmt: skip
 DONE, FAILED, BEGUN = "done", "failed", "begun"
 MAX_FAILURES_SHOWN = 20
-
-
-@dataclass(frozen=True)
-class Source:
-    """A file to be judged, and what the names of its outputs begin with, folders included."""
-
-    path: Path
-    name: str
-
-
-def find_sources(places: Sequence[str]) -> list[Source] | None:
-    """Finds the media files that a user means.
-
-    Args:
-        places: files, folders (searched with all that is in them) and patterns such as ``clips/*.mp4``.
-
-    Returns:
-        The files in order, each once; None if a single file is meant, which need not exist.
-
-    Raises:
-        MediaError: if a folder or pattern holds no media file, or may not be looked into.
-    """
-    try:
-        return _find_sources(places)
-    except OSError as error:
-        where = error.filename or places[0]
-        raise MediaError(
-            f"{where}: cannot be read ({error.strerror}). Check the permissions of its folders."
-        ) from error
-
-
-def _find_sources(places: Sequence[str]) -> list[Source] | None:
-    if len(places) == 1 and not Path(places[0]).is_dir() and (Path(places[0]).exists() or not _is_pattern(places[0])):
-        return None
-    found: dict[Path, Path] = {}  # and what their names are to be relative to
-    for place in places:
-        path = Path(place)
-        if path.is_dir():
-            os.listdir(path)  # searching a folder that is closed to us finds nothing and says nothing
-            inside = [(item, path) for item in sorted(path.rglob("*")) if _is_media(item)]
-        elif path.exists() or not _is_pattern(place):
-            inside = [(path, path.parent)]
-        else:
-            matches = (Path(item) for item in sorted(glob.glob(place, recursive=True)))
-            inside = [(item, item.parent) for item in matches if _is_media(item)]
-        if not inside:
-            endings = ", ".join(sorted(MEDIA_SUFFIXES))
-            raise MediaError(f"{place}: no media file found there. Known endings: {endings}.")
-        for item, root in inside:
-            found.setdefault(item, root)
-    return _name_sources(found)
-
-
-def _is_pattern(place: str) -> bool:
-    return glob.has_magic(place)
-
-
-def _is_media(path: Path) -> bool:
-    is_hidden = path.name.startswith(".")
-    return path.suffix.lower() in MEDIA_SUFFIXES and path.is_file() and not is_hidden and not _is_ours(path)
-
-
-def _is_ours(path: Path) -> bool:
-    """Whether a file was made by this program from another one beside it."""
-    for ending in (f"{MARK}_plot", MARK):
-        if path.stem.endswith(ending):
-            base = path.stem.removesuffix(ending)
-            beside = (path.with_name(base + suffix) for suffix in MEDIA_SUFFIXES)
-            return any(other.exists() for other in (*beside, path.with_name(base)))
-    return False
-
-
-def _name_sources(found: dict[Path, Path]) -> list[Source]:
-    """Names outputs by their files without the ending, or with it where two would be named alike."""
-    plain = {path: str(path.relative_to(root).with_suffix("")) for path, root in found.items()}
-    counts = Counter(name.casefold() for name in plain.values())
-    sources, taken = [], set()
-    for path, root in found.items():
-        name = plain[path]
-        if counts[name.casefold()] > 1:
-            name = str(path.relative_to(root))
-        number = 2
-        while name.casefold() in taken:
-            name, number = f"{path.relative_to(root)} {number}", number + 1
-        taken.add(name.casefold())
-        sources.append(Source(path, name))
-    return sources
 
 
 def check_folder(folder: Path, *, resume: bool, overwrite: bool) -> None:
@@ -173,9 +82,11 @@ class Batch:
         return Source(source.path, name)
 
     def is_done(self, source: Source) -> bool:
-        """Whether a file was judged before and all that was written of it is still there."""
+        """Whether a file was judged before, as it is now, and all that was written of it is still there."""
         row = self.rows.get(_key(source))
-        return row is not None and row["status"] == DONE and all(path.exists() for path in self.outputs(source))
+        if row is None or row["status"] != DONE or row["version"] != _version(source):
+            return False
+        return all(path.exists() for path in self.outputs(source))
 
     def outputs(self, source: Source) -> list[Path]:
         """What was, or was to be, written of a file before: all that may be replaced."""
@@ -199,22 +110,22 @@ class Batch:
             message="; ".join(prediction.notes),
         )
 
-    def note_failed(self, source: Source, error: Exception) -> None:
+    def note_failed(self, source: Source, error: str) -> None:
         outputs = self._names(path for path in self.outputs(source) if path.exists())
-        self._note(source, status=FAILED, message=str(error), outputs=outputs)
+        self._note(source, status=FAILED, message=error, outputs=outputs)
 
     def _names(self, outputs: Iterable[Path]) -> str:
         return "|".join(str(path.relative_to(self.folder)) for path in outputs)
 
     def _note(self, source: Source, **values: str) -> None:
-        named = {"file": str(source.path.resolve()), "name": source.name}
+        named = {"file": _key(source), "name": source.name, "version": _version(source)}
         self.rows[_key(source)] = {**dict.fromkeys(COLUMNS, ""), **named, **values}
         self._write()
 
     def _read(self) -> dict[str, dict[str, str]]:
         try:
             with open(self._summary, newline="", encoding="utf-8") as file:
-                return {row["file"]: {name: row[name] or "" for name in COLUMNS} for row in csv.DictReader(file)}
+                return {row["file"]: {name: row.get(name) or "" for name in COLUMNS} for row in csv.DictReader(file)}
         except (OSError, KeyError, csv.Error, UnicodeDecodeError) as error:
             raise ConfigError(
                 f"{self._summary}: not a summary of ours ({error}). Begin anew with --overwrite."
@@ -241,7 +152,16 @@ class Batch:
 
 
 def _key(source: Source) -> str:
-    return str(source.path.resolve())
+    return displayable(source.path.resolve())
+
+
+def _version(source: Source) -> str:
+    """What changes when a file does: its size and when it was last written."""
+    try:
+        found = source.path.stat()
+    except OSError:
+        return ""
+    return f"{found.st_size} {found.st_mtime_ns}"
 
 
 class _StopSignal:
@@ -292,18 +212,30 @@ def run_batch(
         named = batch.claim(source)
         try:
             prediction, outputs = process(named)
-        except (EmotionError, OSError) as error:
-            batch.note_failed(named, error)
+        except Exception as error:
+            # Whatever is wrong with one file, even with this program, the others are to be judged.
+            words = _words(source, error)
+            batch.note_failed(named, words)
             n_failed += 1
-            warn(f"[{number}/{len(sources)}] failed: {error}")
+            warn(f"[{number}/{len(sources)}] failed: {words}")
             continue
         batch.note_done(named, prediction, outputs)
         answer = prediction.overall
         words = "no evidence" if answer.emotion is None else f"{answer.emotion} {in_percent(answer.confidence)}"
-        say(f"[{number}/{len(sources)}] {source.path}: {words}, {answer.evidence}")
+        say(f"[{number}/{len(sources)}] {displayable(source.path)}: {words}, {answer.evidence}")
     if n_skipped:
-        say(f"{n_skipped} files were done before.")
+        say(f"files done before, and not judged again: {n_skipped}")
     return n_failed
+
+
+def _words(source: Source, error: Exception) -> str:
+    """What a user needs to know of what went wrong with a file."""
+    if isinstance(error, EmotionError):
+        return str(error)
+    if isinstance(error, OSError):
+        return f"{displayable(source.path)}: its results cannot be written ({error.strerror}). Give it a shorter name."
+    logger.debug("%s", source.path, exc_info=error)
+    return f"{displayable(source.path)}: a fault of this program ({type(error).__name__}: {error}). Please report it."
 
 
 def format_summary(sources: list[Source], batch: Batch) -> str:

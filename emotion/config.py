@@ -36,6 +36,13 @@ CACHE_DIR = Path(".cache")
 CLIP_CACHE_DIR = CACHE_DIR / "clips"
 
 
+def find_model(name: str) -> Path:
+    """Returns the folder that a user means by ``--model``: a path, or the name of one in ``saved_models/``."""
+    path = Path(name)
+    shipped = SAVED_MODELS / path.name
+    return shipped if not path.exists() and path in (Path(path.name), Path("saved_models", path.name)) else path
+
+
 def _check_positive(record, *names: str) -> None:
     for name in names:
         value = getattr(record, name)

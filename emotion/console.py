@@ -4,15 +4,17 @@ import contextlib
 import errno
 import logging
 import os
+import signal
 import sys
 import tempfile
+import threading
 import warnings
 from collections.abc import Callable
 
 from emotion.errors import EmotionError
 
 SOME_FILES_FAILED = 3
-INTERRUPTED = 130
+INTERRUPTED, TERMINATED = 130, 143
 BAR = "{desc}: {percentage:3.0f}% |{bar}| {n:.0f} of {total:.0f} {unit}, {remaining} left"
 BAR_WITHOUT_TOTAL = "{desc}: {n:.0f} {unit}, {elapsed} so far"
 
@@ -31,6 +33,12 @@ def run_program(main: Callable[[], int]) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr)
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it explains how it traces functions
     warnings.simplefilter("ignore", category=FutureWarning)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # names of files need not be Unicode
+    if threading.current_thread() is threading.main_thread():
+        # Ends the program as Ctrl-C does, so that nothing half done is left behind.
+        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(TERMINATED))
     try:
         return main()
     except EmotionError as error:
@@ -48,7 +56,10 @@ def run_program(main: Callable[[], int]) -> int:
         if error.filename is None and error.errno != errno.ENOSPC:
             raise
         where = f"{error.filename}: " if error.filename else ""
-        print(f"error: {where}{error.strerror}. Choose another place, or make room there.", file=sys.stderr)
+        way_out = "Choose another place, or make room there"
+        if error.errno == errno.ENAMETOOLONG:
+            way_out = "Choose a shorter name, with --output for what is written"
+        print(f"error: {where}{error.strerror}. {way_out}.", file=sys.stderr)
         return 1
 
 
@@ -84,7 +95,7 @@ class ProgressBar:
         self._bar = None
 
     def __call__(self, done: float, total: float | None) -> None:
-        if not self._shown:
+        if not self._shown or total == 0:  # a still picture
             return
         if self._bar is None:
             from tqdm import tqdm
@@ -98,7 +109,9 @@ class ProgressBar:
                 leave=False,
                 bar_format=BAR if total else BAR_WITHOUT_TOTAL,
             )
-        self._bar.total = total
+        # A header may promise less than the file holds, and what is over would not be shown.
+        self._bar.total = max(total, done) if total else None
+        self._bar.bar_format = BAR if total else BAR_WITHOUT_TOTAL
         self._bar.update(done - self._bar.n)
         if total is not None and done >= total:
             self._bar.close()

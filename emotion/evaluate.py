@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from emotion.config import DEFAULT_FOLDS, DEFAULT_RUN, MODALITIES, SAVED_MODELS, RunConfig
+from emotion.config import DEFAULT_FOLDS, DEFAULT_RUN, MODALITIES, SAVED_MODELS, RunConfig, find_model
 from emotion.console import SOME_FILES_FAILED, ProgressBar, quiet_import, run_program
 from emotion.errors import ConfigError, DatasetError
 from emotion.files import write_json
@@ -46,7 +46,13 @@ def run_evaluation(arguments: list[str]) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--model", type=Path, default=DEFAULT_RUN, metavar="DIR", help="model folder (default: saved_models/default)")
+    add(
+        "--model",
+        type=find_model,
+        default=DEFAULT_RUN,
+        metavar="DIR",
+        help="model folder (default: saved_models/default)",
+    )
     add_data_options(parser)
     add("--modality", choices=("both", *MODALITIES), default="both", help="what to judge by (default: %(default)s)")
     add("--include_seen", action="store_true", help="score clips that the model met in training, too: flatters")

@@ -1,9 +1,24 @@
 """Files that are either whole or not there."""
 
+import contextlib
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from emotion.errors import ConfigError
+
+try:
+    import fcntl
+except ImportError:  # Windows has no such locks
+    fcntl = None
+
+
+def displayable(name: str | os.PathLike) -> str:
+    """Returns a file's name as it can be written anywhere: what is no Unicode, and line breaks, become a mark."""
+    text = os.fsencode(name).decode("utf-8", "replace")
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
 
 
 def write_whole(path: str | os.PathLike, text: str) -> None:
@@ -11,10 +26,35 @@ def write_whole(path: str | os.PathLike, text: str) -> None:
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="replace")  # names of files need not be Unicode
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def locked_folder(folder: Path) -> Iterator[None]:
+    """Keeps other programs that do the same out of a folder for a while; the lock ends with the program, too.
+
+    Raises:
+        ConfigError: if another program is in it.
+    """
+    if fcntl is None:
+        yield
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(handle)
+        raise ConfigError(
+            f"{folder}: another program is writing its results there. Wait for it, or name another folder."
+        ) from None
+    try:
+        yield
+    finally:
+        os.close(handle)
 
 
 def write_json(path: str | os.PathLike, values: Any) -> None:

@@ -5,10 +5,11 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from emotion.batch import check_folder, find_sources
+from emotion.batch import check_folder
 from emotion.config import RunConfig
 from emotion.errors import ConfigError
 from emotion.faces.detectors import check_detector
+from emotion.finding import find_sources
 from emotion.jobs import BatchJob, CameraJob, Console, FileJob
 from emotion.outputs.plan import DEFAULT_NAME, OutputRequest
 from emotion.processing import make_folder, prepare
@@ -98,7 +99,11 @@ def plan_job(args: argparse.Namespace, settings: InferenceSettings, config: RunC
 
 
 def _check_contradictions(args: argparse.Namespace) -> None:
-    for one, other in (("no_video", "output"), ("no_plot", "save_plot"), ("resume", "overwrite")):
+    contradictions = (
+        ("no_video", "output"), ("no_video", "notice"), ("no_video", "blur_faces"), ("no_plot", "save_plot"),
+        ("resume", "overwrite"),
+    )  # fmt: skip
+    for one, other in contradictions:
         if getattr(args, one) and getattr(args, other):
             raise ConfigError(f"--{one} and --{other} contradict each other. Leave one of them out.")
     if args.max_seconds is not None and not args.max_seconds > 0:

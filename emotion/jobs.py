@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from emotion.batch import Batch, Source, format_summary, run_batch
+from emotion.batch import Batch, format_summary, run_batch
+from emotion.files import locked_folder
+from emotion.finding import Source
 from emotion.media.camera import Camera
 from emotion.media.reading import MediaInfo
 from emotion.outputs.live_page import LivePage
@@ -86,6 +88,10 @@ class BatchJob:
     model: Path
 
     def run(self, predictor: "EmotionPredictor", *, loading_seconds: float = 0.0) -> int:
+        with locked_folder(self.folder):
+            return self._run(predictor, loading_seconds)
+
+    def _run(self, predictor: "EmotionPredictor", loading_seconds: float) -> int:
         settings = describe_run(predictor, self.model)
         depends = {
             **settings,
@@ -95,12 +101,13 @@ class BatchJob:
         batch = Batch(self.folder, depends, resume=self.resume, overwrite=self.request.overwrite)
         request = dataclasses.replace(self.request, folder=self.folder)
         stopwatch, start, seconds = Stopwatch(), time.perf_counter(), 0.0
+        clips = {source.path.resolve() for source in self.sources}
 
         def process(source: Source) -> tuple[MediaPrediction, list[Path]]:
             nonlocal seconds
             make_folder((self.folder / source.name).parent)
             # What a stop left of this very clip may be replaced; nothing else without being asked.
-            info, plan = prepare(source.path, request, name=source.name, ours=batch.outputs(source))
+            info, plan = prepare(source.path, request, name=source.name, ours=batch.outputs(source), clips=clips)
             batch.note_begun(source, plan.files().values())
             prediction = process_file(
                 predictor, source.path, info, plan, settings=settings, drawing=self.drawing,

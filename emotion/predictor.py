@@ -241,6 +241,7 @@ class EmotionPredictor:
             notes=tuple(_notes(scanner, windows, faces, self.config, expects_sound=expects_sound)),
             unsure_below=unsure_below,
             window_seconds=window_seconds,
+            speech=scanner.speech,
             voice=_summarize(voices, names, unsure_below) if voices else None,
             passed_over=(*passed_over, *scanner.sampler.faces_passed_over()),
         )
@@ -349,7 +350,9 @@ def _notes(
     elif config.modalities == ("video",):
         yield f"the model judges by the {seen} alone"
     is_mute = "audio" in config.modalities and not any("voice" in window.evidence for window in windows)
-    if is_mute and expects_sound:
+    if scanner.n_voices_passed_over:
+        yield "the voice of a face that is not judged was passed over; raise --max_faces to judge it"
+    elif is_mute and expects_sound:
         yield "no voice was heard in the sound" if scanner.has_audio else "the file has no sound"
     if "video" in config.modalities and all(window.evidence in ("voice", "none") for window in windows):
         if not scanner.has_video:

@@ -36,7 +36,12 @@ def make_folder(folder: Path) -> None:
 
 
 def prepare(
-    source: Path, request: OutputRequest, *, name: str | None = None, ours: Collection[Path] = ()
+    source: Path,
+    request: OutputRequest,
+    *,
+    name: str | None = None,
+    ours: Collection[Path] = (),
+    clips: Collection[Path] = (),
 ) -> tuple[MediaInfo, OutputPlan]:
     """Looks at a clip and at the places of what is to be written, which takes no model.
 
@@ -45,6 +50,7 @@ def prepare(
         request: what is to be written.
         name: what default names begin with, by default the clip's.
         ours: files that may be replaced in any case.
+        clips: resolved paths of all files that are judged, which must never be replaced.
 
     Raises:
         MediaError: if the clip cannot be read.
@@ -52,7 +58,7 @@ def prepare(
     """
     info = probe_media(source)
     plan = plan_outputs(source, request, has_video=info.has_video, is_still=info.is_still, name=name)
-    check_plan(plan, source, overwrite=request.overwrite, ours=ours)
+    check_plan(plan, source, overwrite=request.overwrite, ours=ours, clips=clips)
     return info, plan
 
 

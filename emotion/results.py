@@ -151,6 +151,7 @@ class MediaPrediction:
         passed_over: faces that were followed but not judged, because they are too small or too many.
         notes: what a reader must know to judge the answer, such as "no sound".
         window_seconds: the length of the windows, but for those that are cut short by the ends of the clip.
+        speech: stretches of time, ``(start, end)``, in which somebody speaks; None where nobody listened for that.
         unsure_below: the confidence under which ``overall`` and ``by_face`` are ``UNSURE``, and under which whatever is
             said of a window or a moment must be, too.
     """
@@ -167,6 +168,7 @@ class MediaPrediction:
     notes: tuple[str, ...] = ()
     unsure_below: float = 0.0
     window_seconds: float | None = None
+    speech: tuple[tuple[float, float], ...] | None = None
     voice: EmotionSummary | None = None
     passed_over: tuple[FaceTrack, ...] = ()
 

@@ -13,6 +13,7 @@ from emotion.media.reading import AudioChunk, VideoFrame
 from emotion.preprocessing import WHOLE_FRAME, FrameSampler, Preprocessor, SoundBuffer
 from emotion.settings import InferenceSettings
 from emotion.timing import Stopwatch
+from emotion.windows import count_steps
 
 # How far one stream may run ahead of the other before the other is taken to have ended. Decoders with many threads hold
 # back a dozen pictures, which at a picture a second is a dozen seconds; some files lay out their streams far apart.
@@ -57,6 +58,8 @@ class MediaScanner:
 
     Attributes:
         window_seconds: the length of the windows cut.
+        n_voices_passed_over: windows whose voice belongs to a face that is not judged, since others fill more of the
+            picture.
     """
 
     def __init__(
@@ -93,11 +96,17 @@ class MediaScanner:
         self._shown: list[int] = []
         self.has_video = False
         self.has_audio = False
+        self.n_voices_passed_over = 0
 
     @property
     def duration_seconds(self) -> float:
         """To the end of the last picture or sound so far."""
         return max(self._sound.end_seconds, self.sampler.end_seconds)
+
+    @property
+    def speech(self) -> tuple[tuple[float, float], ...] | None:
+        """The stretches of speech so far; None if nobody listens for it."""
+        return None if self._speech is None else tuple(self._speech.stretches)
 
     def scan(self, items: Iterable[VideoFrame | AudioChunk], *, progress: Progress | None = None):
         """Yields, in order of time, the windows of each stretch: one for each face, or one for the voice alone.
@@ -133,7 +142,7 @@ class MediaScanner:
             yield self._cut(self._start(n_done))
             n_done += 1
         last = max(self._first_start, self.duration_seconds - self.window_seconds)
-        if n_done == 0 or last > self._start(n_done - 1) + 1e-6:
+        if n_done == 0 or count_steps(last - self._start(n_done - 1), self._step_seconds):
             yield self._cut(last)
 
     def _take(self, item: VideoFrame | AudioChunk) -> None:
@@ -184,7 +193,7 @@ class MediaScanner:
             # The model takes windows of one length; in a shorter one silence follows.
             audio = self._preprocessor.audio_input(np.pad(samples, (0, config.window_samples - n_samples)))
         has_voice = self._hears and bool(audio.any()) and self._is_spoken(start, end)
-        faces = self._faces(start) if "video" in config.modalities else {}
+        faces, glimpsed = self._faces(start) if "video" in config.modalities else ({}, [])
 
         def window(face: int | None, video: np.ndarray | None, hears: bool) -> WindowInputs:
             seen = "frame" if face == WHOLE_FRAME else "face"
@@ -199,24 +208,28 @@ class MediaScanner:
         # Somebody who is not judged may be speaking, too.
         speaker = self._speaker(faces, start, samples) if has_voice and faces else None
         chosen = sorted(faces, key=lambda face: -self.sampler.face_area(face))[: self._max_faces]
+        self.n_voices_passed_over += speaker is not None and speaker not in chosen
         windows = [window(face, faces[face], has_voice and face == speaker) for face in faces if face in chosen]
         if has_voice and speaker is None:
             windows.append(window(None, None, True))
+        # A face in sight for a moment is no evidence, but it is there.
+        windows += [WindowInputs(start, end, face, "none", {}) for face in glimpsed]
         return windows or [window(None, None, False)]
 
-    def _faces(self, start: float) -> dict[int, np.ndarray]:
-        """The frames of each face that is in sight long enough."""
+    def _faces(self, start: float) -> tuple[dict[int, np.ndarray], list[int]]:
+        """The frames of each face that is in sight long enough, and the faces that are not."""
         for face in list(self._crops):
             known = self.sampler.resolve(face)
             if known != face:
                 self._crops.setdefault(known, {}).update(self._crops.pop(face))
         moment = self._preprocessor.first_moment(start)
-        faces = {}
+        window = range(moment, moment + self._n_moments)
+        faces, glimpsed = {}, {}
         for face, crops in self._crops.items():
             video = self._preprocessor.video_input(crops, moment, self._shown, self._n_moments)
-            if video.any() and self.sampler.is_real(face):
-                faces[face] = video
-        return faces
+            if self.sampler.is_real(face):
+                (faces if video.any() else glimpsed)[face] = video
+        return faces, [face for face in glimpsed if any(moment in window for moment in self._crops[face])]
 
     def _is_spoken(self, start: float, end: float) -> bool:
         needed = min(MIN_SPEECH_SECONDS, MIN_SPEECH_SHARE * (end - start))

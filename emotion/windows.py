@@ -4,22 +4,40 @@ from collections.abc import Sequence
 
 import numpy as np
 
+# What is left behind the last whole step is no longer than this: not worth a window of its own.
+SHORTEST_TAIL_SECONDS = 0.1
+
+
+def count_steps(spare_seconds: float, step_seconds: float) -> int:
+    """Returns how many steps it takes from the first window to the one that ends with a stretch of time.
+
+    Args:
+        spare_seconds: by how much the stretch is longer than a window.
+        step_seconds: from one window to the next.
+    """
+    if spare_seconds <= 0:
+        return 0
+    n_whole = int(np.floor(spare_seconds / step_seconds + 1e-6))
+    tail = spare_seconds - n_whole * step_seconds
+    return n_whole + (tail > min(SHORTEST_TAIL_SECONDS, step_seconds / 2))
+
 
 def sliding_windows(
     duration_seconds: float, window_seconds: float, step_seconds: float, start_seconds: float = 0.0
 ) -> list[tuple[float, float]]:
     """Cuts a stretch of time into windows of one length.
 
-    The first window begins at ``start_seconds``, the last one ends at the end of the stretch (so the last step may be
-    shorter). A stretch no longer than a window gives one window, which may reach past the end.
+    The first window begins at ``start_seconds``, the last one ends at the end of the stretch, or at most a tenth of a
+    second before it (so the last step may be shorter). A stretch no longer than a window gives one window, which may
+    reach past the end.
 
     Returns:
         ``(start, end)`` pairs, rising.
     """
     spare = duration_seconds - window_seconds
-    if spare <= 1e-6:
+    n_steps = count_steps(spare, step_seconds)
+    if not n_steps:
         return [(start_seconds, start_seconds + window_seconds)]
-    n_steps = int(np.ceil(spare / step_seconds - 1e-6))
     starts = [start_seconds + min(i * step_seconds, spare) for i in range(n_steps + 1)]
     return [(start, start + window_seconds) for start in starts]
 

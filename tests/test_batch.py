@@ -1,7 +1,9 @@
 """Many files with one model: all are found, none stops the rest, and what is done is not done again."""
 
 import csv
+import errno
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -14,9 +16,12 @@ import pytest
 import soundfile
 
 import run_inference
-from emotion.batch import DONE, FAILED, SETTINGS_FILE, SUMMARY_FILE, Batch, Source, find_sources
+from emotion.batch import DONE, FAILED, SETTINGS_FILE, SUMMARY_FILE, Batch, run_batch
 from emotion.console import SOME_FILES_FAILED, run_program
 from emotion.errors import ConfigError, MediaError
+from emotion.files import locked_folder
+from emotion.finding import Source, find_sources
+from emotion.media.writing import VideoWriter
 from emotion.results import EmotionSummary, MediaPrediction
 from emotion.synthetic_faces import draw_face
 from emotion.synthetic_voices import synthesize_voice
@@ -35,8 +40,10 @@ def touch(folder: Path, *names: str) -> Path:
 
 
 def test_a_folder_is_searched_with_all_that_is_in_it_in_order(tmp_path):
-    touch(tmp_path, "b.mp4", "a.WAV", "deep/er/c.jpg", "notes.txt", ".hidden.mp4", "b_emotion.mp4",
-          "b_emotion_plot.png", "sad_emotion.mp4")  # fmt: skip
+    touch(tmp_path, "b.mp4", "a.WAV", "deep/er/c.jpg", "notes.txt", ".hidden.mp4", ".hidden/d.mp4", "b_emotion.mp4",
+          "b_emotion_plot.png", "gone_emotion_plot.png", "sad_emotion.mp4")  # fmt: skip
+    with VideoWriter(tmp_path / "gone_emotion.mp4", width=32, height=32) as writer:
+        writer.write(0.0, np.zeros((32, 32, 3), np.uint8))
     # What this program made of another file there is no clip; what only looks like it is.
     sources = find_sources([str(tmp_path)])
     assert [source.name for source in sources] == ["a", "b", str(Path("deep/er/c")), "sad_emotion"]
@@ -47,6 +54,15 @@ def test_patterns_and_several_names_give_each_file_once(tmp_path):
     sources = find_sources([str(tmp_path / "*.mp4"), str(tmp_path / "a.mp4"), str(tmp_path / "odd.xyz")])
     assert [source.path.name for source in sources] == ["a.mp4", "b.mp4", "odd.xyz"]
     assert [source.path.name for source in find_sources([str(tmp_path / "*")])] == ["a.mp4", "b.mp4", "c.avi"]
+
+
+def test_a_file_under_several_names_is_one_file(tmp_path):
+    touch(tmp_path, "a.mp4", "b.mp4")
+    (tmp_path / "link.mp4").symlink_to(tmp_path / "a.mp4")
+    assert find_sources([str(tmp_path / "a.mp4"), str(tmp_path / "link.mp4")]) is None
+    assert [source.name for source in find_sources([str(tmp_path)])] == ["a", "b"]
+    with pytest.raises(ConfigError, match="name of a clip is empty"):
+        find_sources(["a.mp4", ""])
 
 
 def test_one_file_is_no_batch_though_its_name_looks_like_a_pattern(tmp_path):
@@ -82,7 +98,7 @@ def test_what_is_done_is_known_after_a_stop_and_what_failed_is_tried_again(tmp_p
     batch = Batch(tmp_path / "out", {"model": "m"})
     (tmp_path / "out" / "a.json").write_text("{}")
     batch.note_done(sources[0], make_prediction(), [tmp_path / "out" / "a.json"])
-    batch.note_failed(sources[1], MediaError("b, c.mp4: is empty"))
+    batch.note_failed(sources[1], "b, c.mp4: is empty")
     again = Batch(tmp_path / "out", {"model": "m"}, resume=True)
     assert [again.is_done(source) for source in sources] == [True, False, False]
     assert [row["message"] for row in again.rows.values()] == ["", "b, c.mp4: is empty"]
@@ -117,6 +133,46 @@ def test_results_made_with_other_settings_are_not_mixed(tmp_path):
     with pytest.raises(ConfigError, match="holds results already"):
         Batch(tmp_path / "out", {"model": "m"})
     assert Batch(tmp_path / "out", {"model": "n"}, overwrite=True).rows == {}
+
+
+def test_a_file_that_changed_is_judged_again(tmp_path):
+    touch(tmp_path, "a.mp4", "b.mp4")
+    sources = find_sources([str(tmp_path)])
+    batch = Batch(tmp_path / "out", {})
+    for source in sources:
+        batch.note_done(source, make_prediction(), [])
+    (tmp_path / "b.mp4").write_bytes(b"another one")
+    again = Batch(tmp_path / "out", {}, resume=True)
+    assert [again.is_done(source) for source in sources] == [True, False]
+
+
+def test_two_programs_do_not_write_into_one_folder(tmp_path):
+    with locked_folder(tmp_path / "out"):
+        with pytest.raises(ConfigError, match="out: another program is writing"), locked_folder(tmp_path / "out"):
+            pass
+        with locked_folder(tmp_path / "other"):
+            pass
+    with locked_folder(tmp_path / "out"):
+        assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_fault_of_the_program_costs_one_file_and_not_the_batch(tmp_path):
+    touch(tmp_path, "a.mp4", "b.mp4", "c.mp4")
+    sources = find_sources([str(tmp_path)])
+    batch, said, warned = Batch(tmp_path / "out", {}), [], []
+
+    def process(source):
+        if source.name == "a":
+            raise ZeroDivisionError("division by zero")
+        if source.name == "b":
+            raise OSError(errno.ENAMETOOLONG, "File name too long", "out/b")
+        return make_prediction(), []
+
+    assert run_batch(sources, batch, process, say=said.append, warn=warned.append) == 2
+    assert len(said) == 1 and "c.mp4" in said[0]
+    assert "a.mp4: a fault of this program (ZeroDivisionError: division by zero)" in warned[0]
+    assert "b.mp4: its results cannot be written (File name too long). Give it a shorter name." in warned[1]
+    assert [row["status"] for row in batch.rows.values()] == [FAILED, FAILED, DONE]
 
 
 def test_a_file_is_not_taken_for_a_folder_of_results_nor_a_table_for_a_summary(tmp_path):
@@ -185,7 +241,7 @@ def test_a_bad_file_is_named_and_counted_and_the_rest_finished(folder, trained, 
     (folder / "empty.mp4").unlink()
     soundfile.write(folder / "more.wav", synthesize_voice("happy", speaker_seed=1, sample_rate=22050), 22050)
     code, out, _ = run(*options, "--resume", monkeypatch=monkeypatch, capsys=capsys)
-    assert code == 0 and "2 files were done before" in out and "3 of 3 files judged" in out
+    assert code == 0 and "not judged again: 2" in out and "3 of 3 files judged" in out
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert read_summary(results)["more.wav"]["status"] == DONE
 
@@ -212,7 +268,38 @@ def test_a_batch_replaces_nothing_of_others_unasked(folder, trained, tmp_path, m
     assert code == 0 and (tmp_path / "out" / "voice_emotion.json").read_text() != "precious"
 
 
-def test_a_stop_between_files_leaves_a_summary_to_go_on_from(folder, trained, tmp_path):
+def test_no_clip_of_a_batch_is_replaced_by_the_results_of_another(folder, trained, tmp_path, monkeypatch, capsys):
+    (folder / "empty.mp4").unlink()
+    (folder / "face.png").rename(folder / "voice_emotion.png")
+    media_files.make_clip(folder / "voice.png.mp4")
+    before = (folder / "voice_emotion.png").read_bytes()
+    (folder / "voice.jpg").write_bytes(before)
+    clips = [folder / "voice.jpg", folder / "voice_emotion.png"]
+    options = (*clips, "--model", trained.path, "--no_progress", "--overwrite", "--output_dir", folder)
+    code, _, err = run(*options, monkeypatch=monkeypatch, capsys=capsys)
+    assert code == SOME_FILES_FAILED and "voice_emotion.png: is another of the clips" in err
+    assert (folder / "voice_emotion.png").read_bytes() == before
+    assert (folder / "voice_emotion_emotion.png").is_file()
+
+
+def test_names_that_are_no_unicode_stop_nothing(folder, trained, tmp_path, monkeypatch, capsys):
+    odd = os.fsencode(folder) + b"/odd\xff\nname.wav"
+    os.rename(folder / "voice.wav", odd)
+    options = (folder, "--model", trained.path, "--json", "--csv", "--srt", "--no_progress")
+    options = (*options, "--output_dir", tmp_path / "out")
+    code, out, err = run(*options, monkeypatch=monkeypatch, capsys=capsys)
+    assert code == SOME_FILES_FAILED and err.count("\n") == 1 and "empty.mp4" in err  # which is bad
+    assert "2 of 3 files judged" in out
+    name = "odd\N{REPLACEMENT CHARACTER}\N{REPLACEMENT CHARACTER}name"
+    assert json.loads((tmp_path / "out" / f"{name}_emotion.json").read_text())["file"].endswith(f"{name}.wav")
+    assert (tmp_path / "out" / f"{name}_emotion_plot.png").is_file()
+    (folder / "empty.mp4").unlink()
+    code, out, _ = run(*options, "--resume", monkeypatch=monkeypatch, capsys=capsys)
+    assert code == 0 and "not judged again: 2" in out
+
+
+@pytest.mark.parametrize(("kind", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stop_between_files_leaves_a_summary_to_go_on_from(folder, trained, tmp_path, kind, code):
     for number in range(200):
         (folder / f"more{number:03d}.wav").write_bytes((folder / "voice.wav").read_bytes())
     command = [sys.executable, str(ROOT / "run_inference.py"), str(folder), "--model", str(trained.path), "--no_plot",
@@ -224,10 +311,10 @@ def test_a_stop_between_files_leaves_a_summary_to_go_on_from(folder, trained, tm
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and len(list((tmp_path / "out").glob("*_emotion.json"))) < 3:
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(kind)
     out, err = process.communicate(timeout=60)
-    assert process.returncode == 130 and "Traceback" not in err
-    assert "--resume" in out
+    assert process.returncode == code and "Traceback" not in err
+    assert "--resume" in out or kind == signal.SIGTERM
     done = [row for row in read_summary(tmp_path / "out").values() if row["status"] == DONE]
     assert 2 <= len(done) < 200
     assert not [path for path in (tmp_path / "out").iterdir() if "partial" in path.name]

@@ -23,7 +23,7 @@ LAYERS = (
         "options", "checkpoints", "evaluation", "copies", "preparation", "training", "crossvalidation", "comparison",
         "assessment", "devices",
     ),
-    ("predictor", "workflows", "recipes", "batch", "live", "processing", "jobs", "inference"),
+    ("predictor", "workflows", "recipes", "finding", "batch", "live", "processing", "jobs", "inference"),
     ("evaluate",),
     ("__init__",),
 

@@ -54,12 +54,15 @@ def make_prediction(**changes):
 def test_the_top_level_has_the_documented_names_and_the_version():
     table = to_json(make_prediction())
     assert list(table) == [
-        "schema_version", "file", "duration_seconds", "has_video", "has_audio", "class_names", "unsure_below",
+        "schema_version", "file", "duration_seconds", "has_video", "has_audio", "speech", "class_names", "unsure_below",
         "overall", "faces", "voice", "windows", "notes", "settings",
     ]  # fmt: skip
     assert table["schema_version"] == 3
     assert table["file"] == "clips/a.mp4"
     assert table["duration_seconds"] == 3.5
+    assert table["speech"] is None
+    heard = make_prediction(speech=((0.5, 1.2345), (2.0, 3.0)))
+    assert to_json(heard)["speech"] == [[0.5, 1.234], [2.0, 3.0]]
     assert table["class_names"] == ["happy", "sad", "angry"]
     assert table["notes"] == ["The second face was seen too briefly."]
     assert table["settings"] is None

@@ -21,6 +21,7 @@ TARGET_PEAK, MAX_GAIN, PEAK_DECAY = 0.5, 20.0, 0.99
 # The least speech a window must hold to be judged by it: a syllable. Of 300 acted sentences of RAVDESS and EmoDB, none
 # held less.
 MIN_SPEECH_SECONDS = 0.25
+SHORTEST_PAUSE_SECONDS = 0.5  # between two stretches of speech; a shorter one is a part of them
 
 
 def holds_speech(chunks: Iterable[AudioChunk], sample_rate: int) -> bool:
@@ -64,6 +65,7 @@ class SpeechDetector:
         self._peak = 0.0  # of the latest second or two
         self._start_seconds: float | None = None  # of the first block remembered
         self.total_seconds = 0.0  # of speech so far
+        self.stretches: list[tuple[float, float]] = []  # of speech so far, by when they begin and end
 
     @property
     def end_seconds(self) -> float:
@@ -115,6 +117,13 @@ class SpeechDetector:
             del self._probabilities[:n_blocks]
             self._start_seconds += n_blocks * BLOCK_SECONDS
 
+    def _note_speech(self, end_seconds: float) -> None:
+        self.total_seconds += BLOCK_SECONDS
+        start_seconds = end_seconds - BLOCK_SECONDS
+        if self.stretches and start_seconds - self.stretches[-1][1] < SHORTEST_PAUSE_SECONDS:
+            start_seconds = self.stretches.pop()[0]
+        self.stretches.append((start_seconds, end_seconds))
+
     def _judge(self, samples: np.ndarray) -> None:
         self._waiting = np.concatenate([self._waiting, samples])
         n_blocks = len(self._waiting) // BLOCK_SAMPLES
@@ -124,5 +133,6 @@ class SpeechDetector:
             heard = self._network.process_samples(block.tolist())
             raised = self._raised_network.process_samples((gain * block).tolist())
             self._probabilities.append(max(float(heard), float(raised)))
-            self.total_seconds += (self._probabilities[-1] >= SPEECH_PROBABILITY) * BLOCK_SECONDS
+            if self._probabilities[-1] >= SPEECH_PROBABILITY:
+                self._note_speech(self.end_seconds)
         self._waiting = self._waiting[n_blocks * BLOCK_SAMPLES :].copy()

@@ -4,17 +4,21 @@ Second 0 is the container's first presentation time, whichever stream it belongs
 the picture keeps that offset. Nothing is held back: memory does not grow with the length of the file.
 """
 
+import itertools
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 
 import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
+from PIL import Image, UnidentifiedImageError
 
 from emotion.errors import MediaError
 from emotion.media import streams
+from emotion.media.endings import STILL_SUFFIXES
 
 NUDGE_SECONDS = 0.001  # how far a frame is set after its predecessor when its timestamp does not rise
 MAX_PROBE_PACKETS = 300  # read at most that far in search of a first frame
@@ -83,7 +87,7 @@ def probe_media(path: str | os.PathLike) -> MediaInfo:
     """
     with streams.open_media(path) as container:
         video, audio = _require_streams(container, path)
-        is_still = container.format.name == "image2" or container.format.name.endswith("_pipe")
+        is_still = _is_still(container, path)
         width = height = rate = None
         if video is not None:
             height, width = _first_picture_size(container, video, streams.Damage(path, is_silent=True))
@@ -134,6 +138,8 @@ def iterate_media(
         video, audio = _require_streams(container, path)
         origin = streams.first_presentation_time(container)
         damage = damage or streams.Damage(path)
+        if with_video and video is not None and _is_still(container, path):
+            _note_damaged_still(path, damage)
         if start_seconds > SEEK_MARGIN_SECONDS and container.format.name.startswith(FORMATS_WITH_EXACT_DURATION):
             target = float(origin) + start_seconds - SEEK_MARGIN_SECONDS
             try:
@@ -181,10 +187,32 @@ def load_waveform(path: str | os.PathLike, sample_rate: int) -> Waveform | None:
 def _require_streams(container, path) -> tuple:
     video, audio = streams.pick_streams(container)
     if video is None and audio is None:
-        raise MediaError(
-            f"{path}: holds neither picture nor sound that can be decoded. Give a video, sound or image file."
-        )
+        way_out = "Give a video, sound or image file."
+        if Path(path).suffix.lower() in STILL_SUFFIXES:  # an animated WebP, say
+            way_out = "It may be of a kind that FFmpeg cannot read: convert it to PNG, JPEG, GIF or MP4."
+        raise MediaError(f"{path}: holds neither picture nor sound that can be decoded. {way_out}")
     return video, audio
+
+
+def _is_still(container, path) -> bool:
+    """Whether a file holds a single picture that is not a moment of a video."""
+    name = container.format.name
+    if name == "gif":
+        with streams.open_media(path) as again:
+            packets = (packet for packet in again.demux(video=0) if packet.size)
+            return len(list(itertools.islice(packets, 2))) < 2
+    return name == "image2" or name.endswith("_pipe")
+
+
+def _note_damaged_still(path, damage: streams.Damage) -> None:
+    """FFmpeg paints over what is missing of a picture, and says nothing; Pillow knows."""
+    try:
+        with Image.open(path) as image:
+            image.load()
+    except (UnidentifiedImageError, Image.DecompressionBombError, ValueError, SyntaxError):
+        return  # not of the kinds that it knows
+    except OSError as error:
+        damage.note(str(error))
 
 
 def _first_picture_size(container, video, damage: streams.Damage) -> tuple[int, int]:

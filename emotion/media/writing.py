@@ -28,6 +28,8 @@ SINGLE_FRAME_SECONDS = 0.04  # how long a picture is shown that has neither a su
 # The index first, so that a browser can start before it has all; a late start is kept in movie ticks, by default 1 ms.
 MUXER_OPTIONS = {"movflags": "+faststart", "movie_timescale": str(TICKS_PER_SECOND)}
 SUFFIXES = (".mp4", ".m4v", ".mov")
+# Written into every file, so that our own results are not taken for clips.
+COMMENT = "made by emotion recognition: faces annotated"
 BT709 = 1  # the number of BT.709 in H.273's tables of matrices, primaries and transfer curves
 LIMITED_RANGE = 1
 
@@ -52,6 +54,16 @@ def check_output(path: str | os.PathLike, source_path: str | os.PathLike | None 
             pass
     except OSError as error:
         raise MediaError(f"{path.parent}: cannot be written to ({error.strerror}). Choose another folder.") from error
+
+
+def is_annotated(path: str | os.PathLike) -> bool:
+    """Whether a file is a video that was written here."""
+    try:
+        options = {"protocol_whitelist": "file"}
+        with av.open(f"file:{os.fspath(path)}", options=options, metadata_errors="ignore") as container:
+            return container.metadata.get("comment") == COMMENT
+    except (av.FFmpegError, OSError, ValueError):
+        return False  # whatever it is, it was not written here
 
 
 class VideoWriter:
@@ -84,7 +96,7 @@ class VideoWriter:
         if width < 1 or height < 1:
             raise ValueError(f"width and height must be at least 1, got {width} x {height}.")
         self._path = Path(output_path)
-        self._partial = self._path.with_name(f".{self._path.name}.partial.mp4")
+        self._partial = self._path.with_name(f".{self._path.name}.{os.getpid()}.partial.mp4")
         self._shape = (height, width, 3)
         self._source_path = source_path
         self._options = {"crf": str(crf), "preset": preset}
@@ -164,6 +176,7 @@ class VideoWriter:
 
     def _open(self) -> None:
         self._container = av.open(f"file:{self._partial}", "w", format="mp4", options=MUXER_OPTIONS)
+        self._container.metadata["comment"] = COMMENT
         height, width, _ = self._shape
         self._video = self._container.add_stream(
             "libx264",

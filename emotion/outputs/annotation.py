@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from emotion.outputs.judgements import Judgement, covers, join_spans
+from emotion.outputs.judgements import Judgement
 from emotion.outputs.layout import MIN_FONT_PIXELS, Scale, overlap, place_bars, place_plate
 from emotion.outputs.palette import DARK, Colour, emotion_colour
 from emotion.outputs.text import (
@@ -65,11 +65,6 @@ class Annotator:
         # A model of whole frames judges pictures without faces, and the voice together with them.
         by_frame = any("frame" in window.evidence for window in prediction.windows)
         self._voice_name = "clip" if by_frame else "voice"
-        judged = [window for window in prediction.windows if window.probabilities is not None]
-        voice_spans = {(window.start_seconds, window.end_seconds) for window in judged if window.face_id is None}
-        face_spans = {(window.start_seconds, window.end_seconds) for window in judged if window.face_id is not None}
-        self._voice_spans = join_spans(voice_spans)
-        self._spans_apart = join_spans(voice_spans & face_spans)
 
     def annotate(self, image: np.ndarray, time_seconds: float) -> np.ndarray:
         """Draws what was found at a moment.
@@ -77,7 +72,7 @@ class Annotator:
         A face in sight gets a box, a plate with its name, emotion, confidence and evidence, and bars for the most
         probable emotions where there is room. Where the model is unsure, box and plate are grey and the plate says so
         before it names the most probable emotion; the bars keep their colours. The voice gets a plate in the lower left
-        corner where no face is in sight, and where it was judged apart from the faces. A timeline along the bottom
+        corner where it is heard and judged apart from the faces. A timeline along the bottom
         fills as the video plays.
 
         Args:
@@ -136,7 +131,7 @@ class Annotator:
             tile = _plate_that_fits((TextRun(NOTICE),), DARK, scale)
             taken.append(self._place_notice(tile.size, scale))
             yield tile, taken[-1]
-        corner = self._corner_text(time_seconds, any_face=bool(faces))
+        corner = self._corner_text(time_seconds)
         if corner is not None:
             tile = _plate_that_fits(*corner, scale)
             taken.append(scale.moved_inside(scale.margin, scale.height - scale.margin - tile.size[1], tile.size))
@@ -172,10 +167,10 @@ class Annotator:
             self._notice_corner = corners[int(np.argmin(covered))]
         return scale.moved_inside(*self._notice_corner, size)
 
-    def _corner_text(self, time_seconds: float, any_face: bool) -> tuple[tuple[TextRun, ...], Colour] | None:
+    def _corner_text(self, time_seconds: float) -> tuple[tuple[TextRun, ...], Colour] | None:
         if not self._tracks and not self._voice.is_judged:
             return (TextRun("no face, no voice: no evidence"),), emotion_colour(None)
-        if covers(self._spans_apart if any_face else self._voice_spans, time_seconds):
+        if self._voice.covers(time_seconds):
             answer = self._voice.answer_at(time_seconds)
             voice = _Subject(self._voice_name, answer, self._class_names)
             return voice.runs, voice.colour

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from emotion.errors import ConfigError
+from emotion.files import displayable
+from emotion.media.endings import MEDIA_SUFFIXES
 from emotion.media.writing import SUFFIXES
 from emotion.outputs.figures import FORMATS
 from emotion.outputs.video import IMAGE_SUFFIXES
@@ -39,6 +41,15 @@ class OutputRequest:
     srt: str | None = None
     folder: Path = Path()
     overwrite: bool = False
+
+    def __post_init__(self):
+        for kind in ("json", "csv", "srt"):
+            wanted = getattr(self, kind)
+            if wanted and Path(wanted).suffix.lower() in MEDIA_SUFFIXES:
+                raise ConfigError(
+                    f"--{kind} {wanted}: has the ending of a clip, not of a table. Name clips before --{kind}, or give "
+                    f"its file as --{kind} FILE.{kind}."
+                )
 
 
 @dataclass(frozen=True)
@@ -84,7 +95,7 @@ def plan_outputs(
     Raises:
         ConfigError: if a name has an ending that cannot be written, or asks for pictures of a sound.
     """
-    base = request.folder / f"{name or source.stem}{MARK}"
+    base = request.folder / f"{name or displayable(source.stem)}{MARK}"
     if request.output is not None:
         base = request.output.with_suffix("")  # all of a clip's files lie together, under one name
     picture = plot = None
@@ -104,12 +115,23 @@ def plan_outputs(
     tables = {}
     for kind in ("json", "csv", "srt"):
         wanted = getattr(request, kind)
-        if wanted is not None and not (kind == "srt" and is_still and wanted == DEFAULT_NAME):
+        if wanted is not None and kind == "srt" and is_still:
+            if name is None:
+                raise ConfigError(f"{source}: is a still picture, which takes no subtitles. Leave out --srt.")
+            continue  # among other files
+        if wanted is not None:
             tables[kind] = base.with_name(f"{base.name}.{kind}") if wanted == DEFAULT_NAME else Path(wanted)
     return OutputPlan(picture, plot, **tables)
 
 
-def check_plan(plan: OutputPlan, source: Path | None, *, overwrite: bool, ours: Collection[Path] = ()) -> None:
+def check_plan(
+    plan: OutputPlan,
+    source: Path | None,
+    *,
+    overwrite: bool,
+    ours: Collection[Path] = (),
+    clips: Collection[Path] = (),
+) -> None:
     """Makes sure that everything can be written and nothing is lost by it.
 
     Args:
@@ -117,6 +139,7 @@ def check_plan(plan: OutputPlan, source: Path | None, *, overwrite: bool, ours: 
         source: the clip, None for a camera.
         overwrite: whether files that are there already may be replaced.
         ours: files that may be replaced in any case.
+        clips: resolved paths of the other files that are judged, which must never be replaced.
 
     Raises:
         ConfigError: if a file is there already, would replace the clip or another result, or cannot be written.
@@ -131,6 +154,8 @@ def check_plan(plan: OutputPlan, source: Path | None, *, overwrite: bool, ours: 
         same = taken.get(path.resolve())
         if same is None and source is not None and path.exists() and source.exists() and path.samefile(source):
             same = "the clip itself"
+        if same is None and path.resolve() in clips:
+            same = "another of the clips"
         if same is not None:
             raise ConfigError(f"{path}: is {same}. Give another name for the {what}.")
         taken[path.resolve()] = f"the {what}"

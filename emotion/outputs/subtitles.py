@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from emotion.outputs.judgements import Judgement, covers
+from emotion.outputs.judgements import Judgement, is_shown
 from emotion.results import UNSURE, EmotionSummary, MediaPrediction, in_percent
 
 GRID_SECONDS = 0.1
@@ -59,11 +59,7 @@ def _prevailing(rows: list[tuple], start: float, end: float) -> dict[str, list[E
     moments = np.arange(start + GRID_SECONDS / 2, end, GRID_SECONDS).tolist() or [start]
     found = {}
     for name, judgement, track in rows:
-        answers = [
-            judgement.answer_at(time)
-            for time in moments
-            if (track.box_at(time) is not None if track is not None else covers(judgement.spans, time))
-        ]
+        answers = [judgement.answer_at(time) for time in moments if is_shown(judgement, track, time)]
         if answers and 2 * len(answers) >= len(moments):
             ((most, _),) = Counter(_emotion(answer) for answer in answers).most_common(1)
             found[name] = [answer for answer in answers if _emotion(answer) == most]

@@ -7,6 +7,7 @@ are rounded to four places. A number that is not known is null::
     file              the media file
     duration_seconds  its length
     has_video, has_audio
+    speech            [[start_s, end_s]]: where somebody speaks; null where nobody listened for it
     class_names       the model's emotions, in the order of its outputs
     unsure_below      the confidence under which an emotion is "unsure"; 0 if it never is
     overall           {emotion, most_probable, confidence, evidence, probabilities}: of the face most in sight, or of
@@ -46,7 +47,7 @@ from typing import Any
 import numpy as np
 
 from emotion.errors import EmotionError
-from emotion.files import write_whole
+from emotion.files import displayable, write_whole
 from emotion.results import EmotionSummary, FaceTrack, MediaPrediction, WindowPrediction
 
 SCHEMA_VERSION = 3
@@ -67,10 +68,11 @@ def to_json(prediction: MediaPrediction, *, settings: dict[str, Any] | None = No
     """
     return {
         "schema_version": SCHEMA_VERSION,
-        "file": str(prediction.path),
+        "file": displayable(prediction.path),
         "duration_seconds": _number(prediction.duration_seconds, SECONDS_DIGITS),
         "has_video": bool(prediction.has_video),
         "has_audio": bool(prediction.has_audio),
+        "speech": _speech(prediction),
         "class_names": list(prediction.class_names),
         "unsure_below": _number(prediction.unsure_below, PROBABILITY_DIGITS),
         "overall": _summary(prediction.overall, prediction.class_names),
@@ -118,6 +120,12 @@ def write_text(text: str, path: str | os.PathLike) -> None:
         raise EmotionError(
             f"{where}: {path.name} cannot be written there ({error.strerror}). Choose a folder you can write to."
         ) from error
+
+
+def _speech(prediction: MediaPrediction) -> list[list[float | None]] | None:
+    if prediction.speech is None:
+        return None
+    return [[_number(time, SECONDS_DIGITS) for time in stretch] for stretch in prediction.speech]
 
 
 def _summary(summary: EmotionSummary, class_names: tuple[str, ...]) -> dict[str, Any]:

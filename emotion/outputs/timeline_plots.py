@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from emotion.files import displayable
 from emotion.outputs.figures import (
     GREY,
     LABEL_POINTS,
@@ -19,7 +20,7 @@ from emotion.outputs.figures import (
     short_name,
     write_figure,
 )
-from emotion.outputs.judgements import Judgement, covers
+from emotion.outputs.judgements import Judgement, is_shown
 from emotion.outputs.palette import DARK, emotion_colour, text_colour
 from emotion.results import UNSURE, FaceTrack, MediaPrediction, in_percent
 
@@ -65,9 +66,7 @@ class _Row:
     answer: str
 
     def is_seen(self, time_seconds: float) -> bool:
-        if self.track is not None:
-            return self.track.box_at(time_seconds) is not None
-        return covers(self.judgement.spans, time_seconds)
+        return is_shown(self.judgement, self.track, time_seconds)
 
 
 def _rows(prediction: MediaPrediction) -> list[_Row]:
@@ -93,7 +92,7 @@ def _build_timeline(prediction: MediaPrediction):
     width = float(np.clip(TIMELINE_INCHES * prediction.duration_seconds / WIDEN_SECONDS, TIMELINE_INCHES, MAX_INCHES))
     figure = build_figure(width_inches=width, height_inches=ROW_INCHES * max(1, len(shown)) + 0.5)
     missing = f"{len(rows) - len(shown)} further faces are not drawn" if len(rows) > len(shown) else ""
-    set_title(figure, f"Emotions over time: {short_name(Path(prediction.path).name)}", missing)
+    set_title(figure, f"Emotions over time: {short_name(displayable(Path(prediction.path).name))}", missing)
     # A file's clock need not begin at 0.
     start = min((window.start_seconds for window in prediction.windows), default=0.0)
     end = start + max(prediction.duration_seconds, MOMENT_SECONDS)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from emotion.outputs.judgements import Judgement, covers
+from emotion.outputs.judgements import Judgement, is_shown
 from emotion.outputs.palette import DARK, WHITE, Colour, emotion_colour
 from emotion.outputs.text import Tile, blend_tile, render_mark
 from emotion.results import FaceTrack, MediaPrediction
@@ -78,8 +78,9 @@ def _rows(prediction: MediaPrediction) -> list[tuple[str, Judgement, FaceTrack |
 
 
 def _colour_at(judgement: Judgement, track: FaceTrack | None, time_seconds: float) -> Colour | None:
-    is_seen = covers(judgement.spans, time_seconds) if track is None else track.box_at(time_seconds) is not None
-    return emotion_colour(judgement.answer_at(time_seconds).emotion) if is_seen else None
+    if not is_shown(judgement, track, time_seconds):
+        return None
+    return emotion_colour(judgement.answer_at(time_seconds).emotion)
 
 
 def _tile(colours: np.ndarray, opacity: np.ndarray) -> Tile:
