@@ -94,6 +94,7 @@ class MediaScanner:
         self._speech = SpeechDetector(config.audio.sample_rate) if self._hears else None
         self._crops: dict[int, dict[int, np.ndarray]] = {}
         self._shown: list[int] = []
+        self._spoke_before: int | None = None
         self.has_video = False
         self.has_audio = False
         self.n_voices_passed_over = 0
@@ -247,7 +248,9 @@ class MediaScanner:
             for face in faces:
                 measured = self.sampler.mouth(face, start, start + self.window_seconds)
                 mouths[face] = watch_mouth(*measured, start, loudness, is_speech)
-            return find_speaker(mouths)
+            before = None if self._spoke_before is None else self.sampler.resolve(self._spoke_before)
+            self._spoke_before = find_speaker(mouths, before)
+            return self._spoke_before
 
     def _forget_before(self, time_seconds: float) -> None:
         self._sound.forget_before(time_seconds)

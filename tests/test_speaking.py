@@ -125,6 +125,36 @@ def test_if_it_is_not_clear_who_of_several_speaks_nobody_is_said_to():
     assert find_speaker({}) is None
 
 
+def test_the_only_mouth_that_moves_needs_less_and_who_spoke_just_before_least():
+    still, weak = Mouth(0.001, 1.5), Mouth(0.05, 0.4)
+    assert find_speaker({1: still, 2: weak}) == 2
+    assert find_speaker({1: SILENT, 2: weak}) is None and find_speaker({1: SILENT, 2: weak}, before=2) == 2
+    # But for nobody's sake is the one overlooked who is more in step.
+    assert find_speaker({1: SILENT, 2: weak}, before=1) is None
+    assert find_speaker({1: SPEAKING, 2: weak}, before=2) == 1
+    assert find_speaker({1: still, 2: Mouth(0.05, -0.1)}, before=2) is None
+    assert find_speaker({1: still}, before=2) is None
+
+
+def test_a_syllable_or_half_of_a_sentence_does_not_tell_who_of_several_speaks():
+    still = Mouth(0.001, 0.0)
+    syllable, half = Mouth(0.1, 1.2, seen_seconds=0.4), Mouth(0.1, 1.2, seen_seconds=0.8, seen_share=0.6)
+    assert find_speaker({1: still, 2: syllable}) is None and find_speaker({1: still, 2: half}) is None
+    assert find_speaker({1: still, 2: syllable}, before=2) == 2
+    assert find_speaker({2: syllable}) == 2
+    assert find_speaker({1: still, 2: Mouth(0.1, 1.2, seen_seconds=1.2, seen_share=0.6)}) == 2
+
+
+def test_how_much_of_the_speech_a_mouth_was_watched_is_told():
+    voice = make_syllables(0)
+    loudness, is_speech = 20 * np.log10(0.01 + voice), voice > 0.05
+    whole = compare(voice, voice)
+    assert whole.seen_share > 0.95 and whole.seen_seconds == pytest.approx(is_speech.sum() / RATE_HZ, abs=0.1)
+    times = np.arange(0, 2.0, 0.04)
+    part = watch_mouth(times, np.sin(30 * times), 0.0, loudness, is_speech)
+    assert 0.55 < part.seen_share < 0.8 and part.seen_seconds < whole.seen_seconds
+
+
 def test_a_face_alone_speaks_unless_its_mouth_keeps_still_or_heeds_no_sound():
     assert find_speaker({1: SPEAKING}) == find_speaker({1: SILENT}) == find_speaker({1: None}) == 1
     assert find_speaker({1: Mouth(0.001, 0.9)}) is None

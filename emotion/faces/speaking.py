@@ -6,6 +6,7 @@ mouth's motion is correlated with the sound, in the manner of Hershey & Movellan
 audio-visual synchrony to locate sounds"). All here is arithmetic on one window.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -21,10 +22,14 @@ MIN_SEEN = 0.5  # share of the speech during which the mouth must have been watc
 MIN_SPEECH_STEPS = RATE_HZ // 5
 # Below this a mouth is still. Talking faces came to 0.06 and more in the windows that docs/inference.md speaks of.
 MIN_ACTIVITY = 0.02
-# A face alone in sight is heard unless its mouth does not follow the sound at all: speakers came to 0.8 and more.
-MIN_SYNCHRONY_ALONE = 0.2
-# Among several faces the speaker's must be in step with the sound by at least this, and by this more than any other's.
+# A face alone in sight is heard unless its mouth does not follow the sound at all: speakers came to 0.8 and more. The
+# only mouth of several that moves must follow it a little better.
+MIN_SYNCHRONY_ALONE, MIN_SYNCHRONY_ONLY = 0.2, 0.35
+# Among several that move the speaker's must be in step with the sound by this, and by this more than any other's.
 MIN_SYNCHRONY, MIN_LEAD = 0.5, 0.15
+# Chance makes any mouth follow a syllable or two. Several faces are compared over this much speech at least, and one
+# that was out of sight for more than a tenth of the speech over this much.
+MIN_COMPARED_SECONDS, MIN_COMPARED_IN_PART, ALL_IN_SIGHT = 0.6, 1.0, 0.9
 
 
 @dataclass(frozen=True)
@@ -35,14 +40,24 @@ class Mouth:
         activity: mean speed at which it opened or closed during the speech, in sides of a face's crop a second.
         synchrony: two correlations added up, -2 to 2: of the amount of motion with the loudness, and of the opening's
             speed with the rise of the loudness. Above 0.8 for most speakers, about 0.4 for others.
+        seen_seconds: speech during which it was watched.
+        seen_share: the same as a share of all speech.
     """
 
     activity: float
     synchrony: float
+    seen_seconds: float = 3.0
+    seen_share: float = 1.0
 
     @property
     def moves(self) -> bool:
         return self.activity >= MIN_ACTIVITY
+
+    @property
+    def is_comparable(self) -> bool:
+        """Whether it was watched for long enough to be held against others."""
+        needed = MIN_COMPARED_SECONDS if self.seen_share >= ALL_IN_SIGHT else MIN_COMPARED_IN_PART
+        return self.seen_seconds >= needed
 
 
 def compute_loudness(samples: np.ndarray, sample_rate: int) -> np.ndarray:
@@ -86,18 +101,26 @@ def watch_mouth(
     amount = _correlation(gaussian_filter1d(np.abs(speed), SLOW), gaussian_filter1d(loudness, SLOW), is_seen)
     rise = np.gradient(gaussian_filter1d(loudness, FAST))
     change = _correlation(gaussian_filter1d(speed, FAST), rise, is_seen)
-    return Mouth(activity=float(np.abs(speed[is_speech & is_seen]).mean()), synchrony=amount + change)
+    watched = is_speech & is_seen
+    return Mouth(
+        activity=float(np.abs(speed[watched]).mean()),
+        synchrony=amount + change,
+        seen_seconds=float(watched.sum() / RATE_HZ),
+        seen_share=float(watched.sum() / is_speech.sum()),
+    )
 
 
-def find_speaker(mouths: Mapping[int, Mouth | None]) -> int | None:
+def find_speaker(mouths: Mapping[int, Mouth | None], before: int | None = None) -> int | None:
     """Chooses the face whose voice is heard.
 
     A face alone in sight is taken to be speaking unless its mouth keeps still or moves without any regard to the sound;
     so is one whose mouth was not measured, because the pictures are too far apart. Among several the speaker's mouth
-    must follow the sound clearly better than every other that moves.
+    must follow the sound clearly better than every other that moves; the only one that moves, and the one that spoke
+    just before, need less.
 
     Args:
         mouths: of the faces in sight, None where it could not be compared with the sound.
+        before: who spoke in the window before this one, which it overlaps.
 
     Returns:
         The face's key; None where nobody in sight is known to be speaking.
@@ -105,13 +128,15 @@ def find_speaker(mouths: Mapping[int, Mouth | None]) -> int | None:
     if len(mouths) == 1:
         (face, mouth), *_ = mouths.items()
         return face if mouth is None or (mouth.moves and mouth.synchrony >= MIN_SYNCHRONY_ALONE) else None
-    measured = {face: mouth.synchrony for face, mouth in mouths.items() if mouth is not None and mouth.moves}
-    if not measured:
+    moving = {face: mouth for face, mouth in mouths.items() if mouth is not None and mouth.moves}
+    if not moving:
         return None
-    best, *others = sorted(measured, key=measured.__getitem__, reverse=True)
-    if measured[best] < MIN_SYNCHRONY or (others and measured[best] - measured[others[0]] < MIN_LEAD):
-        return None
-    return best
+    best, *others = sorted(moving, key=lambda face: moving[face].synchrony, reverse=True)
+    needed = MIN_SYNCHRONY if others else MIN_SYNCHRONY_ONLY
+    lead = moving[best].synchrony - moving[others[0]].synchrony if others else math.inf
+    if moving[best].is_comparable and moving[best].synchrony >= needed and lead >= MIN_LEAD:
+        return best
+    return before if best == before and moving[best].synchrony >= 0 else None
 
 
 def _correlation(motion: np.ndarray, sound: np.ndarray, is_seen: np.ndarray) -> float:
