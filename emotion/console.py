@@ -97,6 +97,8 @@ class ProgressBar:
     def __call__(self, done: float, total: float | None) -> None:
         if not self._shown or total == 0:  # a still picture
             return
+        # A header may promise less than the file holds, and what is over would not be shown.
+        total = max(total, done) if total else None
         if self._bar is None:
             from tqdm import tqdm
 
@@ -109,8 +111,7 @@ class ProgressBar:
                 leave=False,
                 bar_format=BAR if total else BAR_WITHOUT_TOTAL,
             )
-        # A header may promise less than the file holds, and what is over would not be shown.
-        self._bar.total = max(total, done) if total else None
+        self._bar.total = total
         self._bar.bar_format = BAR if total else BAR_WITHOUT_TOTAL
         self._bar.update(done - self._bar.n)
         if total is not None and done >= total:

@@ -69,6 +69,12 @@ class FaceTrack:
             return None
         return self.boxes[nearest]
 
+    def seconds_from_sighting(self, time_seconds: float) -> float:
+        """Returns how far a moment is from the nearest one at which the face was found."""
+        right = bisect.bisect_left(self.times_seconds, time_seconds)
+        near = self.times_seconds[max(0, right - 1) : right + 1]
+        return min((abs(time - time_seconds) for time in near), default=float("inf"))
+
     def _cut_between(self, start: float, end: float) -> bool:
         """Whether a shot ends after a moment and before or at another."""
         return bisect.bisect_right(self.cuts_seconds, start) < bisect.bisect_right(self.cuts_seconds, end)

@@ -8,7 +8,8 @@ import pytest
 
 from emotion.errors import ConfigError
 from emotion.labels import EIGHT_EMOTIONS
-from emotion.outputs.annotation import NOTICE, Annotator
+from emotion.outputs.annotation import NOTICE, Annotator, visible_boxes
+from emotion.outputs.judgements import Judgement
 from emotion.outputs.layout import Scale, overlap, place_plate
 from emotion.outputs.palette import (
     DARK,
@@ -246,6 +247,37 @@ def test_letters_grow_with_the_picture_and_never_fall_below_eleven_pixels():
 
 def test_a_portrait_has_the_letters_of_the_landscape_it_was_turned_from():
     assert Scale.of(1080, 1920).font_size == Scale.of(1920, 1080).font_size
+
+
+def test_the_box_of_a_face_behind_another_is_not_drawn_on_that_one():
+    moving = FaceTrack(1, (0.0, 0.4), ((100, 100, 200, 220), (300, 100, 400, 220)))
+    still = FaceTrack(2, tuple(np.arange(0, 0.5, 0.08)), ((200, 100, 300, 220),) * 7)
+    assert [track.face_id for track, _ in visible_boxes((moving, still), 0.2)] == [2]
+    assert [track.face_id for track, _ in visible_boxes((moving, still), 0.0)] == [1, 2]
+    assert [track.face_id for track, _ in visible_boxes((moving,), 0.2)] == [1]
+
+
+def test_bars_keep_their_place_for_as_long_as_they_can_and_their_face_however_its_size_wavers():
+    times = tuple(np.arange(0, 3.01, 0.08))
+    # The face goes to the right, where there will be no room; its height wavers about the smallest that has bars.
+    boxes = tuple((int(40 + 150 * t), 150, int(120 + 150 * t), 206 + 8 * (i % 2)) for i, t in enumerate(times))
+    prediction = make_prediction([FaceTrack(1, times, boxes)], [make_window(1, "happy")])
+    annotator, places = plain_annotator(prediction), []
+    for time in np.arange(0, 3, 0.1):
+        annotator.annotate(make_picture(), float(time))
+        places.append(dict(annotator._bar_places))
+    assert len({place["face 1"] for place in places}) == 1
+
+
+def test_a_voice_is_shown_where_somebody_speaks_and_no_window_gives_it_to_a_face():
+    track = make_track(1, (200, 50, 300, 170), tuple(np.arange(0, 9, 0.08)))
+    spoken = dataclasses.replace(make_window(1, "happy", 3.0, 6.0), evidence="face+voice")
+    windows = [make_window(None, "sad"), make_window(1, "happy"), spoken, make_window(None, "sad", 6.0, 9.0)]
+    prediction = dataclasses.replace(make_prediction([track], windows), speech=((1.0, 1.6), (2.0, 7.0)))
+    shown = [Judgement.of(prediction, None).covers(time) for time in (0.5, 1.2, 1.8, 2.9, 3.1, 4.5, 5.9, 6.1, 7.5)]
+    assert shown == [False, True, True, True, False, False, False, True, False]
+    everywhere = dataclasses.replace(prediction, speech=None)
+    assert Judgement.of(everywhere, None).covers(0.5) and not Judgement.of(everywhere, None).covers(4.5)
 
 
 def test_a_face_outside_the_picture_is_not_marked():

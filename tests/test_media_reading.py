@@ -10,6 +10,7 @@ import pytest
 
 from emotion.errors import MediaError
 from emotion.media.reading import AudioChunk, VideoFrame, iterate_media, load_waveform, probe_media
+from emotion.media.streams import Damage
 
 RATE = 16000
 
@@ -327,3 +328,35 @@ def test_media_in_which_nothing_decodes_is_an_error(tmp_path):
     path.write_bytes(content[:start] + bytes(end - start) + content[end:])
     with pytest.raises(MediaError, match="nothing in it could be decoded"):
         list(iterate_media(path, sample_rate=RATE))
+
+
+def test_a_gif_of_one_picture_is_a_still_and_one_that_moves_is_none(tmp_path):
+    from PIL import Image
+
+    pictures = [Image.fromarray(np.full((40, 60, 3), level, np.uint8)) for level in (50, 150)]
+    pictures[0].save(tmp_path / "still.gif")
+    pictures[0].save(tmp_path / "moving.gif", save_all=True, append_images=pictures[1:], duration=100)
+    assert probe_media(tmp_path / "still.gif").is_still
+    assert not probe_media(tmp_path / "moving.gif").is_still
+
+
+def test_a_picture_that_was_cut_off_is_said_to_be_damaged(tmp_path):
+    from PIL import Image
+
+    noise = np.random.default_rng(0).integers(0, 256, (80, 80, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "whole.jpg")
+    content = (tmp_path / "whole.jpg").read_bytes()
+    (tmp_path / "cut.jpg").write_bytes(content[: len(content) // 2])
+    for name, is_damaged in (("whole.jpg", False), ("cut.jpg", True)):
+        damage = Damage(tmp_path / name, is_silent=True)
+        assert len(list(iterate_media(tmp_path / name, sample_rate=8000, damage=damage))) == 1
+        assert bool(damage.count) == is_damaged
+
+
+def test_a_picture_of_a_kind_that_cannot_be_read_is_to_be_converted(tmp_path):
+    from PIL import Image
+
+    pictures = [Image.fromarray(np.full((40, 60, 3), level, np.uint8)) for level in (50, 150)]
+    pictures[0].save(tmp_path / "moving.webp", save_all=True, append_images=pictures[1:], duration=100)
+    with pytest.raises(MediaError, match=r"moving\.webp: .*convert it to PNG"):
+        probe_media(tmp_path / "moving.webp")

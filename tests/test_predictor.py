@@ -428,6 +428,32 @@ def test_the_largest_faces_are_judged_and_the_others_passed_over(predictor, tmp_
     assert [passed.boxes[0][0] < 250 for passed in prediction.passed_over] == [True]
 
 
+def test_a_voice_that_belongs_to_a_face_not_judged_is_not_said_to_be_missing(predictor, tmp_path):
+    judged = []
+    for speaker in (1, 2):
+        path = write_talking_face(tmp_path / f"{speaker}.mp4", faces=2, speaker=speaker)
+        assert "face+voice" in evidences(predictor.predict(path))
+        prediction = with_settings(predictor, max_faces=1).predict(path)
+        assert len(prediction.tracks) == 1 and not [note for note in prediction.notes if "no voice was heard" in note]
+        of_others = [note for note in prediction.notes if "the voice of a face that is not judged" in note]
+        judged.append("face+voice" in evidences(prediction))
+        assert bool(of_others) != judged[-1]
+    assert sorted(judged) == [False, True]  # the larger face is the same in both
+
+
+def test_a_face_in_sight_for_a_moment_is_listed_without_evidence(predictor, tmp_path):
+    times = np.arange(0, 4, 0.1)
+    one, other = (draw_clip("happy", times, 0 * times, speaker_seed=seed, size=160) for seed in (1, 2))
+    other[5:] = 90
+    write_clip(tmp_path / "clip.mp4", np.concatenate([one, other], axis=2), 10.0)
+    prediction = with_settings(predictor, window_seconds=predictor.config.window.window_seconds).predict(
+        tmp_path / "clip.mp4"
+    )
+    glimpsed = [w for w in prediction.windows if w.evidence == "none"]
+    assert {w.face_id for w in prediction.windows if w.evidence == "face"} >= {1}
+    assert all(w.face_id is not None and w.probabilities is None for w in glimpsed)
+
+
 def test_the_threshold_of_unsure_may_be_chosen(predictor, tmp_path):
     path = write_talking_face(tmp_path / "clip.mp4")
     prediction = with_settings(predictor, unsure_below=1.0).predict(path)

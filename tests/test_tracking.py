@@ -77,6 +77,20 @@ def test_faces_that_cross_on_one_height_keep_their_ids_while_one_hides_the_other
     assert len(film.tracker.tracks()) == 2
 
 
+@pytest.mark.parametrize("beside", [120, 180])
+def test_a_face_that_comes_out_beside_another_is_known_though_what_was_seen_of_it_first_was_half_a_face(beside):
+    film = Film()
+    for i in range(12):
+        film.show({1: 300.0 - 5 * i, 2: 700.0 - 20 * i})
+    for _ in range(10):
+        film.show({1: 300.0, 2: 450.0}, hidden={1})
+    for i in range(25):
+        # At first the other one covers half of it.
+        film.show({1: 450.0 - min(beside, 60 + 12 * i), 2: 450.0})
+    assert film.ids(1) == {1} and film.ids(2) == {2}
+    assert len(film.tracker.tracks()) == 2
+
+
 def test_faces_that_meet_and_turn_back_keep_their_ids():
     film = Film()
     for i in range(41):

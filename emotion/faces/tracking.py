@@ -24,6 +24,8 @@ SPEED_SECONDS = 0.3
 # just gone where the other comes, in the same shot; above the third it is another person, even where a face was lost;
 # and above the fourth no face changes from one sighting to the next.
 SAME_PERSON, SAME_PERSON_IN_SHOT, OTHER_PERSON, SUDDEN_CHANGE = 1.2, 1.5, 2.6, 2.1
+# Beside another face, of which it may show a part, it must be as like as this to be known again.
+SAME_PERSON_BESIDE_OTHER = 1.0
 LOOKS_WEIGHT = 0.4  # of such a distance against a shift by the size of a face
 # What it costs to follow a face no further. No match is worth more than this, or one face would be given a bad match
 # so that another gets one at all.
@@ -35,6 +37,7 @@ NEW_VIEW, MAX_VIEWS, CLEAR_SIZES = 0.7, 10, 1.6
 # it comes out from behind another one, it cannot be known at once.
 MAX_REMEMBERED = 40
 MAX_DOUBT_SECONDS = 2.0
+MAX_STUB_SECONDS = 0.4  # since a face that was half hidden was last seen as another one
 # A face seen fewer times than this is taken for a false alarm, unless it was seen in this share of the moments that
 # were looked at around its sightings: a slide show has few moments, a still has one.
 MIN_SIGHTINGS = 3
@@ -159,7 +162,7 @@ class FaceTracker:
             self._join_stubs(tracks[column], time_seconds, sighting, tracks.values())
             tracks[column].see(time_seconds, sighting)
             others = [track for other, track in tracks.items() if other != column]
-            tracks[column] = self._recognise(tracks[column], sighting, others)
+            tracks[column] = self._recognise(tracks[column], time_seconds, sighting, others)
         for track in self._open:
             if track.times[-1] < time_seconds and track.missed_since is None:
                 track.missed_since = time_seconds
@@ -252,14 +255,20 @@ class FaceTracker:
                 tracks[column] = track
                 taken.add(track.number)
 
-    def _recognise(self, track: _Track, sighting: _Sighting, seen: list[_Track]) -> _Track:
-        """Joins a face that is new with the one it turns out to be, and returns which one it is; none in sight now."""
-        if not sighting.is_clear or track.times[-1] - track.times[0] > MAX_DOUBT_SECONDS:
+    def _recognise(self, track: _Track, time_seconds: float, sighting: _Sighting, seen: list[_Track]) -> _Track:
+        """Joins a face that is new with the one it turns out to be, and returns which one it is; none in sight now.
+
+        What was taken for a new face in its place just before, while it was half hidden, is joined with it, too.
+        """
+        if track.times[-1] - track.times[0] > MAX_DOUBT_SECONDS:
             return track
         gone = [other for other in self._remembered() if other.times[-1] < track.times[0] and other not in seen]
         likest = min(gone, key=lambda other: other.unlikeness(sighting), default=None)
-        if likest is None or likest.unlikeness(sighting) >= SAME_PERSON:
+        limit = SAME_PERSON if sighting.is_clear else SAME_PERSON_BESIDE_OTHER
+        if likest is None or likest.unlikeness(sighting) >= limit:
             return track
+        for stub in self._stubs_of(likest, time_seconds, sighting, [track, *seen]):
+            self._join(stub, likest)
         self._join(track, likest)
         return likest
 
@@ -267,11 +276,20 @@ class FaceTracker:
         """Joins to a face that comes back what was taken for a new one in its place until a moment ago."""
         if not track.times or track.missed_since is None:
             return
-        for stub in list(self._open):
-            is_new = track.times[-1] < stub.times[0] and stub.times[-1] - stub.times[0] <= MAX_DOUBT_SECONDS
-            was_here = stub.missed_since is None and np.isfinite(stub.distance(time_seconds, sighting.box))
-            if is_new and was_here and stub not in seen:
-                self._join(stub, track)
+        for stub in self._stubs_of(track, time_seconds, sighting, seen):
+            self._join(stub, track)
+
+    def _stubs_of(self, track: _Track, time_seconds: float, sighting: _Sighting, seen) -> list[_Track]:
+        """Returns faces that are new since a face was lost, and were in its place until a moment ago."""
+        return [
+            stub
+            for stub in self._open
+            if track.times[-1] < stub.times[0]
+            and stub.times[-1] - stub.times[0] <= MAX_DOUBT_SECONDS
+            and time_seconds - stub.times[-1] <= MAX_STUB_SECONDS
+            and np.isfinite(stub.distance(time_seconds, sighting.box))
+            and stub not in seen
+        ]
 
     def _join(self, track: _Track, older: _Track) -> None:
         self._merged[track.number] = older.number

@@ -10,7 +10,17 @@ import cv2
 import numpy as np
 
 from emotion.outputs.judgements import Judgement
-from emotion.outputs.layout import MIN_FONT_PIXELS, Scale, overlap, place_bars, place_plate
+from emotion.outputs.layout import (
+    MIN_BOX_HEIGHT_PER_PANEL,
+    MIN_FONT_PIXELS,
+    N_PLACES_BESIDE,
+    Scale,
+    area,
+    is_free_beside,
+    overlap,
+    place_bars,
+    place_plate,
+)
 from emotion.outputs.palette import DARK, Colour, emotion_colour
 from emotion.outputs.text import (
     TextRun,
@@ -23,13 +33,17 @@ from emotion.outputs.text import (
     render_plate,
 )
 from emotion.outputs.timeline_strip import TimelineStrip
-from emotion.results import UNSURE, Box, EmotionSummary, MediaPrediction, in_percent
+from emotion.results import UNSURE, Box, EmotionSummary, FaceTrack, MediaPrediction, in_percent
 
 SMALLEST_FONT_PIXELS = 5  # where a picture is too narrow for its label
 CORNER_SHARE = 0.08  # of the box's shorter side
 N_BARS = 3
 NOTICE = "Emotions recognised by AI"
 BARS_HIDDEN_SECONDS = 1.0  # bars that had to make room stay away for so long
+LOOK_AHEAD_SECONDS, LOOK_AHEAD_STEP = 3.0, 0.25  # to choose a place in which they need not make room
+MAX_SAMPLES = 500
+# A face out of sight for longer than this, whose box would lie on a face that is in sight, is behind it.
+HIDDEN_SECONDS, HIDDEN_SHARE = 0.12, 0.5
 MOSAIC_CELLS = 7  # a side of a blurred face: enough to see that there is one, too few to see whose it is
 BLUR_MARGIN = 0.25  # of the box's size, on every side
 BLUR_GAP_SECONDS = 2.0  # as long as this a face may be lost and stays blurred; at its first and last a quarter of it
@@ -56,6 +70,7 @@ class Annotator:
         self._has_timeline = timeline
         self._notice_corner: tuple[int, int] | None = None
         self._bar_places: dict[str, int] = {}
+        self._heights: dict[int, float] = {}
         self._bars_hidden_until: dict[str, float] = {}
         self._strip: tuple[tuple[int, int], TimelineStrip] | None = None
         self._class_names = prediction.class_names
@@ -114,12 +129,11 @@ class Annotator:
     def _faces_in_sight(self, time_seconds: float, scale: Scale) -> list["_Subject"]:
         # Large faces come first, so theirs is the first choice of places: they are the ones looked at.
         faces = []
-        for track in self._tracks:
-            box = track.box_at(time_seconds)
-            seen = 0 if box is None else overlap(box, (0, 0, scale.width, scale.height))
+        for track, box in visible_boxes(self._tracks, time_seconds):
+            seen = overlap(box, (0, 0, scale.width, scale.height))
             if seen:
                 answer = self._judgements[track.face_id].answer_at(time_seconds)
-                faces.append((-seen, _Subject(track.name, answer, self._class_names, box)))
+                faces.append((-seen, _Subject(track.name, answer, self._class_names, box, track)))
         return [face for _, face in sorted(faces, key=lambda pair: pair[0])]
 
     def _tiles(self, faces: Sequence["_Subject"], time_seconds: float, scale: Scale) -> Iterator[tuple[Tile, Box]]:
@@ -146,8 +160,11 @@ class Annotator:
             size = panel_size(len(bars), scale.font_size, names_pixels)
             others = [other.box for other in faces if other is not face] + unmarked
             choice = None
-            if bars and time_seconds >= self._bars_hidden_until.get(face.name, -1.0):
+            may_have = bars and self._usual_height(face.track) >= MIN_BOX_HEIGHT_PER_PANEL * size[1]
+            if may_have and time_seconds >= self._bars_hidden_until.get(face.name, -1.0):
                 before = self._bar_places.get(face.name)
+                if before is None:
+                    before = self._lasting_place(face.track, size, time_seconds, scale)
                 choice = place_bars(size, face.box, scale, taken=others + taken, is_alone=not others, before=before)
             if choice is not None:
                 self._bar_places[face.name] = choice[0]
@@ -156,6 +173,30 @@ class Annotator:
             elif time_seconds >= self._bars_hidden_until.get(face.name, -1.0):
                 # They come back when there is room for good, not for a picture or two.
                 self._bars_hidden_until[face.name] = time_seconds + BARS_HIDDEN_SECONDS
+
+    def _usual_height(self, track: FaceTrack) -> float:
+        """The height of a face in most pictures: whether it is large enough for bars must not change with every one."""
+        if track.face_id not in self._heights:
+            boxes = track.boxes[:: 1 + len(track.boxes) // MAX_SAMPLES]
+            self._heights[track.face_id] = float(np.median([box[3] - box[1] for box in boxes]))
+        return self._heights[track.face_id]
+
+    def _lasting_place(self, track: FaceTrack, size, time_seconds: float, scale: Scale) -> int | None:
+        """The place beside a face in which its bars can stay the longest from a moment on."""
+        longest, chosen = 0, None
+        moments = time_seconds + np.arange(0, LOOK_AHEAD_SECONDS, LOOK_AHEAD_STEP)
+        shown = [visible_boxes(self._tracks, moment) for moment in moments]
+        for index in range(N_PLACES_BESIDE):
+            n_free = 0
+            for boxes in shown:
+                own = next((box for other, box in boxes if other is track), None)
+                others = [box for other, box in boxes if other is not track]
+                if own is None or not is_free_beside(index, size, own, scale, taken=others):
+                    break
+                n_free += 1
+            if n_free > longest:
+                longest, chosen = n_free, index
+        return chosen
 
     def _place_notice(self, size: tuple[int, int], scale: Scale) -> Box:
         """The corner in which the notice covers least of all faces of the video; the same for all pictures."""
@@ -177,6 +218,21 @@ class Annotator:
         return None
 
 
+def visible_boxes(tracks: Sequence[FaceTrack], time_seconds: float) -> list[tuple[FaceTrack, Box]]:
+    """Returns the faces in sight at a moment with their boxes, without those that are hidden behind another one."""
+    boxes = [(track, box) for track in tracks if (box := track.box_at(time_seconds)) is not None]
+    away = {track.face_id: track.seconds_from_sighting(time_seconds) for track, _ in boxes}
+
+    def is_hidden(track: FaceTrack, box: Box) -> bool:
+        return away[track.face_id] > HIDDEN_SECONDS and any(
+            away[other.face_id] < away[track.face_id] and overlap(box, others_box) > HIDDEN_SHARE * area(box)
+            for other, others_box in boxes
+            if other is not track
+        )
+
+    return [(track, box) for track, box in boxes if not is_hidden(track, box)]
+
+
 @dataclass(frozen=True)
 class _Subject:
     """A face in sight, or the voice, and what is to be written of it."""
@@ -185,6 +241,7 @@ class _Subject:
     answer: EmotionSummary
     class_names: tuple[str, ...]
     box: Box | None = None
+    track: FaceTrack | None = None
 
     @property
     def colour(self) -> Colour:

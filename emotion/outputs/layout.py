@@ -15,8 +15,9 @@ FONT_SHARE = 1 / 34  # of the picture's shorter side
 LINE_SHARE = 1 / 240
 MIN_LINE_PIXELS = 2  # a single line loses its colour to the halved colour planes of yuv420p video
 MARGIN_SHARE = 1 / 50  # between a plate that belongs to no face and the picture's edge
-MIN_BOX_HEIGHT_PER_PANEL = 1.2  # a face smaller than its bars gets none
-MAX_HIDDEN_SHARE = 0.2  # of its own face that bars may hide in a corner of a picture that the face fills
+MIN_BOX_HEIGHT_PER_PANEL = 0.8  # a face much smaller than its bars gets none
+N_PLACES_BESIDE = 3  # a face: to its right, to its left, and below
+MAX_HIDDEN_SHARE = 0.1  # of its own face that bars may hide in a corner of a picture that the face fills
 
 # What a plate's place costs, each a share of the plate's own area: covering other plates is worst, then hiding another
 # face, then hiding its own. A later place must save something to be taken, so that plates do not flutter.
@@ -124,16 +125,14 @@ def place_bars(
         taken: other faces, plates and other panels, none of which may be covered.
         is_alone: whether no other face is in sight. Then the panel may also stand in a corner of the picture, where it
             may cover a little of the face.
-        before: the choice made for the picture before, which is kept while it can be, so that panels do not flutter.
+        before: the choice made for the picture before, or the one that can be kept longest from now on; it is taken if
+            it can be, so that panels do not flutter.
 
     Returns:
-        The number of the choice and the panel's rectangle, or None where there is no room or the face is too small.
+        The number of the choice and the panel's rectangle, or None where there is no room.
     """
-    x1, y1, x2, y2 = box
-    if y2 - y1 < MIN_BOX_HEIGHT_PER_PANEL * size[1]:
-        return None
     gap = 2 * scale.line
-    beside = [rectangle(left, top, size) for left, top in ((x2 + gap, y1), (x1 - gap - size[0], y1), (x1, y2 + gap))]
+    beside = _places_beside(size, box, scale)
     right, bottom = scale.width - gap - size[0], scale.height - gap - size[1]
     corners = [rectangle(left, top, size) for top in (bottom, gap) for left in (right, gap)]
     free = []
@@ -147,3 +146,15 @@ def place_bars(
             return index, place
     index, place, _ = min(free, key=lambda choice: (choice[2] > 0, choice[2], choice[0]), default=(None, None, 0))
     return None if place is None else (index, place)
+
+
+def is_free_beside(index: int, size: Size, box: Box, scale: Scale, *, taken: Sequence[Box]) -> bool:
+    """Whether one of the ``N_PLACES_BESIDE`` first choices of ``place_bars`` is in the picture and covers nothing."""
+    place = _places_beside(size, box, scale)[index]
+    return scale.holds(place) and not any(overlap(place, other) for other in taken)
+
+
+def _places_beside(size: Size, box: Box, scale: Scale) -> list[Box]:
+    x1, y1, x2, y2 = box
+    gap = 2 * scale.line
+    return [rectangle(left, top, size) for left, top in ((x2 + gap, y1), (x1 - gap - size[0], y1), (x1, y2 + gap))]
