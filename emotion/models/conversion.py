@@ -94,7 +94,7 @@ def set_mobilefacenet_weights(model, arrays: Arrays, *, name: str) -> None:
     _set_weights(model, arrays, name, names)
 
 
-def set_ast_weights(model, arrays: Arrays, *, name: str, grid: tuple[int, int] = AST_GRID) -> None:
+def set_ast_weights(model, arrays: Arrays, *, name: str, grid: tuple[int, int] | None = None) -> None:
     """Puts a trained Audio Spectrogram Transformer into a network, in place; its classifier is left out.
 
     Where the network's picture is shorter or longer than the one that was learned from, what tells the patches their
@@ -104,11 +104,13 @@ def set_ast_weights(model, arrays: Arrays, *, name: str, grid: tuple[int, int] =
         model: that holds an ``ast_encoder`` of that name, of as many blocks or fewer.
         arrays: as the published file names them, with or without ``audio_spectrogram_transformer.`` before.
         name: with which its layers' names begin.
-        grid: patches from low to high and from early to late that the arrays were learned with.
+        grid: patches from low to high and from early to late that the arrays were learned with, by default
+            ``AST_GRID``.
 
     Raises:
         WeightsError: if there is no such network, or an array is missing or of another shape.
     """
+    grid = grid or AST_GRID
     plain = {key.removeprefix(AST_PREFIX): array for key, array in arrays.items()}
     positions = model.get_layer(f"{name}_positions")
     patches = model.get_layer(f"{name}_patches").output.shape[1:3]

@@ -20,6 +20,7 @@ DESCRIPTION = "MobileFaceNet on faces and 2D-CNN on log-mel, an LSTM over time f
 ENCODER = "video_mobilefacenet"
 PEAK = 1.0  # the highest value of every picture of sound, so that loudness does not count
 EXACT = "float32"
+PRETRAINED = {"mobilefacenet": ENCODER}
 QUIET_UNITS = 1e-3  # a step no further above the picture's floor in any band is silence
 
 

@@ -22,6 +22,7 @@ from emotion.models.resnet import STAGES, resnet18
 DESCRIPTION = "ResNet-18 on frames and Audio Spectrogram Transformer on sound, joined by cross-attention"
 AUDIO_ENCODER, VIDEO_ENCODER = "audio_ast", "video_resnet"
 NORM_EPSILON = 1e-6
+PRETRAINED = {"ast": AUDIO_ENCODER, "resnet18": VIDEO_ENCODER}
 
 
 def default_config() -> dict[str, Any]:

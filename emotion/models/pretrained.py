@@ -1,0 +1,127 @@
+"""Networks that begin with weights trained by others: which designs take which, and how such layers learn.
+
+The layers behind a pretrained encoder begin at random, and their first errors would tear it apart. So the encoder may
+stay as it is for some epochs, and then learns more slowly the nearer a layer is to the input (discriminative learning
+rates, Howard & Ruder 2018; layer-wise decay, Clark et al. 2020).
+"""
+
+import re
+from collections.abc import Callable
+
+import keras
+
+from emotion.config import RunConfig
+from emotion.errors import ConfigError
+from emotion.models import conversion, load_architecture
+from emotion.models.layers import PACKAGE
+from emotion.weights import find_weights
+
+SETTERS: dict[str, Callable] = {
+    "resnet18": conversion.set_resnet18_weights,
+    "ast": conversion.set_ast_weights,
+    "mobilefacenet": conversion.set_mobilefacenet_weights,
+}
+
+
+def known_weights(architecture: str) -> dict[str, str]:
+    """Returns the weights that a design can begin with, by their names, and how its layers that take them are named."""
+    return getattr(load_architecture(architecture), "PRETRAINED", {})
+
+
+def check_pretrained(config: RunConfig) -> None:
+    """Makes sure that a design takes the weights it is to begin with, and that they are here.
+
+    Raises:
+        ConfigError: if the design does not know them.
+        WeightsError: if they were not fetched yet, or are damaged.
+    """
+    known = known_weights(config.architecture)
+    for name in config.training.pretrained:
+        if name not in known:
+            choices = f"Known: {', '.join(known)}." if known else "It takes none."
+            raise ConfigError(f"{config.architecture} has no part for the weights {name!r}. {choices}")
+        find_weights(name)
+
+
+def set_pretrained(model: keras.Model, config: RunConfig) -> None:
+    """Puts the weights that a training begins with into a network, in place.
+
+    Raises:
+        WeightsError: if they are not here or do not fit the network.
+    """
+    known = known_weights(config.architecture)
+    for name in config.training.pretrained:
+        if any(layer.name.startswith(f"{known[name]}_") for layer in model.layers):
+            SETTERS[name](model, conversion.load_safetensors(find_weights(name)), name=known[name])
+
+
+def encoder_layers(model: keras.Model, config: RunConfig) -> dict[str, list[keras.layers.Layer]]:
+    """Returns the layers with weights of each pretrained encoder that a network has, from the input on."""
+    known = known_weights(config.architecture)
+    prefixes = {name: f"{known[name]}_" for name in config.training.pretrained}
+    found = {
+        name: [layer for layer in model.layers if layer.weights and layer.name.startswith(prefix)]
+        for name, prefix in prefixes.items()
+    }
+    return {name: layers for name, layers in found.items() if layers}
+
+
+def freeze_encoders(model: keras.Model, config: RunConfig, *, frozen: bool) -> None:
+    """Lets a network's pretrained encoders stay as they are, statistics and all, or learn again."""
+    for layers in encoder_layers(model, config).values():
+        for layer in layers:
+            layer.trainable = not frozen
+
+
+def layer_rates(model: keras.Model, config: RunConfig) -> dict[str, float]:
+    """Returns by how much slower than the others each layer of a pretrained encoder learns, by its name.
+
+    Layers of one block learn alike: the last block by ``layer_decay``, the one before it by its square, and so on.
+    """
+    rates = {}
+    for layers in encoder_layers(model, config).values():
+        blocks = list(dict.fromkeys(_block_of(layer.name) for layer in layers))
+        for layer in layers:
+            depth = len(blocks) - blocks.index(_block_of(layer.name))
+            rates[layer.name] = config.training.layer_decay**depth
+    return rates
+
+
+def _block_of(name: str) -> str:
+    """What a layer's name begins with, up to the number of its block: ``audio_ast_block3_dense1`` is of block 3."""
+    found = re.match(r".*?(block\d+|layer\d+_\d+|conv\d+)", name)
+    return found.group() if found else name
+
+
+@keras.saving.register_keras_serializable(package=PACKAGE)
+class LayerwiseAdamW(keras.optimizers.AdamW):
+    """AdamW (Loshchilov & Hutter 2019) in which some layers learn more slowly.
+
+    Args:
+        rates: factors of the learning rate, by the names of layers.
+    """
+
+    def __init__(self, *args, rates: dict[str, float] | None = None, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.rates = dict(rates or {})
+
+    def update_step(self, gradient, variable, learning_rate):
+        # TensorFlow hands over its own variable, which knows no layer.
+        path = self._trainable_variables[self._get_variable_index(variable)].path
+        rate = self.rates.get(path.partition("/")[0], 1.0)
+        super().update_step(gradient, variable, learning_rate * rate)
+
+    def get_config(self):
+        return {**super().get_config(), "rates": self.rates}
+
+
+def build_optimizer(model: keras.Model, config: RunConfig) -> keras.optimizers.Optimizer:
+    """Returns the optimizer that a training's settings ask for; plain Adam where there is nothing more to it."""
+    settings = config.training
+    rates = layer_rates(model, config) if settings.layer_decay < 1 else {}
+    options = {"learning_rate": settings.learning_rate, "clipnorm": settings.clip_norm}
+    if not rates and not settings.weight_decay:
+        return keras.optimizers.Adam(**options)
+    optimizer = LayerwiseAdamW(rates=rates, weight_decay=settings.weight_decay, **options)
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta", "alpha", "positions", "gathering"])
+    return optimizer
