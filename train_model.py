@@ -6,10 +6,21 @@ import sys
 from datetime import datetime
 from pathlib import Path
 
-from emotion.config import DEFAULT_FOLDS, PROTOCOLS, RECIPE_NAMES, SAVED_MODELS, RunConfig, TrainConfig, load_config
+from emotion.config import (
+    DEFAULT_FOLDS,
+    MODALITIES,
+    PROTOCOLS,
+    RECIPE_NAMES,
+    SAVED_MODELS,
+    RunConfig,
+    TrainConfig,
+    load_config,
+)
 from emotion.console import SOME_FILES_FAILED, ProgressBar, quiet_import, run_program
+from emotion.models import ARCHITECTURES
 from emotion.options import (
     add_data_options,
+    add_fusion_options,
     add_training_options,
     build_config,
     check_data_options,
@@ -38,6 +49,11 @@ def build_parser() -> argparse.ArgumentParser:
         "'random' does not, and flatters; 'official' is the data set's own; 'kfold' and 'loso' train one model a fold, "
         f"each tested on speakers it never met (default: {TrainConfig().protocol})")  # fmt: skip
     add("--folds", type=int, default=DEFAULT_FOLDS, help="folds of --protocol kfold (default: %(default)s)")
+    add("--fusion", choices=("late",), help="train an expert for voices and one for faces apart, by --audio_model and "
+        "--video_model (default: --model for both), and join their answers")  # fmt: skip
+    for modality in MODALITIES:
+        add(f"--{modality}_model", choices=sorted(ARCHITECTURES), help=argparse.SUPPRESS)
+    add_fusion_options(parser)
     add("--output", type=Path, help="folder to write, new or empty (default: saved_models/MODEL-DATE-TIME; with "
         "--recipe saved_models/RECIPE, whose model is replaced)")  # fmt: skip
     add("--resume", action="store_true", help="go on with the training in --output, or with the latest unfinished one")
@@ -86,8 +102,9 @@ def prepare_output(args: argparse.Namespace, config: RunConfig) -> Path:
     from emotion.runs import check_new_folder
 
     output = args.output or SAVED_MODELS / f"{config.architecture}-{datetime.now():%Y%m%d-%H%M%S}"
-    # A cross-validation goes on with what its folder holds, and checks by itself that it is its own.
-    if config.training.protocol not in CROSS_VALIDATED:
+    # A cross-validation goes on with what its folder holds, and checks by itself that it is its own; so does a fusion.
+    is_begun = args.fusion and not (output / "config.json").exists() and (output / "audio_expert").is_dir()
+    if config.training.protocol not in CROSS_VALIDATED and not is_begun:
         check_new_folder(output)
     return output
 
@@ -113,33 +130,50 @@ def make_shipped_model(parser: argparse.ArgumentParser, args: argparse.Namespace
     )
 
 
-def list_models() -> int:
-    """Prints what each design is and costs, as each is measured."""
-    with quiet_import():
-        from emotion.model_list import format_designs, measure_design
-    from emotion.models import ARCHITECTURES
+def train_late_fusion(args: argparse.Namespace, output: Path) -> int:
+    """Trains two experts apart and joins them; returns the exit code."""
+    from emotion.workflows import load_clips, train_experts
 
-    bar = ProgressBar("Measuring", "model")
-    designs = []
-    for number, name in enumerate(ARCHITECTURES):
-        bar(number, len(ARCHITECTURES))
-        designs.append(measure_design(name))
-    bar(len(ARCHITECTURES), len(ARCHITECTURES))
-    print(format_designs(designs))
+    configs = {}
+    for modality in MODALITIES:
+        named = getattr(args, f"{modality}_model") or args.model
+        chosen = argparse.Namespace(**{**vars(args), "model": named, "modality": modality})
+        configs[modality] = build_config(chosen, protocol=args.protocol)
+    clips, source = load_clips(args.dataset, args.root, args.manifest, say=say_now)
+    say_now(f"Run folder: {output}. If it is stopped, give the same command with --output {output} to go on.")
+    n_failed = train_experts(
+        clips, source, configs, output, method=args.method, by_class=args.by_class, cache_dir=args.cache_dir,
+        progress=ProgressBar("Decoding", "clip", shown=not args.no_progress), verbose=2 if args.no_progress else 1,
+        say=say_now,
+    )  # fmt: skip
+    return SOME_FILES_FAILED if n_failed else 0
+
+
+def list_designs() -> int:
+    """Prints what each design is and costs, as it is measured here."""
+    with quiet_import():
+        from emotion.model_list import measure_designs
+
+    print(measure_designs(ProgressBar("Measuring", "model")))
     return 0
 
 
-def main() -> int:
-    parser = build_parser()
-    args = parser.parse_args()
-    if args.list_models or args.recipe:
-        return list_models() if args.list_models else make_shipped_model(parser, args)
-    for name in ("data_root", "no_folds"):
-        if getattr(args, name) != parser.get_default(name):
-            parser.error(f"--{name} is for --recipe; other trainings read --dataset_dir or --manifest")
-    check_data_options(args)
-    if args.demo and args.protocol not in (None, "speaker", "random"):
-        parser.error("--demo trains one model on synthetic speakers: --protocol speaker or random")
+def check_fusion(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """Refuses what does not go with late fusion, and what is for it alone."""
+    if not args.fusion:
+        for name in ("audio_model", "video_model", "by_class"):
+            if getattr(args, name):
+                parser.error(f"--{name} is for --fusion late")
+        return
+    for name in ("resume", "demo", "modality"):
+        if getattr(args, name):
+            parser.error(f"--fusion late and --{name} do not go together")
+    if args.protocol in CROSS_VALIDATED:
+        parser.error("--fusion late trains one pair of experts: choose --protocol speaker, random or official")
+
+
+def settle(parser: argparse.ArgumentParser, args: argparse.Namespace) -> tuple[RunConfig, Path]:
+    """Returns the settings of a training, new or gone on with, and the folder it is to write."""
     if args.resume:
         ignored = (
             "model", "modality", "config", "batch_size", "lr", "seed", "window_sec", "crop", "protocol",
@@ -156,9 +190,27 @@ def main() -> int:
             args.batch_size = DEMO_BATCH_SIZE if args.batch_size is None else args.batch_size
         config = build_config(args, protocol=args.protocol)
         output = prepare_output(args, config)
+    return config, output
+
+
+def main() -> int:
+    parser = build_parser()
+    args = parser.parse_args()
+    if args.list_models or args.recipe:
+        return list_designs() if args.list_models else make_shipped_model(parser, args)
+    for name in ("data_root", "no_folds"):
+        if getattr(args, name) != parser.get_default(name):
+            parser.error(f"--{name} is for --recipe; other trainings read --dataset_dir or --manifest")
+    check_data_options(args)
+    check_fusion(parser, args)
+    if args.demo and args.protocol not in (None, "speaker", "random"):
+        parser.error("--demo trains one model on synthetic speakers: --protocol speaker or random")
+    config, output = settle(parser, args)
     from emotion.workflows import load_clips, train_on_clips, train_on_demo
 
     shown = not args.no_progress
+    if args.fusion:
+        return train_late_fusion(args, output)
     if config.training.protocol in CROSS_VALIDATED and not args.demo:
         from emotion.evaluate import cross_validate_clips
 

@@ -26,6 +26,7 @@ CROPS = ("face", "frame")
 AUDIO_FEATURES = ("mfcc", "log_mel", "fbank")
 FILLS = ("nearest", "none")
 PROTOCOLS = ("speaker", "random", "official", "kfold", "loso")
+FUSION_METHODS = ("average", "product", "stacking")
 RECIPE_NAMES = ("default", "accurate")
 SAVED_MODELS = Path(__file__).resolve().parent.parent / "saved_models"
 DEFAULT_RUN = SAVED_MODELS / "default"
@@ -449,10 +450,10 @@ def read_settings(path: str | os.PathLike) -> dict[str, Any]:
         raise ConfigError(f"{path}: no such file.") from None
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ConfigError(f"{path}: not a readable JSON file ({error}).") from error
-    return _from_earlier_format(values)
+    return upgrade_settings(values)
 
 
-def _from_earlier_format(values):
+def upgrade_settings(values):
     """Brings older files up to date.
 
     Format 1 knew MFCCs only and did not name them; 1 and 2 no calibration; 1 to 3 windows of one length, filled frames,

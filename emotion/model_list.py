@@ -1,7 +1,7 @@
 """What ``train_model.py --list_models`` prints: the designs, with what each weighs and how long it takes here."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,6 +51,20 @@ def measure_design(name: str) -> Measured:
     return Measured(
         name, module.DESCRIPTION, model.count_params(), count_operations(model), 1000 * seconds, alone
     )  # fmt: skip
+
+
+def measure_designs(progress: Callable[[int, int], None]) -> str:
+    """Measures all designs, one after the other, and returns a table of them.
+
+    Args:
+        progress: called with the designs done and their total.
+    """
+    designs = []
+    for number, name in enumerate(ARCHITECTURES):
+        progress(number, len(ARCHITECTURES))
+        designs.append(measure_design(name))
+    progress(len(ARCHITECTURES), len(ARCHITECTURES))
+    return format_designs(designs)
 
 
 def format_designs(designs: Sequence[Measured]) -> str:

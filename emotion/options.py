@@ -11,6 +11,7 @@ from emotion.config import (
     CROPS,
     DATASET_DIR,
     DEFAULT_ARCHITECTURE,
+    FUSION_METHODS,
     MODALITIES,
     RunConfig,
     TrainConfig,
@@ -60,6 +61,14 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
     add("--seed", type=int, help=f"of split, weights and augmentation (default: {train.seed})")
     add("--window_sec", type=float, help=f"seconds a model judges at once (default: {window.window_seconds})")
     add("--crop", choices=CROPS, help=f"cut out the aligned face, or use whole frames (default: {video.crop})")
+
+
+def add_fusion_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the options that say how answers are joined."""
+    add = parser.add_argument
+    add("--method", choices=FUSION_METHODS, default="product", help="weighted average of the answers, product of the "
+        "calibrated answers, or a linear classifier on both (default: %(default)s)")  # fmt: skip
+    add("--by_class", action="store_true", help="weights for each class, not one for all")
 
 
 def build_config(args: argparse.Namespace, *, protocol: str | None = None) -> RunConfig:

@@ -70,6 +70,54 @@ def train_on_clips(
     return _train(clips, describe_data(config, clips, source), output, **settings)
 
 
+def train_experts(
+    clips: list[Clip],
+    source: DataSource,
+    configs: dict[str, RunConfig],
+    output: Path,
+    *,
+    method: str,
+    by_class: bool,
+    say: Callable[[str], None],
+    **settings,
+) -> int:
+    """Trains an expert for voices and one for faces apart, and joins them late.
+
+    Args:
+        clips: labelled recordings.
+        source: what to call them.
+        configs: of the experts, by modality.
+        output: the run folder to write; the experts lie in it, in ``audio_expert/`` and ``video_expert/``. Those that
+            are finished are taken as they are.
+        method, by_class: as in ``joining.fuse_runs``.
+        say: takes messages meant for the user.
+        **settings: passed to ``training.train``.
+
+    Returns:
+        How many clips could not be read.
+    """
+    from emotion.joining import fuse_runs
+    from emotion.runs import MODEL_FILE, load_run
+
+    failures: dict[str, str] = {}
+    for modality, config in configs.items():
+        folder = output / f"{modality}_expert"
+        if (folder / MODEL_FILE).is_file():
+            say(f"{folder} is finished already.")
+            continue
+        resume = (folder / "config.json").is_file()
+        result = train_on_clips(clips, source, config, folder, say=say, resume=resume, **settings)
+        failures |= result.failures
+    experts = [load_run(output / f"{modality}_expert") for modality in configs]
+    fuse_runs(
+        *experts, clips, output, method=method, by_class=by_class, cache_dir=settings["cache_dir"],
+        progress=settings.get("progress"), say=say,
+    )  # fmt: skip
+    for clip_id, reason in failures.items():
+        say(f"left out {clip_id}: {reason}")
+    return len(failures)
+
+
 def train_on_demo(
     config: RunConfig,
     output: Path,

@@ -21,10 +21,10 @@ LAYERS = (
     ("models", "generators", "half_precision", "runs", "model_list", "scanner", "seen"),
     (
         "options", "checkpoints", "evaluation", "copies", "preparation", "training", "crossvalidation", "comparison",
-        "assessment", "devices",
+        "assessment", "devices", "fusing", "joining",
     ),
     ("predictor", "workflows", "recipes", "finding", "batch", "live", "processing", "jobs", "inference"),
-    ("evaluate",),
+    ("evaluate", "fuse"),
     ("__init__",),
 
 )  # fmt: skip

@@ -53,6 +53,8 @@ ARCHITECTURES = {
         "emotion.models.logmel_cnn", audio=LOG_MEL_AUDIO, video=VideoConfig(n_frames=15), fixed_audio=("features",)
     ),
 }
+# Made of two models that were trained before, by ``python -m emotion.fuse``; not to be trained by itself.
+LATE_FUSION = "late_fusion"
 
 
 def find_design(name: str) -> Design:
@@ -61,6 +63,8 @@ def find_design(name: str) -> Design:
     Raises:
         ConfigError: if there is no such architecture.
     """
+    if name == LATE_FUSION:
+        return Design("emotion.models.late_fusion")
     if name not in ARCHITECTURES:
         raise ConfigError(f"Unknown model {name!r}. Known: {', '.join(ARCHITECTURES)}.")
     return ARCHITECTURES[name]
@@ -96,4 +100,6 @@ def build_model(config: RunConfig):
     """Builds the Keras model that a ``RunConfig`` describes."""
     architecture = load_architecture(config.architecture)
     check_audio(config)
+    if config.architecture == LATE_FUSION:
+        return architecture.build_model(config, build_model)
     return architecture.build_model(config)
