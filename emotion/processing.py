@@ -101,9 +101,8 @@ def process_file(
         EmotionError: if something cannot be written.
     """
     stopwatch = stopwatch or Stopwatch()
-    prediction = predictor.predict(
-        source, info=info, progress=ProgressBar("Watching", "s", shown=shows_progress), stopwatch=stopwatch
-    )
+    bar = ProgressBar("Watching", "s", shown=shows_progress and not info.is_still)
+    prediction = predictor.predict(source, info=info, progress=bar, stopwatch=stopwatch)
     # The picture may turn out to be undecodable, though its header is whole.
     if plan.picture is not None and prediction.has_video:
         annotator = Annotator(prediction, **drawing)

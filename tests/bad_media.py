@@ -10,6 +10,7 @@ import av
 import cv2
 import media_files
 import numpy as np
+from PIL import Image
 
 from emotion.synthetic_faces import draw_face
 from emotion.synthetic_voices import synthesize_voice
@@ -119,6 +120,18 @@ def make_subtitles_only(folder: Path) -> Path:
     return path
 
 
+def make_cut_jpeg(folder: Path) -> Path:
+    content = cv2.imencode(".jpg", draw_picture(480, 480, 0.0)[..., ::-1])[1].tobytes()
+    (folder / "cut.jpg").write_bytes(content[: len(content) * 4 // 5])
+    return folder / "cut.jpg"
+
+
+def make_moving_webp(folder: Path) -> Path:
+    pictures = [Image.fromarray(draw_picture(96, 96, time)) for time in (0.0, 0.5)]
+    pictures[0].save(folder / "moving.webp", save_all=True, append_images=pictures[1:], duration=500)
+    return folder / "moving.webp"
+
+
 def make_change_of_resolution(folder: Path) -> Path:
     """An MPEG transport stream of two parts, of different sizes."""
     parts = [
@@ -198,6 +211,9 @@ CASES = {
                       words=("evidence: face\n",)),
     "odd size": Case("odd width and height", lambda folder: write_media(
         folder / "odd.mkv", width=321, height=243, video_codec="ffv1", pixel_format="yuv444p", audio_codec="flac")),
+    "cut picture": Case("a JPEG cut off half-way", make_cut_jpeg,
+                        words=("note: the file is damaged (image file is truncated",)),
+    "moving WebP": Case("an animated WebP", make_moving_webp, 1, ("moving.webp", "convert it to PNG"), False),
     "8K": Case("8K", lambda folder: write_media(
         folder / "8k.mp4", width=7680, height=4320, times=[0.0, 0.2, 0.4], voice_seconds=0.6,
         options={"preset": "ultrafast"})),
