@@ -17,7 +17,7 @@ demo: $(VENV)/ready
 setup: $(VENV)/ready
 
 test: $(VENV)/ready-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-reference: $(VENV)/ready-reference
 	$(BIN)/python -m pytest tests/reference
