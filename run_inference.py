@@ -11,7 +11,7 @@ from emotion.devices import DEVICES
 from emotion.settings import FACE_DETECTORS, InferenceSettings
 
 EPILOG = """Exit codes: 0 done; 1 the clip cannot be used; 2 wrong settings or model; 3 some files of several failed;
-130 stopped by Ctrl-C."""
+130 stopped by Ctrl-C, 143 by a request to end."""
 DEFAULT_PORT = 8765
 
 

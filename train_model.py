@@ -149,12 +149,12 @@ def train_late_fusion(args: argparse.Namespace, output: Path) -> int:
     return SOME_FILES_FAILED if n_failed else 0
 
 
-def list_designs() -> int:
+def list_designs(shown: bool) -> int:
     """Prints what each design is and costs, as it is measured here."""
     with quiet_import():
         from emotion.model_list import measure_designs
 
-    print(measure_designs(ProgressBar("Measuring", "model")))
+    print(measure_designs(ProgressBar("Measuring", "model", shown=shown)))
     return 0
 
 
@@ -197,7 +197,7 @@ def main() -> int:
     parser = build_parser()
     args = parser.parse_args()
     if args.list_models or args.recipe:
-        return list_designs() if args.list_models else make_shipped_model(parser, args)
+        return list_designs(not args.no_progress) if args.list_models else make_shipped_model(parser, args)
     for name in ("data_root", "no_folds"):
         if getattr(args, name) != parser.get_default(name):
             parser.error(f"--{name} is for --recipe; other trainings read --dataset_dir or --manifest")

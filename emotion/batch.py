@@ -9,7 +9,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from emotion.errors import ConfigError, EmotionError
 from emotion.files import displayable, write_whole
@@ -169,8 +169,16 @@ class _StopSignal:
 
     def __init__(self):
         self._came = False
+        self._before = None
+
+    def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, self._note)
+            self._before = signal.signal(signal.SIGINT, self._note)
+        return self
+
+    def __exit__(self, *error) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
 
     def check(self) -> None:
         """Raises ``KeyboardInterrupt`` if the user wanted to stop and nothing did."""
@@ -203,26 +211,26 @@ def run_batch(
         How many files failed.
     """
     n_skipped = n_failed = 0
-    stop = _StopSignal()
-    for number, source in enumerate(sources, start=1):
-        stop.check()
-        if batch.is_done(source):
-            n_skipped += 1
-            continue
-        named = batch.claim(source)
-        try:
-            prediction, outputs = process(named)
-        except Exception as error:
-            # Whatever is wrong with one file, even with this program, the others are to be judged.
-            words = _words(source, error)
-            batch.note_failed(named, words)
-            n_failed += 1
-            warn(f"[{number}/{len(sources)}] failed: {words}")
-            continue
-        batch.note_done(named, prediction, outputs)
-        answer = prediction.overall
-        words = "no evidence" if answer.emotion is None else f"{answer.emotion} {in_percent(answer.confidence)}"
-        say(f"[{number}/{len(sources)}] {displayable(source.path)}: {words}, {answer.evidence}")
+    with _StopSignal() as stop:
+        for number, source in enumerate(sources, start=1):
+            stop.check()
+            if batch.is_done(source):
+                n_skipped += 1
+                continue
+            named = batch.claim(source)
+            try:
+                prediction, outputs = process(named)
+            except Exception as error:
+                # Whatever is wrong with one file, even with this program, the others are to be judged.
+                words = _words(source, error)
+                batch.note_failed(named, words)
+                n_failed += 1
+                warn(f"[{number}/{len(sources)}] failed: {words}")
+                continue
+            batch.note_done(named, prediction, outputs)
+            answer = prediction.overall
+            words = "no evidence" if answer.emotion is None else f"{answer.emotion} {in_percent(answer.confidence)}"
+            say(f"[{number}/{len(sources)}] {displayable(source.path)}: {words}, {answer.evidence}")
     if n_skipped:
         say(f"files done before, and not judged again: {n_skipped}")
     return n_failed

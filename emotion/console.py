@@ -116,3 +116,4 @@ class ProgressBar:
         self._bar.update(done - self._bar.n)
         if total is not None and done >= total:
             self._bar.close()
+            self._bar = None  # it may be used for another pass

@@ -1,9 +1,11 @@
 """Files that are either whole or not there."""
 
 import contextlib
+import hashlib
 import json
 import os
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +18,12 @@ except ImportError:  # Windows has no such locks
 
 
 def displayable(name: str | os.PathLike) -> str:
-    """Returns a file's name as it can be written anywhere: what is no Unicode, and line breaks, become a mark."""
-    text = os.fsencode(name).decode("utf-8", "replace")
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
+    """Returns a file's name as it can be written anywhere: what is no Unicode, and line breaks, by their codes.
+
+    Names that differ still do: ``caf\\xe8`` is not ``caf\\xe9``.
+    """
+    text = os.fsencode(name).decode("utf-8", "backslashreplace")
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
 
 
 def write_whole(path: str | os.PathLike, text: str) -> None:
@@ -55,6 +60,32 @@ def locked_folder(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+@contextlib.contextmanager
+def locked_names(paths: Iterable[Path]) -> Iterator[None]:
+    """Keeps other programs that do the same from writing files for a while; the locks end with the program, too.
+
+    Raises:
+        ConfigError: if another program is writing one of them.
+    """
+    if fcntl is None:
+        yield
+        return
+    with contextlib.ExitStack() as stack:
+        for path in paths:
+            name = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:32]
+            place = Path(tempfile.gettempdir()) / f"emotion-{name}.lock"
+            try:
+                file = stack.enter_context(open(place, "w", encoding="utf-8"))
+            except OSError:  # another user's
+                continue
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise ConfigError(f"{path}: another program is writing it. Wait, or give another name.") from None
+            stack.callback(place.unlink, missing_ok=True)
+        yield
 
 
 def write_json(path: str | os.PathLike, values: Any) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from emotion.errors import ConfigError, MediaError
 from emotion.files import displayable
-from emotion.media.endings import MEDIA_SUFFIXES
+from emotion.media.endings import MEDIA_SUFFIXES, STILL_SUFFIXES
 from emotion.media.writing import is_annotated
 from emotion.outputs.plan import MARK
 
@@ -81,29 +81,35 @@ def _is_media(path: Path, root: Path) -> bool:
 
 
 def _is_ours(path: Path) -> bool:
-    """Whether a file was made by this program: from another one beside it, or by what is written in it."""
-    if path.stem.endswith(f"{MARK}_plot") or (path.stem.endswith(MARK) and is_annotated(path)):
+    """Whether a file was made by this program: a plot, a video that says so, or an image beside what it was made of."""
+    if path.stem.endswith(f"{MARK}_plot"):
         return True
-    for ending in (f"{MARK}_plot", MARK):
-        if path.stem.endswith(ending):
-            base = path.stem.removesuffix(ending)
-            beside = (path.with_name(base + suffix) for suffix in MEDIA_SUFFIXES)
-            return any(other.exists() for other in (*beside, path.with_name(base)))
-    return False
+    if not path.stem.endswith(MARK):
+        return False
+    if path.suffix.lower() not in STILL_SUFFIXES:
+        return is_annotated(path)
+    base = path.stem.removesuffix(MARK)
+    beside = (path.with_name(base + suffix) for suffix in STILL_SUFFIXES)
+    return any(other.exists() for other in (*beside, path.with_name(base)))
+
+
+def _named(path: Path) -> str:
+    """What an output is named by: no name holds the mark that parts them in a summary."""
+    return displayable(path).replace("|", "_")
 
 
 def _name_sources(found: dict[Path, Path]) -> list[Source]:
     """Names outputs by their files without the ending, or with it where two would be named alike."""
-    plain = {path: displayable(path.relative_to(root).with_suffix("")) for path, root in found.items()}
+    plain = {path: _named(path.relative_to(root).with_suffix("")) for path, root in found.items()}
     counts = Counter(name.casefold() for name in plain.values())
     sources, taken = [], set()
     for path, root in found.items():
         name = plain[path]
         if counts[name.casefold()] > 1:
-            name = displayable(path.relative_to(root))
+            name = _named(path.relative_to(root))
         number = 2
         while name.casefold() in taken:
-            name, number = f"{displayable(path.relative_to(root))} {number}", number + 1
+            name, number = f"{_named(path.relative_to(root))} {number}", number + 1
         taken.add(name.casefold())
         sources.append(Source(path, name))
     return sources

@@ -95,7 +95,7 @@ def plan_job(args: argparse.Namespace, settings: InferenceSettings, config: RunC
     source = Path(args.media[0])
     if args.output_dir:
         make_folder(args.output_dir)
-    return FileJob(source, *prepare(source, request), drawing, console, args.model)
+    return FileJob(source, *prepare(source, request), drawing, console, args.model, args.overwrite)
 
 
 def _check_contradictions(args: argparse.Namespace) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emotion.batch import Batch, format_summary, run_batch
-from emotion.files import locked_folder
+from emotion.files import locked_folder, locked_names
 from emotion.finding import Source
 from emotion.media.camera import Camera
 from emotion.media.reading import MediaInfo
@@ -60,13 +60,17 @@ class FileJob:
     drawing: dict[str, Any]
     console: Console
     model: Path
+    overwrite: bool = False
 
     def run(self, predictor: "EmotionPredictor", *, loading_seconds: float = 0.0) -> int:
         stopwatch, start = Stopwatch(), time.perf_counter()
-        prediction = process_file(
-            predictor, self.source, self.info, self.plan, settings=describe_run(predictor, self.model),
-            drawing=self.drawing, shows_progress=self.console.progress, stopwatch=stopwatch,
-        )  # fmt: skip
+        with locked_names(self.plan.files().values()):
+            # Another program may have written there while this one loaded its model.
+            check_plan(self.plan, self.source, overwrite=self.overwrite)
+            prediction = process_file(
+                predictor, self.source, self.info, self.plan, settings=describe_run(predictor, self.model),
+                drawing=self.drawing, shows_progress=self.console.progress, stopwatch=stopwatch,
+            )  # fmt: skip
         lines = [format_report(prediction), *list_written(self.plan)]
         if self.console.timings:
             seconds = time.perf_counter() - start
@@ -108,11 +112,12 @@ class BatchJob:
             make_folder((self.folder / source.name).parent)
             # What a stop left of this very clip may be replaced; nothing else without being asked.
             info, plan = prepare(source.path, request, name=source.name, ours=batch.outputs(source), clips=clips)
-            batch.note_begun(source, plan.files().values())
-            prediction = process_file(
-                predictor, source.path, info, plan, settings=settings, drawing=self.drawing,
-                shows_progress=self.console.progress, stopwatch=stopwatch,
-            )  # fmt: skip
+            with locked_names(plan.files().values()):
+                batch.note_begun(source, plan.files().values())
+                prediction = process_file(
+                    predictor, source.path, info, plan, settings=settings, drawing=self.drawing,
+                    shows_progress=self.console.progress, stopwatch=stopwatch,
+                )  # fmt: skip
             seconds += prediction.duration_seconds
             return prediction, [path for path in plan.files().values() if path.exists()]
 

@@ -75,11 +75,15 @@ def run_live(
     with contextlib.ExitStack() as stack:
 
         def shown(pictures: Iterable[VideoFrame]) -> Iterator[VideoFrame]:
+            annotator = None
             for picture in pictures:
                 yield picture
                 # By now the scanner has looked at it, so its boxes are where the faces are.
                 now = _present(predictor, scanner, ids, name, found, picture.time_seconds)
-                drawn = Annotator(now, **drawing).annotate(picture.image, picture.time_seconds)
+                if annotator is None:
+                    annotator = Annotator(now, **drawing)
+                annotator.show(now)
+                drawn = annotator.annotate(picture.image, picture.time_seconds)
                 recording.write(picture.time_seconds, drawn, stack)
                 if page is not None:
                     page.show(drawn)

@@ -1,5 +1,6 @@
 """From a media file to a ``MediaPrediction``: the windows of a ``MediaScanner``, judged by a model and put together."""
 
+import bisect
 import dataclasses
 import functools
 import os
@@ -128,7 +129,8 @@ class EmotionPredictor:
     @property
     def _face_settings(self) -> InferenceSettings:
         """The settings for media in which faces are the only evidence."""
-        if self.settings.window_seconds is not None or not self.config.looks_for_faces:
+        is_chosen = self.settings.window_seconds is not None
+        if is_chosen or not self.config.looks_for_faces or self.config.window.face_share == 1:
             return self.settings
         window_seconds = max(self.config.window.face_window_seconds, MIN_WINDOW_SECONDS)
         return dataclasses.replace(self.settings, window_seconds=window_seconds)
@@ -258,9 +260,13 @@ def widen_windows(
     """
     start = min((window.start_seconds for window in windows), default=0.0)
     end = max((window.end_seconds for window in windows), default=0.0)
+    windows = sorted(windows, key=lambda window: window.start_seconds)
+    starts = [window.start_seconds for window in windows]
     widened = []
     for first, last in sliding_windows(end - start, window_seconds, step_seconds, start):
-        inside = [w for w in windows if w.start_seconds >= first - 1e-6 and w.end_seconds <= last + 1e-6]
+        # Of hours of windows only those that begin in this one are looked at.
+        near = windows[bisect.bisect_left(starts, first - 1e-6) : bisect.bisect_right(starts, last)]
+        inside = [window for window in near if window.end_seconds <= last + 1e-6]
         # Where there is any evidence, stretches without say nothing.
         inside = [window for window in inside if window.probabilities is not None] or inside
         for face_id in dict.fromkeys(window.face_id for window in inside):

@@ -94,7 +94,7 @@ class MediaScanner:
         self._speech = SpeechDetector(config.audio.sample_rate) if self._hears else None
         self._crops: dict[int, dict[int, np.ndarray]] = {}
         self._shown: list[int] = []
-        self._spoke_before: int | None = None
+        self._spoke_before: tuple[int, float] | None = None  # who, and when that window began
         self.has_video = False
         self.has_audio = False
         self.n_voices_passed_over = 0
@@ -248,9 +248,12 @@ class MediaScanner:
             for face in faces:
                 measured = self.sampler.mouth(face, start, start + self.window_seconds)
                 mouths[face] = watch_mouth(*measured, start, loudness, is_speech)
-            before = None if self._spoke_before is None else self.sampler.resolve(self._spoke_before)
-            self._spoke_before = find_speaker(mouths, before)
-            return self._spoke_before
+            before = None
+            if self._spoke_before is not None and start < self._spoke_before[1] + self.window_seconds:
+                before = self.sampler.resolve(self._spoke_before[0])
+            speaker = find_speaker(mouths, before)
+            self._spoke_before = None if speaker is None else (speaker, start)
+            return speaker
 
     def _forget_before(self, time_seconds: float) -> None:
         self._sound.forget_before(time_seconds)

@@ -19,7 +19,7 @@ import run_inference
 from emotion.batch import DONE, FAILED, SETTINGS_FILE, SUMMARY_FILE, Batch, run_batch
 from emotion.console import SOME_FILES_FAILED, run_program
 from emotion.errors import ConfigError, MediaError
-from emotion.files import locked_folder
+from emotion.files import locked_folder, locked_names
 from emotion.finding import Source, find_sources
 from emotion.media.writing import VideoWriter
 from emotion.results import EmotionSummary, MediaPrediction
@@ -40,17 +40,18 @@ def touch(folder: Path, *names: str) -> Path:
 
 
 def test_a_folder_is_searched_with_all_that_is_in_it_in_order(tmp_path):
-    touch(tmp_path, "b.mp4", "a.WAV", "deep/er/c.jpg", "notes.txt", ".hidden.mp4", ".hidden/d.mp4", "b_emotion.mp4",
-          "b_emotion_plot.png", "gone_emotion_plot.png", "sad_emotion.mp4")  # fmt: skip
-    with VideoWriter(tmp_path / "gone_emotion.mp4", width=32, height=32) as writer:
-        writer.write(0.0, np.zeros((32, 32, 3), np.uint8))
+    touch(tmp_path, "b.mp4", "a.WAV", "deep/er/c.jpg", "deep/er/c_emotion.png", "notes.txt", ".hidden.mp4",
+          ".hidden/d.mp4", "b_emotion_plot.png", "gone_emotion_plot.png", "sad_emotion.mp4")  # fmt: skip
+    for name in ("gone_emotion.mp4", "b_emotion.mp4"):
+        with VideoWriter(tmp_path / name, width=32, height=32) as writer:
+            writer.write(0.0, np.zeros((32, 32, 3), np.uint8))
     # What this program made of another file there is no clip; what only looks like it is.
     sources = find_sources([str(tmp_path)])
     assert [source.name for source in sources] == ["a", "b", str(Path("deep/er/c")), "sad_emotion"]
 
 
 def test_patterns_and_several_names_give_each_file_once(tmp_path):
-    touch(tmp_path, "a.mp4", "b.mp4", "c.avi", "odd.xyz", "notes.txt", "a_emotion.mp4")
+    touch(tmp_path, "a.mp4", "b.mp4", "c.avi", "odd.xyz", "notes.txt", "a_emotion_plot.png")
     sources = find_sources([str(tmp_path / "*.mp4"), str(tmp_path / "a.mp4"), str(tmp_path / "odd.xyz")])
     assert [source.path.name for source in sources] == ["a.mp4", "b.mp4", "odd.xyz"]
     assert [source.path.name for source in find_sources([str(tmp_path / "*")])] == ["a.mp4", "b.mp4", "c.avi"]
@@ -63,6 +64,15 @@ def test_a_file_under_several_names_is_one_file(tmp_path):
     assert [source.name for source in find_sources([str(tmp_path)])] == ["a", "b"]
     with pytest.raises(ConfigError, match="name of a clip is empty"):
         find_sources(["a.mp4", ""])
+
+
+def test_results_of_a_name_with_a_bar_in_it_are_found_again(tmp_path):
+    touch(tmp_path, "a|b.mp4", "c.mp4")
+    (source, _) = find_sources([str(tmp_path)])
+    batch = Batch(tmp_path / "out", {})
+    (tmp_path / "out" / f"{source.name}_emotion.json").write_text("{}")
+    batch.note_done(source, make_prediction(), [tmp_path / "out" / f"{source.name}_emotion.json"])
+    assert Batch(tmp_path / "out", {}, resume=True).is_done(source)
 
 
 def test_one_file_is_no_batch_though_its_name_looks_like_a_pattern(tmp_path):
@@ -154,6 +164,29 @@ def test_two_programs_do_not_write_into_one_folder(tmp_path):
             pass
     with locked_folder(tmp_path / "out"):
         assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_names_that_differ_only_in_what_is_no_unicode_are_two_files(tmp_path):
+    for byte in (b"\xe8", b"\xe9"):
+        Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf" + byte + b".mp4")).write_bytes(b"x")
+    sources = find_sources([str(tmp_path)])
+    assert sorted(source.name for source in sources) == [r"caf\xe8", r"caf\xe9"]
+    batch = Batch(tmp_path / "out", {})
+    batch.note_done(sources[0], make_prediction(), [])
+    assert [batch.is_done(source) for source in sources] == [True, False]
+
+
+def test_two_programs_do_not_write_one_file(tmp_path):
+    with locked_names([tmp_path / "a.json", tmp_path / "a.mp4"]):
+        with (
+            pytest.raises(ConfigError, match=r"a\.mp4: another program is writing it"),
+            locked_names([tmp_path / "a.mp4"]),
+        ):
+            pass
+        with locked_names([tmp_path / "b.mp4"]):
+            pass
+    with locked_names([tmp_path / "a.mp4"]):
+        pass
 
 
 def test_a_fault_of_the_program_costs_one_file_and_not_the_batch(tmp_path):
@@ -290,7 +323,7 @@ def test_names_that_are_no_unicode_stop_nothing(folder, trained, tmp_path, monke
     code, out, err = run(*options, monkeypatch=monkeypatch, capsys=capsys)
     assert code == SOME_FILES_FAILED and err.count("\n") == 1 and "empty.mp4" in err  # which is bad
     assert "2 of 3 files judged" in out
-    name = "odd\N{REPLACEMENT CHARACTER}\N{REPLACEMENT CHARACTER}name"
+    name = r"odd\xff\nname"
     assert json.loads((tmp_path / "out" / f"{name}_emotion.json").read_text())["file"].endswith(f"{name}.wav")
     assert (tmp_path / "out" / f"{name}_emotion_plot.png").is_file()
     (folder / "empty.mp4").unlink()

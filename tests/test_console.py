@@ -20,3 +20,13 @@ def test_a_bar_takes_more_than_was_promised_and_totals_that_are_not_known(monkey
         bar(done, total)
     assert ("Watching" in stream.getvalue()) == (calls[0][1] != 0)
     ProgressBar("Watching", "s", shown=False)(1, 2)
+
+
+def test_a_bar_can_be_used_for_another_pass(monkeypatch):
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    bar = ProgressBar("Decoding", "clip")
+    bar(2, 2)
+    stream.truncate(0)
+    bar(1, 2)
+    assert "Decoding" in stream.getvalue()

@@ -340,6 +340,24 @@ def test_a_gif_of_one_picture_is_a_still_and_one_that_moves_is_none(tmp_path):
     assert not probe_media(tmp_path / "moving.gif").is_still
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_photograph_is_turned_and_mirrored_as_its_exif_says(tmp_path, orientation):
+    from PIL import Image, ImageOps
+
+    pixels = np.zeros((40, 60, 3), np.uint8)
+    pixels[:20, :30, 0], pixels[:20, 30:, 1], pixels[20:, :30, 2] = 200, 200, 200
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / "photo.jpg"
+    Image.fromarray(pixels).save(path, exif=exif, quality=100, subsampling=0)
+    with Image.open(path) as image:
+        expected = np.asarray(ImageOps.exif_transpose(image))
+    (frame,) = iterate_media(path, sample_rate=8000)
+    assert frame.image.shape == expected.shape
+    np.testing.assert_allclose(frame.image.astype(int), expected, atol=12)
+    assert (probe_media(path).height, probe_media(path).width) == expected.shape[:2]
+
+
 def test_a_picture_that_was_cut_off_is_said_to_be_damaged(tmp_path):
     from PIL import Image
 

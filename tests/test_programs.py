@@ -145,6 +145,7 @@ def test_a_bad_clip_ends_in_one_line_and_exit_code_1(make, tmp_path):
         (["--overwrite", "--csv", "clip.mp4", "old.mp4"], "--csv clip.mp4: has the ending of a clip"),
         (["--json", "clip.mp4"], "--json clip.mp4 names a table, no clip"),
         ([""], "The name of a clip is empty"),
+        (["clip.mp4", "--output", ""], "names no file. Is a variable not set?"),
         (["clip.mp4", "--no_video", "--blur_faces"], "--no_video and --blur_faces contradict each other"),
         (["clip.mp4", "--save_plot", "a.svg", "--json", "a.svg"], "is the plot"),
         (["clip.mp4", "--save_plot", "plot.jpg"], "plot.jpg: a plot's name must end in"),

@@ -23,6 +23,18 @@ from emotion.media.endings import STILL_SUFFIXES
 NUDGE_SECONDS = 0.001  # how far a frame is set after its predecessor when its timestamp does not rise
 MAX_PROBE_PACKETS = 300  # read at most that far in search of a first frame
 FORMATS_WITH_EXACT_DURATION = ("mov", "matroska")
+EXIF_ORIENTATION = 0x0112
+# What makes a picture upright, by the number of its orientation in EXIF 2.3.
+TURNS = {
+    1: lambda image: image,
+    2: lambda image: image[:, ::-1],
+    3: lambda image: image[::-1, ::-1],
+    4: lambda image: image[::-1],
+    5: lambda image: image.swapaxes(0, 1),
+    6: lambda image: np.rot90(image, -1),
+    7: lambda image: image[::-1, ::-1].swapaxes(0, 1),
+    8: np.rot90,
+}
 SEEK_MARGIN_SECONDS = 2.0  # sound and picture are indexed apart, and a decoder needs some packets to get going
 
 
@@ -90,7 +102,8 @@ def probe_media(path: str | os.PathLike) -> MediaInfo:
         is_still = _is_still(container, path)
         width = height = rate = None
         if video is not None:
-            height, width = _first_picture_size(container, video, streams.Damage(path, is_silent=True))
+            turn = _turn_of_still(path) if is_still else None
+            height, width = _first_picture_size(container, video, streams.Damage(path, is_silent=True), turn)
             rate = None if is_still else video.average_rate or video.guessed_rate
         duration = None if is_still or container.duration is None else container.duration / av.time_base
         return MediaInfo(
@@ -138,7 +151,8 @@ def iterate_media(
         video, audio = _require_streams(container, path)
         origin = streams.first_presentation_time(container)
         damage = damage or streams.Damage(path)
-        if with_video and video is not None and _is_still(container, path):
+        is_still = with_video and video is not None and _is_still(container, path)
+        if is_still:
             _note_damaged_still(path, damage)
         if start_seconds > SEEK_MARGIN_SECONDS and container.format.name.startswith(FORMATS_WITH_EXACT_DURATION):
             target = float(origin) + start_seconds - SEEK_MARGIN_SECONDS
@@ -148,7 +162,7 @@ def iterate_media(
                 damage.note(f"no index to find second {start_seconds:g} by: {error.strerror}")
         readers = {}
         if with_video and video is not None:
-            readers[video] = _VideoReader(video, origin)
+            readers[video] = _VideoReader(video, origin, turn=_turn_of_still(path) if is_still else None)
         if with_audio and audio is not None:
             readers[audio] = _SoundReader(audio, origin, sample_rate)
         for stream, frame in streams.decode_streams(container, list(readers), damage):
@@ -189,7 +203,7 @@ def _require_streams(container, path) -> tuple:
     if video is None and audio is None:
         way_out = "Give a video, sound or image file."
         if Path(path).suffix.lower() in STILL_SUFFIXES:  # an animated WebP, say
-            way_out = "It may be of a kind that FFmpeg cannot read: convert it to PNG, JPEG, GIF or MP4."
+            way_out = "It may be cut off, or of a kind that FFmpeg cannot read: convert it to PNG, JPEG, GIF or MP4."
         raise MediaError(f"{path}: holds neither picture nor sound that can be decoded. {way_out}")
     return video, audio
 
@@ -204,6 +218,19 @@ def _is_still(container, path) -> bool:
     return name == "image2" or name.endswith("_pipe")
 
 
+def _turn_of_still(path) -> int | None:
+    """How a photograph is to be turned, by its EXIF orientation; None where it has none that is known.
+
+    PyAV tells of a rotation alone, and photographs may be mirrored, too.
+    """
+    try:
+        with Image.open(path) as image:
+            turn = image.getexif().get(EXIF_ORIENTATION)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None
+    return turn if turn in TURNS else None
+
+
 def _note_damaged_still(path, damage: streams.Damage) -> None:
     """FFmpeg paints over what is missing of a picture, and says nothing; Pillow knows."""
     try:
@@ -215,9 +242,9 @@ def _note_damaged_still(path, damage: streams.Damage) -> None:
         damage.note(str(error))
 
 
-def _first_picture_size(container, video, damage: streams.Damage) -> tuple[int, int]:
+def _first_picture_size(container, video, damage: streams.Damage, turn: int | None) -> tuple[int, int]:
     """Returns height and width of the first frame, upright; of the header where no frame can be decoded."""
-    reader = _VideoReader(video, Fraction(0))
+    reader = _VideoReader(video, Fraction(0), turn=turn)
     for _, frame in streams.decode_streams(container, [video], damage, max_packets=MAX_PROBE_PACKETS):
         return reader.image(frame).shape[:2]
     return video.codec_context.height, video.codec_context.width
@@ -226,8 +253,9 @@ def _first_picture_size(container, video, damage: streams.Damage) -> tuple[int, 
 class _VideoReader:
     """Turns the decoded frames of one stream into upright RGB images of one size at rising times."""
 
-    def __init__(self, stream, origin: Fraction):
+    def __init__(self, stream, origin: Fraction, *, turn: int | None = None):
         self.clock = streams.StreamClock(stream, origin)
+        self._turn = turn
         self._time_base = stream.time_base
         self._frame_seconds = float(1 / (stream.average_rate or 25))
         aspect = stream.sample_aspect_ratio or 1
@@ -253,6 +281,8 @@ class _VideoReader:
             self._size = (max(1, round(frame.width * self._pixel_aspect)), frame.height)
         width, height = self._size
         rgb = self._reformatter.reformat(frame, width=width, height=height, format="rgb24")
+        if self._turn is not None:
+            return np.ascontiguousarray(TURNS[self._turn](rgb.to_ndarray()))
         return _upright(rgb.to_ndarray(), frame)
 
 

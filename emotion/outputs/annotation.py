@@ -3,6 +3,7 @@
 Sizes follow the picture's shorter side, so that a label reads alike at 240p and at 4K.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -43,7 +44,7 @@ BARS_HIDDEN_SECONDS = 1.0  # bars that had to make room stay away for so long
 LOOK_AHEAD_SECONDS, LOOK_AHEAD_STEP = 3.0, 0.25  # to choose a place in which they need not make room
 MAX_SAMPLES = 500
 # A face out of sight for longer than this, whose box would lie on a face that is in sight, is behind it.
-HIDDEN_SECONDS, HIDDEN_SHARE = 0.12, 0.5
+HIDDEN_SECONDS, HIDDEN_SHARE = 0.05, 0.3
 MOSAIC_CELLS = 7  # a side of a blurred face: enough to see that there is one, too few to see whose it is
 BLUR_MARGIN = 0.25  # of the box's size, on every side
 BLUR_GAP_SECONDS = 2.0  # as long as this a face may be lost and stays blurred; at its first and last a quarter of it
@@ -63,15 +64,20 @@ class Annotator:
     def __init__(
         self, prediction: MediaPrediction, *, notice: bool = False, blur_faces: bool = False, timeline: bool = True
     ):
-        self._prediction = prediction
         self._notice = notice
-        self._blurred = (*prediction.tracks, *prediction.passed_over) if blur_faces else ()
-        self._passed_over = prediction.passed_over if blur_faces else ()
+        self._blur_faces = blur_faces
         self._has_timeline = timeline
         self._notice_corner: tuple[int, int] | None = None
         self._bar_places: dict[str, int] = {}
-        self._heights: dict[int, float] = {}
         self._bars_hidden_until: dict[str, float] = {}
+        self.show(prediction)
+
+    def show(self, prediction: MediaPrediction) -> None:
+        """Takes another result of the same media, as it grows while a camera is watched; places are kept."""
+        self._prediction = prediction
+        self._blurred = _TracksInTime((*prediction.tracks, *prediction.passed_over) if self._blur_faces else ())
+        self._passed_over = _TracksInTime(prediction.passed_over if self._blur_faces else ())
+        self._heights: dict[int, float] = {}
         self._strip: tuple[tuple[int, int], TimelineStrip] | None = None
         self._class_names = prediction.class_names
         self._tracks = prediction.tracks
@@ -104,7 +110,7 @@ class Annotator:
             raise ValueError(f"image must be uint8 of shape (height, width, 3), got {image.dtype} of {image.shape}.")
         drawn = np.array(image, order="C")
         height, width = image.shape[:2]
-        for track in self._blurred:
+        for track in self._blurred.near(time_seconds):
             box = track.box_at(time_seconds, BLUR_GAP_SECONDS)
             if box is not None:
                 _blur_face(drawn, box)
@@ -139,7 +145,9 @@ class Annotator:
     def _tiles(self, faces: Sequence["_Subject"], time_seconds: float, scale: Scale) -> Iterator[tuple[Tile, Box]]:
         """Everything to be blended into the picture, and where."""
         boxes = [face.box for face in faces]
-        unmarked = [box for track in self._passed_over if (box := track.box_at(time_seconds)) is not None]
+        unmarked = [
+            box for track in self._passed_over.near(time_seconds) if (box := track.box_at(time_seconds)) is not None
+        ]
         taken = []
         if self._notice:
             tile = _plate_that_fits((TextRun(NOTICE),), DARK, scale)
@@ -216,6 +224,20 @@ class Annotator:
             voice = _Subject(self._voice_name, answer, self._class_names)
             return voice.runs, voice.colour
         return None
+
+
+class _TracksInTime:
+    """Faces by the seconds in which they may be in sight: of hours of them only a few are at any moment."""
+
+    def __init__(self, tracks: Sequence[FaceTrack]):
+        self._by_second: dict[int, list[FaceTrack]] = {}
+        for track in tracks:
+            first, last = track.times_seconds[0] - BLUR_GAP_SECONDS, track.times_seconds[-1] + BLUR_GAP_SECONDS
+            for second in range(math.floor(first), math.floor(last) + 1):
+                self._by_second.setdefault(second, []).append(track)
+
+    def near(self, time_seconds: float) -> Sequence[FaceTrack]:
+        return self._by_second.get(math.floor(time_seconds), ())
 
 
 def visible_boxes(tracks: Sequence[FaceTrack], time_seconds: float) -> list[tuple[FaceTrack, Box]]:

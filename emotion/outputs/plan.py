@@ -43,6 +43,9 @@ class OutputRequest:
     overwrite: bool = False
 
     def __post_init__(self):
+        for name, path in (("output", self.output), ("save_plot", self.save_plot)):
+            if path is not None and not path.name:
+                raise ConfigError(f"--{name} {path}: names no file. Is a variable not set?")
         for kind in ("json", "csv", "srt"):
             wanted = getattr(self, kind)
             if wanted and Path(wanted).suffix.lower() in MEDIA_SUFFIXES:
