@@ -132,13 +132,19 @@ def make_shipped_model(parser: argparse.ArgumentParser, args: argparse.Namespace
 
 def train_late_fusion(args: argparse.Namespace, output: Path) -> int:
     """Trains two experts apart and joins them; returns the exit code."""
+    from emotion.errors import ConfigError
     from emotion.workflows import load_clips, train_experts
 
     configs = {}
     for modality in MODALITIES:
         named = getattr(args, f"{modality}_model") or args.model
-        chosen = argparse.Namespace(**{**vars(args), "model": named, "modality": modality})
+        weights = args.pretrained and known_for(named, modality, args.pretrained)
+        chosen = argparse.Namespace(**{**vars(args), "model": named, "modality": modality, "pretrained": weights})
         configs[modality] = build_config(chosen, protocol=args.protocol)
+        if configs[modality].training.protocol in CROSS_VALIDATED:
+            raise ConfigError(
+                "--fusion late trains one pair of experts: choose --protocol speaker, random or official."
+            )
     clips, source = load_clips(args.dataset, args.root, args.manifest, say=say_now)
     say_now(f"Run folder: {output}. If it is stopped, give the same command with --output {output} to go on.")
     n_failed = train_experts(
@@ -147,6 +153,14 @@ def train_late_fusion(args: argparse.Namespace, output: Path) -> int:
         say=say_now,
     )  # fmt: skip
     return SOME_FILES_FAILED if n_failed else 0
+
+
+def known_for(model: str | None, modality: str, weights: list[str]) -> list[str]:
+    """Returns the weights that a design can begin with for one modality."""
+    from emotion.models.pretrained import known_weights
+
+    known = known_weights(model or DEFAULT_ARCHITECTURE)
+    return [name for name in weights if known.get(name, "").startswith(f"{modality}_")]
 
 
 def list_designs(shown: bool) -> int:
@@ -168,8 +182,6 @@ def check_fusion(parser: argparse.ArgumentParser, args: argparse.Namespace) -> N
     for name in ("resume", "demo", "modality"):
         if getattr(args, name):
             parser.error(f"--fusion late and --{name} do not go together")
-    if args.protocol in CROSS_VALIDATED:
-        parser.error("--fusion late trains one pair of experts: choose --protocol speaker, random or official")
 
 
 def settle(parser: argparse.ArgumentParser, args: argparse.Namespace) -> tuple[RunConfig, Path]:

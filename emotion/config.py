@@ -430,15 +430,19 @@ def load_config(path: str | os.PathLike, *, complete: bool = True) -> RunConfig:
     Raises:
         ConfigError: if the file is missing, is no JSON, or holds unknown, missing or impossible settings.
     """
-    values = read_settings(path)
+    values = read_settings(path, complete=complete)
     try:
         return from_dict(RunConfig, values, complete=complete, where=str(path))
     except ConfigError as error:
         raise error if str(error).startswith(str(path)) else ConfigError(f"{path}: {error}") from error
 
 
-def read_settings(path: str | os.PathLike) -> dict[str, Any]:
+def read_settings(path: str | os.PathLike, *, complete: bool = True) -> dict[str, Any]:
     """Reads the JSON object of a configuration file, in the present format, for ``from_dict`` to check.
+
+    Args:
+        path: the file.
+        complete: whether it is a model's whole configuration, to which what earlier formats did not know is added.
 
     Raises:
         ConfigError: if the file is missing or is no JSON.
@@ -450,10 +454,10 @@ def read_settings(path: str | os.PathLike) -> dict[str, Any]:
         raise ConfigError(f"{path}: no such file.") from None
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ConfigError(f"{path}: not a readable JSON file ({error}).") from error
-    return upgrade_settings(values)
+    return upgrade_settings(values, complete=complete)
 
 
-def upgrade_settings(values):
+def upgrade_settings(values, *, complete: bool = True):
     """Brings older files up to date.
 
     Format 1 knew MFCCs only and did not name them; 1 and 2 no calibration; 1 to 3 windows of one length, filled frames,
@@ -462,6 +466,8 @@ def upgrade_settings(values):
     version = values.get("format_version") if isinstance(values, dict) else None
     if isinstance(version, bool) or version not in (1, 2, 3):
         return values
+    if not complete:
+        return {**values, "format_version": FORMAT_VERSION}
     upgraded = {"calibration": to_dict(CalibrationConfig()), **values, "format_version": FORMAT_VERSION}
     if version == 1 and isinstance(values.get("audio"), dict):
         upgraded["audio"] = {"features": "mfcc", **values["audio"]}

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from emotion.config import find_model
-from emotion.console import ProgressBar, quiet_import, run_program
+from emotion.console import SOME_FILES_FAILED, ProgressBar, quiet_import, run_program
 from emotion.options import add_data_options, add_fusion_options, check_data_options, say_now
 from emotion.runs import check_new_folder, check_run, load_run
 
@@ -41,11 +41,11 @@ def main() -> int:
     clips, _ = load_clips(args.dataset, args.root, args.manifest, say=say_now)
     with quiet_import():
         audio, video = load_run(args.audio), load_run(args.video)
-    fuse_runs(
+    metrics = fuse_runs(
         audio, video, clips, args.output, method=args.method, by_class=args.by_class, cache_dir=args.cache_dir,
         progress=ProgressBar("Decoding", "clip", shown=not args.no_progress), say=say_now,
     )  # fmt: skip
-    return 0
+    return SOME_FILES_FAILED if metrics["n_skipped"] else 0
 
 
 if __name__ == "__main__":

@@ -15,8 +15,9 @@ from emotion.labels import class_index
 from emotion.models import LATE_FUSION
 from emotion.preprocessing import Preprocessor
 from emotion.runs import SPLITS_FILE, Run, write_metrics, write_run
-from emotion.split_files import describe_contents, read_rows, read_stretches, write_splits
-from emotion.splits import Split
+from emotion.seen import load_sides
+from emotion.split_files import read_rows, write_splits
+from emotion.splits import SPEAKER_INDEPENDENT, Split, check_split
 
 MIN_CLIPS = 10
 
@@ -62,7 +63,13 @@ def fuse_runs(
     clips = [clip for clip in clips if class_index(clip.emotion, config.class_names) is not None]
     failures = cache.fill(clips, progress=progress)
     clips = [clip for clip in clips if clip.clip_id not in failures]
+    for clip_id, reason in failures.items():
+        say(f"left out {clip_id}: {reason}")
     sides = choose_sides(clips, [audio.path, video.path], cache.contents(clips))
+    clips = [clip for clip in clips if sides[clip.clip_id] is not None]
+    on = {side: tuple(clip.clip_id for clip in clips if sides[clip.clip_id] == side) for side in SIDES}
+    split = Split(on[TRAIN], on[VALIDATION], on[TEST], _protocol(audio.path), audio.config.training.seed)
+    check_split(split, clips, cache.contents(clips))
     fitted, whole = _gather(clips, sides, VALIDATION, cache, config, audio, video)
     n_classes = len(set(whole.class_indices.tolist())) if len(fitted) else 0
     if len(fitted) < MIN_CLIPS or n_classes < 2:
@@ -85,8 +92,10 @@ def fuse_runs(
     threshold = choose_threshold([float(judgement.probabilities.max()) for judgement in judged], is_right)
     config = dataclasses.replace(config, calibration=CalibrationConfig(unsure_below=threshold))
     metrics = {
-        "protocol": "weights found on the validation sides of both experts; scores there flatter, those of the test "
-        "side do not",
+        "protocol": f"{split.protocol}; weights found on the validation sides of the experts: scores there flatter, "
+        "those of the test side do not",
+        "n_skipped": len(failures),
+        "skipped": failures,
         "fusion": {
             "method": method, "by_class": by_class, "temperatures": list(found.temperatures),
             "weights": found.weights.tolist(), "bias": found.bias.tolist(),
@@ -94,8 +103,6 @@ def fuse_runs(
         **_score(clips, sides, cache, fused, say),
     }  # fmt: skip
     output.mkdir(parents=True, exist_ok=True)
-    on = {side: tuple(clip.clip_id for clip in clips if sides[clip.clip_id] == side) for side in SIDES}
-    split = Split(on[TRAIN], on[VALIDATION], on[TEST], _protocol(audio.path), audio.config.training.seed)
     write_splits(split, clips, output / SPLITS_FILE, cache.contents(clips))
     write_metrics(output, metrics)
     write_run(output, config, model)
@@ -137,25 +144,33 @@ def join_configs(audio: RunConfig, video: RunConfig, method: str) -> RunConfig:
     )
 
 
-def choose_sides(clips: Sequence[Clip], runs: Sequence[Path], contents: Mapping[str, str]) -> dict[str, str]:
+def choose_sides(clips: Sequence[Clip], runs: Sequence[Path], contents: Mapping[str, str]) -> dict[str, str | None]:
     """Returns what each clip may be used for, by what the experts have met of it.
 
-    A clip that one of them learned from is of the training side; one that tests one of them tests the whole; all others
-    are good for finding the weights.
+    A clip that one of them learned from is of the training side; one by which an expert's best epoch was chosen finds
+    weights; one that both know as a test, or the one and the other not at all, tests. What no expert lists is None:
+    it may be of people that they learned from. Where speakers are kept apart all clips of one have one side.
+
+    Raises:
+        ConfigError: if an expert's folder does not record what it met.
     """
     met: dict[str, set[str]] = {clip.clip_id: set() for clip in clips}
     for run in runs:
         if not (run / SPLITS_FILE).is_file():
-            continue
-        rows = read_rows(run / SPLITS_FILE)
-        by_id = {row["clip_id"]: row["side"] for row in rows}
-        by_content = {digest: row["side"] for row in rows for digest, _, _ in read_stretches(row["sha256"])}
+            raise ConfigError(
+                f"{run}: has no {SPLITS_FILE} that tells what the expert met. Train it with train_model.py."
+            )
+        for side, seen in load_sides(run / SPLITS_FILE).items():
+            for clip in clips:
+                if seen.has_met(clip, contents):
+                    met[clip.clip_id].add(side)
+    if all(_protocol(run) in SPEAKER_INDEPENDENT for run in runs):
+        of_speaker: dict[str, set[str]] = {}
         for clip in clips:
-            digests = [digest for digest, _, _ in read_stretches(describe_contents(clip, contents))]
-            sides = [by_content[digest] for digest in digests if digest in by_content]
-            met[clip.clip_id] |= set(sides or [by_id.get(clip.clip_id, VALIDATION)])
-    order = (TRAIN, TEST, VALIDATION)
-    return {clip_id: next((side for side in order if side in sides), VALIDATION) for clip_id, sides in met.items()}
+            of_speaker.setdefault(clip.speaker or clip.clip_id, set()).update(met[clip.clip_id])
+        met = {clip.clip_id: met[clip.clip_id] and of_speaker[clip.speaker or clip.clip_id] for clip in clips}
+    order = (TRAIN, VALIDATION, TEST)
+    return {clip_id: next((side for side in order if side in sides), None) for clip_id, sides in met.items()}
 
 
 def _gather(clips, sides, side: str, cache: ClipCache, config: RunConfig, audio: Run, video: Run):
@@ -165,6 +180,8 @@ def _gather(clips, sides, side: str, cache: ClipCache, config: RunConfig, audio:
 
     preprocessor, order = Preprocessor(config), [video.config.class_names.index(n) for n in config.class_names]
     chosen, heard, seen, classes = [], [], [], []
+    # Once: each run traces its network anew.
+    audio, video = audio.without_calibration(), video.without_calibration()
     for clip in clips:
         if sides[clip.clip_id] != side:
             continue
@@ -177,8 +194,8 @@ def _gather(clips, sides, side: str, cache: ClipCache, config: RunConfig, audio:
             chosen.append(clip)
             classes.append(class_index(clip.emotion, config.class_names))
             inputs = {name: np.stack([window[name] for window in windows]) for name in MODALITIES}
-            heard.append(audio.without_calibration().predict({"audio": inputs["audio"]}))
-            seen.append(video.without_calibration().predict({"video": inputs["video"]})[:, order])
+            heard.append(audio.predict({"audio": inputs["audio"]}))
+            seen.append(video.predict({"video": inputs["video"]})[:, order])
     return chosen, JoinedClips(heard, seen, np.array(classes, int))
 
 

@@ -23,7 +23,7 @@ from emotion.config import (
 from emotion.datasets import DATASETS
 from emotion.errors import ConfigError
 from emotion.labels import canonical_emotion
-from emotion.models import ARCHITECTURES, check_audio, find_design
+from emotion.models import ARCHITECTURES, LATE_FUSION, check_audio, find_design
 
 
 def add_data_options(parser: argparse.ArgumentParser) -> None:
@@ -81,8 +81,10 @@ def build_config(args: argparse.Namespace, *, protocol: str | None = None) -> Ru
     Raises:
         ConfigError: for a setting that is impossible.
     """
-    values = read_settings(args.config) if args.config else {}
+    values = read_settings(args.config, complete=False) if args.config else {}
     named = values.get("architecture") if isinstance(values, dict) else None
+    if args.model is None and named == LATE_FUSION:
+        raise ConfigError(f"{args.config}: {LATE_FUSION} is made of two models: train_model.py --fusion late.")
     base = find_design(args.model or str(named or DEFAULT_ARCHITECTURE)).default_config()
     config = from_dict(RunConfig, values, complete=False, where=str(args.config), defaults=base)
     given = {

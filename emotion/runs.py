@@ -26,7 +26,7 @@ from emotion.console import quiet_import
 from emotion.errors import ConfigError, RunError
 from emotion.files import write_json
 from emotion.half_precision import round_to_half, store_halves
-from emotion.models import build_model, load_architecture
+from emotion.models import build_model, load_layers
 
 CONFIG_FILE = "config.json"
 MODEL_FILE = "model.keras"
@@ -170,7 +170,7 @@ def load_run(path: str | os.PathLike) -> Run:
         import keras
 
     try:
-        load_architecture(config.architecture)  # registers the layers that the file names
+        load_layers(config)  # registers the layers that the file names
     except ConfigError as error:
         raise RunError(f"{path / CONFIG_FILE}: {error}") from error
     with open(path / MODEL_FILE, "rb") as file:

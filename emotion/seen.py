@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from emotion.datasets import PUBLISHED
-from emotion.datasets.clips import TEST, Clip
+from emotion.datasets.clips import SIDES, TEST, Clip
 from emotion.split_files import UNLISTED, read_rows, read_stretches
 
 
@@ -85,7 +85,21 @@ def load_seen(path: str | os.PathLike) -> SeenClips:
     Raises:
         DatasetError: as ``split_files.load_splits``.
     """
-    rows = [row for row in read_rows(path) if row["side"] != TEST]
+    return _gather([row for row in read_rows(path) if row["side"] != TEST])
+
+
+def load_sides(path: str | os.PathLike) -> dict[str, SeenClips]:
+    """Reads from a written split what stands on each of its sides.
+
+    Raises:
+        DatasetError: as ``split_files.load_splits``.
+    """
+    rows = read_rows(path)
+    return {side: _gather([row for row in rows if row["side"] == side]) for side in SIDES}
+
+
+def _gather(rows: Iterable[Mapping[str, str]]) -> SeenClips:
+    rows = list(rows)
     unlisted = tuple(row["clip_id"].partition(":")[2] for row in rows if _table(row["clip_id"]) == UNLISTED)
     rows = [row for row in rows if _table(row["clip_id"]) != UNLISTED]
     stretches = defaultdict(list)

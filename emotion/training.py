@@ -4,7 +4,7 @@ import csv
 import dataclasses
 import logging
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,12 @@ import numpy as np
 import emotion.models.layers  # noqa: F401  (registers the layers that a checkpoint names)
 from emotion.checkpoints import BEST_FILE, LAST_FILE, EpochCheckpoint, load_network, load_state
 from emotion.config import RunConfig, TrainConfig, load_config, write_config
-from emotion.datasets.clips import SIDES, TEST, VALIDATION, Clip
-from emotion.errors import RunError
+from emotion.datasets.clips import SIDES, TEST, TRAIN, VALIDATION, Clip
+from emotion.errors import DatasetError, RunError
 from emotion.evaluation import build_report, judge_clips, write_predictions
 from emotion.generators import ClipWindows, EpochSetter
 from emotion.models import build_model
-from emotion.models.pretrained import build_optimizer, freeze_encoders, set_pretrained
+from emotion.models.pretrained import build_optimizer, encoder_layers, freeze_encoders, set_pretrained
 from emotion.outputs.training_plots import write_confusion_matrix, write_training_curves
 from emotion.preparation import Progress, TrainingClips, prepare_clips
 from emotion.protocols import split_clips
@@ -38,7 +38,7 @@ from emotion.runs import (
     write_run,
 )
 from emotion.split_files import check_contents, load_splits, write_splits
-from emotion.splits import SPEAKER_INDEPENDENT, Split, check_split, describe_split
+from emotion.splits import SPEAKER_INDEPENDENT, Split, check_split, describe_split, split_of
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +67,7 @@ def train(
     resume: bool = False,
     epochs: int | None = None,
     resume_command: str = "train(..., resume=True)",
+    sides: Mapping[str, str] | None = None,
     progress: Progress | None = None,
     verbose: int = 1,
     say: Callable[[str], None] = logger.info,
@@ -81,6 +82,7 @@ def train(
         resume: whether to go on with the training that ``output`` holds, by its own configuration and split.
         epochs: with ``resume``, another limit than that training had.
         resume_command: what to tell the user to do after a stop.
+        sides: the side of each clip, by its id, where another training must have the same; by default a split is drawn.
         progress: called with the clips decoded and their total.
         verbose: Keras's progress bar: 1 for a bar, 2 for a line an epoch, 0 for none.
         say: takes messages meant for the user.
@@ -105,17 +107,37 @@ def train(
         check_split(split, prepared.clips, prepared.contents)
         check_contents(output / SPLITS_FILE, prepared.clips, prepared.contents)
     else:
-        split = split_clips(
-            prepared.clips,
-            config.training.protocol,
-            validation_fraction=config.training.validation_fraction,
-            test_fraction=config.training.test_fraction,
-            seed=config.training.seed,
-        )
+        split = draw_split(prepared.clips, config) if sides is None else _given_split(prepared.clips, sides, config)
         check_split(split, prepared.clips, prepared.recordings)
         _write_beginning(prepared, split, output)
     say(f"Run folder: {output}. If training is stopped from here on, go on with: {resume_command}")
     return _train_split(prepared, split, output, state, verbose, say)
+
+
+def draw_split(clips: Sequence[Clip], config: RunConfig) -> Split:
+    """Draws a split of clips as the settings say.
+
+    Raises:
+        ConfigError, DatasetError: as ``split_clips``.
+    """
+    settings = config.training
+    return split_clips(
+        clips, settings.protocol, validation_fraction=settings.validation_fraction,
+        test_fraction=settings.test_fraction, seed=settings.seed,
+    )  # fmt: skip
+
+
+def _given_split(clips: Sequence[Clip], sides: Mapping[str, str], config: RunConfig) -> Split:
+    """Returns the part of a split drawn before that is about these clips."""
+    settings = config.training
+    split = split_of({clip.clip_id: sides[clip.clip_id] for clip in clips}, settings.protocol, settings.seed)
+    for side in (TRAIN, VALIDATION):
+        if not getattr(split, side):
+            raise DatasetError(
+                f"No clip of the {side} side holds what {config.architecture} takes "
+                f"({' and '.join(config.modalities)}). Choose another --seed, or add clips."
+            )
+    return split
 
 
 def train_fold(
@@ -205,7 +227,7 @@ def _fit(sides, prepared: TrainingClips, output: Path, state, verbose: int) -> N
     kept = {"early_stopping": stopping, "reduce_lr": reducing, "best": best}
     if state and _has_stopped(state, settings):
         return
-    for first, last, is_frozen in _phases(settings):
+    for first, last, is_frozen in _phases(settings, has_encoders=bool(encoder_layers(model, config))):
         if epochs_done >= last:
             continue
         if epochs_done == first:
@@ -224,6 +246,7 @@ def _fit(sides, prepared: TrainingClips, output: Path, state, verbose: int) -> N
             verbose=verbose,
             callbacks=[
                 EpochSetter(training, settings.seed),
+                _LearningRate(),
                 keras.callbacks.TerminateOnNaN(),
                 # What is frozen is not yet what is to be judged by its patience.
                 *([] if is_frozen else [stopping, reducing]),
@@ -235,11 +258,20 @@ def _fit(sides, prepared: TrainingClips, output: Path, state, verbose: int) -> N
             ],
         )
         epochs_done = last
+        if is_frozen and model.stop_training:  # at numbers that are none
+            return
 
 
-def _phases(settings: TrainConfig) -> list[tuple[int, int, bool]]:
+class _LearningRate(keras.callbacks.Callback):
+    """Puts the learning rate among what is logged, in every epoch alike: ``history.csv`` has one header for all."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs["learning_rate"] = float(self.model.optimizer.learning_rate)
+
+
+def _phases(settings: TrainConfig, *, has_encoders: bool) -> list[tuple[int, int, bool]]:
     """Returns the first and the last epoch of each stretch of a training, and whether its encoders are frozen."""
-    n_frozen = min(settings.frozen_epochs, settings.epochs) if settings.pretrained else 0
+    n_frozen = min(settings.frozen_epochs, settings.epochs) if has_encoders else 0
     phases = [(0, n_frozen, True), (n_frozen, settings.epochs, False)]
     return [phase for phase in phases if phase[0] < phase[1]]
 

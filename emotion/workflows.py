@@ -6,13 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from emotion.config import CACHE_DIR, DATASET_DIR, SAVED_MODELS, DataSource, RunConfig
+from emotion.config import CACHE_DIR, DATASET_DIR, SAVED_MODELS, DataSource, RunConfig, load_config
 from emotion.console import quiet_import
 from emotion.datasets import DATASETS, summarize
 from emotion.datasets.clips import Clip
 from emotion.datasets.recognition import load_dataset, recognize
 from emotion.errors import DatasetError, RunError
-from emotion.labels import EIGHT_EMOTIONS
+from emotion.labels import EIGHT_EMOTIONS, class_index
 
 if TYPE_CHECKING:
     from emotion.training import TrainingResult
@@ -97,16 +97,26 @@ def train_experts(
         How many clips could not be read.
     """
     from emotion.joining import fuse_runs
-    from emotion.runs import MODEL_FILE, load_run
+    from emotion.runs import CONFIG_FILE, MODEL_FILE, load_run
 
+    configs = {modality: describe_data(config, clips, source) for modality, config in configs.items()}
     failures: dict[str, str] = {}
+    sides = None
     for modality, config in configs.items():
         folder = output / f"{modality}_expert"
+        begun = (folder / CONFIG_FILE).is_file()
+        if begun:
+            check_same_settings(load_config(folder / CONFIG_FILE), config, folder)
         if (folder / MODEL_FILE).is_file():
             say(f"{folder} is finished already.")
             continue
-        resume = (folder / "config.json").is_file()
-        result = train_on_clips(clips, source, config, folder, say=say, resume=resume, **settings)
+        if sides is None:
+            # One split for both, drawn from all clips, whatever of them each expert can use.
+            with quiet_import():
+                from emotion.training import draw_split
+            covered = [clip for clip in clips if class_index(clip.emotion, config.class_names) is not None]
+            sides = draw_split(covered, config).sides
+        result = _train(clips, config, folder, say=say, resume=begun, sides=sides, **settings)
         failures |= result.failures
     experts = [load_run(output / f"{modality}_expert") for modality in configs]
     fuse_runs(
@@ -116,6 +126,21 @@ def train_experts(
     for clip_id, reason in failures.items():
         say(f"left out {clip_id}: {reason}")
     return len(failures)
+
+
+def check_same_settings(begun: RunConfig, wanted: RunConfig, folder: Path) -> None:
+    """Makes sure that a training goes on as it was begun.
+
+    Raises:
+        RunError: if it was begun with other settings.
+    """
+    names = ("architecture", "class_names", "audio", "video", "window", "training", "model")
+    differing = [name for name in names if getattr(begun, name) != getattr(wanted, name)]
+    if differing:
+        raise RunError(
+            f"{folder}: was begun with other settings ({', '.join(differing)}). Give the same ones, or name another "
+            "--output."
+        )
 
 
 def train_on_demo(

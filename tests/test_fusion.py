@@ -1,7 +1,12 @@
 """Late fusion: weights that are found again, answers that stand where one expert is silent, and runs like any other."""
 
 import dataclasses
+import hashlib
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +16,7 @@ from test_designs import random_inputs
 import train_model
 from emotion.config import FUSION_METHODS, to_dict
 from emotion.console import run_program
+from emotion.datasets.clips import Clip
 from emotion.errors import ConfigError, DatasetError
 from emotion.fusing import JoinedClips, answer_clips, compute_loss, fit_fusion
 from emotion.joining import choose_sides, fuse_runs, join_configs
@@ -135,6 +141,11 @@ def test_two_runs_become_one_that_inference_takes_like_any_other(
     both, audio = (load_splits(path / "splits.csv") for path in (tmp_path / "run", experts["audio"]))
     assert set(both.test) <= set(audio.test) | set(load_splits(experts["video"] / "splits.csv").test)
     assert set(audio.train) <= set(both.train)
+    done = subprocess.run(
+        [sys.executable, "-c", f"from emotion.runs import load_run; load_run({str(tmp_path / 'run')!r})"],
+        capture_output=True, text=True, timeout=120, check=False, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
     picture = next(clip.video_path for clip in clips if clip.video_path)
     assert EmotionPredictor(run).predict(picture).overall.emotion in (*EMOTIONS, "unsure")
 
@@ -158,13 +169,59 @@ def test_experts_that_do_not_go_together_are_refused_with_the_reason():
     assert to_dict(whole)["model"]["audio_expert"]["architecture"] == "logmel_cnn"
 
 
+def write_side_table(folder, rows):
+    """A run folder that says which clips stood where: ``(id, side, speaker, hashes)``."""
+    folder.mkdir()
+    lines = ["clip_id,side,emotion,speaker,protocol,seed,sha256"]
+    lines += [f"{clip_id},{side},happy,{speaker},speaker,0,{digest}" for clip_id, side, speaker, digest in rows]
+    (folder / "splits.csv").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def test_a_clip_finds_weights_only_where_no_expert_learned_from_it_and_tests_only_where_none_was_chosen_by_it(tmp_path):
+    def clip(number, speaker, start=None, end=None):
+        return Clip(f"manifest:{number}", "happy", f"manifest:{speaker}", audio_path=f"{number}.wav", start_seconds=start,
+                    end_seconds=end)  # fmt: skip
+
+    clips = [clip(1, "a"), clip(2, "b"), clip(3, "c"), clip(4, "d"), clip(5, "e"), clip(6, "a")]
+    contents = {f"{number}.wav": str(number) * 64 for number in range(1, 7)}
+    hashes = [str(number) * 64 for number in range(1, 7)]
+    one = write_side_table(tmp_path / "one", [
+        ("manifest:1", "train", "manifest:a", hashes[0]), ("manifest:2", "validation", "manifest:b", hashes[1]),
+        ("manifest:3", "test", "manifest:c", hashes[2]), ("manifest:4", "test", "manifest:d", hashes[3]),
+    ])  # fmt: skip
+    other = write_side_table(tmp_path / "other", [
+        ("manifest:2", "train", "manifest:b", hashes[1]), ("manifest:3", "validation", "manifest:c", hashes[2]),
+        ("manifest:6", "test", "manifest:a", hashes[5]),
+    ])  # fmt: skip
+    sides = choose_sides(clips, [one, other], contents)
+    # 6 was a test for one of them, but the other learned from its speaker; 5 is unknown to both.
+    assert list(sides.values()) == ["train", "train", "validation", "test", None, "train"]
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ConfigError, match="has no splits.csv"):
+        choose_sides(clips, [one, tmp_path / "empty"], contents)
+
+
+def test_stretches_of_one_file_are_told_apart(tmp_path):
+    clips = [
+        Clip(f"manifest:{i}", "happy", audio_path="long.wav", start_seconds=float(i), end_seconds=float(i + 1))
+        for i in range(3)
+    ]
+    digest = "f" * 64
+    rows = [
+        (f"manifest:{i}", side, "", f"{digest}@{i}.0-{i + 1}.0")
+        for i, side in enumerate(("train", "test", "validation"))
+    ]
+    run = write_side_table(tmp_path / "run", rows)
+    sides = choose_sides(clips, [run], {"long.wav": digest})
+    assert list(sides.values()) == ["train", "test", "validation"]
+
+
 def test_clips_that_an_expert_learned_from_find_no_weights(experts, clips, cache_dir, tmp_path):
-    sides = choose_sides(clips, list(experts.values()), {})
-    for path in experts.values():
-        split = load_splits(path / "splits.csv")
-        assert all(sides[clip_id] == "train" for clip_id in split.train)
-        assert all(sides[clip_id] in ("test", "train") for clip_id in split.test)
+    contents = {path: hashlib.sha256(Path(path).read_bytes()).hexdigest() for clip in clips for path in clip.paths}
+    sides = choose_sides(clips, list(experts.values()), contents)
     learned = [clip for clip in clips if sides[clip.clip_id] == "train"]
+    assert learned
     runs = [load_run(experts[modality]) for modality in ("audio", "video")]
     with pytest.raises(DatasetError, match="Only 0 clips hold a voice and a face and were not learned from"):
         fuse_runs(*runs, learned, tmp_path / "run", method="average", cache_dir=cache_dir, say=lambda words: None)
@@ -188,3 +245,6 @@ def test_training_trains_both_experts_and_joins_them(dataset_dir, cache_dir, tmp
     assert run.config.model["audio_expert"]["architecture"] == "logmel_cnn"
     assert run.config.model["video_expert"]["architecture"] == "mfcc_cnn_3d"
     assert load_run(tmp_path / "run" / "audio_expert").config.modalities == ("audio",)
+    # Both experts had one split, and the fusion has the same.
+    tables = [load_splits(path / "splits.csv") for path in (tmp_path / "run", *(tmp_path / "run").glob("*_expert"))]
+    assert tables[0].test == tables[1].test == tables[2].test and tables[0].train == tables[1].train

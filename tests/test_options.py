@@ -55,3 +55,11 @@ def test_sound_that_the_architecture_cannot_take_is_refused(options):
 def test_a_file_of_other_things_is_refused_by_its_name(options, file):
     with pytest.raises(ConfigError, match=r"mine\.json"):
         options(file=file)
+
+
+def test_a_file_of_an_earlier_format_keeps_what_it_does_not_say_to_the_design(options):
+    old = {"format_version": 3, "training": {"epochs": 5}, "video": {"image_size": 96}}
+    assert options("--model", "mobilefacenet_lstm", file=old).video.fill == "none"
+    assert options("--model", "resnet18_ast", file=old).training.weight_decay == 0.01
+    with pytest.raises(ConfigError, match="late_fusion is made of two models"):
+        options(file={"architecture": "late_fusion"})

@@ -124,12 +124,21 @@ def test_frozen_encoders_stay_as_they_are_until_their_time_comes(here, clips, ca
     assert moved == encoder
 
 
+def test_the_history_of_a_training_that_thaws_keeps_its_columns(here, clips, cache_dir, tmp_path):
+    config = dataclasses.replace(make_config(pretrained=("ast",), frozen_epochs=1), modalities=("audio",))
+    result = train(clips, config, tmp_path / "run", cache_dir=cache_dir, verbose=0)
+    history = load_history(result.path / "history.csv")
+    assert history["epoch"] == [0, 1] and history["learning_rate"] == [pytest.approx(1e-3)] * 2
+    assert all(0 <= value <= 1 for name in ("accuracy", "val_accuracy") for value in history[name])
+    assert min(history["val_loss"]) > 0.05 and max(history["loss"]) < 20
+
+
 def test_a_training_has_a_frozen_stretch_only_where_there_is_something_to_freeze():
     settings = TrainConfig(epochs=10, frozen_epochs=3, pretrained=("ast",))
-    assert _phases(settings) == [(0, 3, True), (3, 10, False)]
-    assert _phases(dataclasses.replace(settings, frozen_epochs=0)) == [(0, 10, False)]
-    assert _phases(dataclasses.replace(settings, frozen_epochs=99)) == [(0, 10, True)]
-    assert _phases(dataclasses.replace(settings, pretrained=())) == [(0, 10, False)]
+    assert _phases(settings, has_encoders=True) == [(0, 3, True), (3, 10, False)]
+    assert _phases(dataclasses.replace(settings, frozen_epochs=0), has_encoders=True) == [(0, 10, False)]
+    assert _phases(dataclasses.replace(settings, frozen_epochs=99), has_encoders=True) == [(0, 10, True)]
+    assert _phases(settings, has_encoders=False) == [(0, 10, False)]
 
 
 def test_layers_learn_more_slowly_the_nearer_they_are_to_the_input():
@@ -141,6 +150,8 @@ def test_layers_learn_more_slowly_the_nearer_they_are_to_the_input():
     assert rates["video_resnet_layer4_1_conv1"] == 0.5
     assert rates["video_resnet_conv1"] < rates["video_resnet_layer1_0_conv1"] < rates["video_resnet_layer4_0_conv2"]
     assert "logits" not in rates and "audio_tokens" not in rates
+    assert rates["video_resnet_bn1"] == rates["video_resnet_conv1"]
+    assert rates["audio_ast_positions"] == rates["audio_ast_patches"] < rates["audio_ast_block0_dense1"]
 
 
 def test_the_optimizer_heeds_the_rates_and_is_saved_with_them(tmp_path):
@@ -155,6 +166,22 @@ def test_the_optimizer_heeds_the_rates_and_is_saved_with_them(tmp_path):
     assert steps["fast"] == pytest.approx(0.1, rel=0.01) and steps["slow"] == pytest.approx(0.001, rel=0.01)
     model.save(tmp_path / "model.keras")
     assert keras.saving.load_model(tmp_path / "model.keras").optimizer.rates == {"slow": 0.01}
+
+
+def test_weights_decay_as_fast_as_their_layer_learns_and_biases_never_also_after_loading(tmp_path):
+    inputs = keras.Input((3,))
+    dense = {name: keras.layers.Dense(2, name=name, bias_initializer="ones") for name in ("slow", "fast")}
+    model = keras.Model(inputs, dense["slow"](dense["fast"](inputs)))
+    model.compile(LayerwiseAdamW(learning_rate=0.1, weight_decay=0.5, rates={"slow": 1e-6, "fast": 1.0}), "mse")
+    model.train_on_batch(np.zeros((1, 3), np.float32), model.predict_on_batch(np.zeros((1, 3), np.float32)))
+    model.save(tmp_path / "model.keras")
+    for network in (model, keras.saving.load_model(tmp_path / "model.keras")):
+        before = {name: network.get_layer(name).get_weights() for name in dense}
+        network.train_on_batch(np.zeros((1, 3), np.float32), network.predict_on_batch(np.zeros((1, 3), np.float32)))
+        kernel, bias = network.get_layer("fast").get_weights()
+        np.testing.assert_allclose(kernel, 0.95 * before["fast"][0], rtol=1e-4)
+        np.testing.assert_allclose(bias, before["fast"][1], atol=1e-6)
+        np.testing.assert_allclose(network.get_layer("slow").get_weights()[0], before["slow"][0], rtol=1e-4)
 
 
 def test_what_is_frozen_is_not_trained_and_plain_settings_give_plain_adam():

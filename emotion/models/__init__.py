@@ -79,6 +79,18 @@ def load_architecture(name: str):
     return importlib.import_module(find_design(name).module)
 
 
+def load_layers(config: RunConfig) -> None:
+    """Imports all designs that a model consists of, so that a file of it can be loaded.
+
+    Raises:
+        ConfigError: if one of them is not known.
+    """
+    load_architecture(config.architecture)
+    for expert in ("audio_expert", "video_expert"):
+        if config.architecture == LATE_FUSION and expert in config.model:
+            load_architecture(str(config.model[expert].get("architecture")))
+
+
 def check_audio(config: RunConfig) -> None:
     """Makes sure that an architecture gets the picture of sound that it was made for.
 

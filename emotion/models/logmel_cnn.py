@@ -59,6 +59,9 @@ def audio_branch(picture, settings: dict[str, Any]):
 def video_branch(frames, settings: dict[str, Any]):
     """2D convolutions on every frame, then mean and maximum over those that hold a face.
 
+    Frames without a face have no part in the answer. While it is trained they still pass through the norms of the
+    batch, whose statistics they shift a little.
+
     Shape:
         ``(batch, n_frames, size, size, 3)`` to ``(batch, video_units)``.
     """

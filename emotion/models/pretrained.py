@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable
 
 import keras
+from keras import ops
 
 from emotion.config import RunConfig
 from emotion.errors import ConfigError
@@ -16,6 +17,7 @@ from emotion.models import conversion, load_architecture
 from emotion.models.layers import PACKAGE
 from emotion.weights import find_weights
 
+NOT_DECAYED = ("bias", "gamma", "beta", "alpha", "positions", "gathering")  # weights of these names
 SETTERS: dict[str, Callable] = {
     "resnet18": conversion.set_resnet18_weights,
     "ast": conversion.set_ast_weights,
@@ -89,6 +91,7 @@ def layer_rates(model: keras.Model, config: RunConfig) -> dict[str, float]:
 
 def _block_of(name: str) -> str:
     """What a layer's name begins with, up to the number of its block: ``audio_ast_block3_dense1`` is of block 3."""
+    name = re.sub(r"_(norm|prelu)$", "", name).replace("bn1", "conv1").replace("_positions", "_patches")
     found = re.match(r".*?(block\d+|layer\d+_\d+|conv\d+)", name)
     return found.group() if found else name
 
@@ -105,11 +108,24 @@ class LayerwiseAdamW(keras.optimizers.AdamW):
         super().__init__(*args, **kwargs)
         self.rates = dict(rates or {})
 
-    def update_step(self, gradient, variable, learning_rate):
+    def _rate(self, variable) -> float:
         # TensorFlow hands over its own variable, which knows no layer.
         path = self._trainable_variables[self._get_variable_index(variable)].path
-        rate = self.rates.get(path.partition("/")[0], 1.0)
-        super().update_step(gradient, variable, learning_rate * rate)
+        return self.rates.get(path.partition("/")[0], 1.0)
+
+    def _use_weight_decay(self, variable):
+        # Here, and not by ``exclude_from_weight_decay``, which is forgotten when an optimizer is saved.
+        return variable.path.rpartition("/")[2] not in NOT_DECAYED
+
+    def _apply_weight_decay(self, variables):
+        # As in PyTorch's groups of parameters: what learns slowly decays slowly.
+        for variable in variables if self.weight_decay else ():
+            if self._use_weight_decay(variable):
+                factor = self.rates.get(variable.path.partition("/")[0], 1.0) * self.weight_decay
+                variable.assign(variable - variable * factor * ops.cast(self.learning_rate, variable.dtype))
+
+    def update_step(self, gradient, variable, learning_rate):
+        super().update_step(gradient, variable, learning_rate * self._rate(variable))
 
     def get_config(self):
         return {**super().get_config(), "rates": self.rates}
@@ -122,6 +138,4 @@ def build_optimizer(model: keras.Model, config: RunConfig) -> keras.optimizers.O
     options = {"learning_rate": settings.learning_rate, "clipnorm": settings.clip_norm}
     if not rates and not settings.weight_decay:
         return keras.optimizers.Adam(**options)
-    optimizer = LayerwiseAdamW(rates=rates, weight_decay=settings.weight_decay, **options)
-    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta", "alpha", "positions", "gathering"])
-    return optimizer
+    return LayerwiseAdamW(rates=rates, weight_decay=settings.weight_decay, **options)
