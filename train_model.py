@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 from emotion.config import (
+    DEFAULT_ARCHITECTURE,
     DEFAULT_FOLDS,
     MODALITIES,
     PROTOCOLS,
@@ -145,6 +146,9 @@ def train_late_fusion(args: argparse.Namespace, output: Path) -> int:
             raise ConfigError(
                 "--fusion late trains one pair of experts: choose --protocol speaker, random or official."
             )
+    taken = {name for config in configs.values() for name in config.training.pretrained}
+    if set(args.pretrained or ()) - taken:
+        raise ConfigError(f"Neither expert takes the weights {', '.join(sorted(set(args.pretrained) - taken))}.")
     clips, source = load_clips(args.dataset, args.root, args.manifest, say=say_now)
     say_now(f"Run folder: {output}. If it is stopped, give the same command with --output {output} to go on.")
     n_failed = train_experts(

@@ -9,6 +9,7 @@ import hashlib
 import json
 import logging
 import os
+import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -25,6 +26,9 @@ logger = logging.getLogger(__name__)
 
 # Raised whenever decoding, detection, cropping or sampling changes what an entry holds.
 CONTENT_VERSION = 2
+# NumPy parses a file's header as Python, and Python 3.11's parser fails now and then when two threads use it at once
+# ("AST constructor recursion depth mismatch"): once in some hours of training.
+_PARSING = threading.Lock()
 ARRAYS = ("samples", "moments", "crops", "shown")
 
 
@@ -67,7 +71,8 @@ class ClipCache:
         if not self._path(key, "json").is_file():
             raise KeyError(f"{clip.clip_id} is not in the cache {self.folder}")
         entry = json.loads(self._path(key, "json").read_text(encoding="utf-8"))
-        arrays = {name: np.load(self._path(key, f"{name}.npy"), mmap_mode="r") for name in ARRAYS}
+        with _PARSING:
+            arrays = {name: np.load(self._path(key, f"{name}.npy"), mmap_mode="r") for name in ARRAYS}
         return ClipMedia(**arrays, duration_seconds=entry["duration_seconds"])
 
     def holds(self, clip: Clip) -> bool:

@@ -143,8 +143,12 @@ def test_two_runs_become_one_that_inference_takes_like_any_other(
     assert set(audio.train) <= set(both.train)
     done = subprocess.run(
         [sys.executable, "-c", f"from emotion.runs import load_run; load_run({str(tmp_path / 'run')!r})"],
-        capture_output=True, text=True, timeout=120, check=False, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
     assert done.returncode == 0, done.stderr
     picture = next(clip.video_path for clip in clips if clip.video_path)
     assert EmotionPredictor(run).predict(picture).overall.emotion in (*EMOTIONS, "unsure")
@@ -179,9 +183,8 @@ def write_side_table(folder, rows):
 
 
 def test_a_clip_finds_weights_only_where_no_expert_learned_from_it_and_tests_only_where_none_was_chosen_by_it(tmp_path):
-    def clip(number, speaker, start=None, end=None):
-        return Clip(f"manifest:{number}", "happy", f"manifest:{speaker}", audio_path=f"{number}.wav", start_seconds=start,
-                    end_seconds=end)  # fmt: skip
+    def clip(number, speaker):
+        return Clip(f"manifest:{number}", "happy", f"manifest:{speaker}", audio_path=f"{number}.wav")
 
     clips = [clip(1, "a"), clip(2, "b"), clip(3, "c"), clip(4, "d"), clip(5, "e"), clip(6, "a")]
     contents = {f"{number}.wav": str(number) * 64 for number in range(1, 7)}
