@@ -79,7 +79,7 @@ def _rows(prediction: MediaPrediction) -> list[_Row]:
             answer = f"{summary.emotion}{guess}, {in_percent(summary.confidence)}, by {summary.evidence}"
         rows.append(_Row(track.name, Judgement.of(prediction, track.face_id), track, answer))
     voice = Judgement.of(prediction, None)
-    if voice.is_judged:
+    if voice.is_judged and voice.spans:
         by_frame = any("frame" in evidence for evidence in voice.evidence)
         name, answer = ("clip", "by whole frames") if by_frame else ("voice", "by the sound alone")
         rows.append(_Row(name, voice, None, answer))

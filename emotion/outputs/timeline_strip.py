@@ -74,7 +74,8 @@ def _rows(prediction: MediaPrediction) -> list[tuple[str, Judgement, FaceTrack |
         for track in sorted(main, key=lambda track: track.face_id)
     ]
     rows.append(("v", Judgement.of(prediction, None), None))
-    return [row for row in rows if row[1].is_judged]
+    # A voice may have been judged in windows that nowhere are the nearest.
+    return [row for row in rows if row[1].is_judged and row[1].spans]
 
 
 def _colour_at(judgement: Judgement, track: FaceTrack | None, time_seconds: float) -> Colour | None:
