@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 from emotion.config import (
-    DEFAULT_ARCHITECTURE,
+    CROSS_VALIDATED,
     DEFAULT_FOLDS,
     MODALITIES,
     PROTOCOLS,
@@ -31,8 +31,6 @@ from emotion.options import (
 
 # The demo has few clips, so it takes smaller steps, and only as many epochs as it takes to see the curves turn.
 DEMO_EPOCHS, DEMO_BATCH_SIZE = 15, 8
-# These protocols train several models, so they have a folder of run folders.
-CROSS_VALIDATED = ("kfold", "loso")
 DATA_OPTIONS = {"dataset": "--dataset", "root": "--dataset_dir", "manifest": "--manifest", "cache_dir": "--cache_dir"}
 
 
@@ -131,42 +129,6 @@ def make_shipped_model(parser: argparse.ArgumentParser, args: argparse.Namespace
     )
 
 
-def train_late_fusion(args: argparse.Namespace, output: Path) -> int:
-    """Trains two experts apart and joins them; returns the exit code."""
-    from emotion.errors import ConfigError
-    from emotion.workflows import load_clips, train_experts
-
-    configs = {}
-    for modality in MODALITIES:
-        named = getattr(args, f"{modality}_model") or args.model
-        weights = args.pretrained and known_for(named, modality, args.pretrained)
-        chosen = argparse.Namespace(**{**vars(args), "model": named, "modality": modality, "pretrained": weights})
-        configs[modality] = build_config(chosen, protocol=args.protocol)
-        if configs[modality].training.protocol in CROSS_VALIDATED:
-            raise ConfigError(
-                "--fusion late trains one pair of experts: choose --protocol speaker, random or official."
-            )
-    taken = {name for config in configs.values() for name in config.training.pretrained}
-    if set(args.pretrained or ()) - taken:
-        raise ConfigError(f"Neither expert takes the weights {', '.join(sorted(set(args.pretrained) - taken))}.")
-    clips, source = load_clips(args.dataset, args.root, args.manifest, say=say_now)
-    say_now(f"Run folder: {output}. If it is stopped, give the same command with --output {output} to go on.")
-    n_failed = train_experts(
-        clips, source, configs, output, method=args.method, by_class=args.by_class, cache_dir=args.cache_dir,
-        progress=ProgressBar("Decoding", "clip", shown=not args.no_progress), verbose=2 if args.no_progress else 1,
-        say=say_now,
-    )  # fmt: skip
-    return SOME_FILES_FAILED if n_failed else 0
-
-
-def known_for(model: str | None, modality: str, weights: list[str]) -> list[str]:
-    """Returns the weights that a design can begin with for one modality."""
-    from emotion.models.pretrained import known_weights
-
-    known = known_weights(model or DEFAULT_ARCHITECTURE)
-    return [name for name in weights if known.get(name, "").startswith(f"{modality}_")]
-
-
 def list_designs(shown: bool) -> int:
     """Prints what each design is and costs, as it is measured here."""
     with quiet_import():
@@ -226,6 +188,8 @@ def main() -> int:
 
     shown = not args.no_progress
     if args.fusion:
+        from emotion.fuse import train_late_fusion
+
         return train_late_fusion(args, output)
     if config.training.protocol in CROSS_VALIDATED and not args.demo:
         from emotion.evaluate import cross_validate_clips

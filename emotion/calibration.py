@@ -19,6 +19,12 @@ MAX_UNSURE = 0.25
 SMALLEST_PROBABILITY = float(np.finfo(np.float32).tiny)
 
 
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Returns probabilities for logits ``(..., n_classes)``."""
+    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return powers / powers.sum(axis=-1, keepdims=True)
+
+
 def apply_temperature(probabilities: np.ndarray, temperatures: float | np.ndarray) -> np.ndarray:
     """Divides the logits behind probabilities by a temperature.
 

@@ -27,6 +27,7 @@ AUDIO_FEATURES = ("mfcc", "log_mel", "fbank")
 FILLS = ("nearest", "none")
 PROTOCOLS = ("speaker", "random", "official", "kfold", "loso")
 FUSION_METHODS = ("average", "product", "stacking")
+CROSS_VALIDATED = ("kfold", "loso")  # protocols that train several models, so they have a folder of run folders
 RECIPE_NAMES = ("default", "accurate")
 SAVED_MODELS = Path(__file__).resolve().parent.parent / "saved_models"
 DEFAULT_RUN = SAVED_MODELS / "default"

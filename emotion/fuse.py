@@ -4,9 +4,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from emotion.config import find_model
+from emotion.config import CROSS_VALIDATED, DEFAULT_ARCHITECTURE, MODALITIES, find_model
 from emotion.console import SOME_FILES_FAILED, ProgressBar, quiet_import, run_program
-from emotion.options import add_data_options, add_fusion_options, check_data_options, say_now
+from emotion.errors import ConfigError
+from emotion.options import add_data_options, add_fusion_options, build_config, check_data_options, say_now
 from emotion.runs import check_new_folder, check_run, load_run
 
 PROGRAM = "python -m emotion.fuse"
@@ -46,6 +47,41 @@ def main() -> int:
         progress=ProgressBar("Decoding", "clip", shown=not args.no_progress), say=say_now,
     )  # fmt: skip
     return SOME_FILES_FAILED if metrics["n_skipped"] else 0
+
+
+def train_late_fusion(args: argparse.Namespace, output: Path) -> int:
+    """Trains two experts apart and joins them, as ``train_model.py --fusion late``; returns the exit code."""
+    from emotion.workflows import load_clips, train_experts
+
+    configs = {}
+    for modality in MODALITIES:
+        named = getattr(args, f"{modality}_model") or args.model
+        weights = args.pretrained and _weights_for(named, modality, args.pretrained)
+        chosen = argparse.Namespace(**{**vars(args), "model": named, "modality": modality, "pretrained": weights})
+        configs[modality] = build_config(chosen, protocol=args.protocol)
+        if configs[modality].training.protocol in CROSS_VALIDATED:
+            raise ConfigError(
+                "--fusion late trains one pair of experts: choose --protocol speaker, random or official."
+            )
+    taken = {name for config in configs.values() for name in config.training.pretrained}
+    if set(args.pretrained or ()) - taken:
+        raise ConfigError(f"Neither expert takes the weights {', '.join(sorted(set(args.pretrained) - taken))}.")
+    clips, source = load_clips(args.dataset, args.root, args.manifest, say=say_now)
+    say_now(f"Run folder: {output}. If it is stopped, give the same command with --output {output} to go on.")
+    n_failed = train_experts(
+        clips, source, configs, output, method=args.method, by_class=args.by_class, cache_dir=args.cache_dir,
+        progress=ProgressBar("Decoding", "clip", shown=not args.no_progress), verbose=2 if args.no_progress else 1,
+        say=say_now,
+    )  # fmt: skip
+    return SOME_FILES_FAILED if n_failed else 0
+
+
+def _weights_for(model: str | None, modality: str, weights: list[str]) -> list[str]:
+    """Returns the weights that a design can begin with for one modality."""
+    from emotion.models.pretrained import known_weights
+
+    known = known_weights(model or DEFAULT_ARCHITECTURE)
+    return [name for name in weights if known.get(name, "").startswith(f"{modality}_")]
 
 
 if __name__ == "__main__":

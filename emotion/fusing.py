@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import minimize
 
-from emotion.calibration import apply_temperature, fit_temperature
+from emotion.calibration import apply_temperature, fit_temperature, softmax
 from emotion.config import FUSION_METHODS
 from emotion.models.late_fusion import SMALLEST
 from emotion.windows import merge_probabilities
@@ -53,8 +53,8 @@ class FusionWeights:
         if self.method == "average":
             return _normalized(self.weights[0] * np.exp(first) + self.weights[1] * np.exp(second))
         if self.method == "product":
-            return _softmax(self.weights[0] * first + self.weights[1] * second)
-        return _softmax(first @ self.weights[0] + second @ self.weights[1] + self.bias)
+            return softmax(self.weights[0] * first + self.weights[1] * second)
+        return softmax(first @ self.weights[0] + second @ self.weights[1] + self.bias)
 
 
 def fit_fusion(clips: JoinedClips, method: str, *, by_class: bool = False) -> FusionWeights:
@@ -146,8 +146,3 @@ def _calibrated(probabilities: np.ndarray, temperature: float) -> np.ndarray:
 
 def _normalized(values: np.ndarray) -> np.ndarray:
     return values / values.sum(axis=-1, keepdims=True)
-
-
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return _normalized(powers)

@@ -10,6 +10,7 @@ import pytest
 import soundfile
 
 from emotion.cache import ClipCache
+from emotion.calibration import softmax
 from emotion.config import RECIPE_NAMES
 from emotion.datasets import emodb
 from emotion.datasets.clips import Clip
@@ -28,7 +29,7 @@ from emotion.recipes.comparing import JointChoices, compare_fusions
 from emotion.recipes.face_batches import Animation, StillBatches, smooth
 from emotion.recipes.faces import FrameStage, answering_branch, blend_over_time, build_headed_network
 from emotion.recipes.fitting import fit
-from emotion.recipes.fusion import Branch, Features, answer_pairs, fit_late_weights, join_jointly, join_late, softmax
+from emotion.recipes.fusion import Branch, Features, answer_pairs, fit_late_weights, join_jointly, join_late
 from emotion.recipes.light_training import LightChoices, compute_hints
 from emotion.recipes.scoring import Answers, measure_calibration, score_answers
 from emotion.recipes.shipped import make_shipped

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 from scipy.optimize import minimize
 
+from emotion.calibration import softmax
 from emotion.config import RunConfig
 from emotion.models import build_model
 from emotion.models.fusion import classifier, copy_branch
@@ -104,12 +105,6 @@ def answer_pairs(voice_clips: list[np.ndarray], face_logits: np.ndarray, weights
         merge_probabilities(softmax(weights[0] * voice + weights[1] * face))
         for voice, face in zip(voice_clips, face_logits, strict=True)
     ])  # fmt: skip
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Returns probabilities for logits ``(..., n_classes)``."""
-    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return powers / powers.sum(axis=-1, keepdims=True)
 
 
 def join_jointly(

@@ -9,12 +9,12 @@ import keras
 import numpy as np
 
 from emotion.cache import ClipCache
+from emotion.calibration import softmax
 from emotion.config import RunConfig
 from emotion.labels import SEVEN_EMOTIONS
 from emotion.recipes.choices import WHISPER, Recipe
 from emotion.recipes.faces import blend_over_time, train_frame_network, tune_over_time
 from emotion.recipes.fitting import save_network
-from emotion.recipes.fusion import softmax
 from emotion.recipes.light_training import Teaching, train_light_network
 from emotion.recipes.stills import (
     Stills,

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from emotion.calibration import softmax
 from emotion.files import write_json
 from emotion.folds import folds_by_speaker
 from emotion.labels import EIGHT_EMOTIONS, SEVEN_EMOTIONS, class_index
 from emotion.recipes.choices import WHISPER
-from emotion.recipes.fusion import softmax
 from emotion.recipes.light_training import Teaching, train_light_network
 from emotion.recipes.stages import MFCC, VoiceStages
 from emotion.recipes.voices import check_same_windows, merge_windows
