@@ -108,6 +108,13 @@ class PooledFrames(layers.Layer):
         features ``(batch, n_frames, n_features)`` and bool ``(batch, n_frames)`` to ``(batch, 2 * n_features)``.
     """
 
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.supports_masking = True  # it is told which frames count, and ends what Keras hands on with them
+
+    def compute_mask(self, inputs, mask=None):
+        return None
+
     def call(self, inputs):
         features, present = inputs
         weights = ops.cast(present, features.dtype)[..., None]

@@ -1,0 +1,264 @@
+"""Trains every design's ears and eyes from scratch on the same data, alike, and sets their scores side by side.
+
+Ears learn RAVDESS speech, judged over five folds with speakers apart; eyes learn FER+ pictures, judged on FER+'s own
+validation side. Nothing is chosen by what is tested: epochs, learning rates and sizes are fixed beforehand.
+
+python -m benchmarks.designs --data_dir DIR
+"""
+
+import argparse
+import dataclasses
+import hashlib
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from emotion.config import CACHE_DIR, RunConfig, TrainConfig
+from emotion.console import run_program
+from emotion.labels import EIGHT_EMOTIONS, SEVEN_EMOTIONS
+from emotion.options import say_now
+
+N_FOLDS, SEED = 5, 0
+VOICES_AT_ONCE, PICTURES_AT_ONCE = 16, 64
+N_VARIANTS = 8  # augmented copies of each voice, made once and drawn from
+WEIGHT_DECAY = 0.05
+MODEL_NAMES = ("mfcc_cnn_3d", "logmel_cnn", "resnet18_ast", "mobilefacenet_lstm")
+# The published transformer takes half a second for a window on two cores and is made to begin with pretrained weights;
+# from scratch, on some hundred clips a speaker, a small one is what can be trained.
+SETTINGS: dict[str, dict[str, Any]] = {
+    "resnet18_ast": {"ast_width": 128, "ast_heads": 2, "ast_blocks": 4, "ast_stride": 16},
+}
+LEARNING_RATES = {"resnet18_ast": 1e-3}  # transformers from scratch diverge at the convolutions' rate
+LEARNING_RATE = 2e-3
+# Depthwise convolutions are slower in 16 bits than in 32.
+EXACT_DESIGNS = ("mobilefacenet_lstm",)
+# FER+ pictures have 48 pixels. Two designs halve what they are shown; the others are shown about what those then see.
+SIDES = {"mfcc_cnn_3d": 112, "logmel_cnn": 112, "resnet18_ast": 64, "mobilefacenet_lstm": 64}
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("--data_dir", type=Path, required=True, metavar="DIR", help="folder that holds ravdess/ and ferplus/")
+    add("--models", nargs="+", choices=MODEL_NAMES, default=MODEL_NAMES, help="the designs (default: all)")
+    add("--parts", nargs="+", choices=("ears", "eyes"), default=("ears", "eyes"), help="what to train (default: both)")
+    add("--voice_epochs", type=int, default=40, help="passes over the voices (default: %(default)s)")
+    add("--face_epochs", type=int, default=4, help="passes over the faces (default: %(default)s)")
+    add("--output", type=Path, default=CACHE_DIR / "designs", help="folder to write; the same command goes on where it "
+        "was stopped (default: %(default)s)")  # fmt: skip
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    args = build_parser().parse_args(arguments)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    args.output.mkdir(parents=True, exist_ok=True)
+    reports: dict[str, dict[str, Any]] = {}
+    makers = {"ears": (score_ears, args.voice_epochs), "eyes": (score_eyes, args.face_epochs)}
+    for part in args.parts:
+        score, epochs = makers[part]
+        for name in args.models:
+            path = args.output / f"{part}_{name}_{epochs}.json"
+            if not path.is_file():
+                say_now(f"{name}, {part}: {epochs} epochs")
+                report = score(name, args.data_dir, epochs, args.output)
+                path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+            reports.setdefault(name, {})[part] = json.loads(path.read_text(encoding="utf-8"))
+            say_now(format_scores(reports))
+    (args.output / "table.md").write_text(format_scores(reports) + "\n", encoding="utf-8")
+    return 0
+
+
+def design_config(name: str, modality: str, class_names: tuple[str, ...], **video: Any) -> RunConfig:
+    """Returns the settings of one modality of a design, at the size it is trained at here."""
+    from emotion.models import ARCHITECTURES
+
+    config = ARCHITECTURES[name].default_config()
+    return dataclasses.replace(
+        config, architecture=name, modalities=(modality,), class_names=class_names, model=SETTINGS.get(name, {}),
+        video=dataclasses.replace(config.video, **video),
+    )  # fmt: skip
+
+
+def score_ears(name: str, data_dir: Path, epochs: int, output: Path) -> dict[str, Any]:
+    """Trains and tests a design's sound on five folds of RAVDESS; see ``build_report`` for the result."""
+    from emotion.cache import ClipCache
+    from emotion.datasets import ravdess
+    from emotion.evaluation import build_report
+    from emotion.folds import split_folds
+    from emotion.recipes.voices import make_bank
+
+    config = design_config(name, "audio", EIGHT_EMOTIONS)
+    clips = ravdess.load(data_dir / "ravdess")
+    heard_as = hashlib.sha256(repr((config.audio, config.window, N_VARIANTS)).encode()).hexdigest()[:12]
+    cache = ClipCache(output / "clips", config)
+    bank = make_bank(clips, cache, config, n_variants=N_VARIANTS, seed=SEED, folder=output / f"voices-{heard_as}")
+    settings = TrainConfig()
+    splits = split_folds(
+        clips, "kfold", n_folds=N_FOLDS, validation_fraction=settings.validation_fraction, seed=settings.seed
+    )
+    judgements = []
+    for number, split in enumerate(splits, start=1):
+        folder = output / f"ears_{name}_{epochs}_fold{number}"
+        judged = judge_fold(bank, split, config, epochs, folder)
+        say_now(f"  fold {number}: UAR {build_report(judged, config.class_names)['uar']:.1%}, n {len(judged)}")
+        judgements += judged
+    return build_report(judgements, config.class_names)
+
+
+def judge_fold(bank, split, config: RunConfig, epochs: int, folder: Path) -> list:
+    """Trains on the training and validation sides of a fold, and returns the judgements of its test side."""
+    import keras
+    import numpy as np
+
+    from emotion.evaluation import Judgement, load_predictions, write_predictions
+    from emotion.recipes.fitting import categorical_loss, fit
+    from emotion.recipes.voices import BankBatches, merge_windows
+    from emotion.recipes.whisper_training import balanced_targets
+
+    done = folder / "predictions.csv"
+    if done.is_file():
+        return load_predictions(done)[0]
+    n_classes, classes = len(config.class_names), bank.classes(config.class_names)
+    ids = np.array([clip.clip_id for clip in bank.clips])
+    learned = np.flatnonzero(np.isin(ids, [*split.train, *split.validation]))
+    tested = np.flatnonzero(np.isin(ids, split.test))
+    targets = balanced_targets(classes, learned, n_classes)[bank.clip_of(np.arange(bank.n_windows))]
+    batches = BankBatches(bank, learned, targets, batch_size=VOICES_AT_ONCE, mixup=0.0, seed=SEED)
+    keras.utils.set_random_seed(SEED)
+    network = build_fast(config)
+    fit(
+        network, batches, categorical_loss, epochs=epochs, weight_decay=WEIGHT_DECAY, seed=SEED,
+        learning_rate=LEARNING_RATES.get(config.architecture, LEARNING_RATE), backup_dir=folder / "backup",
+    )  # fmt: skip
+    rows = bank.plain_rows_of(tested)
+    windows = np.stack([bank.window(int(row)) for row in rows])
+    probabilities = predict(network, {"audio": windows}, config)
+    answers = merge_windows(probabilities, bank.clip_of(rows), tested)
+    judgements = [
+        Judgement(clip.clip_id, int(index), answer, "audio_only", clip.speaker, clip.sex)
+        for clip, index, answer in zip([bank.clips[i] for i in tested], classes[tested], answers, strict=True)
+    ]
+    write_predictions(judgements, config.class_names, done)
+    return judgements
+
+
+def score_eyes(name: str, data_dir: Path, epochs: int, output: Path) -> dict[str, Any]:
+    """Trains a design's pictures on FER+'s training side and tests it on the clear faces of its validation side."""
+    import keras
+    import numpy as np
+
+    from emotion.evaluation import Judgement, build_report
+    from emotion.recipes.fitting import fit
+
+    side = SIDES[name]
+    config = design_config(name, "video", SEVEN_EMOTIONS, n_frames=1, image_size=side)
+    train, test = (load_faces(data_dir / "ferplus" / f"ferplus_{part}.npz", output) for part in ("train", "valid"))
+    batches = build_picture_batches(train, side)
+    keras.utils.set_random_seed(SEED)
+    network = build_fast(config)
+    fit(
+        network, batches, soft_loss, epochs=epochs, weight_decay=WEIGHT_DECAY, seed=SEED,
+        learning_rate=LEARNING_RATES.get(name, LEARNING_RATE), backup_dir=output / f"eyes_{name}_{epochs}", verbose=2,
+    )  # fmt: skip
+    clear = np.flatnonzero(test.majority >= 0)
+    probabilities = predict(network, {"video": show(test.images[clear], side)}, config)
+    judgements = [
+        Judgement(str(i), int(test.majority[i]), answer, "video_only", None, None)
+        for i, answer in zip(clear, probabilities, strict=True)
+    ]
+    return build_report(judgements, config.class_names)
+
+
+def load_faces(path: Path, output: Path):
+    """Returns the aligned faces of a FER+ file, kept in ``output`` once they are aligned."""
+    from emotion.recipes.stills import load_ferplus, read_stills, save_stills
+
+    kept = output / f"aligned_{path.name}"
+    if not kept.is_file():
+        say_now(f"Aligning the faces of {path.name}")
+        save_stills(load_ferplus(path, SEVEN_EMOTIONS, size=RunConfig().video.image_size), kept)
+    return read_stills(kept)
+
+
+def build_picture_batches(stills, side: int):
+    """Returns batches of varied pictures as clips of one frame, with the shares of FER+'s raters as targets."""
+    from emotion.recipes.face_batches import StillBatches
+    from emotion.recipes.stills import LABEL_SETS
+
+    class PictureBatches(StillBatches):
+        def __getitem__(self, batch: int):
+            pictures, targets = super().__getitem__(batch)
+            return {"video": pictures[:, None]}, targets[:, LABEL_SETS.index("ferplus")]
+
+    n_batches = len(stills) // PICTURES_AT_ONCE
+    return PictureBatches(stills, size=side, batch_size=PICTURES_AT_ONCE, n_batches=n_batches, seed=SEED)
+
+
+def show(images, side: int):
+    """Makes clips of one frame, ``(n, 1, side, side, 3)``, of grey pictures ``(n, size, size)``."""
+    import cv2
+    import numpy as np
+
+    scaled = np.stack([cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA) for image in images])
+    return np.repeat(scaled[:, None, :, :, None], 3, axis=-1)
+
+
+def soft_loss(targets, logits):
+    """Cross-entropy of targets that are shares, ``(batch, n_classes)``."""
+    from keras import ops
+
+    return -ops.sum(targets * ops.log_softmax(ops.cast(logits, "float32"), axis=-1), axis=-1)
+
+
+def logits_of(config: RunConfig):
+    """Builds a design up to its logits."""
+    import keras
+
+    from emotion.models import build_model
+
+    model = build_model(config)
+    return keras.Model(model.input, model.get_layer("logits").output)
+
+
+def build_fast(config: RunConfig):
+    """Builds a design up to its logits, in the arithmetic that this machine trains it faster by."""
+    from emotion.recipes.fitting import dtype_policy, fastest_policy
+
+    with dtype_policy("float32" if config.architecture in EXACT_DESIGNS else fastest_policy()):
+        return logits_of(config)
+
+
+def predict(network, inputs: dict[str, Any], config: RunConfig):
+    """Returns probabilities ``(n, n_classes)``, computed in 32 bits."""
+    from emotion.calibration import softmax
+
+    exact = logits_of(config)
+    exact.set_weights(network.get_weights())
+    return softmax(exact.predict(inputs, batch_size=PICTURES_AT_ONCE, verbose=0))
+
+
+def format_scores(reports: dict[str, dict[str, Any]]) -> str:
+    """Returns the scores as a Markdown table."""
+    from emotion.outputs.score_tables import MISSING, format_table
+
+    columns = (("ears", "uar"), ("ears", "accuracy"), ("eyes", "accuracy"), ("eyes", "uar"))
+    rows = []
+    for name, parts in reports.items():
+        cells = []
+        for part, score in columns:
+            report = parts.get(part)
+            if report is None:
+                cells.append(MISSING)
+                continue
+            low, high = report["intervals"][score]
+            cells.append(f"{report[score]:.1%} ({low:.1%} to {high:.1%})")
+        rows.append((name, *cells))
+    header = ("design", "voice, UAR", "voice, accuracy", "face, accuracy", "face, UAR")
+    return format_table(header, rows)
+
+
+if __name__ == "__main__":
+    sys.exit(run_program(main))
