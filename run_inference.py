@@ -8,6 +8,7 @@ from pathlib import Path
 from emotion.config import DEFAULT_RUN, find_model
 from emotion.console import SOME_FILES_FAILED, quiet_import, run_program
 from emotion.devices import DEVICES
+from emotion.onnx_network import RUNTIMES
 from emotion.settings import FACE_DETECTORS, InferenceSettings
 
 EPILOG = """Exit codes: 0 done; 1 the clip cannot be used; 2 wrong settings or model; 3 some files of several failed;
@@ -24,6 +25,8 @@ def build_parser() -> argparse.ArgumentParser:
     add = parser.add_argument_group("model").add_argument
     add("--model", type=find_model, default=DEFAULT_RUN, metavar="FOLDER", help="default: saved_models/default")
     add("--device", choices=DEVICES, default="auto", help="what the model runs on (default: %(default)s)")
+    add("--runtime", choices=RUNTIMES, default="auto", help="auto: ONNX Runtime where the model folder holds a "
+        "model.onnx, unless a GPU is asked for, else Keras (default: %(default)s)")  # fmt: skip
     add("--window_sec", type=float, metavar="S", help="stretch of time each answer is about (default: the model's)")
     add("--step_sec", type=float, metavar="S", help="from one to the next (default: the model's, 0.5)")
     add("--unsure_below", type=float, metavar="P", help="confidence, 0 to 1, under which the answer is \"unsure\" "
@@ -79,11 +82,10 @@ def main() -> int:
     job = plan_job(args, settings, check_run(args.model))
     started = time.perf_counter()
     with quiet_import():
-        from emotion.devices import choose_device
+        from emotion.devices import choose_runtime
         from emotion.predictor import EmotionPredictor
 
-        choose_device(args.device)
-        predictor = EmotionPredictor(args.model, settings)
+        predictor = EmotionPredictor(args.model, settings, runtime=choose_runtime(args.runtime, args.device))
         _ = predictor.detector  # now, and not when the first clip is shown
     return SOME_FILES_FAILED if job.run(predictor, loading_seconds=time.perf_counter() - started) else 0
 

@@ -209,6 +209,9 @@ def main() -> int:
     else:
         clips, source = load_clips(args.dataset, args.root, args.manifest, say=say_now)
         result = train_on_clips(clips, source, config, output, **settings)
+    from emotion.export import write_onnx
+
+    write_onnx(result.path, say_now)
     for clip_id, reason in result.failures.items():
         print(f"left out {clip_id}: {reason}", file=sys.stderr)
     side = "test" if "test" in result.metrics else "validation"

@@ -45,7 +45,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--models", nargs="+", choices=MODEL_NAMES, default=MODEL_NAMES, help="the designs (default: all)")
     add("--parts", nargs="+", choices=("ears", "eyes"), default=("ears", "eyes"), help="what to train (default: both)")
     add("--voice_epochs", type=int, default=40, help="passes over the voices (default: %(default)s)")
-    add("--face_epochs", type=int, default=4, help="passes over the faces (default: %(default)s)")
+    add("--face_epochs", type=int, default=3, help="passes over the faces (default: %(default)s)")
     add("--output", type=Path, default=CACHE_DIR / "designs", help="folder to write; the same command goes on where it "
         "was stopped (default: %(default)s)")  # fmt: skip
     return parser

@@ -1,4 +1,4 @@
-"""Which processor the model runs on."""
+"""Which processor the model runs on, and by which runtime."""
 
 from emotion.errors import ConfigError
 
@@ -27,3 +27,26 @@ def choose_device(name: str) -> None:
             "--device gpu: TensorFlow finds no GPU. Use --device auto or cpu, or install TensorFlow's GPU build: pip "
             'uninstall tensorflow-cpu && pip install "tensorflow[and-cuda]>=2.20,<2.22"'
         )
+
+
+def choose_runtime(runtime: str, device: str) -> str:
+    """Chooses the runtime that goes with a processor, and the processor.
+
+    Args:
+        runtime: ``auto``, ``onnx`` or ``keras``; ONNX Runtime computes on the CPU here.
+        device: as for ``choose_device``.
+
+    Returns:
+        The runtime to load the model with.
+
+    Raises:
+        ConfigError: if the two contradict each other, or as ``choose_device``.
+    """
+    if device == "gpu" and runtime == "onnx":
+        raise ConfigError("--runtime onnx computes on the CPU and --device gpu asks for a GPU. Leave one of them out.")
+    if device == "gpu" or runtime == "keras":
+        choose_device(device)
+        return "keras"
+    if device not in DEVICES:
+        choose_device(device)  # which says so
+    return runtime

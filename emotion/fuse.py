@@ -7,6 +7,7 @@ from pathlib import Path
 from emotion.config import CROSS_VALIDATED, DEFAULT_ARCHITECTURE, MODALITIES, find_model
 from emotion.console import SOME_FILES_FAILED, ProgressBar, quiet_import, run_program
 from emotion.errors import ConfigError
+from emotion.export import write_onnx
 from emotion.options import add_data_options, add_fusion_options, build_config, check_data_options, say_now
 from emotion.runs import check_new_folder, check_run, load_run
 
@@ -46,6 +47,7 @@ def main() -> int:
         audio, video, clips, args.output, method=args.method, by_class=args.by_class, cache_dir=args.cache_dir,
         progress=ProgressBar("Decoding", "clip", shown=not args.no_progress), say=say_now,
     )  # fmt: skip
+    write_onnx(args.output, say_now)
     return SOME_FILES_FAILED if metrics["n_skipped"] else 0
 
 
@@ -73,6 +75,7 @@ def train_late_fusion(args: argparse.Namespace, output: Path) -> int:
         progress=ProgressBar("Decoding", "clip", shown=not args.no_progress), verbose=2 if args.no_progress else 1,
         say=say_now,
     )  # fmt: skip
+    write_onnx(output, say_now)
     return SOME_FILES_FAILED if n_failed else 0
 
 

@@ -39,17 +39,24 @@ class EmotionPredictor:
         print(prediction.overall.emotion, prediction.overall.confidence)
     """
 
-    def __init__(self, model: str | os.PathLike | Run = DEFAULT_RUN, settings: InferenceSettings | None = None):
+    def __init__(
+        self,
+        model: str | os.PathLike | Run = DEFAULT_RUN,
+        settings: InferenceSettings | None = None,
+        *,
+        runtime: str = "auto",
+    ):
         """Loads a model folder.
 
         Args:
             model: the folder, or a run already loaded.
             settings: how it is used; by default as the model brings it.
+            runtime: what computes, if the run is not loaded yet; see ``load_run``.
 
         Raises:
             RunError: if the folder is missing or incomplete.
         """
-        self.run = model if isinstance(model, Run) else load_run(Path(model))
+        self.run = model if isinstance(model, Run) else load_run(Path(model), runtime=runtime)
         self.settings = settings or InferenceSettings()
 
     @property

@@ -70,7 +70,13 @@ def describe_run(predictor: "EmotionPredictor", model: Path) -> dict[str, Any]:
         "step_seconds": predictor.step_seconds,
         "unsure_below": predictor.unsure_below,
     }
-    return {"model": str(model), "model_sha256": predictor.run.sha256, **asdict(settings), **in_force}
+    return {
+        "model": str(model),
+        "model_sha256": predictor.run.sha256,
+        "runtime": predictor.run.runtime,
+        **asdict(settings),
+        **in_force,
+    }
 
 
 def process_file(

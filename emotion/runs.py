@@ -2,6 +2,7 @@
 
 ``config.json``   architecture, class names in order, sizes, training settings, data and licences
 ``model.keras``   the network, without the optimizer's state
+``model.onnx``    the same for ONNX Runtime, see ``emotion.onnx_network``
 ``splits.csv``    which clip stood on which side
 ``history.csv``   losses and scores by epoch
 ``metrics.json``  scores, with the protocol they were measured by
@@ -27,6 +28,7 @@ from emotion.errors import ConfigError, RunError
 from emotion.files import write_json
 from emotion.half_precision import round_to_half, store_halves
 from emotion.models import build_model, load_layers
+from emotion.onnx_network import OnnxNetwork, find_network
 
 CONFIG_FILE = "config.json"
 MODEL_FILE = "model.keras"
@@ -89,7 +91,7 @@ class Run:
     Attributes:
         path: the folder.
         config: sizes, class names and all other settings.
-        model: the Keras model.
+        model: the Keras model, or an ``OnnxNetwork``.
         sha256: of ``model.keras``.
     """
 
@@ -122,10 +124,17 @@ class Run:
         cases, temperatures = [seen & heard, seen, heard], [calibration.both, calibration.face, calibration.voice]
         return np.select(cases, temperatures, default=1.0)
 
-    def __post_init__(self):
-        import keras
+    @property
+    def runtime(self) -> str:
+        """What computes: ``onnx`` or ``keras``."""
+        return "onnx" if isinstance(self.model, OnnxNetwork) else "keras"
 
+    def __post_init__(self):
         model = self.model
+        if self.runtime == "onnx":
+            object.__setattr__(self, "_forward", model)
+            return
+        import keras
 
         def forward(inputs):
             return model(inputs, training=False)
@@ -155,52 +164,87 @@ def time_window(run: Run, *, n_timed: int = 30) -> float:
     return float(np.median(seconds[N_WARMING:]))
 
 
-def load_run(path: str | os.PathLike) -> Run:
+def load_run(path: str | os.PathLike, *, runtime: str = "keras") -> Run:
     """Loads a model folder.
 
     Nothing in the folder is executed: Keras's safe mode refuses code, and the layers come from this package.
 
+    Args:
+        path: the folder.
+        runtime: ``keras``, which can be trained further; ``onnx`` for ONNX Runtime, which loads faster; ``auto`` for
+            the latter where the folder holds a ``model.onnx`` made from its ``model.keras``, else the former.
+
     Raises:
+        ConfigError: if there is no such runtime.
         RunError: if the folder is missing, incomplete, or disagrees with itself.
     """
     config = check_run(path)
     path = Path(path)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with quiet_import():
-        import keras
+    digest = _check_file(path / MODEL_FILE)
+    network = find_network(path, digest, runtime)
+    if network is not None:
+        _check_fit(path, config, network.input_shapes, network.n_outputs)
+        return Run(path, config, network, digest)
+    model = _load_keras(path, config)
+    shapes = {x.name: tuple(x.shape[1:]) for x in model.inputs}
+    _check_fit(path, config, shapes, model.output_shape[-1])
+    return Run(path, config, model, digest)
 
+
+def _check_file(path: Path) -> str:
+    """Makes sure that a file looks like a Keras model, and returns its SHA-256."""
+    with open(path, "rb") as file:
+        if file.read(len(LFS_MARK)) == LFS_MARK:
+            raise RunError(f"{path}: is a Git LFS pointer, not the model. Fetch it with: git lfs pull")
+    if not zipfile.is_zipfile(path):
+        raise RunError(f"{path}: is damaged or no Keras model. Copy it again, or train the model again.")
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _load_keras(path: Path, config: RunConfig):
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    try:
+        with quiet_import():
+            import keras
+
+            keras.backend.backend()
+    except ImportError as error:
+        raise RunError(
+            f"{path / MODEL_FILE}: is to be run by Keras, which cannot be imported ({error}). Install it with pip "
+            f"install -r requirements.txt; where it is installed, python -m emotion.export {path} makes the model.onnx "
+            "that runs without."
+        ) from error
     try:
         load_layers(config)  # registers the layers that the file names
     except ConfigError as error:
         raise RunError(f"{path / CONFIG_FILE}: {error}") from error
-    with open(path / MODEL_FILE, "rb") as file:
-        if file.read(len(LFS_MARK)) == LFS_MARK:
-            raise RunError(f"{path / MODEL_FILE}: is a Git LFS pointer, not the model. Fetch it with: git lfs pull")
-    if not zipfile.is_zipfile(path / MODEL_FILE):
-        raise RunError(f"{path / MODEL_FILE}: is damaged or no Keras model. Copy it again, or train the model again.")
     try:
-        model = keras.saving.load_model(path / MODEL_FILE, compile=False, safe_mode=True)
+        return keras.saving.load_model(path / MODEL_FILE, compile=False, safe_mode=True)
     except Exception as error:
         # Keras raises anything from OSError to KeyError for a damaged or foreign file; all mean the same to a user.
         words = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise RunError(f"{path / MODEL_FILE}: not a loadable Keras model ({words}). Copy it again.") from error
-    names = {x.name for x in model.inputs}
-    if names != set(config.modalities):
-        raise RunError(f"{path}: the model takes {sorted(names)}, {CONFIG_FILE} says {sorted(config.modalities)}.")
+
+
+def _check_fit(path: Path, config: RunConfig, shapes: dict[str, tuple[int, ...]], n_outputs: int) -> None:
+    """Makes sure that a network takes and gives what its configuration says.
+
+    Raises:
+        RunError: if not.
+    """
+    if set(shapes) != set(config.modalities):
+        raise RunError(f"{path}: the model takes {sorted(shapes)}, {CONFIG_FILE} says {sorted(config.modalities)}.")
     for name, shape in {"audio": config.audio_shape, "video": config.video_shape}.items():
-        if name in names and tuple(model.input[name].shape[1:]) != shape:
-            has = tuple(model.input[name].shape[1:])
+        if name in shapes and shapes[name] != shape:
             raise RunError(
-                f"{path}: the model takes {name} of shape {has}, {CONFIG_FILE} says {shape}. Bring back the "
+                f"{path}: the model takes {name} of shape {shapes[name]}, {CONFIG_FILE} says {shape}. Bring back the "
                 "configuration it was trained with."
             )
-    if model.output_shape[-1] != len(config.class_names):
+    if n_outputs != len(config.class_names):
         raise RunError(
-            f"{path}: the model tells {model.output_shape[-1]} classes apart, {CONFIG_FILE} names "
-            f"{len(config.class_names)}."
+            f"{path}: the model tells {n_outputs} classes apart, {CONFIG_FILE} names {len(config.class_names)}."
         )
-    digest = hashlib.sha256((path / MODEL_FILE).read_bytes()).hexdigest()
-    return Run(path, config, model, digest)
 
 
 def write_run(path: str | os.PathLike, config: RunConfig, model, *, half_precision: bool = False) -> None:

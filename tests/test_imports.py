@@ -18,10 +18,10 @@ LAYERS = (
     ),
     ("media", "audio", "faces", "synthetic", "synthetic_faces", "synthetic_heads", "synthetic_voices"),
     ("preprocessing", "datasets", "splits", "split_files", "protocols", "folds", "cache", "outputs"),
-    ("models", "generators", "half_precision", "runs", "model_list", "scanner", "seen"),
+    ("models", "generators", "half_precision", "onnx_network", "runs", "model_list", "scanner", "seen"),
     (
         "options", "checkpoints", "evaluation", "copies", "preparation", "training", "crossvalidation", "comparison",
-        "assessment", "devices", "fusing", "joining",
+        "assessment", "devices", "fusing", "joining", "export",
     ),
     ("predictor", "workflows", "recipes", "finding", "batch", "live", "processing", "jobs", "inference"),
     ("evaluate", "fuse"),

@@ -1,0 +1,95 @@
+"""A run's network in ONNX Runtime: the same answers as Keras's without TensorFlow, which takes seconds to load.
+
+``model.onnx`` lies beside ``model.keras`` and names the one it was made from by its SHA-256, so that a folder whose
+network was replaced is never judged by the old one. It is made by ``emotion.export``.
+"""
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from emotion.errors import ConfigError, RunError
+
+ONNX_FILE = "model.onnx"
+RUNTIMES = ("auto", "onnx", "keras")
+MADE_FROM = "keras_sha256"
+
+
+class OnnxNetwork:
+    """A network from a dict of inputs to probabilities.
+
+    Attributes:
+        input_shapes: by the input's name, without the axis of the batch.
+        n_outputs: classes told apart.
+        made_from: SHA-256 of the ``model.keras`` that it is equal to.
+    """
+
+    def __init__(self, path: str | os.PathLike, *, n_threads: int = 0):
+        """Loads a file.
+
+        Args:
+            path: of the ``.onnx`` file.
+            n_threads: that one call may use; 0 for one a core.
+
+        Raises:
+            RunError: if it cannot be loaded.
+        """
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = n_threads
+        options.log_severity_level = 3  # of what it logs, errors alone
+        # Threads that wait for work by spinning take the time that decoding and encoding need.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        try:
+            self._session = onnxruntime.InferenceSession(os.fspath(path), options, providers=["CPUExecutionProvider"])
+        except Exception as error:
+            # ONNX Runtime's errors have no base but Exception; for a file they all mean the same.
+            words = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            raise RunError(
+                f"{path}: not a loadable ONNX model ({words}). Make it anew: python -m emotion.export"
+            ) from error
+        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+        self.input_shapes = {each.name: tuple(each.shape[1:]) for each in inputs}
+        self.n_outputs = outputs[0].shape[-1]
+        self.made_from = self._session.get_modelmeta().custom_metadata_map.get(MADE_FROM)
+
+    def __call__(self, inputs: dict[str, np.ndarray]) -> np.ndarray:
+        """Returns probabilities ``(n, n_outputs)`` for a batch of inputs."""
+        return self._session.run(None, {name: inputs[name] for name in self.input_shapes})[0]
+
+
+def find_network(folder: Path, keras_sha256: str, runtime: str) -> OnnxNetwork | None:
+    """Returns a run's network in ONNX Runtime, or None if Keras is to be used.
+
+    Args:
+        folder: of the run.
+        keras_sha256: of its ``model.keras``.
+        runtime: ``onnx`` insists on it, ``keras`` never takes it, ``auto`` takes it where there is one.
+
+    Raises:
+        ConfigError: if there is no such runtime.
+        RunError: if it is insisted on and not there, made from another network, or damaged.
+    """
+    if runtime not in RUNTIMES:
+        raise ConfigError(f"runtime must be one of {', '.join(RUNTIMES)}, got {runtime!r}.")
+    if runtime == "keras":
+        return None
+    path = folder / ONNX_FILE
+    make = f"Make it with: python -m emotion.export {folder}"
+    reason = None
+    try:
+        network = OnnxNetwork(path) if path.is_file() else None
+    except ImportError:
+        network, reason = None, "--runtime onnx: the package onnxruntime is not installed. pip install onnxruntime"
+    except RunError:
+        if runtime == "onnx":
+            raise
+        network = None
+    if network is not None and network.made_from == keras_sha256:
+        return network
+    if runtime == "onnx":
+        missing = f"{path}: was made from another network." if network is not None else f"{path}: no such file."
+        raise RunError(reason or f"{missing} {make}")
+    return None

@@ -1,0 +1,218 @@
+"""A network in ONNX Runtime gives Keras's answers, is bound to the one it was made from, and needs no TensorFlow."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from conftest import small_config, small_design
+
+from emotion import export
+from emotion.config import DEFAULT_RUN, SAVED_MODELS, to_dict
+from emotion.devices import choose_runtime
+from emotion.errors import ConfigError, RunError
+from emotion.export import compare, draw_inputs, export_onnx
+from emotion.models import ARCHITECTURES, build_model
+from emotion.onnx_network import ONNX_FILE, OnnxNetwork
+from emotion.predictor import EmotionPredictor
+from emotion.runs import CONFIG_FILE, MODEL_FILE, load_run, write_run
+
+ROOT = Path(__file__).parents[1]
+
+
+def make_run(folder: Path, seed: int = 0, **changes) -> Path:
+    keras.utils.set_random_seed(seed)
+    config = small_config(**changes)
+    write_run(folder, config, build_model(config))
+    return folder
+
+
+@pytest.fixture
+def run(tmp_path) -> Path:
+    """A run folder with its ``model.onnx``."""
+    folder = make_run(tmp_path / "run")
+    export_onnx(load_run(folder))
+    return folder
+
+
+# ---- Equal answers ----
+
+
+@pytest.mark.parametrize("name", sorted(ARCHITECTURES))
+def test_every_design_answers_alike_in_both_runtimes(name, tmp_path):
+    keras.utils.set_random_seed(1)
+    config = small_design(name)
+    write_run(tmp_path / name, config, build_model(config))
+    assert export_onnx(load_run(tmp_path / name)) < 1e-5
+    both = [load_run(tmp_path / name, runtime=runtime) for runtime in ("keras", "onnx")]
+    assert [run.runtime for run in both] == ["keras", "onnx"]
+    inputs = draw_inputs(config, 6)
+    for values in inputs.values():
+        values[0, ..., : values.shape[2] // 2, :] = 0  # some of the evidence is missing
+        values[2:4] = 0
+    answers = [run.predict(inputs) for run in both]
+    assert np.ptp(answers[0], axis=0).max() > 1e-4
+    np.testing.assert_allclose(answers[1], answers[0], atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["default", "accurate"])
+def test_a_shipped_model_brings_its_own_onnx_file_which_answers_alike(name):
+    run = load_run(SAVED_MODELS / name)
+    network = OnnxNetwork(SAVED_MODELS / name / ONNX_FILE)
+    assert network.made_from == run.sha256
+    assert compare(run, network) < 1e-5
+
+
+def test_calibration_works_on_either(run):
+    values = json.loads((run / CONFIG_FILE).read_text())
+    values["calibration"].update(both=2.0, face=0.5, voice=3.0)
+    (run / CONFIG_FILE).write_text(json.dumps(values))
+    both = [load_run(run, runtime=runtime) for runtime in ("keras", "onnx")]
+    inputs = draw_inputs(both[0].config, 6)
+    np.testing.assert_allclose(both[1].predict(inputs), both[0].predict(inputs), atol=1e-6)
+    assert not np.allclose(both[1].predict(inputs), both[1].without_calibration().predict(inputs), atol=1e-3)
+
+
+def test_kernels_that_16_bits_hold_take_half_the_space(tmp_path):
+    config = small_config(model={**small_config().model, "fusion_units": 512})
+    for halved in (False, True):
+        write_run(tmp_path / str(halved), config, build_model(config), half_precision=halved)
+        assert export_onnx(load_run(tmp_path / str(halved))) < 1e-5
+    sizes = [(tmp_path / str(halved) / ONNX_FILE).stat().st_size for halved in (False, True)]
+    assert sizes[1] < 0.8 * sizes[0]  # the graph itself takes the rest
+
+
+def test_what_answers_otherwise_is_not_written(run, monkeypatch):
+    (run / ONNX_FILE).unlink()
+    monkeypatch.setattr(export, "compare", lambda run, network: float("nan"))
+    with pytest.raises(RunError, match=r"model\.onnx: not written, since its probabilities differ"):
+        export_onnx(load_run(run))
+    assert not list(run.glob("*.onnx"))
+
+
+def test_a_network_that_cannot_be_written_is_left_to_keras(run, monkeypatch):
+    def fail(*_, **__):
+        raise ValueError("no such operation")
+
+    monkeypatch.setattr(keras.Model, "export", fail)
+    said = []
+    export.write_onnx(run, said.append)
+    assert "cannot be written as ONNX (no such operation). Inference will use Keras." in said[0]
+
+
+# ---- Which one runs ----
+
+
+def test_inference_takes_the_onnx_file_where_there_is_one(run):
+    assert EmotionPredictor(run).run.runtime == "onnx"
+    assert EmotionPredictor(run, runtime="keras").run.runtime == "keras"
+    (run / ONNX_FILE).unlink()
+    assert EmotionPredictor(run).run.runtime == "keras"
+
+
+def test_an_onnx_file_of_another_network_is_never_used(run, tmp_path):
+    shutil.copy(make_run(tmp_path / "other", seed=5) / MODEL_FILE, run / MODEL_FILE)
+    assert load_run(run, runtime="auto").runtime == "keras"
+    with pytest.raises(RunError, match=r"model\.onnx: was made from another network\. .*emotion\.export"):
+        load_run(run, runtime="onnx")
+
+
+@pytest.mark.parametrize("content", [b"", b"no model at all"])
+def test_a_damaged_onnx_file_costs_nothing_unless_it_is_insisted_on(run, content):
+    (run / ONNX_FILE).write_bytes(content)
+    assert load_run(run, runtime="auto").runtime == "keras"
+    with pytest.raises(RunError, match=r"model\.onnx: not a loadable ONNX model"):
+        load_run(run, runtime="onnx")
+
+
+def test_a_missing_onnx_file_is_named(tmp_path):
+    folder = make_run(tmp_path / "run")
+    with pytest.raises(RunError, match=r"model\.onnx: no such file\. Make it with: python -m emotion\.export"):
+        load_run(folder, runtime="onnx")
+
+
+def test_an_onnx_file_must_fit_the_configuration(run):
+    config = to_dict(load_run(run).config)
+    (run / CONFIG_FILE).write_text(json.dumps({**config, "class_names": ["neutral", "happy", "sad"]}))
+    with pytest.raises(RunError, match="tells 2 classes apart, config.json names 3"):
+        load_run(run, runtime="onnx")
+
+
+def test_a_run_in_onnx_runtime_is_no_way_around_the_checks_of_its_files(run):
+    (run / MODEL_FILE).write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
+    with pytest.raises(RunError, match="Git LFS pointer"):
+        load_run(run, runtime="auto")
+
+
+@pytest.mark.parametrize(
+    ("runtime", "device", "chosen"),
+    [("auto", "auto", "auto"), ("auto", "cpu", "auto"), ("onnx", "cpu", "onnx"), ("keras", "auto", "keras")],
+)
+def test_the_runtime_follows_what_is_asked_for(runtime, device, chosen):
+    assert choose_runtime(runtime, device) == chosen
+
+
+def test_a_gpu_and_onnx_runtime_contradict_each_other():
+    with pytest.raises(ConfigError, match="Leave one of them out"):
+        choose_runtime("onnx", "gpu")
+    with pytest.raises(ConfigError, match="runtime must be one of"):
+        load_run(DEFAULT_RUN, runtime="tensorrt")
+
+
+# ---- Without TensorFlow ----
+
+WITHOUT = """
+import sys
+for name in ("tensorflow", "keras", "librosa", "audiomentations", "sklearn", "h5py", "tf2onnx", "onnx", "safetensors"):
+    sys.modules[name] = None
+sys.argv[0] = "run_inference.py"
+import run_inference
+from emotion.console import run_program
+sys.exit(run_program(run_inference.main))
+"""
+
+
+def run_without(*arguments: str, folder: Path) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-c", WITHOUT, *arguments]
+    return subprocess.run(
+        command, cwd=folder, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=300, check=False
+    )
+
+
+def test_inference_runs_where_nothing_but_its_own_requirements_is_installed(tmp_path):
+    clip = ROOT / "samples" / "astronaut.mp4"
+    done = run_without(str(clip), "--json", "answer.json", "--no_progress", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "astronaut_emotion.mp4").is_file()
+    found = json.loads((tmp_path / "answer.json").read_text())
+    assert found["settings"]["runtime"] == "onnx"
+
+
+def test_without_keras_a_run_without_an_onnx_file_is_refused_with_the_way_out(tmp_path):
+    folder = make_run(tmp_path / "run")
+    done = run_without(str(ROOT / "samples" / "astronaut.mp4"), "--model", str(folder), folder=tmp_path)
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert "requirements.txt" in done.stderr and "emotion.export" in done.stderr
+
+
+def test_the_requirements_of_inference_are_among_those_of_everything():
+    def requirements(name: str) -> set[str]:
+        lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
+        return {line.split("#")[0].strip() for line in lines if line.split("#")[0].strip()}
+
+    assert requirements("requirements-inference.txt") <= requirements("requirements.txt")
+
+
+# ---- The command ----
+
+
+def test_the_command_writes_the_file_and_says_how_equal_it_is(tmp_path, monkeypatch, capsys):
+    folder = make_run(tmp_path / "run")
+    monkeypatch.setattr(sys, "argv", ["export", str(folder)])
+    assert export.main() == 0
+    assert "max abs difference" in capsys.readouterr().out
+    assert load_run(folder, runtime="onnx").runtime == "onnx"
