@@ -1,6 +1,7 @@
 """From a media file to a ``MediaPrediction``: the windows of a ``MediaScanner``, judged by a model and put together."""
 
 import bisect
+import contextlib
 import dataclasses
 import functools
 import os
@@ -15,6 +16,7 @@ from emotion.errors import MediaError
 from emotion.faces.detectors import FaceDetector, build_detector
 from emotion.media.reading import AudioChunk, MediaInfo, iterate_media, probe_media
 from emotion.media.streams import Damage
+from emotion.pipelines import work_ahead
 from emotion.results import EmotionSummary, FaceTrack, MediaPrediction, WindowPrediction, join_evidence
 from emotion.runs import Run, load_run
 from emotion.scanner import MediaScanner, WindowInputs
@@ -119,10 +121,11 @@ class EmotionPredictor:
         )  # fmt: skip
         damage = Damage(path, is_silent=True)
         media = iterate_media(path, sample_rate=self.config.audio.sample_rate, damage=damage)
-        items = stopwatch.watch("decode", media)
+        items = work_ahead(stopwatch.watch("decode", media))
         tell = None if progress is None else lambda seconds: progress(seconds, info.duration_seconds)
         # Only the answers are kept: a window's frames weigh a thousand times as much.
-        windows = list(self.judge(scanner.scan(items, progress=tell), stopwatch=stopwatch))
+        with contextlib.closing(work_ahead(scanner.scan(items, progress=tell))) as stretches:
+            windows = list(self.judge(stretches, stopwatch=stopwatch))
         if not scanner.has_video and not scanner.has_audio:
             raise MediaError(f"{path}: neither a picture nor a sound could be decoded. Is the file whole?")
         if progress:

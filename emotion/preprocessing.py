@@ -17,6 +17,7 @@ from emotion.faces.appearance import Shot
 from emotion.faces.crops import crop_face, crop_frame
 from emotion.faces.detection import YuNetDetector
 from emotion.faces.detectors import FaceDetector
+from emotion.faces.frugal import FrugalDetector
 from emotion.faces.mouths import MouthWatcher
 from emotion.faces.tracking import FaceTracker
 from emotion.media.reading import AudioChunk, VideoFrame, iterate_media
@@ -69,7 +70,7 @@ class FrameSampler:
     ):
         self._config = config
         self._takes_video = "video" in config.modalities
-        self._detector = (detector or YuNetDetector()) if config.looks_for_faces else None
+        self._detector = FrugalDetector(detector or YuNetDetector()) if config.looks_for_faces else None
         self._min_face = min_face
         self._tracker = FaceTracker()
         self._small_faces = FaceTracker()
@@ -147,6 +148,7 @@ class FrameSampler:
         before, self._shot = self._shot, Shot.of(frame.image)
         if before is None or not self._shot.is_other(before):
             return False
+        self._detector.forget()
         self._tracker.cut(frame.time_seconds)
         self._small_faces.cut(frame.time_seconds)
         return True

@@ -2,14 +2,13 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
 
 import cv2
 import numpy as np
 
 from emotion.errors import ConfigError
 from emotion.faces.crops import TEMPLATE
-from emotion.faces.detection import MAX_SIDE, Face, YuNetDetector, clip_box, find_yunet
+from emotion.faces.detection import MAX_SIDE, Face, FaceDetector, YuNetDetector, clip_box, find_yunet
 from emotion.faces.retinaface import RetinaFaceDetector
 from emotion.weights import find_weights
 
@@ -18,13 +17,6 @@ HAAR_FILE = "haarcascade_frontalface_default.xml"
 # too, in the clips of docs/inference.md.
 HAAR_LANDMARKS = np.array([[0.313, 0.386], [0.687, 0.386], [0.5, 0.604], [0.337, 0.766], [0.663, 0.766]])
 HAAR_MIN_SIDE_SHARE = 1 / 16  # of the picture's shorter side
-
-
-class FaceDetector(Protocol):
-    """Finds the faces of single pictures."""
-
-    def detect(self, image: np.ndarray) -> list[Face]:
-        """Returns the faces of an RGB picture ``(height, width, 3)`` uint8, largest first."""
 
 
 class HaarDetector:

@@ -34,6 +34,7 @@ class MouthWatcher:
         # Least squares for an affine motion is a product with a matrix that depends on the places alone.
         self._fit = np.linalg.pinv(self._head(self._places))
         self._before: VideoFrame | None = None
+        self._cut: dict[int, tuple[np.ndarray, np.ndarray]] = {}  # by face: landmarks, and the crop last cut by them
 
     def add(self, frame: VideoFrame, landmarks: Mapping[int, np.ndarray]) -> dict[int, float]:
         """Takes the next picture.
@@ -51,13 +52,14 @@ class MouthWatcher:
         if before is not None and frame.time_seconds - before.time_seconds < MIN_GAP_SECONDS:
             return {}
         self._before = frame
+        cut_before, self._cut = self._cut, {}
         if before is None or before.image.shape != frame.image.shape:
             return {}
         seconds = frame.time_seconds - before.time_seconds
         if seconds > MAX_GAP_SECONDS:
             return {}
         return {
-            face: self._opening(before.image, frame.image, points) / (CROP_PIXELS * seconds)
+            face: self._opening(before.image, frame.image, face, points, cut_before) / (CROP_PIXELS * seconds)
             for face, points in landmarks.items()
         }
 
@@ -65,11 +67,21 @@ class MouthWatcher:
         """Forgets the picture before, because the next one is of another shot."""
         self._before = None
 
-    def _opening(self, before: np.ndarray, now: np.ndarray, landmarks: np.ndarray) -> float:
+    def _opening(
+        self,
+        before: np.ndarray,
+        now: np.ndarray,
+        face: int,
+        landmarks: np.ndarray,
+        cut_before: Mapping[int, tuple[np.ndarray, np.ndarray]],
+    ) -> float:
         """How many pixels of the crop the lower half of the mouth moved away from the upper half."""
-        first, second = (
-            cv2.cvtColor(crop_face(image, landmarks, CROP_PIXELS), cv2.COLOR_RGB2GRAY) for image in (before, now)
-        )
+        known, first = cut_before.get(face, (None, None))
+        # Faces are looked for in every second picture or so: between, a picture is cut alike twice.
+        if known is not landmarks:
+            first = _cut_mouth(before, landmarks)
+        second = _cut_mouth(now, landmarks)
+        self._cut[face] = (landmarks, second)
         flow = self._flow.calc(first, second, None)
         head_motion = self._fit @ self._head(flow)
         vertical = self._mouth(flow)[..., 1] - self._mouth(self._places) @ head_motion[:, 1]
@@ -84,3 +96,7 @@ class MouthWatcher:
     @staticmethod
     def _mouth(grid: np.ndarray) -> np.ndarray:
         return grid[slice(*MOUTH_ROWS), slice(*MOUTH_COLUMNS)]
+
+
+def _cut_mouth(image: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+    return cv2.cvtColor(crop_face(image, landmarks, CROP_PIXELS), cv2.COLOR_RGB2GRAY)

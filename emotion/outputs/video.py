@@ -1,7 +1,9 @@
 """The annotated video: the source's pictures with their faces labelled, its timing, and its sound."""
 
+import contextlib
+import itertools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ from emotion.media.reading import VideoFrame, iterate_media
 from emotion.media.streams import Damage
 from emotion.media.writing import VideoWriter
 from emotion.outputs.annotation import Annotator
+from emotion.pipelines import work_ahead
 from emotion.results import MediaPrediction
 from emotion.timing import Stopwatch
 
@@ -42,26 +45,27 @@ def write_annotated_video(
     """
     annotator = annotator or Annotator(prediction)
     stopwatch = stopwatch or Stopwatch()
-    frames = stopwatch.watch("decode", _frames(prediction.path))
-    first = next(frames, None)
-    if first is None:
-        raise MediaError(f"{prediction.path}: has no picture to draw on.")
-    height, width = first.image.shape[:2]
-    said_seconds = 0.0
-    with VideoWriter(output, width=width, height=height, source_path=prediction.path) as writer:
 
-        def write(frame: VideoFrame) -> None:
+    def draw(frames: Iterable[VideoFrame]) -> Iterator[tuple[float, np.ndarray]]:
+        for frame in frames:
             with stopwatch("draw"):
                 drawn = annotator.annotate(frame.image, frame.time_seconds)
-            with stopwatch("encode"):
-                writer.write(frame.time_seconds, drawn)
+            yield frame.time_seconds, drawn
 
-        write(first)
-        for frame in frames:
-            write(frame)
-            if progress and frame.time_seconds - said_seconds > 0.5:
-                said_seconds = frame.time_seconds
-                progress(frame.time_seconds, prediction.duration_seconds)
+    frames = work_ahead(stopwatch.watch("decode", _frames(prediction.path)))
+    said_seconds = 0.0
+    with contextlib.closing(work_ahead(draw(frames))) as pictures:
+        first = next(pictures, None)
+        if first is None:
+            raise MediaError(f"{prediction.path}: has no picture to draw on.")
+        height, width = first[1].shape[:2]
+        with VideoWriter(output, width=width, height=height, source_path=prediction.path) as writer:
+            for time_seconds, drawn in itertools.chain([first], pictures):
+                with stopwatch("encode"):
+                    writer.write(time_seconds, drawn)
+                if progress and time_seconds - said_seconds > 0.5:
+                    said_seconds = time_seconds
+                    progress(time_seconds, prediction.duration_seconds)
     if progress:
         progress(prediction.duration_seconds, prediction.duration_seconds)
 
