@@ -1,0 +1,91 @@
+"""Measures how fast the program is, each thing beside what it is to be compared with, and beside the run before.
+
+python -m benchmarks
+"""
+
+import argparse
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmarks.measures import Measure, append_history, format_measures, read_history, write_ratio_plot
+from emotion.config import CACHE_DIR
+from emotion.console import quiet_import, run_program
+from emotion.options import command_line, say_now
+
+PARTS = ("inference", "training", "designs", "growth")
+TABLE_FILE, PLOT_FILE = "speed.md", "speed.png"
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--parts", nargs="+", choices=PARTS, default=PARTS, help="what to measure (default: all)")
+    add("--clip", type=Path, default=ROOT / "samples" / "astronaut.mp4", help="whose pictures and sound the clips are "
+        "made of (default: the sample's)")  # fmt: skip
+    add("--seconds", type=float, default=60.0, help="length of the clip for inference (default: %(default)g)")
+    add("--runs", type=int, default=3, help="how many times each program runs; medians count (default: %(default)s)")
+    add("--output", type=Path, default=CACHE_DIR / "speed", help="folder to write, with the history of all runs "
+        "(default: %(default)s)")  # fmt: skip
+    return parser
+
+
+def measure(args: argparse.Namespace, folder: Path) -> Iterator[Measure]:
+    """Measures what is asked for."""
+    with quiet_import():
+        from benchmarks import design_speed, growth, inference_speed, training_speed
+    makers = {
+        "inference": lambda: inference_speed.measure(folder, args.clip, seconds=args.seconds, n_runs=args.runs),
+        "training": lambda: training_speed.measure(folder),
+        "designs": design_speed.measure,
+        "growth": lambda: growth.measure(folder, args.clip),
+    }
+    for part in args.parts:
+        yield from makers[part]()
+
+
+def main() -> int:
+    args = build_parser().parse_args()
+    folder = (args.output / "work").resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    args.clip = args.clip.resolve()
+    machine = f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}"
+    before = read_history(args.output, machine)
+    measures = []
+    for each in measure(args, folder):
+        measures.append(each)
+        say_now(f"{each.name}: {each.value:.4g} {each.unit}")
+    about = {
+        "machine": machine,
+        "date": time.strftime("%Y-%m-%d %H:%M"),
+        "commit": find_commit(),
+        "command": command_line(),
+    }
+    append_history(args.output, measures, about)
+    table = f"{format_measures(measures, before)}\n\n{about['date']}, commit {about['commit']}, {machine}\n"
+    (args.output / TABLE_FILE).write_text(table, encoding="utf-8")
+    write_ratio_plot(measures, args.output / PLOT_FILE)
+    print(f"\n{table}\nwritten: {args.output}")
+    return 0
+
+
+def find_commit() -> str:
+    """Returns the short name of the commit that is measured, with a + if files were changed since; or "unknown"."""
+    try:
+        name = subprocess.run(
+            ["git", "describe", "--always", "--dirty=+"], cwd=ROOT, capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return name.stdout.strip()
+
+
+if __name__ == "__main__":
+    sys.exit(run_program(main))

@@ -1,0 +1,232 @@
+"""How long a clip takes beside decoding and encoding it without a thought, how soon an answer comes, and a camera.
+
+Every program is started anew, as a user starts it, and its processor time and memory are the system's own count.
+"""
+
+import contextlib
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.measures import Measure
+from emotion.media.reading import AudioChunk, VideoFrame, iterate_media
+
+ROOT = Path(__file__).resolve().parents[1]
+SAMPLE = ROOT / "samples" / "astronaut.mp4"
+RATE, SIZE = 30, (1280, 720)
+SOUND_RATE = 22050
+CAMERA_SIZE, CAMERA_SECONDS = (640, 480), 20.0
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What a program took: seconds on the clock, of all processors, and the most memory it held."""
+
+    seconds: float
+    processor_seconds: float
+    megabytes: float
+
+
+def spend(command: Sequence[str], *, folder: Path) -> Spent:
+    """Runs a program to its end.
+
+    Raises:
+        RuntimeError: if it fails, with what it said.
+    """
+    start = time.perf_counter()
+    with open(folder / "output.txt", "w+", encoding="utf-8") as output:
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        process = subprocess.Popen(command, cwd=folder, stdout=output, stderr=subprocess.STDOUT, env=environment)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        seconds = time.perf_counter() - start
+        if process.returncode:
+            output.seek(0)
+            raise RuntimeError(f"{' '.join(command)}: ended with {process.returncode}:\n{output.read()[-2000:]}")
+    return Spent(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+
+
+class Loop(Sequence):
+    """The pictures of a clip to and fro, scaled and set on grey, as long as is asked for."""
+
+    def __init__(self, pictures: Sequence[np.ndarray], n: int, size: tuple[int, int], n_across: int = 1):
+        import cv2
+
+        width, height = size[0] // n_across, size[1]
+        there = []
+        for picture in pictures:
+            scale = min(width / picture.shape[1], height / picture.shape[0])
+            scaled = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+            canvas = np.full((height, size[0], 3), 90, np.uint8)
+            top = (height - scaled.shape[0]) // 2
+            for number in range(n_across):
+                left = number * width + (width - scaled.shape[1]) // 2
+                canvas[top : top + scaled.shape[0], left : left + scaled.shape[1]] = scaled
+            there.append(canvas)
+        self._cycle = there + there[-2:0:-1]
+        self._n = n
+
+    def __len__(self) -> int:
+        return self._n
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        if not 0 <= index < self._n:
+            raise IndexError(index)
+        return self._cycle[index % len(self._cycle)]
+
+
+def make_clip(path: Path, source: Path, seconds: float, *, size: tuple[int, int] = SIZE, n_across: int = 1) -> Path:
+    """Writes a clip of some length and size, 30 pictures a second with sound, out of a shorter one.
+
+    Args:
+        path: to write; one that is there already is taken as it is.
+        source: whose pictures are shown to and fro, and whose sound is repeated.
+        seconds: length.
+        size: width and height.
+        n_across: how many times the picture is shown side by side.
+    """
+    from emotion.synthetic import write_clip
+
+    if path.is_file():
+        return path
+    pictures, chunks = [], []
+    for item in iterate_media(source, sample_rate=SOUND_RATE):
+        if isinstance(item, VideoFrame):
+            pictures.append(item.image)
+        elif isinstance(item, AudioChunk):
+            chunks.append(item.samples)
+    sound = np.resize(np.concatenate(chunks), round(seconds * SOUND_RATE)) if chunks else None
+    frames = Loop(pictures, round(seconds * RATE), size, n_across)
+    partial = path.with_name(f"partial-{path.name}")
+    write_clip(partial, frames, RATE, waveform=sound, sample_rate=SOUND_RATE, crf=20, preset="veryfast")
+    partial.replace(path)
+    return path
+
+
+# A program of its own, so that it is measured as ours is: it decodes, encodes as our writer does, and copies the sound.
+TRANSCODE = """
+import sys
+import av
+source, target = av.open(sys.argv[1]), av.open(sys.argv[2], "w")
+seen = source.streams.video[0]
+seen.thread_type = "AUTO"
+video = target.add_stream("libx264", rate=seen.average_rate, options={"crf": "20", "preset": "veryfast"})
+video.width, video.height, video.pix_fmt = seen.width, seen.height, "yuv420p"
+audio = target.add_stream_from_template(source.streams.audio[0]) if source.streams.audio else None
+for packet in source.demux():
+    if packet.stream.type == "video":
+        for frame in packet.decode():
+            frame.pict_type = 0
+            target.mux(video.encode(frame))
+    elif packet.dts is not None and audio is not None:
+        packet.stream = audio
+        target.mux(packet)
+target.mux(video.encode(None))
+target.close()
+"""
+DECODE = """
+import sys
+import av
+source = av.open(sys.argv[1])
+source.streams.video[0].thread_type = "AUTO"
+for frame in source.decode(video=0):
+    pass
+"""
+
+
+def measure_clip(clip: Path, folder: Path, n_runs: int) -> Iterator[Measure]:
+    """Compares the whole program with transcoding and with decoding; the runs of all take turns."""
+    infer = [sys.executable, str(ROOT / "run_inference.py"), str(clip), "--overwrite", "--no_progress"]
+    commands = {
+        "transcode": [sys.executable, "-c", TRANSCODE, str(clip), str(folder / "floor.mp4")],
+        "decode": [sys.executable, "-c", DECODE, str(clip)],
+        "whole": infer,
+        "no_video": [*infer, "--no_video"],
+        "keras": [*infer, "--runtime", "keras"],
+    }
+    spent: dict[str, list[Spent]] = {name: [] for name in commands}
+    for _ in range(n_runs):
+        for name, command in commands.items():
+            spent[name].append(spend(command, folder=folder))
+    seconds = {name: statistics.median(each.seconds for each in runs) for name, runs in spent.items()}
+    yield Measure(
+        "whole program on the clip, beside transcoding it", seconds["whole"] / seconds["transcode"], "x", 1.25
+    )
+    yield Measure("without the video, beside decoding it", seconds["no_video"] / seconds["decode"], "x", 1.5)
+    yield Measure("the same in Keras, beside ONNX Runtime", seconds["keras"] / seconds["whole"], "x")
+    names = {
+        "transcode": "transcoding",
+        "decode": "decoding",
+        "whole": "whole program",
+        "no_video": "without the video",
+    }
+    for name, title in names.items():
+        yield Measure(f"{title}: time", seconds[name], "s")
+        processor = statistics.median(each.processor_seconds for each in spent[name])
+        yield Measure(f"{title}: processor time", processor, "s")
+    yield Measure("whole program: memory", max(each.megabytes for each in spent["whole"]), "MB")
+
+
+def measure_start(folder: Path, n_runs: int) -> Iterator[Measure]:
+    """How long the help takes, and a picture from the command to the answer."""
+    from emotion.outputs.video import write_image
+
+    picture = next(item.image for item in iterate_media(SAMPLE, sample_rate=SOUND_RATE) if isinstance(item, VideoFrame))
+    write_image(picture, folder / "picture.png")
+    program = [sys.executable, str(ROOT / "run_inference.py")]
+    help_seconds = [spend([*program, "--help"], folder=folder).seconds for _ in range(n_runs)]
+    first = [*program, str(folder / "picture.png"), "--no_video", "--no_plot", "--no_progress"]
+    yield Measure("--help", statistics.median(help_seconds), "s", 0.3)
+    for runtime in ("onnx", "keras"):
+        seconds = [spend([*first, "--runtime", runtime], folder=folder).seconds for _ in range(n_runs)]
+        target = 1.5 if runtime == "onnx" else None
+        yield Measure(
+            f"from the command to the answer for a picture, {runtime}", statistics.median(seconds), "s", target
+        )
+
+
+def measure_camera(clip: Path) -> Iterator[Measure]:
+    """How many pictures a second a camera may give, end to end, and how long one takes until it is shown labelled.
+
+    The pictures come from memory, as fast as they are taken, with the timestamps of 30 a second.
+    """
+    from emotion.live import run_live
+    from emotion.predictor import EmotionPredictor
+    from emotion.settings import InferenceSettings
+
+    pictures = [item.image for item in iterate_media(clip, sample_rate=SOUND_RATE) if isinstance(item, VideoFrame)]
+    frames = Loop(pictures, round(CAMERA_SECONDS * RATE), CAMERA_SIZE)
+    predictor = EmotionPredictor(settings=InferenceSettings(window_seconds=1.0, step_seconds=0.25))
+    given: list[float] = []
+    shown: list[float] = []
+
+    class Page:
+        @staticmethod
+        def show(picture: np.ndarray) -> None:
+            shown.append(time.perf_counter())
+
+    def camera() -> Iterator[VideoFrame]:
+        for number, picture in enumerate(frames):
+            given.append(time.perf_counter())
+            yield VideoFrame(number / RATE, picture, 1 / RATE)
+
+    run_live(predictor, camera(), name="camera", page=Page())
+    waits = np.array(shown) - np.array(given[: len(shown)])
+    yield Measure("camera, 640x480", len(shown) / (shown[-1] - given[0]), "pictures/s", 25, is_limit=False)
+    yield Measure("camera: from picture to label, 95 of 100 below", 1000 * float(np.percentile(waits, 95)), "ms", 200)
+
+
+def measure(folder: Path, source: Path, *, seconds: float, n_runs: int) -> Iterator[Measure]:
+    """Measures all of it; ``folder`` is for what is written on the way."""
+    clip = make_clip(folder / f"clip_{seconds:g}s_{source.stem}.mp4", source, seconds)
+    yield from measure_clip(clip, folder, n_runs)
+    yield from measure_start(folder, max(3, n_runs))
+    with contextlib.suppress(KeyboardInterrupt):
+        yield from measure_camera(source)

@@ -1,0 +1,150 @@
+"""What training waits for: features beside librosa's, augmentation beside librosa's, and batches that come too late."""
+
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.measures import Measure
+
+N_CALLS = 40
+N_BATCHES = 12
+
+
+def time_calls(*calls: Callable[[], object]) -> list[float]:
+    """Returns the median seconds of each call; they take turns, so that a busy machine is busy for all of them."""
+    for call in calls:
+        call()
+    seconds: list[list[float]] = [[] for _ in calls]
+    for _ in range(N_CALLS):
+        for call, times in zip(calls, seconds, strict=True):
+            start = time.perf_counter()
+            call()
+            times.append(time.perf_counter() - start)
+    return [statistics.median(times) for times in seconds]
+
+
+def measure_features() -> Iterator[Measure]:
+    """MFCCs of a window beside librosa's, and how far they differ."""
+    import librosa
+
+    from emotion.audio.features import compute_mfcc
+    from emotion.config import RunConfig
+    from emotion.synthetic_voices import synthesize_voice
+
+    config, audio = RunConfig(), RunConfig().audio
+    voice = synthesize_voice(
+        "happy", speaker_seed=1, duration_seconds=config.window.window_seconds, sample_rate=audio.sample_rate
+    )
+    voice = np.resize(voice, config.window_samples).astype(np.float32)
+
+    def librosas() -> np.ndarray:
+        mel = librosa.feature.melspectrogram(
+            y=voice, sr=audio.sample_rate, n_fft=config.n_fft, hop_length=config.hop_length, n_mels=audio.n_mels,
+            fmin=audio.min_frequency_hz, fmax=audio.max_frequency_hz,
+        )  # fmt: skip
+        decibels = librosa.power_to_db(mel, ref=np.max, top_db=audio.top_db)
+        return librosa.feature.mfcc(S=decibels, n_mfcc=audio.n_mfcc)[:, : audio.n_steps]
+
+    ours, theirs = time_calls(lambda: compute_mfcc(voice, config), librosas)
+    difference = float(np.abs(compute_mfcc(voice, config) - librosas()).max() / np.abs(librosas()).max())
+    yield Measure("MFCC of a window, librosa's time beside ours", theirs / ours, "x", 4, is_limit=False)
+    yield Measure("MFCC: largest difference, in parts of the largest value", difference, "", 1e-4)
+    yield Measure("MFCC of a window", 1000 * ours, "ms")
+
+
+def measure_augmentation() -> Iterator[Measure]:
+    """Pitch and tempo of a window varied by us and by librosa's plain calls."""
+    import librosa
+
+    from emotion.audio.augmentation import VoiceVariation, vary_voice
+    from emotion.config import RunConfig
+
+    config = RunConfig()
+    rate, n_samples = config.audio.sample_rate, config.window_samples
+    voice = np.random.default_rng(0).normal(0, 0.1, round(1.1 * n_samples)).astype(np.float32)
+    variation = VoiceVariation(semitones=1.5, rate=1.1, snr_db=20.0, noise_seed=0)
+
+    def librosas() -> np.ndarray:
+        slower = librosa.effects.time_stretch(voice, rate=1.1)
+        higher = librosa.effects.pitch_shift(slower, sr=rate, n_steps=1.5)
+        return higher + 0.01 * np.random.default_rng(0).standard_normal(len(higher))
+
+    ours, theirs = time_calls(lambda: vary_voice(voice, rate, variation, n_samples), librosas)
+    yield Measure("pitch, tempo and noise of a window, librosa's time beside ours", theirs / ours, "x")
+    yield Measure("pitch, tempo and noise of a window", 1000 * ours, "ms")
+
+
+def measure_waiting(folder: Path) -> Iterator[Measure]:
+    """Which part of a training step the default model waits for its batch.
+
+    An epoch with the generators, as training has it, is held against one over the same batches made beforehand.
+    """
+    import dataclasses
+
+    import keras
+
+    from emotion.cache import ClipCache
+    from emotion.config import RunConfig
+    from emotion.datasets import DATASETS
+    from emotion.generators import ClipWindows
+    from emotion.models import build_model
+    from emotion.synthetic import write_synthetic_dataset
+
+    root = folder / "training_clips"
+    if not root.is_dir():
+        partial = root.with_name("training_clips.partial")
+        write_synthetic_dataset(partial, n_speakers=4, duration_seconds=3.0)
+        partial.rename(root)
+    config = RunConfig()
+    n_clips = N_BATCHES * config.training.batch_size
+    clips = DATASETS["ravdess"].load(root)
+    cache = ClipCache(folder / "training_cache", config)
+    start = time.perf_counter()
+    n_missing = sum(not cache.holds(clip) for clip in clips)
+    cache.fill(clips)
+    if n_missing:
+        yield Measure("clips cached a second", n_missing / (time.perf_counter() - start), "clips/s")
+    config = dataclasses.replace(config, training=dataclasses.replace(config.training, epochs=1))
+    clips = (clips * (1 + n_clips // len(clips)))[:n_clips]
+    batches = ClipWindows(clips, cache, config, training=True)
+    model = build_model(config)
+    model.compile("adam", keras.losses.SparseCategoricalCrossentropy())
+
+    class Kept(keras.utils.PyDataset):
+        def __init__(self):
+            super().__init__(workers=1)
+            self.items = [batches[i] for i in range(batches.num_batches)]
+
+        @property
+        def num_batches(self) -> int:
+            return len(self.items)
+
+        def __getitem__(self, index: int):
+            return self.items[index]
+
+    kept = Kept()
+    seconds: dict[str, list[float]] = {"generated": [], "kept": []}
+    for round_number in range(3):
+        for name, source in (("generated", batches), ("kept", kept)):
+            start = time.perf_counter()
+            model.fit(source, epochs=1, verbose=0, shuffle=False)
+            if round_number:  # the first traces the step
+                seconds[name].append(time.perf_counter() - start)
+    generated, waited_for_nothing = (min(seconds[name]) for name in ("generated", "kept"))
+    yield Measure("waiting for batches, part of a step", max(0.0, 1 - waited_for_nothing / generated), "", 0.05)
+    yield Measure("step of the default model, 16 clips", 1000 * generated / batches.num_batches, "ms")
+    start = time.perf_counter()
+    for i in range(batches.num_batches):
+        batches[i]
+    alone = (time.perf_counter() - start) / batches.num_batches
+    yield Measure("a batch of 16 clips, made by one thread", 1000 * alone, "ms")
+
+
+def measure(folder: Path) -> Iterator[Measure]:
+    """Measures all of it; ``folder`` keeps clips and their cache."""
+    yield from measure_features()
+    yield from measure_augmentation()
+    yield from measure_waiting(folder)
