@@ -22,6 +22,7 @@ from emotion.runs import MODEL_FILE, Run, load_run
 
 MAX_DIFFERENCE = 1e-4  # of probabilities, between Keras and what is written
 N_COMPARED = 6
+LARGEST_UNASKED = 150_000_000  # bytes of model.keras
 
 
 def export_onnx(run: Run) -> float:
@@ -55,7 +56,13 @@ def export_onnx(run: Run) -> float:
 
 
 def write_onnx(folder: Path, say: Callable[[str], None]) -> None:
-    """Exports a finished run, and says so; a network that cannot be exported is run by Keras, which loses nothing."""
+    """Exports a finished run, and says so; a network that cannot be exported is run by Keras, which loses nothing.
+
+    A large one is left to who asks for it: the converter holds it many times over, 14 GB for 100 million weights.
+    """
+    if (folder / MODEL_FILE).stat().st_size > LARGEST_UNASKED:
+        say(f"To have inference load this large model faster: python -m emotion.export {folder}")
+        return
     try:
         difference = export_onnx(load_run(folder))
     except RunError as error:

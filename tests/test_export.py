@@ -104,6 +104,15 @@ def test_a_network_that_cannot_be_written_is_left_to_keras(run, monkeypatch):
     assert "cannot be written as ONNX (no such operation). Inference will use Keras." in said[0]
 
 
+def test_a_large_network_is_exported_only_when_asked_for(run, monkeypatch):
+    (run / ONNX_FILE).unlink()
+    monkeypatch.setattr(export, "LARGEST_UNASKED", 1000)
+    said = []
+    export.write_onnx(run, said.append)
+    assert said == [f"To have inference load this large model faster: python -m emotion.export {run}"]
+    assert not (run / ONNX_FILE).exists()
+
+
 # ---- Which one runs ----
 
 
