@@ -1,0 +1,131 @@
+"""The speed benchmarks: what they print, what they remember, and that they measure what they say."""
+
+import sys
+
+import numpy as np
+import pytest
+
+from benchmarks import __main__ as program
+from benchmarks import designs, inference_speed, training_speed
+from benchmarks.measures import (
+    HISTORY_FILE,
+    Measure,
+    append_history,
+    format_measures,
+    read_history,
+    write_ratio_plot,
+)
+from emotion.evaluation import load_predictions
+from emotion.media.reading import AudioChunk, VideoFrame, iterate_media, probe_media
+from emotion.synthetic import write_synthetic_dataset
+from emotion.synthetic_faces import draw_face
+
+
+def test_a_target_is_met_from_the_right_side():
+    assert Measure("time", 1.2, "x", 1.25).verdict == "met"
+    assert Measure("time", 1.3, "x", 1.25).verdict == "missed"
+    assert Measure("pictures", 26, "1/s", 25, is_limit=False).verdict == "met"
+    assert Measure("pictures", 24, "1/s", 25, is_limit=False).verdict == "missed"
+    assert Measure("time", 1.0, "s").verdict == ""
+
+
+def test_the_table_sets_each_value_beside_its_target_and_the_run_before():
+    table = format_measures([Measure("whole", 1.5, "x", 1.25), Measure("decoding", 1234.0, "s")], {"whole": 2.0})
+    first, second = table.splitlines()[2:]
+    assert [cell.strip() for cell in first.split("|")[1:-1]] == ["whole", "1.5 x", "at most 1.25 x", "missed", "2"]
+    assert [cell.strip() for cell in second.split("|")[1:-1]] == ["decoding", "1,234 s", "-", "-", "-"]
+
+
+def test_history_is_kept_by_machine_and_the_latest_counts(tmp_path):
+    append_history(tmp_path, [Measure("a", 1.0, "s"), Measure("b", 5.0, "s")], {"machine": "mine"})
+    append_history(tmp_path, [Measure("a", 2.0, "s")], {"machine": "mine"})
+    append_history(tmp_path, [Measure("a", 9.0, "s")], {"machine": "another"})
+    with open(tmp_path / HISTORY_FILE, "a", encoding="utf-8") as file:
+        file.write("cut off in the mid\n")
+    assert read_history(tmp_path, "mine") == {"a": 2.0, "b": 5.0}
+    assert read_history(tmp_path / "nowhere", "mine") == {}
+
+
+def test_the_plot_shows_what_has_a_target(tmp_path):
+    write_ratio_plot([Measure("whole", 1.5, "x", 1.25), Measure("decoding", 3.0, "s")], tmp_path / "plot.png")
+    assert probe_media(tmp_path / "plot.png").is_still
+    write_ratio_plot([Measure("decoding", 3.0, "s")], tmp_path / "none.png")
+    assert not (tmp_path / "none.png").exists()
+
+
+def test_a_clip_is_made_as_long_and_large_as_asked_for_with_sound(tmp_path):
+    clip = inference_speed.make_clip(tmp_path / "clip.mp4", inference_speed.SAMPLE, 1.0, size=(320, 180), n_across=2)
+    info = probe_media(clip)
+    assert (info.width, info.height, info.frame_rate) == (320, 180, 30)
+    items = list(iterate_media(clip, sample_rate=16000))
+    pictures = [item.image for item in items if isinstance(item, VideoFrame)]
+    assert len(pictures) == 30
+    assert sum(len(item.samples) for item in items if isinstance(item, AudioChunk)) == pytest.approx(16000, abs=1600)
+    left, right = pictures[10][:, :160].astype(int), pictures[10][:, 160:].astype(int)
+    assert np.abs(left - right).mean() < 3  # the same person twice
+
+
+def test_what_a_program_takes_is_measured_and_a_failure_is_told(tmp_path):
+    work = "import time; x = bytearray(60_000_000); time.sleep(0.2); sum(range(3_000_000))"
+    spent = inference_speed.spend([sys.executable, "-c", work], folder=tmp_path)
+    assert spent.seconds >= 0.2 and 0 < spent.processor_seconds < spent.seconds + 1 and spent.megabytes > 60
+    with pytest.raises(RuntimeError, match="ended with 3"):
+        inference_speed.spend([sys.executable, "-c", "raise SystemExit(3)"], folder=tmp_path)
+
+
+def test_our_features_are_measured_against_librosas_and_equal_them():
+    measures = {each.name: each for each in training_speed.measure_features()}
+    assert measures["MFCC: largest difference, in parts of the largest value"].value < 1e-5
+
+
+def test_a_camera_is_measured_from_picture_to_label(monkeypatch):
+    monkeypatch.setattr(inference_speed, "CAMERA_SECONDS", 1.0)
+    rate, wait = inference_speed.measure_camera(inference_speed.SAMPLE)
+    assert rate.value > 0 and 0 < wait.value < 10_000
+
+
+def test_the_program_writes_table_plot_and_history(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(training_speed, "measure", lambda folder: [Measure("a thing", 2.0, "x", 1.0)])
+    for _ in range(2):
+        monkeypatch.setattr(sys, "argv", ["benchmarks", "--parts", "training", "--output", str(tmp_path)])
+        assert program.main() == 0
+    assert "a thing" in capsys.readouterr().out
+    assert len((tmp_path / HISTORY_FILE).read_text().splitlines()) == 2
+    assert "| missed |         2 |" in (tmp_path / program.TABLE_FILE).read_text()
+    assert (tmp_path / program.PLOT_FILE).is_file()
+
+
+# ---- The scores of the designs ----
+
+
+def test_designs_are_trained_alike_scored_apart_and_gone_on_with(tmp_path, monkeypatch, capsys):
+    data = tmp_path / "data"
+    write_synthetic_dataset(data / "ravdess", n_speakers=6, n_repetitions=1, duration_seconds=1.0, with_video=False,
+                            emotions=("happy", "sad"))  # fmt: skip
+    (data / "ferplus").mkdir()
+    for part, n in (("train", 24), ("valid", 12)):
+        names = ("neutral", "happy", "surprised")
+        faces = [draw_face(names[i % 3], speaker_seed=1 + i, size=48)[..., 0] for i in range(n)]
+        votes = np.eye(10, dtype=np.uint8)[np.arange(n) % 3] * 10
+        np.savez(data / "ferplus" / f"ferplus_{part}.npz", images=np.stack(faces), votes=votes,
+                 fer2013_label=np.full(n, -1, np.int8))  # fmt: skip
+    monkeypatch.setattr(designs, "N_FOLDS", 2)
+    monkeypatch.setattr(designs, "N_VARIANTS", 1)
+    monkeypatch.setattr(designs, "PICTURES_AT_ONCE", 8)
+    arguments = ["--data_dir", str(data), "--models", "logmel_cnn", "--voice_epochs", "1", "--face_epochs", "1",
+                 "--output", str(tmp_path / "out")]  # fmt: skip
+    assert designs.main(arguments) == 0
+    table = (tmp_path / "out" / "table.md").read_text()
+    assert table.splitlines()[-1].startswith("| logmel_cnn |") and "%" in table
+    tested = [load_predictions(path)[0] for path in sorted((tmp_path / "out").glob("ears_*/predictions.csv"))]
+    speakers = [{judgement.speaker for judgement in fold} for fold in tested]
+    assert len(speakers) == 2 and not speakers[0] & speakers[1]  # everybody is tested once
+    assert sum(len(fold) for fold in tested) == 12
+
+    def fail(*_, **__):
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(designs, "judge_fold", fail)
+    monkeypatch.setattr(designs, "score_eyes", fail)
+    assert designs.main(arguments) == 0
+    assert (tmp_path / "out" / "table.md").read_text() == table
