@@ -15,6 +15,7 @@ from pathlib import Path
 from benchmarks.measures import Measure, append_history, format_measures, read_history, write_ratio_plot
 from emotion.config import CACHE_DIR
 from emotion.console import quiet_import, run_program
+from emotion.errors import ConfigError
 from emotion.options import command_line, say_now
 
 PARTS = ("inference", "training", "designs", "growth")
@@ -32,6 +33,8 @@ def build_parser() -> argparse.ArgumentParser:
         "made of (default: the sample's)")  # fmt: skip
     add("--seconds", type=float, default=60.0, help="length of the clip for inference (default: %(default)g)")
     add("--runs", type=int, default=3, help="how many times each program runs; medians count (default: %(default)s)")
+    add("--fer_python", type=Path, metavar="PYTHON", help="Python of a virtual environment with "
+        "benchmarks/peers/requirements-fer.txt, to compare with the package fer")  # fmt: skip
     add("--output", type=Path, default=CACHE_DIR / "speed", help="folder to write, with the history of all runs "
         "(default: %(default)s)")  # fmt: skip
     return parser
@@ -42,7 +45,9 @@ def measure(args: argparse.Namespace, folder: Path) -> Iterator[Measure]:
     with quiet_import():
         from benchmarks import design_speed, growth, inference_speed, training_speed
     makers = {
-        "inference": lambda: inference_speed.measure(folder, args.clip, seconds=args.seconds, n_runs=args.runs),
+        "inference": lambda: inference_speed.measure(
+            folder, args.clip, seconds=args.seconds, n_runs=args.runs, fer_python=args.fer_python
+        ),
         "training": lambda: training_speed.measure(folder),
         "designs": design_speed.measure,
         "growth": lambda: growth.measure(folder, args.clip),
@@ -56,6 +61,10 @@ def main() -> int:
     folder = (args.output / "work").resolve()
     folder.mkdir(parents=True, exist_ok=True)
     args.clip = args.clip.resolve()
+    args.fer_python = args.fer_python and args.fer_python.absolute()
+    for path in (args.clip, args.fer_python):
+        if path is not None and not path.is_file():
+            raise ConfigError(f"{path}: no such file.")
     machine = f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}"
     before = read_history(args.output, machine)
     measures = []

@@ -28,7 +28,7 @@ MODEL_NAMES = ("mfcc_cnn_3d", "logmel_cnn", "resnet18_ast", "mobilefacenet_lstm"
 # The published transformer takes half a second for a window on two cores and is made to begin with pretrained weights;
 # from scratch, on some hundred clips a speaker, a small one is what can be trained.
 SETTINGS: dict[str, dict[str, Any]] = {
-    "resnet18_ast": {"ast_width": 128, "ast_heads": 2, "ast_blocks": 4, "ast_stride": 16},
+    "resnet18_ast": {"ast_width": 128, "ast_heads": 2, "ast_blocks": 3, "ast_stride": 16},
 }
 LEARNING_RATES = {"resnet18_ast": 1e-3}  # transformers from scratch diverge at the convolutions' rate
 LEARNING_RATE = 2e-3

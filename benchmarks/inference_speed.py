@@ -3,7 +3,6 @@
 Every program is started anew, as a user starts it, and its processor time and memory are the system's own count.
 """
 
-import contextlib
 import os
 import statistics
 import subprocess
@@ -174,6 +173,32 @@ def measure_clip(clip: Path, folder: Path, n_runs: int) -> Iterator[Measure]:
     yield Measure("whole program: memory", max(each.megabytes for each in spent["whole"]), "MB")
 
 
+def measure_peer(clip: Path, folder: Path, python: Path, ours: float) -> Iterator[Measure]:
+    """Compares the package ``fer`` with the whole program, on the same clip.
+
+    Args:
+        clip: to be watched.
+        folder: to work in; ``fer`` writes its own annotated video there.
+        python: of the virtual environment that ``fer`` lies in.
+        ours: seconds that the whole program took on the clip.
+    """
+    spent = spend([str(python), str(ROOT / "benchmarks" / "peers" / "fer_video.py"), str(clip)], folder=folder)
+    said = (folder / "output.txt").read_text(encoding="utf-8", errors="replace").splitlines()
+    n, imported, loaded, _ = (float(x) for x in next(line for line in said if line.startswith("fer ")).split()[1:])
+    n_ours = sum(isinstance(item, VideoFrame) for item in iterate_media(clip, sample_rate=SOUND_RATE, with_audio=False))
+    yield Measure("whole program: pictures", n_ours / ours, "1/s")
+    yield Measure("fer: pictures", n / spent.seconds, "1/s")
+    yield Measure("whole program beside fer: pictures", n_ours / ours / (n / spent.seconds), "x", 5, is_limit=False)
+    yield Measure("fer: until it is loaded", imported + loaded, "s")
+    yield Measure("fer: memory", spent.megabytes, "MB")
+    yield Measure("fer: install", measure_folder(python.parents[1]), "MB")
+
+
+def measure_folder(folder: Path) -> float:
+    """Returns the megabytes of all files in a folder."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink()) / 1e6
+
+
 def measure_start(folder: Path, n_runs: int) -> Iterator[Measure]:
     """How long the help takes, and a picture from the command to the answer."""
     from emotion.outputs.video import write_image
@@ -223,10 +248,16 @@ def measure_camera(clip: Path) -> Iterator[Measure]:
     yield Measure("camera: from picture to label, 95 of 100 below", 1000 * float(np.percentile(waits, 95)), "ms", 200)
 
 
-def measure(folder: Path, source: Path, *, seconds: float, n_runs: int) -> Iterator[Measure]:
+def measure(
+    folder: Path, source: Path, *, seconds: float, n_runs: int, fer_python: Path | None = None
+) -> Iterator[Measure]:
     """Measures all of it; ``folder`` is for what is written on the way."""
     clip = make_clip(folder / f"clip_{seconds:g}s_{source.stem}.mp4", source, seconds)
-    yield from measure_clip(clip, folder, n_runs)
+    ours = 0.0
+    for each in measure_clip(clip, folder, n_runs):
+        ours = each.value if each.name == "whole program: time" else ours
+        yield each
+    if fer_python is not None:
+        yield from measure_peer(clip, folder, fer_python, ours)
     yield from measure_start(folder, max(3, n_runs))
-    with contextlib.suppress(KeyboardInterrupt):
-        yield from measure_camera(source)
+    yield from measure_camera(source)
