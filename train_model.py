@@ -209,9 +209,6 @@ def main() -> int:
     else:
         clips, source = load_clips(args.dataset, args.root, args.manifest, say=say_now)
         result = train_on_clips(clips, source, config, output, **settings)
-    from emotion.export import write_onnx
-
-    write_onnx(result.path, say_now)
     for clip_id, reason in result.failures.items():
         print(f"left out {clip_id}: {reason}", file=sys.stderr)
     side = "test" if "test" in result.metrics else "validation"
@@ -222,7 +219,10 @@ def main() -> int:
         f"clips: {scores['n']}, speakers: {scores['n_speakers']}, protocol: {result.metrics['protocol']}"
     )
     print(f"95 % interval of the UAR: {low:.1%} to {high:.1%}, over {scores['intervals']['unit']}")
-    print(f"model: {result.path}")
+    print(f"model: {result.path}", flush=True)
+    from emotion.export import write_onnx
+
+    write_onnx(result.path, say_now)
     print(f"try it: {program_name()} run_inference.py --video_path CLIP --model {result.path}")
     return SOME_FILES_FAILED if result.failures else 0
 

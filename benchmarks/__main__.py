@@ -66,17 +66,15 @@ def main() -> int:
         if path is not None and not path.is_file():
             raise ConfigError(f"{path}: no such file.")
     machine = f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}"
-    before = read_history(args.output, machine)
+    alike = {"machine": machine, "clip": f"{args.clip.name}, {args.seconds:g} s"}
+    before = read_history(args.output, alike)
     measures = []
     for each in measure(args, folder):
         measures.append(each)
         say_now(f"{each.name}: {each.value:.4g} {each.unit}")
     about = {
-        "machine": machine,
-        "date": time.strftime("%Y-%m-%d %H:%M"),
-        "commit": find_commit(),
-        "command": command_line(),
-    }
+        **alike, "date": time.strftime("%Y-%m-%d %H:%M"), "commit": find_commit(), "command": command_line(),
+    }  # fmt: skip
     append_history(args.output, measures, about)
     table = f"{format_measures(measures, before)}\n\n{about['date']}, commit {about['commit']}, {machine}\n"
     (args.output / TABLE_FILE).write_text(table, encoding="utf-8")

@@ -32,7 +32,7 @@ def _infer(clip: Path, folder: Path):
 def _measure_lengths(folder: Path, source: Path) -> Iterator[Measure]:
     found = {}
     for seconds in LENGTHS_SECONDS:
-        found[seconds] = _infer(make_clip(folder / f"length_{seconds}.mp4", source, seconds), folder)
+        found[seconds] = _infer(make_clip(folder, source, seconds), folder)
         yield Measure(f"{seconds} s of 720p: time", found[seconds].seconds, "s")
         yield Measure(f"{seconds} s of 720p: memory", found[seconds].megabytes, "MB")
     first, last = LENGTHS_SECONDS[0], LENGTHS_SECONDS[-1]
@@ -45,7 +45,7 @@ def _measure_lengths(folder: Path, source: Path) -> Iterator[Measure]:
 def _measure_faces(folder: Path, source: Path) -> Iterator[Measure]:
     found = {}
     for n in N_FACES:
-        clip = make_clip(folder / f"faces_{n}.mp4", source, GROWTH_SECONDS, size=(1280, 720), n_across=n)
+        clip = make_clip(folder, source, GROWTH_SECONDS, size=(1280, 720), n_across=n)
         found[n] = _infer(clip, folder).seconds
         yield Measure(f"{n} faces, {GROWTH_SECONDS:g} s of 720p: time", found[n], "s")
     yield Measure("faces: growth of time beside theirs", found[N_FACES[-1]] / found[1] / N_FACES[-1], "x", 1.0)
@@ -54,7 +54,7 @@ def _measure_faces(folder: Path, source: Path) -> Iterator[Measure]:
 def _measure_sizes(folder: Path, source: Path) -> Iterator[Measure]:
     found = {}
     for height in HEIGHTS:
-        clip = make_clip(folder / f"height_{height}.mp4", source, GROWTH_SECONDS, size=(height * 16 // 9, height))
+        clip = make_clip(folder, source, GROWTH_SECONDS, size=(height * 16 // 9, height))
         found[height] = _infer(clip, folder)
         yield Measure(f"{height}p, {GROWTH_SECONDS:g} s: time", found[height].seconds, "s")
         yield Measure(f"{height}p, {GROWTH_SECONDS:g} s: memory", found[height].megabytes, "MB")

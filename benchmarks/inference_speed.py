@@ -3,6 +3,7 @@
 Every program is started anew, as a user starts it, and its processor time and memory are the system's own count.
 """
 
+import hashlib
 import os
 import statistics
 import subprocess
@@ -15,7 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.measures import Measure
+from emotion.errors import MediaError
 from emotion.media.reading import AudioChunk, VideoFrame, iterate_media
+from emotion.synthetic import write_clip
 
 ROOT = Path(__file__).resolve().parents[1]
 SAMPLE = ROOT / "samples" / "astronaut.mp4"
@@ -33,23 +36,33 @@ class Spent:
     megabytes: float
 
 
+# Linux counts what the starting process holds for the started one. This one starts it, and holds next to nothing.
+STARTER = """
+import os, subprocess, sys, time
+start = time.perf_counter()
+process = subprocess.Popen(sys.argv[2:], stdout=open(sys.argv[1], "wb"), stderr=subprocess.STDOUT)
+_, status, usage = os.wait4(process.pid, 0)
+seconds = time.perf_counter() - start
+print(os.waitstatus_to_exitcode(status), seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+"""
+
+
 def spend(command: Sequence[str], *, folder: Path) -> Spent:
     """Runs a program to its end.
 
     Raises:
         RuntimeError: if it fails, with what it said.
     """
-    start = time.perf_counter()
-    with open(folder / "output.txt", "w+", encoding="utf-8") as output:
-        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-        process = subprocess.Popen(command, cwd=folder, stdout=output, stderr=subprocess.STDOUT, env=environment)
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        seconds = time.perf_counter() - start
-        if process.returncode:
-            output.seek(0)
-            raise RuntimeError(f"{' '.join(command)}: ended with {process.returncode}:\n{output.read()[-2000:]}")
-    return Spent(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+    output = folder / "output.txt"
+    started = subprocess.run(
+        [sys.executable, "-S", "-c", STARTER, str(output), *command], cwd=folder, stdout=subprocess.PIPE, text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True,
+    )  # fmt: skip
+    code, seconds, processor_seconds, megabytes = (float(number) for number in started.stdout.split())
+    if code:
+        said = output.read_text(encoding="utf-8", errors="replace")
+        raise RuntimeError(f"{' '.join(command)}: ended with {code:.0f}:\n{said[-2000:]}")
+    return Spent(seconds, processor_seconds, megabytes)
 
 
 class Loop(Sequence):
@@ -59,18 +72,12 @@ class Loop(Sequence):
         import cv2
 
         width, height = size[0] // n_across, size[1]
-        there = []
-        for picture in pictures:
-            scale = min(width / picture.shape[1], height / picture.shape[0])
-            scaled = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-            canvas = np.full((height, size[0], 3), 90, np.uint8)
-            top = (height - scaled.shape[0]) // 2
-            for number in range(n_across):
-                left = number * width + (width - scaled.shape[1]) // 2
-                canvas[top : top + scaled.shape[0], left : left + scaled.shape[1]] = scaled
-            there.append(canvas)
-        self._cycle = there + there[-2:0:-1]
-        self._n = n
+        scale = min(width / pictures[0].shape[1], height / pictures[0].shape[0])
+        self._pictures = [
+            cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) for picture in pictures
+        ]
+        self._order = [*range(len(pictures)), *range(len(pictures) - 2, 0, -1)]
+        self._n, self._size, self._n_across = n, size, n_across
 
     def __len__(self) -> int:
         return self._n
@@ -78,21 +85,30 @@ class Loop(Sequence):
     def __getitem__(self, index: int) -> np.ndarray:
         if not 0 <= index < self._n:
             raise IndexError(index)
-        return self._cycle[index % len(self._cycle)]
+        picture = self._pictures[self._order[index % len(self._order)]]
+        canvas = np.full((self._size[1], self._size[0], 3), 90, np.uint8)
+        width, top = self._size[0] // self._n_across, (self._size[1] - picture.shape[0]) // 2
+        for number in range(self._n_across):
+            left = number * width + (width - picture.shape[1]) // 2
+            canvas[top : top + picture.shape[0], left : left + picture.shape[1]] = picture
+        return canvas
 
 
-def make_clip(path: Path, source: Path, seconds: float, *, size: tuple[int, int] = SIZE, n_across: int = 1) -> Path:
+def make_clip(folder: Path, source: Path, seconds: float, *, size: tuple[int, int] = SIZE, n_across: int = 1) -> Path:
     """Writes a clip of some length and size, 30 pictures a second with sound, out of a shorter one.
 
     Args:
-        path: to write; one that is there already is taken as it is.
+        folder: to write into; a clip that was made of the same source in the same way is taken as it is.
         source: whose pictures are shown to and fro, and whose sound is repeated.
         seconds: length.
         size: width and height.
         n_across: how many times the picture is shown side by side.
-    """
-    from emotion.synthetic import write_clip
 
+    Raises:
+        MediaError: if the source has no pictures.
+    """
+    made_of = f"{hashlib.sha256(source.read_bytes()).hexdigest()} {seconds} {size} {n_across}"
+    path = folder / f"clip_{hashlib.sha256(made_of.encode()).hexdigest()[:16]}.mp4"
     if path.is_file():
         return path
     pictures, chunks = [], []
@@ -101,6 +117,8 @@ def make_clip(path: Path, source: Path, seconds: float, *, size: tuple[int, int]
             pictures.append(item.image)
         elif isinstance(item, AudioChunk):
             chunks.append(item.samples)
+    if not pictures:
+        raise MediaError(f"{source}: has no pictures to make a clip of. Name another with --clip.")
     sound = np.resize(np.concatenate(chunks), round(seconds * SOUND_RATE)) if chunks else None
     frames = Loop(pictures, round(seconds * RATE), size, n_across)
     partial = path.with_name(f"partial-{path.name}")
@@ -227,7 +245,8 @@ def measure_camera(clip: Path) -> Iterator[Measure]:
     from emotion.settings import InferenceSettings
 
     pictures = [item.image for item in iterate_media(clip, sample_rate=SOUND_RATE) if isinstance(item, VideoFrame)]
-    frames = Loop(pictures, round(CAMERA_SECONDS * RATE), CAMERA_SIZE)
+    loop = Loop(pictures, 2 * len(pictures), CAMERA_SIZE)
+    frames = [loop[i % len(loop)] for i in range(round(CAMERA_SECONDS * RATE))]
     predictor = EmotionPredictor(settings=InferenceSettings(window_seconds=1.0, step_seconds=0.25))
     given: list[float] = []
     shown: list[float] = []
@@ -243,6 +262,8 @@ def measure_camera(clip: Path) -> Iterator[Measure]:
             yield VideoFrame(number / RATE, picture, 1 / RATE)
 
     run_live(predictor, camera(), name="camera", page=Page())
+    if len(shown) < len(frames):
+        raise KeyboardInterrupt  # which ends a camera like the end of its pictures
     waits = np.array(shown) - np.array(given[: len(shown)])
     yield Measure("camera, 640x480", len(shown) / (shown[-1] - given[0]), "pictures/s", 25, is_limit=False)
     yield Measure("camera: from picture to label, 95 of 100 below", 1000 * float(np.percentile(waits, 95)), "ms", 200)
@@ -252,7 +273,7 @@ def measure(
     folder: Path, source: Path, *, seconds: float, n_runs: int, fer_python: Path | None = None
 ) -> Iterator[Measure]:
     """Measures all of it; ``folder`` is for what is written on the way."""
-    clip = make_clip(folder / f"clip_{seconds:g}s_{source.stem}.mp4", source, seconds)
+    clip = make_clip(folder, source, seconds)
     ours = 0.0
     for each in measure_clip(clip, folder, n_runs):
         ours = each.value if each.name == "whole program: time" else ours

@@ -59,8 +59,8 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
-def read_history(folder: Path, machine: str) -> dict[str, float]:
-    """Returns the latest value of each measure that was taken on a machine, by name.
+def read_history(folder: Path, about: dict[str, Any]) -> dict[str, float]:
+    """Returns the latest value of each measure that was taken alike, by name: where all of ``about`` was the same.
 
     Lines that cannot be read are passed over: the file is a diary, and nothing depends on it.
     """
@@ -69,7 +69,7 @@ def read_history(folder: Path, machine: str) -> dict[str, float]:
     for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
         try:
             entry = json.loads(line)
-            if entry["machine"] == machine:
+            if all(entry[name] == value for name, value in about.items()):
                 found |= {each["name"]: float(each["value"]) for each in entry["measures"]}
         except (ValueError, KeyError, TypeError):
             continue

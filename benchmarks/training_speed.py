@@ -135,12 +135,14 @@ def measure_waiting(folder: Path) -> Iterator[Measure]:
                 seconds[name].append(time.perf_counter() - start)
     generated, waited_for_nothing = (min(seconds[name]) for name in ("generated", "kept"))
     yield Measure("waiting for batches, part of a step", max(0.0, 1 - waited_for_nothing / generated), "", 0.05)
-    yield Measure("step of the default model, 16 clips", 1000 * generated / batches.num_batches, "ms")
+    yield Measure(
+        f"step of the default model, {config.training.batch_size} clips", 1000 * generated / batches.num_batches, "ms"
+    )
     start = time.perf_counter()
     for i in range(batches.num_batches):
         batches[i]
     alone = (time.perf_counter() - start) / batches.num_batches
-    yield Measure("a batch of 16 clips, made by one thread", 1000 * alone, "ms")
+    yield Measure(f"a batch of {config.training.batch_size} clips, made by one thread", 1000 * alone, "ms")
 
 
 def measure(folder: Path) -> Iterator[Measure]:

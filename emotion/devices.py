@@ -1,5 +1,7 @@
 """Which processor the model runs on, and by which runtime."""
 
+import os
+
 from emotion.errors import ConfigError
 
 DEVICES = ("auto", "cpu", "gpu")
@@ -18,11 +20,15 @@ def choose_device(name: str) -> None:
         raise ConfigError(f"device must be one of {', '.join(DEVICES)}, got {name!r}.")
     if name == "auto":
         return
-    import tensorflow as tf
-
     if name == "cpu":
-        tf.config.set_visible_devices([], "GPU")
-    elif not tf.config.list_physical_devices("GPU"):
+        # Before TensorFlow is loaded, which it may be later or never, it looks for GPUs here and nowhere else.
+        os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+        return
+    try:
+        import tensorflow as tf
+    except ImportError as error:
+        raise ConfigError(f"--device gpu needs TensorFlow ({error}): pip install -r requirements.txt") from error
+    if not tf.config.list_physical_devices("GPU"):
         raise ConfigError(
             "--device gpu: TensorFlow finds no GPU. Use --device auto or cpu, or install TensorFlow's GPU build: pip "
             'uninstall tensorflow-cpu && pip install "tensorflow[and-cuda]>=2.20,<2.22"'
@@ -44,9 +50,5 @@ def choose_runtime(runtime: str, device: str) -> str:
     """
     if device == "gpu" and runtime == "onnx":
         raise ConfigError("--runtime onnx computes on the CPU and --device gpu asks for a GPU. Leave one of them out.")
-    if device == "gpu" or runtime == "keras":
-        choose_device(device)
-        return "keras"
-    if device not in DEVICES:
-        choose_device(device)  # which says so
-    return runtime
+    choose_device(device)
+    return "keras" if device == "gpu" else runtime

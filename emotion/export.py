@@ -22,7 +22,7 @@ from emotion.runs import MODEL_FILE, Run, load_run
 
 MAX_DIFFERENCE = 1e-4  # of probabilities, between Keras and what is written
 N_COMPARED = 6
-LARGEST_UNASKED = 150_000_000  # bytes of model.keras
+LARGEST_UNASKED = 60_000_000  # bytes of model.keras
 
 
 def export_onnx(run: Run) -> float:
@@ -65,16 +65,22 @@ def write_onnx(folder: Path, say: Callable[[str], None]) -> None:
         return
     try:
         difference = export_onnx(load_run(folder))
-    except RunError as error:
+    except (RunError, OSError) as error:
         say(f"{error} Inference will use Keras.")
         return
     say(f"{folder / ONNX_FILE}: equal to {MODEL_FILE} within {difference:.1g}, and loaded in a tenth of the time.")
 
 
 def _convert(run: Run, path: Path) -> None:
-    with quiet_import():
-        import onnx
-
+    try:
+        with quiet_import():
+            import onnx
+            import onnxruntime  # noqa: F401  (what is written is tried out at once)
+            import tf2onnx  # noqa: F401
+    except ImportError as error:
+        raise RunError(
+            f"{path.parent}: cannot be written as ONNX ({error}). pip install -r requirements.txt"
+        ) from error
     run.predict(draw_inputs(run.config, 1))  # Keras exports only what has been called
     try:
         with quiet_import(), _unmerged():

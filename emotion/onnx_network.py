@@ -4,12 +4,15 @@
 network was replaced is never judged by the old one. It is made by ``emotion.export``.
 """
 
+import logging
 import os
 from pathlib import Path
 
 import numpy as np
 
 from emotion.errors import ConfigError, RunError
+
+logger = logging.getLogger(__name__)
 
 ONNX_FILE = "model.onnx"
 RUNTIMES = ("auto", "onnx", "keras")
@@ -33,9 +36,12 @@ class OnnxNetwork:
             n_threads: that one call may use; 0 for one a core.
 
         Raises:
-            RunError: if it cannot be loaded.
+            RunError: if it cannot be loaded, or ONNX Runtime is not installed.
         """
-        import onnxruntime
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise RunError(f"{path}: cannot be run ({error}). pip install -r requirements.txt") from error
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = n_threads
@@ -44,15 +50,14 @@ class OnnxNetwork:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             self._session = onnxruntime.InferenceSession(os.fspath(path), options, providers=["CPUExecutionProvider"])
+            inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+            self.input_shapes = {each.name: tuple(each.shape[1:]) for each in inputs}
+            self.n_outputs = outputs[0].shape[-1]
         except Exception as error:
             # ONNX Runtime's errors have no base but Exception; for a file they all mean the same.
             words = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            raise RunError(
-                f"{path}: not a loadable ONNX model ({words}). Make it anew: python -m emotion.export"
-            ) from error
-        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
-        self.input_shapes = {each.name: tuple(each.shape[1:]) for each in inputs}
-        self.n_outputs = outputs[0].shape[-1]
+            make = f"Make it anew: python -m emotion.export {Path(path).parent}"
+            raise RunError(f"{path}: not a loadable ONNX model ({words}). {make}") from error
         self.made_from = self._session.get_modelmeta().custom_metadata_map.get(MADE_FROM)
 
     def __call__(self, inputs: dict[str, np.ndarray]) -> np.ndarray:
@@ -77,19 +82,21 @@ def find_network(folder: Path, keras_sha256: str, runtime: str) -> OnnxNetwork |
     if runtime == "keras":
         return None
     path = folder / ONNX_FILE
-    make = f"Make it with: python -m emotion.export {folder}"
-    reason = None
     try:
-        network = OnnxNetwork(path) if path.is_file() else None
-    except ImportError:
-        network, reason = None, "--runtime onnx: the package onnxruntime is not installed. pip install onnxruntime"
-    except RunError:
+        return _open_network(path, keras_sha256)
+    except RunError as error:
         if runtime == "onnx":
             raise
-        network = None
-    if network is not None and network.made_from == keras_sha256:
-        return network
-    if runtime == "onnx":
-        missing = f"{path}: was made from another network." if network is not None else f"{path}: no such file."
-        raise RunError(reason or f"{missing} {make}")
+        if path.is_file():
+            logger.warning("%s Keras is used instead.", error)
     return None
+
+
+def _open_network(path: Path, keras_sha256: str) -> OnnxNetwork:
+    make = f"Make it with: python -m emotion.export {path.parent}"
+    if not path.is_file():
+        raise RunError(f"{path}: no such file. {make}")
+    network = OnnxNetwork(path)
+    if network.made_from != keras_sha256:
+        raise RunError(f"{path}: was made from another network. {make}")
+    return network

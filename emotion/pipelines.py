@@ -4,67 +4,103 @@ What takes time here, decoding, detection, networks and encoding, runs outside o
 enough to keep several cores busy.
 """
 
+import contextlib
 import queue
 import threading
 from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from typing import Self, TypeVar
 
 Item = TypeVar("Item")
 
 # Pictures waiting between two stages. A few even out that some take longer; those of 4K weigh 25 MB each.
 N_WAITING = 4
-PATIENCE_SECONDS = 0.05  # between two looks at whether anybody still waits for items
+PATIENCE_SECONDS = 0.05  # between two looks at whether the work is to go on
 
 
-def work_ahead(items: Iterable[Item], n_waiting: int = N_WAITING) -> Iterator[Item]:
-    """Yields items that a thread of their own fetches, up to some ahead of what is taken.
+class _Over(BaseException):
+    """Ends a stage that waits for another when the work is to stop."""
 
-    An error of the source is raised where its item would have come. If the taker stops, so does the thread; then the
-    source is closed, in that thread, before this returns.
 
-    Args:
-        items: the source; nobody else may touch it from then on.
-        n_waiting: how many items it may be ahead.
+class Stages:
+    """Threads that fetch items ahead of whoever takes them, all of which end when the block is left.
+
+    However it is left, at the end, by an error or by Ctrl-C, each thread stops at its next item and closes what it
+    fetched from, before the block is over.
+
+    Example:
+        with Stages() as stages:
+            pictures = stages.ahead(decode(path))
+            faces = stages.ahead(find_faces(picture) for picture in pictures)
+            for face in faces:
+                ...
     """
-    waiting: queue.Queue = queue.Queue(n_waiting)
-    is_over = threading.Event()
 
-    def put(kind: str, value: object) -> bool:
-        while not is_over.is_set():
-            try:
-                waiting.put((kind, value), timeout=PATIENCE_SECONDS)
-            except queue.Full:
-                continue
-            return True
-        return False
+    def __init__(self, n_waiting: int = N_WAITING):
+        """Takes how many items a stage may be ahead."""
+        self._n_waiting = n_waiting
+        self._is_over = threading.Event()
+        self._threads: list[threading.Thread] = []
 
-    def fetch() -> None:
-        iterator = iter(items)
-        try:
-            for item in iterator:
-                if not put("item", item):
-                    break
-            else:
-                put("end", None)
-        except BaseException as error:  # whatever it is, it belongs to whoever takes the items
-            put("error", error)
-        finally:
-            if hasattr(iterator, "close"):
-                iterator.close()
+    def __enter__(self) -> Self:
+        return self
 
-    thread = threading.Thread(target=fetch, daemon=True)
-    thread.start()
-    try:
+    def __exit__(self, *exception) -> None:
+        self._is_over.set()
+        for thread in self._threads:
+            thread.join()
+
+    def ahead(self, items: Iterable[Item]) -> Iterator[Item]:
+        """Yields items that a thread of their own fetches, from now on.
+
+        An error of the source is raised where its item would have come.
+
+        Args:
+            items: the source; nobody else may touch it from then on.
+        """
+        waiting: queue.Queue = queue.Queue(self._n_waiting)
+        thread = threading.Thread(target=self._fetch, args=(items, waiting), daemon=True)
+        self._threads.append(thread)
+        thread.start()
+        return self._take(waiting)
+
+    def _take(self, waiting: queue.Queue) -> Iterator[Item]:
         while True:
-            kind, value = waiting.get()
+            try:
+                kind, value = waiting.get(timeout=PATIENCE_SECONDS)
+            except queue.Empty:
+                if self._is_over.is_set():
+                    raise _Over from None
+                continue
             if kind == "end":
                 return
             if kind == "error":
                 raise value
+            if self._is_over.is_set():
+                raise _Over
             yield value
-    finally:
-        is_over.set()
-        thread.join()
+
+    def _fetch(self, items: Iterable[Item], waiting: queue.Queue) -> None:
+        try:
+            for item in items:
+                self._put(waiting, "item", item)
+            self._put(waiting, "end", None)
+        except _Over:
+            pass
+        except BaseException as error:  # whatever it is, it belongs to whoever takes the items
+            with contextlib.suppress(_Over):
+                self._put(waiting, "error", error)
+        finally:
+            if hasattr(items, "close"):
+                items.close()
+
+    def _put(self, waiting: queue.Queue, kind: str, value: object) -> None:
+        while not self._is_over.is_set():
+            try:
+                waiting.put((kind, value), timeout=PATIENCE_SECONDS)
+            except queue.Full:
+                continue
+            return
+        raise _Over
 
 
 def share_cores() -> None:

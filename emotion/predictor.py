@@ -1,7 +1,6 @@
 """From a media file to a ``MediaPrediction``: the windows of a ``MediaScanner``, judged by a model and put together."""
 
 import bisect
-import contextlib
 import dataclasses
 import functools
 import os
@@ -16,7 +15,7 @@ from emotion.errors import MediaError
 from emotion.faces.detectors import FaceDetector, build_detector
 from emotion.media.reading import AudioChunk, MediaInfo, iterate_media, probe_media
 from emotion.media.streams import Damage
-from emotion.pipelines import work_ahead
+from emotion.pipelines import Stages
 from emotion.results import EmotionSummary, FaceTrack, MediaPrediction, WindowPrediction, join_evidence
 from emotion.runs import Run, load_run
 from emotion.scanner import MediaScanner, WindowInputs
@@ -121,11 +120,11 @@ class EmotionPredictor:
         )  # fmt: skip
         damage = Damage(path, is_silent=True)
         media = iterate_media(path, sample_rate=self.config.audio.sample_rate, damage=damage)
-        items = work_ahead(stopwatch.watch("decode", media))
-        tell = None if progress is None else lambda seconds: progress(seconds, info.duration_seconds)
-        # Only the answers are kept: a window's frames weigh a thousand times as much.
-        with contextlib.closing(work_ahead(scanner.scan(items, progress=tell))) as stretches:
-            windows = list(self.judge(stretches, stopwatch=stopwatch))
+        items = stopwatch.watch("decode", media)
+        with Stages() as stages:
+            stretches = stages.ahead(scanner.scan(stages.ahead(items)))
+            # Only the answers are kept: a window's frames weigh a thousand times as much.
+            windows = list(self.judge(_telling(stretches, progress, info.duration_seconds), stopwatch=stopwatch))
         if not scanner.has_video and not scanner.has_audio:
             raise MediaError(f"{path}: neither a picture nor a sound could be decoded. Is the file whole?")
         if progress:
@@ -257,6 +256,15 @@ class EmotionPredictor:
             voice=_summarize(voices, names, unsure_below) if voices else None,
             passed_over=(*passed_over, *scanner.sampler.faces_passed_over()),
         )
+
+
+def _telling(
+    stretches: Iterable[list[WindowInputs]], progress: Progress | None, duration_seconds: float | None
+) -> Iterator[list[WindowInputs]]:
+    for stretch in stretches:
+        if progress is not None:
+            progress(stretch[0].start_seconds, duration_seconds)
+        yield stretch
 
 
 def widen_windows(

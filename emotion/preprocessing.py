@@ -118,7 +118,7 @@ class FrameSampler:
         size = self._config.video.image_size
         if self._detector is None:
             return [FrameCrop(moment, WHOLE_FRAME, crop_frame(frame.image, size))] if is_moment else []
-        found = self._detector.detect(frame.image)
+        found = self._detector.detect(frame.image, frame.time_seconds)
         faces = [face for face in found if min(face.size) >= self._min_face]
         self._small_faces.update(frame.time_seconds, [face for face in found if face not in faces])
         numbers = self._tracker.update(frame.time_seconds, faces, frame.image)

@@ -44,10 +44,14 @@ class Stopwatch:
     def watch(self, part: str, items: Iterable[Item]) -> Iterator[Item]:
         """Yields the items, counting the time that each takes to come for a part."""
         iterator = iter(items)
-        while True:
-            with self(part):
-                try:
-                    item = next(iterator)
-                except StopIteration:
-                    return
-            yield item
+        try:
+            while True:
+                with self(part):
+                    try:
+                        item = next(iterator)
+                    except StopIteration:
+                        return
+                yield item
+        finally:
+            if hasattr(iterator, "close"):
+                iterator.close()

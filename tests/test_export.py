@@ -1,6 +1,7 @@
 """A network in ONNX Runtime gives Keras's answers, is bound to the one it was made from, and needs no TensorFlow."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -102,6 +103,9 @@ def test_a_network_that_cannot_be_written_is_left_to_keras(run, monkeypatch):
     said = []
     export.write_onnx(run, said.append)
     assert "cannot be written as ONNX (no such operation). Inference will use Keras." in said[0]
+    monkeypatch.setitem(sys.modules, "tf2onnx", None)
+    export.write_onnx(run, said.append)
+    assert "pip install -r requirements.txt Inference will use Keras." in said[1]
 
 
 def test_a_large_network_is_exported_only_when_asked_for(run, monkeypatch):
@@ -123,9 +127,10 @@ def test_inference_takes_the_onnx_file_where_there_is_one(run):
     assert EmotionPredictor(run).run.runtime == "keras"
 
 
-def test_an_onnx_file_of_another_network_is_never_used(run, tmp_path):
+def test_an_onnx_file_of_another_network_is_never_used(run, tmp_path, caplog):
     shutil.copy(make_run(tmp_path / "other", seed=5) / MODEL_FILE, run / MODEL_FILE)
     assert load_run(run, runtime="auto").runtime == "keras"
+    assert "was made from another network" in caplog.text and "Keras is used instead" in caplog.text
     with pytest.raises(RunError, match=r"model\.onnx: was made from another network\. .*emotion\.export"):
         load_run(run, runtime="onnx")
 
@@ -161,8 +166,11 @@ def test_a_run_in_onnx_runtime_is_no_way_around_the_checks_of_its_files(run):
     ("runtime", "device", "chosen"),
     [("auto", "auto", "auto"), ("auto", "cpu", "auto"), ("onnx", "cpu", "onnx"), ("keras", "auto", "keras")],
 )
-def test_the_runtime_follows_what_is_asked_for(runtime, device, chosen):
+def test_the_runtime_follows_what_is_asked_for(runtime, device, chosen, monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     assert choose_runtime(runtime, device) == chosen
+    # Keras may still be what runs, and RetinaFace is TensorFlow's in any case.
+    assert os.environ.get("CUDA_VISIBLE_DEVICES") == ("-1" if device == "cpu" else None)
 
 
 def test_a_gpu_and_onnx_runtime_contradict_each_other():
@@ -206,6 +214,15 @@ def test_without_keras_a_run_without_an_onnx_file_is_refused_with_the_way_out(tm
     done = run_without(str(ROOT / "samples" / "astronaut.mp4"), "--model", str(folder), folder=tmp_path)
     assert done.returncode == 2 and "Traceback" not in done.stderr
     assert "requirements.txt" in done.stderr and "emotion.export" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "options", [("--device", "gpu"), ("--runtime", "keras"), ("--runtime", "keras", "--device", "cpu")]
+)
+def test_without_tensorflow_what_needs_it_is_refused_in_a_line(options, tmp_path):
+    done = run_without(str(ROOT / "samples" / "astronaut.mp4"), *options, folder=tmp_path)
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert "pip install -r requirements.txt" in done.stderr
 
 
 def test_the_requirements_of_inference_are_among_those_of_everything():

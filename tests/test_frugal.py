@@ -3,8 +3,11 @@
 import numpy as np
 import pytest
 
+from emotion.config import RunConfig
 from emotion.faces.detection import QUICK_SIDE, Face, YuNetDetector
-from emotion.faces.frugal import MAX_QUICK_LOOKS, FrugalDetector
+from emotion.faces.frugal import MAX_QUICK_LOOKS, N_SEARCHED, FrugalDetector
+from emotion.media.reading import VideoFrame
+from emotion.preprocessing import FrameSampler
 
 PICTURE = np.zeros((360, 640, 3), np.uint8)
 
@@ -26,8 +29,10 @@ class Pair(Scripted):
         self.quick = Scripted(sides if quick_sides is None else quick_sides)
 
 
-def look(detector: FrugalDetector, n: int, picture: np.ndarray = PICTURE) -> list[int]:
-    return [len(detector.detect(picture)) for _ in range(n)]
+def look(
+    detector: FrugalDetector, n: int, picture: np.ndarray = PICTURE, start: float = 0.0, step: float = 0.075
+) -> list[int]:
+    return [len(detector.detect(picture, start + step * i)) for i in range(n)]
 
 
 def test_between_two_thorough_looks_come_some_quick_ones():
@@ -55,8 +60,39 @@ def test_a_new_shot_is_looked_at_thoroughly():
     detector = FrugalDetector(pair)
     look(detector, 2)
     detector.forget()
-    look(detector, 1)
+    look(detector, 1, start=0.15)
     assert (pair.n_asked, pair.quick.n_asked) == (2, 1)
+
+
+def test_quick_looks_do_not_outlast_what_a_new_face_may_wait():
+    pair = Pair([100])
+    look(FrugalDetector(pair), 6, step=0.3)
+    assert (pair.n_asked, pair.quick.n_asked) == (3, 3)  # two of them lie 0.6 s apart
+    pair = Pair([100])
+    look(FrugalDetector(pair), 6, step=1.0)
+    assert pair.quick.n_asked == 0
+
+
+def test_a_lost_face_is_looked_for_thoroughly_for_a_while():
+    pair = Pair([120, 100])
+    detector = FrugalDetector(pair)
+    look(detector, 1)
+    pair.sides = pair.quick.sides = [120]
+    look(detector, N_SEARCHED + 1, start=0.075)
+    assert (pair.n_asked, pair.quick.n_asked) == (1 + 1 + N_SEARCHED, 1)  # the first quick look told of the loss
+    look(detector, 3, start=0.75)
+    assert pair.quick.n_asked == 4
+
+
+def test_the_sampler_looks_thoroughly_after_a_cut(monkeypatch):
+    forgotten = []
+    monkeypatch.setattr(FrugalDetector, "forget", lambda self: forgotten.append(True))
+    sampler = FrameSampler(RunConfig(), detector=Scripted([]))
+    rng = np.random.default_rng(0)
+    shots = [np.kron(rng.integers(0, 256, (9, 16, 3)), np.ones((20, 20, 1))).astype(np.uint8) for _ in range(2)]
+    for i in range(10):
+        sampler.add(VideoFrame(i / 25, shots[i // 5], 1 / 25))
+    assert len(forgotten) == 1
 
 
 def test_small_pictures_and_detectors_without_a_quick_look_are_as_ever():

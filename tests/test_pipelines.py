@@ -6,24 +6,26 @@ from collections.abc import Iterator
 
 import pytest
 
-from emotion.pipelines import N_WAITING, work_ahead
+from emotion.pipelines import N_WAITING, Stages
 from emotion.timing import Stopwatch
 
 
 def test_the_items_come_in_their_order_and_all_of_them():
-    assert list(work_ahead(range(100))) == list(range(100))
-    assert list(work_ahead([])) == []
+    with Stages() as stages:
+        assert list(stages.ahead(range(100))) == list(range(100))
+        assert list(stages.ahead([])) == []
 
 
 def test_two_stages_take_as_long_as_the_slower_one():
     def slow(items) -> Iterator[int]:
         for item in items:
-            time.sleep(0.02)
+            time.sleep(0.05)
             yield item
 
     start = time.perf_counter()
-    assert list(slow(work_ahead(slow(range(20))))) == list(range(20))
-    assert time.perf_counter() - start < 0.65  # one after the other: 0.8 s
+    with Stages() as stages:
+        assert list(slow(stages.ahead(slow(range(20))))) == list(range(20))
+    assert time.perf_counter() - start < 1.8  # one after the other: 2 s
 
 
 def test_no_more_is_fetched_ahead_than_may_wait():
@@ -34,12 +36,11 @@ def test_no_more_is_fetched_ahead_than_may_wait():
             fetched.append(i)
             yield i
 
-    items = work_ahead(source())
-    next(items)
-    time.sleep(0.2)
-    # What was taken, what waits, and what is held until there is room.
-    assert len(fetched) <= N_WAITING + 2
-    items.close()
+    with Stages() as stages:
+        next(stages.ahead(source()))
+        time.sleep(0.2)
+        # What was taken, what waits, and what is held until there is room.
+        assert len(fetched) <= N_WAITING + 2
 
 
 def test_an_error_is_raised_where_its_item_would_have_come():
@@ -47,14 +48,20 @@ def test_an_error_is_raised_where_its_item_would_have_come():
         yield 1
         raise KeyError("gone")
 
-    items = work_ahead(source())
-    assert next(items) == 1
-    with pytest.raises(KeyError, match="gone"):
-        next(items)
+    with Stages() as stages:
+        items = stages.ahead(number + 1 for number in stages.ahead(source()))
+        assert next(items) == 2
+        with pytest.raises(KeyError, match="gone"):
+            next(items)
 
 
-def test_who_stops_taking_closes_the_source_in_its_own_thread():
-    closed_in = []
+def test_what_cannot_be_iterated_is_an_error_and_no_wait_for_ever():
+    with Stages() as stages, pytest.raises(TypeError):
+        next(stages.ahead(None))
+
+
+def test_leaving_ends_all_stages_and_closes_their_sources_in_their_own_threads():
+    n_before, closed_in = threading.active_count(), []
 
     def source() -> Iterator[int]:
         try:
@@ -62,28 +69,32 @@ def test_who_stops_taking_closes_the_source_in_its_own_thread():
         finally:
             closed_in.append(threading.current_thread())
 
-    items = work_ahead(source())
-    next(items)
-    items.close()
+    with pytest.raises(ValueError), Stages() as stages:
+        numbers = stages.ahead(Stopwatch().watch("numbers", source()))
+        more = stages.ahead(number + 1 for number in numbers)
+        assert next(more) == 1
+        raise ValueError
     assert len(closed_in) == 1 and closed_in[0] is not threading.main_thread()
-    assert not closed_in[0].is_alive()
-
-
-def test_closing_the_last_of_several_stages_ends_all_of_them():
-    n_before = threading.active_count()
-    closed = []
-
-    def source() -> Iterator[int]:
-        try:
-            yield from range(1000)
-        finally:
-            closed.append(True)
-
-    items = work_ahead(item + 1 for item in work_ahead(source()))
-    assert next(items) == 1
-    items.close()
-    assert closed == [True]
     assert threading.active_count() == n_before
+
+
+def test_a_stage_that_never_yields_ends_at_its_next_item():
+    def endless() -> Iterator[int]:
+        while True:
+            time.sleep(0.01)
+            yield 0
+
+    def never(items) -> Iterator[int]:
+        for _ in items:
+            pass
+        yield 1
+
+    start = time.perf_counter()
+    with pytest.raises(KeyboardInterrupt), Stages() as stages:
+        stages.ahead(never(stages.ahead(endless())))
+        time.sleep(0.1)
+        raise KeyboardInterrupt
+    assert time.perf_counter() - start < 5
 
 
 def test_a_stopwatch_adds_up_what_several_threads_spend():

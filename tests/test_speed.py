@@ -4,6 +4,7 @@ import sys
 
 import numpy as np
 import pytest
+import soundfile
 
 from benchmarks import __main__ as program
 from benchmarks import designs, inference_speed, training_speed
@@ -15,6 +16,7 @@ from benchmarks.measures import (
     read_history,
     write_ratio_plot,
 )
+from emotion.errors import MediaError
 from emotion.evaluation import load_predictions
 from emotion.media.reading import AudioChunk, VideoFrame, iterate_media, probe_media
 from emotion.synthetic import write_synthetic_dataset
@@ -40,10 +42,11 @@ def test_history_is_kept_by_machine_and_the_latest_counts(tmp_path):
     append_history(tmp_path, [Measure("a", 1.0, "s"), Measure("b", 5.0, "s")], {"machine": "mine"})
     append_history(tmp_path, [Measure("a", 2.0, "s")], {"machine": "mine"})
     append_history(tmp_path, [Measure("a", 9.0, "s")], {"machine": "another"})
+    append_history(tmp_path, [Measure("a", 9.0, "s")], {"another": "mine"})
     with open(tmp_path / HISTORY_FILE, "a", encoding="utf-8") as file:
         file.write("cut off in the mid\n")
-    assert read_history(tmp_path, "mine") == {"a": 2.0, "b": 5.0}
-    assert read_history(tmp_path / "nowhere", "mine") == {}
+    assert read_history(tmp_path, {"machine": "mine"}) == {"a": 2.0, "b": 5.0}
+    assert read_history(tmp_path / "nowhere", {"machine": "mine"}) == {}
 
 
 def test_the_plot_shows_what_has_a_target(tmp_path):
@@ -54,7 +57,7 @@ def test_the_plot_shows_what_has_a_target(tmp_path):
 
 
 def test_a_clip_is_made_as_long_and_large_as_asked_for_with_sound(tmp_path):
-    clip = inference_speed.make_clip(tmp_path / "clip.mp4", inference_speed.SAMPLE, 1.0, size=(320, 180), n_across=2)
+    clip = inference_speed.make_clip(tmp_path, inference_speed.SAMPLE, 1.0, size=(320, 180), n_across=2)
     info = probe_media(clip)
     assert (info.width, info.height, info.frame_rate) == (320, 180, 30)
     items = list(iterate_media(clip, sample_rate=16000))
@@ -65,10 +68,22 @@ def test_a_clip_is_made_as_long_and_large_as_asked_for_with_sound(tmp_path):
     assert np.abs(left - right).mean() < 3  # the same person twice
 
 
+def test_a_clip_is_made_anew_of_another_source_and_not_of_the_same(tmp_path):
+    clip = inference_speed.make_clip(tmp_path, inference_speed.SAMPLE, 0.2, size=(64, 36))
+    assert inference_speed.make_clip(tmp_path, inference_speed.SAMPLE, 0.2, size=(64, 36)) == clip
+    other = inference_speed.make_clip(tmp_path, clip, 0.2, size=(64, 36))
+    assert other != clip and len(list(tmp_path.glob("*.mp4"))) == 2
+    soundfile.write(tmp_path / "sound.wav", np.zeros(1000), 8000)
+    with pytest.raises(MediaError, match=r"sound\.wav: has no pictures to make a clip of"):
+        inference_speed.make_clip(tmp_path, tmp_path / "sound.wav", 0.2)
+
+
 def test_what_a_program_takes_is_measured_and_a_failure_is_told(tmp_path):
-    work = "import time; x = bytearray(60_000_000); time.sleep(0.2); sum(range(3_000_000))"
+    held = bytearray(b"x") * 300_000_000  # by whoever measures; it does not count
+    work = "import time; x = bytearray(b'x') * 60_000_000; time.sleep(0.2); sum(range(3_000_000))"
     spent = inference_speed.spend([sys.executable, "-c", work], folder=tmp_path)
-    assert spent.seconds >= 0.2 and 0 < spent.processor_seconds < spent.seconds + 1 and spent.megabytes > 60
+    assert spent.seconds >= 0.2 and 0 < spent.processor_seconds < spent.seconds + 1
+    assert 60 < spent.megabytes < 150 < len(held) / 1e6
     with pytest.raises(RuntimeError, match="ended with 3"):
         inference_speed.spend([sys.executable, "-c", "raise SystemExit(3)"], folder=tmp_path)
 

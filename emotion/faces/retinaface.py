@@ -7,6 +7,7 @@ by ``python -m emotion.weights retinaface``.
 import cv2
 import numpy as np
 
+from emotion.errors import EmotionError
 from emotion.faces.detection import MAX_SIDE, Face, clip_box
 from emotion.weights import find_weights
 
@@ -27,8 +28,13 @@ class RetinaFaceDetector:
             WeightsError: if the network was not fetched yet, or is another file.
         """
         path = find_weights("retinaface")
-        import tensorflow as tf
-
+        try:
+            import tensorflow as tf
+        except ImportError as error:
+            raise EmotionError(
+                f"The face detector retinaface needs TensorFlow ({error}): pip install -r requirements.txt, or leave "
+                "--face_detector out."
+            ) from error
         graph = tf.compat.v1.GraphDef()
         graph.ParseFromString(path.read_bytes())
         whole = tf.compat.v1.wrap_function(lambda: tf.import_graph_def(graph, name=""), [])

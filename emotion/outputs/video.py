@@ -1,6 +1,5 @@
 """The annotated video: the source's pictures with their faces labelled, its timing, and its sound."""
 
-import contextlib
 import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -14,7 +13,7 @@ from emotion.media.reading import VideoFrame, iterate_media
 from emotion.media.streams import Damage
 from emotion.media.writing import VideoWriter
 from emotion.outputs.annotation import Annotator
-from emotion.pipelines import work_ahead
+from emotion.pipelines import Stages
 from emotion.results import MediaPrediction
 from emotion.timing import Stopwatch
 
@@ -52,9 +51,10 @@ def write_annotated_video(
                 drawn = annotator.annotate(frame.image, frame.time_seconds)
             yield frame.time_seconds, drawn
 
-    frames = work_ahead(stopwatch.watch("decode", _frames(prediction.path)))
+    frames = stopwatch.watch("decode", _frames(prediction.path))
     said_seconds = 0.0
-    with contextlib.closing(work_ahead(draw(frames))) as pictures:
+    with Stages() as stages:
+        pictures = stages.ahead(draw(stages.ahead(frames)))
         first = next(pictures, None)
         if first is None:
             raise MediaError(f"{prediction.path}: has no picture to draw on.")

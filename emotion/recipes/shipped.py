@@ -18,7 +18,7 @@ import numpy as np
 from emotion.config import CalibrationConfig, DataSource
 from emotion.datasets import emodb, ravdess
 from emotion.datasets.clips import Clip
-from emotion.export import export_onnx
+from emotion.export import write_onnx
 from emotion.half_precision import round_to_half
 from emotion.labels import SEVEN_EMOTIONS
 from emotion.recipes.card import write_card
@@ -124,7 +124,7 @@ def make_shipped(
     if recipe.architecture == WHISPER:
         (output / LICENCE_FILE).write_text(LICENCE, encoding="utf-8")
     write_run(output, config, model, half_precision=True)
-    export_onnx(load_run(output))
+    write_onnx(output, say)
     metrics["megabytes"] = (output / MODEL_FILE).stat().st_size / 1e6
     metrics["window_milliseconds"] = 1000 * time_window(load_run(output))
     write_metrics(output, metrics)
