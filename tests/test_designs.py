@@ -11,6 +11,8 @@ import pytest
 from conftest import SMALL_DESIGNS, WITHOUT_DROPOUT, small_design
 
 from emotion.config import MODALITIES, to_dict
+from emotion.datasets import DATASETS
+from emotion.labels import SEVEN_EMOTIONS
 from emotion.models import ARCHITECTURES, build_model, load_architecture
 from emotion.models.mobilefacenet_lstm import HeardSteps
 from emotion.predictor import EmotionPredictor
@@ -116,6 +118,39 @@ def test_a_design_is_trained_evaluated_and_used_like_any_other(name, clips, cach
     prediction = EmotionPredictor(tmp_path / "run").predict(tmp_path / "clip.mp4")
     assert prediction.overall.emotion in ("happy", "sad")
     assert len(prediction.tracks) == 1 and prediction.voice is not None
+
+
+MELD_LABELS = {
+    "neutral": "neutral", "joy": "happy", "sadness": "sad", "anger": "angry", "fear": "fearful", "disgust": "disgust",
+    "surprise": "surprised",
+}  # fmt: skip
+
+
+@pytest.fixture
+def meld_dir(tmp_path):
+    """Talk of different lengths in MELD's layout and with its seven labels, drawn: three speakers, one a side."""
+    root, lengths = tmp_path / "meld", (0.6, 1.0, 1.7)
+    for speaker, side in enumerate(("train", "dev", "test"), start=1):
+        rows = ["Utterance,Speaker,Emotion,Sentiment,Dialogue_ID,Utterance_ID,Season,Episode"]
+        folder = root / f"{side}_clips"
+        folder.mkdir(parents=True)
+        for number, (label, emotion) in enumerate(MELD_LABELS.items()):
+            times = np.arange(0, lengths[number % 3], 0.1)
+            frames = draw_clip(emotion, times, np.zeros(len(times)), speaker_seed=speaker, size=96)
+            voice = synthesize_voice(emotion, speaker_seed=speaker, duration_seconds=times[-1] + 0.1)
+            write_clip(folder / f"dia{speaker}_utt{number}.mp4", frames, 10.0, waveform=voice)
+            rows.append(f"Hi.,Friend {speaker},{label},neutral,{speaker},{number},1,1")
+        (root / f"{side}_sent_emo.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    return root
+
+
+def test_meld_with_its_seven_classes_and_lengths_trains_the_design_made_for_it(meld_dir, cache_dir, tmp_path):
+    clips = DATASETS["meld"].load(meld_dir)
+    config = small_design("mobilefacenet_lstm", class_names=SEVEN_EMOTIONS, training={"protocol": "official"})
+    result = train(clips, config, tmp_path / "run", cache_dir=cache_dir, verbose=0)
+    assert result.metrics["test"]["n"] == 7
+    assert result.metrics["test"]["classes"] == list(SEVEN_EMOTIONS)
+    assert EmotionPredictor(tmp_path / "run").predict(clips[0].video_path).class_names == SEVEN_EMOTIONS
 
 
 BACKEND_TEST = """
