@@ -132,6 +132,7 @@ def make_shipped_model(parser: argparse.ArgumentParser, args: argparse.Namespace
 def list_designs(shown: bool) -> int:
     """Prints what each design is and costs, as it is measured here."""
     with quiet_import():
+        import emotion.models.operations  # noqa: F401  (with it TensorFlow, which would write into the progress bar)
         from emotion.model_list import measure_designs
 
     print(measure_designs(ProgressBar("Measuring", "model", shown=shown)))

@@ -1,4 +1,4 @@
-"""Trains every design's ears and eyes from scratch on the same data, alike, and sets their scores side by side.
+"""Trains the ears and eyes of each design that can begin from scratch, on the same data and alike, and scores them.
 
 Ears learn RAVDESS speech, judged over five folds with speakers apart; eyes learn FER+ pictures, judged on FER+'s own
 validation side. Nothing is chosen by what is tested: epochs, learning rates and sizes are fixed beforehand.
@@ -11,13 +11,13 @@ import dataclasses
 import functools
 import hashlib
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Any
 
 from emotion.config import CACHE_DIR, RunConfig, TrainConfig
-from emotion.console import run_program
+from emotion.console import quiet_import, run_program
+from emotion.errors import DatasetError
 from emotion.labels import EIGHT_EMOTIONS, SEVEN_EMOTIONS
 from emotion.options import say_now
 
@@ -40,7 +40,9 @@ SIDES = {"mfcc_cnn_3d": 112, "logmel_cnn": 112, "resnet18_ast": 48, "mobilefacen
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.designs", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     add = parser.add_argument
     add("--data_dir", type=Path, required=True, metavar="DIR", help="folder that holds ravdess/ and ferplus/")
     add("--models", nargs="+", choices=MODEL_NAMES, default=MODEL_NAMES, help="the designs (default: all)")
@@ -54,7 +56,12 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> int:
     args = build_parser().parse_args(arguments)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    needed = {"ears": ("ravdess",), "eyes": ("ferplus/ferplus_train.npz", "ferplus/ferplus_valid.npz")}
+    for path in (args.data_dir / name for part in args.parts for name in needed[part]):
+        if not path.exists():
+            raise DatasetError(f"{path}: is not there. Name the folder that holds it with --data_dir.")
+    with quiet_import():
+        import keras  # noqa: F401  (what it writes while it loads would stand between the scores)
     args.output.mkdir(parents=True, exist_ok=True)
     reports: dict[str, dict[str, Any]] = {}
     makers = {"ears": (score_ears, args.voice_epochs), "eyes": (score_eyes, args.face_epochs)}

@@ -15,6 +15,8 @@ from emotion.errors import EmotionError
 
 SOME_FILES_FAILED = 3
 INTERRUPTED, TERMINATED = 130, 143
+MISSING_PACKAGE = 2
+OUR_PACKAGES = ("emotion", "benchmarks")
 BAR = "{desc}: {percentage:3.0f}% |{bar}| {n:.0f} of {total:.0f} {unit}, {remaining} left"
 BAR_WITHOUT_TOTAL = "{desc}: {n:.0f} {unit}, {elapsed} so far"
 
@@ -44,8 +46,13 @@ def run_program(main: Callable[[], int]) -> int:
     except EmotionError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
+    except ModuleNotFoundError as error:
+        if not error.name or error.name.split(".")[0] in OUR_PACKAGES:
+            raise
+        print(f"error: this needs the package {error.name}: pip install -r requirements.txt", file=sys.stderr)
+        return MISSING_PACKAGE
     except KeyboardInterrupt:
-        print("Stopped.", file=sys.stderr)
+        print("\nStopped.", file=sys.stderr)  # a progress bar may stand on the line
         return INTERRUPTED
     except BrokenPipeError:
         # The reader of our output has gone, as after `| head`; keep Python from complaining about it at its end.

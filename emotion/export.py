@@ -16,7 +16,7 @@ from emotion.config import RunConfig, find_model
 from emotion.console import quiet_import, run_program
 from emotion.errors import RunError
 from emotion.half_precision import MIN_VALUES
-from emotion.onnx_network import MADE_FROM, ONNX_FILE, OnnxNetwork
+from emotion.onnx_network import MADE_FROM, ONNX_FILE, OnnxNetwork, write_hash
 from emotion.options import say_now
 from emotion.runs import MODEL_FILE, Run, load_run
 
@@ -49,6 +49,8 @@ def export_onnx(run: Run) -> float:
                 f"{path}: not written, since its probabilities differ from Keras's by {difference:.1g}, more than "
                 f"{MAX_DIFFERENCE:g}."
             )
+        # Between the two the hash is that of no file there, and Keras is used.
+        write_hash(partial, run.path)
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)

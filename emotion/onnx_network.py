@@ -1,9 +1,11 @@
 """A run's network in ONNX Runtime: the same answers as Keras's without TensorFlow, which takes seconds to load.
 
 ``model.onnx`` lies beside ``model.keras`` and names the one it was made from by its SHA-256, so that a folder whose
-network was replaced is never judged by the old one. It is made by ``emotion.export``.
+network was replaced is never judged by the old one. Its own SHA-256 stands in ``model.onnx.sha256``, as ``sha256sum``
+writes it, since a damaged weight would be used like any other. Both are made by ``emotion.export``.
 """
 
+import hashlib
 import logging
 import os
 from pathlib import Path
@@ -15,6 +17,7 @@ from emotion.errors import ConfigError, RunError
 logger = logging.getLogger(__name__)
 
 ONNX_FILE = "model.onnx"
+HASH_FILE = "model.onnx.sha256"
 RUNTIMES = ("auto", "onnx", "keras")
 MADE_FROM = "keras_sha256"
 
@@ -65,8 +68,8 @@ class OnnxNetwork:
         return self._session.run(None, {name: inputs[name] for name in self.input_shapes})[0]
 
 
-def find_network(folder: Path, keras_sha256: str, runtime: str) -> OnnxNetwork | None:
-    """Returns a run's network in ONNX Runtime, or None if Keras is to be used.
+def find_network(folder: Path, keras_sha256: str, runtime: str) -> tuple[OnnxNetwork | None, str]:
+    """Returns a run's network in ONNX Runtime, or None if Keras is to be used, and why.
 
     Args:
         folder: of the run.
@@ -80,23 +83,41 @@ def find_network(folder: Path, keras_sha256: str, runtime: str) -> OnnxNetwork |
     if runtime not in RUNTIMES:
         raise ConfigError(f"runtime must be one of {', '.join(RUNTIMES)}, got {runtime!r}.")
     if runtime == "keras":
-        return None
+        return None, "--runtime keras was asked for."
     path = folder / ONNX_FILE
     try:
-        return _open_network(path, keras_sha256)
+        return _open_network(path, keras_sha256), ""
     except RunError as error:
         if runtime == "onnx":
             raise
         if path.is_file():
             logger.warning("%s Keras is used instead.", error)
-    return None
+        return None, str(error)
 
 
 def _open_network(path: Path, keras_sha256: str) -> OnnxNetwork:
     make = f"Make it with: python -m emotion.export {path.parent}"
     if not path.is_file():
         raise RunError(f"{path}: no such file. {make}")
+    try:
+        wanted = path.with_name(HASH_FILE).read_text(encoding="ascii").split()[0]
+    except (OSError, ValueError, IndexError) as error:
+        raise RunError(
+            f"{path.with_name(HASH_FILE)}: missing or unreadable, so {ONNX_FILE} is not trusted. {make}"
+        ) from error
+    with open(path, "rb") as file:
+        if hashlib.file_digest(file, "sha256").hexdigest() != wanted:
+            raise RunError(f"{path}: is damaged, or another file than {HASH_FILE} says. {make}")
     network = OnnxNetwork(path)
     if network.made_from != keras_sha256:
         raise RunError(f"{path}: was made from another network. {make}")
     return network
+
+
+def write_hash(path: Path, folder: Path) -> None:
+    """Writes the SHA-256 of an ONNX file as that of a folder's ``model.onnx``."""
+    with open(path, "rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    partial = folder / f"partial-{HASH_FILE}"
+    partial.write_text(f"{digest}  {ONNX_FILE}\n", encoding="ascii")
+    partial.replace(folder / HASH_FILE)

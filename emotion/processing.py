@@ -157,6 +157,7 @@ def format_timings(stopwatch: Stopwatch, duration_seconds: float, total_seconds:
     parts = [(name, stopwatch.seconds[name]) for name in PARTS if name in stopwatch.seconds]
     words = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in parts)
     speed = f", {duration_seconds / total_seconds:.1f} times as fast as it plays" if duration_seconds else ""
+    words = f"{words}; parts overlap" if sum(seconds for _, seconds in parts) > total_seconds else words
     return f"time: {total_seconds:.1f} s{speed} ({words}), after {loading_seconds:.1f} s of loading"
 
 

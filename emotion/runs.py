@@ -2,7 +2,7 @@
 
 ``config.json``   architecture, class names in order, sizes, training settings, data and licences
 ``model.keras``   the network, without the optimizer's state
-``model.onnx``    the same for ONNX Runtime, see ``emotion.onnx_network``
+``model.onnx``    the same for ONNX Runtime, and its hash, see ``emotion.onnx_network``
 ``splits.csv``    which clip stood on which side
 ``history.csv``   losses and scores by epoch
 ``metrics.json``  scores, with the protocol they were measured by
@@ -181,11 +181,11 @@ def load_run(path: str | os.PathLike, *, runtime: str = "keras") -> Run:
     config = check_run(path)
     path = Path(path)
     digest = _check_file(path / MODEL_FILE)
-    network = find_network(path, digest, runtime)
+    network, reason = find_network(path, digest, runtime)
     if network is not None:
         _check_fit(path, config, network.input_shapes, network.n_outputs)
         return Run(path, config, network, digest)
-    model = _load_keras(path, config)
+    model = _load_keras(path, config, reason)
     shapes = {x.name: tuple(x.shape[1:]) for x in model.inputs}
     _check_fit(path, config, shapes, model.output_shape[-1])
     return Run(path, config, model, digest)
@@ -202,7 +202,8 @@ def _check_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _load_keras(path: Path, config: RunConfig):
+def _load_keras(path: Path, config: RunConfig, reason: str):
+    """Loads a run's network; ``reason`` says why it is to be run by Keras."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
         with quiet_import():
@@ -211,9 +212,8 @@ def _load_keras(path: Path, config: RunConfig):
             keras.backend.backend()
     except ImportError as error:
         raise RunError(
-            f"{path / MODEL_FILE}: is to be run by Keras, which cannot be imported ({error}). Install it with pip "
-            f"install -r requirements.txt; where it is installed, python -m emotion.export {path} makes the model.onnx "
-            "that runs without."
+            f"{reason} So {path / MODEL_FILE} is to be run by Keras, which cannot be imported ({error}). Install it: "
+            "pip install -r requirements.txt"
         ) from error
     try:
         load_layers(config)  # registers the layers that the file names

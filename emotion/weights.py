@@ -31,6 +31,8 @@ HEADER_LENGTH_BYTES = 8  # with which a safetensors file begins
 class WeightsError(EmotionError):
     """Pretrained weights that cannot be had, are not the right ones, or do not fit a network."""
 
+    exit_code = 2
+
 
 @dataclass(frozen=True)
 class PackagedFile:

@@ -18,7 +18,7 @@ from emotion.devices import choose_runtime
 from emotion.errors import ConfigError, RunError
 from emotion.export import compare, draw_inputs, export_onnx
 from emotion.models import ARCHITECTURES, build_model
-from emotion.onnx_network import ONNX_FILE, OnnxNetwork
+from emotion.onnx_network import HASH_FILE, ONNX_FILE, OnnxNetwork, write_hash
 from emotion.predictor import EmotionPredictor
 from emotion.runs import CONFIG_FILE, MODEL_FILE, load_run, write_run
 
@@ -65,6 +65,7 @@ def test_a_shipped_model_brings_its_own_onnx_file_which_answers_alike(name):
     run = load_run(SAVED_MODELS / name)
     network = OnnxNetwork(SAVED_MODELS / name / ONNX_FILE)
     assert network.made_from == run.sha256
+    assert load_run(SAVED_MODELS / name, runtime="onnx").runtime == "onnx"  # its own hash is right, too
     assert compare(run, network) < 1e-5
 
 
@@ -135,10 +136,33 @@ def test_an_onnx_file_of_another_network_is_never_used(run, tmp_path, caplog):
         load_run(run, runtime="onnx")
 
 
-@pytest.mark.parametrize("content", [b"", b"no model at all"])
-def test_a_damaged_onnx_file_costs_nothing_unless_it_is_insisted_on(run, content):
-    (run / ONNX_FILE).write_bytes(content)
+def damage_a_weight(content: bytes) -> bytes:
+    middle = len(content) // 2
+    return content[:middle] + b"XXXXXXXX" + content[middle + 8 :]
+
+
+@pytest.mark.parametrize("damage", [lambda content: b"", lambda content: content[:1000], damage_a_weight])
+def test_a_damaged_onnx_file_costs_nothing_unless_it_is_insisted_on(run, damage, caplog):
+    (run / ONNX_FILE).write_bytes(damage((run / ONNX_FILE).read_bytes()))
     assert load_run(run, runtime="auto").runtime == "keras"
+    assert "model.onnx: is damaged" in caplog.text
+    with pytest.raises(RunError, match=r"model\.onnx: is damaged, or another file than model\.onnx\.sha256 says"):
+        load_run(run, runtime="onnx")
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\xff\xfe"])
+def test_without_its_hash_an_onnx_file_is_not_trusted(run, content):
+    (run / HASH_FILE).unlink()
+    if content is not None:
+        (run / HASH_FILE).write_bytes(content)
+    assert load_run(run, runtime="auto").runtime == "keras"
+    with pytest.raises(RunError, match=r"model\.onnx\.sha256: missing or unreadable"):
+        load_run(run, runtime="onnx")
+
+
+def test_a_file_that_is_no_onnx_model_is_named_whatever_its_hash(run):
+    (run / ONNX_FILE).write_bytes(b"no model at all")
+    write_hash(run / ONNX_FILE, run)
     with pytest.raises(RunError, match=r"model\.onnx: not a loadable ONNX model"):
         load_run(run, runtime="onnx")
 
@@ -214,15 +238,32 @@ def test_without_keras_a_run_without_an_onnx_file_is_refused_with_the_way_out(tm
     done = run_without(str(ROOT / "samples" / "astronaut.mp4"), "--model", str(folder), folder=tmp_path)
     assert done.returncode == 2 and "Traceback" not in done.stderr
     assert "requirements.txt" in done.stderr and "emotion.export" in done.stderr
+    export_onnx(load_run(folder))
+    (folder / ONNX_FILE).write_bytes(b"")
+    done = run_without(str(ROOT / "samples" / "astronaut.mp4"), "--model", str(folder), folder=tmp_path)
+    assert done.returncode == 2 and "model.onnx: is damaged" in done.stderr.splitlines()[-1]
 
 
 @pytest.mark.parametrize(
-    "options", [("--device", "gpu"), ("--runtime", "keras"), ("--runtime", "keras", "--device", "cpu")]
-)
+    "options",
+    [
+        ("--device", "gpu"), ("--runtime", "keras"), ("--runtime", "keras", "--device", "cpu"),
+        ("--face_detector", "retinaface"),
+    ],
+)  # fmt: skip
 def test_without_tensorflow_what_needs_it_is_refused_in_a_line(options, tmp_path):
     done = run_without(str(ROOT / "samples" / "astronaut.mp4"), *options, folder=tmp_path)
     assert done.returncode == 2 and "Traceback" not in done.stderr
     assert "pip install -r requirements.txt" in done.stderr
+
+
+def test_training_without_its_packages_is_refused_in_a_line(tmp_path):
+    script = WITHOUT.replace("run_inference", "train_model")
+    command = [sys.executable, "-c", script, "--list_models"]
+    environment = {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and done.stderr.splitlines()[-1].endswith("pip install -r requirements.txt")
+    assert "Traceback" not in done.stderr
 
 
 def test_the_requirements_of_inference_are_among_those_of_everything():

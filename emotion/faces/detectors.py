@@ -1,5 +1,6 @@
 """The face detectors to choose from, behind one interface: ``detect(image) -> list[Face]``, largest face first."""
 
+import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 
@@ -82,6 +83,8 @@ def check_detector(name: str) -> None:
     if name not in DETECTORS:
         raise ConfigError(f"There is no face detector {name!r}. Choose one of {', '.join(DETECTORS)}.")
     if name == "retinaface":
+        if importlib.util.find_spec("tensorflow") is None:
+            raise ConfigError("The face detector retinaface needs TensorFlow: pip install -r requirements.txt")
         find_weights("retinaface")
     elif name == "yunet":
         find_yunet()
