@@ -58,6 +58,15 @@ def test_nothing_is_found_where_there_is_nothing(name, shape):
     assert build_detector(name).detect(np.full(shape, 128, np.uint8)) == []
 
 
+def test_no_memory_that_nobody_wrote_is_taken_for_a_face():
+    numbers = np.random.default_rng(0)
+    for thin in ((5, 900, 3), (900, 5, 3), (1, 1, 3), (40, 900, 3)) * 15:
+        # What the heap holds when a network is built is what this leaves there.
+        rubbish = [1e3 * numbers.random(size, dtype=np.float32) for size in numbers.integers(10, 400_000, 30)]
+        del rubbish
+        assert YuNetDetector().detect(np.full(thin, 128, np.uint8)) == []
+
+
 def test_haar_finds_faces_in_large_pictures_in_their_own_pixels():
     image = np.full((1440, 2560, 3), 110, np.uint8)
     image[300:1200, 800:1700] = draw_face("neutral", speaker_seed=1, size=900)

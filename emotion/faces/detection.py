@@ -84,8 +84,8 @@ class YuNetDetector:
         interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
         small = image if scale == 1 else cv2.resize(image, small_size, interpolation=interpolation)
         to_image = np.array([width / small_size[0], height / small_size[1]], dtype=np.float32)
-        # On pictures thinner than its coarsest stride the network was seen to answer with infinite boxes.
-        right, bottom = (max(0, NETWORK_STRIDE - side) for side in small_size)
+        # Where its coarsest map has but one row or column, OpenCV reads memory that nobody wrote, and sees faces in it.
+        right, bottom = (max(0, 2 * NETWORK_STRIDE - side) for side in small_size)
         if right or bottom:
             small = cv2.copyMakeBorder(small, 0, bottom, 0, right, cv2.BORDER_CONSTANT)
         self._network.setInputSize((small.shape[1], small.shape[0]))
