@@ -17,7 +17,8 @@ import numpy as np
 
 from benchmarks.measures import Measure
 from emotion.errors import MediaError
-from emotion.media.reading import AudioChunk, VideoFrame, iterate_media
+from emotion.media.pictures import VideoFrame
+from emotion.media.reading import AudioChunk, iterate_media
 from emotion.synthetic import write_clip
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from emotion.media.reading import VideoFrame
+from emotion.media.pictures import VideoFrame
 from emotion.media.writing import VideoWriter
 from emotion.outputs.annotation import Annotator
 from emotion.outputs.live_page import LivePage

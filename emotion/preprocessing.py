@@ -20,7 +20,8 @@ from emotion.faces.detectors import FaceDetector
 from emotion.faces.frugal import FrugalDetector
 from emotion.faces.mouths import MouthWatcher
 from emotion.faces.tracking import FaceTracker
-from emotion.media.reading import AudioChunk, VideoFrame, iterate_media
+from emotion.media.pictures import VideoFrame
+from emotion.media.reading import AudioChunk, iterate_media
 from emotion.media.stretches import iterate_stretch
 from emotion.results import FaceTrack
 
@@ -145,7 +146,7 @@ class FrameSampler:
         """Whether a new shot begins with a frame. Faces are looked for then, so that no box outlasts its face."""
         if self._detector is None:
             return False
-        before, self._shot = self._shot, Shot.of(frame.image)
+        before, self._shot = self._shot, Shot.of(frame)
         if before is None or not self._shot.is_other(before):
             return False
         self._detector.forget()

@@ -7,7 +7,8 @@ from bad_media import CASES
 
 import run_inference
 from emotion.console import run_program
-from emotion.media.reading import VideoFrame, iterate_media
+from emotion.media.pictures import VideoFrame
+from emotion.media.reading import iterate_media
 
 
 @pytest.mark.parametrize("name", CASES)

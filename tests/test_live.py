@@ -17,7 +17,8 @@ from emotion.errors import ConfigError, MediaError
 from emotion.live import run_live
 from emotion.media import camera
 from emotion.media.camera import Camera
-from emotion.media.reading import VideoFrame, iterate_media, probe_media
+from emotion.media.pictures import VideoFrame
+from emotion.media.reading import iterate_media, probe_media
 from emotion.models import build_model
 from emotion.outputs.live_page import LivePage
 from emotion.outputs.subtitles import format_srt

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from emotion.errors import MediaError
-from emotion.media.reading import AudioChunk, VideoFrame, iterate_media, load_waveform, probe_media
+from emotion.media.pictures import VideoFrame
+from emotion.media.reading import AudioChunk, iterate_media, load_waveform, probe_media
 from emotion.media.streams import Damage
 
 RATE = 16000

@@ -15,7 +15,8 @@ import run_inference
 import train_model
 from emotion.config import load_config
 from emotion.console import run_program
-from emotion.media.reading import VideoFrame, iterate_media, probe_media
+from emotion.media.pictures import VideoFrame
+from emotion.media.reading import iterate_media, probe_media
 from emotion.synthetic import draw_clip, write_clip
 from emotion.synthetic_voices import synthesize_voice
 

@@ -10,7 +10,8 @@ import pytest
 from emotion.config import RECIPE_NAMES, SAVED_MODELS
 from emotion.faces.detection import YuNetDetector
 from emotion.labels import SEVEN_EMOTIONS
-from emotion.media.reading import VideoFrame, iterate_media
+from emotion.media.pictures import VideoFrame
+from emotion.media.reading import iterate_media
 from emotion.predictor import EmotionPredictor
 from emotion.seen import load_seen
 from emotion.synthetic import write_clip

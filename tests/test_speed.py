@@ -18,7 +18,8 @@ from benchmarks.measures import (
 )
 from emotion.errors import MediaError
 from emotion.evaluation import load_predictions
-from emotion.media.reading import AudioChunk, VideoFrame, iterate_media, probe_media
+from emotion.media.pictures import VideoFrame
+from emotion.media.reading import AudioChunk, iterate_media, probe_media
 from emotion.synthetic import write_synthetic_dataset
 from emotion.synthetic_faces import draw_face
 

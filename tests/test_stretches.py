@@ -8,7 +8,8 @@ import pytest
 
 from emotion.errors import MediaError
 from emotion.media import reading
-from emotion.media.reading import AudioChunk, VideoFrame, iterate_media
+from emotion.media.pictures import VideoFrame
+from emotion.media.reading import AudioChunk, iterate_media
 from emotion.media.stretches import iterate_stretch
 
 RATE = 8000

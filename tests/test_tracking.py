@@ -8,6 +8,7 @@ from emotion.faces.appearance import Shot, describe_face
 from emotion.faces.crops import TEMPLATE
 from emotion.faces.detection import Face
 from emotion.faces.tracking import MAX_DOUBT_SECONDS, MAX_LOST_SECONDS, SAME_PERSON, FaceTracker
+from emotion.media.pictures import VideoFrame
 from emotion.synthetic_faces import draw_face
 
 SIZE = 160
@@ -49,7 +50,7 @@ class Film:
         """Shows speakers at their places, the later ones in front; hidden ones are drawn and not detected."""
         scene = make_scene(scene_seed)
         faces = {speaker: put(scene, speaker, x) for speaker, x in speakers.items()}
-        shot = Shot.of(scene)
+        shot = Shot.of(VideoFrame(0.0, scene))
         if self._shot is not None and shot.is_other(self._shot):
             self.tracker.cut(self.time)
         self._shot = shot
@@ -208,7 +209,7 @@ def test_a_cut_is_told_from_what_moves_within_a_shot():
     def shot(scene_seed, x):
         scene = make_scene(scene_seed)
         put(scene, 1, x)
-        return Shot.of(scene)
+        return Shot.of(VideoFrame(0.0, scene))
 
     assert shot(1, 300.0).is_other(shot(0, 300.0))
     assert not shot(0, 330.0).is_other(shot(0, 300.0))
@@ -217,4 +218,4 @@ def test_a_cut_is_told_from_what_moves_within_a_shot():
 @pytest.mark.parametrize("shape", [(1, 1, 3), (3, 700, 3), (2160, 3840, 3)])
 def test_shots_of_any_size_are_described(shape):
     image = np.full(shape, 90, np.uint8)
-    assert not Shot.of(image).is_other(Shot.of(image))
+    assert not Shot.of(VideoFrame(0.0, image)).is_other(Shot.of(VideoFrame(0.04, image)))

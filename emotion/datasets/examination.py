@@ -17,7 +17,8 @@ from emotion.config import AudioConfig
 from emotion.datasets import fingerprints
 from emotion.errors import MediaError
 from emotion.faces.detection import MAX_SIDE, YuNetDetector
-from emotion.media.reading import VideoFrame, iterate_media, probe_media
+from emotion.media.pictures import VideoFrame
+from emotion.media.reading import iterate_media, probe_media
 from emotion.media.streams import LFS_POINTER
 
 LONGEST_READ_SECONDS = 600.0  # of a recording; what follows is not looked at

@@ -31,7 +31,8 @@ import librosa
 import numpy as np
 from scipy.signal import butter, sosfilt
 
-from emotion.media.reading import VideoFrame, load_waveform
+from emotion.media.pictures import VideoFrame
+from emotion.media.reading import load_waveform
 
 # ---- Sound ----
 

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from emotion.faces.crops import compute_crop_transform, crop_face, cut_to_limit
+from emotion.media.pictures import VideoFrame
 
 CROP_PIXELS = 64
 # What is around the face, hair and clothes, is seen at half the scale, with more room below the face than above it.
@@ -79,11 +80,10 @@ class Shot:
     histogram: np.ndarray
 
     @classmethod
-    def of(cls, image: np.ndarray) -> "Shot":
-        """Describes an RGB picture ``(height, width, 3)`` uint8 by a few thousand of its pixels."""
-        height, width = image.shape[:2]
-        rows, columns = max(1, height // (4 * THUMB_SIZE[1])), max(1, width // (4 * THUMB_SIZE[0]))
-        small = np.ascontiguousarray(image[::rows, ::columns])
+    def of(cls, frame: VideoFrame) -> "Shot":
+        """Describes a picture by a few thousand of its pixels."""
+        rows, columns = (max(1, frame.height // (4 * THUMB_SIZE[1])), max(1, frame.width // (4 * THUMB_SIZE[0])))
+        small = frame.sample(rows, columns)
         histogram = cv2.calcHist([cv2.cvtColor(small, cv2.COLOR_RGB2LAB)], [0, 1, 2], None, [8] * 3, [0, 256] * 3)
         thumb = cv2.resize(small, THUMB_SIZE, interpolation=cv2.INTER_AREA)
         return cls(thumb.astype(np.float32), histogram.ravel() / histogram.sum())

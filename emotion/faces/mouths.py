@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from emotion.faces.crops import crop_face
-from emotion.media.reading import VideoFrame
+from emotion.media.pictures import VideoFrame
 
 CROP_PIXELS = 64
 # Rows and columns of the crop: brows, eyes and nose, which move with the head; the mouth, and where its lips meet.
@@ -53,13 +53,13 @@ class MouthWatcher:
             return {}
         self._before = frame
         cut_before, self._cut = self._cut, {}
-        if before is None or before.image.shape != frame.image.shape:
+        if before is None or (before.height, before.width) != (frame.height, frame.width):
             return {}
         seconds = frame.time_seconds - before.time_seconds
         if seconds > MAX_GAP_SECONDS:
             return {}
         return {
-            face: self._opening(before.image, frame.image, face, points, cut_before) / (CROP_PIXELS * seconds)
+            face: self._opening(before.luma, frame.luma, face, points, cut_before) / (CROP_PIXELS * seconds)
             for face, points in landmarks.items()
         }
 
@@ -79,8 +79,8 @@ class MouthWatcher:
         known, first = cut_before.get(face, (None, None))
         # Faces are looked for in every second picture or so: between, a picture is cut alike twice.
         if known is not landmarks:
-            first = _cut_mouth(before, landmarks)
-        second = _cut_mouth(now, landmarks)
+            first = crop_face(before, landmarks, CROP_PIXELS)
+        second = crop_face(now, landmarks, CROP_PIXELS)
         self._cut[face] = (landmarks, second)
         flow = self._flow.calc(first, second, None)
         head_motion = self._fit @ self._head(flow)
@@ -96,7 +96,3 @@ class MouthWatcher:
     @staticmethod
     def _mouth(grid: np.ndarray) -> np.ndarray:
         return grid[slice(*MOUTH_ROWS), slice(*MOUTH_COLUMNS)]
-
-
-def _cut_mouth(image: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
-    return cv2.cvtColor(crop_face(image, landmarks, CROP_PIXELS), cv2.COLOR_RGB2GRAY)

@@ -8,7 +8,7 @@ from typing import Self
 import cv2
 
 from emotion.errors import MediaError
-from emotion.media.reading import VideoFrame
+from emotion.media.pictures import VideoFrame
 
 FIRST_PICTURE_SECONDS = 10.0  # a camera that has shown nothing for so long does not work
 PATIENCE_SECONDS = 3.0  # nor does one that stops for so long

@@ -1,4 +1,4 @@
-"""Reads any media file in one pass: upright RGB frames with their own timestamps, and mono sound on the same clock.
+"""Reads any media file in one pass: upright frames with their own timestamps, and mono sound on the same clock.
 
 Second 0 is the container's first presentation time, whichever stream it belongs to; a sound that starts 0.3 s after
 the picture keeps that offset. Nothing is held back: memory does not grow with the length of the file.
@@ -6,9 +6,11 @@ the picture keeps that offset. Nothing is held back: memory does not grow with t
 
 import itertools
 import os
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import av
@@ -19,6 +21,7 @@ from PIL import Image, UnidentifiedImageError
 from emotion.errors import MediaError
 from emotion.media import streams
 from emotion.media.endings import STILL_SUFFIXES
+from emotion.media.pictures import ColourSpace, DecodedPicture, VideoFrame, YuvPicture
 
 NUDGE_SECONDS = 0.001  # how far a frame is set after its predecessor when its timestamp does not rise
 MAX_PROBE_PACKETS = 300  # read at most that far in search of a first frame
@@ -35,6 +38,7 @@ TURNS = {
     7: lambda image: image[::-1, ::-1].swapaxes(0, 1),
     8: np.rot90,
 }
+LIMITED_RANGE = 1
 SEEK_MARGIN_SECONDS = 2.0  # sound and picture are indexed apart, and a decoder needs some packets to get going
 
 
@@ -63,15 +67,6 @@ class MediaInfo:
     video_codec: str | None
     audio_codec: str | None
     is_still: bool = False
-
-
-@dataclass(frozen=True)
-class VideoFrame:
-    """A picture ``(height, width, 3)``, RGB uint8 and upright, the second at which it is shown, and for how long."""
-
-    time_seconds: float
-    image: np.ndarray
-    duration_seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -246,12 +241,12 @@ def _first_picture_size(container, video, damage: streams.Damage, turn: int | No
     """Returns height and width of the first frame, upright; of the header where no frame can be decoded."""
     reader = _VideoReader(video, Fraction(0), turn=turn)
     for _, frame in streams.decode_streams(container, [video], damage, max_packets=MAX_PROBE_PACKETS):
-        return reader.image(frame).shape[:2]
+        return reader.picture(frame).shape[:2]
     return video.codec_context.height, video.codec_context.width
 
 
 class _VideoReader:
-    """Turns the decoded frames of one stream into upright RGB images of one size at rising times."""
+    """Turns the decoded frames of one stream into upright pictures of one size at rising times."""
 
     def __init__(self, stream, origin: Fraction, *, turn: int | None = None):
         self.clock = streams.StreamClock(stream, origin)
@@ -261,6 +256,7 @@ class _VideoReader:
         aspect = stream.sample_aspect_ratio or 1
         self._pixel_aspect = aspect if Fraction(1, 4) <= aspect <= 4 else 1
         self._reformatter = VideoReformatter()
+        self._lock = threading.Lock()  # one thread decodes, another asks for RGB
         self._size: tuple[int, int] | None = None
         self._last: float | None = None
 
@@ -270,24 +266,40 @@ class _VideoReader:
         if self._last is not None and time <= self._last:
             time = self._last + NUDGE_SECONDS
         self._last = time
-        yield VideoFrame(time, self.image(frame), duration)
+        yield VideoFrame(time, self.picture(frame), duration)
 
     def finish(self) -> Iterator[VideoFrame]:
         return iter(())
 
-    def image(self, frame) -> np.ndarray:
-        """Returns the frame as upright RGB ``(height, width, 3)`` with square pixels, in the size of the first."""
+    def picture(self, frame) -> np.ndarray | DecodedPicture:
+        """Returns the frame as an upright picture with square pixels, in the size of the first.
+
+        It is RGB at once, unless it needs no more than its colours turned.
+        """
         if self._size is None:
             self._size = (max(1, round(frame.width * self._pixel_aspect)), frame.height)
         width, height = self._size
-        rgb = self._reformatter.reformat(frame, width=width, height=height, format="rgb24")
-        if self._turn is not None:
-            return np.ascontiguousarray(TURNS[self._turn](rgb.to_ndarray()))
-        return _upright(rgb.to_ndarray(), frame)
+        turn = _find_turn(frame) if self._turn is None else TURNS[self._turn]
+
+        def to_rgb() -> np.ndarray:
+            with self._lock:
+                rgb = self._reformatter.reformat(frame, width=width, height=height, format="rgb24").to_ndarray()
+            return rgb if turn is None else np.ascontiguousarray(turn(rgb))
+
+        if turn is not None or (frame.width, frame.height) != self._size or not _is_drawable(frame):
+            return to_rgb()
+        space = ColourSpace(frame.colorspace, frame.color_primaries, frame.color_trc)
+        return DecodedPicture((height, width, 3), to_rgb, lambda: YuvPicture(frame.to_ndarray(), space))
 
 
-def _upright(image: np.ndarray, frame) -> np.ndarray:
-    """Turns and mirrors an image as the frame's display matrix asks.
+def _is_drawable(frame) -> bool:
+    """Whether a frame is of the layout that ``YuvPicture`` takes, and that is written."""
+    is_whole = frame.width % 2 == 0 and frame.height % 2 == 0
+    return is_whole and frame.format.name == "yuv420p" and frame.color_range in (0, LIMITED_RANGE)
+
+
+def _find_turn(frame) -> Callable[[np.ndarray], np.ndarray] | None:
+    """How a frame is turned and mirrored to be as its display matrix asks; None where it stands upright.
 
     The matrix maps x to a x + c y and y to b x + d y. ``frame.rotation``, which is made from it, takes a mirrored
     picture for one that stands on its head, so it serves only where PyAV cannot hand out the matrix.
@@ -295,14 +307,16 @@ def _upright(image: np.ndarray, frame) -> np.ndarray:
     try:
         matrix = frame.side_data.get("DISPLAYMATRIX")
     except ValueError:  # PyAV 18 stumbles over kinds of side data it has no name for, such as EXIF in still images
-        return np.ascontiguousarray(np.rot90(image, round(frame.rotation / 90)))
+        quarters = round(frame.rotation / 90)
+        return partial(np.rot90, k=quarters) if quarters % 4 else None
     if matrix is None:
-        return image
+        return None
     a, b, _, c, d = (int(value) for value in np.frombuffer(matrix, np.int32, count=5))
-    if abs(b) > abs(a):
-        image = image.swapaxes(0, 1)
-        a, d = c, b
-    return np.ascontiguousarray(image[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1])
+    is_lying = abs(b) > abs(a)
+    x, y = (c, b) if is_lying else (a, d)
+    if not is_lying and x > 0 and y > 0:
+        return None
+    return lambda image: (image.swapaxes(0, 1) if is_lying else image)[:: -1 if y < 0 else 1, :: -1 if x < 0 else 1]
 
 
 class _SoundReader:

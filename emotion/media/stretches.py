@@ -5,7 +5,8 @@ import os
 from collections.abc import Iterator
 
 from emotion.errors import MediaError
-from emotion.media.reading import AudioChunk, VideoFrame, iterate_media, probe_media
+from emotion.media.pictures import VideoFrame
+from emotion.media.reading import AudioChunk, iterate_media, probe_media
 
 
 def iterate_stretch(
@@ -49,7 +50,7 @@ def iterate_stretch(
             if item.time_seconds >= start_seconds:
                 is_empty = False
                 duration = min(item.duration_seconds, end - item.time_seconds)
-                yield VideoFrame(item.time_seconds - start_seconds, item.image, duration)
+                yield item.at(item.time_seconds - start_seconds, duration)
         else:
             first = max(0, round((start_seconds - item.time_seconds) * sample_rate))
             stop = len(item.samples) if end == math.inf else round((end - item.time_seconds) * sample_rate)

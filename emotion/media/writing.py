@@ -19,6 +19,7 @@ from av.codec.context import Flags as CodecFlags
 from av.video.reformatter import VideoReformatter
 
 from emotion.errors import MediaError
+from emotion.media.pictures import ColourSpace, YuvPicture
 from emotion.media.soundtrack import SourceSound
 
 logger = logging.getLogger(__name__)
@@ -30,7 +31,6 @@ MUXER_OPTIONS = {"movflags": "+faststart", "movie_timescale": str(TICKS_PER_SECO
 SUFFIXES = (".mp4", ".m4v", ".mov")
 # Written into every file, so that our own results are not taken for clips.
 COMMENT = "made by emotion recognition: faces annotated"
-BT709 = 1  # the number of BT.709 in H.273's tables of matrices, primaries and transfer curves
 LIMITED_RANGE = 1
 
 
@@ -81,6 +81,7 @@ class VideoWriter:
         source_path: the file whose sound is kept, if any.
         crf: x264's constant quality; lower is better and larger, 18 to 28 is sensible.
         preset: x264's speed, such as ``veryfast`` or ``medium``.
+        space: of the colours written. Pictures that are given as they were decoded, of this space, stay as they are.
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class VideoWriter:
         source_path: str | os.PathLike | None = None,
         crf: int = 20,
         preset: str = "veryfast",
+        space: ColourSpace | None = None,
     ):
         if width < 1 or height < 1:
             raise ValueError(f"width and height must be at least 1, got {width} x {height}.")
@@ -99,6 +101,7 @@ class VideoWriter:
         self._partial = self._path.with_name(f".{self._path.name}.{os.getpid()}.partial.mp4")
         self._shape = (height, width, 3)
         self._source_path = source_path
+        self._space = space or ColourSpace()
         self._options = {"crf": str(crf), "preset": preset}
         self._reformatter = VideoReformatter()
         self._container = None
@@ -122,19 +125,21 @@ class VideoWriter:
             raise
         return self
 
-    def write(self, time_seconds: float, image: np.ndarray) -> None:
+    def write(self, time_seconds: float, image: np.ndarray | YuvPicture) -> None:
         """Adds a picture.
 
         Args:
             time_seconds: when it is shown; at least 0, and above the time of the picture before it.
-            image: ``(height, width, 3)``, RGB uint8.
+            image: ``(height, width, 3)``, RGB uint8; or a picture in the planes that are written, which may not be
+                changed any more.
 
         Raises:
             ValueError: for a time that does not rise, or an image of another shape or type.
             MediaError: if the output cannot be written, for example because the disk is full.
         """
-        if image.shape != self._shape or image.dtype != np.uint8:
-            raise ValueError(f"image must be uint8 of shape {self._shape}, got {image.dtype} of {image.shape}.")
+        dtype = image.planes.dtype if isinstance(image, YuvPicture) else image.dtype
+        if image.shape != self._shape or dtype != np.uint8:
+            raise ValueError(f"image must be uint8 of shape {self._shape}, got {dtype} of {image.shape}.")
         ticks = round(time_seconds * TICKS_PER_SECOND)
         after = -1 if self._waiting is None else self._waiting.pts
         if ticks <= after:
@@ -187,24 +192,33 @@ class VideoWriter:
         )
         context = self._video.codec_context
         context.pix_fmt = "yuv420p"
-        context.colorspace = context.color_primaries = context.color_trc = BT709
+        context.colorspace = self._space.matrix
+        context.color_primaries, context.color_trc = self._space.primaries, self._space.transfer
         context.color_range = LIMITED_RANGE
         context.flags |= CodecFlags.frame_duration  # or the last picture's duration would be that of 24 frames a second
         if self._source_path is not None:
             self._sound = SourceSound(self._source_path, self._container)
 
-    def _to_frame(self, image: np.ndarray) -> av.VideoFrame:
+    def _to_frame(self, image: np.ndarray | YuvPicture) -> av.VideoFrame:
         height, width, _ = self._shape
+        if isinstance(image, YuvPicture):
+            if image.space == self._space:
+                return self._tagged(av.VideoFrame.from_numpy_buffer(image.planes, "yuv420p"))
+            with image.region(0, 0, width, height) as rgb:
+                image = rgb.copy()
         if height % 2 or width % 2:
             image = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
         frame = self._reformatter.reformat(
             av.VideoFrame.from_ndarray(np.ascontiguousarray(image), "rgb24"),
             format="yuv420p",
-            dst_colorspace="itu709",
+            dst_colorspace=f"itu{self._space.weights(height)}",
             dst_color_range="MPEG",
         )
-        frame.colorspace = frame.color_primaries = frame.color_trc = BT709
-        frame.color_range = LIMITED_RANGE
+        return self._tagged(frame)
+
+    def _tagged(self, frame: av.VideoFrame) -> av.VideoFrame:
+        frame.colorspace, frame.color_range = self._space.matrix, LIMITED_RANGE
+        frame.color_primaries, frame.color_trc = self._space.primaries, self._space.transfer
         return frame
 
     def _encode_waiting(self) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from emotion.media.pictures import Canvas, RgbPicture
 from emotion.outputs.judgements import Judgement
 from emotion.outputs.layout import (
     MIN_BOX_HEIGHT_PER_PANEL,
@@ -26,7 +27,7 @@ from emotion.outputs.palette import DARK, Colour, emotion_colour
 from emotion.outputs.text import (
     TextRun,
     Tile,
-    blend_tile,
+    draw_tile,
     names_width,
     panel_size,
     plate_size,
@@ -108,22 +109,26 @@ class Annotator:
         """
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
             raise ValueError(f"image must be uint8 of shape (height, width, 3), got {image.dtype} of {image.shape}.")
-        drawn = np.array(image, order="C")
-        height, width = image.shape[:2]
+        drawn = RgbPicture(np.array(image, order="C"))
+        self.draw(drawn, time_seconds)
+        return drawn.image
+
+    def draw(self, canvas: Canvas, time_seconds: float) -> None:
+        """Draws into a picture, in place, what ``annotate`` draws into a copy of one."""
+        height, width = canvas.shape[:2]
         for track in self._blurred.near(time_seconds):
             box = track.box_at(time_seconds, BLUR_GAP_SECONDS)
             if box is not None:
-                _blur_face(drawn, box)
+                _blur_face(canvas, box)
         strip = self._strip_for(width, height)
         scale = Scale.of(width=width, height=height, kept_free=strip.height if strip else 0)
         faces = self._faces_in_sight(time_seconds, scale)
         for face in faces:
-            _draw_box(drawn, face.box, face.colour, scale)
+            _draw_box(canvas, face.box, face.colour, scale)
         for tile, place in self._tiles(faces, time_seconds, scale):
-            blend_tile(drawn, tile, left=place[0], top=place[1])
+            draw_tile(canvas, tile, left=place[0], top=place[1])
         if strip:
-            strip.draw(drawn, time_seconds)
-        return drawn
+            strip.draw(canvas, time_seconds)
 
     def _strip_for(self, width: int, height: int) -> TimelineStrip | None:
         if not self._has_timeline:
@@ -306,7 +311,7 @@ def _plate_that_fits(runs: tuple[TextRun, ...], colour: Colour, scale: Scale) ->
     return render_plate(shortened, SMALLEST_FONT_PIXELS, colour)
 
 
-def _draw_box(image: np.ndarray, box: Box, colour: Colour, scale: Scale) -> None:
+def _draw_box(canvas: Canvas, box: Box, colour: Colour, scale: Scale) -> None:
     """Draws a closed line with round corners, its middle on the box's outermost pixels, all of it in the picture."""
     rim = max(1, scale.line // 2)
     inset = rim + scale.line // 2 + 1  # OpenCV's smooth lines come out a pixel wider on either side
@@ -318,25 +323,53 @@ def _draw_box(image: np.ndarray, box: Box, colour: Colour, scale: Scale) -> None
         cv2.ellipse2Poly(centre, (radius, radius), 0, 90 * quarter, 90 * (quarter + 1), 10)
         for quarter, centre in enumerate(((right, bottom), (left, bottom), (left, top), (right, top)))
     ]
-    outline = [np.concatenate(corners)]
-    cv2.polylines(image, outline, True, DARK, scale.line + 2 * rim, cv2.LINE_AA)
-    cv2.polylines(image, outline, True, colour, scale.line, cv2.LINE_AA)
+    outline = np.concatenate(corners)
+    for part in _frame_around((x1, y1, x2, y2), radius, inset, scale):
+        with canvas.region(*part) as region:
+            moved = [outline - np.array(part[:2], outline.dtype)]
+            cv2.polylines(region, moved, True, DARK, scale.line + 2 * rim, cv2.LINE_AA)
+            cv2.polylines(region, moved, True, colour, scale.line, cv2.LINE_AA)
 
 
-def _blur_face(image: np.ndarray, box: Box) -> None:
+def _frame_around(outline: Box, radius: int, reach: int, scale: Scale) -> list[Box]:
+    """The four parts of the picture, above, below and on both sides, in which a line's pixels lie.
+
+    Args:
+        outline: the line.
+        radius: of its corners.
+        reach: pixels that it reaches to either side.
+        scale: of the picture.
+    """
+    x1, y1, x2, y2 = outline
+    left, right = max(0, x1 - reach), min(scale.width, x2 + reach + 1)
+    top, bottom = max(0, y1 - reach), min(scale.height, y2 + reach + 1)
+    upper = min(bottom, y1 + radius + reach)
+    lower = max(upper, y2 - radius - reach)
+    inner_left = min(right, x1 + reach + 1)
+    inner_right = max(inner_left, x2 - reach)
+    parts = [
+        (left, top, right, upper),
+        (left, lower, right, bottom),
+        (left, upper, inner_left, lower),
+        (inner_right, upper, right, lower),
+    ]
+    return [part for part in parts if area(part)]
+
+
+def _blur_face(canvas: Canvas, box: Box) -> None:
     """Makes a face unrecognisable, in place: a few smooth patches are left of it."""
-    height, width = image.shape[:2]
+    height, width = canvas.shape[:2]
     x1, y1, x2, y2 = box
     margin_x, margin_y = BLUR_MARGIN * (x2 - x1), BLUR_MARGIN * (y2 - y1)
     left, right = max(0, round(x1 - margin_x)), min(width, round(x2 + margin_x))
     top, bottom = max(0, round(y1 - margin_y)), min(height, round(y2 + margin_y))
     if left >= right or top >= bottom:
         return
-    region = image[top:bottom, left:right]
-    cells = cv2.resize(region, (MOSAIC_CELLS, MOSAIC_CELLS), interpolation=cv2.INTER_AREA)
-    patches = cv2.resize(cells, (right - left, bottom - top), interpolation=cv2.INTER_LINEAR)
-    mask = np.zeros(region.shape[:2], np.uint8)
+    mask = np.zeros((bottom - top, right - left), np.uint8)
     centre = (round((x1 + x2) / 2) - left, round((y1 + y2) / 2) - top)
     radii = max(1, round((x2 - x1) / 2 + margin_x)), max(1, round((y2 - y1) / 2 + margin_y))
     cv2.ellipse(mask, centre, radii, 0, 0, 360, 255, -1)
-    region[mask > 0] = patches[mask > 0]
+    with canvas.region(left, top, right, bottom) as region:
+        cells = cv2.resize(region, (MOSAIC_CELLS, MOSAIC_CELLS), interpolation=cv2.INTER_AREA)
+        patches = cv2.resize(cells, (right - left, bottom - top), interpolation=cv2.INTER_LINEAR)
+        region[mask > 0] = patches[mask > 0]

@@ -8,9 +8,11 @@ import functools
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from emotion.media.pictures import Canvas
 from emotion.outputs.palette import DARK, WHITE, Colour, text_colour
 
 RIM_OPACITY = 0.8  # of the dark rim that sets a plate off from a picture of its own colour
@@ -28,8 +30,8 @@ class Tile:
     """A small picture with transparency.
 
     Attributes:
-        colours: ``(height, width, 3)`` uint16, RGB already multiplied by the opacity.
-        see_through: ``(height, width, 1)`` uint16, 0 where opaque to 255 where nothing is drawn.
+        colours: ``(height, width, 3)`` uint8, RGB already multiplied by the opacity.
+        see_through: ``(height, width, 3)`` uint8, 0 where opaque to 255 where nothing is drawn, three times the same.
     """
 
     colours: np.ndarray
@@ -58,7 +60,17 @@ def blend_tile(image: np.ndarray, tile: Tile, left: int, top: int) -> None:
         return
     part = np.s_[y1 - top : y2 - top, x1 - left : x2 - left]
     region = image[y1:y2, x1:x2]
-    region[:] = (region * tile.see_through[part] + 127) // 255 + tile.colours[part]
+    region[:] = cv2.add(cv2.multiply(region, tile.see_through[part], scale=1 / 255), tile.colours[part])
+
+
+def draw_tile(canvas: Canvas, tile: Tile, left: int, top: int) -> None:
+    """Draws a tile into a picture in place; what lies outside the picture is cut off."""
+    height, width, _ = canvas.shape
+    x1, y1 = max(left, 0), max(top, 0)
+    x2, y2 = min(left + tile.size[0], width), min(top + tile.size[1], height)
+    if x1 < x2 and y1 < y2:
+        with canvas.region(x1, y1, x2, y2) as region:
+            blend_tile(region, tile, left - x1, top - y1)
 
 
 def plate_size(runs: tuple[TextRun, ...], font_size: int) -> tuple[int, int]:
@@ -201,7 +213,4 @@ class _Canvas:
         self._see_through.paste(0, (left, top), mask)
 
     def tile(self) -> Tile:
-        see_through = np.asarray(self._see_through)[..., None]
-        # Rounding both parts must not carry a sum past 255, where uint8 would wrap to black.
-        colours = np.minimum(np.asarray(self._colours), 255 - see_through)
-        return Tile(colours.astype(np.uint16), see_through.astype(np.uint16))
+        return Tile(np.asarray(self._colours), np.repeat(np.asarray(self._see_through)[..., None], 3, axis=2))

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from emotion.media.pictures import Canvas
 from emotion.outputs.judgements import Judgement, is_shown
 from emotion.outputs.palette import DARK, WHITE, Colour, emotion_colour
 from emotion.outputs.text import Tile, blend_tile, render_mark
@@ -33,18 +34,19 @@ class TimelineStrip:
         self._top = height - self.height
         self._tiles = self._draw(rows, width, row_pixels, gap) if rows else None
 
-    def draw(self, image: np.ndarray, time_seconds: float) -> None:
-        """Draws the strip as it is at a moment into an RGB image ``(height, width, 3)`` uint8, in place."""
+    def draw(self, canvas: Canvas, time_seconds: float) -> None:
+        """Draws the strip as it is at a moment into a picture, in place."""
         if self._tiles is None:
             return
         played, ahead = self._tiles
         width = played.size[0]
         now = int(np.clip(round((time_seconds - self._start) / self._seconds * width), 0, width))
-        blend_tile(image, _columns(played, 0, now), left=0, top=self._top)
-        blend_tile(image, _columns(ahead, now, width), left=now, top=self._top)
         # The head is as wide as the gap between rows is high, and never less than can be seen on a telephone.
-        head = max(2, image.shape[1] // 400)
-        image[self._top :, max(0, now - head) : max(head, now)] = WHITE
+        head = max(2, width // 400)
+        with canvas.region(0, self._top, *reversed(canvas.shape[:2])) as region:
+            blend_tile(region, _columns(played, 0, now), left=0, top=0)
+            blend_tile(region, _columns(ahead, now, width), left=now, top=0)
+            region[:, max(0, now - head) : max(head, now)] = WHITE
 
     def _draw(self, rows, width: int, row_pixels: int, gap: int) -> tuple[Tile, Tile]:
         colours = np.full((self.height, width, 3), DARK, np.float32)
@@ -85,8 +87,8 @@ def _colour_at(judgement: Judgement, track: FaceTrack | None, time_seconds: floa
 
 
 def _tile(colours: np.ndarray, opacity: np.ndarray) -> Tile:
-    see_through = np.round(255 * (1 - opacity)).astype(np.uint16)
-    return Tile(np.minimum(np.round(colours * opacity), 255 - see_through).astype(np.uint16), see_through)
+    see_through = np.round(255 * (1 - opacity)).astype(np.uint8)
+    return Tile(np.round(colours * opacity).astype(np.uint8), np.repeat(see_through, 3, axis=2))
 
 
 def _mark(tile: Tile, label: str, left: int, top: int, row_pixels: int) -> None:

@@ -9,7 +9,8 @@ import numpy as np
 
 from emotion.config import AudioConfig
 from emotion.errors import EmotionError, MediaError
-from emotion.media.reading import VideoFrame, iterate_media
+from emotion.media.pictures import RgbPicture, VideoFrame, YuvPicture
+from emotion.media.reading import iterate_media
 from emotion.media.streams import Damage
 from emotion.media.writing import VideoWriter
 from emotion.outputs.annotation import Annotator
@@ -45,11 +46,12 @@ def write_annotated_video(
     annotator = annotator or Annotator(prediction)
     stopwatch = stopwatch or Stopwatch()
 
-    def draw(frames: Iterable[VideoFrame]) -> Iterator[tuple[float, np.ndarray]]:
+    def draw(frames: Iterable[VideoFrame]) -> Iterator[tuple[float, RgbPicture | YuvPicture]]:
         for frame in frames:
             with stopwatch("draw"):
-                drawn = annotator.annotate(frame.image, frame.time_seconds)
-            yield frame.time_seconds, drawn
+                canvas = frame.canvas()
+                annotator.draw(canvas, frame.time_seconds)
+            yield frame.time_seconds, canvas
 
     frames = stopwatch.watch("decode", _frames(prediction.path))
     said_seconds = 0.0
@@ -59,10 +61,12 @@ def write_annotated_video(
         if first is None:
             raise MediaError(f"{prediction.path}: has no picture to draw on.")
         height, width = first[1].shape[:2]
-        with VideoWriter(output, width=width, height=height, source_path=prediction.path) as writer:
+        # Whatever was decoded in a way that can be written is written in the same colours.
+        space = first[1].space if isinstance(first[1], YuvPicture) else None
+        with VideoWriter(output, width=width, height=height, source_path=prediction.path, space=space) as writer:
             for time_seconds, drawn in itertools.chain([first], pictures):
                 with stopwatch("encode"):
-                    writer.write(time_seconds, drawn)
+                    writer.write(time_seconds, drawn if isinstance(drawn, YuvPicture) else drawn.image)
                 if progress and time_seconds - said_seconds > 0.5:
                     said_seconds = time_seconds
                     progress(time_seconds, prediction.duration_seconds)

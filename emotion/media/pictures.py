@@ -1,0 +1,200 @@
+"""The pictures of a video: as a decoder gives them, and as RGB where that is asked for.
+
+Video is stored as brightness at full size and colour at half size (YUV 4:2:0). Most of what is done with a picture
+needs its brightness alone, or a small part of it, so whole pictures are turned into RGB only when somebody asks.
+"""
+
+import contextlib
+import functools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import cv2
+import numpy as np
+
+# Numbers of H.273's tables. What a player takes for the matrix where a file names none depends on the height.
+BT709, UNSPECIFIED = 1, 2
+MATRICES_601 = (5, 6)
+SMALLEST_HD_HEIGHT = 720
+# Weights of red and blue in the brightness.
+LUMA_WEIGHTS = {"709": (0.2126, 0.0722), "601": (0.299, 0.114)}
+
+
+@dataclass(frozen=True)
+class ColourSpace:
+    """What a file says of its colours, in the numbers of H.273; the range is the limited one, 16 to 235.
+
+    Attributes:
+        matrix, primaries, transfer: 2 where the file says nothing.
+    """
+
+    matrix: int = BT709
+    primaries: int = BT709
+    transfer: int = BT709
+
+    def weights(self, height: int) -> str:
+        """The weights of red, green and blue that pictures of a height are made with: ``709`` or ``601``."""
+        if self.matrix == UNSPECIFIED:
+            return "709" if height >= SMALLEST_HD_HEIGHT else "601"
+        return "601" if self.matrix in MATRICES_601 else "709"
+
+
+class Canvas(Protocol):
+    """A picture that can be drawn on, part by part."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Height, width and 3."""
+
+    def region(self, left: int, top: int, right: int, bottom: int) -> contextlib.AbstractContextManager[np.ndarray]:
+        """Lends a part of the picture as RGB ``(bottom - top, right - left, 3)`` uint8, to be changed in place.
+
+        The part must lie within the picture. What was changed is in the picture when the block is left.
+        """
+
+
+class RgbPicture:
+    """A picture to draw on that is RGB.
+
+    Attributes:
+        image: ``(height, width, 3)`` uint8, changed in place.
+    """
+
+    def __init__(self, image: np.ndarray):
+        self.image = image
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return self.image.shape
+
+    @contextlib.contextmanager
+    def region(self, left: int, top: int, right: int, bottom: int) -> Iterator[np.ndarray]:
+        yield self.image[top:bottom, left:right]
+
+
+class YuvPicture:
+    """A picture to draw on that stays as it was decoded wherever nothing is drawn.
+
+    Args:
+        planes: ``(height * 3 / 2, width)`` uint8 as PyAV lays out ``yuv420p``: brightness, then both colours at half
+            the size. Height and width are even. Changed in place.
+        space: of its colours.
+    """
+
+    def __init__(self, planes: np.ndarray, space: ColourSpace):
+        height, width = planes.shape[0] * 2 // 3, planes.shape[1]
+        self.planes, self.space = planes, space
+        self.shape = (height, width, 3)
+        self.luma = planes[:height]
+        colours = planes[height:].reshape(2, height // 2, width // 2)
+        self.blue, self.red = colours
+
+    @contextlib.contextmanager
+    def region(self, left: int, top: int, right: int, bottom: int) -> Iterator[np.ndarray]:
+        # Two rows and two columns share their colours.
+        x1, y1, x2, y2 = left - left % 2, top - top % 2, right + right % 2, bottom + bottom % 2
+        luma = self.luma[y1:y2, x1:x2]
+        blue, red = (plane[y1 // 2 : y2 // 2, x1 // 2 : x2 // 2] for plane in (self.blue, self.red))
+        size = (x2 - x1, y2 - y1)
+        wide = [cv2.resize(plane, size, interpolation=cv2.INTER_NEAREST) for plane in (blue, red)]
+        to_rgb, from_rgb = _matrices(self.space.weights(self.shape[0]))
+        rgb = cv2.transform(cv2.merge([luma, *wide]), to_rgb)
+        yield rgb[top - y1 : bottom - y1, left - x1 : right - x1]
+        changed = cv2.transform(rgb, from_rgb)
+        half = cv2.resize(changed, (size[0] // 2, size[1] // 2), interpolation=cv2.INTER_AREA)
+        luma[:], blue[:], red[:] = changed[..., 0], half[..., 1], half[..., 2]
+
+    def sample(self, row_step: int, column_step: int) -> np.ndarray:
+        """Returns every so many rows and columns of the picture as RGB."""
+        rows, columns = np.arange(0, self.shape[0], row_step), np.arange(0, self.shape[1], column_step)
+        half = np.ix_(rows // 2, columns // 2)
+        luma = np.ascontiguousarray(self.luma[::row_step, ::column_step])
+        to_rgb, _ = _matrices(self.space.weights(self.shape[0]))
+        return cv2.transform(cv2.merge([luma, self.blue[half], self.red[half]]), to_rgb)
+
+
+@functools.cache
+def _matrices(weights: str) -> tuple[np.ndarray, np.ndarray]:
+    """The ``(3, 4)`` matrices that turn YUV of the limited range into RGB, and back (ITU-T H.273, section 8.3)."""
+    red, blue = LUMA_WEIGHTS[weights]
+    luma = np.array([red, 1 - red - blue, blue])
+    from_rgb = np.stack([
+        luma * 219 / 255,
+        (np.array([0, 0, 1]) - luma) / (2 * (1 - blue)) * 224 / 255,
+        (np.array([1, 0, 0]) - luma) / (2 * (1 - red)) * 224 / 255,
+    ])  # fmt: skip
+    offset = np.array([16.0, 128.0, 128.0])
+    to_rgb = np.linalg.inv(from_rgb)
+    return np.column_stack([to_rgb, -to_rgb @ offset]), np.column_stack([from_rgb, offset])
+
+
+class VideoFrame:
+    """A picture of a video, the second at which it is shown, and for how long.
+
+    Attributes:
+        time_seconds, duration_seconds: on the file's own clock.
+        height, width: of the upright picture, in pixels.
+    """
+
+    def __init__(
+        self,
+        time_seconds: float,
+        image: "np.ndarray | DecodedPicture",
+        duration_seconds: float = 0.0,
+    ):
+        """Takes a picture.
+
+        Args:
+            time_seconds: when it is shown.
+            image: ``(height, width, 3)``, RGB uint8 and upright; or a picture that is still as it was decoded.
+            duration_seconds: for how long.
+        """
+        self.time_seconds, self.duration_seconds = time_seconds, duration_seconds
+        self._source = image
+        self.height, self.width = image.shape[:2]
+
+    def at(self, time_seconds: float, duration_seconds: float) -> "VideoFrame":
+        """The same picture, shown at another time."""
+        return VideoFrame(time_seconds, self._source, duration_seconds)
+
+    @functools.cached_property
+    def image(self) -> np.ndarray:
+        """``(height, width, 3)``, RGB uint8 and upright."""
+        return self._source if isinstance(self._source, np.ndarray) else self._source.to_rgb()
+
+    @functools.cached_property
+    def luma(self) -> np.ndarray:
+        """The brightness ``(height, width)`` uint8, in the file's own range."""
+        return cv2.cvtColor(self.image, cv2.COLOR_RGB2GRAY) if self._yuv is None else self._yuv.luma
+
+    def sample(self, row_step: int, column_step: int) -> np.ndarray:
+        """Returns every so many rows and columns as RGB."""
+        if self._yuv is not None and "image" not in self.__dict__:
+            return self._yuv.sample(row_step, column_step)
+        return np.ascontiguousarray(self.image[::row_step, ::column_step])
+
+    def canvas(self) -> RgbPicture | YuvPicture:
+        """Returns a copy to draw on, as it was decoded where that can be drawn on."""
+        if isinstance(self._source, np.ndarray):
+            return RgbPicture(np.array(self._source, order="C"))
+        return self._source.to_yuv()
+
+    @functools.cached_property
+    def _yuv(self) -> YuvPicture | None:
+        return None if isinstance(self._source, np.ndarray) else self._source.to_yuv()
+
+
+@dataclass(frozen=True)
+class DecodedPicture:
+    """A picture that is still as it was decoded.
+
+    Attributes:
+        shape: height, width and 3 of the upright picture.
+        to_rgb: returns it as RGB.
+        to_yuv: returns its planes, anew at each call.
+    """
+
+    shape: tuple[int, int, int]
+    to_rgb: Callable[[], np.ndarray]
+    to_yuv: Callable[[], YuvPicture]
