@@ -6,6 +6,7 @@ import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 
@@ -13,7 +14,7 @@ from emotion import weights
 from emotion.errors import ConfigError
 from emotion.faces import detectors, retinaface
 from emotion.faces.crops import crop_face
-from emotion.faces.detection import YuNetDetector
+from emotion.faces.detection import YuNetDetector, find_yunet
 from emotion.faces.detectors import DETECTORS, build_detector
 from emotion.faces.retinaface import RetinaFaceDetector
 from emotion.settings import FACE_DETECTORS
@@ -58,13 +59,26 @@ def test_nothing_is_found_where_there_is_nothing(name, shape):
     assert build_detector(name).detect(np.full(shape, 128, np.uint8)) == []
 
 
-def test_no_memory_that_nobody_wrote_is_taken_for_a_face():
-    numbers = np.random.default_rng(0)
-    for thin in ((5, 900, 3), (900, 5, 3), (1, 1, 3), (40, 900, 3)) * 15:
-        # What the heap holds when a network is built is what this leaves there.
-        rubbish = [1e3 * numbers.random(size, dtype=np.float32) for size in numbers.integers(10, 400_000, 30)]
-        del rubbish
-        assert YuNetDetector().detect(np.full(thin, 128, np.uint8)) == []
+@pytest.mark.parametrize("shape", [(480, 640, 3), (130, 97, 3), (40, 900, 3), (900, 64, 3)])
+def test_the_network_finds_what_opencv_finds_with_it(shape):
+    image = cv2.resize(np.random.default_rng(1).integers(0, 256, (9, 13, 3), np.uint8), shape[1::-1])
+    side = min(*shape[:2], 240)
+    image[:side, :side] = draw_face("happy", speaker_seed=2, size=side)
+    found = YuNetDetector(min_score=0.3, max_side=10_000).detect(image)
+    # OpenCV's own runtime reads memory that nobody wrote where the coarsest map has but one row or column.
+    height, width = (max(64, side) for side in shape[:2])
+    scale = max(1.0, 192 / max(shape[:2]))
+    shown = np.zeros((round(height * scale), round(width * scale), 3), np.uint8)
+    small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC) if scale > 1 else image
+    shown[: small.shape[0], : small.shape[1]] = small[..., ::-1]
+    network = cv2.FaceDetectorYN.create(str(find_yunet()), "", shown.shape[1::-1], 0.3, 0.3, 5000)
+    _, rows = network.detect(shown)
+    expected = np.zeros((0, 15)) if rows is None else rows
+    assert len(found) == len(expected)
+    for face in found:
+        distances = np.abs(expected[:, 4:14].reshape(-1, 5, 2) / scale - face.landmarks).max(axis=(1, 2))
+        nearest = expected[int(distances.argmin())]
+        assert distances.min() < 0.02 and abs(nearest[14] - face.score) < 1e-4
 
 
 def test_haar_finds_faces_in_large_pictures_in_their_own_pixels():
