@@ -15,6 +15,9 @@ TEMPLATE = np.array(
     dtype=np.float64,
 )
 
+TO_COMPLEX = np.array([1, 1j])
+COMPLEX_TEMPLATE = TEMPLATE @ TO_COMPLEX
+
 MAX_WARPED_PIXELS = 32_766  # OpenCV warps no picture with a longer side
 
 
@@ -25,15 +28,14 @@ def compute_crop_transform(landmarks: np.ndarray, size: int) -> np.ndarray:
         landmarks: ``(5, 2)`` as in ``Face.landmarks``.
         size: side of the crop in pixels.
     """
-    source = np.asarray(landmarks, dtype=np.float64)
-    target = TEMPLATE * size
-    source_centre, target_centre = source.mean(axis=0), target.mean(axis=0)
     # In the plane a similarity is multiplication by one complex number, so least squares has a closed form.
-    p = (source - source_centre) @ np.array([1, 1j])
-    q = (target - target_centre) @ np.array([1, 1j])
-    factor = np.vdot(p, q) / max(np.vdot(p, p).real, 1e-9)
-    rotation = np.array([[factor.real, -factor.imag], [factor.imag, factor.real]])
-    return np.hstack([rotation, (target_centre - rotation @ source_centre)[:, None]])
+    source = np.asarray(landmarks, dtype=np.float64) @ TO_COMPLEX
+    target = size * COMPLEX_TEMPLATE
+    source_centre, target_centre = source.sum() / len(source), target.sum() / len(target)
+    source, target = source - source_centre, target - target_centre
+    factor = np.vdot(source, target) / max(np.vdot(source, source).real, 1e-9)
+    shift = target_centre - factor * source_centre
+    return np.array([[factor.real, -factor.imag, shift.real], [factor.imag, factor.real, shift.imag]])
 
 
 def crop_face(image: np.ndarray, landmarks: np.ndarray, size: int) -> np.ndarray:
@@ -59,8 +61,19 @@ def crop_face(image: np.ndarray, landmarks: np.ndarray, size: int) -> np.ndarray
 
 def crop_frame(image: np.ndarray, size: int) -> np.ndarray:
     """Scales a whole picture to ``(size, size, 3)``, whatever its aspect: the plain design without faces."""
-    shrinks = image.shape[0] >= size and image.shape[1] >= size
-    return cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    if image.shape[0] >= size and image.shape[1] >= size:
+        return shrink(image, (size, size))
+    return cv2.resize(image, (size, size), interpolation=cv2.INTER_LINEAR)
+
+
+def shrink(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Scales a picture down to a width and height, each pixel being the mean of those that it stands for.
+
+    Halving is what OpenCV does fastest, by far; so as long as it can be done evenly it is done first.
+    """
+    while all(side % 2 == 0 and side >= 2 * wanted for side, wanted in zip(image.shape[1::-1], size, strict=True)):
+        image = cv2.resize(image, (image.shape[1] // 2, image.shape[0] // 2), interpolation=cv2.INTER_AREA)
+    return image if image.shape[1::-1] == size else cv2.resize(image, size, interpolation=cv2.INTER_AREA)
 
 
 def cut_to_limit(image: np.ndarray, matrix: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -82,14 +95,18 @@ def _shrink(image: np.ndarray, matrix: np.ndarray, scale: float, size: int) -> t
         np.array([[0, 0], [size, 0], [size, size], [0, size]], dtype=np.float64) @ inverse[:, :2].T + inverse[:, 2]
     )
     margin = 2 / scale
-    left, top = np.floor(corners.min(axis=0) - margin).astype(int)
-    right, bottom = np.ceil(corners.max(axis=0) + margin).astype(int)
-    left, right = (int(np.clip(x, 0, width)) for x in (left, right))
-    top, bottom = (int(np.clip(y, 0, height)) for y in (top, bottom))
+    left, top = np.floor(corners.min(axis=0) - margin).astype(int).tolist()
+    right, bottom = np.ceil(corners.max(axis=0) + margin).astype(int).tolist()
+    left, right = (min(max(x, 0), width) for x in (left, right))
+    top, bottom = (min(max(y, 0), height) for y in (top, bottom))
+    # What is cut off, so that it can be halved evenly, is less than the margin.
+    evenly = 2 ** int(max(0, np.floor(-np.log2(scale))))
+    if right - left > evenly and bottom - top > evenly:
+        right, bottom = right - (right - left) % evenly, bottom - (bottom - top) % evenly
     if right - left < 2 or bottom - top < 2:
         return image, matrix
     small_size = max(1, round((right - left) * scale)), max(1, round((bottom - top) * scale))
-    small = cv2.resize(image[top:bottom, left:right], small_size, interpolation=cv2.INTER_AREA)
+    small = shrink(image[top:bottom, left:right], small_size)
     # Pixel centres, not corners, are what both functions call whole coordinates: hence the halves.
     step_x, step_y = (right - left) / small_size[0], (bottom - top) / small_size[1]
     from_small = np.array([[step_x, 0, left + step_x / 2 - 0.5], [0, step_y, top + step_y / 2 - 0.5], [0, 0, 1]])

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from emotion.errors import EmotionError
+from emotion.faces.crops import shrink
 from emotion.results import Box
 
 YUNET_FILE = "face_detection_yunet_2023mar.onnx"
@@ -84,19 +85,22 @@ class YuNetDetector:
         longest = max(height, width)
         scale = min(self._max_side / longest, 1.0) if longest > MIN_SIDE else MIN_SIDE / longest
         small_size = max(1, round(width * scale)), max(1, round(height * scale))
-        interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-        small = image if scale == 1 else cv2.resize(image, small_size, interpolation=interpolation)
+        if scale < 1:
+            image = shrink(image, small_size)
+        elif scale > 1:
+            image = cv2.resize(image, small_size, interpolation=cv2.INTER_CUBIC)
         to_image = np.array([width / small_size[0], height / small_size[1]], dtype=np.float32)
-        faces = [_face(row, to_image, width, height) for row in self._find(small)]
+        faces = [_face(row, to_image, width, height) for row in self._find(image)]
         faces = [face for face in faces if face.box[2] > face.box[0] and face.box[3] > face.box[1]]
         return sorted(faces, key=lambda face: -_area(face.box))
 
     def _find(self, image: np.ndarray) -> np.ndarray:
         """Returns ``(n, 15)``: left, top, width, height, x and y of the five landmarks, and the score of each face."""
-        right, bottom = (-side % STRIDES[-1] for side in image.shape[1::-1])
-        padded = cv2.copyMakeBorder(image, 0, bottom, 0, right, cv2.BORDER_CONSTANT)
+        height, width = image.shape[:2]
+        shape = (height + -height % STRIDES[-1], width + -width % STRIDES[-1])
+        blob = np.zeros((1, 3, *shape), np.float32)
         # The network knows pictures as OpenCV reads them, blue first.
-        blob = cv2.dnn.blobFromImage(padded, swapRB=True)
+        blob[0, ::-1, :height, :width] = cv2.split(image)
         names = [f"{kind}_{stride}" for stride in STRIDES for kind in KINDS]
         answers = dict(zip(names, self._network.run(names, {"input": blob}), strict=True))
         rows = []
@@ -104,7 +108,7 @@ class YuNetDetector:
             found, sure, boxes, points = (answers[f"{kind}_{stride}"][0] for kind in KINDS)
             scores = np.sqrt(np.clip(found, 0, 1) * np.clip(sure, 0, 1))[:, 0]
             (places,) = np.nonzero(scores >= self._min_score)
-            columns = padded.shape[1] // stride
+            columns = shape[1] // stride
             origin = np.column_stack([places % columns, places // columns]).astype(np.float32)
             with np.errstate(over="ignore"):
                 size = np.exp(boxes[places, 2:]) * stride
@@ -119,8 +123,8 @@ class YuNetDetector:
 
 def clip_box(left: float, top: float, right: float, bottom: float, width: int, height: int) -> Box:
     """Returns a box in whole pixels, no larger than the picture."""
-    x1, x2 = (int(np.clip(round(float(x)), 0, width)) for x in (left, right))
-    y1, y2 = (int(np.clip(round(float(y)), 0, height)) for y in (top, bottom))
+    x1, x2 = (min(max(round(float(x)), 0), width) for x in (left, right))
+    y1, y2 = (min(max(round(float(y)), 0), height) for y in (top, bottom))
     return x1, y1, x2, y2
 
 
