@@ -156,7 +156,7 @@ def settle(parser: argparse.ArgumentParser, args: argparse.Namespace) -> tuple[R
     if args.resume:
         ignored = (
             "model", "modality", "config", "batch_size", "lr", "seed", "window_sec", "crop", "protocol",
-            "weight_decay", "pretrained", "frozen_epochs", "layer_decay", "video_len", "labels",
+            "weight_decay", "pretrained", "frozen_epochs", "layer_decay", "precision", "video_len", "labels",
         )  # fmt: skip
         given = [f"--{name}" for name in ignored if getattr(args, name) is not None]
         if given:

@@ -18,8 +18,8 @@ from emotion.console import quiet_import, run_program
 from emotion.errors import ConfigError
 from emotion.options import command_line, say_now
 
-PARTS = ("inference", "training", "designs", "growth")
-TABLE_FILE, PLOT_FILE = "speed.md", "speed.png"
+PARTS = ("inference", "training", "plain", "designs", "growth")
+TABLE_FILE, PLOT_FILE, GROWTH_FILE = "speed.md", "speed.png", "growth.png"
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -32,6 +32,8 @@ def build_parser() -> argparse.ArgumentParser:
     add("--clip", type=Path, default=ROOT / "samples" / "astronaut.mp4", help="whose pictures and sound the clips are "
         "made of (default: the sample's)")  # fmt: skip
     add("--seconds", type=float, default=60.0, help="length of the clip for inference (default: %(default)g)")
+    add("--longest", type=float, default=3600.0, metavar="SECONDS", help="length of the longest clip of the part "
+        "growth, 60 to 3600 (default: %(default)g)")  # fmt: skip
     add("--runs", type=int, default=3, help="how many times each program runs; medians count (default: %(default)s)")
     add("--fer_python", type=Path, metavar="PYTHON", help="Python of a virtual environment with "
         "benchmarks/peers/requirements-fer.txt, to compare with the package fer")  # fmt: skip
@@ -43,14 +45,15 @@ def build_parser() -> argparse.ArgumentParser:
 def measure(args: argparse.Namespace, folder: Path) -> Iterator[Measure]:
     """Measures what is asked for."""
     with quiet_import():
-        from benchmarks import design_speed, growth, inference_speed, training_speed
+        from benchmarks import design_speed, growth, inference_speed, plain_design, training_speed
     makers = {
         "inference": lambda: inference_speed.measure(
             folder, args.clip, seconds=args.seconds, n_runs=args.runs, fer_python=args.fer_python
         ),
         "training": lambda: training_speed.measure(folder),
         "designs": design_speed.measure,
-        "growth": lambda: growth.measure(folder, args.clip),
+        "plain": lambda: plain_design.measure(folder),
+        "growth": lambda: growth.measure(folder, args.clip, longest=args.longest, plot=args.output / GROWTH_FILE),
     }
     for part in args.parts:
         yield from makers[part]()

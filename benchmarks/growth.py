@@ -3,25 +3,75 @@
 import csv
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.inference_speed import ROOT, make_clip, spend
-from benchmarks.measures import Measure
+from benchmarks.inference_speed import ROOT, loop_clip, make_clip, spend
+from benchmarks.measures import MET, MISSED, Measure
 
-LENGTHS_SECONDS = (30, 60, 120)
-N_FACES = (1, 2, 4)
+# The long clips are small, or an hour would take one to encode alone.
+LENGTHS_SECONDS, LONG_SIZE = (60, 300, 1200, 3600), (640, 360)
+N_FACES = (1, 2, 4, 8)
 HEIGHTS = (360, 720, 1080, 2160)
 N_CLIPS = (100, 1_000, 10_000, 100_000)
 GROWTH_SECONDS = 10.0
+SMALLEST_FLAT = 1.1  # what may be left to chance when two growths are compared
+MEGABYTES_A_MINUTE = 10.0
 
 
-def measure(folder: Path, source: Path) -> Iterator[Measure]:
-    """Measures all of it; ``folder`` keeps the clips."""
-    yield from _measure_lengths(folder, source)
-    yield from _measure_faces(folder, source)
-    yield from _measure_sizes(folder, source)
-    yield from _measure_manifests(folder)
+@dataclass
+class Course:
+    """What one thing took as another grew.
+
+    Attributes:
+        title, unit: of what grew.
+        amounts: of it, rising.
+        seconds, megabytes: at each amount; no megabytes where none were counted.
+    """
+
+    title: str
+    unit: str
+    amounts: list[float] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+    megabytes: list[float] = field(default_factory=list)
+
+    def add(self, amount: float, seconds: float, megabytes: float | None = None) -> None:
+        self.amounts.append(amount)
+        self.seconds.append(seconds)
+        if megabytes is not None:
+            self.megabytes.append(megabytes)
+
+    @property
+    def growth(self) -> float:
+        """Of the time from the first to the last amount, beside that of the amount; 1 where it is proportional."""
+        return self.seconds[-1] / self.seconds[0] / (self.amounts[-1] / self.amounts[0])
+
+
+def measure(folder: Path, source: Path, *, longest: float = LENGTHS_SECONDS[-1], plot: Path) -> Iterator[Measure]:
+    """Measures all of it.
+
+    Args:
+        folder: keeps the clips.
+        source: the clip whose pictures and sound they are made of.
+        longest: seconds; clips that are longer are left out.
+        plot: the file to draw the courses into.
+    """
+    courses = [
+        Course("length of the clip (360p, one face)", "s"),
+        Course(f"faces ({GROWTH_SECONDS:g} s of 720p)", "faces"),
+        Course(f"size of the picture ({GROWTH_SECONDS:g} s, one face)", "megapixels"),
+        Course("clips of a manifest, read and split", "clips"),
+    ]
+    parts = (
+        lambda course: _measure_lengths(folder, source, course, longest),
+        lambda course: _measure_faces(folder, source, course),
+        lambda course: _measure_sizes(folder, source, course),
+        lambda course: _measure_manifests(folder, course),
+    )
+    for course, part in zip(courses, parts, strict=True):
+        yield from part(course)
+    write_growth_plot(courses, plot)
 
 
 def _infer(clip: Path, folder: Path):
@@ -29,47 +79,43 @@ def _infer(clip: Path, folder: Path):
     return spend(command, folder=folder)
 
 
-def _measure_lengths(folder: Path, source: Path) -> Iterator[Measure]:
-    found = {}
-    for seconds in LENGTHS_SECONDS:
-        found[seconds] = _infer(make_clip(folder, source, seconds), folder)
-        yield Measure(f"{seconds} s of 720p: time", found[seconds].seconds, "s")
-        yield Measure(f"{seconds} s of 720p: memory", found[seconds].megabytes, "MB")
-    first, last = LENGTHS_SECONDS[0], LENGTHS_SECONDS[-1]
-    growth = found[last].seconds / found[first].seconds / (last / first)
-    yield Measure("length: growth of time beside that of the clip", growth, "x", 1.1)
-    memory = (found[last].megabytes - found[first].megabytes) / (last - first) * 60
-    yield Measure("length: memory for each further minute", memory, "MB", 10)
+def _measure_lengths(folder: Path, source: Path, course: Course, longest: float) -> Iterator[Measure]:
+    first = make_clip(folder, source, LENGTHS_SECONDS[0], size=LONG_SIZE)
+    for seconds in [seconds for seconds in LENGTHS_SECONDS if seconds <= max(longest, LENGTHS_SECONDS[1])]:
+        spent = _infer(loop_clip(folder, first, round(seconds / LENGTHS_SECONDS[0])), folder)
+        course.add(seconds, spent.seconds, spent.megabytes)
+        yield Measure(f"{seconds} s of 360p: time", spent.seconds, "s")
+        yield Measure(f"{seconds} s of 360p: memory", spent.megabytes, "MB")
+    yield Measure("length: growth of time beside that of the clip", course.growth, "x", SMALLEST_FLAT)
+    minutes = (course.amounts[-1] - course.amounts[0]) / 60
+    memory = (course.megabytes[-1] - course.megabytes[0]) / minutes
+    yield Measure("length: memory for each further minute", memory, "MB", MEGABYTES_A_MINUTE)
 
 
-def _measure_faces(folder: Path, source: Path) -> Iterator[Measure]:
-    found = {}
+def _measure_faces(folder: Path, source: Path, course: Course) -> Iterator[Measure]:
     for n in N_FACES:
-        clip = make_clip(folder, source, GROWTH_SECONDS, size=(1280, 720), n_across=n)
-        found[n] = _infer(clip, folder).seconds
-        yield Measure(f"{n} faces, {GROWTH_SECONDS:g} s of 720p: time", found[n], "s")
-    yield Measure("faces: growth of time beside theirs", found[N_FACES[-1]] / found[1] / N_FACES[-1], "x", 1.0)
+        spent = _infer(make_clip(folder, source, GROWTH_SECONDS, size=(1280, 720), n_across=n), folder)
+        course.add(n, spent.seconds, spent.megabytes)
+        yield Measure(f"{n} faces, {GROWTH_SECONDS:g} s of 720p: time", spent.seconds, "s")
+    yield Measure("faces: growth of time beside theirs", course.growth, "x", 1.0)
 
 
-def _measure_sizes(folder: Path, source: Path) -> Iterator[Measure]:
-    found = {}
+def _measure_sizes(folder: Path, source: Path, course: Course) -> Iterator[Measure]:
     for height in HEIGHTS:
-        clip = make_clip(folder, source, GROWTH_SECONDS, size=(height * 16 // 9, height))
-        found[height] = _infer(clip, folder)
-        yield Measure(f"{height}p, {GROWTH_SECONDS:g} s: time", found[height].seconds, "s")
-        yield Measure(f"{height}p, {GROWTH_SECONDS:g} s: memory", found[height].megabytes, "MB")
-    pixels = (HEIGHTS[-1] / HEIGHTS[1]) ** 2
-    yield Measure("4K beside 720p: growth of time beside that of the pixels",
-                  found[HEIGHTS[-1]].seconds / found[HEIGHTS[1]].seconds / pixels, "x", 1.0)  # fmt: skip
+        size = (height * 16 // 9, height)
+        spent = _infer(make_clip(folder, source, GROWTH_SECONDS, size=size), folder)
+        course.add(size[0] * size[1] / 1e6, spent.seconds, spent.megabytes)
+        yield Measure(f"{height}p, {GROWTH_SECONDS:g} s: time", spent.seconds, "s")
+        yield Measure(f"{height}p, {GROWTH_SECONDS:g} s: memory", spent.megabytes, "MB")
+    yield Measure("size: growth of time beside that of the pixels", course.growth, "x", 1.0)
 
 
-def _measure_manifests(folder: Path) -> Iterator[Measure]:
+def _measure_manifests(folder: Path, course: Course) -> Iterator[Measure]:
     from emotion.datasets.recognition import load_dataset
     from emotion.folds import split_folds
 
     emotions = ("neutral", "happy", "sad", "angry")
     (folder / "clip.wav").touch()
-    found = {}
     for n in N_CLIPS:
         path = folder / f"manifest_{n}.csv"
         with open(path, "w", encoding="utf-8", newline="") as file:
@@ -79,7 +125,32 @@ def _measure_manifests(folder: Path) -> Iterator[Measure]:
         start = time.perf_counter()
         clips = load_dataset("manifest", path, manifest_root=folder)
         split_folds(clips, "kfold", n_folds=5, validation_fraction=0.15, seed=0)
-        found[n] = time.perf_counter() - start
-        yield Measure(f"manifest of {n:,} clips read and split", found[n], "s")
-    growth = found[N_CLIPS[-1]] / found[N_CLIPS[-2]] / (N_CLIPS[-1] / N_CLIPS[-2])
-    yield Measure("manifest: growth of time beside that of the clips", growth, "x", 1.1)
+        course.add(n, time.perf_counter() - start)
+        yield Measure(f"manifest of {n:,} clips read and split", course.seconds[-1], "s")
+    # What is the same for few clips as for many would flatter the rest.
+    growth = course.seconds[-1] / course.seconds[-2] / (course.amounts[-1] / course.amounts[-2])
+    yield Measure("manifest: growth of time beside that of the clips", growth, "x", SMALLEST_FLAT)
+
+
+def write_growth_plot(courses: Sequence[Course], path: Path) -> None:
+    """Draws time, and memory where it was counted, against what grew, beside growth in proportion (dashed)."""
+    from emotion.outputs.figures import build_figure, set_title, write_figure
+
+    figure = build_figure(width_inches=10, height_inches=7.5)
+    for axes, course in zip(figure.subplots(2, 2).flat, courses, strict=True):
+        axes.loglog(course.amounts, course.seconds, "o-", color=MET, label="time")
+        proportional = [course.seconds[0] * amount / course.amounts[0] for amount in course.amounts]
+        axes.loglog(course.amounts, proportional, "--", color="#999999", label="in proportion")
+        axes.set_xlabel(f"{course.title}: {course.unit}")
+        axes.set_ylabel("seconds")
+        axes.spines[["top"]].set_visible(False)
+        if course.megabytes:
+            beside = axes.twinx()
+            beside.plot(course.amounts, course.megabytes, "s:", color=MISSED, label="memory")
+            beside.set_ylim(0, 1.3 * max(course.megabytes))
+            beside.set_ylabel("megabytes", color=MISSED)
+            beside.spines[["top"]].set_visible(False)
+    handles = [*axes.get_legend_handles_labels()[0], *beside.get_legend_handles_labels()[0]]
+    figure.axes[0].legend(handles, ["time", "in proportion", "memory"], loc="upper left", frameon=False)
+    set_title(figure, "How time and memory grow")
+    write_figure(figure, path)

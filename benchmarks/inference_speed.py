@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import av
 import numpy as np
 
 from benchmarks.measures import Measure
@@ -124,6 +125,33 @@ def make_clip(folder: Path, source: Path, seconds: float, *, size: tuple[int, in
     frames = Loop(pictures, round(seconds * RATE), size, n_across)
     partial = path.with_name(f"partial-{path.name}")
     write_clip(partial, frames, RATE, waveform=sound, sample_rate=SOUND_RATE, crf=20, preset="veryfast")
+    partial.replace(path)
+    return path
+
+
+def loop_clip(folder: Path, clip: Path, n: int) -> Path:
+    """Repeats a clip ``n`` times without encoding it anew, in a file that is kept in ``folder``."""
+    path = folder / f"{clip.stem}_{n}_times.mp4"
+    if n == 1 or path.is_file():
+        return path if n > 1 else clip
+    partial = path.with_name(f"partial-{path.name}")
+    with av.open(str(partial), "w") as target:
+        streams, base = {}, 0
+        for _ in range(n):
+            end = base
+            with av.open(str(clip)) as source:
+                for packet in source.demux():
+                    if packet.dts is None:
+                        continue
+                    kind = packet.stream.type
+                    if kind not in streams:
+                        streams[kind] = target.add_stream_from_template(packet.stream)
+                    shift = round(base / av.time_base / packet.time_base)
+                    packet.pts, packet.dts = packet.pts + shift, packet.dts + shift
+                    end = max(end, round((packet.pts + packet.duration) * packet.time_base * av.time_base))
+                    packet.stream = streams[kind]
+                    target.mux(packet)
+            base = end
     partial.replace(path)
     return path
 

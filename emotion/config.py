@@ -17,7 +17,7 @@ from emotion.errors import ConfigError
 from emotion.files import write_json
 from emotion.labels import EIGHT_EMOTIONS, canonical_emotion
 
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 MAX_WINDOW_SECONDS = 60
 SPECTRUM_WINDOW_SECONDS = 0.025
 SPECTRUM_HOP_SECONDS = 0.01
@@ -161,6 +161,9 @@ class WindowConfig:
         return self.window_seconds * self.face_share
 
 
+PRECISIONS = ("float32", "mixed_bfloat16")
+
+
 @dataclass(frozen=True)
 class TrainConfig:
     """How a model is trained.
@@ -177,6 +180,8 @@ class TrainConfig:
         pretrained: weights to begin with, by their names in ``emotion.weights``; they must be here.
         frozen_epochs: for how many epochs such weights stay as they are, while the layers behind them settle.
         layer_decay: factor by which each layer of a pretrained network learns slower than the one after it.
+        precision: in which the network computes while it learns: ``float32``, or ``mixed_bfloat16``, which takes less
+            time on processors and GPUs that know it. The weights, and the finished model, are float32 either way.
         augment: whether training clips are varied on the fly.
         balance: whether rare emotions weigh more in the loss.
         test_fraction, validation_fraction: share of the speakers (or clips) set apart.
@@ -196,6 +201,7 @@ class TrainConfig:
     pretrained: tuple[str, ...] = ()
     frozen_epochs: int = 0
     layer_decay: float = 1.0
+    precision: str = "float32"
     augment: bool = True
     balance: bool = True
     test_fraction: float = 0.15
@@ -217,6 +223,8 @@ class TrainConfig:
                 raise ConfigError(f"training.{name} must lie in [0, 1), got {getattr(self, name)}.")
         if self.validation_fraction + self.test_fraction >= 1:
             raise ConfigError("training.validation_fraction and test_fraction must leave something to train on.")
+        if self.precision not in PRECISIONS:
+            raise ConfigError(f"training.precision must be one of {', '.join(PRECISIONS)}, got {self.precision!r}.")
         if self.protocol not in PROTOCOLS:
             raise ConfigError(f"training.protocol must be one of {', '.join(PROTOCOLS)}, got {self.protocol!r}.")
         if self.validation_fraction == 0:
@@ -462,21 +470,20 @@ def upgrade_settings(values, *, complete: bool = True):
     """Brings older files up to date.
 
     Format 1 knew MFCCs only and did not name them; 1 and 2 no calibration; 1 to 3 windows of one length, filled frames,
-    and trainings without pretrained weights or weight decay.
+    and trainings without pretrained weights or weight decay; 1 to 4 float32 alone.
     """
     version = values.get("format_version") if isinstance(values, dict) else None
-    if isinstance(version, bool) or version not in (1, 2, 3):
+    if isinstance(version, bool) or version not in (1, 2, 3, 4):
         return values
     if not complete:
         return {**values, "format_version": FORMAT_VERSION}
     upgraded = {"calibration": to_dict(CalibrationConfig()), **values, "format_version": FORMAT_VERSION}
     if version == 1 and isinstance(values.get("audio"), dict):
         upgraded["audio"] = {"features": "mfcc", **values["audio"]}
-    added = {
-        "window": {"face_share": 1.0},
-        "video": {"fill": "nearest"},
-        "training": {"weight_decay": 0.0, "pretrained": [], "frozen_epochs": 0, "layer_decay": 1.0},
-    }
+    added = {"training": {"precision": "float32"}}
+    if version < 4:
+        added["training"] |= {"weight_decay": 0.0, "pretrained": [], "frozen_epochs": 0, "layer_decay": 1.0}
+        added |= {"window": {"face_share": 1.0}, "video": {"fill": "nearest"}}
     for part, names in added.items():
         if isinstance(values.get(part), dict):
             upgraded[part] = {**names, **values[part]}

@@ -13,6 +13,7 @@ from emotion.config import (
     DEFAULT_ARCHITECTURE,
     FUSION_METHODS,
     MODALITIES,
+    PRECISIONS,
     RunConfig,
     TrainConfig,
     VideoConfig,
@@ -54,6 +55,8 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
         "resnet18 and ast for resnet18_ast, mobilefacenet for mobilefacenet_lstm")  # fmt: skip
     add("--frozen_epochs", type=int, help="epochs for which pretrained parts stay as they are (default: 0)")
     add("--layer_decay", type=float, help="factor by which each block of them learns slower than the next (default: 1)")
+    add("--precision", choices=PRECISIONS, help=f"in which the network computes while it learns (default: "
+        f"{train.precision}; mixed_bfloat16 is faster on processors and GPUs that know it)")  # fmt: skip
     add("--video_len", type=int, metavar="FRAMES", help="frames a window (default: the model's own)")
     add(
         "--labels", nargs="+", metavar="EMOTION", help="the classes, in the order of the outputs (default: those found)"
@@ -91,7 +94,8 @@ def build_config(args: argparse.Namespace, *, protocol: str | None = None) -> Ru
         "training": {"epochs": args.epochs, "batch_size": args.batch_size, "learning_rate": args.lr,
                      "seed": args.seed, "protocol": protocol, "weight_decay": args.weight_decay,
                      "pretrained": None if args.pretrained is None else tuple(args.pretrained),
-                     "frozen_epochs": args.frozen_epochs, "layer_decay": args.layer_decay},
+                     "frozen_epochs": args.frozen_epochs, "layer_decay": args.layer_decay,
+                     "precision": args.precision},
         "window": {"window_seconds": args.window_sec},
         "video": {"crop": args.crop, "n_frames": args.video_len},
     }  # fmt: skip

@@ -102,6 +102,6 @@ def _check_alive(pool: ProcessPoolExecutor) -> None:
         pool.submit(os.getpid).result()
     except BrokenProcessPool as error:
         raise EmotionError(
-            "The processes that read files end as soon as they are started. Is the memory full? Close other programs. A "
-            "script of your own must begin its work under: if __name__ == '__main__':"
+            "The processes that read files end as soon as they are started. Is the memory full? Close other programs. "
+            "A script of your own must begin its work under: if __name__ == '__main__':"
         ) from error

@@ -1,10 +1,11 @@
 """Training a model on clips, from the cache to a finished run folder."""
 
+import contextlib
 import csv
 import dataclasses
 import logging
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -216,7 +217,8 @@ def _fit(sides, prepared: TrainingClips, output: Path, state, verbose: int) -> N
         epochs_done = state["epochs_done"]
         model = load_network(checkpoint / LAST_FILE)
     else:
-        model = build_model(config)
+        with _dtype_policy(settings.precision):
+            model = build_model(config)
         set_pretrained(model, config)
     _cut_history(output / HISTORY_FILE, epochs_done)
     candidate = output / "candidate.keras"
@@ -262,6 +264,26 @@ def _fit(sides, prepared: TrainingClips, output: Path, state, verbose: int) -> N
             return
 
 
+@contextlib.contextmanager
+def _dtype_policy(name: str) -> Iterator[None]:
+    """Has layers that are built in the block compute by a policy of Keras's."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def _in_float32(model: keras.Model, config: RunConfig) -> keras.Model:
+    """Returns a trained model that computes in float32, as every model that is kept does."""
+    if config.training.precision == "float32":
+        return model
+    rebuilt = build_model(config)
+    rebuilt.set_weights(model.get_weights())
+    return rebuilt
+
+
 class _LearningRate(keras.callbacks.Callback):
     """Puts the learning rate among what is logged, in every epoch alike: ``history.csv`` has one header for all."""
 
@@ -304,7 +326,7 @@ def _finish(sides, split: Split, prepared: TrainingClips, output: Path) -> Train
             f"{output}: no epoch reached a finite validation loss, so there is no model to keep. Train anew with a "
             "lower --lr."
         )
-    best = load_network(path, compile=False)
+    best = _in_float32(load_network(path, compile=False), config)
     write_training_curves(history, output / "training_curves.png")
     protocol = describe_split(split, prepared.clips, prepared.recordings)
     metrics: dict[str, Any] = {

@@ -127,6 +127,18 @@ def test_files_of_earlier_formats_judge_faces_in_whole_windows(tmp_path, version
         load_config(path)
 
 
+@pytest.mark.parametrize("version", [1, 2, 3, 4])
+def test_trainings_of_earlier_formats_were_in_float32(tmp_path, version):
+    values = {**to_dict(UNUSUAL), "format_version": version}
+    del values["training"]["precision"]
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(values), encoding="utf-8")
+    assert load_config(path).training.precision == "float32"
+    path.write_text(json.dumps({**values, "format_version": FORMAT_VERSION}), encoding="utf-8")
+    with pytest.raises(ConfigError, match="lacks: precision"):
+        load_config(path)
+
+
 def test_a_whole_number_will_do_where_a_fraction_is_asked_for():
     config = from_dict(RunConfig, with_value("window.window_seconds", 2))
     assert config.window.window_seconds == 2.0

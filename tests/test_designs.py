@@ -16,10 +16,10 @@ from emotion.labels import SEVEN_EMOTIONS
 from emotion.models import ARCHITECTURES, build_model, load_architecture
 from emotion.models.mobilefacenet_lstm import HeardSteps
 from emotion.predictor import EmotionPredictor
-from emotion.runs import load_run, write_run
+from emotion.runs import HISTORY_FILE, load_run, write_run
 from emotion.synthetic import draw_clip, write_clip
 from emotion.synthetic_voices import synthesize_voice
-from emotion.training import train
+from emotion.training import load_history, train
 
 designs = pytest.mark.parametrize("name", sorted(ARCHITECTURES))
 
@@ -118,6 +118,33 @@ def test_a_design_is_trained_evaluated_and_used_like_any_other(name, clips, cach
     prediction = EmotionPredictor(tmp_path / "run").predict(tmp_path / "clip.mp4")
     assert prediction.overall.emotion in ("happy", "sad")
     assert len(prediction.tracks) == 1 and prediction.voice is not None
+
+
+@designs
+def test_a_design_computes_in_bfloat16_where_asked_for_but_its_answers_are_in_float32(name):
+    config = small_design(name)
+    keras.utils.set_random_seed(0)
+    plain = build_model(config)
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        mixed = build_model(config)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    mixed.set_weights(plain.get_weights())
+    answers = mixed(random_inputs(config), training=False)
+    assert keras.backend.standardize_dtype(answers.dtype) == "float32"
+    assert {"bfloat16"} < {layer.compute_dtype for layer in mixed.layers}
+    np.testing.assert_allclose(np.asarray(answers), answer(plain, random_inputs(config)), atol=0.03)
+
+
+def test_what_learned_in_bfloat16_is_kept_in_float32(clips, cache_dir, tmp_path):
+    config = small_design("mfcc_cnn_3d", training={"precision": "mixed_bfloat16"})
+    result = train(clips, config, tmp_path / "run", cache_dir=cache_dir, verbose=0)
+    assert keras.config.dtype_policy().name == "float32"
+    run = load_run(result.path, runtime="keras")
+    assert {layer.compute_dtype for layer in run.model.layers} == {"float32"}
+    history = load_history(result.path / HISTORY_FILE)
+    assert np.isfinite(history["loss"]).all() and np.isfinite(history["val_loss"]).all()
 
 
 MELD_LABELS = {

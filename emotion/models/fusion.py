@@ -87,8 +87,9 @@ def classifier(features, n_classes: int, settings: dict[str, Any]):
     if settings["fusion_units"]:
         x = layers.Dense(settings["fusion_units"], activation="relu", name="fusion_dense")(x)
         x = layers.Dropout(settings["fusion_dropout"], name="fusion_drop")(x)
-    x = layers.Dense(n_classes, name="logits")(x)
-    return layers.Softmax(name="probabilities")(x)
+    # In float32 under every policy: the loss is a matter of small differences.
+    x = layers.Dense(n_classes, dtype="float32", name="logits")(x)
+    return layers.Softmax(dtype="float32", name="probabilities")(x)
 
 
 def build_voice_network(config: RunConfig, settings: dict[str, Any], *, audio_branch: Callable) -> keras.Model:

@@ -1,0 +1,171 @@
+"""The default design as somebody would write it from its description alone, and how long an epoch takes it.
+
+Every epoch decodes every clip in the generator, whole frames are scaled to 112 x 112, the sound is varied by librosa's
+plain calls, and both branches begin at full size. It is kept to be compared with, not to be used.
+"""
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import cv2
+import keras
+import librosa
+import numpy as np
+from keras import layers
+from sklearn.metrics import recall_score
+
+from benchmarks.measures import Measure
+from emotion.datasets.clips import Clip
+
+N_FRAMES, SIDE, N_MFCC, N_STEPS = 20, 112, 40, 44
+SAMPLE_RATE, SECONDS = 22050, 3.0
+BATCH_SIZE = 16
+# Made recordings of five people, of the length and height of RAVDESS's: three to train on, two to validate.
+N_SPEAKERS, N_TRAINED, IMAGE_SIZE, FRAME_RATE = 5, 3, 720, 30.0
+N_EPOCHS = 6
+MIN_RATIO = 10
+
+
+class PlainGenerator(keras.utils.PyDataset):
+    """Reads each clip anew whenever it is asked for.
+
+    Args:
+        clips: with picture and sound in files of their own.
+        classes: their emotions, in order.
+        augment: whether to vary pitch, tempo and noise.
+    """
+
+    def __init__(self, clips: Sequence[Clip], classes: Sequence[str], *, augment: bool):
+        super().__init__(workers=2)
+        self._clips, self._classes, self._augment = list(clips), list(classes), augment
+        self._rng = np.random.default_rng(0)
+
+    @property
+    def num_batches(self) -> int:
+        return int(np.ceil(len(self._clips) / BATCH_SIZE))
+
+    def __getitem__(self, index: int):
+        chosen = self._clips[index * BATCH_SIZE : (index + 1) * BATCH_SIZE]
+        audio = np.stack([self._mfcc(clip.audio_path) for clip in chosen])
+        video = np.stack([read_frames(clip.video_path) for clip in chosen])
+        return {"audio": audio, "video": video}, np.array([self._classes.index(clip.emotion) for clip in chosen])
+
+    def on_epoch_end(self) -> None:
+        if self._augment:
+            self._rng.shuffle(self._clips)
+
+    def _mfcc(self, path: str) -> np.ndarray:
+        samples, _ = librosa.load(path, sr=SAMPLE_RATE, duration=SECONDS)
+        if self._augment:
+            if self._rng.random() < 0.5:
+                samples = librosa.effects.pitch_shift(samples, sr=SAMPLE_RATE, n_steps=self._rng.uniform(-2, 2))
+            if self._rng.random() < 0.5:
+                samples = librosa.effects.time_stretch(samples, rate=self._rng.uniform(0.85, 1.18))
+            if self._rng.random() < 0.5:
+                samples = samples + 0.005 * self._rng.standard_normal(len(samples)).astype(np.float32)
+        samples = librosa.util.fix_length(samples, size=round(SAMPLE_RATE * SECONDS))
+        mfcc = librosa.feature.mfcc(y=samples, sr=SAMPLE_RATE, n_mfcc=N_MFCC, hop_length=len(samples) // (N_STEPS - 1))
+        return librosa.util.fix_length(mfcc, size=N_STEPS, axis=1)[..., None]
+
+
+def read_frames(path: str) -> np.ndarray:
+    """Returns ``(N_FRAMES, SIDE, SIDE, 3)`` float32, 0 to 1: whole frames, evenly over the clip."""
+    capture, frames = cv2.VideoCapture(path), []
+    while True:
+        is_there, frame = capture.read()
+        if not is_there:
+            break
+        frames.append(cv2.cvtColor(cv2.resize(frame, (SIDE, SIDE)), cv2.COLOR_BGR2RGB))
+    capture.release()
+    return np.stack([frames[int(i)] for i in np.linspace(0, len(frames) - 1, N_FRAMES)]).astype(np.float32) / 255
+
+
+def build_plain_model(n_classes: int) -> keras.Model:
+    """Three convolutions with pooling on either side, all of stride 1, flattened and joined."""
+    audio, video = keras.Input((N_MFCC, N_STEPS, 1), name="audio"), keras.Input((N_FRAMES, SIDE, SIDE, 3), name="video")
+    heard, seen = audio, video
+    for filters in (32, 64, 128):
+        heard = layers.MaxPooling2D()(layers.Conv2D(filters, 3, padding="same", activation="relu")(heard))
+        seen = layers.MaxPooling3D()(layers.Conv3D(filters, 3, padding="same", activation="relu")(seen))
+    heard = layers.Dense(128, activation="relu")(layers.Flatten()(heard))
+    seen = layers.Dense(128, activation="relu")(layers.Flatten()(seen))
+    joined = layers.Dropout(0.3)(layers.Dense(128, activation="relu")(layers.concatenate([heard, seen])))
+    return keras.Model([audio, video], layers.Dense(n_classes, activation="softmax")(joined))
+
+
+def measure(folder: Path) -> Iterator[Measure]:
+    """Trains both for the same number of epochs on the same clips; ``folder`` keeps these and their cache."""
+    from emotion.cache import ClipCache
+    from emotion.config import RunConfig
+    from emotion.datasets import DATASETS
+    from emotion.generators import ClipWindows, EpochSetter
+    from emotion.models import build_model
+    from emotion.synthetic import write_synthetic_dataset
+
+    root = folder / "plain_clips"
+    if not root.is_dir():
+        partial = root.with_name("plain_clips.partial")
+        write_synthetic_dataset(
+            partial, n_speakers=N_SPEAKERS, duration_seconds=SECONDS, image_size=IMAGE_SIZE, frame_rate=FRAME_RATE
+        )
+        partial.rename(root)
+    config = RunConfig()
+    config = dataclasses.replace(config, training=dataclasses.replace(config.training, batch_size=BATCH_SIZE))
+    clips = [clip for clip in DATASETS["ravdess"].load(root) if clip.emotion in config.class_names]
+    speakers = sorted({clip.speaker for clip in clips})
+    training = [clip for clip in clips if clip.speaker in speakers[:N_TRAINED]]
+    validation = [clip for clip in clips if clip.speaker in speakers[N_TRAINED:]]
+    cache = ClipCache(folder / "plain_cache", config)
+    start = time.perf_counter()
+    cache.fill(clips)
+    filling = time.perf_counter() - start
+    keras.utils.set_random_seed(0)
+    ours, plain = build_model(config), build_plain_model(len(config.class_names))
+    generators = {
+        "ours": ClipWindows(training, cache, config, training=True),
+        "plain": PlainGenerator(training, config.class_names, augment=True),
+    }
+    held_out = {
+        "ours": ClipWindows(validation, cache, config, training=False),
+        "plain": PlainGenerator(validation, config.class_names, augment=False),
+    }
+    setter = EpochSetter(generators["ours"], config.training.seed)
+    seconds, recalls = {}, {}
+    for name, model, callbacks in (("ours", ours, [setter]), ("plain", plain, [])):
+        model.compile("adam", keras.losses.SparseCategoricalCrossentropy())
+        watch = _EpochWatch()
+        model.fit(generators[name], epochs=N_EPOCHS, verbose=0, shuffle=False, callbacks=[*callbacks, watch])
+        seconds[name] = min(watch.seconds[1:])  # the first traces the step
+        recalls[name] = _recall(model.predict, held_out[name])
+    n = f"{len(training)} clips of {SECONDS:g} s"
+    yield Measure(f"epoch of {n}: the plain design's time beside ours", seconds["plain"] / seconds["ours"], "x",
+                  MIN_RATIO, is_limit=False)  # fmt: skip
+    yield Measure(f"epoch of {n}, ours", seconds["ours"], "s")
+    yield Measure(f"epoch of {n}, the plain design", seconds["plain"], "s")
+    yield Measure(f"decoding all {len(clips)} clips once, for the cache", filling, "s")
+    what = f"recall of each class, mean, on new made speakers after {N_EPOCHS} epochs"
+    yield Measure(f"{what}: ours", recalls["ours"], "", recalls["plain"], is_limit=False)
+    yield Measure(f"{what}: the plain design", recalls["plain"], "")
+
+
+class _EpochWatch(keras.callbacks.Callback):
+    def __init__(self):
+        super().__init__()
+        self.seconds: list[float] = []
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._start = time.perf_counter()
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.seconds.append(time.perf_counter() - self._start)
+
+
+def _recall(predict: Callable, batches: keras.utils.PyDataset) -> float:
+    answers, truths = [], []
+    for index in range(batches.num_batches):
+        inputs, classes, *_ = batches[index]
+        answers.extend(np.argmax(predict(inputs, verbose=0), axis=1))
+        truths.extend(classes)
+    return float(recall_score(truths, answers, average="macro", zero_division=0))
