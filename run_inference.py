@@ -26,7 +26,8 @@ def build_parser() -> argparse.ArgumentParser:
     add("--model", type=find_model, default=DEFAULT_RUN, metavar="FOLDER", help="default: saved_models/default")
     add("--device", choices=DEVICES, default="auto", help="what the model runs on (default: %(default)s)")
     add("--runtime", choices=RUNTIMES, default="auto", help="auto: ONNX Runtime where the model folder holds a "
-        "model.onnx, unless a GPU is asked for, else Keras (default: %(default)s)")  # fmt: skip
+        "model.onnx, unless a GPU is asked for, else Keras; int8: faster, not quite alike, see emotion.export "
+        "(default: %(default)s)")  # fmt: skip
     add("--window_sec", type=float, metavar="S", help="stretch of time each answer is about (default: the model's)")
     add("--step_sec", type=float, metavar="S", help="from one to the next (default: the model's, 0.5)")
     add("--unsure_below", type=float, metavar="P", help="confidence, 0 to 1, under which the answer is \"unsure\" "

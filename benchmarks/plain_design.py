@@ -22,8 +22,8 @@ from emotion.datasets.clips import Clip
 N_FRAMES, SIDE, N_MFCC, N_STEPS = 20, 112, 40, 44
 SAMPLE_RATE, SECONDS = 22050, 3.0
 BATCH_SIZE = 16
-# Made recordings of five people, three to train on and two to validate. They are as long as RAVDESS's, and as large: 1280
-# x 720 pixels are as many as 960 x 960.
+# Made recordings of five people, three to train on and two to validate, as long as RAVDESS's and as large: its 1280 x
+# 720 pixels are as many as 960 x 960.
 N_SPEAKERS, N_TRAINED, CLIP_SECONDS, IMAGE_SIZE, FRAME_RATE = 5, 3, 3.5, 960, 30.0
 N_EPOCHS = 20
 MIN_RATIO = 10

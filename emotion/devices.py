@@ -39,7 +39,7 @@ def choose_runtime(runtime: str, device: str) -> str:
     """Chooses the runtime that goes with a processor, and the processor.
 
     Args:
-        runtime: ``auto``, ``onnx`` or ``keras``; ONNX Runtime computes on the CPU here.
+        runtime: ``auto``, ``onnx``, ``int8`` or ``keras``; ONNX Runtime computes on the CPU here.
         device: as for ``choose_device``.
 
     Returns:
@@ -48,7 +48,9 @@ def choose_runtime(runtime: str, device: str) -> str:
     Raises:
         ConfigError: if the two contradict each other, or as ``choose_device``.
     """
-    if device == "gpu" and runtime == "onnx":
-        raise ConfigError("--runtime onnx computes on the CPU and --device gpu asks for a GPU. Leave one of them out.")
+    if device == "gpu" and runtime in ("onnx", "int8"):
+        raise ConfigError(
+            f"--runtime {runtime} computes on the CPU and --device gpu asks for a GPU. Leave one of them out."
+        )
     choose_device(device)
     return "keras" if device == "gpu" else runtime

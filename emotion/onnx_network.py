@@ -3,6 +3,8 @@
 ``model.onnx`` lies beside ``model.keras`` and names the one it was made from by its SHA-256, so that a folder whose
 network was replaced is never judged by the old one. Its own SHA-256 stands in ``model.onnx.sha256``, as ``sha256sum``
 writes it, since a damaged weight would be used like any other. Both are made by ``emotion.export``.
+
+``model.int8.onnx``, if there is one, computes in eight bits, faster and not quite alike; see ``emotion.quantization``.
 """
 
 import hashlib
@@ -17,8 +19,9 @@ from emotion.errors import ConfigError, RunError
 logger = logging.getLogger(__name__)
 
 ONNX_FILE = "model.onnx"
-HASH_FILE = "model.onnx.sha256"
-RUNTIMES = ("auto", "onnx", "keras")
+INT8_FILE = "model.int8.onnx"
+HASH_SUFFIX = ".sha256"
+RUNTIMES = ("auto", "onnx", "int8", "keras")
 MADE_FROM = "keras_sha256"
 
 
@@ -59,8 +62,7 @@ class OnnxNetwork:
         except Exception as error:
             # ONNX Runtime's errors have no base but Exception; for a file they all mean the same.
             words = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            make = f"Make it anew: python -m emotion.export {Path(path).parent}"
-            raise RunError(f"{path}: not a loadable ONNX model ({words}). {make}") from error
+            raise RunError(f"{path}: not a loadable ONNX model ({words}). {_way_out(Path(path))}") from error
         self.made_from = self._session.get_modelmeta().custom_metadata_map.get(MADE_FROM)
 
     def __call__(self, inputs: dict[str, np.ndarray]) -> np.ndarray:
@@ -74,7 +76,8 @@ def find_network(folder: Path, keras_sha256: str, runtime: str) -> tuple[OnnxNet
     Args:
         folder: of the run.
         keras_sha256: of its ``model.keras``.
-        runtime: ``onnx`` insists on it, ``keras`` never takes it, ``auto`` takes it where there is one.
+        runtime: ``onnx`` insists on it, ``int8`` on the one in eight bits, ``keras`` never takes either, ``auto``
+            takes the former where there is one.
 
     Raises:
         ConfigError: if there is no such runtime.
@@ -84,11 +87,11 @@ def find_network(folder: Path, keras_sha256: str, runtime: str) -> tuple[OnnxNet
         raise ConfigError(f"runtime must be one of {', '.join(RUNTIMES)}, got {runtime!r}.")
     if runtime == "keras":
         return None, "--runtime keras was asked for."
-    path = folder / ONNX_FILE
+    path = folder / (INT8_FILE if runtime == "int8" else ONNX_FILE)
     try:
         return _open_network(path, keras_sha256), ""
     except RunError as error:
-        if runtime == "onnx":
+        if runtime != "auto":
             raise
         if path.is_file():
             logger.warning("%s Keras is used instead.", error)
@@ -96,28 +99,31 @@ def find_network(folder: Path, keras_sha256: str, runtime: str) -> tuple[OnnxNet
 
 
 def _open_network(path: Path, keras_sha256: str) -> OnnxNetwork:
-    make = f"Make it with: python -m emotion.export {path.parent}"
+    make, hash_path = _way_out(path), path.with_name(path.name + HASH_SUFFIX)
     if not path.is_file():
         raise RunError(f"{path}: no such file. {make}")
     try:
-        wanted = path.with_name(HASH_FILE).read_text(encoding="ascii").split()[0]
+        wanted = hash_path.read_text(encoding="ascii").split()[0]
     except (OSError, ValueError, IndexError) as error:
-        raise RunError(
-            f"{path.with_name(HASH_FILE)}: missing or unreadable, so {ONNX_FILE} is not trusted. {make}"
-        ) from error
+        raise RunError(f"{hash_path}: missing or unreadable, so {path.name} is not trusted. {make}") from error
     with open(path, "rb") as file:
         if hashlib.file_digest(file, "sha256").hexdigest() != wanted:
-            raise RunError(f"{path}: is damaged, or another file than {HASH_FILE} says. {make}")
+            raise RunError(f"{path}: is damaged, or another file than {hash_path.name} says. {make}")
     network = OnnxNetwork(path)
     if network.made_from != keras_sha256:
         raise RunError(f"{path}: was made from another network. {make}")
     return network
 
 
-def write_hash(path: Path, folder: Path) -> None:
-    """Writes the SHA-256 of an ONNX file as that of a folder's ``model.onnx``."""
-    with open(path, "rb") as file:
+def _way_out(path: Path) -> str:
+    precision = " --precision int8 --calibrate_on CLIP" if path.name.endswith(INT8_FILE) else ""
+    return f"Make it with: python -m emotion.export {path.parent}{precision}"
+
+
+def write_hash(content: Path, target: Path) -> None:
+    """Writes, beside ``target``, the SHA-256 of the file that is to become it."""
+    with open(content, "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    partial = folder / f"partial-{HASH_FILE}"
-    partial.write_text(f"{digest}  {ONNX_FILE}\n", encoding="ascii")
-    partial.replace(folder / HASH_FILE)
+    partial = target.with_name(f"partial-{target.name}{HASH_SUFFIX}")
+    partial.write_text(f"{digest}  {target.name}\n", encoding="ascii")
+    partial.replace(target.with_name(target.name + HASH_SUFFIX))

@@ -171,8 +171,9 @@ def load_run(path: str | os.PathLike, *, runtime: str = "keras") -> Run:
 
     Args:
         path: the folder.
-        runtime: ``keras``, which can be trained further; ``onnx`` for ONNX Runtime, which loads faster; ``auto`` for
-            the latter where the folder holds a ``model.onnx`` made from its ``model.keras``, else the former.
+        runtime: ``keras``, which can be trained further; ``onnx`` for ONNX Runtime, which loads faster; ``int8`` for
+            the same in eight bits; ``auto`` for ``onnx`` where the folder holds a ``model.onnx`` made from its
+            ``model.keras``, else ``keras``.
 
     Raises:
         ConfigError: if there is no such runtime.

@@ -15,12 +15,16 @@ from conftest import small_config, small_design
 from emotion import export
 from emotion.config import DEFAULT_RUN, SAVED_MODELS, to_dict
 from emotion.devices import choose_runtime
-from emotion.errors import ConfigError, RunError
+from emotion.errors import ConfigError, MediaError, RunError
 from emotion.export import compare, draw_inputs, export_onnx
 from emotion.models import ARCHITECTURES, build_model
-from emotion.onnx_network import HASH_FILE, ONNX_FILE, OnnxNetwork, write_hash
+from emotion.models.folded import NeighbouringFrames, fold_time
+from emotion.models.layers import FaceStandardization
+from emotion.onnx_network import HASH_SUFFIX, INT8_FILE, ONNX_FILE, OnnxNetwork, write_hash
 from emotion.predictor import EmotionPredictor
+from emotion.quantization import collect_windows, export_int8
 from emotion.runs import CONFIG_FILE, MODEL_FILE, load_run, write_run
+from emotion.synthetic import write_clip, write_synthetic_dataset
 
 ROOT = Path(__file__).parents[1]
 
@@ -38,6 +42,83 @@ def run(tmp_path) -> Path:
     folder = make_run(tmp_path / "run")
     export_onnx(load_run(folder))
     return folder
+
+
+# ---- Eight bits ----
+
+
+@pytest.mark.parametrize("name", ["mfcc_cnn_3d", "whisper_cnn_3d", "logmel_cnn"])
+def test_a_network_over_time_is_the_same_over_pictures(name):
+    keras.utils.set_random_seed(1)
+    config = small_design(name)
+    model = build_model(config)
+    for layer in model.layers:
+        layer.set_weights(
+            [weights + 0.1 * np.random.default_rng(0).random(weights.shape) for weights in layer.get_weights()]
+        )
+    folded = fold_time(model)
+    assert not [layer for layer in folded.layers if isinstance(layer, keras.layers.Conv3D)]
+    inputs = draw_inputs(config, 6)
+    np.testing.assert_allclose(np.asarray(folded(inputs)), np.asarray(model(inputs)), atol=1e-5)
+
+
+@pytest.mark.parametrize(("n_frames", "n_taps", "stride"), [(20, 3, 2), (5, 3, 1), (7, 3, 2), (4, 2, 3), (1, 3, 1)])
+def test_neighbouring_frames_are_those_that_a_convolution_over_time_takes(n_frames, n_taps, stride):
+    clips = np.random.default_rng(0).random((2, n_frames, 2, 2, 3), np.float32)
+    convolution = keras.layers.Conv3D(4, (n_taps, 1, 1), strides=(stride, 1, 1), padding="same", use_bias=False)
+    expected = np.asarray(convolution(clips))
+    kernel = np.concatenate(list(convolution.get_weights()[0][:, 0, 0]), axis=0)
+    taken = np.asarray(NeighbouringFrames(n_frames, n_taps, stride)(clips.reshape(-1, 2, 2, 3)))
+    np.testing.assert_allclose((taken @ kernel).reshape(expected.shape), expected, atol=1e-5)
+
+
+def test_what_cannot_be_folded_is_named():
+    frames = keras.Input((4, 8, 8, 3))
+    x = FaceStandardization(name="standard")(frames)
+    model = keras.Model(frames, keras.layers.Dense(3, name="between")(x))
+    with pytest.raises(ValueError, match="between: a Dense over frames"):
+        fold_time(model)
+
+
+@pytest.fixture(scope="module")
+def clips_to_look_at(tmp_path_factory) -> list[Path]:
+    root = write_synthetic_dataset(
+        tmp_path_factory.mktemp("clips"), emotions=("happy", "sad"), n_speakers=1, n_repetitions=1, duration_seconds=4.0
+    )
+    return sorted(root.rglob("01-*.mp4"))
+
+
+def test_a_network_in_eight_bits_is_made_used_and_told_from_the_other(run, clips_to_look_at, capsys):
+    sys_argv = ["export", str(run), "--precision", "int8", "--calibrate_on", *map(str, clips_to_look_at)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", sys_argv)
+        assert export.main() == 0
+    assert "same most probable emotion" in capsys.readouterr().out
+    whole, coarse = (load_run(run, runtime=runtime) for runtime in ("onnx", "int8"))
+    assert isinstance(coarse.model, OnnxNetwork)
+    inputs = collect_windows(whole, clips_to_look_at)
+    difference = np.abs(whole.predict(inputs) - coarse.predict(inputs)).max()
+    assert 0 < difference < 0.1
+    assert load_run(run, runtime="auto").predict(inputs) == pytest.approx(whole.predict(inputs))
+    other = make_run(run.parent / "other", seed=1)
+    for name in (INT8_FILE, f"{INT8_FILE}{HASH_SUFFIX}"):
+        shutil.copy(run / name, other / name)
+    with pytest.raises(RunError, match="made from another network.*--precision int8 --calibrate_on CLIP"):
+        load_run(other, runtime="int8")
+    (run / INT8_FILE).write_bytes((run / INT8_FILE).read_bytes()[:-9])
+    with pytest.raises(RunError, match=r"model\.int8\.onnx: is damaged"):
+        load_run(run, runtime="int8")
+
+
+def test_eight_bits_need_clips_with_something_in_them(run, tmp_path):
+    with pytest.raises(RunError, match=r"model\.int8\.onnx: no such file.*--calibrate_on CLIP"):
+        load_run(run, runtime="int8")
+    write_clip(tmp_path / "grey.mp4", np.full((20, 64, 64, 3), 90, np.uint8), 10.0)
+    with pytest.raises(MediaError, match=r"grey\.mp4: 0 windows .* at least 8 are needed"):
+        export_int8(load_run(run), [tmp_path / "grey.mp4"])
+    with pytest.raises(MediaError, match=r"nowhere\.mp4"):
+        export_int8(load_run(run), [tmp_path / "nowhere.mp4"])
+    assert not (run / INT8_FILE).exists()
 
 
 # ---- Equal answers ----
@@ -152,9 +233,9 @@ def test_a_damaged_onnx_file_costs_nothing_unless_it_is_insisted_on(run, damage,
 
 @pytest.mark.parametrize("content", [None, b"", b"\xff\xfe"])
 def test_without_its_hash_an_onnx_file_is_not_trusted(run, content):
-    (run / HASH_FILE).unlink()
+    (run / f"{ONNX_FILE}{HASH_SUFFIX}").unlink()
     if content is not None:
-        (run / HASH_FILE).write_bytes(content)
+        (run / f"{ONNX_FILE}{HASH_SUFFIX}").write_bytes(content)
     assert load_run(run, runtime="auto").runtime == "keras"
     with pytest.raises(RunError, match=r"model\.onnx\.sha256: missing or unreadable"):
         load_run(run, runtime="onnx")
@@ -162,7 +243,7 @@ def test_without_its_hash_an_onnx_file_is_not_trusted(run, content):
 
 def test_a_file_that_is_no_onnx_model_is_named_whatever_its_hash(run):
     (run / ONNX_FILE).write_bytes(b"no model at all")
-    write_hash(run / ONNX_FILE, run)
+    write_hash(run / ONNX_FILE, run / ONNX_FILE)
     with pytest.raises(RunError, match=r"model\.onnx: not a loadable ONNX model"):
         load_run(run, runtime="onnx")
 

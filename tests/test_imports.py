@@ -21,7 +21,7 @@ LAYERS = (
     ("models", "generators", "half_precision", "onnx_network", "runs", "model_list", "scanner", "seen"),
     (
         "options", "checkpoints", "evaluation", "copies", "preparation", "training", "crossvalidation", "comparison",
-        "assessment", "devices", "fusing", "joining", "export",
+        "assessment", "devices", "fusing", "joining", "export", "quantization",
     ),
     ("predictor", "workflows", "recipes", "finding", "batch", "live", "processing", "jobs", "inference"),
     ("evaluate", "fuse"),

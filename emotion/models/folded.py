@@ -1,0 +1,128 @@
+"""A network of convolutions over time as one of pictures alone, with the same answers.
+
+A convolution over a few moments is one over a picture that holds the channels of all of them. So the frames of a clip
+become pictures of a batch, and every convolution one of two dimensions, the only kind that ONNX Runtime computes in
+eight bits.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+from emotion.models.frame_layers import FoldFrames, UnfoldFrames
+from emotion.models.layers import PACKAGE, FaceStandardization
+
+# Layers for which it makes no difference whether a frame is a part of a clip or a picture of its own.
+FRAME_BY_FRAME = (layers.BatchNormalization, layers.ReLU, layers.Add)
+
+
+@keras.saving.register_keras_serializable(package=PACKAGE)
+class NeighbouringFrames(layers.Layer):
+    """Puts the channels of frames that follow each other into one picture, as a convolution over time takes them.
+
+    Args:
+        n_frames: of a clip.
+        n_taps: frames that are taken together.
+        stride: frames from one group to the next. Before the first and after the last frame there are zeros, as many as
+            padding ``same`` has.
+
+    Shape:
+        ``(batch * n_frames, height, width, channels)`` to ``(batch * ceil(n_frames / stride), height, width, n_taps *
+        channels)``.
+    """
+
+    def __init__(self, n_frames: int, n_taps: int, stride: int, **kwargs):
+        super().__init__(**kwargs)
+        self.n_frames, self.n_taps, self.stride = n_frames, n_taps, stride
+
+    @property
+    def n_groups(self) -> int:
+        return -(-self.n_frames // self.stride)
+
+    def call(self, frames):
+        shape, last = frames.shape[1:], (self.n_groups - 1) * self.stride
+        n_zeros = max(last + self.n_taps - self.n_frames, 0)
+        clips = ops.reshape(frames, (-1, self.n_frames, *shape))
+        clips = ops.pad(clips, [(0, 0), (n_zeros // 2, n_zeros - n_zeros // 2), (0, 0), (0, 0), (0, 0)])
+        taps = [clips[:, tap : tap + last + 1 : self.stride] for tap in range(self.n_taps)]
+        return ops.reshape(ops.concatenate(taps, axis=-1), (-1, *shape[:2], self.n_taps * shape[2]))
+
+    def compute_output_shape(self, input_shape):
+        batch, height, width, channels = input_shape
+        batch = None if batch is None else batch // self.n_frames * self.n_groups
+        return (batch, height, width, self.n_taps * channels)
+
+    def get_config(self):
+        return {**super().get_config(), "n_frames": self.n_frames, "n_taps": self.n_taps, "stride": self.stride}
+
+
+def fold_time(model: keras.Model) -> keras.Model:
+    """Returns a network that gives the answers of ``model`` without a convolution of three dimensions.
+
+    Args:
+        model: a functional model. What lies between its frames and the mean over each of them may be convolutions with
+            padding ``same`` and ``FRAME_BY_FRAME``.
+
+    Raises:
+        ValueError: if it holds other layers there.
+    """
+    folder = _Folder()
+    folded = keras.models.clone_model(model, clone_function=folder.replace, call_function=folder.call)
+    for layer in model.layers:
+        weights = layer.get_weights()
+        if isinstance(layer, layers.Conv3D):
+            # (taps, height, width, inputs, outputs): the taps' channels stand side by side.
+            weights[0] = np.concatenate(list(weights[0]), axis=2)
+        folded.get_layer(layer.name).set_weights(weights)
+    return folded
+
+
+class _Folder:
+    """Builds the network layer by layer, and knows which tensors hold folded frames and how many a clip has."""
+
+    def __init__(self):
+        self._n_frames: dict[int, int] = {}
+        self._tensors: list[Any] = []  # kept, so that their ids stay theirs
+        self._sources: dict[str, layers.Layer] = {}
+
+    def replace(self, layer: layers.Layer) -> layers.Layer:
+        self._sources[layer.name] = layer
+        if isinstance(layer, layers.Conv3D):
+            if layer.padding != "same" or tuple(layer.dilation_rate) != (1, 1, 1) or layer.groups != 1:
+                raise ValueError(f"{layer.name}: only plain convolutions with padding 'same' can be folded.")
+            return layers.Conv2D(
+                layer.filters, layer.kernel_size[1:], strides=layer.strides[1:], padding="same",
+                use_bias=layer.use_bias, activation=layer.activation, name=layer.name,
+            )  # fmt: skip
+        if isinstance(layer, layers.AveragePooling3D):
+            return layers.GlobalAveragePooling2D(name=layer.name)
+        return layer.__class__.from_config(layer.get_config())
+
+    def call(self, layer: layers.Layer, *args, **kwargs):
+        source, tensor = self._sources[layer.name], args[0] if args else None
+        n_frames = self._frames_of(tensor if isinstance(tensor, list | tuple) else [tensor])
+        if isinstance(source, FaceStandardization) and len(tensor.shape) == 5:
+            return self._note(FoldFrames(dtype="float32")(layer(tensor)), tensor.shape[1])
+        if n_frames is None:
+            return layer(*args, **kwargs)
+        if isinstance(source, layers.Conv3D):
+            taps = NeighbouringFrames(n_frames, source.kernel_size[0], source.strides[0])
+            if (taps.n_taps, taps.stride) != (1, 1):
+                tensor, n_frames = taps(tensor), taps.n_groups
+            return self._note(layer(tensor), n_frames)
+        if isinstance(source, layers.AveragePooling3D):
+            return UnfoldFrames(n_frames)(layer(tensor))
+        if isinstance(source, FRAME_BY_FRAME):
+            return self._note(layer(*args, **kwargs), n_frames)
+        raise ValueError(f"{source.name}: a {type(source).__name__} over frames cannot be folded.")
+
+    def _frames_of(self, tensors: Iterable[Any]) -> int | None:
+        return next((self._n_frames[id(each)] for each in tensors if id(each) in self._n_frames), None)
+
+    def _note(self, tensor, n_frames: int):
+        self._n_frames[id(tensor)] = n_frames
+        self._tensors.append(tensor)
+        return tensor
