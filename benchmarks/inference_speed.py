@@ -135,22 +135,21 @@ def loop_clip(folder: Path, clip: Path, n: int) -> Path:
     if n == 1 or path.is_file():
         return path if n > 1 else clip
     partial = path.with_name(f"partial-{path.name}")
-    with av.open(str(partial), "w") as target:
-        streams, base = {}, 0
+    with av.open(str(clip)) as source, av.open(str(partial), "w") as target:
+        # All streams must be there before the first packet is.
+        streams = {stream.index: target.add_stream_from_template(stream) for stream in source.streams}
+        base = 0
         for _ in range(n):
+            source.seek(0)
             end = base
-            with av.open(str(clip)) as source:
-                for packet in source.demux():
-                    if packet.dts is None:
-                        continue
-                    kind = packet.stream.type
-                    if kind not in streams:
-                        streams[kind] = target.add_stream_from_template(packet.stream)
-                    shift = round(base / av.time_base / packet.time_base)
-                    packet.pts, packet.dts = packet.pts + shift, packet.dts + shift
-                    end = max(end, round((packet.pts + packet.duration) * packet.time_base * av.time_base))
-                    packet.stream = streams[kind]
-                    target.mux(packet)
+            for packet in source.demux():
+                if packet.dts is None:
+                    continue
+                shift = round(base / av.time_base / packet.time_base)
+                packet.pts, packet.dts = packet.pts + shift, packet.dts + shift
+                end = max(end, round((packet.pts + packet.duration) * packet.time_base * av.time_base))
+                packet.stream = streams[packet.stream_index]
+                target.mux(packet)
             base = end
     partial.replace(path)
     return path

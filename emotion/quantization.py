@@ -20,8 +20,8 @@ from emotion.runs import Run
 from emotion.scanner import MediaScanner
 
 MIN_WINDOWS, MAX_WINDOWS = 8, 96
-# The operations whose numbers may stay in eight bits from one convolution to the next.
-QUANTIZED = ("Conv", "Concat", "Pad", "Slice", "Reshape", "Transpose", "Add")
+# The operations through which the video branch's numbers stay in eight bits from one convolution to the next.
+BETWEEN, VIDEO_LAYERS = ("Concat", "Pad", "Slice", "Reshape", "Transpose", "Add"), ("/video_", "/neighbouring_frames")
 FEWEST_CHANNELS = 4  # of a convolution worth it: sums over one or three are no work, and lose the most
 MAX_DIFFERENCE = 0.25  # of a probability
 
@@ -123,11 +123,10 @@ def _quantize(run: Run, windows: dict[str, np.ndarray], folder: Path, target: Pa
             quant_pre_process(folder / "folded.onnx", folder / "prepared.onnx", skip_symbolic_shape=True)
             network = onnx.load(folder / "prepared.onnx")
             shapes = {value.name: tuple(value.dims) for value in network.graph.initializer}
-            convolutions = [node for node in network.graph.node if node.op_type == "Conv"]
-            left = [node.name for node in convolutions if shapes.get(node.input[1], (0, 0))[1] < FEWEST_CHANNELS]
+            chosen = [node.name for node in network.graph.node if _is_worth_it(node, shapes)]
             quantize_static(
                 folder / "prepared.onnx", target, Reader(), quant_format=QuantFormat.QDQ, per_channel=True,
-                nodes_to_exclude=left, op_types_to_quantize=QUANTIZED,
+                nodes_to_quantize=chosen, op_types_to_quantize=("Conv", *BETWEEN),
             )  # fmt: skip
         network = onnx.load(target)
         onnx.helper.set_model_props(network, {MADE_FROM: run.sha256})
@@ -137,6 +136,13 @@ def _quantize(run: Run, windows: dict[str, np.ndarray], folder: Path, target: Pa
     except Exception as error:
         # The converters raise anything for a layer or an operation that they do not know.
         raise RunError(f"{run.path}: cannot be turned into eight bits ({error}).") from error
+
+
+def _is_worth_it(node, shapes: dict[str, tuple[int, ...]]) -> bool:
+    if node.op_type == "Conv":
+        shape = shapes.get(node.input[1], ())
+        return len(shape) == 4 and shape[1] >= FEWEST_CHANNELS
+    return node.op_type in BETWEEN and any(layer in f"/{node.name}" for layer in VIDEO_LAYERS)
 
 
 def _compare(run: Run, network: OnnxNetwork, windows: dict[str, np.ndarray]) -> Int8Report:

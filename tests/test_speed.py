@@ -7,7 +7,7 @@ import pytest
 import soundfile
 
 from benchmarks import __main__ as program
-from benchmarks import designs, inference_speed, training_speed
+from benchmarks import designs, growth, inference_speed, plain_design, precision, training_speed
 from benchmarks.measures import (
     HISTORY_FILE,
     Measure,
@@ -16,11 +16,13 @@ from benchmarks.measures import (
     read_history,
     write_ratio_plot,
 )
+from emotion.datasets import DATASETS
 from emotion.errors import MediaError
 from emotion.evaluation import load_predictions
+from emotion.labels import SEVEN_EMOTIONS
 from emotion.media.pictures import VideoFrame
 from emotion.media.reading import AudioChunk, iterate_media, probe_media
-from emotion.synthetic import write_synthetic_dataset
+from emotion.synthetic import write_clip, write_synthetic_dataset
 from emotion.synthetic_faces import draw_face
 
 
@@ -145,3 +147,45 @@ def test_designs_are_trained_alike_scored_apart_and_gone_on_with(tmp_path, monke
     monkeypatch.setattr(designs, "score_eyes", fail)
     assert designs.main(arguments) == 0
     assert (tmp_path / "out" / "table.md").read_text() == table
+
+
+def test_a_clip_is_repeated_without_encoding_it_anew_and_keeps_its_sound(tmp_path):
+    write_clip(
+        tmp_path / "clip.mp4", np.full((20, 64, 64, 3), 90, np.uint8), 10.0,
+        waveform=np.zeros(44100, np.float32), sample_rate=22050,
+    )  # fmt: skip
+    path = inference_speed.loop_clip(tmp_path, tmp_path / "clip.mp4", 3)
+    times = [item.time_seconds for item in iterate_media(path, sample_rate=22050, with_audio=False)]
+    assert len(times) == 60 and times == sorted(times)
+    assert probe_media(path).duration_seconds == pytest.approx(6.0, abs=0.3)
+    assert probe_media(path).has_audio
+    assert inference_speed.loop_clip(tmp_path, tmp_path / "clip.mp4", 1) == tmp_path / "clip.mp4"
+    assert path.stat().st_size < 4 * (tmp_path / "clip.mp4").stat().st_size
+
+
+def test_courses_are_drawn_beside_growth_in_proportion(tmp_path):
+    course = growth.Course("length", "s", [10, 20, 40], [5.0, 9.0, 16.0], [300, 300, 310])
+    assert course.growth == pytest.approx(16 / 5 / 4)
+    growth.write_growth_plot([course] * 3 + [growth.Course("clips", "clips", [1, 10], [1.0, 9.0])], tmp_path / "g.png")
+    assert probe_media(tmp_path / "g.png").is_still
+
+
+def test_the_plain_design_reads_varies_and_learns_clips(dataset_dir):
+    clips = DATASETS["ravdess"].load(dataset_dir)[:4]
+    batches = plain_design.PlainGenerator(clips, SEVEN_EMOTIONS, augment=True)
+    inputs, classes = batches[0]
+    assert inputs["audio"].shape == (4, 40, 44, 1) and inputs["video"].shape == (4, 20, 112, 112, 3)
+    assert 0.2 < inputs["video"].mean() < 0.8 and classes.tolist() == [SEVEN_EMOTIONS.index(c.emotion) for c in clips]
+    plain = plain_design.PlainGenerator(clips, SEVEN_EMOTIONS, augment=False)
+    np.testing.assert_array_equal(plain[0][0]["audio"], plain[0][0]["audio"])
+    assert plain_design.build_plain_model(7).output_shape == (None, 7)
+
+
+def test_runtimes_are_compared_with_the_first_of_them():
+    exact = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]])
+    coarse = np.array([[0.9, 0.1], [0.2, 0.8], [0.4, 0.6]])
+    table = precision.format_answers(
+        {"keras": exact, "onnx": exact, "int8": coarse}, dict.fromkeys(precision.RUNTIMES, 2.0), np.array([0, 1, 0])
+    )
+    last = [cell.strip() for cell in table.splitlines()[-1].split("|")[1:-1]]
+    assert last == ["int8", "2.0", "66.7", "75.0", "66.7", "0.0667", "0.2000"]
