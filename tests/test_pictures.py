@@ -1,0 +1,156 @@
+"""Pictures as they were decoded: drawn on part by part, sampled, and written in the source's own colours."""
+
+from fractions import Fraction
+
+import av
+import cv2
+import numpy as np
+import pytest
+from test_annotation import make_prediction, make_track, make_window
+
+from emotion.media.pictures import ColourSpace, RgbPicture, VideoFrame, YuvPicture
+from emotion.media.reading import iterate_media
+from emotion.media.writing import VideoWriter
+from emotion.outputs.annotation import Annotator
+
+BT601, BT709, UNKNOWN = ColourSpace(6, 6, 6), ColourSpace(1, 1, 1), ColourSpace(2, 2, 2)
+
+
+def make_scene(width: int = 320, height: int = 240) -> np.ndarray:
+    """A smooth picture of many colours, RGB: its halved colour planes lose next to nothing."""
+    small = np.random.default_rng(0).integers(30, 220, (4, 5, 3), np.uint8)
+    return cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
+
+
+def to_yuv(image: np.ndarray, space: ColourSpace) -> YuvPicture:
+    height, width = image.shape[:2]
+    picture = YuvPicture(np.zeros((height * 3 // 2, width), np.uint8), space)
+    with picture.region(0, 0, width, height) as region:
+        region[:] = image
+    return picture
+
+
+def to_rgb(picture: YuvPicture) -> np.ndarray:
+    with YuvPicture(picture.planes.copy(), picture.space).region(0, 0, *picture.shape[1::-1]) as region:
+        return region.copy()
+
+
+def encode(path, space: ColourSpace, image: np.ndarray, n: int = 5, pixels: str = "yuv420p") -> None:
+    """Writes a clip by FFmpeg's own conversion."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=10, options={"crf": "8"})
+        stream.height, stream.width, stream.pix_fmt = *image.shape[:2], pixels
+        context = stream.codec_context
+        context.colorspace, context.color_primaries, context.color_trc = space.matrix, space.primaries, space.transfer
+        for index in range(n):
+            frame = av.VideoFrame.from_ndarray(image, "rgb24")
+            matrix = "itu709" if space.weights(image.shape[0]) == "709" else "itu601"
+            frame = frame.reformat(format=pixels, dst_colorspace=matrix, dst_color_range="MPEG")
+            frame.colorspace, frame.pts, frame.time_base = space.matrix, index, Fraction(1, 10)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+
+
+@pytest.mark.parametrize("space", [BT601, BT709, UNKNOWN])
+def test_colours_are_those_that_ffmpeg_makes_of_the_planes(space):
+    image = make_scene()
+    frame = av.VideoFrame.from_ndarray(to_yuv(image, space).planes, "yuv420p")
+    matrix = "itu709" if space.weights(240) == "709" else "itu601"
+    decoded = frame.reformat(format="rgb24", src_colorspace=matrix, src_color_range="MPEG").to_ndarray()
+    assert np.abs(decoded.astype(int) - image).mean() < 2
+    assert np.abs(to_rgb(to_yuv(image, space)).astype(int) - image).mean() < 2
+
+
+def test_what_a_file_does_not_say_follows_from_its_height():
+    assert UNKNOWN.weights(719) == "601" and UNKNOWN.weights(720) == "709"
+    assert BT601.weights(1080) == "601" and BT709.weights(240) == "709"
+
+
+@pytest.mark.parametrize("part", [(0, 0, 320, 240), (11, 21, 32, 44), (5, 5, 6, 6), (319, 239, 320, 240)])
+def test_a_part_that_is_lent_and_left_alone_stays_as_it_was(part):
+    picture = to_yuv(make_scene(), BT709)
+    before = picture.planes.copy()
+    with picture.region(*part) as region:
+        assert region.shape == (part[3] - part[1], part[2] - part[0], 3)
+    assert np.abs(picture.planes.astype(int) - before).max() <= 1
+
+
+def test_what_is_drawn_stays_within_its_part():
+    picture = to_yuv(make_scene(), BT601)
+    before = to_rgb(picture)
+    with picture.region(11, 21, 41, 51) as region:
+        region[:] = (240, 30, 60)
+    after = to_rgb(picture)
+    assert np.abs(after[22:50, 12:40].astype(int) - (240, 30, 60)).max() <= 3
+    outside = np.ones(after.shape[:2], bool)
+    outside[20:52, 10:42] = False  # two pixels share their colours
+    assert np.abs(after.astype(int) - before)[outside].max() <= 2
+
+
+def test_every_so_many_pixels_are_those_of_the_picture():
+    image = make_scene()
+    samples = [VideoFrame(0.0, image).sample(7, 5), to_yuv(image, BT709).sample(7, 5)]
+    np.testing.assert_array_equal(samples[0], image[::7, ::5])
+    assert samples[1].shape == samples[0].shape
+    assert np.abs(samples[1].astype(int) - samples[0]).mean() < 3
+
+
+def test_annotations_look_alike_on_decoded_and_on_rgb_pictures():
+    prediction = make_prediction([make_track(1, (101, 61, 181, 161))], [make_window(1, "happy")])
+    image = make_scene()
+    expected, canvas = RgbPicture(image.copy()), to_yuv(image, BT709)
+    untouched = canvas.planes.copy()
+    for blur_faces in (False, True):
+        annotator = Annotator(prediction, blur_faces=blur_faces, notice=True)
+        annotator.draw(expected, 0.4)
+        annotator.draw(canvas, 0.4)
+        assert np.abs(to_rgb(canvas).astype(int) - expected.image).mean() < 4
+    assert (canvas.planes[:50, :90] == untouched[:50, :90]).mean() > 0.5  # beside notice and plate
+    np.testing.assert_array_equal(canvas.planes[180:220, 190:], untouched[180:220, 190:])
+
+
+@pytest.mark.parametrize("space", [BT601, BT709, UNKNOWN])
+def test_a_video_is_written_in_the_colours_it_was_read_in(space, tmp_path):
+    image = make_scene()
+    encode(tmp_path / "in.mp4", space, image)
+    frames = list(iterate_media(tmp_path / "in.mp4", sample_rate=16000))
+    canvas = frames[0].canvas()
+    assert isinstance(canvas, YuvPicture) and canvas.space == space
+    with VideoWriter(tmp_path / "out.mp4", width=320, height=240, space=canvas.space, crf=8) as writer:
+        for frame in frames[:3]:
+            writer.write(frame.time_seconds, frame.canvas())
+        writer.write(frames[3].time_seconds, frames[3].image)  # what comes as RGB is turned to the same
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        context = container.streams.video[0].codec_context
+        assert (context.colorspace, context.color_primaries) == (space.matrix, space.primaries)
+        decoded = [frame.to_ndarray()[:240].astype(int) for frame in container.decode(video=0)]
+    for luma in decoded[:3]:
+        assert np.abs(luma - frames[0].luma).mean() < 1.5
+    if space is not UNKNOWN:  # FFmpeg takes what a file does not say for BT.601, players go by the height
+        assert np.abs(decoded[3] - frames[0].luma).mean() < 2
+
+
+def test_a_picture_of_other_colours_than_the_video_is_turned_to_its_own(tmp_path):
+    image = make_scene()
+    with VideoWriter(tmp_path / "out.mp4", width=320, height=240, space=BT709, crf=8) as writer:
+        for index, space in enumerate((BT709, BT601)):
+            writer.write(index / 10, to_yuv(image, space))
+    for frame in iterate_media(tmp_path / "out.mp4", sample_rate=16000):
+        assert np.abs(frame.image.astype(int) - image).mean() < 3
+
+
+@pytest.mark.parametrize("pixels", ["yuv444p", "yuv420p10le", "yuvj420p"])
+def test_other_layouts_are_drawn_on_as_rgb(pixels, tmp_path):
+    encode(tmp_path / "in.mp4", BT709, make_scene(), pixels=pixels)
+    frame = next(iterate_media(tmp_path / "in.mp4", sample_rate=16000))
+    canvas = frame.canvas()
+    assert isinstance(canvas, RgbPicture) and canvas.image is not frame.image
+    assert frame.luma.shape == (240, 320) and (frame.height, frame.width) == (240, 320)
+
+
+def test_the_same_picture_can_be_shown_at_another_time(tmp_path):
+    encode(tmp_path / "in.mp4", BT709, make_scene())
+    frame = next(iterate_media(tmp_path / "in.mp4", sample_rate=16000))
+    moved = frame.at(3.0, 0.5)
+    assert (moved.time_seconds, moved.duration_seconds) == (3.0, 0.5)
+    np.testing.assert_array_equal(moved.image, frame.image)
