@@ -19,6 +19,8 @@ from emotion.errors import ConfigError
 from emotion.options import command_line, say_now
 
 PARTS = ("inference", "training", "plain", "designs", "growth")
+MIN_LONGEST = 300.0  # growth needs two lengths
+PEERS = ("fer", "facial_emotion_recognition")  # in ``benchmarks/peers``
 TABLE_FILE, PLOT_FILE, GROWTH_FILE = "speed.md", "speed.png", "growth.png"
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -33,10 +35,11 @@ def build_parser() -> argparse.ArgumentParser:
         "made of (default: the sample's)")  # fmt: skip
     add("--seconds", type=float, default=60.0, help="length of the clip for inference (default: %(default)g)")
     add("--longest", type=float, default=3600.0, metavar="SECONDS", help="length of the longest clip of the part "
-        "growth, 60 to 3600 (default: %(default)g)")  # fmt: skip
+        "growth, at least 300 (default: %(default)g)")  # fmt: skip
     add("--runs", type=int, default=3, help="how many times each program runs; medians count (default: %(default)s)")
-    add("--fer_python", type=Path, metavar="PYTHON", help="Python of a virtual environment with "
-        "benchmarks/peers/requirements-fer.txt, to compare with the package fer")  # fmt: skip
+    add("--peer", nargs=2, action="append", default=[], metavar=("NAME", "PYTHON"), help="another package to compare "
+        f"with ({', '.join(PEERS)}), and the Python of a virtual environment that holds what "
+        "benchmarks/peers/requirements-NAME.txt names; may be given several times")  # fmt: skip
     add("--output", type=Path, default=CACHE_DIR / "speed", help="folder to write, with the history of all runs "
         "(default: %(default)s)")  # fmt: skip
     return parser
@@ -48,7 +51,7 @@ def measure(args: argparse.Namespace, folder: Path) -> Iterator[Measure]:
         from benchmarks import design_speed, growth, inference_speed, plain_design, training_speed
     makers = {
         "inference": lambda: inference_speed.measure(
-            folder, args.clip, seconds=args.seconds, n_runs=args.runs, fer_python=args.fer_python
+            folder, args.clip, seconds=args.seconds, n_runs=args.runs, peers=args.peers
         ),
         "training": lambda: training_speed.measure(folder),
         "designs": design_speed.measure,
@@ -64,12 +67,17 @@ def main() -> int:
     folder = (args.output / "work").resolve()
     folder.mkdir(parents=True, exist_ok=True)
     args.clip = args.clip.resolve()
-    args.fer_python = args.fer_python and args.fer_python.absolute()
-    for path in (args.clip, args.fer_python):
-        if path is not None and not path.is_file():
+    args.peers = {name: Path(python).absolute() for name, python in args.peer}
+    unknown = sorted(set(args.peers) - set(PEERS))
+    if unknown:
+        raise ConfigError(f"--peer: {', '.join(unknown)} is none of {', '.join(PEERS)}.")
+    for path in (args.clip, *args.peers.values()):
+        if not path.is_file():
             raise ConfigError(f"{path}: no such file.")
     machine = f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}"
-    alike = {"machine": machine, "clip": f"{args.clip.name}, {args.seconds:g} s"}
+    alike = {"machine": machine, "clip": f"{args.clip.name}, {args.seconds:g} s, growth to {args.longest:g} s"}
+    if args.longest < MIN_LONGEST:
+        raise ConfigError(f"--longest must be at least {MIN_LONGEST:g}, got {args.longest:g}.")
     before = read_history(args.output, alike)
     measures = []
     for each in measure(args, folder):

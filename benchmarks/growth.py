@@ -81,7 +81,7 @@ def _infer(clip: Path, folder: Path):
 
 def _measure_lengths(folder: Path, source: Path, course: Course, longest: float) -> Iterator[Measure]:
     first = make_clip(folder, source, LENGTHS_SECONDS[0], size=LONG_SIZE)
-    for seconds in [seconds for seconds in LENGTHS_SECONDS if seconds <= max(longest, LENGTHS_SECONDS[1])]:
+    for seconds in [seconds for seconds in LENGTHS_SECONDS if seconds <= longest]:
         spent = _infer(loop_clip(folder, first, round(seconds / LENGTHS_SECONDS[0])), folder)
         course.add(seconds, spent.seconds, spent.megabytes)
         yield Measure(f"{seconds} s of 360p: time", spent.seconds, "s")

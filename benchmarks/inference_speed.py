@@ -9,7 +9,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -219,25 +219,26 @@ def measure_clip(clip: Path, folder: Path, n_runs: int) -> Iterator[Measure]:
     yield Measure("whole program: memory", max(each.megabytes for each in spent["whole"]), "MB")
 
 
-def measure_peer(clip: Path, folder: Path, python: Path, ours: float) -> Iterator[Measure]:
-    """Compares the package ``fer`` with the whole program, on the same clip.
+def measure_peer(clip: Path, folder: Path, name: str, python: Path, ours: float) -> Iterator[Measure]:
+    """Compares another package with the whole program, on the same clip.
 
     Args:
         clip: to be watched.
-        folder: to work in; ``fer`` writes its own annotated video there.
-        python: of the virtual environment that ``fer`` lies in.
+        folder: to work in; the package writes its own annotated video there.
+        name: of the package; ``benchmarks/peers`` holds what has it watch a clip.
+        python: of the virtual environment that the package lies in.
         ours: seconds that the whole program took on the clip.
     """
-    spent = spend([str(python), str(ROOT / "benchmarks" / "peers" / "fer_video.py"), str(clip)], folder=folder)
+    spent = spend([str(python), str(ROOT / "benchmarks" / "peers" / f"{name}_video.py"), str(clip)], folder=folder)
     said = (folder / "output.txt").read_text(encoding="utf-8", errors="replace").splitlines()
-    n, imported, loaded, _ = (float(x) for x in next(line for line in said if line.startswith("fer ")).split()[1:])
+    n, imported, loaded, _ = (float(x) for x in next(line for line in said if line.startswith("peer ")).split()[1:])
     n_ours = sum(isinstance(item, VideoFrame) for item in iterate_media(clip, sample_rate=SOUND_RATE, with_audio=False))
     yield Measure("whole program: pictures", n_ours / ours, "1/s")
-    yield Measure("fer: pictures", n / spent.seconds, "1/s")
-    yield Measure("whole program beside fer: pictures", n_ours / ours / (n / spent.seconds), "x", 5, is_limit=False)
-    yield Measure("fer: until it is loaded", imported + loaded, "s")
-    yield Measure("fer: memory", spent.megabytes, "MB")
-    yield Measure("fer: install", measure_folder(python.parents[1]), "MB")
+    yield Measure(f"{name}: pictures", n / spent.seconds, "1/s")
+    yield Measure(f"whole program beside {name}: pictures", n_ours / ours / (n / spent.seconds), "x", 5, is_limit=False)
+    yield Measure(f"{name}: until it is loaded", imported + loaded, "s")
+    yield Measure(f"{name}: memory", spent.megabytes, "MB")
+    yield Measure(f"{name}: install", measure_folder(python.parents[1]), "MB")
 
 
 def measure_folder(folder: Path) -> float:
@@ -297,16 +298,14 @@ def measure_camera(clip: Path) -> Iterator[Measure]:
     yield Measure("camera: from picture to label, 95 of 100 below", 1000 * float(np.percentile(waits, 95)), "ms", 200)
 
 
-def measure(
-    folder: Path, source: Path, *, seconds: float, n_runs: int, fer_python: Path | None = None
-) -> Iterator[Measure]:
-    """Measures all of it; ``folder`` is for what is written on the way."""
+def measure(folder: Path, source: Path, *, seconds: float, n_runs: int, peers: Mapping[str, Path]) -> Iterator[Measure]:
+    """Measures all of it; ``folder`` is for what is written on the way, ``peers`` are Pythons by the package's name."""
     clip = make_clip(folder, source, seconds)
     ours = 0.0
     for each in measure_clip(clip, folder, n_runs):
         ours = each.value if each.name == "whole program: time" else ours
         yield each
-    if fer_python is not None:
-        yield from measure_peer(clip, folder, fer_python, ours)
+    for name, python in peers.items():
+        yield from measure_peer(clip, folder, name, python, ours)
     yield from measure_start(folder, max(3, n_runs))
     yield from measure_camera(source)

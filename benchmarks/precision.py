@@ -15,9 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.designs import load_faces
-from emotion.config import CACHE_DIR, DEFAULT_RUN, find_model
+from emotion.config import CACHE_DIR, DEFAULT_RUN, RunConfig, find_model, load_config
 from emotion.console import quiet_import, run_program
-from emotion.errors import DatasetError
+from emotion.errors import ConfigError, DatasetError
+from emotion.labels import SEVEN_EMOTIONS
 from emotion.options import say_now
 from emotion.outputs.score_tables import format_table
 
@@ -48,7 +49,12 @@ def main(arguments: list[str] | None = None) -> int:
         raise DatasetError(f"{path}: is not there. Name the folder that holds it with --data_dir.")
     with quiet_import():
         from emotion.quantization import export_int8
-        from emotion.runs import load_run, time_window
+        from emotion.runs import CONFIG_FILE, load_run, time_window
+    config = load_config(args.model / CONFIG_FILE)
+    if sorted(config.class_names) != sorted(SEVEN_EMOTIONS) or "video" not in config.modalities:
+        raise ConfigError(f"{args.model}: only a model that tells FER+'s seven emotions from faces can be measured.")
+    if config.video.image_size != RunConfig().video.image_size:
+        raise ConfigError(f"{args.model}: takes faces of another size than FER+'s are kept in.")
     args.output.mkdir(parents=True, exist_ok=True)
     stills = load_faces(path, args.output)
     clear = np.flatnonzero(stills.majority >= 0)
@@ -60,7 +66,8 @@ def main(arguments: list[str] | None = None) -> int:
         for name in RUNTIMES:
             run = load_run(copy, runtime=name)
             milliseconds[name] = 1000 * time_window(run)
-            answers[name] = judge_faces(run, stills.images[chosen])
+            columns = [config.class_names.index(emotion) for emotion in SEVEN_EMOTIONS]
+            answers[name] = judge_faces(run, stills.images[chosen])[:, columns]
     print(format_answers(answers, milliseconds, stills.majority[chosen]))
     print(f"\n{len(chosen)} faces of FER+'s validation side, {args.model.name}")
     return 0

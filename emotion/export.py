@@ -1,4 +1,4 @@
-"""Writes a trained model in a format that runs without Keras, after checking that it gives the same answers.
+"""Writes a trained model in a format that runs without Keras, after comparing its answers with Keras's.
 
 python -m emotion.export saved_models/RUN
 python -m emotion.export saved_models/RUN --precision int8 --calibrate_on CLIP [CLIP ...]
@@ -151,9 +151,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("model", type=find_model, metavar="RUN", help="the model folder")
     parser.add_argument("--format", choices=("onnx",), default="onnx", help="default: %(default)s, as model.onnx in "
                         "the model folder, where run_inference.py finds it")  # fmt: skip
-    parser.add_argument("--precision", choices=("float32", "int8"), default="float32", help="int8: three times as fast "
-                        "on processors that know such sums, and not quite alike; run_inference.py --runtime int8 takes "
-                        "it (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--precision", choices=("float32", "int8"), default="float32", help="int8: faster on "
+                        "processors that know such sums, and not quite alike; run_inference.py --runtime int8 takes it "
+                        "(default: %(default)s)")  # fmt: skip
     parser.add_argument("--calibrate_on", nargs="+", type=Path, metavar="CLIP", help="for int8: media of the kind that "
                         "the model will judge, some minutes in all")  # fmt: skip
     return parser

@@ -29,6 +29,7 @@ class OnnxNetwork:
     """A network from a dict of inputs to probabilities.
 
     Attributes:
+        runtime: ``onnx``, or ``int8`` if it computes in eight bits.
         input_shapes: by the input's name, without the axis of the batch.
         n_outputs: classes told apart.
         made_from: SHA-256 of the ``model.keras`` that it is equal to.
@@ -63,6 +64,7 @@ class OnnxNetwork:
             # ONNX Runtime's errors have no base but Exception; for a file they all mean the same.
             words = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise RunError(f"{path}: not a loadable ONNX model ({words}). {_way_out(Path(path))}") from error
+        self.runtime = "int8" if Path(path).name.endswith(INT8_FILE) else "onnx"
         self.made_from = self._session.get_modelmeta().custom_metadata_map.get(MADE_FROM)
 
     def __call__(self, inputs: dict[str, np.ndarray]) -> np.ndarray:

@@ -12,7 +12,7 @@ from typing import Self, TypeVar
 
 Item = TypeVar("Item")
 
-# Pictures waiting between two stages. A few even out that some take longer; those of 4K weigh 25 MB each.
+# Pictures waiting between two stages. A few even out that some take longer; those of 4K weigh 12 to 25 MB each.
 N_WAITING = 4
 PATIENCE_SECONDS = 0.05  # between two looks at whether the work is to go on
 

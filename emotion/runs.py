@@ -126,12 +126,12 @@ class Run:
 
     @property
     def runtime(self) -> str:
-        """What computes: ``onnx`` or ``keras``."""
-        return "onnx" if isinstance(self.model, OnnxNetwork) else "keras"
+        """What computes: ``onnx``, ``int8`` or ``keras``."""
+        return self.model.runtime if isinstance(self.model, OnnxNetwork) else "keras"
 
     def __post_init__(self):
         model = self.model
-        if self.runtime == "onnx":
+        if self.runtime != "keras":
             object.__setattr__(self, "_forward", model)
             return
         import keras

@@ -1,11 +1,10 @@
 """Training a model on clips, from the cache to a finished run folder."""
 
-import contextlib
 import csv
 import dataclasses
 import logging
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,6 @@ from typing import Any
 import keras
 import numpy as np
 
-import emotion.models.layers  # noqa: F401  (registers the layers that a checkpoint names)
 from emotion.checkpoints import BEST_FILE, LAST_FILE, EpochCheckpoint, load_network, load_state
 from emotion.config import RunConfig, TrainConfig, load_config, write_config
 from emotion.datasets.clips import SIDES, TEST, TRAIN, VALIDATION, Clip
@@ -21,6 +19,7 @@ from emotion.errors import DatasetError, RunError
 from emotion.evaluation import build_report, judge_clips, write_predictions
 from emotion.generators import ClipWindows, EpochSetter
 from emotion.models import build_model
+from emotion.models.layers import dtype_policy  # (their import registers the layers that a checkpoint names)
 from emotion.models.pretrained import build_optimizer, encoder_layers, freeze_encoders, set_pretrained
 from emotion.outputs.training_plots import write_confusion_matrix, write_training_curves
 from emotion.preparation import Progress, TrainingClips, prepare_clips
@@ -217,7 +216,7 @@ def _fit(sides, prepared: TrainingClips, output: Path, state, verbose: int) -> N
         epochs_done = state["epochs_done"]
         model = load_network(checkpoint / LAST_FILE)
     else:
-        with _dtype_policy(settings.precision):
+        with dtype_policy(settings.precision):
             model = build_model(config)
         set_pretrained(model, config)
     _cut_history(output / HISTORY_FILE, epochs_done)
@@ -262,17 +261,6 @@ def _fit(sides, prepared: TrainingClips, output: Path, state, verbose: int) -> N
         epochs_done = last
         if is_frozen and model.stop_training:  # at numbers that are none
             return
-
-
-@contextlib.contextmanager
-def _dtype_policy(name: str) -> Iterator[None]:
-    """Has layers that are built in the block compute by a policy of Keras's."""
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(name)
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)
 
 
 def _in_float32(model: keras.Model, config: RunConfig) -> keras.Model:

@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LAYERS = (
     (
         "errors", "labels", "config", "windows", "calibration", "results", "console", "scores", "processes", "files",
-        "settings", "timing", "weights", "pipelines",
+        "settings", "timing", "weights", "pipelines", "packaged",
     ),
     ("media", "audio", "faces", "synthetic", "synthetic_faces", "synthetic_heads", "synthetic_voices"),
     ("preprocessing", "datasets", "splits", "split_files", "protocols", "folds", "cache", "outputs"),

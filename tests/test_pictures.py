@@ -1,5 +1,7 @@
 """Pictures as they were decoded: drawn on part by part, sampled, and written in the source's own colours."""
 
+import dataclasses
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 
 import av
@@ -8,10 +10,14 @@ import numpy as np
 import pytest
 from test_annotation import make_prediction, make_track, make_window
 
+from emotion.errors import MediaError
+from emotion.faces.detection import YuNetDetector
 from emotion.media.pictures import ColourSpace, RgbPicture, VideoFrame, YuvPicture
 from emotion.media.reading import iterate_media
 from emotion.media.writing import VideoWriter
 from emotion.outputs.annotation import Annotator
+from emotion.outputs.video import write_annotated_video
+from emotion.synthetic_faces import draw_face
 
 BT601, BT709, UNKNOWN = ColourSpace(6, 6, 6), ColourSpace(1, 1, 1), ColourSpace(2, 2, 2)
 
@@ -154,3 +160,78 @@ def test_the_same_picture_can_be_shown_at_another_time(tmp_path):
     moved = frame.at(3.0, 0.5)
     assert (moved.time_seconds, moved.duration_seconds) == (3.0, 0.5)
     np.testing.assert_array_equal(moved.image, frame.image)
+
+
+@pytest.mark.parametrize(("height", "width"), [(2, 2), (2, 64), (6, 64), (238, 320), (270, 480)])
+def test_a_video_of_any_even_size_is_written_as_it_was_read(height, width, tmp_path):
+    image = make_scene(width, height)
+    with VideoWriter(tmp_path / "out.mp4", width=width, height=height, space=BT709, crf=4) as writer:
+        for index in range(3):
+            writer.write(index / 10, to_yuv(image, BT709))
+    frames = list(iterate_media(tmp_path / "out.mp4", sample_rate=16000))
+    assert [(frame.height, frame.width) for frame in frames] == [(height, width)] * 3
+    assert np.abs(frames[1].luma.astype(int) - to_yuv(image, BT709).luma).mean() < 1.5
+    assert np.abs(frames[1].image.astype(int) - image).mean() < 3 or min(height, width) < 8
+
+
+@pytest.mark.parametrize("height", [2, 4, 6, 12, 20, 40])
+def test_pictures_less_high_than_their_timeline_are_drawn_on_without_it(height):
+    tracks = [make_track(1, (0, 0, 8, 2)), make_track(2, (20, 0, 28, 2))]
+    windows = [make_window(1, "happy"), make_window(2, "sad"), make_window(None, "angry")]
+    for prediction in (make_prediction([], windows[2:]), make_prediction(tracks, windows)):
+        for blur_faces in (False, True):
+            canvas = YuvPicture(np.full((height * 3 // 2, 64), 128, np.uint8), BT709)
+            Annotator(prediction, blur_faces=blur_faces, notice=True).draw(canvas, 0.4)
+            assert canvas.shape == (height, 64, 3)
+
+
+@pytest.mark.parametrize("part", [(-1, 0, 4, 4), (0, 0, 321, 4), (4, 4, 4, 8), (0, -2, 4, 4), (0, 0, 4, 241)])
+def test_only_parts_of_a_picture_are_lent(part):
+    for picture in (RgbPicture(make_scene()), to_yuv(make_scene(), BT709)):
+        with pytest.raises(ValueError, match="is no part of a picture of 320 x 240"), picture.region(*part):
+            pass
+
+
+@pytest.mark.parametrize(("width", "height"), [(640, 360), (1280, 720)])
+def test_a_file_that_does_not_say_its_colours_has_the_same_ones_everywhere(width, height, tmp_path):
+    image = make_scene(width, height)
+    encode(tmp_path / "in.mp4", UNKNOWN, image)
+    frame = next(iterate_media(tmp_path / "in.mp4", sample_rate=16000))
+    assert np.abs(frame.sample(1, 1).astype(int) - image).mean() < 2
+    assert np.abs(frame.image.astype(int) - image).mean() < 2
+
+
+@pytest.mark.parametrize("matrix", [4, 8, 9, 14])
+def test_colours_of_other_kinds_are_turned_at_once_or_told_of(matrix, tmp_path):
+    encode(tmp_path / "in.mp4", ColourSpace(matrix, 2, 2), make_scene())
+    try:
+        frames = list(iterate_media(tmp_path / "in.mp4", sample_rate=16000))
+    except MediaError as error:
+        assert "in.mp4: nothing in it could be decoded" in str(error)
+    else:
+        assert all(isinstance(frame.canvas(), RgbPicture) for frame in frames)
+
+
+def test_a_video_whose_size_changes_midway_is_annotated_to_its_end(tmp_path):
+    for name, size in (("a.ts", (320, 240)), ("b.ts", (160, 120))):
+        encode(tmp_path / name, BT709, make_scene(*size), n=10)
+    (tmp_path / "both.ts").write_bytes((tmp_path / "a.ts").read_bytes() + (tmp_path / "b.ts").read_bytes())
+    prediction = dataclasses.replace(make_prediction(), path=str(tmp_path / "both.ts"))
+    write_annotated_video(prediction, tmp_path / "out.mp4")
+    frames = list(iterate_media(tmp_path / "out.mp4", sample_rate=16000))
+    assert len(frames) >= 18 and {(frame.height, frame.width) for frame in frames} == {(240, 320)}
+    kinds = {type(frame.canvas()) for frame in iterate_media(tmp_path / "both.ts", sample_rate=16000)}
+    assert kinds == {RgbPicture, YuvPicture}
+    for frame in (frames[2], frames[-2]):
+        assert np.abs(frame.image[60:200, 150:].astype(int) - make_scene()[60:200, 150:]).mean() < 12
+
+
+def test_two_threads_may_ask_for_colours_and_faces_at_once(tmp_path):
+    image = make_scene()
+    image[40:200, 80:240] = draw_face("happy", speaker_seed=1, size=160)
+    encode(tmp_path / "in.mp4", BT709, image, n=30)
+    frames = list(iterate_media(tmp_path / "in.mp4", sample_rate=16000))
+    detector = YuNetDetector()
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda frame: (frame.image.mean(), len(detector.detect(frame.image))), frames))
+    assert len({count for _, count in found}) == 1 and np.ptp([mean for mean, _ in found]) < 1

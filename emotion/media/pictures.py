@@ -16,6 +16,8 @@ import numpy as np
 # Numbers of H.273's tables. What a player takes for the matrix where a file names none depends on the height.
 BT709, UNSPECIFIED = 1, 2
 MATRICES_601 = (5, 6)
+KNOWN_MATRICES = (BT709, UNSPECIFIED, *MATRICES_601)
+LIMITED_RANGE = 1
 SMALLEST_HD_HEIGHT = 720
 # Weights of red and blue in the brightness.
 LUMA_WEIGHTS = {"709": (0.2126, 0.0722), "601": (0.299, 0.114)}
@@ -50,7 +52,10 @@ class Canvas(Protocol):
     def region(self, left: int, top: int, right: int, bottom: int) -> contextlib.AbstractContextManager[np.ndarray]:
         """Lends a part of the picture as RGB ``(bottom - top, right - left, 3)`` uint8, to be changed in place.
 
-        The part must lie within the picture. What was changed is in the picture when the block is left.
+        What was changed is in the picture when the block is left.
+
+        Raises:
+            ValueError: if the part is empty or does not lie within the picture.
         """
 
 
@@ -70,6 +75,7 @@ class RgbPicture:
 
     @contextlib.contextmanager
     def region(self, left: int, top: int, right: int, bottom: int) -> Iterator[np.ndarray]:
+        _check_part(self.shape, left, top, right, bottom)
         yield self.image[top:bottom, left:right]
 
 
@@ -92,6 +98,7 @@ class YuvPicture:
 
     @contextlib.contextmanager
     def region(self, left: int, top: int, right: int, bottom: int) -> Iterator[np.ndarray]:
+        _check_part(self.shape, left, top, right, bottom)
         # Two rows and two columns share their colours.
         x1, y1, x2, y2 = left - left % 2, top - top % 2, right + right % 2, bottom + bottom % 2
         luma = self.luma[y1:y2, x1:x2]
@@ -106,12 +113,17 @@ class YuvPicture:
         luma[:], blue[:], red[:] = changed[..., 0], half[..., 1], half[..., 2]
 
     def sample(self, row_step: int, column_step: int) -> np.ndarray:
-        """Returns every so many rows and columns of the picture as RGB."""
+        """Returns every so many rows and columns as RGB ``(rows, columns, 3)`` uint8."""
         rows, columns = np.arange(0, self.shape[0], row_step), np.arange(0, self.shape[1], column_step)
         half = np.ix_(rows // 2, columns // 2)
         luma = np.ascontiguousarray(self.luma[::row_step, ::column_step])
         to_rgb, _ = _matrices(self.space.weights(self.shape[0]))
         return cv2.transform(cv2.merge([luma, self.blue[half], self.red[half]]), to_rgb)
+
+
+def _check_part(shape: tuple[int, int, int], left: int, top: int, right: int, bottom: int) -> None:
+    if not (0 <= left < right <= shape[1] and 0 <= top < bottom <= shape[0]):
+        raise ValueError(f"({left}, {top}, {right}, {bottom}) is no part of a picture of {shape[1]} x {shape[0]}.")
 
 
 @functools.cache
@@ -165,11 +177,11 @@ class VideoFrame:
 
     @functools.cached_property
     def luma(self) -> np.ndarray:
-        """The brightness ``(height, width)`` uint8, in the file's own range."""
+        """The brightness ``(height, width)`` uint8: 16 to 235 where it is as it was decoded, else 0 to 255."""
         return cv2.cvtColor(self.image, cv2.COLOR_RGB2GRAY) if self._yuv is None else self._yuv.luma
 
     def sample(self, row_step: int, column_step: int) -> np.ndarray:
-        """Returns every so many rows and columns as RGB."""
+        """Returns every so many rows and columns as RGB ``(rows, columns, 3)`` uint8."""
         if self._yuv is not None and "image" not in self.__dict__:
             return self._yuv.sample(row_step, column_step)
         return np.ascontiguousarray(self.image[::row_step, ::column_step])
@@ -180,6 +192,11 @@ class VideoFrame:
             return RgbPicture(np.array(self._source, order="C"))
         return self._source.to_yuv()
 
+    @property
+    def is_decoded(self) -> bool:
+        """Whether it is still as it was decoded."""
+        return not isinstance(self._source, np.ndarray)
+
     @functools.cached_property
     def _yuv(self) -> YuvPicture | None:
         return None if isinstance(self._source, np.ndarray) else self._source.to_yuv()
@@ -187,11 +204,11 @@ class VideoFrame:
 
 @dataclass(frozen=True)
 class DecodedPicture:
-    """A picture that is still as it was decoded.
+    """A picture that is still as it was decoded, of a layout that can be turned without fail.
 
     Attributes:
         shape: height, width and 3 of the upright picture.
-        to_rgb: returns it as RGB.
+        to_rgb: returns it as RGB ``(height, width, 3)`` uint8, anew at each call.
         to_yuv: returns its planes, anew at each call.
     """
 

@@ -21,7 +21,7 @@ from PIL import Image, UnidentifiedImageError
 from emotion.errors import MediaError
 from emotion.media import streams
 from emotion.media.endings import STILL_SUFFIXES
-from emotion.media.pictures import ColourSpace, DecodedPicture, VideoFrame, YuvPicture
+from emotion.media.pictures import KNOWN_MATRICES, LIMITED_RANGE, ColourSpace, DecodedPicture, VideoFrame, YuvPicture
 
 NUDGE_SECONDS = 0.001  # how far a frame is set after its predecessor when its timestamp does not rise
 MAX_PROBE_PACKETS = 300  # read at most that far in search of a first frame
@@ -38,7 +38,6 @@ TURNS = {
     7: lambda image: image[::-1, ::-1].swapaxes(0, 1),
     8: np.rot90,
 }
-LIMITED_RANGE = 1
 SEEK_MARGIN_SECONDS = 2.0  # sound and picture are indexed apart, and a decoder needs some packets to get going
 
 
@@ -281,21 +280,26 @@ class _VideoReader:
         width, height = self._size
         turn = _find_turn(frame) if self._turn is None else TURNS[self._turn]
 
-        def to_rgb() -> np.ndarray:
+        def to_rgb(matrix: str | None = None) -> np.ndarray:
             with self._lock:
-                rgb = self._reformatter.reformat(frame, width=width, height=height, format="rgb24").to_ndarray()
+                rgb = self._reformatter.reformat(
+                    frame, width=width, height=height, format="rgb24", src_colorspace=matrix
+                ).to_ndarray()
             return rgb if turn is None else np.ascontiguousarray(turn(rgb))
 
         if turn is not None or (frame.width, frame.height) != self._size or not _is_drawable(frame):
             return to_rgb()
         space = ColourSpace(frame.colorspace, frame.color_primaries, frame.color_trc)
+        # FFmpeg takes what a file does not say for BT.601, whatever the height.
+        to_rgb = partial(to_rgb, f"itu{space.weights(height)}")
         return DecodedPicture((height, width, 3), to_rgb, lambda: YuvPicture(frame.to_ndarray(), space))
 
 
 def _is_drawable(frame) -> bool:
     """Whether a frame is of the layout that ``YuvPicture`` takes, and that is written."""
     is_whole = frame.width % 2 == 0 and frame.height % 2 == 0
-    return is_whole and frame.format.name == "yuv420p" and frame.color_range in (0, LIMITED_RANGE)
+    has_known_colours = frame.color_range in (0, LIMITED_RANGE) and frame.colorspace in KNOWN_MATRICES
+    return is_whole and has_known_colours and frame.format.name == "yuv420p"
 
 
 def _find_turn(frame) -> Callable[[np.ndarray], np.ndarray] | None:

@@ -19,7 +19,7 @@ from av.codec.context import Flags as CodecFlags
 from av.video.reformatter import VideoReformatter
 
 from emotion.errors import MediaError
-from emotion.media.pictures import ColourSpace, YuvPicture
+from emotion.media.pictures import LIMITED_RANGE, ColourSpace, YuvPicture
 from emotion.media.soundtrack import SourceSound
 
 logger = logging.getLogger(__name__)
@@ -31,7 +31,6 @@ MUXER_OPTIONS = {"movflags": "+faststart", "movie_timescale": str(TICKS_PER_SECO
 SUFFIXES = (".mp4", ".m4v", ".mov")
 # Written into every file, so that our own results are not taken for clips.
 COMMENT = "made by emotion recognition: faces annotated"
-LIMITED_RANGE = 1
 
 
 def check_output(path: str | os.PathLike, source_path: str | os.PathLike | None = None) -> None:
@@ -130,8 +129,7 @@ class VideoWriter:
 
         Args:
             time_seconds: when it is shown; at least 0, and above the time of the picture before it.
-            image: ``(height, width, 3)``, RGB uint8; or a picture in the planes that are written, which may not be
-                changed any more.
+            image: ``(height, width, 3)``, RGB uint8; or a picture in the planes that are written.
 
         Raises:
             ValueError: for a time that does not rise, or an image of another shape or type.
@@ -203,7 +201,8 @@ class VideoWriter:
         height, width, _ = self._shape
         if isinstance(image, YuvPicture):
             if image.space == self._space:
-                return self._tagged(av.VideoFrame.from_numpy_buffer(image.planes, "yuv420p"))
+                # PyAV's way without a copy takes the height for a multiple of four.
+                return self._tagged(av.VideoFrame.from_ndarray(image.planes, "yuv420p"))
             with image.region(0, 0, width, height) as rgb:
                 image = rgb.copy()
         if height % 2 or width % 2:

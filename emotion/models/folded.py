@@ -98,6 +98,8 @@ class _Folder:
                 use_bias=layer.use_bias, activation=layer.activation, name=layer.name,
             )  # fmt: skip
         if isinstance(layer, layers.AveragePooling3D):
+            if tuple(layer.pool_size) != (1, *layer.input.shape[2:4]):
+                raise ValueError(f"{layer.name}: only a mean over whole frames can be folded.")
             return layers.GlobalAveragePooling2D(name=layer.name)
         return layer.__class__.from_config(layer.get_config())
 

@@ -1,5 +1,8 @@
 """Blocks and layers that several architectures share. Only ``keras.ops``, so every Keras backend runs them."""
 
+import contextlib
+from collections.abc import Iterator
+
 import keras
 import numpy as np
 from keras import layers, ops
@@ -157,3 +160,14 @@ def convolution_block(x, filters: int, kernel, *, strides=1, activation: bool = 
     x = convolution(filters, kernel, strides=strides, padding="same", use_bias=False, name=name)(x)
     x = layers.BatchNormalization(momentum=NORM_MOMENTUM, name=f"{name}_norm")(x)
     return layers.ReLU(name=f"{name}_relu")(x) if activation else x
+
+
+@contextlib.contextmanager
+def dtype_policy(name: str) -> Iterator[None]:
+    """Has layers that are built in the block compute by one of Keras's policies, such as ``mixed_bfloat16``."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)

@@ -345,6 +345,8 @@ def _frame_around(outline: Box, radius: int, reach: int, scale: Scale) -> list[B
     top, bottom = max(0, y1 - reach), min(scale.height, y2 + reach + 1)
     upper = min(bottom, y1 + radius + reach)
     lower = max(upper, y2 - radius - reach)
+    if x2 - x1 < 8 * reach or y2 - y1 < 8 * reach:  # OpenCV cuts lines off less smoothly at the edge of a part
+        return [(left, top, right, bottom)] if left < right and top < bottom else []
     inner_left = min(right, x1 + reach + 1)
     inner_right = max(inner_left, x2 - reach)
     parts = [

@@ -31,6 +31,8 @@ class TimelineStrip:
         row_pixels = max(smallest, round(min(width, height) * ROW_SHARE))
         gap = max(1, row_pixels // 6)
         self.height = len(rows) * (row_pixels + gap) + gap if rows else 0
+        if self.height > height:  # a picture less high than its timeline has none
+            rows, self.height = [], 0
         self._top = height - self.height
         self._tiles = self._draw(rows, width, row_pixels, gap) if rows else None
 

@@ -10,8 +10,9 @@ from keras import layers, ops
 from emotion.config import RunConfig
 from emotion.labels import SEVEN_EMOTIONS
 from emotion.models import video_cnn_3d
+from emotion.models.layers import dtype_policy
 from emotion.recipes.face_batches import Animation, StillBatches
-from emotion.recipes.fitting import dtype_policy, fastest_policy, fit, load_weights, save_weights
+from emotion.recipes.fitting import fastest_policy, fit, load_weights, save_weights
 from emotion.recipes.fusion import Branch
 from emotion.recipes.stills import LABEL_SETS, Stills
 

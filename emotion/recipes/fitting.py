@@ -1,8 +1,6 @@
 """What all trainings of a recipe share: optimizer, schedule, running mean of the weights, resuming, fast arithmetic."""
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import keras
@@ -11,6 +9,7 @@ from keras import layers, ops
 
 from emotion.errors import RunError
 from emotion.generators import EpochSetter
+from emotion.models.layers import dtype_policy
 
 # A running mean of the weights (Polyak & Juditsky 1992) generalises better than the last step's.
 AVERAGE_MOMENTUM = 0.998
@@ -87,17 +86,6 @@ def categorical_loss(targets, logits):
     """Cross-entropy of targets ``(batch, n_classes)``, which need not sum to 1, with label smoothing."""
     smoothed = targets * (1 - LABEL_SMOOTHING) + ops.mean(targets, axis=-1, keepdims=True) * LABEL_SMOOTHING
     return -ops.sum(smoothed * ops.log_softmax(ops.cast(logits, "float32"), axis=-1), axis=-1)
-
-
-@contextmanager
-def dtype_policy(name: str) -> Iterator[None]:
-    """Builds layers under another policy for a while."""
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(name)
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)
 
 
 def fastest_policy() -> str:

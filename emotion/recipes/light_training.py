@@ -15,7 +15,8 @@ from keras import layers, ops
 from emotion.config import RunConfig
 from emotion.models import load_architecture
 from emotion.models.fusion import branch_layers
-from emotion.recipes.fitting import categorical_loss, dtype_policy, fastest_policy, fit
+from emotion.models.layers import dtype_policy
+from emotion.recipes.fitting import categorical_loss, fastest_policy, fit
 from emotion.recipes.voices import BankBatches, VoiceBank
 from emotion.recipes.whisper_training import balanced_targets
 

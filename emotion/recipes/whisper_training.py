@@ -12,9 +12,9 @@ import numpy as np
 
 from emotion.config import RunConfig
 from emotion.models import whisper_cnn_3d
+from emotion.models.layers import dtype_policy
 from emotion.recipes.fitting import (
     categorical_loss,
-    dtype_policy,
     fastest_policy,
     fit,
     load_weights,
