@@ -31,13 +31,13 @@ def make_scene(width: int = 320, height: int = 240) -> np.ndarray:
 def to_yuv(image: np.ndarray, space: ColourSpace) -> YuvPicture:
     height, width = image.shape[:2]
     picture = YuvPicture(np.zeros((height * 3 // 2, width), np.uint8), space)
-    with picture.region(0, 0, width, height) as region:
+    with picture.region((0, 0, width, height)) as region:
         region[:] = image
     return picture
 
 
 def to_rgb(picture: YuvPicture) -> np.ndarray:
-    with YuvPicture(picture.planes.copy(), picture.space).region(0, 0, *picture.shape[1::-1]) as region:
+    with YuvPicture(picture.planes.copy(), picture.space).region((0, 0, *picture.shape[1::-1])) as region:
         return region.copy()
 
 
@@ -76,7 +76,7 @@ def test_what_a_file_does_not_say_follows_from_its_height():
 def test_a_part_that_is_lent_and_left_alone_stays_as_it_was(part):
     picture = to_yuv(make_scene(), BT709)
     before = picture.planes.copy()
-    with picture.region(*part) as region:
+    with picture.region(part) as region:
         assert region.shape == (part[3] - part[1], part[2] - part[0], 3)
     assert np.abs(picture.planes.astype(int) - before).max() <= 1
 
@@ -84,7 +84,7 @@ def test_a_part_that_is_lent_and_left_alone_stays_as_it_was(part):
 def test_what_is_drawn_stays_within_its_part():
     picture = to_yuv(make_scene(), BT601)
     before = to_rgb(picture)
-    with picture.region(11, 21, 41, 51) as region:
+    with picture.region((11, 21, 41, 51)) as region:
         region[:] = (240, 30, 60)
     after = to_rgb(picture)
     assert np.abs(after[22:50, 12:40].astype(int) - (240, 30, 60)).max() <= 3
@@ -188,7 +188,7 @@ def test_pictures_less_high_than_their_timeline_are_drawn_on_without_it(height):
 @pytest.mark.parametrize("part", [(-1, 0, 4, 4), (0, 0, 321, 4), (4, 4, 4, 8), (0, -2, 4, 4), (0, 0, 4, 241)])
 def test_only_parts_of_a_picture_are_lent(part):
     for picture in (RgbPicture(make_scene()), to_yuv(make_scene(), BT709)):
-        with pytest.raises(ValueError, match="is no part of a picture of 320 x 240"), picture.region(*part):
+        with pytest.raises(ValueError, match="is no part of a picture of 320 x 240"), picture.region(part):
             pass
 
 

@@ -13,6 +13,8 @@ from typing import Protocol
 import cv2
 import numpy as np
 
+from emotion.results import Box
+
 # Numbers of H.273's tables. What a player takes for the matrix where a file names none depends on the height.
 BT709, UNSPECIFIED = 1, 2
 MATRICES_601 = (5, 6)
@@ -49,10 +51,13 @@ class Canvas(Protocol):
     def shape(self) -> tuple[int, int, int]:
         """Height, width and 3."""
 
-    def region(self, left: int, top: int, right: int, bottom: int) -> contextlib.AbstractContextManager[np.ndarray]:
-        """Lends a part of the picture as RGB ``(bottom - top, right - left, 3)`` uint8, to be changed in place.
+    def region(self, part: Box) -> contextlib.AbstractContextManager[np.ndarray]:
+        """Lends a part of the picture as RGB ``(height, width, 3)`` uint8, to be changed in place.
 
         What was changed is in the picture when the block is left.
+
+        Args:
+            part: left, top, right and bottom in pixels, the latter two exclusive.
 
         Raises:
             ValueError: if the part is empty or does not lie within the picture.
@@ -74,8 +79,8 @@ class RgbPicture:
         return self.image.shape
 
     @contextlib.contextmanager
-    def region(self, left: int, top: int, right: int, bottom: int) -> Iterator[np.ndarray]:
-        _check_part(self.shape, left, top, right, bottom)
+    def region(self, part: Box) -> Iterator[np.ndarray]:
+        left, top, right, bottom = _check_part(self.shape, part)
         yield self.image[top:bottom, left:right]
 
 
@@ -97,8 +102,8 @@ class YuvPicture:
         self.blue, self.red = colours
 
     @contextlib.contextmanager
-    def region(self, left: int, top: int, right: int, bottom: int) -> Iterator[np.ndarray]:
-        _check_part(self.shape, left, top, right, bottom)
+    def region(self, part: Box) -> Iterator[np.ndarray]:
+        left, top, right, bottom = _check_part(self.shape, part)
         # Two rows and two columns share their colours.
         x1, y1, x2, y2 = left - left % 2, top - top % 2, right + right % 2, bottom + bottom % 2
         luma = self.luma[y1:y2, x1:x2]
@@ -121,9 +126,11 @@ class YuvPicture:
         return cv2.transform(cv2.merge([luma, self.blue[half], self.red[half]]), to_rgb)
 
 
-def _check_part(shape: tuple[int, int, int], left: int, top: int, right: int, bottom: int) -> None:
+def _check_part(shape: tuple[int, int, int], part: Box) -> Box:
+    left, top, right, bottom = part
     if not (0 <= left < right <= shape[1] and 0 <= top < bottom <= shape[0]):
         raise ValueError(f"({left}, {top}, {right}, {bottom}) is no part of a picture of {shape[1]} x {shape[0]}.")
+    return part
 
 
 @functools.cache

@@ -203,7 +203,7 @@ class VideoWriter:
             if image.space == self._space:
                 # PyAV's way without a copy takes the height for a multiple of four.
                 return self._tagged(av.VideoFrame.from_ndarray(image.planes, "yuv420p"))
-            with image.region(0, 0, width, height) as rgb:
+            with image.region((0, 0, width, height)) as rgb:
                 image = rgb.copy()
         if height % 2 or width % 2:
             image = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")

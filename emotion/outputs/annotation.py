@@ -325,7 +325,7 @@ def _draw_box(canvas: Canvas, box: Box, colour: Colour, scale: Scale) -> None:
     ]
     outline = np.concatenate(corners)
     for part in _frame_around((x1, y1, x2, y2), radius, inset, scale):
-        with canvas.region(*part) as region:
+        with canvas.region(part) as region:
             moved = [outline - np.array(part[:2], outline.dtype)]
             cv2.polylines(region, moved, True, DARK, scale.line + 2 * rim, cv2.LINE_AA)
             cv2.polylines(region, moved, True, colour, scale.line, cv2.LINE_AA)
@@ -371,7 +371,7 @@ def _blur_face(canvas: Canvas, box: Box) -> None:
     centre = (round((x1 + x2) / 2) - left, round((y1 + y2) / 2) - top)
     radii = max(1, round((x2 - x1) / 2 + margin_x)), max(1, round((y2 - y1) / 2 + margin_y))
     cv2.ellipse(mask, centre, radii, 0, 0, 360, 255, -1)
-    with canvas.region(left, top, right, bottom) as region:
+    with canvas.region((left, top, right, bottom)) as region:
         cells = cv2.resize(region, (MOSAIC_CELLS, MOSAIC_CELLS), interpolation=cv2.INTER_AREA)
         patches = cv2.resize(cells, (right - left, bottom - top), interpolation=cv2.INTER_LINEAR)
         region[mask > 0] = patches[mask > 0]

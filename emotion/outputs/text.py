@@ -69,7 +69,7 @@ def draw_tile(canvas: Canvas, tile: Tile, left: int, top: int) -> None:
     x1, y1 = max(left, 0), max(top, 0)
     x2, y2 = min(left + tile.size[0], width), min(top + tile.size[1], height)
     if x1 < x2 and y1 < y2:
-        with canvas.region(x1, y1, x2, y2) as region:
+        with canvas.region((x1, y1, x2, y2)) as region:
             blend_tile(region, tile, left - x1, top - y1)
 
 

@@ -45,7 +45,7 @@ class TimelineStrip:
         now = int(np.clip(round((time_seconds - self._start) / self._seconds * width), 0, width))
         # The head is as wide as the gap between rows is high, and never less than can be seen on a telephone.
         head = max(2, width // 400)
-        with canvas.region(0, self._top, *reversed(canvas.shape[:2])) as region:
+        with canvas.region((0, self._top, *reversed(canvas.shape[:2]))) as region:
             blend_tile(region, _columns(played, 0, now), left=0, top=0)
             blend_tile(region, _columns(ahead, now, width), left=now, top=0)
             region[:, max(0, now - head) : max(head, now)] = WHITE
