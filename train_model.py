@@ -37,7 +37,8 @@ DATA_OPTIONS = {"dataset": "--dataset", "root": "--dataset_dir", "manifest": "--
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__,
-        epilog="Exit codes: 0 done; 2 wrong settings or no data; 3 done, but some clips could not be read.",
+        epilog="Exit codes: 0 done; 2 wrong settings or no data; 3 done, but some clips could not be read; "
+        "130 stopped by Ctrl-C.",
     )
     add = parser.add_argument
     add_data_options(parser)
@@ -51,7 +52,11 @@ def build_parser() -> argparse.ArgumentParser:
     add("--fusion", choices=("late",), help="train an expert for voices and one for faces apart, by --audio_model and "
         "--video_model (default: --model for both), and join their answers")  # fmt: skip
     for modality in MODALITIES:
-        add(f"--{modality}_model", choices=sorted(ARCHITECTURES), help=argparse.SUPPRESS)
+        add(
+            f"--{modality}_model",
+            choices=sorted(ARCHITECTURES),
+            help="with --fusion late: the network of this expert (default: --model)",
+        )
     add_fusion_options(parser)
     add("--output", type=Path, help="folder to write, new or empty (default: saved_models/MODEL-DATE-TIME; with "
         "--recipe saved_models/RECIPE, whose model is replaced)")  # fmt: skip
@@ -205,11 +210,18 @@ def main() -> int:
         "verbose": 1 if shown else 2,
         "say": say_now,
     }
-    if args.demo:
-        result = train_on_demo(config, output, ProgressBar("Drawing clips", "clip", shown=shown), **settings)
-    else:
-        clips, source = load_clips(args.dataset, args.root, args.manifest, say=say_now)
-        result = train_on_clips(clips, source, config, output, **settings)
+    try:
+        if args.demo:
+            result = train_on_demo(config, output, ProgressBar("Drawing clips", "clip", shown=shown), **settings)
+        else:
+            clips, source = load_clips(args.dataset, args.root, args.manifest, say=say_now)
+            result = train_on_clips(clips, source, config, output, **settings)
+    except KeyboardInterrupt:
+        from emotion.runs import CONFIG_FILE
+
+        if (output / CONFIG_FILE).is_file():
+            print(f"\nTo go on: {settings['resume_command']}", file=sys.stderr)
+        raise
     for clip_id, reason in result.failures.items():
         print(f"left out {clip_id}: {reason}", file=sys.stderr)
     side = "test" if "test" in result.metrics else "validation"

@@ -76,6 +76,9 @@ def main() -> int:
             raise ConfigError(f"{path}: no such file.")
     machine = f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}"
     alike = {"machine": machine, "clip": f"{args.clip.name}, {args.seconds:g} s, growth to {args.longest:g} s"}
+    for name in ("runs", "seconds"):
+        if not getattr(args, name) >= 1:
+            raise ConfigError(f"--{name} must be at least 1, got {getattr(args, name):g}.")
     if args.longest < MIN_LONGEST:
         raise ConfigError(f"--longest must be at least {MIN_LONGEST:g}, got {args.longest:g}.")
     before = read_history(args.output, alike)

@@ -16,6 +16,7 @@ import numpy as np
 from emotion.config import RunConfig, find_model
 from emotion.console import quiet_import, run_program
 from emotion.errors import RunError
+from emotion.finding import find_sources
 from emotion.half_precision import MIN_VALUES
 from emotion.onnx_network import INT8_FILE, MADE_FROM, ONNX_FILE, OnnxNetwork, write_hash
 from emotion.options import say_now
@@ -154,8 +155,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--precision", choices=("float32", "int8"), default="float32", help="int8: faster on "
                         "processors that know such sums, and not quite alike; run_inference.py --runtime int8 takes it "
                         "(default: %(default)s)")  # fmt: skip
-    parser.add_argument("--calibrate_on", nargs="+", type=Path, metavar="CLIP", help="for int8: media of the kind that "
-                        "the model will judge, some minutes in all")  # fmt: skip
+    parser.add_argument("--calibrate_on", nargs="+", metavar="CLIP", help="for int8: media of the kind that the model "
+                        "will judge, some minutes in all; also folders and patterns")  # fmt: skip
     return parser
 
 
@@ -167,7 +168,12 @@ def main() -> int:
     if args.precision == "int8":
         from emotion.quantization import export_int8
 
-        report = export_int8(load_run(args.model), args.calibrate_on)
+        sources = find_sources(args.calibrate_on)
+        clips = [Path(args.calibrate_on[0])] if sources is None else [source.path for source in sources]
+        say_now(
+            f"Looking at {len(clips)} clip(s), then turning the network: this takes about as long as the clips last."
+        )
+        report = export_int8(load_run(args.model), clips)
         path = args.model / INT8_FILE
         say_now(
             f"{path}: {path.stat().st_size / 1e6:.1f} MB; on {report.n_windows} windows of these clips probabilities "

@@ -89,7 +89,7 @@ def collect_windows(run: Run, clips: Sequence[Path]) -> dict[str, np.ndarray]:
             found, step = found[::2], 2 * step
     if len(found) < MIN_WINDOWS:
         raise MediaError(
-            f"{', '.join(map(str, clips))}: {len(found)} windows with a face or a voice in all, and at least "
+            f"{', '.join(map(str, clips))}: windows with a face or a voice in all: {len(found)}, and at least "
             f"{MIN_WINDOWS} are needed. Give more clips, or longer ones."
         )
     chosen = np.linspace(0, len(found) - 1, min(len(found), MAX_WINDOWS)).astype(int)
@@ -97,10 +97,9 @@ def collect_windows(run: Run, clips: Sequence[Path]) -> dict[str, np.ndarray]:
 
 
 def _windows(run: Run, clips: Sequence[Path]) -> Iterator[dict[str, np.ndarray]]:
-    for clip in clips:
-        info = probe_media(clip)
+    for info in [probe_media(clip) for clip in clips]:  # whatever is wrong is said before the work begins
         scanner = MediaScanner(run.config, has_video=info.has_video, has_audio=info.has_audio)
-        media = iterate_media(clip, sample_rate=run.config.audio.sample_rate)
+        media = iterate_media(info.path, sample_rate=run.config.audio.sample_rate)
         yield from (window.inputs for stretch in scanner.scan(media) for window in stretch if window.evidence != "none")
 
 

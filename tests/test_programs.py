@@ -268,3 +268,16 @@ def test_every_option_is_explained_with_its_default(monkeypatch, capsys):
     help_of = {action.dest: action.help for action in train_model.build_parser()._actions}
     for name in ("root", "epochs", "batch_size", "lr", "seed", "model", "output", "window_sec", "cache_dir"):
         assert "(default: " in help_of[name]
+
+
+def test_a_training_that_is_stopped_says_how_to_go_on(tmp_path, monkeypatch, capsys):
+    def stop(config, output, *args, **kwargs):
+        output.mkdir()
+        (output / "config.json").write_text("{}", encoding="utf-8")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("emotion.workflows.train_on_demo", stop)
+    monkeypatch.setattr("sys.argv", ["train_model.py", "--demo", "--output", str(tmp_path / "run")])
+    assert run_program(train_model.main) == 130
+    said = capsys.readouterr().err
+    assert "To go on: " in said and "--resume" in said and str(tmp_path / "run") in said
