@@ -17,7 +17,7 @@ import av
 import numpy as np
 
 from benchmarks.measures import Measure
-from emotion.errors import MediaError
+from emotion.errors import EmotionError, MediaError
 from emotion.media.pictures import VideoFrame
 from emotion.media.reading import AudioChunk, iterate_media
 from emotion.synthetic import write_clip
@@ -53,7 +53,7 @@ def spend(command: Sequence[str], *, folder: Path) -> Spent:
     """Runs a program to its end.
 
     Raises:
-        RuntimeError: if it fails, with what it said.
+        EmotionError: if it fails, with what it said.
     """
     output = folder / "output.txt"
     started = subprocess.run(
@@ -63,7 +63,7 @@ def spend(command: Sequence[str], *, folder: Path) -> Spent:
     code, seconds, processor_seconds, megabytes = (float(number) for number in started.stdout.split())
     if code:
         said = output.read_text(encoding="utf-8", errors="replace")
-        raise RuntimeError(f"{' '.join(command)}: ended with {code:.0f}:\n{said[-2000:]}")
+        raise EmotionError(f"{' '.join(command)}: ended with {code:.0f}:\n{said[-2000:]}")
     return Spent(seconds, processor_seconds, megabytes)
 
 

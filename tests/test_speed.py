@@ -17,7 +17,7 @@ from benchmarks.measures import (
     write_ratio_plot,
 )
 from emotion.datasets import DATASETS
-from emotion.errors import MediaError
+from emotion.errors import EmotionError, MediaError
 from emotion.evaluation import load_predictions
 from emotion.labels import SEVEN_EMOTIONS
 from emotion.media.pictures import VideoFrame
@@ -87,7 +87,7 @@ def test_what_a_program_takes_is_measured_and_a_failure_is_told(tmp_path):
     spent = inference_speed.spend([sys.executable, "-c", work], folder=tmp_path)
     assert spent.seconds >= 0.2 and 0 < spent.processor_seconds < spent.seconds + 1
     assert 60 < spent.megabytes < 150 < len(held) / 1e6
-    with pytest.raises(RuntimeError, match="ended with 3"):
+    with pytest.raises(EmotionError, match="ended with 3"):
         inference_speed.spend([sys.executable, "-c", "raise SystemExit(3)"], folder=tmp_path)
 
 
