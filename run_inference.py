@@ -85,9 +85,8 @@ def main() -> int:
     with quiet_import():
         from emotion.devices import choose_runtime
         from emotion.predictor import EmotionPredictor
-
-        predictor = EmotionPredictor(args.model, settings, runtime=choose_runtime(args.runtime, args.device))
-        _ = predictor.detector  # now, and not when the first clip is shown
+    predictor = EmotionPredictor(args.model, settings, runtime=choose_runtime(args.runtime, args.device))
+    _ = predictor.detector  # now, and not when the first clip is shown
     return SOME_FILES_FAILED if job.run(predictor, loading_seconds=time.perf_counter() - started) else 0
 
 

@@ -4,6 +4,7 @@ Every program is started anew, as a user starts it, and its processor time and m
 """
 
 import hashlib
+import math
 import os
 import statistics
 import subprocess
@@ -138,6 +139,8 @@ def loop_clip(folder: Path, clip: Path, n: int) -> Path:
     with av.open(str(clip)) as source, av.open(str(partial), "w") as target:
         # All streams must be there before the first packet is.
         streams = {stream.index: target.add_stream_from_template(stream) for stream in source.streams}
+        # Pictures that are decoded before they are shown, and a sound's first block, begin before second 0.
+        first = min(packet.dts * packet.time_base for packet in source.demux() if packet.dts is not None)
         base = 0
         for _ in range(n):
             source.seek(0)
@@ -150,7 +153,7 @@ def loop_clip(folder: Path, clip: Path, n: int) -> Path:
                 end = max(end, round((packet.pts + packet.duration) * packet.time_base * av.time_base))
                 packet.stream = streams[packet.stream_index]
                 target.mux(packet)
-            base = end
+            base = end - math.floor(first * av.time_base)
     partial.replace(path)
     return path
 

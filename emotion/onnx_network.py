@@ -96,7 +96,7 @@ def find_network(folder: Path, keras_sha256: str, runtime: str) -> tuple[OnnxNet
         if runtime != "auto":
             raise
         if path.is_file():
-            logger.warning("%s Keras is used instead.", error)
+            logger.warning("Keras is used instead, since %s", error)
         return None, str(error)
 
 
