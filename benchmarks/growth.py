@@ -141,6 +141,12 @@ def write_growth_plot(courses: Sequence[Course], path: Path) -> None:
         axes.loglog(course.amounts, course.seconds, "o-", color=MET, label="time")
         proportional = [course.seconds[0] * amount / course.amounts[0] for amount in course.amounts]
         axes.loglog(course.amounts, proportional, "--", color="#999999", label="in proportion")
+        axes.set_xticks(
+            course.amounts, [f"{amount:,.3g}" if amount < 1000 else f"{amount:,.0f}" for amount in course.amounts]
+        )
+        axes.set_xticks([], minor=True)
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter("")
         axes.set_xlabel(f"{course.title}: {course.unit}")
         axes.set_ylabel("seconds")
         axes.spines[["top"]].set_visible(False)
