@@ -17,13 +17,13 @@ LAYERS = (
         "settings", "timing", "weights", "pipelines", "packaged",
     ),
     ("media", "audio", "faces", "synthetic", "synthetic_faces", "synthetic_heads", "synthetic_voices"),
-    ("preprocessing", "datasets", "splits", "split_files", "protocols", "folds", "cache", "outputs"),
+    ("preprocessing", "datasets", "splits", "split_files", "protocols", "folds", "cache", "outputs", "finding"),
     ("models", "generators", "half_precision", "onnx_network", "runs", "model_list", "scanner", "seen"),
     (
         "options", "checkpoints", "evaluation", "copies", "preparation", "training", "crossvalidation", "comparison",
         "assessment", "devices", "fusing", "joining", "export", "quantization",
     ),
-    ("predictor", "workflows", "recipes", "finding", "batch", "live", "processing", "jobs", "inference"),
+    ("predictor", "workflows", "recipes", "batch", "live", "processing", "jobs", "inference"),
     ("evaluate", "fuse"),
     ("__init__",),
 
