@@ -6,7 +6,6 @@ python -m emotion.export saved_models/RUN --precision int8 --calibrate_on CLIP [
 
 import argparse
 import contextlib
-import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,7 +17,7 @@ from emotion.console import quiet_import, run_program
 from emotion.errors import RunError
 from emotion.finding import find_sources
 from emotion.half_precision import MIN_VALUES
-from emotion.onnx_network import INT8_FILE, MADE_FROM, ONNX_FILE, OnnxNetwork, write_hash
+from emotion.onnx_network import INT8_FILE, MADE_FROM, ONNX_FILE, OnnxNetwork, written_whole
 from emotion.options import say_now
 from emotion.runs import MODEL_FILE, Run, load_run
 
@@ -42,8 +41,7 @@ def export_onnx(run: Run) -> float:
         RunError: if it cannot be written, or answers differently; nothing is written then.
     """
     path = run.path / ONNX_FILE
-    partial = path.with_name(f"partial-{ONNX_FILE}")
-    try:
+    with written_whole(path) as partial:
         _convert(run, partial)
         difference = compare(run, OnnxNetwork(partial))
         if not difference <= MAX_DIFFERENCE:
@@ -51,11 +49,6 @@ def export_onnx(run: Run) -> float:
                 f"{path}: not written, since its probabilities differ from Keras's by {difference:.1g}, more than "
                 f"{MAX_DIFFERENCE:g}."
             )
-        # Between the two the hash is that of no file there, and Keras is used.
-        write_hash(partial, path)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
     return difference
 
 

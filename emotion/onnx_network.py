@@ -7,9 +7,11 @@ writes it, since a damaged weight would be used like any other. Both are made by
 ``model.int8.onnx``, if there is one, computes in eight bits, faster and not quite alike; see ``emotion.quantization``.
 """
 
+import contextlib
 import hashlib
 import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -120,6 +122,22 @@ def _open_network(path: Path, keras_sha256: str) -> OnnxNetwork:
 def _way_out(path: Path) -> str:
     precision = " --precision int8 --calibrate_on CLIP" if path.name.endswith(INT8_FILE) else ""
     return f"Make it with: python -m emotion.export {path.parent}{precision}"
+
+
+@contextlib.contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """Lends a path to write an ONNX file to; if the block ends well, the file takes the place of ``path``.
+
+    If it does not, nothing is left, and what was there stays.
+    """
+    partial = path.with_name(f"partial-{path.name}")
+    try:
+        yield partial
+        # Between the two the hash is that of no file there, and Keras is used.
+        write_hash(partial, path)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def write_hash(content: Path, target: Path) -> None:

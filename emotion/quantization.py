@@ -4,7 +4,6 @@ What a layer's numbers reach is not known beforehand, so clips are needed to loo
 model will judge. How far the answers move is measured on them, too, and said.
 """
 
-import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ import numpy as np
 from emotion.console import quiet_import
 from emotion.errors import EmotionError, MediaError, RunError
 from emotion.media.reading import iterate_media, probe_media
-from emotion.onnx_network import INT8_FILE, MADE_FROM, OnnxNetwork, write_hash
+from emotion.onnx_network import INT8_FILE, MADE_FROM, OnnxNetwork, written_whole
 from emotion.runs import Run
 from emotion.scanner import MediaScanner
 
@@ -57,8 +56,7 @@ def export_int8(run: Run, clips: Sequence[Path]) -> Int8Report:
     """
     windows = collect_windows(run, clips)
     path = run.path / INT8_FILE
-    partial = path.with_name(f"partial-{INT8_FILE}")
-    try:
+    with written_whole(path) as partial:
         with tempfile.TemporaryDirectory() as folder:
             _quantize(run, windows, Path(folder), partial)
         report = _compare(run, OnnxNetwork(partial), windows)
@@ -67,10 +65,6 @@ def export_int8(run: Run, clips: Sequence[Path]) -> Int8Report:
                 f"{path}: not written, since a probability differs by {report.max_difference:.2g} from Keras's, more "
                 f"than {MAX_DIFFERENCE:g}. Give more clips, and clips of the kind that the model will judge."
             )
-        write_hash(partial, path)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
     return report
 
 

@@ -180,7 +180,7 @@ class VideoFrame:
     @functools.cached_property
     def image(self) -> np.ndarray:
         """``(height, width, 3)``, RGB uint8 and upright."""
-        return self._source if isinstance(self._source, np.ndarray) else self._source.to_rgb()
+        return self._source.to_rgb() if self.is_decoded else self._source
 
     @functools.cached_property
     def luma(self) -> np.ndarray:
@@ -195,9 +195,7 @@ class VideoFrame:
 
     def canvas(self) -> RgbPicture | YuvPicture:
         """Returns a copy to draw on, as it was decoded where that can be drawn on."""
-        if isinstance(self._source, np.ndarray):
-            return RgbPicture(np.array(self._source, order="C"))
-        return self._source.to_yuv()
+        return self._source.to_yuv() if self.is_decoded else RgbPicture(np.array(self._source, order="C"))
 
     @property
     def is_decoded(self) -> bool:
@@ -206,7 +204,7 @@ class VideoFrame:
 
     @functools.cached_property
     def _yuv(self) -> YuvPicture | None:
-        return None if isinstance(self._source, np.ndarray) else self._source.to_yuv()
+        return self._source.to_yuv() if self.is_decoded else None
 
 
 @dataclass(frozen=True)
