@@ -196,7 +196,7 @@ for name, values in json.load(open(f"{folder}/configs.json")).items():
         expected = data["expected"]
     np.testing.assert_allclose(np.asarray(model(inputs, training=False)), expected, atol=2e-5)
     if name == "logmel_cnn":  # one of them learns: compiling a training takes many times as long as the rest
-        model.compile(keras.optimizers.Adam(1e-2), "sparse_categorical_crossentropy")
+        model.compile(keras.optimizers.Adam(3e-3), "sparse_categorical_crossentropy")
         losses = model.fit(inputs, np.array([0, 1]), epochs=10, verbose=0).history["loss"]
         assert losses[-1] < losses[0], losses
     print(name, "agrees")
@@ -204,8 +204,11 @@ for name, values in json.load(open(f"{folder}/configs.json")).items():
 
 
 def test_every_design_gives_the_same_answer_on_another_backend(tmp_path):
-    configs = {name: small_design(name, model=WITHOUT_DROPOUT) for name in sorted(ARCHITECTURES)}
+    # No dropped modality: a loss that is drawn anew at every step need not fall from the first to the last.
+    still = {"model": WITHOUT_DROPOUT, "training": {"modality_dropout": 0.0}}
+    configs = {name: small_design(name, **still) for name in sorted(ARCHITECTURES)}
     (tmp_path / "configs.json").write_text(json.dumps({name: to_dict(config) for name, config in configs.items()}))
+    keras.utils.set_random_seed(0)
     for name, config in configs.items():
         model, inputs = build_model(config), random_inputs(config)
         model.save_weights(tmp_path / f"{name}.weights.h5")
