@@ -20,6 +20,7 @@ from sklearn.metrics import recall_score
 
 from benchmarks.measures import Measure
 from emotion.datasets.clips import Clip
+from emotion.norms import NormSettler
 
 N_FRAMES, SIDE, N_MFCC, N_STEPS = 20, 112, 40, 44
 SAMPLE_RATE, SECONDS = 22050, 3.0
@@ -140,14 +141,16 @@ def measure(folder: Path) -> Iterator[Measure]:
     }
     setter = EpochSetter(generators["ours"], config.training.seed)
     seconds, recalls = {}, {}
-    for name, model, callbacks in (("plain", plain, []), ("ours", ours, [setter])):
+    as_in_training = [setter, _SettledAtOnce(generators["ours"])]
+    for name, model, callbacks in (("plain", plain, []), ("ours", ours, as_in_training)):
         model.compile("adam", keras.losses.SparseCategoricalCrossentropy())
         watch = _EpochWatch()
         model.fit(generators[name], epochs=N_EPOCHS, verbose=0, shuffle=False, callbacks=[*callbacks, watch])
         seconds[name] = statistics.median(watch.seconds[1:])  # the first traces the step
         recalls[name] = _recall(model.predict, held_out[name])
     n_in_time = int(N_EPOCHS * max(1.0, seconds["plain"] / seconds["ours"]))
-    ours.fit(generators["ours"], initial_epoch=N_EPOCHS, epochs=n_in_time, verbose=0, shuffle=False, callbacks=[setter])
+    ours.fit(generators["ours"], initial_epoch=N_EPOCHS, epochs=n_in_time, verbose=0, shuffle=False,
+             callbacks=as_in_training)  # fmt: skip
     in_time = _recall(ours.predict, held_out["ours"])
     n = f"{len(training)} clips of {CLIP_SECONDS:g} s"
     yield Measure(f"epoch of {n}: the plain design's time beside ours", seconds["plain"] / seconds["ours"], "x",
@@ -159,6 +162,13 @@ def measure(folder: Path) -> Iterator[Measure]:
     yield Measure(f"{what}: the plain design after {N_EPOCHS} epochs", recalls["plain"], "")
     yield Measure(f"{what}: ours after {N_EPOCHS} epochs", recalls["ours"], "", recalls["plain"], is_limit=False)
     yield Measure(f"{what}: ours after as long, {n_in_time} epochs", in_time, "", recalls["plain"], is_limit=False)
+
+
+class _SettledAtOnce(NormSettler):
+    """Does at each epoch's end, and within its time, what a training does before it validates."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.on_test_begin()
 
 
 class _EpochWatch(keras.callbacks.Callback):

@@ -21,6 +21,7 @@ from emotion.generators import ClipWindows, EpochSetter
 from emotion.models import build_model
 from emotion.models.layers import dtype_policy  # (their import registers the layers that a checkpoint names)
 from emotion.models.pretrained import build_optimizer, encoder_layers, freeze_encoders, set_pretrained
+from emotion.norms import NormSettler
 from emotion.outputs.training_plots import write_confusion_matrix, write_training_curves
 from emotion.preparation import Progress, TrainingClips, prepare_clips
 from emotion.protocols import split_clips
@@ -247,6 +248,7 @@ def _fit(sides, prepared: TrainingClips, output: Path, state, verbose: int) -> N
             verbose=verbose,
             callbacks=[
                 EpochSetter(training, settings.seed),
+                NormSettler(training),
                 _LearningRate(),
                 keras.callbacks.TerminateOnNaN(),
                 # What is frozen is not yet what is to be judged by its patience.
