@@ -1,5 +1,7 @@
 # make demo   set up, then label the emotions in the clip in samples/
+# make demo-web   set up, then open the same in a page of the browser
 # make test   set up, then run the tests
+# make test-browser   set up, then click through that page in Chromium
 # make lint   check style
 # make test-reference   set up PyTorch and transformers, then hold the encoders against theirs at full size
 # Needs Python 3.11, 3.12 or 3.13. Another interpreter: make demo PYTHON=/path/to/python3.12
@@ -9,15 +11,23 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-reference lint format setup clean
+.PHONY: demo demo-web test test-browser test-reference lint format setup clean
 
 demo: $(VENV)/ready
 	$(BIN)/python run_inference.py --video_path samples/astronaut.mp4 --overwrite
+
+demo-web: $(VENV)/ready-web
+	$(BIN)/python -m emotion.web_demo --open
 
 setup: $(VENV)/ready
 
 test: $(VENV)/ready-dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+# The browser is the system's own: Playwright's download of one is not needed.
+test-browser: $(VENV)/ready-dev
+	@command -v chromium >/dev/null || { echo "Chromium is needed. On Debian: sudo apt install chromium"; exit 2; }
+	$(BIN)/python -m pytest tests/browser
 
 test-reference: $(VENV)/ready-reference
 	$(BIN)/python -m pytest tests/reference
@@ -36,6 +46,10 @@ $(VENV)/ready: requirements.txt
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "This Python cannot make virtual environments." \
 		"On Debian and Ubuntu: sudo apt install python3-venv"; exit 2; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	touch $@
+
+$(VENV)/ready-web: $(VENV)/ready requirements-web.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-web.txt
 	touch $@
 
 $(VENV)/ready-dev: $(VENV)/ready requirements-dev.txt

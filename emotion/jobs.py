@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emotion.batch import Batch, format_summary, run_batch
+from emotion.console import ProgressBar
 from emotion.files import locked_folder, locked_names
 from emotion.finding import Source
 from emotion.media.camera import Camera
@@ -45,6 +46,10 @@ class Console:
         if not self.quiet:
             print(text, file=sys.stderr if aside else sys.stdout, flush=True)
 
+    def bar(self, what: str) -> ProgressBar:
+        """Returns a bar of seconds, to be told what is done and the total; it draws nothing where none are wanted."""
+        return ProgressBar(what, "s", shown=self.progress)
+
     def warn(self, text: str) -> None:
         """Prints what went wrong on the error stream, however quiet the rest."""
         print(text, file=sys.stderr, flush=True)
@@ -69,7 +74,7 @@ class FileJob:
             check_plan(self.plan, self.source, overwrite=self.overwrite)
             prediction = process_file(
                 predictor, self.source, self.info, self.plan, settings=describe_run(predictor, self.model),
-                drawing=self.drawing, shows_progress=self.console.progress, stopwatch=stopwatch,
+                drawing=self.drawing, progress=self.console.bar, stopwatch=stopwatch,
             )  # fmt: skip
         lines = [format_report(prediction), *list_written(self.plan)]
         if self.console.timings:
@@ -116,7 +121,7 @@ class BatchJob:
                 batch.note_begun(source, plan.files().values())
                 prediction = process_file(
                     predictor, source.path, info, plan, settings=settings, drawing=self.drawing,
-                    shows_progress=self.console.progress, stopwatch=stopwatch,
+                    progress=self.console.bar, stopwatch=stopwatch,
                 )  # fmt: skip
             seconds += prediction.duration_seconds
             return prediction, [path for path in plan.files().values() if path.exists()]

@@ -1,18 +1,17 @@
 """What is done with one media file: look at it and at where its outputs go, judge it, write them, say where."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from emotion.console import ProgressBar
 from emotion.errors import ConfigError
 from emotion.media.reading import MediaInfo, probe_media
 from emotion.outputs.annotation import Annotator
 from emotion.outputs.plan import STANDARD_OUTPUT, OutputPlan, OutputRequest, check_plan, plan_outputs
 from emotion.outputs.subtitles import format_srt
 from emotion.outputs.tables import format_csv, format_json, write_text
-from emotion.outputs.video import write_annotated_image, write_annotated_video
+from emotion.outputs.video import Progress, write_annotated_image, write_annotated_video
 from emotion.pipelines import share_cores
 from emotion.results import MediaPrediction
 from emotion.settings import InferenceSettings
@@ -88,7 +87,7 @@ def process_file(
     *,
     settings: dict[str, Any],
     drawing: dict[str, Any],
-    shows_progress: bool = True,
+    progress: Callable[[str], Progress] | None = None,
     stopwatch: Stopwatch | None = None,
 ) -> MediaPrediction:
     """Judges one clip and writes what was planned.
@@ -100,7 +99,8 @@ def process_file(
         plan: where everything goes.
         settings: kept in the JSON.
         drawing: what ``Annotator`` takes besides the result.
-        shows_progress: whether to draw bars on the error stream.
+        progress: called with what is about to be done, "Watching" or "Drawing"; what it returns is told the seconds
+            done and their total. An error that it raises stops the work.
         stopwatch: told how long each part takes.
 
     Raises:
@@ -109,16 +109,17 @@ def process_file(
     """
     stopwatch = stopwatch or Stopwatch()
     share_cores()
-    bar = ProgressBar("Watching", "s", shown=shows_progress and not info.is_still)
-    prediction = predictor.predict(source, info=info, progress=bar, stopwatch=stopwatch)
+    begin = progress if progress and not info.is_still else lambda what: None
+    prediction = predictor.predict(source, info=info, progress=begin("Watching"), stopwatch=stopwatch)
     # The picture may turn out to be undecodable, though its header is whole.
     if plan.picture is not None and prediction.has_video:
         annotator = Annotator(prediction, **drawing)
         if info.is_still:
             write_annotated_image(prediction, plan.picture, annotator=annotator)
         else:
-            bar = ProgressBar("Drawing", "s", shown=shows_progress)
-            write_annotated_video(prediction, plan.picture, annotator=annotator, progress=bar, stopwatch=stopwatch)
+            write_annotated_video(
+                prediction, plan.picture, annotator=annotator, progress=begin("Drawing"), stopwatch=stopwatch
+            )
     # Last, so that a stop while the video is drawn leaves nothing that would be in the way of another try.
     with stopwatch("write"):
         write_tables(prediction, plan, {**settings, "window_seconds": prediction.window_seconds})

@@ -178,6 +178,11 @@ class MediaPrediction:
     voice: EmotionSummary | None = None
     passed_over: tuple[FaceTrack, ...] = ()
 
+    @property
+    def start_seconds(self) -> float:
+        """When the first window begins: a file's clock need not begin at 0."""
+        return min((window.start_seconds for window in self.windows), default=0.0)
+
     def answer(self, window: WindowPrediction) -> EmotionSummary:
         """Puts one of the windows into words."""
         return EmotionSummary.of(

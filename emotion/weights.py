@@ -18,10 +18,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from emotion.config import PROJECT_DIR
 from emotion.errors import EmotionError
 from emotion.files import write_json
 
-PROJECT_DIR = Path(__file__).resolve().parent.parent
 WEIGHTS_DIR = PROJECT_DIR / ".cache" / "weights"
 FETCH_TIMEOUT_SECONDS = 1800
 SHA256_LETTERS = 64

@@ -20,11 +20,11 @@ LAYERS = (
     ("preprocessing", "datasets", "splits", "split_files", "protocols", "folds", "cache", "outputs", "finding"),
     ("models", "generators", "half_precision", "onnx_network", "runs", "model_list", "scanner", "seen"),
     (
-        "options", "checkpoints", "evaluation", "copies", "preparation", "training", "crossvalidation", "comparison",
-        "assessment", "devices", "fusing", "joining", "export", "quantization",
+        "options", "checkpoints", "norms", "evaluation", "copies", "preparation", "training", "crossvalidation",
+        "comparison", "assessment", "devices", "fusing", "joining", "export", "quantization",
     ),
     ("predictor", "workflows", "recipes", "batch", "live", "processing", "jobs", "inference"),
-    ("evaluate", "fuse"),
+    ("evaluate", "fuse", "web", "web_demo"),
     ("__init__",),
 
 )  # fmt: skip

@@ -30,7 +30,7 @@ def _cues(prediction: MediaPrediction) -> Iterator[tuple[float, float, list[str]
     by_frame = any("frame" in window.evidence for window in prediction.windows)
     rows.append(("clip" if by_frame else "voice", Judgement.of(prediction, None), None))
     rows = [row for row in rows if row[1].is_judged]
-    first = min((window.start_seconds for window in prediction.windows), default=0.0)
+    first = prediction.start_seconds
     last = first + prediction.duration_seconds
     stretches = [_prevailing(rows, start, min(start + STRETCH_SECONDS, last)) for start in _starts(first, last)]
     begin = 0

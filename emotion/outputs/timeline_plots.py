@@ -2,7 +2,6 @@
 
 import os
 import textwrap
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +19,9 @@ from emotion.outputs.figures import (
     short_name,
     write_figure,
 )
-from emotion.outputs.judgements import Judgement, is_shown
 from emotion.outputs.palette import DARK, emotion_colour, text_colour
-from emotion.results import UNSURE, FaceTrack, MediaPrediction, in_percent
+from emotion.outputs.rows import TimelineRow, timeline_rows
+from emotion.results import MediaPrediction
 
 TIMELINE_INCHES = 9.6
 WIDEN_SECONDS, MAX_INCHES = 60.0, 32.0  # a longer clip has a wider plot, up to here
@@ -56,45 +55,14 @@ def write_timeline(prediction: MediaPrediction, path: str | os.PathLike) -> Path
     return write_figure(_build_timeline(prediction), path)
 
 
-@dataclass(frozen=True)
-class _Row:
-    """A face's, or the voice's, name and judgement, the face's track, and what stands above the row."""
-
-    name: str
-    judgement: Judgement
-    track: FaceTrack | None
-    answer: str
-
-    def is_seen(self, time_seconds: float) -> bool:
-        return is_shown(self.judgement, self.track, time_seconds)
-
-
-def _rows(prediction: MediaPrediction) -> list[_Row]:
-    rows = []
-    for track in prediction.tracks:
-        summary = prediction.by_face[track.face_id]
-        answer = "no evidence"
-        if summary.emotion is not None:
-            guess = f", most probably {summary.most_probable}" if summary.emotion == UNSURE else ""
-            answer = f"{summary.emotion}{guess}, {in_percent(summary.confidence)}, by {summary.evidence}"
-        rows.append(_Row(track.name, Judgement.of(prediction, track.face_id), track, answer))
-    voice = Judgement.of(prediction, None)
-    if voice.is_judged and voice.spans:
-        by_frame = any("frame" in evidence for evidence in voice.evidence)
-        name, answer = ("clip", "by whole frames") if by_frame else ("voice", "by the sound alone")
-        rows.append(_Row(name, voice, None, answer))
-    return rows
-
-
 def _build_timeline(prediction: MediaPrediction):
-    rows = _rows(prediction)
+    rows = timeline_rows(prediction)
     shown = rows[:MAX_ROWS]
     width = float(np.clip(TIMELINE_INCHES * prediction.duration_seconds / WIDEN_SECONDS, TIMELINE_INCHES, MAX_INCHES))
     figure = build_figure(width_inches=width, height_inches=ROW_INCHES * max(1, len(shown)) + 0.5)
     missing = f"{len(rows) - len(shown)} further faces are not drawn" if len(rows) > len(shown) else ""
     set_title(figure, f"Emotions over time: {short_name(displayable(Path(prediction.path).name))}", missing)
-    # A file's clock need not begin at 0.
-    start = min((window.start_seconds for window in prediction.windows), default=0.0)
+    start = prediction.start_seconds
     end = start + max(prediction.duration_seconds, MOMENT_SECONDS)
     if not shown:
         axes = figure.subplots()
@@ -106,7 +74,7 @@ def _build_timeline(prediction: MediaPrediction):
     grid = figure.subplots(2 * len(shown), 1, sharex=True, squeeze=False, height_ratios=ratios)[:, 0]
     moments = np.linspace(start, end, int(np.clip((end - start) / MOMENT_SECONDS, 2, MAX_MOMENTS)))
     for row, curves, strip in zip(shown, grid[::2], grid[1::2], strict=True):
-        answers = [row.judgement.answer_at(t) if row.judgement.is_judged and row.is_seen(t) else None for t in moments]
+        answers = [row.answer_at(moment) for moment in moments]
         _draw_curves(curves, row, moments, answers)
         _draw_strip(strip, moments, [answer and answer.emotion for answer in answers])
         curves.tick_params(labelbottom=False, bottom=False)
@@ -121,7 +89,7 @@ def _set_time_axis(axes, start: float, end: float) -> None:
     axes.tick_params(axis="x", labelsize=SMALL_POINTS)
 
 
-def _draw_curves(axes, row: _Row, moments: np.ndarray, answers: list) -> None:
+def _draw_curves(axes, row: TimelineRow, moments: np.ndarray, answers: list) -> None:
     from matplotlib.patheffects import Normal, withStroke
 
     names = row.judgement.class_names
@@ -139,7 +107,7 @@ def _draw_curves(axes, row: _Row, moments: np.ndarray, answers: list) -> None:
             )  # fmt: skip
     set_percent_axis(axes.yaxis, "probability")
     axes.spines[["top", "right"]].set_visible(False)
-    axes.set_title(sentence(f"{row.name}: {row.answer}"), loc="left", fontsize=LABEL_POINTS)
+    axes.set_title(sentence(f"{row.name}: {row.words}"), loc="left", fontsize=LABEL_POINTS)
     handles, labels = (part[::-1] for part in axes.get_legend_handles_labels())
     if 0 < row.judgement.unsure_below < 1:
         handles.append(axes.axhline(100 * row.judgement.unsure_below, color=GREY, linewidth=0.8, linestyle=":"))

@@ -24,7 +24,7 @@ class TimelineStrip:
     """
 
     def __init__(self, prediction: MediaPrediction, width: int, height: int):
-        self._start = min((window.start_seconds for window in prediction.windows), default=0.0)
+        self._start = prediction.start_seconds
         self._seconds = prediction.duration_seconds
         rows = _rows(prediction) if self._seconds >= SHORTEST_SECONDS else []
         smallest = MIN_LABEL_PIXELS if len(rows) > 1 else MIN_ROW_PIXELS

@@ -1,0 +1,146 @@
+"""What the page does with one clip: check its length, judge it, write the files that can be downloaded."""
+
+import functools
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from emotion.config import SAVED_MODELS
+from emotion.errors import ConfigError, EmotionError, MediaError
+from emotion.media.reading import probe_media
+from emotion.outputs.plan import OutputRequest
+from emotion.predictor import EmotionPredictor
+from emotion.processing import describe_run, prepare, process_file
+from emotion.results import MediaPrediction
+from emotion.runs import CONFIG_FILE, Run, load_run
+from emotion.settings import InferenceSettings
+
+N_LOADED = 3  # models that stay in memory
+
+Tell = Callable[[str, float], None]
+
+
+class Stopped(EmotionError):
+    """The user asked to stop, or closed the page."""
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What was found, and the files written; None for what there is not."""
+
+    prediction: MediaPrediction
+    video: Path | None
+    plot: Path | None
+    json: Path | None
+    csv: Path | None
+
+
+def find_models(chosen: Path) -> dict[str, Path]:
+    """Returns the model folders to choose from by name: the one given first, then all in ``saved_models``."""
+    folders = sorted(path.parent for path in SAVED_MODELS.glob(f"*/{CONFIG_FILE}"))
+    others = [folder for folder in folders if folder.resolve() != chosen.resolve()]
+    names = [folder.name for folder in others]
+    first = chosen.name if chosen.name not in names else str(chosen)
+    return {first: chosen, **dict(zip(names, others, strict=True))}
+
+
+class Analyst:
+    """Judges clips for the page, one at a time.
+
+    Args:
+        models: folders by the names that the page shows; the first is loaded at once.
+        max_seconds: longer clips are refused.
+        runtime: what computes; see ``load_run``.
+
+    Raises:
+        RunError: if the first model cannot be loaded.
+    """
+
+    def __init__(self, models: dict[str, Path], *, max_seconds: float, runtime: str = "auto"):
+        self.models, self.max_seconds = models, max_seconds
+        self._load = functools.lru_cache(maxsize=N_LOADED)(functools.partial(load_run, runtime=runtime))
+        self._one_at_a_time = threading.Lock()
+        _ = EmotionPredictor(self.run(next(iter(models)))).detector
+
+    def run(self, model: str) -> Run:
+        """Returns a loaded model by the name that the page shows.
+
+        Raises:
+            ConfigError: if there is none of that name.
+            RunError: if it cannot be loaded.
+        """
+        if model not in self.models:
+            raise ConfigError(f"{model}: no such model here. Choose one of {', '.join(self.models)}.")
+        return self._load(self.models[model])
+
+    def analyse(
+        self,
+        clip: Path,
+        folder: Path,
+        *,
+        model: str,
+        settings: InferenceSettings,
+        notice: bool = False,
+        blur_faces: bool = False,
+        tell: Tell = lambda what, share: None,
+        stop: threading.Event | None = None,
+    ) -> Analysis:
+        """Judges a clip and writes video, plot, JSON and CSV.
+
+        Args:
+            clip: the file.
+            folder: to write to.
+            model: by the name that the page shows.
+            settings: how it is used.
+            notice, blur_faces: as for ``Annotator``.
+            tell: called with what is being done and the share of all the work that is done, 0 to 1.
+            stop: set when the work is to end.
+
+        Raises:
+            MediaError: if the clip cannot be read, or is too long.
+            Stopped: once ``stop`` is set.
+            EmotionError: if the model does not do this, or nothing can be written.
+        """
+        info = probe_media(clip)
+        self._check_length(clip, info.duration_seconds)
+        with self._one_at_a_time:
+            tell("Loading the model", 0.0)
+            predictor = EmotionPredictor(self.run(model), settings)
+            if blur_faces and not predictor.config.looks_for_faces:
+                raise ConfigError(f"{model} does not look for faces, so it cannot hide them. Choose another model.")
+            request = OutputRequest(json="", csv="", folder=folder)
+            info, plan = prepare(clip, request)
+            prediction = process_file(
+                predictor, clip, info, plan, settings=describe_run(predictor, self.models[model]),
+                drawing={"notice": notice, "blur_faces": blur_faces},
+                progress=functools.partial(self._progress, clip, tell, stop or threading.Event()),
+            )  # fmt: skip
+        written = plan.files()
+        files = {name: path for name, path in written.items() if path.exists()}
+        picture = plan.picture if plan.picture in files.values() else None
+        return Analysis(prediction, picture, files.get("plot"), files.get("JSON"), files.get("CSV"))
+
+    def _check_length(self, clip: Path, seconds: float | None) -> None:
+        if seconds is not None and seconds > self.max_seconds:
+            raise MediaError(
+                f"{clip}: lasts {_in_words(seconds)}; this page takes clips of up to {_in_words(self.max_seconds)}. "
+                "Cut it, or judge it with run_inference.py, which knows no limit."
+            )
+
+    def _progress(self, clip: Path, tell: Tell, stop: threading.Event, what: str) -> Callable:
+        # Watching takes about as long as drawing.
+        first = 0.0 if what == "Watching" else 0.5
+
+        def progress(done: float, total: float | None) -> None:
+            if stop.is_set():
+                raise Stopped("Stopped.")
+            self._check_length(clip, done)  # headers of recordings from browsers do not tell
+            share = min(1.0, done / total) if total else 0.0
+            tell(what, first + 0.5 * share)
+
+        return progress
+
+
+def _in_words(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.1f} min"

@@ -1,0 +1,105 @@
+"""What was found, as fragments of a web page: one answer for the clip, and a card for each face and the voice."""
+
+import base64
+import html
+
+import cv2
+import numpy as np
+
+from emotion.outputs.palette import emotion_colour, text_colour
+from emotion.outputs.rows import TimelineRow, timeline_rows
+from emotion.results import UNSURE, EmotionSummary, MediaPrediction, in_percent
+
+JPEG_QUALITY = 88
+MAX_CARDS = 20
+EVIDENCE = {
+    "face+voice": "judged by face and voice",
+    "face": "judged by the face alone",
+    "voice": "judged by the voice alone",
+    "frame": "judged by whole pictures",
+    "frame+voice": "judged by whole pictures and the voice",
+    "none": "no evidence",
+}
+
+STYLE = """
+.answer{font:16px/1.45 system-ui,sans-serif}
+.answer p{margin:.3em 0}
+.answer .note{opacity:.9;font-size:.92em}
+.chip{display:inline-block;padding:.1em .6em;border-radius:1em;font-weight:600;border:1px solid #1016}
+.cards{display:grid;grid-template-columns:repeat(auto-fill,minmax(15em,1fr));gap:.8em;
+font:15px/1.4 system-ui,sans-serif}
+.card{display:flex;gap:.8em;border:1px solid #8886;border-radius:8px;padding:.7em;align-items:flex-start;min-width:0}
+.card img,.card .blank{width:72px;height:72px;border-radius:6px;flex:none;object-fit:contain;background:#111}
+.card .blank{display:flex;align-items:center;justify-content:center;color:#eee;font-size:2em}
+.card h4{margin:0 0 .2em;font-size:1em}
+.card p{margin:.2em 0 0;font-size:.9em}
+.problem{font:16px/1.45 system-ui,sans-serif;border:2px solid #b3261e;border-radius:8px;padding:.7em 1em;
+overflow-wrap:anywhere}
+"""
+
+
+def format_answer(prediction: MediaPrediction) -> str:
+    """Returns the clip's one answer and the notes that a reader must know, as HTML."""
+    overall = prediction.overall
+    if overall.emotion is None:
+        words = "<p><b>No evidence:</b> neither a face nor a voice that could be judged.</p>"
+    else:
+        words = f"<p>{_chip(overall)} {_evidence(overall)}</p>"
+    notes = "".join(f'<p class="note">Note: {html.escape(note)}.</p>' for note in prediction.notes)
+    return f'<div class="answer">{words}{notes}</div>'
+
+
+def format_cards(prediction: MediaPrediction, portraits: dict[int, np.ndarray]) -> str:
+    """Returns a card for each face, and one for the voice where it was judged by itself, as HTML.
+
+    Args:
+        prediction: what was found.
+        portraits: RGB pictures by ``face_id``; a face without one gets a blank.
+    """
+    rows = timeline_rows(prediction)
+    cards = "".join(_format_card(row, prediction, portraits) for row in rows[:MAX_CARDS])
+    more = f"<p>And {len(rows) - MAX_CARDS} more in the tables.</p>" if len(rows) > MAX_CARDS else ""
+    return f'<div class="cards">{cards}</div>{more}' if cards else ""
+
+
+def format_problem(words: str) -> str:
+    """Returns what went wrong, as HTML that screen readers say at once."""
+    return f'<div class="problem" role="alert">{html.escape(words)}</div>'
+
+
+def _format_card(row: TimelineRow, prediction: MediaPrediction, portraits: dict[int, np.ndarray]) -> str:
+    face_id = row.track.face_id if row.track else None
+    if face_id in portraits:
+        picture = f'<img src="{_data_url(portraits[face_id])}" alt="{html.escape(row.name)}">'
+    else:
+        picture = f'<div class="blank" aria-hidden="true">{"&#9786;" if row.track else "&#9834;"}</div>'
+    lines = []
+    if row.summary is not None:
+        lines.append(f"<p>{_chip(row.summary)}</p><p>{_evidence(row.summary)}</p>")
+    shares = prediction.time_shares(face_id)
+    if shares:
+        words = ", ".join(f"{name} {in_percent(share)}" for name, share in list(shares.items())[:4])
+        lines.append(f"<p>share of the time: {html.escape(words)}</p>")
+    if row.track:
+        lines.append(f"<p>in sight for {row.track.seconds_in_sight:.1f} s</p>")
+    return f'<div class="card">{picture}<div><h4>{html.escape(row.name)}</h4>{"".join(lines)}</div></div>'
+
+
+def _chip(summary: EmotionSummary) -> str:
+    if summary.emotion is None:
+        return '<span class="chip">no evidence</span>'
+    colour = emotion_colour(summary.emotion)
+    style = f"background:rgb{colour};color:rgb{text_colour(colour)}"
+    chip = f'<span class="chip" style="{style}">{html.escape(summary.emotion)}</span>'
+    if summary.emotion == UNSURE:
+        return f"{chip} most probably {html.escape(summary.most_probable)}, {in_percent(summary.confidence)}"
+    return f"{chip} {in_percent(summary.confidence)}"
+
+
+def _evidence(summary: EmotionSummary) -> str:
+    return html.escape(EVIDENCE.get(summary.evidence, f"judged by {summary.evidence}"))
+
+
+def _data_url(image: np.ndarray) -> str:
+    _, encoded = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    return "data:image/jpeg;base64," + base64.b64encode(encoded.tobytes()).decode()

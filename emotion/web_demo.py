@@ -1,0 +1,104 @@
+"""Serves a page in the browser: upload a clip or record one, see it with its labels, its timeline and its evidence.
+
+python -m emotion.web_demo
+"""
+
+import argparse
+import os
+import sys
+import tempfile
+import threading
+from pathlib import Path
+
+from emotion.config import DEFAULT_RUN, find_model
+from emotion.console import quiet_import, run_program
+from emotion.errors import ConfigError
+from emotion.onnx_network import RUNTIMES
+from emotion.options import say_now
+from emotion.runs import check_run
+
+HOST, PORT = "127.0.0.1", 7860
+MAX_PORT = 65535
+MAX_SECONDS, MAX_MEGABYTES = 120.0, 200.0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m emotion.web_demo", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--model", type=find_model, default=DEFAULT_RUN, metavar="FOLDER", help="which stands first in the list of "
+        "models; those in saved_models/ follow (default: saved_models/default)")  # fmt: skip
+    add("--runtime", choices=RUNTIMES, default="auto", help="as for run_inference.py (default: %(default)s)")
+    add("--host", default=HOST, metavar="ADDRESS", help="where to listen; 0.0.0.0 lets in everybody on the network "
+        "(default: %(default)s, this computer alone)")  # fmt: skip
+    add("--port", type=int, default=PORT, help="default: %(default)s; 0 takes any that is free")
+    add("--max_seconds", type=float, default=MAX_SECONDS, metavar="S",
+        help="longer clips are refused (default: %(default)g)")  # fmt: skip
+    add("--max_mb", type=float, default=MAX_MEGABYTES, metavar="MB",
+        help="larger uploads are refused (default: %(default)g)")  # fmt: skip
+    add("--open", action="store_true", help="open the page in this computer's browser")
+    return parser
+
+
+def main() -> int:
+    args = build_parser().parse_args()
+    for name in ("max_seconds", "max_mb"):
+        if not 0 < getattr(args, name) < float("inf"):
+            raise ConfigError(f"--{name} must be above 0, got {getattr(args, name):g}.")
+    if not 0 <= args.port <= MAX_PORT:
+        raise ConfigError(f"--port must lie in 0 to {MAX_PORT}, got {args.port}.")
+    check_run(args.model)
+    with tempfile.TemporaryDirectory(prefix="emotion-web-") as folder:
+        # Gradio reads them when it is imported: uploads go to a folder that is gone when this program is.
+        os.environ["GRADIO_TEMP_DIR"] = folder
+        os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+        return _serve(args, Path(folder))
+
+
+def _serve(args: argparse.Namespace, folder: Path) -> int:
+    try:
+        with quiet_import():
+            import gradio as gr
+    except ImportError as error:
+        raise ConfigError(f"The page needs Gradio ({error}): pip install -r requirements-web.txt") from error
+    from emotion.web.analysis import Analyst, find_models
+    from emotion.web.page import STYLE, Page
+
+    analyst = Analyst(find_models(args.model), max_seconds=args.max_seconds, runtime=args.runtime)
+    max_bytes = round(args.max_mb * 1e6)
+    page = Page(analyst, folder, max_bytes=max_bytes).build()
+    theme = gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
+    try:
+        _, address, _ = page.launch(
+            server_name=args.host, server_port=args.port or _free_port(args.host), max_file_size=max_bytes,
+            prevent_thread_lock=True, quiet=True, share=False, theme=theme, css=STYLE, footer_links=["settings"],
+            inbrowser=args.open, ssr_mode=False, run_history=False,
+        )  # fmt: skip
+    except OSError as error:
+        raise ConfigError(
+            f"--host {args.host} --port {args.port}: cannot be listened at ({error}). Choose another port, or 0 for "
+            "any."
+        ) from error
+    if args.host != HOST:
+        say_now("Everybody who reaches this computer can use the page, and upload to it.")
+    say_now(f"Open {address} in a browser. Ctrl-C ends it.")
+    try:
+        threading.Event().wait()
+    except KeyboardInterrupt:
+        say_now("\nClosed; what was uploaded is deleted.")
+    finally:
+        page.close(verbose=False)
+    return 0
+
+
+def _free_port(host: str) -> int:
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        return probe.getsockname()[1]
+
+
+if __name__ == "__main__":
+    sys.exit(run_program(main))
