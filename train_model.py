@@ -233,7 +233,7 @@ def main() -> int:
     )
     print(f"95 % interval of the UAR: {low:.1%} to {high:.1%}, over {scores['intervals']['unit']}")
     print(f"model: {result.path}", flush=True)
-    from emotion.export import write_onnx
+    from emotion.onnx_export import write_onnx
 
     write_onnx(result.path, say_now)
     print(f"try it: {program_name()} run_inference.py --video_path CLIP --model {result.path}")

@@ -7,7 +7,7 @@ from pathlib import Path
 from emotion.config import CROSS_VALIDATED, DEFAULT_ARCHITECTURE, MODALITIES, find_model
 from emotion.console import SOME_FILES_FAILED, ProgressBar, quiet_import, run_program
 from emotion.errors import ConfigError
-from emotion.export import write_onnx
+from emotion.onnx_export import write_onnx
 from emotion.options import add_data_options, add_fusion_options, build_config, check_data_options, say_now
 from emotion.runs import check_new_folder, check_run, load_run
 

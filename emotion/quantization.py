@@ -5,18 +5,17 @@ model will judge. How far the answers move is measured on them, too, and said.
 """
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from emotion.clip_windows import iterate_windows
 from emotion.console import quiet_import
 from emotion.errors import EmotionError, MediaError, RunError
-from emotion.media.reading import iterate_media, probe_media
 from emotion.onnx_network import INT8_FILE, MADE_FROM, OnnxNetwork, written_whole
 from emotion.runs import Run
-from emotion.scanner import MediaScanner
 
 MIN_WINDOWS, MAX_WINDOWS = 8, 96
 # The operations through which the video branch's numbers stay in eight bits from one convolution to the next.
@@ -76,7 +75,7 @@ def collect_windows(run: Run, clips: Sequence[Path]) -> dict[str, np.ndarray]:
     """
     found: list[dict[str, np.ndarray]] = []
     step = 1  # every so many windows are kept: an hour of them would fill the memory
-    for number, inputs in enumerate(_windows(run, clips)):
+    for number, inputs in enumerate(iterate_windows(run, clips)):
         if number % step == 0:
             found.append(inputs)
         if len(found) > 2 * MAX_WINDOWS:
@@ -88,13 +87,6 @@ def collect_windows(run: Run, clips: Sequence[Path]) -> dict[str, np.ndarray]:
         )
     chosen = np.linspace(0, len(found) - 1, min(len(found), MAX_WINDOWS)).astype(int)
     return {name: np.stack([found[i][name] for i in chosen]) for name in found[0]}
-
-
-def _windows(run: Run, clips: Sequence[Path]) -> Iterator[dict[str, np.ndarray]]:
-    for info in [probe_media(clip) for clip in clips]:  # whatever is wrong is said before the work begins
-        scanner = MediaScanner(run.config, has_video=info.has_video, has_audio=info.has_audio)
-        media = iterate_media(info.path, sample_rate=run.config.audio.sample_rate)
-        yield from (window.inputs for stretch in scanner.scan(media) for window in stretch if window.evidence != "none")
 
 
 def _quantize(run: Run, windows: dict[str, np.ndarray], folder: Path, target: Path) -> None:

@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 from conftest import small_config, small_design
 
-from emotion import export
+from emotion import export, onnx_export
 from emotion.config import DEFAULT_RUN, SAVED_MODELS, to_dict
 from emotion.devices import choose_runtime
 from emotion.errors import ConfigError, MediaError, RunError
-from emotion.export import compare, draw_inputs, export_onnx
 from emotion.models import ARCHITECTURES, build_model
 from emotion.models.folded import NeighbouringFrames, fold_time
 from emotion.models.layers import FaceStandardization
+from emotion.onnx_export import compare, draw_inputs, export_onnx
 from emotion.onnx_network import HASH_SUFFIX, INT8_FILE, ONNX_FILE, OnnxNetwork, write_hash
 from emotion.predictor import EmotionPredictor
 from emotion.quantization import collect_windows, export_int8
@@ -174,7 +174,7 @@ def test_kernels_that_16_bits_hold_take_half_the_space(tmp_path):
 
 def test_what_answers_otherwise_is_not_written(run, monkeypatch):
     (run / ONNX_FILE).unlink()
-    monkeypatch.setattr(export, "compare", lambda run, network: float("nan"))
+    monkeypatch.setattr(onnx_export, "compare", lambda run, network: float("nan"))
     with pytest.raises(RunError, match=r"model\.onnx: not written, since its probabilities differ"):
         export_onnx(load_run(run))
     assert not list(run.glob("*.onnx"))
@@ -186,18 +186,18 @@ def test_a_network_that_cannot_be_written_is_left_to_keras(run, monkeypatch):
 
     monkeypatch.setattr(keras.Model, "export", fail)
     said = []
-    export.write_onnx(run, said.append)
+    onnx_export.write_onnx(run, said.append)
     assert "cannot be written as ONNX (no such operation). Inference will use Keras." in said[0]
     monkeypatch.setitem(sys.modules, "tf2onnx", None)
-    export.write_onnx(run, said.append)
+    onnx_export.write_onnx(run, said.append)
     assert "pip install -r requirements.txt Inference will use Keras." in said[1]
 
 
 def test_a_large_network_is_exported_only_when_asked_for(run, monkeypatch):
     (run / ONNX_FILE).unlink()
-    monkeypatch.setattr(export, "LARGEST_UNASKED", 1000)
+    monkeypatch.setattr(onnx_export, "LARGEST_UNASKED", 1000)
     said = []
-    export.write_onnx(run, said.append)
+    onnx_export.write_onnx(run, said.append)
     assert said == [f"To have inference load this large model faster: python -m emotion.export {run}"]
     assert not (run / ONNX_FILE).exists()
 

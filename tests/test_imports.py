@@ -21,10 +21,11 @@ LAYERS = (
     ("models", "generators", "half_precision", "onnx_network", "runs", "model_list", "scanner", "seen"),
     (
         "options", "checkpoints", "norms", "evaluation", "copies", "preparation", "training", "crossvalidation",
-        "comparison", "assessment", "devices", "fusing", "joining", "export", "quantization",
+        "comparison", "assessment", "devices", "fusing", "joining", "onnx_export", "quantization", "clip_windows",
+        "portable",
     ),
     ("predictor", "workflows", "recipes", "batch", "live", "processing", "jobs", "inference"),
-    ("evaluate", "fuse", "web", "web_demo"),
+    ("evaluate", "fuse", "web", "web_demo", "export"),
     ("__init__",),
 
 )  # fmt: skip

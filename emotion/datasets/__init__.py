@@ -1,17 +1,22 @@
-"""The data sets this project reads: one module each, with ``load(root) -> list[Clip]``, ``NAME`` and ``LICENCE``."""
+"""The data sets this project reads, one module each.
+
+It has ``NAME``, ``LICENCE``, ``LAYOUT`` (how its files lie, in words), ``recognizes(root) -> bool``, which looks at
+names alone, and ``load(root) -> list[Clip]``.
+"""
 
 from types import ModuleType
 
 from emotion.datasets import cremad, emodb, folder, manifest, meld, ravdess
 from emotion.datasets.clips import Clip, summarize
 
+# In the order in which they are asked whether a folder is theirs.
 DATASETS: dict[str, ModuleType] = {
     "ravdess": ravdess,
     "cremad": cremad,
     "meld": meld,
     "emodb": emodb,
-    "manifest": manifest,
     "folder": folder,
+    "manifest": manifest,
 }
 
 # Their ids and speakers mean the same recordings and people everywhere. Those of a table or a folder do not.

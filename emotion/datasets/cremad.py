@@ -33,6 +33,7 @@ from emotion.labels import CREMAD_EMOTIONS, read_emotion
 
 NAME = "CREMA-D"
 LICENCE = "ODbL 1.0"
+LAYOUT = "files named 1001_DFA_ANG_XX.wav, at any depth, or a table cremad_paths.csv"
 HOW_TO_GET_IT = (
     "CREMA-D is at https://github.com/CheyneyComputerScience/CREMA-D; its media are kept with Git LFS. Take AudioWAV/, "
     "VideoFlash/ and VideoDemographics.csv, or let this do it: python -m emotion.datasets download cremad."

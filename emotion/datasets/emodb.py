@@ -9,11 +9,13 @@ import os
 from pathlib import Path
 
 from emotion.datasets.clips import Clip
+from emotion.datasets.paths import AUDIO_SUFFIXES, walk_files
 from emotion.errors import DatasetError
 from emotion.labels import EMODB_EMOTIONS
 
 NAME = "EmoDB"
 LICENCE = "freely downloadable for research"
+LAYOUT = "files named 03a01Fa.wav, at any depth"
 HOW_TO_GET_IT = "EmoDB is at http://emodb.bilderbar.info."
 BOREDOM = "boredom"  # which no model here has a class for
 MEN = frozenset({"03", "10", "11", "12", "15"})
@@ -21,6 +23,19 @@ WOMEN = frozenset({"08", "09", "13", "14", "16"})
 SUFFIXES = frozenset({".wav", ".flac"})
 
 _logger = logging.getLogger(__name__)
+
+
+def recognizes(root: str | os.PathLike) -> bool:
+    """Whether a folder holds files that are named as EmoDB's."""
+    return any(
+        path.suffix.lower() in AUDIO_SUFFIXES
+        and len(path.stem) == len("SSTTTEV")
+        and path.stem[:2].isdigit()
+        and path.stem[2] in "ab"
+        and path.stem[3:5].isdigit()
+        and path.stem[5] in EMODB_EMOTIONS
+        for path in walk_files(root, warn=False)
+    )
 
 
 def load(root: str | os.PathLike) -> list[Clip]:

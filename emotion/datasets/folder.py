@@ -27,6 +27,7 @@ from emotion.labels import EIGHT_EMOTIONS, read_emotion
 
 NAME = "folders"
 LICENCE = "not stated: clips in one folder an emotion"
+LAYOUT = "one folder an emotion, such as happy/ and sad/, below train/ and test/ or not"
 HOW_TO_GET_IT = "Make one folder an emotion, such as happy/ and sad/, and put the clips or images of each into it."
 
 MIN_FOLDERS = 2  # named like emotions, before a layout is believed

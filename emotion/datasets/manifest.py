@@ -29,6 +29,7 @@ from emotion.labels import read_emotion
 
 NAME = "manifest"
 LICENCE = "not stated: clips listed in a manifest"
+LAYOUT = "a CSV file with the columns path and emotion, or a folder with such a manifest.csv"
 HOW_TO_GET_IT = "A manifest is a CSV file of your own, with the columns path and emotion and a row a clip."
 
 FILE_NAME = "manifest.csv"

@@ -31,6 +31,7 @@ from emotion.labels import read_emotion
 
 NAME = "MELD"
 LICENCE = "GPL-3.0 for the labels; the clips are from a television series"
+LAYOUT = "train_sent_emo.csv with train_splits/dia0_utt0.mp4, and the same for dev and test"
 HOW_TO_GET_IT = (
     "MELD's clips and labels are linked from https://affective-meld.github.io (MELD.Raw.tar.gz, about 10 GB). Unpack "
     "it and the three archives inside it, and put train_sent_emo.csv, dev_sent_emo.csv and test_sent_emo.csv beside "

@@ -25,6 +25,7 @@ from emotion.labels import RAVDESS_EMOTIONS
 
 NAME = "RAVDESS"
 LICENCE = "CC BY-NC-SA 4.0"
+LAYOUT = "files named 03-01-05-01-02-01-01.wav, at any depth"
 HOW_TO_GET_IT = (
     "RAVDESS is free for non-commercial use at https://zenodo.org/records/1188976 (Zenodo record 1188976). Take "
     "Audio_Speech_Actors_01-24.zip (about 0.2 GB) and Video_Speech_Actor_01.zip ... Video_Speech_Actor_24.zip "

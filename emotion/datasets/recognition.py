@@ -3,61 +3,26 @@
 import inspect
 import logging
 import os
-from collections.abc import Callable
 from pathlib import Path
 
-from emotion.datasets import DATASETS, cremad, folder, manifest, meld, ravdess
+from emotion.datasets import DATASETS, ravdess
 from emotion.datasets.clips import Clip
-from emotion.datasets.paths import AUDIO_SUFFIXES, is_table, kind_of, read_table, walk_files
+from emotion.datasets.paths import is_table, kind_of, read_table, walk_files
 from emotion.errors import ConfigError, DatasetError
-from emotion.labels import EMODB_EMOTIONS
 
-LAYOUTS = {
-    "ravdess": "files named 03-01-05-01-02-01-01.wav, at any depth",
-    "cremad": "files named 1001_DFA_ANG_XX.wav, at any depth, or a table cremad_paths.csv",
-    "meld": "train_sent_emo.csv with train_splits/dia0_utt0.mp4, and the same for dev and test",
-    "emodb": "files named 03a01Fa.wav, at any depth",
-    "folder": "one folder an emotion, such as happy/ and sad/, below train/ and test/ or not",
-    "manifest": "a CSV file with the columns path and emotion, or a folder with such a manifest.csv",
-}
-
-_EMODB_LENGTH = len("03a01Fa")
 _logger = logging.getLogger(__name__)
-
-
-def _recognizes_emodb(root: str | os.PathLike) -> bool:
-    return any(
-        path.suffix.lower() in AUDIO_SUFFIXES
-        and len(path.stem) == _EMODB_LENGTH
-        and path.stem[:2].isdigit()
-        and path.stem[2] in "ab"
-        and path.stem[3:5].isdigit()
-        and path.stem[5] in EMODB_EMOTIONS
-        for path in walk_files(root, warn=False)
-    )
-
-
-# In the order in which they are asked.
-RECOGNIZERS: dict[str, Callable[[str | os.PathLike], bool]] = {
-    "ravdess": ravdess.recognizes,
-    "cremad": cremad.recognizes,
-    "meld": meld.recognizes,
-    "emodb": _recognizes_emodb,
-    "folder": folder.recognizes,
-    "manifest": manifest.recognizes,
-}
 
 
 def recognize(root: str | os.PathLike) -> str:
     """Returns the name of the data set in a folder or a CSV file, a key of ``DATASETS``.
 
     Only names are looked at, and the first lines of tables. Where several layouts fit, the first in the order of
-    ``RECOGNIZERS`` stands, and a warning names the others.
+    ``DATASETS`` stands, and a warning names the others.
 
     Raises:
         DatasetError: if none fits, or there is nothing to recognise.
     """
-    found = [name for name, recognizes in RECOGNIZERS.items() if os.path.exists(root) and recognizes(root)]
+    found = [name for name, module in DATASETS.items() if os.path.exists(root) and module.recognizes(root)]
     if not found:
         raise _nothing_recognized(Path(root))
     # Recordings that say themselves what they are may well be sorted into a folder an emotion.
@@ -119,7 +84,7 @@ def _nothing_recognized(root: Path) -> DatasetError:
         except DatasetError as error:
             return error
         return DatasetError(f"{root}: has no columns path and emotion; its columns are {', '.join(columns)}.")
-    layouts = "; ".join(f"{name}: {layout}" for name, layout in LAYOUTS.items())
+    layouts = "; ".join(f"{name}: {module.LAYOUT}" for name, module in DATASETS.items())
     return DatasetError(
         f"{root} is no data set that is known by its layout. List its clips in a manifest, or lay them out as one of "
         f"these: {layouts}."

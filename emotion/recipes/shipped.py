@@ -18,9 +18,9 @@ import numpy as np
 from emotion.config import CalibrationConfig, DataSource
 from emotion.datasets import emodb, ravdess
 from emotion.datasets.clips import Clip
-from emotion.export import write_onnx
 from emotion.half_precision import round_to_half
 from emotion.labels import SEVEN_EMOTIONS
+from emotion.onnx_export import write_onnx
 from emotion.recipes.card import write_card
 from emotion.recipes.choices import WHISPER, Recipe
 from emotion.recipes.comparing import compare_fusions, train_joint_model

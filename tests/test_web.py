@@ -1,0 +1,199 @@
+"""What the page shows and does, without a browser; `make test-browser` clicks through it."""
+
+import dataclasses
+import html
+import json
+import re
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from media_files import make_clip
+from test_timeline_plots import CLASS_NAMES, HAPPY, SAD, TORN, make_prediction, summarize
+
+from emotion.config import DEFAULT_RUN, PROJECT_DIR
+from emotion.errors import ConfigError, MediaError
+from emotion.outputs.portraits import cut_portraits
+from emotion.outputs.timeline_page import MAX_ROWS, format_timeline, script_for
+from emotion.results import FaceTrack
+from emotion.settings import InferenceSettings
+from emotion.web.analysis import Analyst, Stopped, find_models
+from emotion.web.cards import format_answer, format_cards, format_problem
+
+SAMPLE = PROJECT_DIR / "samples" / "astronaut.mp4"
+
+
+def values_of(page: str) -> list[dict]:
+    """What each row of a timeline can tell when it is hovered over."""
+    return [json.loads(html.unescape(text)) for text in re.findall(r'data-moments="([^"]*)"', page)]
+
+
+def test_the_timeline_tells_every_moment_of_every_row():
+    prediction = make_prediction([([HAPPY, SAD], 0, 4)], voice=[TORN], duration=4.0)
+    face, voice = values_of(format_timeline(prediction))
+    assert face["names"] == list(CLASS_NAMES) and len(face["answers"]) == len(voice["answers"]) == 100
+    assert face["answers"][0] == ["happy", "face", [90, 6, 4]]
+    assert face["answers"][-1] == ["sad", "face", [6, 90, 4]]
+    assert voice["answers"][10][:2] == ["unsure, most probably happy", "voice"]
+
+
+def test_moments_without_a_face_have_no_values_and_no_curve():
+    page = format_timeline(make_prediction([([HAPPY] * 5, 2, 5)], duration=8.0))
+    answers = values_of(page)[0]["answers"]
+    assert answers[0] is None and answers[-1] is None and answers[len(answers) // 2] is not None
+    xs = [float(x) for x in re.findall(r"[ML]([\d.]+) ", page)]
+    assert 200 < min(xs) < 250 and 630 < max(xs) < 690  # of 1000 for 8 s, with an eighth of a second's grace
+
+
+def test_the_strip_names_what_prevails_where_there_is_room():
+    page = format_timeline(make_prediction([([HAPPY] * 4 + [SAD] * 4, 0, 10)], duration=10.0))
+    assert re.findall(r'<span style="left:[^>]*>([a-z]*)</span>', page)[::2] == ["happy", "sad"]  # unsure between
+
+
+def test_many_rows_are_cut_and_none_gives_nothing():
+    page = format_timeline(make_prediction([([HAPPY], 0, 3)] * (MAX_ROWS + 2)))
+    assert page.count("tl-plot") == MAX_ROWS and "2 further faces are not drawn" in page
+    assert format_timeline(make_prediction()) == ""
+
+
+def test_the_script_looks_for_the_video_it_was_given():
+    assert "document.querySelector('#it\\'s video')" in script_for("#it's video")
+
+
+def test_cards_state_answer_evidence_and_shares():
+    prediction = make_prediction([([HAPPY, HAPPY, SAD], 0, 5), ([TORN], 0, 2)], duration=5.0)
+    prediction = dataclasses.replace(prediction, voice=summarize(SAD, 0.5))
+    page = format_cards(prediction, {1: np.zeros((8, 8, 3), np.uint8)})
+    first, second = page.split('<div class="card">')[1:]
+    assert ">happy</span> 90%" in first and "judged by the face alone" in first and "data:image/jpeg" in first
+    assert "share of the time: happy" in first and "in sight for 5.0 s" in first
+    assert ">unsure</span> most probably happy, 48%" in second and "data:image" not in second
+
+
+def test_no_evidence_and_notes_are_said_and_nothing_of_a_file_is_taken_for_markup():
+    prediction = make_prediction(path="<b>.mp4")
+    prediction = dataclasses.replace(prediction, notes=("a <note>",))
+    page = format_answer(prediction)
+    assert "No evidence" in page and "a &lt;note&gt;" in page
+    assert "&lt;script&gt;" in format_problem("<script>: no such file")
+
+
+def test_a_portrait_is_cut_where_the_face_is_largest(tmp_path):
+    clip = make_clip(tmp_path / "clip.mp4", seconds=1.0, width=320, height=240)
+    boxes = ((0, 0, 10, 10), (100, 80, 180, 160), (0, 0, 12, 12))
+    track = FaceTrack(7, (0.0, 0.52, 0.9), boxes)
+    prediction = dataclasses.replace(make_prediction(path=str(clip)), tracks=(track,))
+    portraits = cut_portraits(prediction, side=48)
+    assert list(portraits) == [7] and portraits[7].shape == (48, 48, 3)
+    gone = dataclasses.replace(prediction, path=str(tmp_path / "gone.mp4"))
+    assert cut_portraits(gone) == {}
+    assert cut_portraits(make_prediction()) == {}
+
+
+def test_a_face_at_the_rim_gets_a_whole_square(tmp_path):
+    clip = make_clip(tmp_path / "clip.mp4", seconds=0.2, width=64, height=48)
+    track = FaceTrack(1, (0.0,), ((-5, -5, 20, 20),))
+    prediction = dataclasses.replace(make_prediction(path=str(clip)), tracks=(track,))
+    assert cut_portraits(prediction)[1].shape == (96, 96, 3)
+
+
+@pytest.fixture(scope="module")
+def analyst():
+    return Analyst(find_models(DEFAULT_RUN), max_seconds=30.0)
+
+
+def analyse(analyst, clip, folder, **options):
+    options = {"model": "default", "settings": InferenceSettings(), **options}
+    return analyst.analyse(Path(clip), folder, **options)
+
+
+def test_a_clip_is_judged_and_everything_written(analyst, tmp_path):
+    told = []
+    analysis = analyse(analyst, SAMPLE, tmp_path, tell=lambda what, share: told.append((what, share)))
+    assert analysis.prediction.overall.emotion == "happy"
+    files = (analysis.video, analysis.plot, analysis.json, analysis.csv)
+    assert {path.suffix for path in files} == {".mp4", ".png", ".json", ".csv"}
+    assert all(path.parent == tmp_path and path.stat().st_size for path in files)
+    shares = [share for _, share in told]
+    assert shares == sorted(shares) and shares[-1] == 1.0
+    assert list(dict.fromkeys(what for what, _ in told)) == ["Loading the model", "Watching", "Drawing"]
+
+
+def test_sound_alone_is_judged_without_a_video(analyst, tmp_path):
+    clip = make_clip(tmp_path / "sound.mp4", video_codec=None, seconds=2)
+    folder = tmp_path / "out"
+    folder.mkdir()
+    analysis = analyse(analyst, clip, folder)
+    assert analysis.video is None and analysis.json.is_file()
+
+
+def test_long_clips_are_refused_before_and_while_they_are_watched(tmp_path, monkeypatch):
+    analyst = Analyst({"default": DEFAULT_RUN}, max_seconds=2.0)
+    clip = make_clip(tmp_path / "long.mp4", seconds=4.0)
+    with pytest.raises(MediaError, match=r"long.mp4: lasts 4 s; this page takes clips of up to 2 s"):
+        analyse(analyst, clip, tmp_path)
+    from emotion.web import analysis as module
+
+    # Recordings from browsers do not say how long they are.
+    monkeypatch.setattr(
+        module, "probe_media", lambda path, probe=module.probe_media: dataclasses.replace(
+            probe(path), duration_seconds=None)
+    )  # fmt: skip
+    out = tmp_path / "out"
+    out.mkdir()
+    with pytest.raises(MediaError, match="this page takes clips of up to 2 s"):
+        analyse(analyst, clip, out)
+    assert list(out.iterdir()) == []
+
+
+def test_a_stop_ends_the_work_and_leaves_nothing(analyst, tmp_path):
+    stop, folder = threading.Event(), tmp_path / "out"
+    folder.mkdir()
+    with pytest.raises(Stopped):
+        analyse(analyst, SAMPLE, folder, tell=lambda what, share: what == "Drawing" and stop.set(), stop=stop)
+    assert list(folder.iterdir()) == []
+
+
+def test_only_models_of_the_list_are_loaded(analyst, tmp_path):
+    with pytest.raises(ConfigError, match="no such model here"):
+        analyse(analyst, SAMPLE, tmp_path, model="../../etc")
+
+
+def test_the_chosen_model_stands_first_and_names_are_told_apart(tmp_path):
+    assert list(find_models(DEFAULT_RUN)) == ["default", "accurate"]
+    other = tmp_path / "accurate"
+    assert list(find_models(other)) == [str(other), "accurate", "default"]
+
+
+def run_page(*options: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "emotion.web_demo", *options]
+    return subprocess.run(command, cwd=PROJECT_DIR, capture_output=True, text=True, timeout=120, check=False)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--model", "nowhere"], "nowhere"),
+        (["--port", "70000"], "--port must lie in"),
+        (["--max_seconds", "0"], "--max_seconds must be above 0"),
+        (["--max_mb", "nan"], "--max_mb must be above 0"),
+        (["--host", "203.0.113.1", "--port", "0"], "cannot be listened at"),
+    ],
+)
+def test_wrong_options_are_told_in_a_line(options, words):
+    done = run_page(*options)
+    assert done.returncode == 2 and done.stderr.startswith("error: ") and words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_page_is_built_with_its_notice_and_asks_nobody_else(analyst, tmp_path):
+    from emotion.web.page import Page
+
+    page = Page(analyst, tmp_path, max_bytes=10_000_000).build()
+    config = json.dumps(page.config, default=str)
+    assert "An AI system recognises emotional expressions" in config and "Article 5" in config
+    assert page.analytics_enabled is False
+    assert "Up to 10 MB and 30 s" in config
