@@ -94,7 +94,7 @@ class Page:
                         answer = gr.HTML(elem_id="answer")
                         with gr.Row():
                             downloads = [
-                                gr.DownloadButton(f"⭳ {name}", size="sm", min_width=90, elem_id=f"get-{name.lower()}")
+                                gr.DownloadButton(f"↓ {name}", size="sm", min_width=90, elem_id=f"get-{name.lower()}")
                                 for name in ("Video", "CSV", "JSON", "Plot")
                             ]
             timeline = gr.HTML(elem_id="timeline", js_on_load=timeline_page.script_for(f"#{VIDEO_ID} video"))
