@@ -2,6 +2,7 @@
 # make demo-web   set up, then open the same in a page of the browser
 # make test   set up, then run the tests
 # make test-browser   set up, then click through that page in Chromium
+# make docs   set up, then build the documentation into site/
 # make lint   check style
 # make test-reference   set up PyTorch and transformers, then hold the encoders against theirs at full size
 # Needs Python 3.11, 3.12 or 3.13. Another interpreter: make demo PYTHON=/path/to/python3.12
@@ -11,7 +12,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo demo-web test test-browser test-reference lint format setup clean
+.PHONY: demo demo-web docs test test-browser test-reference lint format setup clean
 
 demo: $(VENV)/ready
 	$(BIN)/python run_inference.py --video_path samples/astronaut.mp4 --overwrite
@@ -28,6 +29,10 @@ test: $(VENV)/ready-dev
 test-browser: $(VENV)/ready-dev
 	@command -v chromium >/dev/null || { echo "Chromium is needed. On Debian: sudo apt install chromium"; exit 2; }
 	$(BIN)/python -m pytest tests/browser
+
+docs: $(VENV)/ready-docs
+	$(BIN)/python docs/make_reference.py
+	$(BIN)/python -m mkdocs build --strict --quiet
 
 test-reference: $(VENV)/ready-reference
 	$(BIN)/python -m pytest tests/reference
@@ -50,6 +55,10 @@ $(VENV)/ready: requirements.txt
 
 $(VENV)/ready-web: $(VENV)/ready requirements-web.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-web.txt
+	touch $@
+
+$(VENV)/ready-docs: $(VENV)/ready requirements-docs.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-docs.txt
 	touch $@
 
 $(VENV)/ready-dev: $(VENV)/ready requirements-dev.txt

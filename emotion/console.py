@@ -91,6 +91,11 @@ def quiet_import():
             os.close(kept)
 
 
+def called_as(script: str, command: str) -> str:
+    """Returns the name by which a program was started: its script's, or that of the command that pip installs."""
+    return command if os.path.basename(sys.argv[0]).split(".")[0] == command else script
+
+
 class ProgressBar:
     """A bar with the time left, on the error stream; silent if turned off.
 

@@ -7,10 +7,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from emotion.config import DEFAULT_FOLDS, DEFAULT_RUN, MODALITIES, SAVED_MODELS, RunConfig, find_model
+from emotion.config import DEFAULT_FOLDS, DEFAULT_RUN, MODALITIES, SAVED_MODELS, RunConfig
 from emotion.console import SOME_FILES_FAILED, ProgressBar, quiet_import, run_program
 from emotion.errors import ConfigError, DatasetError
 from emotion.files import write_json
+from emotion.model_names import resolve_model
 from emotion.options import (
     add_data_options,
     add_training_options,
@@ -37,8 +38,7 @@ def main() -> int:
 # ---- One model on one set of clips ----------------------------------------------------------------------------------
 
 
-def run_evaluation(arguments: list[str]) -> int:
-    """Evaluates a model folder; returns the exit code."""
+def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=PROGRAM,
         description=__doc__.split(": ", 1)[1],
@@ -48,7 +48,7 @@ def run_evaluation(arguments: list[str]) -> int:
     add = parser.add_argument
     add(
         "--model",
-        type=find_model,
+        type=resolve_model,
         default=DEFAULT_RUN,
         metavar="DIR",
         help="model folder (default: saved_models/default)",
@@ -59,7 +59,12 @@ def run_evaluation(arguments: list[str]) -> int:
     add("--json", type=Path, metavar="FILE", help="write all scores")
     add("--predictions", type=Path, metavar="FILE", help="write the answer for every clip, as CSV")
     add("--plots", type=Path, metavar="DIR", help="write the plots")
-    args = parser.parse_args(arguments)
+    return parser
+
+
+def run_evaluation(arguments: list[str]) -> int:
+    """Evaluates a model folder; returns the exit code."""
+    args = build_parser().parse_args(arguments)
     check_data_options(args)
     outputs = [path for path in (args.json, args.predictions) if path is not None]
     for path in outputs:
@@ -126,8 +131,7 @@ def judged_by(report: dict[str, Any]) -> str | None:
 # ---- Trainings under one or two protocols ---------------------------------------------------------------------------
 
 
-def run_folds(arguments: list[str]) -> int:
-    """Cross-validates; returns the exit code."""
+def build_folds_parser() -> argparse.ArgumentParser:
     from emotion.folds import FOLD_PROTOCOLS
 
     parser = argparse.ArgumentParser(
@@ -138,7 +142,12 @@ def run_folds(arguments: list[str]) -> int:
     parser.add_argument("--protocol", choices=FOLD_PROTOCOLS, default="kfold", help="folds by speaker, one speaker a "
         "fold, or clip by clip, which flatters (default: %(default)s)")  # fmt: skip
     _add_fold_options(parser, DEFAULT_FOLDS)
-    args = parser.parse_args(arguments)
+    return parser
+
+
+def run_folds(arguments: list[str]) -> int:
+    """Cross-validates; returns the exit code."""
+    args = build_folds_parser().parse_args(arguments)
     check_data_options(args)
     return cross_validate_clips(
         args, build_config(args, protocol=args.protocol), args.output or new_folder(args.protocol)
@@ -164,15 +173,19 @@ def cross_validate_clips(args: argparse.Namespace, config: RunConfig, output: Pa
     return SOME_FILES_FAILED if result.failures else 0
 
 
-def run_protocols(arguments: list[str]) -> int:
-    """Compares a random with a speaker-independent protocol; returns the exit code."""
+def build_protocols_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=f"{PROGRAM} protocols",
         description="Trains and tests the same model, with the same budget, under a random and under a "
         "speaker-independent protocol. Give the same command again to go on after a stop.",
     )
     _add_fold_options(parser, 1)
-    args = parser.parse_args(arguments)
+    return parser
+
+
+def run_protocols(arguments: list[str]) -> int:
+    """Compares a random with a speaker-independent protocol; returns the exit code."""
+    args = build_protocols_parser().parse_args(arguments)
     check_data_options(args)
     output = args.output or new_folder("protocols")
     clips, config, settings, human = _load_training(args, build_config(args))

@@ -12,11 +12,12 @@ import argparse
 import sys
 from pathlib import Path
 
-from emotion.config import find_model
+from emotion.config import SAMPLE
 from emotion.console import run_program
 from emotion.errors import ConfigError
 from emotion.finding import find_sources
 from emotion.media.reading import probe_media
+from emotion.model_names import resolve_model
 from emotion.onnx_network import INT8_FILE, ONNX_FILE
 from emotion.options import say_now
 from emotion.runs import check_run, load_run
@@ -30,7 +31,7 @@ def build_parser() -> argparse.ArgumentParser:
         prog="python -m emotion.export", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("model", type=find_model, metavar="RUN", help="the model folder")
+    add("model", type=resolve_model, metavar="RUN", help="the model folder")
     add("--precision", choices=("float32", "int8"), default="float32", help="int8: faster on processors that know such "
         "sums, and not quite alike; run_inference.py --runtime int8 takes it (default: %(default)s)")  # fmt: skip
     add("--calibrate_on", nargs="+", metavar="CLIP", help="for int8: media of the kind that the model will judge, some "
@@ -65,7 +66,7 @@ def main() -> int:
 
 
 def _export_portable(args: argparse.Namespace) -> int:
-    from emotion.portable import EXAMPLE_FILE, SAMPLE, export_portable
+    from emotion.portable import EXAMPLE_FILE, export_portable
 
     clip = args.check_on or SAMPLE
     if args.check_on is None and not SAMPLE.is_file():

@@ -4,9 +4,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from emotion.config import CROSS_VALIDATED, DEFAULT_ARCHITECTURE, MODALITIES, find_model
+from emotion.config import CROSS_VALIDATED, DEFAULT_ARCHITECTURE, MODALITIES
 from emotion.console import SOME_FILES_FAILED, ProgressBar, quiet_import, run_program
 from emotion.errors import ConfigError
+from emotion.model_names import resolve_model
 from emotion.onnx_export import write_onnx
 from emotion.options import add_data_options, add_fusion_options, build_config, check_data_options, say_now
 from emotion.runs import check_new_folder, check_run, load_run
@@ -23,8 +24,8 @@ def build_parser() -> argparse.ArgumentParser:
         epilog="Exit codes: 0 done; 2 wrong settings, models that do not go together, or no data.",
     )
     add = parser.add_argument
-    add("--audio", type=find_model, required=True, metavar="RUN", help="model folder of the voices' expert")
-    add("--video", type=find_model, required=True, metavar="RUN", help="model folder of the faces' expert")
+    add("--audio", type=resolve_model, required=True, metavar="RUN", help="model folder of the voices' expert")
+    add("--video", type=resolve_model, required=True, metavar="RUN", help="model folder of the faces' expert")
     add("--out", "--output", dest="output", type=Path, required=True, metavar="RUN", help="folder to write")
     add_fusion_options(parser)
     add_data_options(parser)

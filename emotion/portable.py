@@ -18,7 +18,7 @@ import numpy as np
 
 from emotion.audio.features import has_sound
 from emotion.clip_windows import iterate_windows
-from emotion.config import PROJECT_DIR, write_config
+from emotion.config import SAMPLE, write_config
 from emotion.console import quiet_import
 from emotion.errors import EmotionError, MediaError, RunError
 from emotion.faces.crops import crop_face
@@ -31,7 +31,6 @@ from emotion.onnx_network import OnnxNetwork
 from emotion.preprocessing import Preprocessor, SoundBuffer
 from emotion.runs import CONFIG_FILE, Run
 
-SAMPLE = PROJECT_DIR / "samples" / "astronaut.mp4"
 MAX_DIFFERENCE = 1e-3  # of a probability, between Keras and what is written
 N_CHECKED, N_KEPT = 12, 4  # windows of the clip that are compared, and rows that go into the test vectors
 ABOUT_FILE, VECTORS_FILE, EXAMPLE_FILE = "model.json", "test_vectors.npz", "example.py"

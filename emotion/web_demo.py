@@ -10,9 +10,10 @@ import tempfile
 import threading
 from pathlib import Path
 
-from emotion.config import DEFAULT_RUN, find_model
-from emotion.console import quiet_import, run_program
+from emotion.config import DEFAULT_RUN
+from emotion.console import called_as, quiet_import, run_program
 from emotion.errors import ConfigError
+from emotion.model_names import resolve_model
 from emotion.onnx_network import RUNTIMES
 from emotion.options import say_now
 from emotion.runs import check_run
@@ -24,10 +25,12 @@ MAX_SECONDS, MAX_MEGABYTES = 120.0, 200.0
 
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m emotion.web_demo", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=called_as("python -m emotion.web_demo", "emotion-demo"),
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--model", type=find_model, default=DEFAULT_RUN, metavar="FOLDER", help="which stands first in the list of "
+    add("--model", type=resolve_model, default=DEFAULT_RUN, metavar="FOLDER", help="which stands first in the list of "
         "models; those in saved_models/ follow (default: saved_models/default)")  # fmt: skip
     add("--runtime", choices=RUNTIMES, default="auto", help="as for run_inference.py (default: %(default)s)")
     add("--host", default=HOST, metavar="ADDRESS", help="where to listen; 0.0.0.0 lets in everybody on the network "
@@ -53,6 +56,7 @@ def main() -> int:
         # Gradio reads them when it is imported: uploads go to a folder that is gone when this program is.
         os.environ["GRADIO_TEMP_DIR"] = folder
         os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+        os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
         return _serve(args, Path(folder))
 
 
@@ -100,5 +104,10 @@ def _free_port(host: str) -> int:
         return probe.getsockname()[1]
 
 
+def run() -> int:
+    """Runs the program, and returns its exit code."""
+    return run_program(main)
+
+
 if __name__ == "__main__":
-    sys.exit(run_program(main))
+    sys.exit(run())

@@ -18,11 +18,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from emotion.config import PROJECT_DIR
+from emotion.config import KEPT_DIR, PROJECT_DIR
 from emotion.errors import EmotionError
 from emotion.files import write_json
 
-WEIGHTS_DIR = PROJECT_DIR / ".cache" / "weights"
+WEIGHTS_DIR = KEPT_DIR / "weights"
 FETCH_TIMEOUT_SECONDS = 1800
 SHA256_LETTERS = 64
 HEADER_LENGTH_BYTES = 8  # with which a safetensors file begins
@@ -286,10 +286,15 @@ def _check(content: bytes, sha256: str, path: Path, way_out: str) -> None:
                            f"{way_out}")  # fmt: skip
 
 
-def main() -> int:
+def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m emotion.weights", description=__doc__.split("\n\n")[0])
     parser.add_argument("name", choices=sorted([*FILES, *HUB_FILES]), help="what to fetch")
     parser.add_argument("--file", type=Path, help="a safetensors file to take instead (resnet18, ast, mobilefacenet)")
+    return parser
+
+
+def main() -> int:
+    parser = build_parser()
     args = parser.parse_args()
     if args.name in HUB_FILES:
         print(fetch_hub_weights(args.name, file=args.file, say=print))

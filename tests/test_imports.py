@@ -22,10 +22,11 @@ LAYERS = (
     (
         "options", "checkpoints", "norms", "evaluation", "copies", "preparation", "training", "crossvalidation",
         "comparison", "assessment", "devices", "fusing", "joining", "onnx_export", "quantization", "clip_windows",
-        "portable",
+        "portable", "hub", "model_names",
     ),
     ("predictor", "workflows", "recipes", "batch", "live", "processing", "jobs", "inference"),
     ("evaluate", "fuse", "web", "web_demo", "export"),
+    ("programs",),
     ("__init__",),
 
 )  # fmt: skip

@@ -15,13 +15,17 @@ COMMANDS = {
 }
 
 
-def main() -> int:
+def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m emotion.datasets", description=__doc__.split(": ", 1)[1])
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, (what, module_name) in COMMANDS.items():
         module = importlib.import_module(module_name)
         module.add_arguments(commands.add_parser(name, help=what, description=module.__doc__.strip().split("\n\n")[0]))
-    args = parser.parse_args()
+    return parser
+
+
+def main() -> int:
+    args = build_parser().parse_args()
     return importlib.import_module(COMMANDS[args.command][1]).run(args)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from emotion.config import SAVED_MODELS
+from emotion.config import DEFAULT_RUN, SAVED_MODELS
 from emotion.errors import ConfigError, EmotionError, MediaError
 from emotion.media.reading import probe_media
 from emotion.outputs.plan import OutputRequest
@@ -39,6 +39,7 @@ class Analysis:
 def find_models(chosen: Path) -> dict[str, Path]:
     """Returns the model folders to choose from by name: the one given first, then all in ``saved_models``."""
     folders = sorted(path.parent for path in SAVED_MODELS.glob(f"*/{CONFIG_FILE}"))
+    folders = folders if DEFAULT_RUN in folders else [DEFAULT_RUN, *folders]
     others = [folder for folder in folders if folder.resolve() != chosen.resolve()]
     names = [folder.name for folder in others]
     first = chosen.name if chosen.name not in names else str(chosen)

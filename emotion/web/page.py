@@ -7,7 +7,7 @@ from pathlib import Path
 
 import gradio as gr
 
-from emotion.config import PROJECT_DIR
+from emotion.config import SAMPLE
 from emotion.errors import EmotionError
 from emotion.outputs import timeline_page
 from emotion.outputs.portraits import cut_portraits
@@ -16,7 +16,6 @@ from emotion.web import cards
 from emotion.web.analysis import Analysis, Analyst, Stopped
 
 TITLE = "What does this face, and this voice, look and sound like?"
-SAMPLE = PROJECT_DIR / "samples" / "astronaut.mp4"
 VIDEO_ID = "annotated"
 MAX_WAITING = 8  # clips of others, before a new one is refused
 KEPT_SECONDS, SWEPT_SECONDS = 3600, 600

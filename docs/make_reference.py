@@ -1,0 +1,219 @@
+"""Writes docs/reference/ from the programs' own options and the package's docstrings: python docs/make_reference.py
+
+A test fails where what is written there is not what this would write.
+"""
+
+import argparse
+import dataclasses
+import importlib
+import inspect
+import re
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+TARGET = ROOT / "docs" / "reference"
+NOTE = "<!-- Written by docs/make_reference.py. Do not edit: change the program, and run it again. -->"
+
+MAX_LETTERS = 100
+PROGRAMS = {
+    "run_inference.py": "run_inference",
+    "train_model.py": "train_model",
+    "python -m emotion.evaluate": "emotion.evaluate",
+    "python -m emotion.evaluate folds": "emotion.evaluate:build_folds_parser",
+    "python -m emotion.evaluate protocols": "emotion.evaluate:build_protocols_parser",
+    "python -m emotion.datasets": "emotion.datasets.__main__",
+    "python -m emotion.fuse": "emotion.fuse",
+    "python -m emotion.export": "emotion.export",
+    "python -m emotion.hub": "emotion.hub",
+    "python -m emotion.web_demo": "emotion.web_demo",
+    "python -m emotion.weights": "emotion.weights",
+    "python -m benchmarks": "benchmarks.__main__",
+}
+# What a program of one's own is meant to use.
+PUBLIC = {
+    "emotion.predictor": ("EmotionPredictor",),
+    "emotion.settings": ("InferenceSettings",),
+    "emotion.results": ("MediaPrediction", "EmotionSummary", "WindowPrediction", "FaceTrack"),
+    "emotion.outputs.video": ("write_annotated_video", "write_annotated_image"),
+    "emotion.outputs.timeline_plots": ("write_timeline",),
+    "emotion.outputs.tables": ("format_json", "format_csv"),
+    "emotion.outputs.subtitles": ("format_srt",),
+    "emotion.outputs.portraits": ("cut_portraits",),
+    "emotion.config": ("RunConfig", "AudioConfig", "VideoConfig", "WindowConfig", "TrainConfig", "CalibrationConfig"),
+    "emotion.datasets.clips": ("Clip",),
+    "emotion.datasets.recognition": ("load_dataset", "recognize"),
+    "emotion.models": ("build_model",),
+    "emotion.training": ("train",),
+    "emotion.runs": ("load_run", "Run"),
+    "emotion.calibration": ("fit_temperature", "choose_threshold"),
+    "emotion.errors": ("EmotionError", "MediaError", "ConfigError", "DatasetError", "RunError"),
+}
+
+
+def write_commands() -> str:
+    """Returns a page with a table of options for each program."""
+    parts = [NOTE, "# Commands", "", "Each says the same with `--help`. Run them in the project's folder."]
+    for name, module in PROGRAMS.items():
+        parser = build_parser(module)
+        parts += ["", f"## {name}", "", _flow(parser.description)]
+        parts += _tables(parser, f"{name}")
+    return "\n".join(parts) + "\n"
+
+
+def build_parser(place: str) -> argparse.ArgumentParser:
+    """Returns the parser of a value of ``PROGRAMS``: a module's ``build_parser``, or the function after a colon."""
+    module, _, function = place.partition(":")
+    return getattr(importlib.import_module(module), function or "build_parser")()
+
+
+def _tables(parser: argparse.ArgumentParser, name: str) -> list[str]:
+    lines, rows = [], []
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            described = {choice.dest: choice.help for choice in action._choices_actions}
+            for command, inner in action.choices.items():
+                lines += ["", f"### {name} {command}", "", _flow(described.get(command) or inner.description)]
+                lines += _tables(inner, f"{name} {command}")
+        elif not isinstance(action, argparse._HelpAction):
+            rows.append(f"| {_spell(action)} | {_cell(_explain(action, parser))} |")
+    table = ["", "| option | what |", "|---|---|", *rows] if rows else []
+    return table + lines
+
+
+def _spell(action: argparse.Action) -> str:
+    value = ""
+    if action.nargs != 0:
+        value = action.metavar or (action.dest.upper() if action.option_strings else action.dest)
+        value = " ".join(value) if isinstance(value, tuple) else value
+        if action.choices is not None and action.metavar is None:
+            value = "{" + ",".join(map(str, action.choices)) + "}"
+        if action.nargs in ("+", "*"):
+            value = f"{value} ..."
+        elif action.nargs == "?" and action.option_strings:
+            value = f"[{value}]"
+    names = ", ".join(action.option_strings)
+    return f"`{f'{names} {value}'.strip()}`".replace("|", "\\|")
+
+
+def _explain(action: argparse.Action, parser: argparse.ArgumentParser) -> str:
+    default = str(action.default)
+    values = {**vars(action), "prog": parser.prog}
+    # A path of this machine is nobody else's.
+    values["default"] = action.default if str(ROOT) not in default else default.replace(f"{ROOT}/", "")
+    text = (action.help or "") % values if action.help and action.help is not argparse.SUPPRESS else ""
+    return text.replace(f"{ROOT}/", "")
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
+
+
+def _flow(text: str | None) -> str:
+    """A description, of which lines that are commands keep their form."""
+    blocks = re.split(r"\n\s*\n", inspect.cleandoc(text or ""))
+    shown = []
+    for block in blocks:
+        lines = block.splitlines()
+        if all(line.startswith("python ") for line in lines):
+            shown.append("```\n" + "\n".join(lines) + "\n```")
+        else:
+            shown.append(" ".join(lines))
+    return "\n\n".join(shown)
+
+
+def write_python() -> str:
+    """Returns a page with the signatures and docstrings of what is public."""
+    example = """```python
+from emotion import EmotionPredictor
+
+prediction = EmotionPredictor("saved_models/default").predict("samples/astronaut.mp4")
+print(prediction.overall.emotion, prediction.overall.confidence, prediction.overall.evidence)
+```"""
+    parts = [NOTE, "# Python", "", example]
+    for module, names in PUBLIC.items():
+        loaded = importlib.import_module(module)
+        parts += ["", f"## {module}"]
+        for name in names:
+            value = getattr(loaded, name)
+            parts += ["", f"### {name}", "", f"```python\n{_signature(name, value)}\n```", "", _doc(value)]
+            if inspect.isclass(value) and not issubclass(value, Exception):
+                parts += _methods(value)
+    return "\n".join(parts) + "\n"
+
+
+def _methods(owner: type) -> list[str]:
+    parts = []
+    for name, value in vars(owner).items():
+        function = value.__func__ if isinstance(value, classmethod | staticmethod) else value
+        if name == "__init__" and not dataclasses.is_dataclass(owner) and function.__doc__:
+            parts += ["", _doc(function)]
+        elif not name.startswith("_") and inspect.isfunction(function) and function.__doc__:
+            parts += ["", f"#### {owner.__name__}.{name}", "", f"```python\n{_signature(name, function)}\n```", "",
+                      _doc(function)]  # fmt: skip
+    return parts
+
+
+def _signature(name: str, value) -> str:
+    if inspect.isclass(value) and issubclass(value, Exception):
+        return f"class {name}({', '.join(base.__name__ for base in value.__bases__)})"
+    signature = inspect.signature(value)
+    marks, parts = [], []
+    for parameter in signature.parameters.values():
+        if parameter.kind is parameter.KEYWORD_ONLY and "*" not in marks:
+            marks.append("*")
+            parts.append("*")
+        parts.append(_plain(str(parameter)))
+    result = (
+        ""
+        if signature.return_annotation is signature.empty or inspect.isclass(value)
+        else "-> " + _plain(inspect.formatannotation(signature.return_annotation))
+    )
+    start = f"{'class' if inspect.isclass(value) else 'def'} {name}"
+    line = f"{start}({', '.join(parts)}) {result}".strip()
+    if len(line) <= MAX_LETTERS:
+        return line
+    return "\n".join([f"{start}(", *(f"    {part}," for part in parts), f") {result}".strip()])
+
+
+def _plain(text: str) -> str:
+    """A parameter or an annotation as one would write it, on any machine and in any version of Python."""
+    text = re.sub(r"<factory>", "...", text)
+    text = re.sub(r"<class '([^']+)'>", r"\1", text)
+    text = re.sub(r"(?:Posix|Windows)?Path\('[^']*/(saved_models/\w+)'\)", r'"\1"', text)
+    text = re.sub(r"(?<=[:>] )'([^']*)'", r"\1", text)  # an annotation that names what is defined later
+    text = re.sub(r"\b(?:pathlib\.(?:_local\.)?|numpy\.|collections\.abc\.|typing\.|emotion\.[\w.]*\.)", "", text)
+    return re.sub(r"^'|'$", "", text) if text.count("'") == 2 and text[0] == text[-1] == "'" else text
+
+
+def _doc(value) -> str:
+    """A docstring whose sections (Args, Returns, Raises, Attributes) have become lists."""
+    lines, shown, in_section = inspect.cleandoc(value.__doc__ or "").splitlines(), [], False
+    in_code = False
+    for line in lines:
+        if found := re.fullmatch(r"(Args|Returns|Raises|Attributes|Yields|Shape|Example):", line):
+            shown += ["```" if in_code else "", f"**{found.group(1)}**", ""]
+            in_section, in_code = True, found.group(1) == "Example"
+            shown += ["```python"] if in_code else []
+        elif in_code:
+            shown.append(line.removeprefix("    "))
+        elif in_section and (found := re.match(r"    ([\w*, .]+?): (.*)", line)):
+            shown.append(f"- `{found.group(1)}`: {found.group(2)}")
+        elif in_section and line.startswith("        "):
+            shown.append(f"  {line.strip()}")
+        else:
+            shown.append(line.removeprefix("    ") if in_section else line)
+    if in_code:
+        shown.append("```")
+    text = re.sub(r"(?<!`)``([^`]+)``(?!`)", r"`\1`", "\n".join(shown))
+    return re.sub(r"\n{3,}", "\n\n", text).strip()
+
+
+PAGES = {"commands.md": write_commands, "python.md": write_python}
+
+if __name__ == "__main__":
+    TARGET.mkdir(exist_ok=True)
+    for page, write in PAGES.items():
+        (TARGET / page).write_text(write(), encoding="utf-8")
+        print(TARGET / page)
