@@ -35,6 +35,7 @@ PROJECT_DIR = Path(__file__).resolve().parent.parent
 IS_INSTALLED = not (PROJECT_DIR / "run_inference.py").is_file()
 SHIPPED_DIR = PROJECT_DIR / "emotion" / "shipped" if IS_INSTALLED else PROJECT_DIR
 SAVED_MODELS = Path("saved_models") if IS_INSTALLED else PROJECT_DIR / "saved_models"
+HUB_SCHEME = "hf://"  # begins the name of a model on the Hugging Face hub
 DEFAULT_RUN = SHIPPED_DIR / "saved_models" / "default"
 SAMPLE = SHIPPED_DIR / "samples" / "astronaut.mp4"
 # What is fetched once and kept: networks trained by others, models from the hub.

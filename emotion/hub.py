@@ -17,10 +17,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from emotion.config import KEPT_DIR, SAVED_MODELS, RunConfig, find_model
+from emotion.config import HUB_SCHEME, KEPT_DIR, SAVED_MODELS, RunConfig, find_model
 from emotion.console import run_program
 from emotion.errors import ConfigError, RunError
-from emotion.model_names import SCHEME
 from emotion.onnx_network import HASH_SUFFIX, INT8_FILE, ONNX_FILE
 from emotion.runs import CONFIG_FILE, METRICS_FILE, MODEL_FILE, SPLITS_FILE, check_new_folder, check_run, load_run
 
@@ -77,12 +76,14 @@ def fetch(repository: str, *, revision: str | None = None, cache_dir: Path = HUB
             repository, revision=revision, cache_dir=cache_dir, allow_patterns=[*RUN_FILES, CARD_FILE, LICENCES]
         )
     except Exception as error:
-        raise HubError(f"{SCHEME}{repository}: cannot be fetched ({_first_line(error)}). {_way_out(error)}") from error
+        raise HubError(
+            f"{HUB_SCHEME}{repository}: cannot be fetched ({_first_line(error)}). {_way_out(error)}"
+        ) from error
     try:
         check_run(path)
     except RunError as error:
         words = str(error).removeprefix(f"{path}: ").removeprefix(f"{path}/")
-        raise HubError(f"{SCHEME}{repository}: is no model of this program ({words.split('. ')[0]}).") from error
+        raise HubError(f"{HUB_SCHEME}{repository}: is no model of this program ({words.split('. ')[0]}).") from error
     return Path(path)
 
 
@@ -153,8 +154,8 @@ def push(
             )
         except Exception as error:
             raise HubError(
-                f"{SCHEME}{repository}: cannot be sent ({_first_line(error)}). Is the token one that may write there? "
-                "Log in: hf auth login"
+                f"{HUB_SCHEME}{repository}: cannot be sent ({_first_line(error)}). Is the token one that may write "
+                "there? Log in: hf auth login"
             ) from error
     return str(commit.commit_url)
 
@@ -211,14 +212,16 @@ def _check_name(repository: str) -> None:
 def _import_hub():
     try:
         import huggingface_hub
+        from huggingface_hub.utils import disable_progress_bars
     except ImportError as error:
         raise HubError(f"The hub needs a package ({error}): pip install huggingface_hub") from error
-    huggingface_hub.utils.disable_progress_bars()
+    disable_progress_bars()
     return huggingface_hub
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+    return re.sub(r"^Got: \w+: ", "", line)
 
 
 def _way_out(error: Exception) -> str:
@@ -256,7 +259,7 @@ def main() -> int:
         address = push(args.model, args.repository, private=args.private, licence=args.license, message=args.message)
         print(f"sent: {address}")
         return 0
-    repository = args.repository.removeprefix(SCHEME)
+    repository = args.repository.removeprefix(HUB_SCHEME)
     _check_name(repository)
     output = pull(repository, args.output or SAVED_MODELS / repository.split("/")[1], revision=args.revision)
     print(f"model: {output}\ntry it: python run_inference.py --video_path CLIP --model {output}")

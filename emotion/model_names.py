@@ -2,9 +2,7 @@
 
 from pathlib import Path
 
-from emotion.config import find_model
-
-SCHEME = "hf://"
+from emotion.config import HUB_SCHEME, find_model
 
 
 def resolve_model(name: str) -> Path:
@@ -17,9 +15,9 @@ def resolve_model(name: str) -> Path:
     Raises:
         EmotionError: if it cannot be fetched, or is no model of this program.
     """
-    if not name.startswith(SCHEME):
+    if not name.startswith(HUB_SCHEME):
         return find_model(name)
     from emotion.hub import fetch  # and the packages it needs, for who asks for it
 
-    repository, _, revision = name.removeprefix(SCHEME).partition("@")
+    repository, _, revision = name.removeprefix(HUB_SCHEME).partition("@")
     return fetch(repository, revision=revision or None)

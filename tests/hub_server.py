@@ -67,7 +67,7 @@ class _Handler(BaseHTTPRequestHandler):
             wanted = json.loads(body)
             name = f"{wanted['organization']}/{wanted['name']}" if wanted.get("organization") else wanted["name"]
             self.server.repositories.setdefault(name, {})
-            if wanted.get("private"):
+            if wanted.get("private") or wanted.get("visibility") == "private":
                 self.server.private.add(name)
             return self._json({"url": f"{self.server.url}/{name}", "name": name, "id": "1"})
         if found := re.fullmatch(r"/api/models/(.+)/preupload/main", self.path):
@@ -108,6 +108,13 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.asked.append(self.path)
         if found := re.fullmatch(r"/api/models/([^/]+/[^/]+)(?:/revision/([^/?]+))?(?:\?.*)?", self.path):
             return self._tell(*found.groups())
+        if found := re.fullmatch(r"/api/models/([^/]+/[^/]+)/tree/[^/?]+(?:\?.*)?", self.path):
+            files = self.server.repositories[found.group(1)]
+            entries = [
+                {"type": "file", "path": name, "size": len(content), "oid": hashlib.sha1(content).hexdigest()}
+                for name, content in sorted(files.items())
+            ]
+            return self._json(entries)
         if found := re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", self.path):
             repository, _, name = found.groups()
             files = self.server.repositories.get(repository, {})

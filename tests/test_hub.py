@@ -29,8 +29,8 @@ def run(tmp_path_factory):
     config = small_config()
     write_run(folder, config, build_model(config))
     write_metrics(
-        {"protocol": "speaker-independent (seed 0)", "test": {"uar": 0.5, "accuracy": 0.625, "n": 16, "n_speakers": 2}},
         folder,
+        {"protocol": "speaker-independent (seed 0)", "test": {"uar": 0.5, "accuracy": 0.625, "n": 16, "n_speakers": 2}},
     )
     (folder / "splits.csv").write_text("clip_id,side\n", encoding="utf-8")
     (folder / "tensorboard").mkdir()
@@ -103,16 +103,16 @@ def test_a_network_that_carries_code_is_refused_and_not_executed(server, run, tm
     """A Lambda layer's function, marshalled into a .keras file, is what would run."""
     import keras
 
-    marker = tmp_path / "executed"
+    marker = str(tmp_path / "executed")
     frames = keras.Input((3,), name="audio")
-    out = keras.layers.Lambda(lambda x: (marker.touch(), x)[1])(frames)
+    out = keras.layers.Lambda(lambda x: (__import__("os").makedirs(marker, exist_ok=True), x)[1])(frames)
     keras.Model(frames, out).save(tmp_path / "evil.keras")
-    marker.unlink(missing_ok=True)
+    shutil.rmtree(marker)  # building it ran it
     push(run, NAME)
     server.repositories[NAME]["model.keras"] = (tmp_path / "evil.keras").read_bytes()
     with pytest.raises(RunError):
         pull(NAME, tmp_path / "out", cache_dir=tmp_path / "cache")
-    assert not marker.exists() and not (tmp_path / "out").exists()
+    assert not Path(marker).exists() and not (tmp_path / "out").exists()
 
 
 def test_once_fetched_it_is_found_without_a_network(server, run, tmp_path, monkeypatch):

@@ -1,1 +1,1 @@
-"""The programs that a user starts: ``train_model.py`` and ``run_inference.py``, ``emotion-train`` and ``emotion-infer``."""
+"""The programs behind ``train_model.py`` and ``run_inference.py``, and behind the commands that pip installs."""
