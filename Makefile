@@ -70,4 +70,4 @@ $(VENV)/ready-reference: $(VENV)/ready-dev requirements-reference.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) .cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) site .cache .pytest_cache .ruff_cache .hypothesis

@@ -13,6 +13,7 @@ PAGES = {
     "contributing.md": "CONTRIBUTING.md",
     "changelog.md": "CHANGELOG.md",
 }
+CODE = re.compile(r"(^```.*?^```|(?<!\[)`[^`\n]+`(?!\]))", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)")
 
 
@@ -22,7 +23,11 @@ def on_page_markdown(markdown: str, page, **_) -> str:
     source = PAGES.get(name, f"docs/{name}")
     if name in PAGES:
         markdown = (ROOT / source).read_text(encoding="utf-8")
-    return LINK.sub(lambda link: _relink(link, source, name), markdown)
+    parts = CODE.split(markdown)  # every second one is code, in which nothing is a link
+    return "".join(
+        part if number % 2 else LINK.sub(lambda link: _relink(link, source, name), part)
+        for number, part in enumerate(parts)
+    )
 
 
 def _relink(link: re.Match, source: str, name: str) -> str:

@@ -12,7 +12,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from emotion.config import SAMPLE
+from emotion.config import KEPT_DIR, SAMPLE
 from emotion.console import run_program
 from emotion.errors import ConfigError
 from emotion.finding import find_sources
@@ -53,6 +53,11 @@ def main() -> int:
     if (args.output or args.check_on) and not args.format:
         parser.error("--output and --check_on go with --format")
     check_run(args.model)
+    if args.model.is_relative_to(KEPT_DIR) and not args.output:
+        raise ConfigError(
+            f"{args.model}: is what was fetched from the hub, which the next fetch may replace. Make a folder of it "
+            "first: python -m emotion.hub pull USER/NAME; or name another for --format with --output."
+        )
     if args.format:
         return _export_portable(args)
     if args.precision == "int8":

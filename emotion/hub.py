@@ -3,8 +3,8 @@
 python -m emotion.hub push saved_models/RUN USER/NAME
 python -m emotion.hub pull USER/NAME
 
-Of a repository only the files that make up a model folder are fetched, and nothing in them is executed: the network
-is arrays and a list of this package's own layers, which Keras's safe mode holds it to. Pushing needs a token with the
+Of a repository only the files that make up a model folder are fetched, and nothing in them is executed: Keras's safe
+mode refuses a network that carries code, and an ONNX file holds arithmetic alone. Pushing needs a token with the
 right to write: hf auth login, or the variable HF_TOKEN.
 """
 
@@ -71,6 +71,9 @@ def fetch(repository: str, *, revision: str | None = None, cache_dir: Path = HUB
     """
     _check_name(repository)
     hub = _import_hub()
+    place = cache_dir / f"models--{repository.replace('/', '--')}"
+    if not place.is_dir():
+        print(f"Fetching {HUB_SCHEME}{repository} into {cache_dir}, once", file=sys.stderr, flush=True)
     try:
         path = hub.snapshot_download(
             repository, revision=revision, cache_dir=cache_dir, allow_patterns=[*RUN_FILES, CARD_FILE, LICENCES]
@@ -83,7 +86,10 @@ def fetch(repository: str, *, revision: str | None = None, cache_dir: Path = HUB
         check_run(path)
     except RunError as error:
         words = str(error).removeprefix(f"{path}: ").removeprefix(f"{path}/")
-        raise HubError(f"{HUB_SCHEME}{repository}: is no model of this program ({words.split('. ')[0]}).") from error
+        raise HubError(
+            f"{HUB_SCHEME}{repository}: is no model of this program, or was fetched by half ({words.split('. ')[0]}). "
+            "Try again where there is a network."
+        ) from error
     return Path(path)
 
 
@@ -154,8 +160,8 @@ def push(
             )
         except Exception as error:
             raise HubError(
-                f"{HUB_SCHEME}{repository}: cannot be sent ({_first_line(error)}). Is the token one that may write "
-                "there? Log in: hf auth login"
+                f"{HUB_SCHEME}{repository}: cannot be sent ({_first_line(error)}). Is there a network, and a token "
+                "that may write there? Log in: hf auth login"
             ) from error
     return str(commit.commit_url)
 
@@ -231,7 +237,7 @@ def _way_out(error: Exception) -> str:
         return "Is the name right? A private model needs a token: hf auth login"
     if isinstance(error, errors.RevisionNotFoundError):
         return "Leave @REVISION out for the newest."
-    return "Is there a network? A folder that somebody copied for you works as well: --model FOLDER"
+    return "Is there a network? A folder that somebody copied for you works as well."
 
 
 def build_parser() -> argparse.ArgumentParser:

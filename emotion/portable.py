@@ -7,7 +7,6 @@ answers that belong to them (``test_vectors.npz``), and a short program that run
 
 import dataclasses
 import json
-import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -96,7 +95,7 @@ def export_portable(run: Run, name: str, folder: Path, *, check_on: Path = SAMPL
         MediaError: if the clip cannot be read, or holds no window that the model could judge.
         RunError: if the network cannot be written so, or answers differently; nothing is written then.
     """
-    if folder.exists() and not (folder / ABOUT_FILE).is_file():
+    if folder.exists() and not _is_export(folder):
         raise RunError(f"{folder}: is there already, and no export. Name another folder with --output.")
     kind = FORMATS[name]
     windows = collect_checked(run, check_on)
@@ -119,9 +118,17 @@ def export_portable(run: Run, name: str, folder: Path, *, check_on: Path = SAMPL
         np.savez_compressed(partial / VECTORS_FILE, **_make_vectors(run, windows, check_on))
         (partial / EXAMPLE_FILE).write_text(kind.example, encoding="utf-8")
         if folder.exists():
-            shutil.rmtree(folder)
+            folder.rename(Path(place) / "before")  # it goes with the temporary folder, once the new one is in its place
         partial.rename(folder)
     return difference
+
+
+def _is_export(folder: Path) -> bool:
+    try:
+        about = json.loads((folder / ABOUT_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(about, dict) and {"keras_sha256", "format_version", "class_names"} <= set(about)
 
 
 def collect_checked(run: Run, clip: Path) -> dict[str, np.ndarray]:

@@ -71,7 +71,9 @@ def _serve(args: argparse.Namespace, folder: Path) -> int:
 
     analyst = Analyst(find_models(args.model), max_seconds=args.max_seconds, runtime=args.runtime)
     max_bytes = round(args.max_mb * 1e6)
-    page = Page(analyst, folder, max_bytes=max_bytes).build()
+    demo = Page(analyst, folder, max_bytes=max_bytes)
+    demo.keep_swept()
+    page = demo.build()
     theme = gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
     try:
         _, address, _ = page.launch(
@@ -81,8 +83,8 @@ def _serve(args: argparse.Namespace, folder: Path) -> int:
         )  # fmt: skip
     except OSError as error:
         raise ConfigError(
-            f"--host {args.host} --port {args.port}: cannot be listened at ({error}). Choose another port, or 0 for "
-            "any."
+            f"--host {args.host} --port {args.port}: cannot be listened at. Is the address this computer's, and "
+            "the port free? Choose another port, or 0 for any."
         ) from error
     if args.host != HOST:
         say_now("Everybody who reaches this computer can use the page, and upload to it.")

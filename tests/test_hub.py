@@ -15,7 +15,7 @@ from hub_server import TOKEN, HubServer
 
 from emotion.config import DEFAULT_RUN, PROJECT_DIR
 from emotion.errors import ConfigError
-from emotion.hub import HubError, build_card, fetch, pull, push
+from emotion.hub import HUB_DIR, HubError, build_card, fetch, pull, push
 from emotion.model_names import resolve_model
 from emotion.models import build_model
 from emotion.runs import RunError, load_run, write_metrics, write_run
@@ -170,7 +170,15 @@ def test_a_folder_that_is_no_run_is_not_sent(server, run, tmp_path):
     assert NAME not in server.repositories
 
 
-def test_the_commands_and_inference_by_name_work_as_typed(server, tmp_path):
+@pytest.fixture
+def kept_cache():
+    """What a program of its own keeps lies in the project's cache, and is taken away again."""
+    yield
+    for name in (NAME, "no/such"):
+        shutil.rmtree(HUB_DIR / f"models--{name.replace('/', '--')}", ignore_errors=True)
+
+
+def test_the_commands_and_inference_by_name_work_as_typed(server, kept_cache, tmp_path):
     """The shipped model, sent, fetched, and used on the sample by its name."""
     env = environment(server, tmp_path / "home")
 
@@ -199,8 +207,7 @@ def test_the_commands_and_inference_by_name_work_as_typed(server, tmp_path):
     )
     assert done.returncode == 0 and "happy" in done.stdout and output.is_file(), done.stderr
     done = call("run_inference.py", "samples/astronaut.mp4", "--model", "hf://no/such", "--no_video")
-    assert done.returncode == 2 and done.stderr.startswith("error: hf://no/such: ") and "Traceback" not in done.stderr
-    shutil.rmtree(PROJECT_DIR / ".cache" / "hub" / "models--somebody--reads-faces", ignore_errors=True)
+    assert done.returncode == 2 and "\nerror: hf://no/such: " in done.stderr and "Traceback" not in done.stderr
 
 
 def test_other_names_mean_what_they_meant():

@@ -4,8 +4,10 @@ import pytest
 from conftest import small_config
 from keras import layers
 
+from emotion import training
+from emotion.datasets import DATASETS
 from emotion.models import build_model
-from emotion.norms import MAX_BATCHES, NormSettler, settle_norms
+from emotion.norms import MAX_CLIPS, NormSettler, settle_norms
 
 
 def build_small(**settings) -> keras.Model:
@@ -21,15 +23,16 @@ def draw_batches(n: int, size: int = 16) -> list[dict[str, np.ndarray]]:
     return [{"rows": rng.normal(3, 2, (size, 6)).astype(np.float32)} for _ in range(n)]
 
 
-def test_statistics_become_the_mean_of_the_batches_whatever_they_were():
-    model, batches = build_small(), draw_batches(5)
+@pytest.mark.parametrize("sizes", [(16, 16, 16), (16, 1)])
+def test_statistics_become_those_of_all_clips_together_whatever_they_were(sizes):
+    model, batches = build_small(), [draw_batches(1, size)[0] for size in sizes]
     norm = model.get_layer("first")
     norm.moving_mean.assign(np.full(5, 100.0))
     norm.moving_variance.assign(np.full(5, 1e4))
     settle_norms(model, batches)
-    seen = [np.asarray(model.get_layer("dense")(batch["rows"])) for batch in batches]
-    np.testing.assert_allclose(norm.moving_mean, np.mean([rows.mean(axis=0) for rows in seen], axis=0), rtol=1e-4)
-    np.testing.assert_allclose(norm.moving_variance, np.mean([rows.var(axis=0) for rows in seen], axis=0), rtol=1e-3)
+    seen = np.concatenate([np.asarray(model.get_layer("dense")(batch["rows"])) for batch in batches])
+    np.testing.assert_allclose(norm.moving_mean, seen.mean(axis=0), rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(norm.moving_variance, seen.var(axis=0), rtol=1e-3)
     assert norm.momentum == 0.99
 
 
@@ -81,7 +84,7 @@ class Batches(keras.utils.PyDataset):
         return self.inputs, self.classes
 
 
-@pytest.mark.parametrize("n", [2, MAX_BATCHES + 3])
+@pytest.mark.parametrize("n", [2, MAX_CLIPS // 4 + 6])
 def test_a_training_settles_its_norms_before_it_validates(n):
     config = small_config(training={"modality_dropout": 0.0})
     rng = np.random.default_rng(0)
@@ -95,7 +98,7 @@ def test_a_training_settles_its_norms_before_it_validates(n):
     settler = NormSettler(batches)
     settler.set_model(model)
     settler.on_test_begin()
-    assert batches.asked == list(range(min(n, MAX_BATCHES)))
+    assert batches.asked == list(range(min(n, MAX_CLIPS // 4)))
     # The data of every batch are the same, so inference now answers as the training step does, but for dropout.
     for layer in model.layers:
         if isinstance(layer, layers.Dropout | layers.SpatialDropout2D | layers.SpatialDropout3D):
@@ -105,3 +108,11 @@ def test_a_training_settles_its_norms_before_it_validates(n):
     np.testing.assert_allclose(
         np.asarray(model(inputs, training=True)), np.asarray(model(inputs, training=False)), atol=1e-4
     )
+
+
+def test_a_real_training_settles_before_every_validation(dataset_dir, cache_dir, tmp_path, monkeypatch):
+    settled = []
+    monkeypatch.setattr("emotion.norms.settle_norms", lambda model, batches: settled.append(len(list(batches))))
+    clips = DATASETS["ravdess"].load(dataset_dir)
+    training.train(clips, small_config(), tmp_path / "run", cache_dir=cache_dir, verbose=0)
+    assert len(settled) == 2 and min(settled) > 0  # epochs

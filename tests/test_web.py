@@ -1,8 +1,10 @@
 """What the page shows and does, without a browser; `make test-browser` clicks through it."""
 
 import dataclasses
+import hashlib
 import html
 import json
+import os
 import re
 import subprocess
 import sys
@@ -11,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from media_files import make_clip
+from media_files import make_clip, make_picture, square_left
 from test_timeline_plots import CLASS_NAMES, HAPPY, SAD, TORN, make_prediction, summarize
 
 from emotion.config import DEFAULT_RUN, PROJECT_DIR
@@ -22,6 +24,7 @@ from emotion.results import FaceTrack
 from emotion.settings import InferenceSettings
 from emotion.web.analysis import Analyst, Stopped, find_models
 from emotion.web.cards import format_answer, format_cards, format_problem
+from emotion.web.sessions import Sessions
 
 SAMPLE = PROJECT_DIR / "samples" / "astronaut.mp4"
 
@@ -83,11 +86,14 @@ def test_no_evidence_and_notes_are_said_and_nothing_of_a_file_is_taken_for_marku
 
 def test_a_portrait_is_cut_where_the_face_is_largest(tmp_path):
     clip = make_clip(tmp_path / "clip.mp4", seconds=1.0, width=320, height=240)
-    boxes = ((0, 0, 10, 10), (100, 80, 180, 160), (0, 0, 12, 12))
+    left = square_left(0.52, 320)  # of what moves through the picture
+    boxes = ((0, 0, 10, 10), (left, 20, left + 80, 100), (0, 0, 12, 12))
     track = FaceTrack(7, (0.0, 0.52, 0.9), boxes)
     prediction = dataclasses.replace(make_prediction(path=str(clip)), tracks=(track,))
-    portraits = cut_portraits(prediction, side=48)
-    assert list(portraits) == [7] and portraits[7].shape == (48, 48, 3)
+    portraits = cut_portraits(prediction, side=120)  # as large as the box with its margin
+    assert list(portraits) == [7]
+    shown, other = (make_picture(time, 320, 240)[:120, left - 20 : left + 100].astype(int) for time in (0.52, 0.0))
+    assert np.abs(portraits[7] - shown).mean() < 2 < np.abs(other - shown).mean()
     gone = dataclasses.replace(prediction, path=str(tmp_path / "gone.mp4"))
     assert cut_portraits(gone) == {}
     assert cut_portraits(make_prediction()) == {}
@@ -153,7 +159,9 @@ def test_a_stop_ends_the_work_and_leaves_nothing(analyst, tmp_path):
     stop, folder = threading.Event(), tmp_path / "out"
     folder.mkdir()
     with pytest.raises(Stopped):
-        analyse(analyst, SAMPLE, folder, tell=lambda what, share: what == "Drawing" and stop.set(), stop=stop)
+        analyse(
+            analyst, SAMPLE, folder, tell=lambda what, share: what == "Drawing" and stop.set(), is_stopped=stop.is_set
+        )
     assert list(folder.iterdir()) == []
 
 
@@ -166,6 +174,135 @@ def test_the_chosen_model_stands_first_and_names_are_told_apart(tmp_path):
     assert list(find_models(DEFAULT_RUN)) == ["default", "accurate"]
     other = tmp_path / "accurate"
     assert list(find_models(other)) == [str(other), "accurate", "default"]
+
+
+# ---- Whose files are whose ----
+
+
+def upload_file(folder: Path, content: bytes = b"clip") -> Path:
+    """A file where Gradio puts an upload: in a folder that is named by the hash of its content."""
+    path = folder / hashlib.sha256(content).hexdigest() / "clip.mp4"
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(content)
+    return path
+
+
+@pytest.fixture
+def sessions(tmp_path):
+    (tmp_path / "served").mkdir()
+    return Sessions(tmp_path / "served", kept_seconds=100)
+
+
+@pytest.mark.parametrize("name", ["/victim", "../../victim", "victim"])
+def test_no_name_of_a_session_leads_out_of_the_folder(sessions, tmp_path, name):
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    (victim / "thesis.txt").write_text("years of work")
+    name = str(victim) if name.startswith("/") else name
+    folder = sessions.get(name).folder
+    assert folder.parent == tmp_path / "served" / "results"
+    sessions.stop(name)
+    sessions.close(name)
+    assert (victim / "thesis.txt").is_file() and not folder.exists()
+
+
+def test_only_uploads_are_deleted_whatever_a_page_says_it_chose(sessions, tmp_path):
+    served = tmp_path / "served"
+    others, mine = upload_file(served, b"theirs"), upload_file(served, b"mine")
+    outside = upload_file(tmp_path, b"outside")
+    sample = served / "samples" / "astronaut.mp4"
+    sample.parent.mkdir()
+    sample.touch()
+    for clip in (served / "gone.mp4", served / "results" / "x.mp4", outside, sample, mine.parent / ".." / "x", mine):
+        sessions.note_upload("a", str(clip))
+    sessions.note_upload("a", None)
+    sessions.close("a")
+    assert others.is_file() and outside.is_file() and sample.is_file() and not mine.exists()
+
+
+def test_an_upload_that_two_pages_chose_goes_with_the_last_of_them(sessions, tmp_path):
+    clip = upload_file(tmp_path / "served")
+    sessions.note_upload("a", str(clip))
+    sessions.note_upload("b", str(clip))
+    sessions.close("a")
+    assert clip.is_file()
+    sessions.note_upload("b", None)
+    assert not clip.parent.exists()
+
+
+def test_a_stop_counts_for_what_waits_and_not_for_what_is_asked_for_later(sessions):
+    first = sessions.press("a")
+    sessions.stop("a")
+    second = sessions.press("a")
+    session = sessions.get("a")
+    assert sessions.is_stopped(session, first) and not sessions.is_stopped(session, second)
+    sessions.close("a")
+    assert sessions.is_stopped(session, second)
+
+
+def test_results_of_a_page_that_was_closed_meanwhile_are_not_left(sessions):
+    session = sessions.get("a")
+    folder = sessions.new_folder(session)
+    sessions.close("a")
+    folder.mkdir(parents=True)  # as the work that goes on for a moment makes it anew
+    (folder / "video.mp4").touch()
+    sessions.drop_results(session, but=folder)
+    assert not session.folder.exists()
+
+
+def test_what_is_too_old_is_swept_and_the_rest_is_not(sessions, tmp_path):
+    old, new = upload_file(tmp_path / "served", b"old"), upload_file(tmp_path / "served", b"new")
+    os.utime(old, (0, 0))
+    session = sessions.get("a")
+    os.utime(session.folder, (0, 0))
+    sessions.sweep()
+    assert not old.exists() and new.is_file() and not sessions.is_open(session)
+
+
+class Request:
+    session_hash = "somebody"
+
+
+def test_the_page_judges_a_copy_shows_no_path_and_keeps_the_last_results_alone(analyst, tmp_path):
+    from emotion.web.page import Page
+
+    page = Page(analyst, tmp_path, max_bytes=10_000_000)
+    clip = upload_file(tmp_path, SAMPLE.read_bytes())
+    page._note_upload(str(clip), Request)
+
+    def recognise(path):
+        number, _ = page._press(Request)
+        return page._recognise(
+            number, str(path), "default", "yunet", 0.5, True, 10, False, False, Request, progress=lambda *_, **__: None
+        )
+
+    recognise(clip)
+    recognise(clip)
+    assert clip.is_file()
+    results = tmp_path / "results"
+    kept = {path.name for path in results.rglob("*") if path.is_file()}
+    assert kept == {"clip_emotion.mp4", "clip_emotion.json", "clip_emotion.csv", "clip_emotion_plot.png"}
+    assert str(tmp_path) not in next(results.rglob("*.json")).read_text(encoding="utf-8")
+    clip.write_bytes(b"no video")
+    problem = recognise(clip)[0]
+    assert "clip.mp4: " in problem and str(tmp_path) not in problem
+    assert not [path for path in results.rglob("*") if path.is_file()]
+    assert "no longer here" in recognise(tmp_path / "gone.mp4")[0]
+
+
+def test_a_fault_of_the_program_is_told_and_logged_and_leaves_nothing(analyst, tmp_path, monkeypatch, caplog):
+    from emotion.web.page import Page
+
+    page = Page(analyst, tmp_path, max_bytes=10_000_000)
+
+    def fail(*_, **__):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(analyst, "analyse", fail)
+    clip = upload_file(tmp_path)
+    outputs = page._recognise(1, str(clip), "default", "yunet", 0.5, True, 10, False, False, Request, progress=None)
+    assert "Something went wrong" in outputs[0] and "ZeroDivisionError" in caplog.text
+    assert not [path for path in (tmp_path / "results").rglob("*") if path.is_file()]
 
 
 def run_page(*options: str) -> subprocess.CompletedProcess:

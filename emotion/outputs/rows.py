@@ -1,9 +1,16 @@
 """The rows of a timeline: one for each face, and one for the voice where it was judged by itself."""
 
+import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from emotion.outputs.judgements import Judgement, is_shown
 from emotion.results import UNSURE, EmotionSummary, FaceTrack, MediaPrediction, in_percent
+
+MOMENT_SECONDS = 0.04
+MIN_SHOWN = 0.1  # an emotion that never is this probable has no curve
 
 
 @dataclass(frozen=True)
@@ -47,3 +54,33 @@ def timeline_rows(prediction: MediaPrediction) -> list[TimelineRow]:
         name, words = ("clip", "by whole frames") if by_frame else ("voice", "by the sound alone")
         rows.append(TimelineRow(name, voice, None, prediction.voice, words))
     return rows
+
+
+def choose_rows(rows: list[TimelineRow], limit: int) -> tuple[list[TimelineRow], int]:
+    """Returns the rows to show, and how many faces are left out: those that appear last. The voice is always shown."""
+    faces, voices = [row for row in rows if row.track], [row for row in rows if not row.track]
+    return faces[:limit] + voices, max(0, len(faces) - limit)
+
+
+def choose_moments(prediction: MediaPrediction, most: int) -> np.ndarray:
+    """Returns evenly spaced seconds from the clip's start to its end, ``most`` at most."""
+    start = prediction.start_seconds
+    end = start + max(prediction.duration_seconds, MOMENT_SECONDS)
+    return np.linspace(start, end, int(np.clip((end - start) / MOMENT_SECONDS, 2, most)))
+
+
+def stack_probabilities(answers: Sequence[EmotionSummary | None], n_classes: int) -> np.ndarray:
+    """Returns ``(n, n_classes)``, not a number where there is no answer."""
+    nothing = np.full(n_classes, np.nan)
+    return np.array([nothing if answer is None else answer.probabilities for answer in answers], float)
+
+
+def find_stretches(answers: Sequence[EmotionSummary | None]) -> list[tuple[int, int, str]]:
+    """Returns first and last place, exclusive, and emotion of each stretch in which one emotion is the answer."""
+    stretches, start = [], 0
+    for emotion, group in itertools.groupby(answer and answer.emotion for answer in answers):
+        end = start + len(list(group))
+        if emotion is not None:
+            stretches.append((start, end, emotion))
+        start = end
+    return stretches

@@ -10,12 +10,20 @@ import json
 import numpy as np
 
 from emotion.outputs.palette import DARK, Colour, emotion_colour, text_colour
-from emotion.outputs.rows import TimelineRow, timeline_rows
+from emotion.outputs.rows import (
+    MIN_SHOWN,
+    MOMENT_SECONDS,
+    TimelineRow,
+    choose_moments,
+    choose_rows,
+    find_stretches,
+    stack_probabilities,
+    timeline_rows,
+)
 from emotion.results import UNSURE, EmotionSummary, MediaPrediction
 
-MOMENT_SECONDS, MAX_MOMENTS = 0.04, 800
+MAX_MOMENTS = 800
 MAX_ROWS = 20
-MIN_SHOWN = 0.1  # an emotion that never is this probable has no curve
 WIDTH, HEIGHT = 1000, 200  # of the curves' own coordinates, which are stretched to the page
 RIM = 6  # of them stay free above and below, so that a curve at 100 % is seen whole
 MIN_NAMED_SHARE = 0.06  # of the width: a shorter stretch of the strip has no room for its name
@@ -125,11 +133,12 @@ def format_timeline(prediction: MediaPrediction) -> str:
     rows = timeline_rows(prediction)
     if not rows or prediction.duration_seconds < MOMENT_SECONDS:
         return ""
-    start, end = prediction.start_seconds, prediction.start_seconds + prediction.duration_seconds
-    moments = np.linspace(start, end, int(np.clip((end - start) / MOMENT_SECONDS, 2, MAX_MOMENTS)))
+    moments = choose_moments(prediction, MAX_MOMENTS)
+    start, end = moments[0], moments[-1]
+    rows, missing = choose_rows(rows, MAX_ROWS)
     peaks = np.zeros(len(prediction.class_names))
     parts = []
-    for row in rows[:MAX_ROWS]:
+    for row in rows:
         answers = [row.answer_at(moment) for moment in moments]
         for answer in answers:
             if answer is not None:
@@ -141,9 +150,8 @@ def format_timeline(prediction: MediaPrediction) -> str:
         if peak >= MIN_SHOWN
     )
     key += f'<span><i style="background:{_css(emotion_colour(UNSURE))}"></i>{UNSURE}</span>'
-    missing = len(rows) - MAX_ROWS
     more = f"<p>{missing} further faces are not drawn; the tables hold them.</p>" if missing > 0 else ""
-    hint = "Hover for the values; click, or press the arrow keys, to have the video jump there."
+    hint = "Hover or tap for the values; the video jumps to where you click, and by the arrow keys."
     return (
         f'<div class="tl" data-start="{start:.3f}" data-end="{end:.3f}"><div class="tl-key">{key}</div>'
         f'{"".join(parts)}{more}<p class="tl-hint">{hint}</p><div class="tl-tip" role="status"></div></div>'
@@ -151,8 +159,7 @@ def format_timeline(prediction: MediaPrediction) -> str:
 
 
 def _format_row(row: TimelineRow, names: tuple[str, ...], answers: list[EmotionSummary | None], duration: float) -> str:
-    nothing = np.full(len(names), np.nan)
-    probabilities = np.array([nothing if answer is None else answer.probabilities for answer in answers], float)
+    probabilities = stack_probabilities(answers, len(names))
     values = {"names": names, "answers": [_as_list(answer) for answer in answers]}
     kind = "face" if row.track else "voice"
     label = f"{row.name} over time"
@@ -200,20 +207,16 @@ def _draw_curves(probabilities: np.ndarray, names: tuple[str, ...]) -> str:
 
 
 def _draw_strip(answers: list[EmotionSummary | None]) -> str:
-    emotions = [answer and answer.emotion for answer in answers]
-    pieces, start = [], 0
-    for end in range(1, len(emotions) + 1):
-        if end < len(emotions) and emotions[end] == emotions[start]:
-            continue
-        emotion, share = emotions[start], (end - start) / len(emotions)
-        if emotion is not None:
-            colour = emotion_colour(emotion)
-            name = html.escape(emotion) if share > MIN_NAMED_SHARE else ""
-            pieces.append(
-                f'<span style="left:{100 * start / len(emotions):.2f}%;width:{100 * share:.2f}%;'
-                f'background:{_css(colour)};color:{_css(text_colour(colour))}">{name}</span>'
-            )
-        start = end
+    pieces, n = [], len(answers) - 1
+    for start, end, emotion in find_stretches(answers):
+        # A moment reaches half-way to its neighbours, as in the curves above.
+        left, right = max(0.0, (start - 0.5) / n), min(1.0, (end - 0.5) / n)
+        colour = emotion_colour(emotion)
+        name = html.escape(emotion) if right - left > MIN_NAMED_SHARE else ""
+        pieces.append(
+            f'<span style="left:{100 * left:.2f}%;width:{100 * (right - left):.2f}%;'
+            f'background:{_css(colour)};color:{_css(text_colour(colour))}">{name}</span>'
+        )
     return "".join(pieces)
 
 

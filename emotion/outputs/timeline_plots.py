@@ -20,7 +20,15 @@ from emotion.outputs.figures import (
     write_figure,
 )
 from emotion.outputs.palette import DARK, emotion_colour, text_colour
-from emotion.outputs.rows import TimelineRow, timeline_rows
+from emotion.outputs.rows import (
+    MIN_SHOWN,
+    TimelineRow,
+    choose_moments,
+    choose_rows,
+    find_stretches,
+    stack_probabilities,
+    timeline_rows,
+)
 from emotion.results import MediaPrediction
 
 TIMELINE_INCHES = 9.6
@@ -28,8 +36,6 @@ WIDEN_SECONDS, MAX_INCHES = 60.0, 32.0  # a longer clip has a wider plot, up to 
 ROW_INCHES, STRIP_SHARE = 2.2, 0.14
 MAX_ROWS = 40  # further faces are not drawn, and said to be missing
 MAX_MOMENTS = 1500
-MOMENT_SECONDS = 0.04
-MIN_SHOWN = 0.1  # an emotion that never is this probable has no curve
 LETTER_POINTS = 6.0  # of the strip's letters, on average
 NOTE_LETTERS = 22  # in a line beside the curves
 LINE_POINTS, RIM_POINTS = 1.8, 3.2
@@ -57,13 +63,13 @@ def write_timeline(prediction: MediaPrediction, path: str | os.PathLike) -> Path
 
 def _build_timeline(prediction: MediaPrediction):
     rows = timeline_rows(prediction)
-    shown = rows[:MAX_ROWS]
+    shown, n_missing = choose_rows(rows, MAX_ROWS)
     width = float(np.clip(TIMELINE_INCHES * prediction.duration_seconds / WIDEN_SECONDS, TIMELINE_INCHES, MAX_INCHES))
     figure = build_figure(width_inches=width, height_inches=ROW_INCHES * max(1, len(shown)) + 0.5)
-    missing = f"{len(rows) - len(shown)} further faces are not drawn" if len(rows) > len(shown) else ""
+    missing = f"{n_missing} further faces are not drawn" if n_missing else ""
     set_title(figure, f"Emotions over time: {short_name(displayable(Path(prediction.path).name))}", missing)
-    start = prediction.start_seconds
-    end = start + max(prediction.duration_seconds, MOMENT_SECONDS)
+    moments = choose_moments(prediction, MAX_MOMENTS)
+    start, end = moments[0], moments[-1]
     if not shown:
         axes = figure.subplots()
         _set_time_axis(axes, start, end)
@@ -72,11 +78,10 @@ def _build_timeline(prediction: MediaPrediction):
         return figure
     ratios = [part for _ in shown for part in (1 - STRIP_SHARE, STRIP_SHARE)]
     grid = figure.subplots(2 * len(shown), 1, sharex=True, squeeze=False, height_ratios=ratios)[:, 0]
-    moments = np.linspace(start, end, int(np.clip((end - start) / MOMENT_SECONDS, 2, MAX_MOMENTS)))
     for row, curves, strip in zip(shown, grid[::2], grid[1::2], strict=True):
         answers = [row.answer_at(moment) for moment in moments]
         _draw_curves(curves, row, moments, answers)
-        _draw_strip(strip, moments, [answer and answer.emotion for answer in answers])
+        _draw_strip(strip, moments, answers)
         curves.tick_params(labelbottom=False, bottom=False)
         strip.tick_params(labelbottom=strip is grid[-1], bottom=strip is grid[-1])
     _set_time_axis(grid[-1], start, end)
@@ -93,8 +98,7 @@ def _draw_curves(axes, row: TimelineRow, moments: np.ndarray, answers: list) -> 
     from matplotlib.patheffects import Normal, withStroke
 
     names = row.judgement.class_names
-    nothing = np.full(len(names), np.nan)
-    probabilities = np.array([nothing if answer is None else answer.probabilities for answer in answers], float)
+    probabilities = stack_probabilities(answers, len(names))
     peaks = np.max(np.nan_to_num(probabilities), axis=0)
     quiet = [name for name, peak in zip(names, peaks, strict=True) if peak < MIN_SHOWN]
     for index in np.argsort(peaks):
@@ -126,28 +130,22 @@ def _draw_curves(axes, row: TimelineRow, moments: np.ndarray, answers: list) -> 
         note.set_in_layout(False)
 
 
-def _draw_strip(axes, moments: np.ndarray, emotions: list[str | None]) -> None:
+def _draw_strip(axes, moments: np.ndarray, answers: list) -> None:
     """Draws stretches of the emotion that prevails; its name where there is room."""
     axes.set_ylim(0, 1)
     axes.set_yticks([])
     axes.spines[:].set_visible(False)
     step = moments[1] - moments[0]
     points_per_second = 72 * axes.figure.get_figwidth() * 0.75 / (moments[-1] - moments[0])
-    start = 0
-    for end in range(1, len(emotions) + 1):
-        if end < len(emotions) and emotions[end] == emotions[start]:
-            continue
-        emotion = emotions[start]
-        if emotion is not None:
-            left, width = moments[start] - step / 2, (end - start) * step
-            colour = emotion_colour(emotion)
-            axes.axvspan(left, left + width, facecolor=_share(colour), edgecolor=_share(DARK), linewidth=0.6)
-            if width * points_per_second > LETTER_POINTS * len(emotion):
-                axes.text(
-                    left + width / 2, 0.46, plain(emotion), ha="center", va="center", fontsize=SMALL_POINTS,
-                    color=_share(text_colour(colour)), clip_on=True,
-                )  # fmt: skip
-        start = end
+    for start, end, emotion in find_stretches(answers):
+        left, width = moments[start] - step / 2, (end - start) * step
+        colour = emotion_colour(emotion)
+        axes.axvspan(left, left + width, facecolor=_share(colour), edgecolor=_share(DARK), linewidth=0.6)
+        if width * points_per_second > LETTER_POINTS * len(emotion):
+            axes.text(
+                left + width / 2, 0.46, plain(emotion), ha="center", va="center", fontsize=SMALL_POINTS,
+                color=_share(text_colour(colour)), clip_on=True,
+            )  # fmt: skip
 
 
 def _share(colour: tuple[int, int, int]) -> tuple[float, ...]:

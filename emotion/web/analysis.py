@@ -1,5 +1,6 @@
 """What the page does with one clip: check its length, judge it, write the files that can be downloaded."""
 
+import dataclasses
 import functools
 import threading
 from collections.abc import Callable
@@ -9,9 +10,9 @@ from pathlib import Path
 from emotion.config import DEFAULT_RUN, SAVED_MODELS
 from emotion.errors import ConfigError, EmotionError, MediaError
 from emotion.media.reading import probe_media
-from emotion.outputs.plan import OutputRequest
+from emotion.outputs.plan import OutputPlan, OutputRequest
 from emotion.predictor import EmotionPredictor
-from emotion.processing import describe_run, prepare, process_file
+from emotion.processing import describe_run, prepare, process_file, write_tables
 from emotion.results import MediaPrediction
 from emotion.runs import CONFIG_FILE, Run, load_run
 from emotion.settings import InferenceSettings
@@ -85,7 +86,7 @@ class Analyst:
         notice: bool = False,
         blur_faces: bool = False,
         tell: Tell = lambda what, share: None,
-        stop: threading.Event | None = None,
+        is_stopped: Callable[[], bool] = lambda: False,
     ) -> Analysis:
         """Judges a clip and writes video, plot, JSON and CSV.
 
@@ -96,13 +97,15 @@ class Analyst:
             settings: how it is used.
             notice, blur_faces: as for ``Annotator``.
             tell: called with what is being done and the share of all the work that is done, 0 to 1.
-            stop: set when the work is to end.
+            is_stopped: asked now and then whether the work is to end.
 
         Raises:
             MediaError: if the clip cannot be read, or is too long.
-            Stopped: once ``stop`` is set.
+            Stopped: once ``is_stopped``.
             EmotionError: if the model does not do this, or nothing can be written.
         """
+        if is_stopped():  # while it waited for others
+            raise Stopped("Stopped.")
         info = probe_media(clip)
         self._check_length(clip, info.duration_seconds)
         with self._one_at_a_time:
@@ -112,11 +115,16 @@ class Analyst:
                 raise ConfigError(f"{model} does not look for faces, so it cannot hide them. Choose another model.")
             request = OutputRequest(json="", csv="", folder=folder)
             info, plan = prepare(clip, request)
+            settings_in_force = {**describe_run(predictor, self.models[model]), "model": model}
             prediction = process_file(
-                predictor, clip, info, plan, settings=describe_run(predictor, self.models[model]),
+                predictor, clip, info, OutputPlan(picture=plan.picture), settings=settings_in_force,
                 drawing={"notice": notice, "blur_faces": blur_faces},
-                progress=functools.partial(self._progress, clip, tell, stop or threading.Event()),
+                progress=functools.partial(self._progress, clip, tell, is_stopped),
             )  # fmt: skip
+            # Where it lies on this computer is not for those who download the tables.
+            shown = dataclasses.replace(prediction, path=clip.name)
+            in_force = {**settings_in_force, "window_seconds": prediction.window_seconds}
+            write_tables(shown, dataclasses.replace(plan, picture=None), in_force)
         written = plan.files()
         files = {name: path for name, path in written.items() if path.exists()}
         picture = plan.picture if plan.picture in files.values() else None
@@ -129,12 +137,12 @@ class Analyst:
                 "Cut it, or judge it with run_inference.py, which knows no limit."
             )
 
-    def _progress(self, clip: Path, tell: Tell, stop: threading.Event, what: str) -> Callable:
+    def _progress(self, clip: Path, tell: Tell, is_stopped: Callable[[], bool], what: str) -> Callable:
         # Watching takes about as long as drawing.
         first = 0.0 if what == "Watching" else 0.5
 
         def progress(done: float, total: float | None) -> None:
-            if stop.is_set():
+            if is_stopped():
                 raise Stopped("Stopped.")
             self._check_length(clip, done)  # headers of recordings from browsers do not tell
             share = min(1.0, done / total) if total else 0.0

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from emotion.outputs.palette import emotion_colour, text_colour
-from emotion.outputs.rows import TimelineRow, timeline_rows
+from emotion.outputs.rows import TimelineRow, choose_rows, timeline_rows
 from emotion.results import UNSURE, EmotionSummary, MediaPrediction, in_percent
 
 JPEG_QUALITY = 88
@@ -44,7 +44,10 @@ def format_answer(prediction: MediaPrediction) -> str:
     if overall.emotion is None:
         words = "<p><b>No evidence:</b> neither a face nor a voice that could be judged.</p>"
     else:
-        words = f"<p>{_chip(overall)} {_evidence(overall)}</p>"
+        whose = (
+            "" if len(prediction.tracks) < 2 else ", of the face that fills most of the picture for most of the time"
+        )
+        words = f"<p>{_chip(overall)} {_evidence(overall)}{whose}</p>"
     notes = "".join(f'<p class="note">Note: {html.escape(note)}.</p>' for note in prediction.notes)
     return f'<div class="answer">{words}{notes}</div>'
 
@@ -56,9 +59,9 @@ def format_cards(prediction: MediaPrediction, portraits: dict[int, np.ndarray]) 
         prediction: what was found.
         portraits: RGB pictures by ``face_id``; a face without one gets a blank.
     """
-    rows = timeline_rows(prediction)
-    cards = "".join(_format_card(row, prediction, portraits) for row in rows[:MAX_CARDS])
-    more = f"<p>And {len(rows) - MAX_CARDS} more in the tables.</p>" if len(rows) > MAX_CARDS else ""
+    rows, missing = choose_rows(timeline_rows(prediction), MAX_CARDS)
+    cards = "".join(_format_card(row, prediction, portraits) for row in rows)
+    more = f"<p>And {missing} more in the tables.</p>" if missing else ""
     return f'<div class="cards">{cards}</div>{more}' if cards else ""
 
 
