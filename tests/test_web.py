@@ -259,6 +259,21 @@ def test_what_is_too_old_is_swept_and_the_rest_is_not(sessions, tmp_path):
     assert not old.exists() and new.is_file() and not sessions.is_open(session)
 
 
+def test_sweeping_goes_on_while_pages_close(sessions, tmp_path):
+    """Folders go while they are looked through: forty pages with results, closed one after the other."""
+    for number in range(40):
+        folder = sessions.new_folder(sessions.get(str(number)))
+        for name in range(20):
+            (folder / f"{name}.csv").touch()
+    closing = threading.Thread(target=lambda: [sessions.close(str(number)) for number in range(40)])
+    closing.start()
+    while closing.is_alive():
+        sessions.sweep()
+    closing.join()
+    sessions.sweep()
+    assert not list((tmp_path / "served" / "results").iterdir())
+
+
 class Request:
     session_hash = "somebody"
 

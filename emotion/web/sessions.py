@@ -4,6 +4,7 @@ Names of sessions and paths of uploads come from outside, so no path is ever mad
 before anything is deleted.
 """
 
+import os
 import re
 import shutil
 import tempfile
@@ -86,9 +87,9 @@ class Sessions:
         if not self.is_open(session):
             shutil.rmtree(session.folder, ignore_errors=True)
             return
-        for folder in list(session.folder.glob("*")):
-            if folder != but:
-                shutil.rmtree(folder, ignore_errors=True)
+        for name in _list(session.folder):
+            if session.folder / name != but:
+                shutil.rmtree(session.folder / name, ignore_errors=True)
 
     def note_upload(self, name: str, clip: str | None) -> None:
         """Remembers what a page has chosen, and deletes what it chose before, unless another page has it, too."""
@@ -109,16 +110,16 @@ class Sessions:
     def sweep(self) -> None:
         """Deletes what is too old, whoever it belongs to, and forgets pages that have nothing left."""
         oldest = time.time() - self._kept_seconds
-        for path in [path for path in self._folder.rglob("*") if path.parent.name != "samples"]:
+        for path in [path for path in _find_files(self._folder) if path.parent.name != "samples"]:
             try:
-                if path.is_file() and path.stat().st_mtime < oldest:
+                if path.stat().st_mtime < oldest:
                     path.unlink()
             except OSError:
                 continue  # somebody else deleted it
         with self._lock:
             for name, session in list(self._open.items()):
                 is_old = session.folder.is_dir() and session.folder.stat().st_mtime < oldest
-                if is_old and not any(path.is_file() for path in session.folder.rglob("*")):
+                if is_old and not _find_files(session.folder):
                     shutil.rmtree(session.folder, ignore_errors=True)
                     del self._open[name]
 
@@ -131,5 +132,20 @@ class Sessions:
         held = {path for session in self._open.values() for path in session.uploads}
         for path in paths - held:
             path.unlink(missing_ok=True)
-            if path.parent.is_dir() and not any(path.parent.iterdir()):
+            try:
                 path.parent.rmdir()
+            except OSError:
+                continue  # it holds another upload, or is gone
+
+
+def _list(folder: Path) -> list[str]:
+    """The names in a folder; none if it was deleted meanwhile."""
+    try:
+        return os.listdir(folder)
+    except FileNotFoundError:
+        return []
+
+
+def _find_files(folder: Path) -> list[Path]:
+    """All files in a folder and below. What others delete meanwhile is passed over, where Path.rglob raises."""
+    return [Path(place, name) for place, _, names in os.walk(folder) for name in names]
