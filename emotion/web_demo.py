@@ -53,10 +53,8 @@ def main() -> int:
         raise ConfigError(f"--port must lie in 0 to {MAX_PORT}, got {args.port}.")
     check_run(args.model)
     with tempfile.TemporaryDirectory(prefix="emotion-web-") as folder:
-        # Gradio reads them when it is imported: uploads go to a folder that is gone when this program is.
+        # Gradio reads it when it is imported: uploads go to a folder that is gone when this program is.
         os.environ["GRADIO_TEMP_DIR"] = folder
-        os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-        os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
         return _serve(args, Path(folder))
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 # Before any test imports TensorFlow: its messages would drown the tests'.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-# What Numba compiles for librosa it keeps in files. Two workers that write and load the same ones can leave some that
-# crash whoever loads them, so each has its own; a worker would inherit that of the process that starts it.
+# What Numba compiles for librosa, which tests compare with, it keeps in files. Two processes that make the same ones at
+# once can leave some that crash whoever loads them, so each worker has its own; it would inherit that of who starts it.
 os.environ["NUMBA_CACHE_DIR"] = str(
     Path(__file__).resolve().parents[1] / ".cache" / "numba" / os.environ.get("PYTEST_XDIST_WORKER", "main")
 )

@@ -78,6 +78,16 @@ def test_silence_and_a_faint_hum_are_like_nothing(tmp_path):
     assert find(tmp_path / "a.wav", tmp_path / "b.flac") == []
 
 
+@pytest.mark.parametrize("n_samples", [1, 100, 600, 1100, 2000])
+def test_a_click_is_no_fault(n_samples):
+    """Of one step or two nothing can be said to change."""
+    click = np.zeros(n_samples, np.float32)
+    click[n_samples // 2] = 0.5
+    found = fingerprints.compute_sound_print(click, RATE)
+    assert found is None or np.isfinite(np.frombuffer(found, np.float16)).all()
+    assert (found is None) == (n_samples < 1024)
+
+
 def test_the_files_of_one_clip_are_not_compared(tmp_path):
     soundfile.write(tmp_path / "a.wav", speak(), RATE)
     shutil.copy(tmp_path / "a.wav", tmp_path / "b.wav")

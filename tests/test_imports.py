@@ -1,6 +1,7 @@
 """Imports point down only, and nothing heavy is imported before it is needed."""
 
 import ast
+import os
 import subprocess
 import sys
 from graphlib import TopologicalSorter
@@ -144,3 +145,38 @@ def test_help_is_printed_before_anything_heavy_is_imported(program):
     ).splitlines()
     assert lines[0].startswith(f"usage: {program}")
     assert lines[-1] == "heavy:"
+
+
+def test_no_program_waits_for_numba():
+    """What Numba compiles for librosa takes 20 s at first; two processes that do so at once can leave broken files."""
+    code = """
+import sys, numpy as np
+from emotion.audio.augmentation import draw_variation, vary_voice
+from emotion.audio.features import compute_mfcc
+from emotion.config import RunConfig
+from emotion.datasets.fingerprints import compute_sound_print
+
+rng, config = np.random.default_rng(0), RunConfig()
+voice = rng.normal(size=2 * config.window_samples).astype(np.float32)
+for _ in range(20):
+    compute_mfcc(vary_voice(voice, config.audio.sample_rate, draw_variation(rng), config.window_samples), config)
+assert compute_sound_print(voice, config.audio.sample_rate)
+print('numba' in sys.modules)
+"""
+    assert run_python(code).strip() == "False"
+
+
+def test_the_programs_report_to_nobody(tmp_path):
+    """ONNX Runtime names the computer in a file before it reports: none is there after a run that loads networks."""
+    quiet = ("ORT_DISABLE_TELEMETRY", "HF_HUB_DISABLE_TELEMETRY", "GRADIO_ANALYTICS_ENABLED")
+    in_tests = (*quiet, "CI", "GITHUB_ACTIONS", "GITLAB_CI", "PYTEST_CURRENT_TEST")  # where it would not report anyway
+    env = {name: value for name, value in os.environ.items() if name not in in_tests and not name.startswith("XDG_")}
+    done = subprocess.run(
+        [sys.executable, "run_inference.py", "samples/astronaut.mp4", "--output_dir", str(tmp_path), "--no_video"],
+        cwd=ROOT, capture_output=True, text=True, timeout=120, check=False, env={**env, "HOME": str(tmp_path / "home")},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert not [path for path in (tmp_path / "home").rglob("*") if "microsoft" in str(path).lower()]
+    code = f"import emotion, os; print([os.environ[name] for name in {quiet}])"
+    shown = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True, env=env)
+    assert shown.stdout.strip() == "['1', '1', 'False']"

@@ -86,6 +86,7 @@ def test_the_image_installs_what_the_files_it_names_say():
     """No Docker is needed to see that it copies files that are there, and starts commands that exist."""
     lines = (PROJECT_DIR / "Dockerfile").read_text(encoding="utf-8").splitlines()
     copied = [word for line in lines if line.startswith("COPY ") for word in line.split()[1:-1]]
+    assert "requirements-inference.txt" in copied and "." in copied
     assert all((PROJECT_DIR / name).exists() for name in copied)
     scripts = tomllib.loads((PROJECT_DIR / "pyproject.toml").read_text(encoding="utf-8"))["project"]["scripts"]
     assert any(f'CMD ["{name}"' in lines[-1] for name in scripts)

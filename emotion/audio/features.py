@@ -163,15 +163,35 @@ def _check_length(samples: np.ndarray, config: RunConfig) -> None:
 
 
 def _compute_mel(samples: np.ndarray, config: RunConfig, n_steps: int, *, pad_mode: str = "constant") -> np.ndarray:
-    """Power in each mel band at the first centred steps, ``(n_mels, n_steps)``."""
+    """Power in each mel band at a window's first centred steps, ``(n_mels, n_steps)``."""
     _check_length(samples, config)
-    audio, n_fft = config.audio, config.n_fft
+    audio, hop_length = config.audio, config.hop_length
+    highest = min(audio.max_frequency_hz, audio.sample_rate / 2)
+    bands = build_slaney_bands(audio.sample_rate, config.n_fft, audio.n_mels, audio.min_frequency_hz, highest)
+    return compute_mel(samples, bands, hop_length=hop_length, n_steps=n_steps, pad_mode=pad_mode)
+
+
+def compute_mel(
+    samples: np.ndarray, bands: np.ndarray, *, hop_length: int, n_steps: int | None = None, pad_mode: str = "constant"
+) -> np.ndarray:
+    """Computes the power in bands of frequency over time, as ``librosa.feature.melspectrogram`` does.
+
+    Args:
+        samples: mono ``(n_samples,)``.
+        bands: as ``build_slaney_bands`` returns them.
+        hop_length: samples from one step's middle to the next one's; the first lies on the first sample.
+        n_steps: of these, the first; None for all.
+        pad_mode: what lies before the first sample and after the last, as ``numpy.pad`` names it.
+
+    Returns:
+        ``(n_bands, n_steps)`` float32.
+    """
+    n_fft = 2 * (bands.shape[1] - 1)
     padded = np.pad(samples.astype(np.float32, copy=False), n_fft // 2, mode=pad_mode)
-    steps = np.lib.stride_tricks.sliding_window_view(padded, n_fft)[:: config.hop_length][:n_steps]
+    steps = np.lib.stride_tricks.sliding_window_view(padded, n_fft)[::hop_length][:n_steps]
     spectrum = scipy.fft.rfft(steps * _build_hann(n_fft))  # twice as fast as NumPy's
     power = np.square(spectrum.real) + np.square(spectrum.imag)
-    highest = min(audio.max_frequency_hz, audio.sample_rate / 2)
-    return _build_slaney_bands(audio.sample_rate, n_fft, audio.n_mels, audio.min_frequency_hz, highest) @ power.T
+    return bands @ power.T
 
 
 @functools.lru_cache(maxsize=8)
@@ -190,7 +210,7 @@ def _build_cosines(n_mfcc: int, n_mels: int) -> np.ndarray:
 
 
 @functools.lru_cache(maxsize=8)
-def _build_slaney_bands(sample_rate: int, n_fft: int, n_mels: int, lowest_hz: float, highest_hz: float) -> np.ndarray:
+def build_slaney_bands(sample_rate: int, n_fft: int, n_mels: int, lowest_hz: float, highest_hz: float) -> np.ndarray:
     """Returns ``(n_mels, 1 + n_fft // 2)``: how much of each frequency each band holds, bands of equal area.
 
     Slaney's mel scale (Auditory Toolbox, 1998): even up to 1000 Hz, logarithmic above.

@@ -27,10 +27,10 @@ import os
 from collections.abc import Iterator
 
 import cv2
-import librosa
 import numpy as np
 from scipy.signal import butter, sosfilt
 
+from emotion.audio.features import LOWEST_POWER, build_slaney_bands, compute_mel
 from emotion.media.pictures import VideoFrame
 from emotion.media.reading import load_waveform
 
@@ -58,18 +58,12 @@ def compute_sound_print(samples: np.ndarray, sample_rate: int) -> bytes | None:
     Returns:
         ``(N_BANDS * N_RATES,)`` float16 of length 1, as bytes.
     """
-    mel = librosa.feature.melspectrogram(
-        y=samples[: PRINT_STEPS * HOP_LENGTH],
-        sr=sample_rate,
-        n_fft=N_FFT,
-        hop_length=HOP_LENGTH,
-        n_mels=N_MELS,
-        fmin=MIN_HERTZ,
-        fmax=MAX_HERTZ,
-    )
-    if not mel.any():
+    bands = build_slaney_bands(sample_rate, N_FFT, N_MELS, MIN_HERTZ, MAX_HERTZ)
+    mel = compute_mel(samples[: PRINT_STEPS * HOP_LENGTH], bands, hop_length=HOP_LENGTH)
+    if mel.shape[1] < 3 or not mel.any():
         return None
-    decibels = librosa.power_to_db(mel, ref=np.max, top_db=TOP_DB)
+    decibels = 10 * np.log10(np.maximum(mel, LOWEST_POWER))
+    decibels = np.maximum(decibels, decibels.max() - TOP_DB)
     change = decibels[:, 2:] - decibels[:, :-2]
     bands = change.reshape(N_BANDS, -1, change.shape[1]).mean(axis=1)
     # The size of a Fourier coefficient stays the same when the sound comes later.
