@@ -2,6 +2,7 @@
 # make demo-web   set up, then open the same in a page of the browser
 # make test   set up, then run the tests
 # make test-browser   set up, then click through that page in Chromium
+# make test-documents   set up, then run every command of the documents, ten minutes
 # make docs   set up, then build the documentation into site/
 # make lint   check style
 # make test-reference   set up PyTorch and transformers, then hold the encoders against theirs at full size
@@ -12,7 +13,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo demo-web docs test test-browser test-reference lint format setup clean
+.PHONY: demo demo-web docs test test-browser test-documents test-reference lint format setup clean
 
 demo: $(VENV)/ready
 	$(BIN)/python run_inference.py --video_path samples/astronaut.mp4 --overwrite
@@ -29,6 +30,9 @@ test: $(VENV)/ready-dev
 test-browser: $(VENV)/ready-dev
 	@command -v chromium >/dev/null || { echo "Chromium is needed. On Debian: sudo apt install chromium"; exit 2; }
 	$(BIN)/python -m pytest tests/browser
+
+test-documents: $(VENV)/ready-dev
+	$(BIN)/python -m pytest tests/documents
 
 docs: $(VENV)/ready-docs
 	$(BIN)/python docs/make_reference.py

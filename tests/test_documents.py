@@ -10,21 +10,12 @@ import sys
 from pathlib import Path
 
 import pytest
-
-from emotion.config import PROJECT_DIR as ROOT
-from emotion.synthetic import write_synthetic_dataset
+from document_commands import COMMANDS, DOCUMENTS, ROOT, follow, make_place, python_blocks
 
 sys.path.insert(0, str(ROOT / "docs"))
 import make_reference
 
-DOCUMENTS = sorted(
-    path for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("*/README.md"),
-                      *ROOT.glob("saved_models/*/MODEL_CARD.md")]
-    if "<!-- The site shows" not in path.read_text(encoding="utf-8")
-)  # fmt: skip
-BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
-PROGRAMS = re.compile(r"^(\.venv/bin/|)(python3?|make|pip|hf|docker|git|emotion-\w+|cd|peer/bin/\w+) ")
 
 # What is not run in this file is run by another test, named here, or needs what no test has, for the reason given.
 ELSEWHERE = {
@@ -56,22 +47,6 @@ ELSEWHERE = {
     r"emotion-(infer|train)": "tests/test_packaging.py",
     r"pip |python -m pip |python3 -m venv|hf auth login|git |docker ": "needs the network, or an account",
 }  # fmt: skip
-
-
-def commands_of(path: Path) -> list[str]:
-    """The commands in a document's blocks, without what follows a #, in one line each."""
-    found = []
-    for language, block in BLOCK.findall(path.read_text(encoding="utf-8")):
-        if language not in ("", "sh", "console"):
-            continue
-        for line in block.replace("\\\n", " ").splitlines():
-            for part in re.split(r"\s+#|&&", line)[:1] if "&&" not in line else [line]:
-                if PROGRAMS.match(part.strip() + " "):
-                    found.append(re.sub(r"^(\.venv/bin/|peer/bin/)", "", part.split("  #")[0].strip()))
-    return found
-
-
-COMMANDS = sorted({(path.relative_to(ROOT).as_posix(), command) for path in DOCUMENTS for command in commands_of(path)})
 
 
 def test_there_are_documents_and_commands():
@@ -194,33 +169,9 @@ def test_what_is_run_here_stands_in_a_document():
     assert [command for command in RUN_HERE if command not in {each for _, each in COMMANDS}] == []
 
 
-def python_blocks(path: Path) -> list[str]:
-    return [block for language, block in BLOCK.findall(path.read_text(encoding="utf-8")) if language == "python"]
-
-
 @pytest.fixture(scope="module")
 def place(tmp_path_factory) -> Path:
-    """A folder that looks like the project's to whoever follows the documents in it."""
-    place = tmp_path_factory.mktemp("documents")
-    for name in ("run_inference.py", "train_model.py", "emotion", "samples"):
-        (place / name).symlink_to(ROOT / name)
-    (place / "saved_models").mkdir()
-    (place / "saved_models" / "default").symlink_to(ROOT / "saved_models" / "default")
-    shutil.copy(ROOT / "samples" / "astronaut.mp4", place / "clip.mp4")
-    (place / "clips").mkdir()
-    shutil.copy(ROOT / "samples" / "astronaut.mp4", place / "clips" / "one.mp4")
-    write_synthetic_dataset(place / "dataset", emotions=("happy", "sad"), n_speakers=3, n_repetitions=1)
-    clip = next((place / "dataset").rglob("01-01-03-*.mp4")).relative_to(place)
-    (place / "clips.csv").write_text(f"path,emotion,speaker\nclip.mp4,happy,eileen\n{clip},happy,drawn\n")
-    return place
-
-
-def follow(place: Path, command: str) -> subprocess.CompletedProcess:
-    words = shlex.split(command.replace("--epochs 20", "--epochs 1"))
-    env = {**os.environ, "PYTHONPATH": str(place), "TF_CPP_MIN_LOG_LEVEL": "3"}
-    return subprocess.run(
-        [sys.executable, *words[1:]], cwd=place, env=env, capture_output=True, text=True, timeout=600, check=False
-    )
+    return make_place(tmp_path_factory.mktemp("documents"))
 
 
 def test_the_commands_do_what_they_are_there_for_and_the_tutorial_leads_to_a_model(place):
