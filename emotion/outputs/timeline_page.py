@@ -68,7 +68,7 @@ const tell = (plot, time) => {
   if (!answer) return text + (plot.dataset.kind === 'voice' ? 'nothing heard' : 'out of sight, or not judged');
   text += `${answer[0]}, by ${answer[1]}`;
   const order = answer[2].map((p, i) => [p, names[i]]).sort((a, b) => b[0] - a[0]).slice(0, 4);
-  return text + order.map(([p, name]) => `\\n${name} ${p} %`).join('');
+  return text + order.map(([p, name]) => `\\n${name} ${p > 99 ? '>99' : p < 1 ? '<1' : p} %`).join('');
 };
 const show = (plot, time) => {
   const root = plot.closest('.tl'), tip = root.querySelector('.tl-tip'), [start, end] = scale(plot);

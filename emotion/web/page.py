@@ -36,7 +36,22 @@ STYLE = f"""
 .gradio-container{{max-width:1200px!important;margin:auto!important}}
 #notice{{font-size:.92em}}
 #{VIDEO_ID} video{{max-height:70vh}}
+#downloads{{display:grid;grid-template-columns:repeat(auto-fit,minmax(7.5em,1fr))}}
 """
+# Browsers play few formats, and Gradio calls every other clip an error, in a box over the page. It can be judged all
+# the same, or is told to be broken if it is; so that box is hidden, and what it means stands below the clip.
+UNSHOWN_ID = "unshown"
+UNSHOWN = f"""() => {{
+  const tell = (event) => {{
+    if (!event.target.closest?.('#clip')) return;
+    document.getElementById('{UNSHOWN_ID}').hidden = event.type !== 'error';
+  }};
+  for (const kind of ['error', 'loadeddata', 'emptied']) document.addEventListener(kind, tell, true);
+  new MutationObserver(() => {{
+    for (const box of document.querySelectorAll('.toast-body'))
+      if (box.textContent.includes('Video not playable')) box.style.display = 'none';
+  }}).observe(document.body, {{childList: true, subtree: true}});
+}}"""
 # Small steps do not wait behind clips, nor are they refused where many clips wait.
 AT_ONCE = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 
@@ -87,7 +102,7 @@ class Page:
                     with gr.Column(visible=False, elem_id="results") as results:
                         video = gr.Video(show_label=False, elem_id=VIDEO_ID, interactive=False, buttons=[])
                         answer = gr.HTML(elem_id="answer")
-                        with gr.Row():
+                        with gr.Row(elem_id="downloads"):
                             downloads = [
                                 gr.DownloadButton(f"↓ {name}", size="sm", min_width=90, elem_id=f"get-{name.lower()}")
                                 for name in DOWNLOADS
@@ -104,6 +119,7 @@ class Page:
             )  # fmt: skip
             stop.click(self._stop, None, None, **AT_ONCE)
             page.unload(self._forget)
+            page.load(None, js=UNSHOWN, **AT_ONCE)
         page.queue(max_size=MAX_WAITING)
         return page
 
@@ -112,10 +128,15 @@ class Page:
             label="Clip", sources=["upload", "webcam"], include_audio=True, elem_id="clip",
             webcam_options=gr.WebcamOptions(mirror=False),
         )  # fmt: skip
+        gr.HTML(
+            f'<p id="{UNSHOWN_ID}" hidden>This browser cannot show this clip. Press Recognise: it may be judged all the '
+            "same.</p>"
+        )
         if self._sample is not None:
             sample = gr.Button("Take the sample clip", size="sm", elem_id="sample")
             sample.click(lambda: str(self._sample), None, clip, **AT_ONCE)
         clip.change(self._note_upload, clip, None, **AT_ONCE)
+        clip.clear(None, js=f"() => {{document.getElementById('{UNSHOWN_ID}').hidden = true}}", **AT_ONCE)
         gr.Markdown(
             f"Up to {self._max_bytes / 1e6:.0f} MB and {self._analyst.max_seconds:.0f} s. Uploads and results stay on "
             "the computer that serves this page. They are deleted when the page is closed, and no later than "

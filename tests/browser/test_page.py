@@ -173,12 +173,26 @@ def test_a_broken_file_is_told_of_and_the_page_goes_on(page, tmp_path):
     upload(page, broken)
     words = problem(page)
     assert words.startswith("holiday.mp4: ") and "Traceback" not in words and "/" not in words.split(":")[0]
+    expect(page.locator(".toast-body:visible")).to_have_count(0)  # one message is enough
     keep_screenshot(page, "error")
     expect(page.locator("#results")).to_be_hidden()
     page.click("#sample")
-    page.wait_for_timeout(1500)
+    expect(page.locator("#unshown")).to_be_hidden()
     recognise(page)
     expect(page.locator("#status .problem")).to_have_count(0)
+
+
+def test_a_clip_that_the_browser_cannot_show_is_judged(page, tmp_path):
+    clip = tmp_path / "camcorder.avi"
+    make_clip(clip, seconds=2, video_codec="mpeg2video", audio_codec="mp3")
+    upload(page, clip)
+    expect(page.locator("#unshown")).to_be_visible()
+    expect(page.locator(".toast-body:visible")).to_have_count(0)
+    page.click("#start")
+    page.wait_for_selector("#annotated video", timeout=PATIENCE_MS)
+    keep_screenshot(page, "unshown")
+    page.click("#clip button[aria-label='Clear']")
+    expect(page.locator("#unshown")).to_be_hidden()
 
 
 def test_nothing_chosen_and_a_clip_that_is_too_long_are_told_of(page, tmp_path):
