@@ -129,8 +129,8 @@ class Page:
             webcam_options=gr.WebcamOptions(mirror=False),
         )  # fmt: skip
         gr.HTML(
-            f'<p id="{UNSHOWN_ID}" hidden>This browser cannot show this clip. Press Recognise: it may be judged all the '
-            "same.</p>"
+            f'<p id="{UNSHOWN_ID}" hidden>This browser cannot show this clip. Press Recognise: it may be judged all '
+            "the same.</p>"
         )
         if self._sample is not None:
             sample = gr.Button("Take the sample clip", size="sm", elem_id="sample")
