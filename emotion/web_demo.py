@@ -92,6 +92,7 @@ def _serve(args: argparse.Namespace, folder: Path) -> int:
     except KeyboardInterrupt:
         say_now("\nClosed; what was uploaded is deleted.")
     finally:
+        demo.close()
         page.close(verbose=False)
     return 0
 

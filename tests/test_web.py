@@ -259,6 +259,14 @@ def test_what_is_too_old_is_swept_and_the_rest_is_not(sessions, tmp_path):
     assert not old.exists() and new.is_file() and not sessions.is_open(session)
 
 
+def test_the_end_of_the_program_stops_all_that_goes_on(sessions):
+    numbers = {name: sessions.press(name) for name in "ab"}
+    opened = {name: sessions.get(name) for name in "ab"}
+    sessions.close_all()
+    assert all(sessions.is_stopped(opened[name], numbers[name]) for name in "ab")
+    assert not any(session.folder.exists() for session in opened.values())
+
+
 def test_sweeping_goes_on_while_pages_close(sessions, tmp_path):
     """Folders go while they are looked through: forty pages with results, closed one after the other."""
     for number in range(40):

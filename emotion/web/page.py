@@ -84,6 +84,10 @@ class Page:
 
         threading.Thread(target=sweep, name="sweep", daemon=True).start()
 
+    def close(self) -> None:
+        """Ends the work that is going on, at its next picture."""
+        self._sessions.close_all()
+
     def build(self) -> gr.Blocks:
         """Builds the page, which ``gr.Blocks.launch`` serves."""
         with gr.Blocks(title="Audio-visual emotion recognition", analytics_enabled=False) as page:

@@ -107,6 +107,13 @@ class Sessions:
                 shutil.rmtree(session.folder, ignore_errors=True)
                 self._delete_uploads(session.uploads)
 
+    def close_all(self) -> None:
+        """Ends all work, and deletes all of it."""
+        with self._lock:
+            names = list(self._open)
+        for name in names:
+            self.close(name)
+
     def sweep(self) -> None:
         """Deletes what is too old, whoever it belongs to, and forgets pages that have nothing left."""
         oldest = time.time() - self._kept_seconds
