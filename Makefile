@@ -24,7 +24,7 @@ demo-web: $(VENV)/ready-web
 setup: $(VENV)/ready
 
 test: $(VENV)/ready-dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # The browser is the system's own: Playwright's download of one is not needed.
 test-browser: $(VENV)/ready-dev

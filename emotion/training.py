@@ -239,6 +239,7 @@ def _fit(sides, prepared: TrainingClips, output: Path, state, verbose: int) -> N
                 keras.losses.SparseCategoricalCrossentropy(),
                 weighted_metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
             )
+        _make_variables(model)
         model.fit(
             training,
             validation_data=validation,
@@ -263,6 +264,20 @@ def _fit(sides, prepared: TrainingClips, output: Path, state, verbose: int) -> N
         epochs_done = last
         if is_frozen and model.stop_training:  # at numbers that are none
             return
+
+
+def _make_variables(model: keras.Model) -> None:
+    """Makes the variables of a compiled model's optimizer, loss and metrics.
+
+    Left to the first step, they would be made while TensorFlow traces that, which it then does once more: seconds for a
+    small network, minutes for a large one.
+    """
+    n_classes = model.output_shape[-1]
+    labels, probabilities = np.zeros(1, np.int32), np.full((1, n_classes), 1 / n_classes, np.float32)
+    model.optimizer.build(model.trainable_variables)
+    model.compute_loss(y=labels, y_pred=probabilities)
+    model.compute_metrics(None, labels, probabilities)
+    model.reset_metrics()
 
 
 def _in_float32(model: keras.Model, config: RunConfig) -> keras.Model:

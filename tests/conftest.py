@@ -65,6 +65,20 @@ SMALL_DESIGNS = {
 WITHOUT_DROPOUT = {"audio_dropout": 0.0, "video_dropout": 0.0, "fusion_dropout": 0.0}
 
 
+# Files that take more than half a minute, longest first, so that no worker is left alone with one at the end.
+LONGEST = (
+    "test_designs", "test_recipes", "test_documents", "test_training", "test_export", "test_packaging",
+    "test_crossvalidation", "test_fusion", "test_shipped", "test_evaluate", "test_portable", "test_programs",
+    "test_pretrained", "test_batch",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items):
+    """Sorts files, not the tests in them; ``--no-loadscope-reorder`` keeps xdist from undoing it."""
+    ranks = {name: rank for rank, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: ranks.get(item.path.stem, len(ranks)))
+
+
 @pytest.fixture(autouse=True)
 def start_from_one_seed():
     """Weights drawn and batches shuffled alike in every run, so that a test fails always or never."""

@@ -59,7 +59,7 @@ def test_the_wheel_holds_the_package_the_default_model_and_nothing_else(wheel):
         assert f"Requires-Dist: {needed}" in text
 
 
-def test_the_commands_label_a_clip_and_train_where_the_user_works(installed, tmp_path):
+def test_the_commands_label_a_clip_and_train_where_the_user_works(installed, dataset_dir, tmp_path):
     shutil.copy(PROJECT_DIR / "samples" / "astronaut.mp4", tmp_path / "clip.mp4")
     done = call(installed, tmp_path, "emotion-infer", "--video_path", "clip.mp4")
     assert done.returncode == 0 and "happy" in done.stdout, done.stderr
@@ -68,7 +68,9 @@ def test_the_commands_label_a_clip_and_train_where_the_user_works(installed, tmp
     assert done.returncode == 1 and done.stderr.startswith("error: nowhere.mp4")
     done = call(installed, tmp_path, "emotion-infer", "--help")
     assert done.stdout.startswith("usage: emotion-infer --video_path CLIP")
-    done = call(installed, tmp_path, "emotion-train", "--demo", "--epochs", "1", "--no_progress")
+    done = call(
+        installed, tmp_path, "emotion-train", "--dataset_dir", str(dataset_dir), "--epochs", "1", "--no_progress"
+    )
     assert done.returncode == 0, done.stderr
     (run,) = (tmp_path / "saved_models").iterdir()
     assert (run / "model.keras").is_file()
