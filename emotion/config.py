@@ -47,7 +47,7 @@ CACHE_DIR = Path(".cache")
 CLIP_CACHE_DIR = CACHE_DIR / "clips"
 
 
-def find_model(name: str) -> Path:
+def find_model(name: str | Path) -> Path:
     """Returns the folder that a user means by ``--model``: a path, or the name of one in ``saved_models/``."""
     path = Path(name)
     if path.exists() or path not in (Path(path.name), Path("saved_models", path.name)):

@@ -31,3 +31,8 @@ class RunError(EmotionError):
     """A model folder that is missing, incomplete, or does not agree with itself."""
 
     exit_code = 2
+
+
+def first_line(error: Exception) -> str:
+    """Returns what another package's error says, in one line; its kind, if it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

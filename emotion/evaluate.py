@@ -48,7 +48,6 @@ def build_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add(
         "--model",
-        type=resolve_model,
         default=DEFAULT_RUN,
         metavar="DIR",
         help="model folder (default: saved_models/default)",
@@ -76,6 +75,7 @@ def run_evaluation(arguments: list[str]) -> int:
     from emotion.runs import check_run, load_run
     from emotion.workflows import load_clips
 
+    args.model = resolve_model(args.model)
     check_run(args.model)
     clips, source = load_clips(args.dataset, args.root, args.manifest, say=print)
     run = load_run(args.model)

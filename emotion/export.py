@@ -31,7 +31,7 @@ def build_parser() -> argparse.ArgumentParser:
         prog="python -m emotion.export", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("model", type=resolve_model, metavar="RUN", help="the model folder")
+    add("model", metavar="RUN", help="the model folder")
     add("--precision", choices=("float32", "int8"), default="float32", help="int8: faster on processors that know such "
         "sums, and not quite alike; run_inference.py --runtime int8 takes it (default: %(default)s)")  # fmt: skip
     add("--calibrate_on", nargs="+", metavar="CLIP", help="for int8: media of the kind that the model will judge, some "
@@ -52,8 +52,9 @@ def main() -> int:
         parser.error("--precision int8 is for run_inference.py alone; leave it or --format out")
     if (args.output or args.check_on) and not args.format:
         parser.error("--output and --check_on go with --format")
+    args.model = resolve_model(args.model)
     check_run(args.model)
-    if args.model.is_relative_to(KEPT_DIR) and not args.output:
+    if args.model.resolve().is_relative_to(KEPT_DIR.resolve()) and not args.output:
         raise ConfigError(
             f"{args.model}: is what was fetched from the hub, which the next fetch may replace. Make a folder of it "
             "first: python -m emotion.hub pull USER/NAME; or name another for --format with --output."

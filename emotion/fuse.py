@@ -24,8 +24,8 @@ def build_parser() -> argparse.ArgumentParser:
         epilog="Exit codes: 0 done; 2 wrong settings, models that do not go together, or no data.",
     )
     add = parser.add_argument
-    add("--audio", type=resolve_model, required=True, metavar="RUN", help="model folder of the voices' expert")
-    add("--video", type=resolve_model, required=True, metavar="RUN", help="model folder of the faces' expert")
+    add("--audio", required=True, metavar="RUN", help="model folder of the voices' expert")
+    add("--video", required=True, metavar="RUN", help="model folder of the faces' expert")
     add("--out", "--output", dest="output", type=Path, required=True, metavar="RUN", help="folder to write")
     add_fusion_options(parser)
     add_data_options(parser)
@@ -36,6 +36,7 @@ def main() -> int:
     args = build_parser().parse_args()
     check_data_options(args)
     check_new_folder(args.output)
+    args.audio, args.video = resolve_model(args.audio), resolve_model(args.video)
     for path in (args.audio, args.video):
         check_run(path)
     from emotion.joining import fuse_runs

@@ -14,14 +14,15 @@ import re
 import shutil
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from emotion.config import HUB_SCHEME, KEPT_DIR, SAVED_MODELS, RunConfig, find_model
 from emotion.console import run_program
-from emotion.errors import ConfigError, RunError
+from emotion.errors import ConfigError, RunError, first_line
 from emotion.onnx_network import HASH_SUFFIX, INT8_FILE, ONNX_FILE
-from emotion.runs import CONFIG_FILE, METRICS_FILE, MODEL_FILE, SPLITS_FILE, check_new_folder, check_run, load_run
+from emotion.runs import CONFIG_FILE, METRICS_FILE, MODEL_FILE, SPLITS_FILE, check_run, load_run
 
 CARD_FILE, LOCAL_CARD_FILE = "README.md", "MODEL_CARD.md"
 HUB_DIR = KEPT_DIR / "hub"
@@ -29,7 +30,8 @@ NETWORK_FILES = (MODEL_FILE, ONNX_FILE, ONNX_FILE + HASH_SUFFIX, INT8_FILE, INT8
 RUN_FILES = (CONFIG_FILE, METRICS_FILE, SPLITS_FILE, *NETWORK_FILES)
 LICENCES = "LICENCE-*.txt"  # of parts that others trained
 NAME = re.compile(r"[\w.-]+/[\w.-]+")
-LICENCE = "other"
+LICENCE = "other"  # where none is named
+FRONT_MATTER = re.compile(r"---\n.*?\n---\n", re.DOTALL)  # what the hub reads of a page, before its text
 CARD = """# {name}
 
 Tells {n_classes} expressions apart ({classes}) by {evidence}, in windows of {seconds:g} s. Design: `{design}`.
@@ -55,13 +57,20 @@ class HubError(RunError):
     """A model that cannot be sent to the hub, or fetched from it."""
 
 
-def fetch(repository: str, *, revision: str | None = None, cache_dir: Path = HUB_DIR) -> Path:
+def fetch(
+    repository: str,
+    *,
+    revision: str | None = None,
+    cache_dir: Path = HUB_DIR,
+    say: Callable[[str], None] | None = None,
+) -> Path:
     """Fetches a model folder from the hub, or finds it in the cache where there is no network.
 
     Args:
         repository: ``USER/NAME``.
         revision: a branch, tag or commit; by default the newest.
         cache_dir: where it is kept.
+        say: is told what the user waits for.
 
     Returns:
         The folder, in the cache.
@@ -72,8 +81,8 @@ def fetch(repository: str, *, revision: str | None = None, cache_dir: Path = HUB
     _check_name(repository)
     hub = _import_hub()
     place = cache_dir / f"models--{repository.replace('/', '--')}"
-    if not place.is_dir():
-        print(f"Fetching {HUB_SCHEME}{repository} into {cache_dir}, once", file=sys.stderr, flush=True)
+    if say is not None and not place.is_dir():
+        say(f"Fetching {HUB_SCHEME}{repository} into {cache_dir}, once")
     try:
         path = hub.snapshot_download(
             repository, revision=revision, cache_dir=cache_dir, allow_patterns=[*RUN_FILES, CARD_FILE, LICENCES]
@@ -106,7 +115,8 @@ def pull(repository: str, output: Path, *, revision: str | None = None, cache_di
         RunError: if there is something in ``output``.
         HubError: if it cannot be fetched, or cannot be loaded.
     """
-    check_new_folder(output)
+    if output.exists() and not (output.is_dir() and not any(output.iterdir())):
+        raise RunError(f"{output}: is not empty. Name a new or empty folder with --output.")
     fetched = fetch(repository, revision=revision, cache_dir=cache_dir)
     load_run(fetched, runtime="auto")  # what is damaged is told now, not when it is needed
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -124,7 +134,7 @@ def pull(repository: str, output: Path, *, revision: str | None = None, cache_di
 
 
 def push(
-    folder: Path, repository: str, *, private: bool = False, licence: str = LICENCE, message: str | None = None
+    folder: Path, repository: str, *, private: bool = False, licence: str | None = None, message: str | None = None
 ) -> str:
     """Sends a model folder to the hub, with its card.
 
@@ -132,7 +142,7 @@ def push(
         folder: of a finished run.
         repository: ``USER/NAME``; it is made if there is none.
         private: whether only its owner can see it, if it is made.
-        licence: as the hub abbreviates it, such as ``cc-by-nc-sa-4.0``.
+        licence: as for ``build_card``, such as ``cc-by-nc-sa-4.0``.
         message: of the commit.
 
     Returns:
@@ -166,9 +176,22 @@ def push(
     return str(commit.commit_url)
 
 
-def build_card(folder: Path, config: RunConfig, repository: str, licence: str = LICENCE) -> str:
-    """Returns the text of a model's page on the hub: its own card, or one made of its scores."""
+def build_card(folder: Path, config: RunConfig, repository: str, licence: str | None = None) -> str:
+    """Returns the text of a model's page on the hub: its own card, or one made of its scores.
+
+    Args:
+        folder: of the run.
+        config: of the run.
+        repository: ``USER/NAME``.
+        licence: as the hub abbreviates it; by default that of the page it was pulled from, or ``other``.
+    """
     own = folder / LOCAL_CARD_FILE
+    text = own.read_text(encoding="utf-8") if own.is_file() else ""
+    if before := FRONT_MATTER.match(text):  # of a model that was pulled, whose licence goes on
+        text = text[before.end() :].lstrip()
+        if licence is None and (stated := re.search(r"^license: *(\S+)", before.group(), re.MULTILINE)):
+            licence = stated.group(1)
+    licence = licence or LICENCE
     header = "\n".join(
         [
             "---", "library_name: keras", f"license: {licence}", "pipeline_tag: video-classification", "tags:",
@@ -176,8 +199,8 @@ def build_card(folder: Path, config: RunConfig, repository: str, licence: str = 
             "- audio-visual", "---", "",
         ]
     )  # fmt: skip
-    if own.is_file():
-        return f"{header}\n{own.read_text(encoding='utf-8')}"
+    if text:
+        return f"{header}\n{text}"
     evidence = {"audio": "the voice", "video": "the face" if config.looks_for_faces else "the picture"}
     card = CARD.format(
         name=repository.split("/")[1], repository=repository, design=config.architecture,
@@ -198,7 +221,7 @@ def _read_metrics(path: Path) -> dict[str, Any]:
 
 
 def _format_scores(metrics: dict[str, Any]) -> str:
-    sides = [side for side in ("test", "validation") if isinstance(metrics.get(side), dict) and metrics[side].get("n")]
+    sides = [side for side in ("test", "validation") if _has_scores(metrics.get(side))]
     if not sides:
         return "No scores are kept with it."
     rows = [
@@ -208,6 +231,11 @@ def _format_scores(metrics: dict[str, Any]) -> str:
     ]
     protocol = f"Protocol: {metrics.get('protocol', 'not stated')}. UAR is the recall averaged over the emotions."
     return "\n".join([protocol, "", "| clips | UAR | accuracy | n | speakers |", "|---|---|---|---|---|", *rows])
+
+
+def _has_scores(side: Any) -> bool:
+    numbers = [side.get(name) for name in ("n", "uar", "accuracy")] if isinstance(side, dict) else [None]
+    return all(isinstance(number, int | float) for number in numbers) and numbers[0] > 0
 
 
 def _check_name(repository: str) -> None:
@@ -226,8 +254,7 @@ def _import_hub():
 
 
 def _first_line(error: Exception) -> str:
-    line = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
-    return re.sub(r"^Got: \w+: ", "", line)
+    return re.sub(r"^Got: \w+: ", "", first_line(error).rstrip("."))
 
 
 def _way_out(error: Exception) -> str:
@@ -249,8 +276,8 @@ def build_parser() -> argparse.ArgumentParser:
     of_push.add_argument("model", type=find_model, metavar="RUN", help="the model folder")
     of_push.add_argument("repository", metavar="USER/NAME", help="where to; made if it is not there")
     of_push.add_argument("--private", action="store_true", help="if it is made: show it to nobody else")
-    of_licence = "as the hub abbreviates it, such as cc-by-nc-sa-4.0 after RAVDESS (default: %(default)s)"
-    of_push.add_argument("--license", default=LICENCE, metavar="ID", help=of_licence)
+    of_licence = "as the hub abbreviates it, such as cc-by-nc-sa-4.0 after RAVDESS (default: that of the model it was "
+    of_push.add_argument("--license", metavar="ID", help=f"{of_licence}pulled from, or {LICENCE})")
     of_push.add_argument("--message", help="of the commit")
     of_pull = commands.add_parser("pull", help="fetch a model folder")
     of_pull.add_argument("repository", metavar="USER/NAME")

@@ -8,7 +8,7 @@ import numpy as np
 
 from emotion.config import RunConfig
 from emotion.console import quiet_import
-from emotion.errors import RunError
+from emotion.errors import RunError, first_line
 from emotion.half_precision import MIN_VALUES
 from emotion.onnx_network import MADE_FROM, ONNX_FILE, OnnxNetwork, written_whole
 from emotion.runs import MODEL_FILE, Run, load_run
@@ -82,7 +82,7 @@ def convert_to_onnx(run: Run, path: Path) -> None:
         network = onnx.load(path)
     except Exception as error:
         # The converter raises anything for an operation that it does not know.
-        raise RunError(f"{run.path}: cannot be written as ONNX ({error}).") from error
+        raise RunError(f"{run.path}: cannot be written as ONNX ({first_line(error)}).") from error
     for number, value in enumerate(network.graph.initializer):
         array = onnx.numpy_helper.to_array(value)
         if array.dtype != np.float32 or array.size < MIN_VALUES:

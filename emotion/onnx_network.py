@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from emotion.errors import ConfigError, RunError
+from emotion.errors import ConfigError, RunError, first_line
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ class OnnxNetwork:
             self.n_outputs = outputs[0].shape[-1]
         except Exception as error:
             # ONNX Runtime's errors have no base but Exception; for a file they all mean the same.
-            words = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            words = first_line(error)
             raise RunError(f"{path}: not a loadable ONNX model ({words}). {_way_out(Path(path))}") from error
         self.runtime = "int8" if Path(path).name.endswith(INT8_FILE) else "onnx"
         self.made_from = self._session.get_modelmeta().custom_metadata_map.get(MADE_FROM)

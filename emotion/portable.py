@@ -19,7 +19,7 @@ from emotion.audio.features import has_sound
 from emotion.clip_windows import iterate_windows
 from emotion.config import SAMPLE, write_config
 from emotion.console import quiet_import
-from emotion.errors import EmotionError, MediaError, RunError
+from emotion.errors import EmotionError, MediaError, RunError, first_line
 from emotion.faces.crops import crop_face
 from emotion.faces.detection import YuNetDetector
 from emotion.files import write_json
@@ -117,13 +117,32 @@ def export_portable(run: Run, name: str, folder: Path, *, check_on: Path = SAMPL
         write_json(partial / ABOUT_FILE, about)
         np.savez_compressed(partial / VECTORS_FILE, **_make_vectors(run, windows, check_on))
         (partial / EXAMPLE_FILE).write_text(kind.example, encoding="utf-8")
+        before = Path(place) / "before"  # it goes with the temporary folder, once the new one is in its place
         if folder.exists():
-            folder.rename(Path(place) / "before")  # it goes with the temporary folder, once the new one is in its place
-        partial.rename(folder)
+            folder.rename(before)
+        try:
+            partial.rename(folder)
+        except BaseException:
+            if before.exists():
+                before.rename(folder)
+            raise
     return difference
 
 
 def _is_export(folder: Path) -> bool:
+    """Whether a folder holds what an export wrote, and nothing else."""
+    if not folder.is_dir():
+        return False
+    own = {
+        CONFIG_FILE,
+        ABOUT_FILE,
+        VECTORS_FILE,
+        EXAMPLE_FILE,
+        "__pycache__",
+        *(kind.file for kind in FORMATS.values()),
+    }
+    if not {path.name for path in folder.iterdir()} <= own:
+        return False
     try:
         about = json.loads((folder / ABOUT_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -192,7 +211,7 @@ def _answer(kind: PortableFormat, path: Path, windows: dict[str, np.ndarray], ru
         raise
     except Exception as error:
         # The runtimes raise anything for an operation that they lack.
-        words = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        words = first_line(error)
         raise RunError(f"{run.path}: {path.name} is not written, since it cannot be run ({words}).") from error
 
 
@@ -297,7 +316,7 @@ def _export(run: Run, path: Path, name: str, **options) -> None:
         raise
     except Exception as error:
         # The converters raise anything for an operation that they do not know.
-        raise RunError(f"{run.path}: cannot be written as {name} ({error}).") from error
+        raise RunError(f"{run.path}: cannot be written as {name} ({first_line(error)}).") from error
 
 
 FORMATS = {

@@ -11,7 +11,7 @@ from emotion.cache import ClipCache
 from emotion.config import CalibrationConfig, RunConfig
 from emotion.copies import name_recordings
 from emotion.datasets.clips import Clip
-from emotion.errors import ConfigError, DatasetError
+from emotion.errors import ConfigError, DatasetError, first_line
 from emotion.evaluation import restrict_clip
 from emotion.labels import class_index
 from emotion.models import build_model
@@ -91,7 +91,7 @@ def _check_buildable(config: RunConfig) -> None:
     except (TypeError, ValueError) as error:
         if isinstance(error, ConfigError):
             raise
-        words = str(error).strip().splitlines()[0]
+        words = first_line(error)
         raise ConfigError(f"model: {config.architecture} cannot be built with these settings ({words}).") from error
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from emotion.clip_windows import iterate_windows
 from emotion.console import quiet_import
-from emotion.errors import EmotionError, MediaError, RunError
+from emotion.errors import EmotionError, MediaError, RunError, first_line
 from emotion.onnx_network import INT8_FILE, MADE_FROM, OnnxNetwork, written_whole
 from emotion.runs import Run
 
@@ -129,7 +129,7 @@ def _quantize(run: Run, windows: dict[str, np.ndarray], folder: Path, target: Pa
         raise
     except Exception as error:
         # The converters raise anything for a layer or an operation that they do not know.
-        raise RunError(f"{run.path}: cannot be turned into eight bits ({error}).") from error
+        raise RunError(f"{run.path}: cannot be turned into eight bits ({first_line(error)}).") from error
 
 
 def _is_worth_it(node, shapes: dict[str, tuple[int, ...]]) -> bool:

@@ -24,7 +24,7 @@ import numpy as np
 from emotion.calibration import apply_temperature
 from emotion.config import CalibrationConfig, RunConfig, load_config, write_config
 from emotion.console import quiet_import
-from emotion.errors import ConfigError, RunError
+from emotion.errors import ConfigError, RunError, first_line
 from emotion.files import write_json
 from emotion.half_precision import round_to_half, store_halves
 from emotion.models import build_model, load_layers
@@ -224,7 +224,7 @@ def _load_keras(path: Path, config: RunConfig, reason: str):
         return keras.saving.load_model(path / MODEL_FILE, compile=False, safe_mode=True)
     except Exception as error:
         # Keras raises anything from OSError to KeyError for a damaged or foreign file; all mean the same to a user.
-        words = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        words = first_line(error)
         raise RunError(f"{path / MODEL_FILE}: not a loadable Keras model ({words}). Copy it again.") from error
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from emotion.config import DEFAULT_RUN
 from emotion.console import called_as, quiet_import, run_program
 from emotion.errors import ConfigError
-from emotion.model_names import resolve_model
+from emotion.model_names import name_of, resolve_model
 from emotion.onnx_network import RUNTIMES
 from emotion.options import say_now
 from emotion.runs import check_run
@@ -30,12 +30,14 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--model", type=resolve_model, default=DEFAULT_RUN, metavar="FOLDER", help="which stands first in the list of "
+    add("--model", default=DEFAULT_RUN, metavar="FOLDER", help="which stands first in the list of "
         "models; those in saved_models/ follow (default: saved_models/default)")  # fmt: skip
     add("--runtime", choices=RUNTIMES, default="auto", help="as for run_inference.py (default: %(default)s)")
     add("--host", default=HOST, metavar="ADDRESS", help="where to listen; 0.0.0.0 lets in everybody on the network "
         "(default: %(default)s, this computer alone)")  # fmt: skip
     add("--port", type=int, default=PORT, help="default: %(default)s; 0 takes any that is free")
+    add("--allowed_hosts", nargs="+", default=[], metavar="NAME", help="by which a server in front of it passes on "
+        "what it is asked, besides localhost and the address")  # fmt: skip
     add("--max_seconds", type=float, default=MAX_SECONDS, metavar="S",
         help="longer clips are refused (default: %(default)g)")  # fmt: skip
     add("--max_mb", type=float, default=MAX_MEGABYTES, metavar="MB",
@@ -51,6 +53,9 @@ def main() -> int:
             raise ConfigError(f"--{name} must be above 0, got {getattr(args, name):g}.")
     if not 0 <= args.port <= MAX_PORT:
         raise ConfigError(f"--port must lie in 0 to {MAX_PORT}, got {args.port}.")
+    if ":" in args.host:
+        raise ConfigError(f"--host {args.host}: an address of version 6, at which the page cannot listen.")
+    args.name, args.model = name_of(args.model), resolve_model(args.model)
     check_run(args.model)
     with tempfile.TemporaryDirectory(prefix="emotion-web-") as folder:
         # Gradio reads it when it is imported: uploads go to a folder that is gone when this program is.
@@ -62,39 +67,61 @@ def _serve(args: argparse.Namespace, folder: Path) -> int:
     try:
         with quiet_import():
             import gradio as gr
+            import httpx
     except ImportError as error:
         raise ConfigError(f"The page needs Gradio ({error}): pip install -r requirements-web.txt") from error
     from emotion.web.analysis import Analyst, find_models
     from emotion.web.page import STYLE, Page
 
-    analyst = Analyst(find_models(args.model), max_seconds=args.max_seconds, runtime=args.runtime)
+    analyst = Analyst(find_models(args.model, args.name), max_seconds=args.max_seconds, runtime=args.runtime)
     max_bytes = round(args.max_mb * 1e6)
     demo = Page(analyst, folder, max_bytes=max_bytes)
     demo.keep_swept()
     page = demo.build()
+    # Gradio asks its own page whether it is there, which no proxy of the network's knows.
+    for name in ("NO_PROXY", "no_proxy"):
+        os.environ[name] = ",".join(filter(None, [os.environ.get(name), "localhost", HOST, args.host]))
     theme = gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
     try:
         _, address, _ = page.launch(
             server_name=args.host, server_port=args.port or _free_port(args.host), max_file_size=max_bytes,
             prevent_thread_lock=True, quiet=True, share=False, theme=theme, css=STYLE, footer_links=["settings"],
-            inbrowser=args.open, ssr_mode=False, run_history=False,
+            inbrowser=args.open, ssr_mode=False, run_history=False, app_kwargs={"middleware": _guards(args)},
         )  # fmt: skip
-    except OSError as error:
+    except (OSError, ValueError, httpx.HTTPError) as error:  # the last two where Gradio cannot reach its own page
         raise ConfigError(
             f"--host {args.host} --port {args.port}: cannot be listened at. Is the address this computer's, and "
             "the port free? Choose another port, or 0 for any."
         ) from error
-    if args.host != HOST:
+    if not _is_own(args.host):
         say_now("Everybody who reaches this computer can use the page, and upload to it.")
     say_now(f"Open {address} in a browser. Ctrl-C ends it.")
     try:
-        threading.Event().wait()
+        ended = threading.Event()
+        while not ended.wait(1.0):  # without a limit Ctrl-C would not end it on Windows
+            pass
     except KeyboardInterrupt:
         say_now("\nClosed; what was uploaded is deleted.")
     finally:
         demo.close()
         page.close(verbose=False)
     return 0
+
+
+def _is_own(host: str) -> bool:
+    """Whether an address to listen at is reached from this computer alone."""
+    return host == "localhost" or host.startswith("127.")
+
+
+def _guards(args: argparse.Namespace) -> list:
+    """What looks at each request first: by another name than its own, it is a website's that was led here."""
+    from starlette.middleware import Middleware
+    from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+    if not _is_own(args.host):
+        return []  # by what names others reach this computer is not known
+    names = ["localhost", HOST, args.host, *args.allowed_hosts]
+    return [Middleware(TrustedHostMiddleware, allowed_hosts=names, www_redirect=False)]
 
 
 def _free_port(host: str) -> int:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from emotion.config import KEPT_DIR, PROJECT_DIR
-from emotion.errors import EmotionError
+from emotion.errors import EmotionError, first_line
 from emotion.files import write_json
 
 WEIGHTS_DIR = KEPT_DIR / "weights"
@@ -184,7 +184,7 @@ def _download(item: HubFile, target: Path, name: str) -> tuple[Path, str, str | 
         path = hub.hf_hub_download(item.repository, item.member, revision=found.commit_hash, local_dir=target)
     except Exception as error:
         # Whatever the library and what it stands on raise means the same to a user.
-        words = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        words = first_line(error)
         raise WeightsError(f"{item.repository} cannot be fetched ({words}). {way_out}") from error
     expected = found.etag if found.etag and len(found.etag) == SHA256_LETTERS else None
     return Path(path), f"{item.repository}/{item.member} at {found.commit_hash}", expected

@@ -212,6 +212,9 @@ def test_the_page_shows_the_pictures_as_they_come():
         np.testing.assert_allclose(shown[..., ::-1].mean(axis=(0, 1)), (200, 30, 30), atol=4)
         with pytest.raises(urllib.error.HTTPError):
             urllib.request.urlopen(page.address + "etc/passwd", timeout=10)
+        request = urllib.request.Request(page.address + "stream", headers={"Host": "evil.example:8765"})
+        with pytest.raises(urllib.error.HTTPError, match="403"):
+            urllib.request.urlopen(request, timeout=10)
 
 
 def test_a_port_that_is_taken_is_named():

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from media_files import make_clip, make_picture, square_left
+from media_files import make_clip, make_picture, make_still, square_left
 from test_timeline_plots import CLASS_NAMES, HAPPY, SAD, TORN, make_prediction, summarize
 
 from emotion.config import DEFAULT_RUN, PROJECT_DIR
@@ -108,7 +108,7 @@ def test_a_face_at_the_rim_gets_a_whole_square(tmp_path):
 
 @pytest.fixture(scope="module")
 def analyst():
-    return Analyst(find_models(DEFAULT_RUN), max_seconds=30.0)
+    return Analyst(find_models(DEFAULT_RUN, "default"), max_seconds=30.0)
 
 
 def analyse(analyst, clip, folder, **options):
@@ -171,9 +171,10 @@ def test_only_models_of_the_list_are_loaded(analyst, tmp_path):
 
 
 def test_the_chosen_model_stands_first_and_names_are_told_apart(tmp_path):
-    assert list(find_models(DEFAULT_RUN)) == ["default", "accurate"]
+    assert list(find_models(DEFAULT_RUN, "default")) == ["default", "accurate"]
     other = tmp_path / "accurate"
-    assert list(find_models(other)) == [str(other), "accurate", "default"]
+    assert list(find_models(other, "default")) == ["default", "default (2)", "accurate"]
+    assert list(find_models(other, "user/name")) == ["user/name", "default", "accurate"]
 
 
 # ---- Whose files are whose ----
@@ -214,19 +215,19 @@ def test_only_uploads_are_deleted_whatever_a_page_says_it_chose(sessions, tmp_pa
     sample.parent.mkdir()
     sample.touch()
     for clip in (served / "gone.mp4", served / "results" / "x.mp4", outside, sample, mine.parent / ".." / "x", mine):
-        sessions.note_upload("a", str(clip))
-    sessions.note_upload("a", None)
+        sessions.choose("a", str(clip))
+    sessions.choose("a", None)
     sessions.close("a")
     assert others.is_file() and outside.is_file() and sample.is_file() and not mine.exists()
 
 
 def test_an_upload_that_two_pages_chose_goes_with_the_last_of_them(sessions, tmp_path):
     clip = upload_file(tmp_path / "served")
-    sessions.note_upload("a", str(clip))
-    sessions.note_upload("b", str(clip))
+    sessions.choose("a", str(clip))
+    sessions.choose("b", str(clip))
     sessions.close("a")
     assert clip.is_file()
-    sessions.note_upload("b", None)
+    sessions.choose("b", None)
     assert not clip.parent.exists()
 
 
@@ -256,7 +257,26 @@ def test_what_is_too_old_is_swept_and_the_rest_is_not(sessions, tmp_path):
     session = sessions.get("a")
     os.utime(session.folder, (0, 0))
     sessions.sweep()
-    assert not old.exists() and new.is_file() and not sessions.is_open(session)
+    assert not old.parent.exists() and new.is_file() and not sessions.is_open(session)
+
+
+def test_who_has_no_page_is_refused(sessions):
+    for act in (sessions.get, sessions.press, sessions.stop):
+        with pytest.raises(ConfigError, match="Only the page"):
+            act(None)
+    assert sessions.find(None) is None and sessions.find("never seen") is None
+
+
+def test_what_is_being_worked_on_is_not_swept(sessions):
+    session = sessions.get("a")
+    clip = sessions.new_folder(session) / "long.mp4"
+    clip.touch()
+    for path in (clip, session.folder):
+        os.utime(path, (0, 0))
+    sessions.sweep()
+    assert clip.is_file() and sessions.find("a") is session
+    sessions.drop_results(session)
+    assert not clip.exists()
 
 
 def test_the_end_of_the_program_stops_all_that_goes_on(sessions):
@@ -291,10 +311,10 @@ def test_the_page_judges_a_copy_shows_no_path_and_keeps_the_last_results_alone(a
 
     page = Page(analyst, tmp_path, max_bytes=10_000_000)
     clip = upload_file(tmp_path, SAMPLE.read_bytes())
-    page._note_upload(str(clip), Request)
+    page._choose(str(clip), Request)
 
     def recognise(path):
-        number, _ = page._press(Request)
+        number = page._press(str(path), Request)[0]
         return page._recognise(
             number, str(path), "default", "yunet", 0.5, True, 10, False, False, Request, progress=lambda *_, **__: None
         )
@@ -313,6 +333,43 @@ def test_the_page_judges_a_copy_shows_no_path_and_keeps_the_last_results_alone(a
     assert "no longer here" in recognise(tmp_path / "gone.mp4")[0]
 
 
+def test_results_of_a_clip_that_is_no_longer_shown_are_not_shown(analyst, tmp_path):
+    from emotion.web.page import Page
+
+    page = Page(analyst, tmp_path, max_bytes=10_000_000)
+    first, second = upload_file(tmp_path, SAMPLE.read_bytes()), upload_file(tmp_path, b"another")
+    number = page._press(str(first), Request)[0]
+
+    def choose_another(share, desc):
+        page._choose(str(second), Request)
+
+    outputs = page._recognise(
+        number, str(first), "default", "yunet", 0.5, True, 10, False, False, Request, progress=choose_another
+    )
+    assert outputs[0] == "" and not outputs[1].visible
+    assert not [path for path in (tmp_path / "results").rglob("*") if path.is_file()]
+
+
+def test_a_picture_is_told_to_be_none(analyst, tmp_path):
+    picture = make_still(tmp_path / "photo.png").rename(tmp_path / "photo.mp4")
+    (tmp_path / "out").mkdir()
+    with pytest.raises(MediaError, match="is a picture"):
+        analyse(analyst, picture, tmp_path / "out")
+
+
+def test_addresses_of_other_computers_are_not_asked(analyst, tmp_path):
+    import asyncio
+
+    import gradio as gr
+
+    from emotion.web.page import Page
+
+    page = Page(analyst, tmp_path, max_bytes=10_000_000).build()
+    (clip,) = [block for block in page.blocks.values() if isinstance(block, gr.Video) and block.elem_id == "clip"]
+    with pytest.raises(gr.Error, match="asks no other computer"):
+        asyncio.run(clip.async_move_resource_to_block_cache("http://127.0.0.1:9/x.mp4"))
+
+
 def test_a_fault_of_the_program_is_told_and_logged_and_leaves_nothing(analyst, tmp_path, monkeypatch, caplog):
     from emotion.web.page import Page
 
@@ -323,7 +380,10 @@ def test_a_fault_of_the_program_is_told_and_logged_and_leaves_nothing(analyst, t
 
     monkeypatch.setattr(analyst, "analyse", fail)
     clip = upload_file(tmp_path)
-    outputs = page._recognise(1, str(clip), "default", "yunet", 0.5, True, 10, False, False, Request, progress=None)
+    number = page._press(str(clip), Request)[0]
+    outputs = page._recognise(
+        number, str(clip), "default", "yunet", 0.5, True, 10, False, False, Request, progress=None
+    )
     assert "Something went wrong" in outputs[0] and "ZeroDivisionError" in caplog.text
     assert not [path for path in (tmp_path / "results").rglob("*") if path.is_file()]
 

@@ -168,17 +168,24 @@ def _compute_mel(samples: np.ndarray, config: RunConfig, n_steps: int, *, pad_mo
     audio, hop_length = config.audio, config.hop_length
     highest = min(audio.max_frequency_hz, audio.sample_rate / 2)
     bands = build_slaney_bands(audio.sample_rate, config.n_fft, audio.n_mels, audio.min_frequency_hz, highest)
-    return compute_mel(samples, bands, hop_length=hop_length, n_steps=n_steps, pad_mode=pad_mode)
+    return compute_mel(samples, bands, n_fft=config.n_fft, hop_length=hop_length, n_steps=n_steps, pad_mode=pad_mode)
 
 
 def compute_mel(
-    samples: np.ndarray, bands: np.ndarray, *, hop_length: int, n_steps: int | None = None, pad_mode: str = "constant"
+    samples: np.ndarray,
+    bands: np.ndarray,
+    *,
+    n_fft: int,
+    hop_length: int,
+    n_steps: int | None = None,
+    pad_mode: str = "constant",
 ) -> np.ndarray:
     """Computes the power in bands of frequency over time, as ``librosa.feature.melspectrogram`` does.
 
     Args:
         samples: mono ``(n_samples,)``.
-        bands: as ``build_slaney_bands`` returns them.
+        bands: as ``build_slaney_bands`` returns them for this ``n_fft``.
+        n_fft: samples in a step.
         hop_length: samples from one step's middle to the next one's; the first lies on the first sample.
         n_steps: of these, the first; None for all.
         pad_mode: what lies before the first sample and after the last, as ``numpy.pad`` names it.
@@ -186,7 +193,6 @@ def compute_mel(
     Returns:
         ``(n_bands, n_steps)`` float32.
     """
-    n_fft = 2 * (bands.shape[1] - 1)
     padded = np.pad(samples.astype(np.float32, copy=False), n_fft // 2, mode=pad_mode)
     steps = np.lib.stride_tricks.sliding_window_view(padded, n_fft)[::hop_length][:n_steps]
     spectrum = scipy.fft.rfft(steps * _build_hann(n_fft))  # twice as fast as NumPy's

@@ -58,8 +58,8 @@ def compute_sound_print(samples: np.ndarray, sample_rate: int) -> bytes | None:
     Returns:
         ``(N_BANDS * N_RATES,)`` float16 of length 1, as bytes.
     """
-    bands = build_slaney_bands(sample_rate, N_FFT, N_MELS, MIN_HERTZ, MAX_HERTZ)
-    mel = compute_mel(samples[: PRINT_STEPS * HOP_LENGTH], bands, hop_length=HOP_LENGTH)
+    filters = build_slaney_bands(sample_rate, N_FFT, N_MELS, MIN_HERTZ, MAX_HERTZ)
+    mel = compute_mel(samples[: PRINT_STEPS * HOP_LENGTH], filters, n_fft=N_FFT, hop_length=HOP_LENGTH)
     if mel.shape[1] < 3 or not mel.any():
         return None
     decibels = 10 * np.log10(np.maximum(mel, LOWEST_POWER))

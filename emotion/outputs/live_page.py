@@ -86,7 +86,10 @@ class LivePage:
     def _make_handler(page):
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self):
-                if self.path == "/":
+                # A website whose name is made to lead here could else read the camera's pictures.
+                if self.headers.get("Host", "").rpartition(":")[0] not in (HOST, "localhost"):
+                    self.send_error(403)
+                elif self.path == "/":
                     self._send("text/html; charset=utf-8", PAGE.encode())
                 elif self.path == "/stream":
                     self._stream()

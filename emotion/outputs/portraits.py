@@ -48,9 +48,11 @@ def _cut(image: np.ndarray, box: Box, side: int) -> np.ndarray:
     half = (0.5 + MARGIN) * max(x2 - x1, y2 - y1)
     middle_x, middle_y = (x1 + x2) / 2, (y1 + y2) / 2
     height, width = image.shape[:2]
-    left, right = max(0, round(middle_x - half)), min(width, round(middle_x + half))
-    top, bottom = max(0, round(middle_y - half)), min(height, round(middle_y + half))
-    cut = np.ascontiguousarray(image[top : max(bottom, top + 1), left : max(right, left + 1)])
+    left, right = (int(np.clip(round(middle_x + away), 0, width)) for away in (-half, half))
+    top, bottom = (int(np.clip(round(middle_y + away), 0, height)) for away in (-half, half))
+    if left >= right or top >= bottom:  # a face that has left the picture
+        return np.zeros((side, side, 3), np.uint8)
+    cut = np.ascontiguousarray(image[top:bottom, left:right])
     scale = side / max(cut.shape[:2])
     size = max(1, round(cut.shape[1] * scale)), max(1, round(cut.shape[0] * scale))
     small = cv2.resize(cut, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)

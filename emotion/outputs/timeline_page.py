@@ -68,7 +68,7 @@ const tell = (plot, time) => {
   if (!answer) return text + (plot.dataset.kind === 'voice' ? 'nothing heard' : 'out of sight, or not judged');
   text += `${answer[0]}, by ${answer[1]}`;
   const order = answer[2].map((p, i) => [p, names[i]]).sort((a, b) => b[0] - a[0]).slice(0, 4);
-  return text + order.map(([p, name]) => `\\n${name} ${p > 99 ? '>99' : p < 1 ? '<1' : p} %`).join('');
+  return text + order.map(([p, name]) => `\\n${name} ${p > 99 ? '>99' : p < 0.5 ? '<1' : Math.round(p)} %`).join('');
 };
 const show = (plot, time) => {
   const root = plot.closest('.tl'), tip = root.querySelector('.tl-tip'), [start, end] = scale(plot);
@@ -180,7 +180,7 @@ def _as_list(answer: EmotionSummary | None) -> list | None:
     if answer is None:
         return None
     emotion = f"unsure, most probably {answer.most_probable}" if answer.emotion == UNSURE else answer.emotion
-    return [emotion, answer.evidence, [round(100 * float(p)) for p in answer.probabilities]]
+    return [emotion, answer.evidence, [round(100 * float(p), 1) for p in answer.probabilities]]
 
 
 def _draw_curves(probabilities: np.ndarray, names: tuple[str, ...]) -> str:

@@ -24,7 +24,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("media", nargs="*", metavar="CLIP", help=f"{media} (the same as --video_path)")
     parser.add_argument("--video_path", "--media_path", nargs="+", metavar="CLIP", help=media)
     add = parser.add_argument_group("model").add_argument
-    add("--model", type=resolve_model, default=DEFAULT_RUN, metavar="FOLDER", help="or hf://USER/NAME, from the "
+    add("--model", default=DEFAULT_RUN, metavar="FOLDER", help="or hf://USER/NAME, from the "
         "Hugging Face hub (default: saved_models/default)")  # fmt: skip
     add("--device", choices=DEVICES, default="auto", help="what the model runs on (default: %(default)s)")
     add("--runtime", choices=RUNTIMES, default="auto", help="auto: ONNX Runtime where the model folder holds a "
@@ -82,6 +82,7 @@ def main() -> int:
     from emotion.runs import check_run
 
     settings = choose_settings(args)
+    args.model = resolve_model(args.model)
     job = plan_job(args, settings, check_run(args.model))
     started = time.perf_counter()
     with quiet_import():

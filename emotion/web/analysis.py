@@ -14,7 +14,7 @@ from emotion.outputs.plan import OutputPlan, OutputRequest
 from emotion.predictor import EmotionPredictor
 from emotion.processing import describe_run, prepare, process_file, write_tables
 from emotion.results import MediaPrediction
-from emotion.runs import CONFIG_FILE, Run, load_run
+from emotion.runs import CONFIG_FILE, Run, check_run, load_run
 from emotion.settings import InferenceSettings
 
 N_LOADED = 3  # models that stay in memory
@@ -37,14 +37,34 @@ class Analysis:
     csv: Path | None
 
 
-def find_models(chosen: Path) -> dict[str, Path]:
-    """Returns the model folders to choose from by name: the one given first, then all in ``saved_models``."""
-    folders = sorted(path.parent for path in SAVED_MODELS.glob(f"*/{CONFIG_FILE}"))
-    folders = folders if DEFAULT_RUN in folders else [DEFAULT_RUN, *folders]
-    others = [folder for folder in folders if folder.resolve() != chosen.resolve()]
-    names = [folder.name for folder in others]
-    first = chosen.name if chosen.name not in names else str(chosen)
-    return {first: chosen, **dict(zip(names, others, strict=True))}
+def find_models(chosen: Path, name: str) -> dict[str, Path]:
+    """Returns the model folders to choose from by name.
+
+    Args:
+        chosen: the one that stands first.
+        name: what it is called.
+
+    Returns:
+        That one, the shipped one, and all in ``saved_models`` that are whole; of two with one name the later is
+        numbered.
+    """
+    folders = [DEFAULT_RUN, *sorted(path.parent for path in SAVED_MODELS.glob(f"*/{CONFIG_FILE}"))]
+    models, places = {name: chosen}, {chosen.resolve()}
+    for folder in folders:
+        if folder.resolve() in places or not _is_whole(folder):
+            continue
+        places.add(folder.resolve())
+        number = sum(other == folder.name or other.startswith(f"{folder.name} (") for other in models)
+        models[f"{folder.name} ({number + 1})" if number else folder.name] = folder
+    return models
+
+
+def _is_whole(folder: Path) -> bool:
+    try:
+        check_run(folder)
+    except EmotionError:
+        return False
+    return True
 
 
 class Analyst:
@@ -113,8 +133,10 @@ class Analyst:
             predictor = EmotionPredictor(self.run(model), settings)
             if blur_faces and not predictor.config.looks_for_faces:
                 raise ConfigError(f"{model} does not look for faces, so it cannot hide them. Choose another model.")
+            if info.is_still:
+                raise MediaError(f"{clip}: is a picture; this page takes clips. Judge it with run_inference.py.")
             request = OutputRequest(json="", csv="", folder=folder)
-            info, plan = prepare(clip, request)
+            _, plan = prepare(clip, request)
             settings_in_force = {**describe_run(predictor, self.models[model]), "model": model}
             prediction = process_file(
                 predictor, clip, info, OutputPlan(picture=plan.picture), settings=settings_in_force,

@@ -81,7 +81,7 @@ def _format_card(row: TimelineRow, prediction: MediaPrediction, portraits: dict[
         lines.append(f"<p>{_chip(row.summary)}</p><p>{_evidence(row.summary)}</p>")
     shares = prediction.time_shares(face_id)
     if shares:
-        words = ", ".join(f"{name} {in_percent(share)}" for name, share in list(shares.items())[:4])
+        words = ", ".join(f"{name} {share:.0%}" for name, share in list(shares.items())[:4])
         lines.append(f"<p>share of the time: {html.escape(words)}</p>")
     if row.track:
         lines.append(f"<p>in sight for {row.track.seconds_in_sight:.1f} s</p>")

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import gradio as gr
+from gradio_client import utils as client_utils
 
 from emotion.config import SAMPLE
 from emotion.errors import EmotionError
@@ -69,10 +70,7 @@ class Page:
         self._analyst, self._max_bytes = analyst, max_bytes
         self._sessions = Sessions(folder, kept_seconds=KEPT_SECONDS)
         # Gradio serves files of its own folder alone, wherever the program was started.
-        self._sample = folder / "samples" / SAMPLE.name if SAMPLE.is_file() else None
-        if self._sample is not None:
-            self._sample.parent.mkdir(exist_ok=True)
-            shutil.copyfile(SAMPLE, self._sample)
+        self._sample = folder / "samples" / SAMPLE.name
 
     def keep_swept(self) -> None:
         """Deletes what is too old, now and then, for as long as the program runs."""
@@ -80,7 +78,10 @@ class Page:
         def sweep() -> None:
             while True:
                 time.sleep(SWEPT_SECONDS)
-                self._sessions.sweep()
+                try:
+                    self._sessions.sweep()
+                except Exception:  # whatever it was, what comes later is to be deleted, too
+                    logger.exception("what is too old could not be deleted")
 
         threading.Thread(target=sweep, name="sweep", daemon=True).start()
 
@@ -100,7 +101,7 @@ class Page:
                     settings = _build_settings()
                     with gr.Row():
                         start = gr.Button("Recognise", variant="primary", elem_id="start")
-                        stop = gr.Button("Stop", variant="stop", elem_id="stop")
+                        stop = gr.Button("Stop", variant="stop", elem_id="stop", interactive=False)
                 with gr.Column(scale=3, min_width=300):
                     status = gr.HTML(elem_id="status")
                     with gr.Column(visible=False, elem_id="results") as results:
@@ -116,15 +117,16 @@ class Page:
             outputs = [status, results, video, answer, timeline, found, *downloads]
             number = gr.State(0)
             # What was found of another clip, or went wrong with it, is gone as soon as it is no longer true.
-            clip.change(lambda: _problem(""), None, outputs, **AT_ONCE)
-            start.click(self._press, None, [number, status], **AT_ONCE).then(
+            clip.change(self._choose, clip, outputs, **AT_ONCE)
+            # Stop can be pressed from when it is known what it would stop, until there is nothing left to be stopped.
+            start.click(self._press, clip, [number, status, start, stop], **AT_ONCE).then(
                 self._recognise, [number, clip, model, *settings], outputs, show_progress_on=status,
                 concurrency_limit=1, api_visibility="private",
-            )  # fmt: skip
+            ).then(lambda: _buttons(is_working=False), None, [start, stop], **AT_ONCE)  # fmt: skip
             stop.click(self._stop, None, None, **AT_ONCE)
             page.unload(self._forget)
             page.load(None, js=UNSHOWN, **AT_ONCE)
-        page.queue(max_size=MAX_WAITING)
+        page.queue(max_size=MAX_WAITING, api_open=False)  # no work but by way of the queue
         return page
 
     def _build_clip(self) -> gr.Video:
@@ -132,14 +134,14 @@ class Page:
             label="Clip", sources=["upload", "webcam"], include_audio=True, elem_id="clip",
             webcam_options=gr.WebcamOptions(mirror=False),
         )  # fmt: skip
+        refuse_addresses(clip)
         gr.HTML(
             f'<p id="{UNSHOWN_ID}" hidden>This browser cannot show this clip. Press Recognise: it may be judged all '
             "the same.</p>"
         )
-        if self._sample is not None:
+        if SAMPLE.is_file():
             sample = gr.Button("Take the sample clip", size="sm", elem_id="sample")
-            sample.click(lambda: str(self._sample), None, clip, **AT_ONCE)
-        clip.change(self._note_upload, clip, None, **AT_ONCE)
+            sample.click(self._take_sample, None, clip, **AT_ONCE)
         clip.clear(None, js=f"() => {{document.getElementById('{UNSHOWN_ID}').hidden = true}}", **AT_ONCE)
         gr.Markdown(
             f"Up to {self._max_bytes / 1e6:.0f} MB and {self._analyst.max_seconds:.0f} s. Uploads and results stay on "
@@ -157,9 +159,13 @@ class Page:
         self, number, clip, model, detector, threshold, own_threshold, max_faces, blur_faces, notice,
         request: gr.Request, progress=gr.Progress(),  # noqa: B008  (Gradio looks for it there)
     ):  # fmt: skip
-        if clip is None:
-            return _problem("Upload a clip, record one, or take the sample first.")
-        session = self._sessions.get(request.session_hash)
+        session = self._sessions.find(request.session_hash)
+        if session is None or clip is None:  # none: the page was closed while this waited
+            return _problem("" if session is None else "Upload a clip, record one, or take the sample first.")
+
+        def is_stopped() -> bool:
+            return self._sessions.is_stopped(session, number) or session.clip != Path(clip)
+
         folder, clip, kept = self._sessions.new_folder(session), Path(clip), None
         own = folder / clip.name
         try:
@@ -171,13 +177,16 @@ class Page:
             analysis = self._analyst.analyse(
                 own, folder, model=model, settings=settings, notice=notice, blur_faces=blur_faces,
                 tell=lambda what, share: progress(share, desc=what),
-                is_stopped=lambda: self._sessions.is_stopped(session, number),
+                is_stopped=is_stopped,
             )  # fmt: skip
             portraits = {} if blur_faces else cut_portraits(analysis.prediction)
+            if is_stopped():
+                raise Stopped("Stopped.")
             kept = folder
             return _show(analysis, portraits)
         except Stopped:
-            return _problem("Stopped. Nothing was kept of it.")
+            # Of a clip that the page no longer shows it need not be told.
+            return _problem("Stopped. Nothing was kept of it." if session.clip == clip else "")
         except EmotionError as error:
             # The file's place on the server is nobody's business.
             return _problem(str(error).replace(str(own), clip.name))
@@ -190,17 +199,42 @@ class Page:
             own.unlink(missing_ok=True)
             self._sessions.drop_results(session, but=kept)
 
-    def _press(self, request: gr.Request) -> tuple[int, str]:
-        return self._sessions.press(request.session_hash), ""
+    def _press(self, clip, request: gr.Request) -> list:
+        self._sessions.choose(request.session_hash, clip)  # what tells of a change of clip may come later than this
+        return [self._sessions.press(request.session_hash), "", *_buttons(is_working=True)]
 
-    def _note_upload(self, clip, request: gr.Request) -> None:
-        self._sessions.note_upload(request.session_hash, clip)
+    def _choose(self, clip, request: gr.Request) -> list:
+        self._sessions.choose(request.session_hash, clip)
+        return _problem("")
+
+    def _take_sample(self) -> str:
+        if not self._sample.is_file():
+            self._sample.parent.mkdir(exist_ok=True)
+            shutil.copyfile(SAMPLE, self._sample)
+        return str(self._sample)
 
     def _stop(self, request: gr.Request) -> None:
         self._sessions.stop(request.session_hash)
 
     def _forget(self, request: gr.Request) -> None:
         self._sessions.close(request.session_hash)
+
+
+def refuse_addresses(video: gr.Video) -> None:
+    """Has a component take what was uploaded alone: by itself it fetches whatever address a client names for a file."""
+    move = video.async_move_resource_to_block_cache
+
+    async def move_if_here(path):
+        if client_utils.is_http_url_like(str(path or "")):
+            raise gr.Error("Clips are uploaded. This page asks no other computer for anything.")
+        return await move(path)
+
+    video.async_move_resource_to_block_cache = move_if_here
+
+
+def _buttons(*, is_working: bool) -> list[gr.Button]:
+    """Recognise and Stop, of which one can be pressed."""
+    return [gr.Button(interactive=not is_working), gr.Button(interactive=is_working)]
 
 
 def _build_settings() -> list:

@@ -13,6 +13,8 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from emotion.errors import ConfigError
+
 UPLOAD_FOLDER = re.compile(r"[0-9a-f]{32,128}")  # Gradio names a folder by the hash of the file in it
 
 
@@ -22,13 +24,17 @@ class Session:
 
     Attributes:
         folder: of its results.
+        clip: what it shows as its clip; its uploads go when that changes.
         uploads: files that it chose.
+        busy: folders in which work goes on.
         n_pressed: how often it asked for work.
         stopped_through: the last of these that is to be stopped.
     """
 
     folder: Path
+    clip: Path | None = None
     uploads: set[Path] = field(default_factory=set)
+    busy: set[Path] = field(default_factory=set)
     n_pressed: int = 0
     stopped_through: int = 0
 
@@ -44,16 +50,27 @@ class Sessions:
     def __init__(self, folder: Path, *, kept_seconds: float):
         self._folder, self._kept_seconds = folder.resolve(), kept_seconds
         self._results = self._folder / "results"
-        self._results.mkdir(exist_ok=True)
         self._open: dict[str, Session] = {}
         self._lock = threading.Lock()
 
-    def get(self, name: str) -> Session:
-        """Returns a page's session, which begins with the first call."""
+    def get(self, name: str | None) -> Session:
+        """Returns a page's session, which begins with the first call.
+
+        Raises:
+            ConfigError: if it has no name, as who asks for something without the page has none.
+        """
+        if not name:
+            raise ConfigError("Only the page itself can ask for this.")
         with self._lock:
             if name not in self._open:
+                self._results.mkdir(parents=True, exist_ok=True)  # again, where /tmp is swept
                 self._open[name] = Session(Path(tempfile.mkdtemp(dir=self._results)))
             return self._open[name]
+
+    def find(self, name: str | None) -> Session | None:
+        """Returns a page's session, if it is open."""
+        with self._lock:
+            return self._open.get(name)
 
     def is_open(self, session: Session) -> bool:
         """Whether the page is still there."""
@@ -78,12 +95,17 @@ class Sessions:
         return number <= session.stopped_through or not self.is_open(session)
 
     def new_folder(self, session: Session) -> Path:
-        """Makes a folder for results."""
+        """Makes a folder for results, and keeps it from being swept until ``drop_results``."""
         session.folder.mkdir(parents=True, exist_ok=True)
-        return Path(tempfile.mkdtemp(dir=session.folder))
+        folder = Path(tempfile.mkdtemp(dir=session.folder))
+        with self._lock:
+            session.busy.add(folder)
+        return folder
 
     def drop_results(self, session: Session, *, but: Path | None = None) -> None:
-        """Deletes a page's results but those in one folder; all of them if the page was closed meanwhile."""
+        """Ends a piece of work: deletes all results but those in one folder; these, too, if the page was closed."""
+        with self._lock:
+            session.busy.clear()
         if not self.is_open(session):
             shutil.rmtree(session.folder, ignore_errors=True)
             return
@@ -91,10 +113,11 @@ class Sessions:
             if session.folder / name != but:
                 shutil.rmtree(session.folder / name, ignore_errors=True)
 
-    def note_upload(self, name: str, clip: str | None) -> None:
+    def choose(self, name: str | None, clip: str | None) -> None:
         """Remembers what a page has chosen, and deletes what it chose before, unless another page has it, too."""
         session = self.get(name)
         with self._lock:
+            session.clip = Path(clip) if clip else None
             chosen = {Path(clip).resolve()} if clip and self._is_upload(Path(clip)) else set()
             left, session.uploads = session.uploads - chosen, chosen
             self._delete_uploads(left)
@@ -117,16 +140,22 @@ class Sessions:
     def sweep(self) -> None:
         """Deletes what is too old, whoever it belongs to, and forgets pages that have nothing left."""
         oldest = time.time() - self._kept_seconds
-        for path in [path for path in _find_files(self._folder) if path.parent.name != "samples"]:
+        with self._lock:
+            busy = {folder for session in self._open.values() for folder in session.busy}
+        for path in _find_files(self._folder):
+            if path.parent.name == "samples" or path.parent in busy:
+                continue
             try:
                 if path.stat().st_mtime < oldest:
                     path.unlink()
+                    if UPLOAD_FOLDER.fullmatch(path.parent.name):
+                        path.parent.rmdir()
             except OSError:
-                continue  # somebody else deleted it
+                continue  # somebody else deleted it, or there is more in the folder
         with self._lock:
             for name, session in list(self._open.items()):
                 is_old = session.folder.is_dir() and session.folder.stat().st_mtime < oldest
-                if is_old and not _find_files(session.folder):
+                if is_old and not session.busy and not _find_files(session.folder):
                     shutil.rmtree(session.folder, ignore_errors=True)
                     del self._open[name]
 

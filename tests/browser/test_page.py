@@ -12,6 +12,8 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import av
@@ -32,17 +34,20 @@ def served(tmp_path_factory):
     work = tmp_path_factory.mktemp("served")
     command = [sys.executable, "-m", "emotion.web_demo", "--port", "0", "--max_seconds", str(MAX_SECONDS), "--max_mb",
                str(MAX_MB)]  # fmt: skip
-    program = subprocess.Popen(
-        command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        env={**os.environ, "TMPDIR": str(work)},
-    )  # fmt: skip
-    line = program.stdout.readline()
-    address = re.search(r"http://\S+", line)
-    assert address, line
+    log = work / "log.txt"
+    with open(log, "w", encoding="utf-8") as output:
+        program = subprocess.Popen(
+            command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT,
+            env={**os.environ, "TMPDIR": str(work), "PYTHONUNBUFFERED": "1"},
+        )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while not (address := re.search(r"http://\S+", log.read_text(encoding="utf-8"))) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert address and program.poll() is None, log.read_text(encoding="utf-8")
     yield address.group(), work
     program.send_signal(signal.SIGINT)
-    rest = program.communicate(timeout=60)[0]
-    assert program.returncode == 0 and "Traceback" not in rest, rest
+    code, said = program.wait(timeout=60), log.read_text(encoding="utf-8")
+    assert code == 0 and "Traceback" not in said, said
     assert list(work.glob("emotion-web-*")) == []
 
 
@@ -253,6 +258,44 @@ def test_a_phone_shows_everything_within_its_width(served, browser):
     page.wait_for_function(f"Math.abs({VIDEO}.currentTime - 3) < 0.2", timeout=PATIENCE_MS)
     keep_screenshot(page, "phone")
     context.close()
+
+
+def test_another_clip_ends_the_work_on_the_one_before(page, tmp_path):
+    long = tmp_path / "long.mp4"
+    make_clip(long, seconds=MAX_SECONDS - 0.5, width=640, height=480)
+    upload(page, long)
+    page.click("#start")
+    expect(page.locator("#stop")).to_be_enabled()
+    page.click("#clip button[aria-label='Clear']")
+    page.click("#sample")
+    expect(page.locator("#start")).to_be_enabled(timeout=PATIENCE_MS)  # the work has ended
+    expect(page.locator("#results")).to_be_hidden()
+    expect(page.locator("#status")).to_have_text("")
+    page.wait_for_selector("#clip video", timeout=PATIENCE_MS)
+    recognise(page)
+
+
+def ask(address: str, path: str, *, host: str | None = None, body: dict | None = None) -> int:
+    """The status with which the page's server answers a program that is no browser."""
+    headers = {"Content-Type": "application/json", **({"Host": host} if host else {})}
+    data = json.dumps(body).encode() if body is not None else None
+    try:
+        with urllib.request.urlopen(urllib.request.Request(address + path, data, headers), timeout=30) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def test_no_work_is_done_but_by_way_of_the_queue_and_none_for_other_names(served):
+    address = served[0]
+    assert ask(address, "config") == 200
+    assert ask(address, "config", host="evil.example") == 400
+    with urllib.request.urlopen(address + "config", timeout=30) as answer:
+        functions = json.load(answer)["dependencies"]
+    queued = [each["id"] for each in functions if each["queue"] is not False and each["backend_fn"]]
+    assert queued
+    for number in queued:
+        assert ask(address, "gradio_api/run/predict", body={"fn_index": number, "data": [], "session_hash": "x"}) >= 400
 
 
 def test_what_was_uploaded_is_gone_once_the_page_is_closed(served, browser):
