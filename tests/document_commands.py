@@ -42,8 +42,11 @@ def python_blocks(path: Path) -> list[str]:
 
 def make_place(place: Path) -> Path:
     """Makes a folder that looks like the project's to whoever follows the documents in it."""
-    for name in ("run_inference.py", "train_model.py", "emotion", "samples"):
-        (place / name).symlink_to(ROOT / name)
+    # Copies: a link would lead the programs to write into the project itself.
+    for name in ("run_inference.py", "train_model.py"):
+        shutil.copy(ROOT / name, place / name)
+    shutil.copytree(ROOT / "emotion", place / "emotion", ignore=shutil.ignore_patterns("__pycache__"))
+    (place / "samples").symlink_to(ROOT / "samples")
     (place / "saved_models").mkdir()
     (place / "saved_models" / "default").symlink_to(ROOT / "saved_models" / "default")
     shutil.copy(ROOT / "samples" / "astronaut.mp4", place / "clip.mp4")

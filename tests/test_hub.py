@@ -13,7 +13,7 @@ import pytest
 from conftest import small_config
 from hub_server import TOKEN, HubServer
 
-from emotion.config import DEFAULT_RUN, PROJECT_DIR
+from emotion.config import DEFAULT_RUN, PROJECT_DIR, load_config
 from emotion.errors import ConfigError
 from emotion.hub import HUB_DIR, HubError, build_card, fetch, pull, push
 from emotion.model_names import resolve_model
@@ -170,12 +170,43 @@ def test_a_folder_that_is_no_run_is_not_sent(server, run, tmp_path):
     assert NAME not in server.repositories
 
 
+def test_what_is_pulled_and_pushed_again_keeps_its_licence_and_has_one_header(run, tmp_path):
+    config = load_config(run / "config.json")
+    (tmp_path / "MODEL_CARD.md").write_text(build_card(run, config, "a/b", "cc-by-nc-sa-4.0"), encoding="utf-8")
+    text = build_card(tmp_path, config, "c/d")
+    assert text.count("library_name") == 1 and "license: cc-by-nc-sa-4.0" in text and "\n# b\n" in text
+    assert "license: mit" in build_card(tmp_path, config, "c/d", "mit")
+    (tmp_path / "MODEL_CARD.md").write_text("# mine\n\n---\n\ntext\n", encoding="utf-8")
+    assert build_card(tmp_path, config, "c/d").endswith("---\n\n# mine\n\n---\n\ntext\n")
+
+
+@pytest.mark.parametrize(
+    "side", [{"n": 3}, {"n": 3, "uar": None, "accuracy": 0.5}, {"n": "x", "uar": 1, "accuracy": 1}]
+)
+def test_damaged_scores_count_as_none(run, tmp_path, side):
+    (tmp_path / "metrics.json").write_text(json.dumps({"test": side}), encoding="utf-8")
+    assert "No scores are kept" in build_card(tmp_path, load_config(run / "config.json"), "c/d")
+
+
+def test_a_name_is_told_to_be_wrong_after_the_options_are(tmp_path):
+    def call(*options: str) -> subprocess.CompletedProcess:
+        command = [sys.executable, "run_inference.py", "samples/astronaut.mp4", *options]
+        return subprocess.run(command, cwd=PROJECT_DIR, capture_output=True, text=True, timeout=120, check=False)
+
+    done = call("--model", "hf://bad name")
+    assert done.returncode == 2 and "Give USER/NAME" in done.stderr
+    assert call("--model", "hf://no/such", "--help").returncode == 0
+    done = call("--model", "hf://no/such", "--nonsense")
+    assert "--nonsense" in done.stderr and "no/such" not in done.stderr
+
+
 @pytest.fixture
 def kept_cache():
     """What a program of its own keeps lies in the project's cache, and is taken away again."""
     yield
     for name in (NAME, "no/such"):
-        shutil.rmtree(HUB_DIR / f"models--{name.replace('/', '--')}", ignore_errors=True)
+        for folder in (HUB_DIR, HUB_DIR / ".locks"):
+            shutil.rmtree(folder / f"models--{name.replace('/', '--')}", ignore_errors=True)
 
 
 def test_the_commands_and_inference_by_name_work_as_typed(server, kept_cache, tmp_path):

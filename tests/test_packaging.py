@@ -10,15 +10,35 @@ from pathlib import Path
 
 import pytest
 
-from emotion.config import PROJECT_DIR
+from emotion.config import DEFAULT_RUN, PROJECT_DIR
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory) -> Path:
+def context(tmp_path_factory) -> Path:
+    """What docker build sends of the project, and what somebody has exported there."""
+    folder = tmp_path_factory.mktemp("context")
+    lines = (PROJECT_DIR / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    assert lines[1] == "*"
+    for name in [line.removeprefix("!") for line in lines if line.startswith("!")]:
+        source, copy = PROJECT_DIR / name, folder / name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, copy, ignore=shutil.ignore_patterns("__pycache__", "export"))
+        else:
+            shutil.copy(source, copy)
+    exported = folder / "saved_models" / "default" / "export" / "savedmodel"
+    exported.mkdir(parents=True)
+    for path in (exported / "saved_model.pb", folder / "saved_models" / "default" / "model.int8.onnx"):
+        path.write_bytes(b"of no use to others")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wheel(context, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
     done = subprocess.run(
         [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(folder), "."],
-        cwd=PROJECT_DIR, capture_output=True, text=True, timeout=300, check=False,
+        cwd=context, capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     (path,) = folder.glob("*.whl")
@@ -52,6 +72,10 @@ def test_the_wheel_holds_the_package_the_default_model_and_nothing_else(wheel):
     shipped = "emotion/shipped/saved_models/default/"
     assert {f"{shipped}model.keras", f"{shipped}model.onnx", f"{shipped}config.json"} <= names
     assert "emotion/shipped/samples/astronaut.mp4" in names
+    kept = {path.name for path in DEFAULT_RUN.iterdir() if path.is_file()} - {"model.int8.onnx"}
+    assert {name.removeprefix(shipped) for name in names if name.startswith(shipped)} == kept - {
+        "model.int8.onnx.sha256"
+    }
     assert not [name for name in names if "accurate" in name or name.startswith(("tests/", "benchmarks/", "docs/"))]
     assert {name.split("/")[0].split("-")[0] for name in names} == {"emotion", "audio_visual_emotion"}
     assert wheel.stat().st_size < 20e6
@@ -84,12 +108,11 @@ def test_the_page_is_there_and_what_is_wrong_is_told(installed, tmp_path):
     assert done.returncode == 2 and "nowhere" in done.stderr and "Traceback" not in done.stderr
 
 
-def test_the_image_installs_what_the_files_it_names_say():
+def test_the_image_installs_what_the_files_it_names_say(context):
     """No Docker is needed to see that it copies files that are there, and starts commands that exist."""
     lines = (PROJECT_DIR / "Dockerfile").read_text(encoding="utf-8").splitlines()
     copied = [word for line in lines if line.startswith("COPY ") for word in line.split()[1:-1]]
-    assert "requirements-inference.txt" in copied and "." in copied
-    assert all((PROJECT_DIR / name).exists() for name in copied)
+    assert copied and all((context / name).exists() for name in copied)
     scripts = tomllib.loads((PROJECT_DIR / "pyproject.toml").read_text(encoding="utf-8"))["project"]["scripts"]
     assert any(f'CMD ["{name}"' in lines[-1] for name in scripts)
     assert any("USER emotion" in line for line in lines)
