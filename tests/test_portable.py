@@ -97,8 +97,14 @@ def test_what_cannot_be_run_is_refused_in_a_sentence(run, tmp_path, monkeypatch)
 def test_a_folder_of_something_else_is_left_alone(run, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
-    with pytest.raises(RunError, match="is there already, and no export"):
-        export_portable(run, "onnx", tmp_path / "mine")
+    for about in (
+        None,
+        '{"keras_sha256": "", "format_version": 1, "class_names": []}',
+    ):  # a copy of an export's, beside
+        if about:
+            (tmp_path / "mine" / "model.json").write_text(about)
+        with pytest.raises(RunError, match="is there already, and no export"):
+            export_portable(run, "onnx", tmp_path / "mine")
     assert (tmp_path / "mine" / "thesis.txt").is_file()
 
 
