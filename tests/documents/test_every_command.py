@@ -12,6 +12,7 @@ from hub_server import TOKEN, HubServer
 from test_documents import RUN_HERE
 from test_recipes import write_ferplus
 
+from emotion.labels import RAVDESS_EMOTIONS
 from emotion.synthetic import write_synthetic_dataset
 
 QUICK, RAVDESS = "--epochs 1 --no_progress", "--dataset ravdess --dataset_dir dataset"
@@ -96,6 +97,10 @@ def place(tmp_path_factory):
     shutil.rmtree(place / "dataset")
     emotions = ("neutral", "happy", "sad", "angry", "fearful", "disgust", "surprised")
     write_synthetic_dataset(place / "dataset", emotions=emotions, n_speakers=10, n_repetitions=1)
+    names = {code: emotion for code, emotion in RAVDESS_EMOTIONS.items() if emotion in emotions}
+    paths = [path.relative_to(place) for path in sorted((place / "dataset").rglob("01-*.mp4"))]
+    rows = [f"{path},{names[path.stem.split('-')[2]]},{path.stem.split('-')[6]}" for path in paths]
+    (place / "clips.csv").write_text("\n".join(["path,emotion,speaker", *rows]) + "\n")
     (place / "train_sent_emo.csv").write_text("Utterance,Speaker,Emotion\nOh!,Joey,joy\nNo,Ross,anger\n")
     (place / "data" / "ferplus").mkdir(parents=True)
     (place / "data" / "ravdess").symlink_to(place / "dataset")
