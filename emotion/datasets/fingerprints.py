@@ -31,6 +31,7 @@ import numpy as np
 from scipy.signal import butter, sosfilt
 
 from emotion.audio.features import LOWEST_POWER, build_slaney_bands, compute_mel
+from emotion.errors import MediaError
 from emotion.media.pictures import VideoFrame
 from emotion.media.reading import load_waveform
 
@@ -84,9 +85,18 @@ def compare_waveforms(one: str | os.PathLike, other: str | os.PathLike) -> float
     return float(np.abs(np.fft.irfft(product, n_samples)).max())
 
 
-@functools.lru_cache(maxsize=64)
 def _narrow_waveform(path: str | os.PathLike) -> np.ndarray:
     """Returns a file's sound within the band every codec keeps, scaled to length 1."""
+    try:
+        state = os.stat(path)
+    except OSError as error:
+        raise MediaError(f"{path}: cannot be read ({error.strerror}).") from error
+    return _read_narrow(os.fspath(path), state.st_mtime_ns, state.st_size)
+
+
+@functools.lru_cache(maxsize=64)
+def _read_narrow(path: str, mtime_ns: int, size: int) -> np.ndarray:
+    """``_narrow_waveform`` of a file in one state: one that changed is read again."""
     waveform = load_waveform(path, WAVE_SAMPLE_RATE)
     samples = waveform.samples[: round(WAVE_SECONDS * WAVE_SAMPLE_RATE)] if waveform else np.zeros(1)
     band = butter(4, WAVE_BAND_HERTZ, "band", fs=WAVE_SAMPLE_RATE, output="sos")
