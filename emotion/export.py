@@ -12,7 +12,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from emotion.config import KEPT_DIR, SAMPLE
+from emotion.config import IS_INSTALLED, KEPT_DIR, SAMPLE, SHIPPED_DIR
 from emotion.console import run_program
 from emotion.errors import ConfigError
 from emotion.finding import find_sources
@@ -78,7 +78,9 @@ def _export_portable(args: argparse.Namespace) -> int:
     if args.check_on is None and not SAMPLE.is_file():
         raise ConfigError("The sample clip is not here. Name a clip with a face and a voice: --check_on CLIP.")
     probe_media(clip)
-    folder = args.output or args.model / EXPORT_DIR / args.format
+    # Into the folder in which pip put the model that came along nobody looks.
+    is_shipped = IS_INSTALLED and args.model.resolve().is_relative_to(SHIPPED_DIR.resolve())
+    folder = args.output or (Path(EXPORT_DIR) if is_shipped else args.model / EXPORT_DIR) / args.format
     difference = export_portable(load_run(args.model), args.format, folder, check_on=clip)
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     say_now(

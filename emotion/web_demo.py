@@ -71,10 +71,10 @@ def _serve(args: argparse.Namespace, folder: Path) -> int:
     except ImportError as error:
         raise ConfigError(f"The page needs Gradio ({error}): pip install -r requirements-web.txt") from error
     from emotion.web.analysis import Analyst, find_models
-    from emotion.web.page import STYLE, Page
+    from emotion.web.page import MEGABYTE, STYLE, Page
 
     analyst = Analyst(find_models(args.model, args.name), max_seconds=args.max_seconds, runtime=args.runtime)
-    max_bytes = round(args.max_mb * 1e6)
+    max_bytes = round(args.max_mb * MEGABYTE)
     demo = Page(analyst, folder, max_bytes=max_bytes)
     demo.keep_swept()
     page = demo.build()
@@ -85,7 +85,7 @@ def _serve(args: argparse.Namespace, folder: Path) -> int:
     try:
         _, address, _ = page.launch(
             server_name=args.host, server_port=args.port or _free_port(args.host), max_file_size=max_bytes,
-            prevent_thread_lock=True, quiet=True, share=False, theme=theme, css=STYLE, footer_links=["settings"],
+            prevent_thread_lock=True, quiet=True, share=False, theme=theme, css=STYLE, footer_links=[],
             inbrowser=args.open, ssr_mode=False, run_history=False, app_kwargs={"middleware": _guards(args)},
         )  # fmt: skip
     except (OSError, ValueError, httpx.HTTPError) as error:  # the last two where Gradio cannot reach its own page

@@ -178,7 +178,6 @@ def test_the_commands_do_what_they_are_there_for_and_the_tutorial_leads_to_a_mod
     drawing, naming = python_blocks(ROOT / "docs" / "tutorial.md")
     # Fewer clips, and an epoch instead of twenty, are the only differences to the text.
     drawing = drawing.replace("n_speakers=4, n_repetitions=2", "n_speakers=4, n_repetitions=1")
-    naming = naming.replace('.split("_")[0]  # drawn clips: .split("-")[6]', '.split("-")[6]')
     exec(f"import os; os.chdir({str(place)!r})\n{drawing}", {"__name__": "tutorial"})
     for command in RUN_HERE:
         for path in place.glob("clip_emotion*"):  # of the command before
@@ -186,8 +185,8 @@ def test_the_commands_do_what_they_are_there_for_and_the_tutorial_leads_to_a_mod
         if " clean " in command:
             shutil.rmtree(place / "clean", ignore_errors=True)
         done = follow(place, command)
-        # 3: of several clips some cannot be judged, as the check of drawn faces may find; 1: check found something.
-        allowed = (0, 1) if " check " in command else (0,)
+        # 3: check found something.
+        allowed = (0, 3) if " check " in command else (0,)
         assert done.returncode in allowed, f"{command}\n{done.stdout}\n{done.stderr}"
         assert "Traceback" not in done.stderr
         if command.endswith("clean my_clips --output clean"):

@@ -364,7 +364,7 @@ def test_addresses_of_other_computers_are_not_asked(analyst, tmp_path):
 
     from emotion.web.page import Page
 
-    page = Page(analyst, tmp_path, max_bytes=10_000_000).build()
+    page = Page(analyst, tmp_path, max_bytes=10 * 2**20).build()
     (clip,) = [block for block in page.blocks.values() if isinstance(block, gr.Video) and block.elem_id == "clip"]
     with pytest.raises(gr.Error, match="asks no other computer"):
         asyncio.run(clip.async_move_resource_to_block_cache("http://127.0.0.1:9/x.mp4"))
@@ -412,8 +412,8 @@ def test_wrong_options_are_told_in_a_line(options, words):
 def test_the_page_is_built_with_its_notice_and_asks_nobody_else(analyst, tmp_path):
     from emotion.web.page import Page
 
-    page = Page(analyst, tmp_path, max_bytes=10_000_000).build()
+    page = Page(analyst, tmp_path, max_bytes=10 * 2**20).build()
     config = json.dumps(page.config, default=str)
     assert "An AI system recognises emotional expressions" in config and "Article 5" in config
     assert page.analytics_enabled is False
-    assert "Up to 10 MB and 30 s" in config
+    assert "of up to 10 MB and 30 s" in config

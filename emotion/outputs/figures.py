@@ -8,6 +8,7 @@ bytes: nothing of the time or the machine is written into a picture.
 import math
 import os
 import textwrap
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,10 @@ def write_figure(figure, path: str | os.PathLike) -> Path:
     ending = check_plot(path)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        figure.savefig(partial, format=ending)
+        with warnings.catch_warnings():
+            # A name in letters that the font lacks is drawn as boxes; the file's own name says it.
+            warnings.filterwarnings("ignore", "Glyph .* missing from font")
+            figure.savefig(partial, format=ending)
         os.replace(partial, path)
     except OSError as error:
         raise EmotionError(f"{path}: cannot be written ({error.strerror}). Choose another folder.") from error

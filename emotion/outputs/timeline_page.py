@@ -136,20 +136,22 @@ def format_timeline(prediction: MediaPrediction) -> str:
     moments = choose_moments(prediction, MAX_MOMENTS)
     start, end = moments[0], moments[-1]
     rows, missing = choose_rows(rows, MAX_ROWS)
-    peaks = np.zeros(len(prediction.class_names))
+    peaks, is_unsure = np.zeros(len(prediction.class_names)), False
     parts = []
     for row in rows:
         answers = [row.answer_at(moment) for moment in moments]
         for answer in answers:
             if answer is not None:
                 peaks = np.maximum(peaks, answer.probabilities)
+                is_unsure |= answer.emotion == UNSURE
         parts.append(_format_row(row, prediction.class_names, answers, end - start))
     key = "".join(
         f'<span><i style="background:{_css(emotion_colour(name))}"></i>{html.escape(name)}</span>'
         for name, peak in zip(prediction.class_names, peaks, strict=True)
         if peak >= MIN_SHOWN
     )
-    key += f'<span><i style="background:{_css(emotion_colour(UNSURE))}"></i>{UNSURE}</span>'
+    if is_unsure:
+        key += f'<span><i style="background:{_css(emotion_colour(UNSURE))}"></i>{UNSURE}</span>'
     more = f"<p>{missing} further faces are not drawn; the tables hold them.</p>" if missing > 0 else ""
     hint = "Hover or tap for the values; the video jumps to where you click, and by the arrow keys."
     return (

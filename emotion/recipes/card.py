@@ -42,8 +42,8 @@ LIMITS = """## What it cannot do
   surprise with his brows hardly raised. The face's calibration was measured on photographs, some of them in motion; on
   people who talk it is worse.
 - Faces in profile, covered, or smaller than about 30 pixels are judged poorly or not at all.
-- The voices are acted, in English and German. Other languages, noise, singing and whispering lie outside what it heard;
-  any loud sound, music too, counts as a voice.
+- The voices are acted, in English and German. Other languages, noise, singing and whispering lie outside what it heard.
+  What Silero VAD takes for speech counts as a voice: of the noises, chords and tones tried one, of 200 Hz.
 - It tells seven expressions apart. Contempt, boredom, calm and mixtures have no class of their own; calm counts as
   neutral.
 - Most faces and voices it learned from are those of Western actors and of people in news, film and photo stocks. How

@@ -174,4 +174,4 @@ class Analyst:
 
 
 def _in_words(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.1f} min"
+    return f"{seconds:.3g} s" if seconds < 600 else f"{seconds / 60:.3g} min"

@@ -26,17 +26,19 @@ OF_ACCURATE = "accurate hears far better and takes a third more time"
 DOWNLOADS = ("Video", "CSV", "JSON", "Plot")
 MAX_WAITING = 8  # clips of others, before a new one is refused
 KEPT_SECONDS, SWEPT_SECONDS = 3600, 600
+MEGABYTE = 2**20  # as Gradio counts when it refuses one
 NOTICE = """**An AI system recognises emotional expressions on this page.** It tells what a face and a voice look and
 sound like to people who labelled acted recordings; it does not know what anybody feels, and it is often wrong, more so
-for people, cultures and recordings unlike those it learned from. Do not use it to judge people at work, at school, at a
-border or in a hospital: in the European Union most of that is forbidden (AI Act, Article 5). Upload only clips whose
-people have agreed."""
+for people, cultures and recordings unlike those it learned from. Do not use it to judge people. In the European Union
+inferring emotions at work and in education is forbidden (AI Act, Article 5), and elsewhere emotion recognition counts
+as high-risk (Annex III). Upload only clips whose people have agreed."""
 STYLE = f"""
 {cards.STYLE}
 {timeline_page.STYLE}
 .gradio-container{{max-width:1200px!important;margin:auto!important}}
 #notice{{font-size:.92em}}
-#{VIDEO_ID} video{{max-height:70vh}}
+#{VIDEO_ID} video{{max-height:50vh}}
+footer{{display:none!important}}
 #downloads{{display:grid;grid-template-columns:repeat(auto-fit,minmax(7.5em,1fr))}}
 """
 # Browsers play few formats, and Gradio calls every other clip an error, in a box over the page. It can be judged all
@@ -105,14 +107,17 @@ class Page:
                 with gr.Column(scale=3, min_width=300):
                     status = gr.HTML(elem_id="status")
                     with gr.Column(visible=False, elem_id="results") as results:
-                        video = gr.Video(show_label=False, elem_id=VIDEO_ID, interactive=False, buttons=[])
                         answer = gr.HTML(elem_id="answer")
+                        video = gr.Video(show_label=False, elem_id=VIDEO_ID, interactive=False, buttons=[])
+                        # Near enough to the video to be seen together with it.
+                        timeline = gr.HTML(
+                            elem_id="timeline", js_on_load=timeline_page.script_for(f"#{VIDEO_ID} video")
+                        )
                         with gr.Row(elem_id="downloads"):
                             downloads = [
                                 gr.DownloadButton(f"↓ {name}", size="sm", min_width=90, elem_id=f"get-{name.lower()}")
                                 for name in DOWNLOADS
                             ]
-            timeline = gr.HTML(elem_id="timeline", js_on_load=timeline_page.script_for(f"#{VIDEO_ID} video"))
             found = gr.HTML(elem_id="cards")
             outputs = [status, results, video, answer, timeline, found, *downloads]
             number = gr.State(0)
@@ -144,8 +149,9 @@ class Page:
             sample.click(self._take_sample, None, clip, **AT_ONCE)
         clip.clear(None, js=f"() => {{document.getElementById('{UNSHOWN_ID}').hidden = true}}", **AT_ONCE)
         gr.Markdown(
-            f"Up to {self._max_bytes / 1e6:.0f} MB and {self._analyst.max_seconds:.0f} s. Uploads and results stay on "
-            "the computer that serves this page. They are deleted when the page is closed, and no later than "
+            f"Videos of up to {self._max_bytes / MEGABYTE:.0f} MB and {self._analyst.max_seconds:.0f} s; sound files "
+            "and pictures are for `run_inference.py`. Uploads and results stay on the computer that serves this page. "
+            "They are deleted when the page is closed, and no later than "
             f"{(KEPT_SECONDS + SWEPT_SECONDS) / 60:.0f} minutes after they were made."
         )
         return clip
