@@ -35,6 +35,7 @@ N_CHECKED, N_KEPT = 12, 4  # windows of the clip that are compared, and rows tha
 ABOUT_FILE, VECTORS_FILE, EXAMPLE_FILE = "model.json", "test_vectors.npz", "example.py"
 PICTURE_SIDE = 400  # pixels of the picture in the test vectors, at most: a face and its surroundings
 ABOUT_VERSION = 1
+EVIDENCE = {"audio": "voice", "video": "face"}
 
 Answer = Callable[[dict[str, np.ndarray]], np.ndarray]
 
@@ -154,17 +155,22 @@ def collect_checked(run: Run, clip: Path) -> dict[str, np.ndarray]:
     """Returns the model's inputs for windows of a clip, by name.
 
     Where a model takes both, the first three rows are a voice and a face of the clip together, the voice alone and the
-    face alone, if it holds both.
+    face alone.
 
     Raises:
-        MediaError: if the clip cannot be read, or has no window with evidence.
+        MediaError: if the clip cannot be read, or has no window with evidence of a kind that the model takes.
     """
     found = [inputs for _, inputs in zip(range(N_CHECKED), iterate_windows(run, [clip]), strict=False)]
     if not found:
         raise MediaError(f"{clip}: has no face and no voice that could be judged. Give another clip: --check_on CLIP.")
     windows = {name: np.stack([inputs[name] for inputs in found]) for name in run.config.modalities}
     held = {name: next((row for row in values if row.any()), None) for name, values in windows.items()}
-    if len(windows) == 1 or any(row is None for row in held.values()):
+    for name in [name for name, row in held.items() if row is None]:
+        raise MediaError(
+            f"{clip}: holds no {EVIDENCE[name]} that is judged, so it cannot check a network that takes one. Give "
+            "another clip: --check_on CLIP."
+        )
+    if len(windows) == 1:
         return windows
     shown = {"audio": (1, 1, 0), "video": (1, 0, 1)}
     drawn = {name: np.stack([row * np.array(is_there, row.dtype) for is_there in shown[name]])

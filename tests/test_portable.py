@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -106,6 +107,13 @@ def test_a_folder_of_something_else_is_left_alone(run, tmp_path):
         with pytest.raises(RunError, match="is there already, and no export"):
             export_portable(run, "onnx", tmp_path / "mine")
     assert (tmp_path / "mine" / "thesis.txt").is_file()
+
+
+def test_a_picture_cannot_check_what_hears(run, tmp_path):
+    with av.open(str(SAMPLE)) as clip:
+        next(clip.decode(video=0)).to_image().save(tmp_path / "face.png")
+    with pytest.raises(MediaError, match="face.png: holds no voice that is judged.*--check_on CLIP"):
+        export_portable(run, "onnx", tmp_path / "onnx", check_on=tmp_path / "face.png")
 
 
 def test_a_clip_without_evidence_cannot_check_anything(run, tmp_path):
