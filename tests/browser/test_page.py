@@ -34,6 +34,8 @@ def served(tmp_path_factory):
     work = tmp_path_factory.mktemp("served")
     command = [sys.executable, "-m", "emotion.web_demo", "--port", "0", "--max_seconds", str(MAX_SECONDS), "--max_mb",
                str(MAX_MB)]  # fmt: skip
+    # Who runs this in the background may have had Ctrl-C ignored, which the program would inherit.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     log = work / "log.txt"
     with open(log, "w", encoding="utf-8") as output:
         program = subprocess.Popen(
