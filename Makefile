@@ -2,7 +2,7 @@
 # make demo-web   set up, then open the same in a page of the browser
 # make test   set up, then run the tests
 # make test-browser   set up, then click through that page in Chromium
-# make test-documents   set up, then run every command of the documents, ten minutes
+# make test-documents   set up, then run every command of the documents, twenty minutes
 # make docs   set up, then build the documentation into site/
 # make lint   check style
 # make test-reference   set up PyTorch and transformers, then hold the encoders against theirs at full size

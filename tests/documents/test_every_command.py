@@ -59,11 +59,10 @@ RUN_WITH = {
         QUICK,
     "python -m emotion.evaluate folds --protocol kfold --dataset_dir DIR --output FOLDER/kfold": f"{QUICK} --folds 5",
     "python -m emotion.evaluate folds --protocol random --dataset_dir DIR --output FOLDER/random": f"{QUICK} --folds 5",
-    "python benchmarks/baselines.py --dataset_dir DIR": "",
-    "python benchmarks/baselines.py --dataset_dir DIR --compare FOLDER": "",
+    "python benchmarks/baselines.py --dataset_dir DIR": "--systems mfcc_svm",
+    "python benchmarks/baselines.py --dataset_dir DIR --compare FOLDER": "--systems mfcc_svm",
     "python -m emotion.datasets convert-labels train_sent_emo.csv --output labels/": "",
-    "python -m emotion.datasets download ravdess --dry_run": "",
-    "python -m benchmarks.designs --data_dir DIR": "--models logmel_cnn --voice_epochs 1 --face_epochs 1",
+    "python -m benchmarks.designs --data_dir DIR": "--models logmel_cnn --parts ears --voice_epochs 1",
     "python -m benchmarks.precision --data_dir DATA --calibrate_on CLIPS": "--faces 10",
 }  # fmt: skip
 
@@ -71,7 +70,7 @@ RUN_WITH = {
 LEFT_OUT = {
     r"make |python -m emotion.web_demo": "a target of the Makefile, or the page: CI",
     r"docker |pip |python -m pip|python3 -m venv|hf auth": "installs, or asks for an account",
-    r"python -m emotion.datasets download ravdess --actors": "half a gigabyte an actor",
+    r"python -m emotion.datasets download": "the network; tests/test_download.py has a server",
     r"python -m emotion.weights |.*--pretrained": "hundreds of megabytes; tests/test_pretrained.py has small ones",
     r"python -m benchmarks( |$)": "half an hour; tests/test_speed.py has short ones",
     r"python train_model.py --recipe": "hours, and other data sets; tests/test_recipes.py has a small one",
