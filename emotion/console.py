@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable
 
 from emotion.errors import EmotionError
+from emotion.pipelines import limit_blas
 
 SOME_FILES_FAILED = 3
 INTERRUPTED, TERMINATED = 130, 143
@@ -30,8 +31,11 @@ def run_program(main: Callable[[], int]) -> int:
     # These must be set before TensorFlow is imported, which happens within main.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-    # Several threads for a product of small matrices cost more than they bring.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    if "OPENBLAS_NUM_THREADS" not in os.environ:
+        # Several threads for a product of small matrices cost more than they bring. The variable is for the processes
+        # that this one starts: NumPy, imported by now, has read it.
+        os.environ["OPENBLAS_NUM_THREADS"] = "1"
+        limit_blas()
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr)
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it explains how it traces functions
     warnings.simplefilter("ignore", category=FutureWarning)

@@ -42,6 +42,7 @@ class Stages:
         self._threads: list[threading.Thread] = []
 
     def __enter__(self) -> Self:
+        share_cores()
         return self
 
     def __exit__(self, *exception) -> None:
@@ -104,7 +105,18 @@ class Stages:
 
 
 def share_cores() -> None:
-    """Has OpenCV use one thread for each call: where several stages work at once, more only get in each other's way."""
+    """Has OpenCV and OpenBLAS use one thread for each call: where several stages work at once, more get in the way."""
     import cv2
 
     cv2.setNumThreads(1)
+    limit_blas()
+
+
+def limit_blas() -> None:
+    """Has OpenBLAS, which multiplies NumPy's matrices, use one thread for each call.
+
+    Its threads wait for work by spinning, which takes a fifth of all processor time where matrices are small.
+    """
+    from threadpoolctl import threadpool_limits
+
+    threadpool_limits(1, user_api="blas")

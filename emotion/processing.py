@@ -12,7 +12,6 @@ from emotion.outputs.plan import STANDARD_OUTPUT, OutputPlan, OutputRequest, che
 from emotion.outputs.subtitles import format_srt
 from emotion.outputs.tables import format_csv, format_json, write_text
 from emotion.outputs.video import Progress, write_annotated_image, write_annotated_video
-from emotion.pipelines import share_cores
 from emotion.results import MediaPrediction
 from emotion.settings import InferenceSettings
 from emotion.timing import Stopwatch
@@ -108,7 +107,6 @@ def process_file(
         EmotionError: if something cannot be written.
     """
     stopwatch = stopwatch or Stopwatch()
-    share_cores()
     begin = progress if progress and not info.is_still else lambda what: None
     prediction = predictor.predict(source, info=info, progress=begin("Watching"), stopwatch=stopwatch)
     # The picture may turn out to be undecodable, though its header is whole.
