@@ -10,6 +10,7 @@ from emotion.config import RunConfig
 from emotion.console import quiet_import
 from emotion.errors import RunError, first_line
 from emotion.half_precision import MIN_VALUES
+from emotion.onnx_branches import skip_what_is_missing
 from emotion.onnx_network import MADE_FROM, ONNX_FILE, OnnxNetwork, written_whole
 from emotion.runs import MODEL_FILE, Run, load_run
 
@@ -35,6 +36,7 @@ def export_onnx(run: Run) -> float:
     path = run.path / ONNX_FILE
     with written_whole(path) as partial:
         convert_to_onnx(run, partial)
+        skip_missing_modalities(run.config, partial)
         difference = compare(run, OnnxNetwork(partial))
         if not difference <= MAX_DIFFERENCE:
             raise RunError(
@@ -95,6 +97,25 @@ def convert_to_onnx(run: Run, path: Path) -> None:
             cast = onnx.helper.make_node("Cast", [f"{name}/half"], [name], to=onnx.TensorProto.FLOAT)
             network.graph.node.insert(0, cast)
     onnx.helper.set_model_props(network, {MADE_FROM: run.sha256})
+    onnx.save(network, path)
+
+
+def skip_missing_modalities(config: RunConfig, path: Path) -> None:
+    """Rewrites an ONNX file so that it works through no frames of a sound file, and no sound of a silent clip.
+
+    Raises:
+        RunError: if it cannot be rewritten.
+    """
+    import onnx
+
+    nothing = {name: values[:1] * 0 for name, values in draw_inputs(config, 1).items()}
+    try:
+        network = onnx.load(path)
+        skip_what_is_missing(network, nothing)
+        onnx.checker.check_model(network)
+    except Exception as error:
+        # Both packages raise anything for what they cannot make sense of.
+        raise RunError(f"{path}: cannot be written as ONNX ({first_line(error)}).") from error
     onnx.save(network, path)
 
 

@@ -70,8 +70,21 @@ class OnnxNetwork:
         self.made_from = self._session.get_modelmeta().custom_metadata_map.get(MADE_FROM)
 
     def __call__(self, inputs: dict[str, np.ndarray]) -> np.ndarray:
-        """Returns probabilities ``(n, n_outputs)`` for a batch of inputs."""
-        return self._session.run(None, {name: inputs[name] for name in self.input_shapes})[0]
+        """Returns probabilities ``(n, n_outputs)`` for a batch of inputs.
+
+        Windows that lack the same modality go together, since the network leaves out what none of a batch holds.
+        """
+        inputs = {name: np.asarray(inputs[name]) for name in self.input_shapes}
+        n = len(next(iter(inputs.values())))
+        held = np.stack([values.reshape(n, -1).any(axis=1) for values in inputs.values()], axis=1)
+        kinds = np.unique(held, axis=0)
+        if len(kinds) < 2:
+            return self._session.run(None, inputs)[0]
+        answers = np.empty((n, self.n_outputs), np.float32)
+        for kind in kinds:
+            (rows,) = np.nonzero((held == kind).all(axis=1))
+            answers[rows] = self._session.run(None, {name: values[rows] for name, values in inputs.items()})[0]
+        return answers
 
 
 def find_network(folder: Path, keras_sha256: str, runtime: str) -> tuple[OnnxNetwork | None, str]:

@@ -14,6 +14,7 @@ import numpy as np
 from emotion.clip_windows import iterate_windows
 from emotion.console import quiet_import
 from emotion.errors import EmotionError, MediaError, RunError, first_line
+from emotion.onnx_export import skip_missing_modalities
 from emotion.onnx_network import INT8_FILE, MADE_FROM, OnnxNetwork, written_whole
 from emotion.runs import Run
 
@@ -58,6 +59,7 @@ def export_int8(run: Run, clips: Sequence[Path]) -> Int8Report:
     with written_whole(path) as partial:
         with tempfile.TemporaryDirectory() as folder:
             _quantize(run, windows, Path(folder), partial)
+        skip_missing_modalities(run.config, partial)
         report = _compare(run, OnnxNetwork(partial), windows)
         if not report.max_difference <= MAX_DIFFERENCE:
             raise RunError(

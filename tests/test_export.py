@@ -9,6 +9,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import onnx
 import pytest
 from conftest import small_config, small_design
 
@@ -142,6 +143,36 @@ def test_every_design_answers_alike_in_both_runtimes(name, tmp_path):
     answers = [run.predict(inputs) for run in both]
     assert np.ptp(answers[0], axis=0).max() > 1e-4
     np.testing.assert_allclose(answers[1], answers[0], atol=1e-5)
+
+
+@pytest.mark.parametrize("modalities", [("audio", "video"), ("audio",), ("video",)])
+def test_the_branch_of_what_is_missing_is_left_out(modalities, tmp_path):
+    config = small_config(modalities=modalities)
+    write_run(tmp_path, config, build_model(config))
+    export_onnx(load_run(tmp_path))
+    graph = onnx.load(tmp_path / ONNX_FILE).graph
+    branches = [node for node in graph.node if node.op_type == "If"]
+    assert len(branches) == len(modalities)
+    assert not [node for node in graph.node if node.op_type == "Conv"]
+    within = [attribute.g for node in branches for attribute in node.attribute if attribute.name == "then_branch"]
+    assert all(any(node.op_type == "Conv" for node in part.node) for part in within)
+
+
+def test_windows_that_lack_the_same_go_together(run, monkeypatch):
+    network = load_run(run, runtime="onnx").model
+    inputs = draw_inputs(load_run(run, runtime="onnx").config, 9)
+    expected = np.concatenate([network({name: values[i : i + 1] for name, values in inputs.items()}) for i in range(9)])
+    asked = []
+
+    class Session:
+        def run(self, outputs, batch):
+            asked.append({name: len({bool(row.any()) for row in values}) for name, values in batch.items()})
+            return session.run(outputs, batch)
+
+    session = network._session
+    monkeypatch.setattr(network, "_session", Session())
+    np.testing.assert_allclose(network(inputs), expected, atol=1e-6)
+    assert asked == [{"audio": 1, "video": 1}] * 3  # both, a voice alone, a face alone
 
 
 @pytest.mark.parametrize("name", ["default", "accurate"])

@@ -22,7 +22,8 @@ LAYERS = (
     ("models", "generators", "half_precision", "onnx_network", "runs", "model_list", "scanner", "seen"),
     (
         "options", "checkpoints", "norms", "evaluation", "copies", "preparation", "training", "crossvalidation",
-        "comparison", "assessment", "devices", "fusing", "joining", "onnx_export", "quantization", "clip_windows",
+        "comparison", "assessment", "devices", "fusing", "joining",
+        "onnx_branches", "onnx_export", "quantization", "clip_windows",
         "portable", "hub", "model_names",
     ),
     ("predictor", "workflows", "recipes", "batch", "live", "processing", "jobs", "inference"),
