@@ -30,14 +30,14 @@ def make_scene(width: int = 320, height: int = 240) -> np.ndarray:
 
 def to_yuv(image: np.ndarray, space: ColourSpace) -> YuvPicture:
     height, width = image.shape[:2]
-    picture = YuvPicture(np.zeros((height * 3 // 2, width), np.uint8), space)
+    picture = YuvPicture.make(width, height, space)
     with picture.region((0, 0, width, height)) as region:
         region[:] = image
     return picture
 
 
 def to_rgb(picture: YuvPicture) -> np.ndarray:
-    with YuvPicture(picture.planes.copy(), picture.space).region((0, 0, *picture.shape[1::-1])) as region:
+    with picture.copy().region((0, 0, *picture.shape[1::-1])) as region:
         return region.copy()
 
 
@@ -60,7 +60,7 @@ def encode(path, space: ColourSpace, image: np.ndarray, n: int = 5, pixels: str 
 @pytest.mark.parametrize("space", [BT601, BT709, UNKNOWN])
 def test_colours_are_those_that_ffmpeg_makes_of_the_planes(space):
     image = make_scene()
-    frame = av.VideoFrame.from_ndarray(to_yuv(image, space).planes, "yuv420p")
+    frame = to_yuv(image, space).frame
     matrix = "itu709" if space.weights(240) == "709" else "itu601"
     decoded = frame.reformat(format="rgb24", src_colorspace=matrix, src_color_range="MPEG").to_ndarray()
     assert np.abs(decoded.astype(int) - image).mean() < 2
@@ -75,10 +75,10 @@ def test_what_a_file_does_not_say_follows_from_its_height():
 @pytest.mark.parametrize("part", [(0, 0, 320, 240), (11, 21, 32, 44), (5, 5, 6, 6), (319, 239, 320, 240)])
 def test_a_part_that_is_lent_and_left_alone_stays_as_it_was(part):
     picture = to_yuv(make_scene(), BT709)
-    before = picture.planes.copy()
+    before = picture.frame.to_ndarray()
     with picture.region(part) as region:
         assert region.shape == (part[3] - part[1], part[2] - part[0], 3)
-    assert np.abs(picture.planes.astype(int) - before).max() <= 1
+    assert np.abs(picture.frame.to_ndarray().astype(int) - before).max() <= 1
 
 
 def test_what_is_drawn_stays_within_its_part():
@@ -105,14 +105,14 @@ def test_annotations_look_alike_on_decoded_and_on_rgb_pictures():
     prediction = make_prediction([make_track(1, (101, 61, 181, 161))], [make_window(1, "happy")])
     image = make_scene()
     expected, canvas = RgbPicture(image.copy()), to_yuv(image, BT709)
-    untouched = canvas.planes.copy()
+    untouched = canvas.luma.copy()
     for blur_faces in (False, True):
         annotator = Annotator(prediction, blur_faces=blur_faces, notice=True)
         annotator.draw(expected, 0.4)
         annotator.draw(canvas, 0.4)
         assert np.abs(to_rgb(canvas).astype(int) - expected.image).mean() < 4
-    assert (canvas.planes[:50, :90] == untouched[:50, :90]).mean() > 0.5  # beside notice and plate
-    np.testing.assert_array_equal(canvas.planes[180:220, 190:], untouched[180:220, 190:])
+    assert (canvas.luma[:50, :90] == untouched[:50, :90]).mean() > 0.5  # beside notice and plate
+    np.testing.assert_array_equal(canvas.luma[180:220, 190:], untouched[180:220, 190:])
 
 
 @pytest.mark.parametrize("space", [BT601, BT709, UNKNOWN])
@@ -180,7 +180,7 @@ def test_pictures_less_high_than_their_timeline_are_drawn_on_without_it(height):
     windows = [make_window(1, "happy"), make_window(2, "sad"), make_window(None, "angry")]
     for prediction in (make_prediction([], windows[2:]), make_prediction(tracks, windows)):
         for blur_faces in (False, True):
-            canvas = YuvPicture(np.full((height * 3 // 2, 64), 128, np.uint8), BT709)
+            canvas = YuvPicture.make(64, height, BT709)
             Annotator(prediction, blur_faces=blur_faces, notice=True).draw(canvas, 0.4)
             assert canvas.shape == (height, 64, 3)
 

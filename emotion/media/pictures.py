@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+import av
 import cv2
 import numpy as np
 
@@ -88,18 +89,30 @@ class YuvPicture:
     """A picture to draw on that stays as it was decoded wherever nothing is drawn.
 
     Args:
-        planes: ``(height * 3 / 2, width)`` uint8 as PyAV lays out ``yuv420p``: brightness, then both colours at half
-            the size. Height and width are even. Changed in place.
+        frame: of PyAV in ``yuv420p``: brightness, and both colours at half the size. Height and width are even.
         space: of its colours.
+
+    Attributes:
+        frame: the same one, which is what a writer takes; changed in place.
+        luma: its brightness ``(height, width)`` uint8, no copy.
+        blue, red: its colours ``(height / 2, width / 2)`` uint8, no copies.
     """
 
-    def __init__(self, planes: np.ndarray, space: ColourSpace):
-        height, width = planes.shape[0] * 2 // 3, planes.shape[1]
-        self.planes, self.space = planes, space
-        self.shape = (height, width, 3)
-        self.luma = planes[:height]
-        colours = planes[height:].reshape(2, height // 2, width // 2)
-        self.blue, self.red = colours
+    def __init__(self, frame: av.VideoFrame, space: ColourSpace):
+        self.frame, self.space = frame, space
+        self.shape = (frame.height, frame.width, 3)
+        self.luma, self.blue, self.red = (_view(plane) for plane in frame.planes)
+
+    @classmethod
+    def make(cls, width: int, height: int, space: ColourSpace) -> "YuvPicture":
+        """Returns a picture of even sizes whose content is still to be written."""
+        return cls(av.VideoFrame(width, height, "yuv420p"), space)
+
+    def copy(self) -> "YuvPicture":
+        """Returns one that may be drawn on while a decoder still needs this one."""
+        copied = self.make(self.shape[1], self.shape[0], self.space)
+        copied.luma[:], copied.blue[:], copied.red[:] = self.luma, self.blue, self.red
+        return copied
 
     @contextlib.contextmanager
     def region(self, part: Box) -> Iterator[np.ndarray]:
@@ -124,6 +137,11 @@ class YuvPicture:
         luma = np.ascontiguousarray(self.luma[::row_step, ::column_step])
         to_rgb, _ = _matrices(self.space.weights(self.shape[0]))
         return cv2.transform(cv2.merge([luma, self.blue[half], self.red[half]]), to_rgb)
+
+
+def _view(plane) -> np.ndarray:
+    """A plane's pixels; rows may be longer in memory than the picture is wide."""
+    return np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width]
 
 
 def _check_part(shape: tuple[int, int, int], part: Box) -> Box:
@@ -195,7 +213,7 @@ class VideoFrame:
 
     def canvas(self) -> RgbPicture | YuvPicture:
         """Returns a copy to draw on, as it was decoded where that can be drawn on."""
-        return self._source.to_yuv() if self.is_decoded else RgbPicture(np.array(self._source, order="C"))
+        return self._source.to_yuv().copy() if self.is_decoded else RgbPicture(np.array(self._source, order="C"))
 
     @property
     def is_decoded(self) -> bool:
@@ -214,7 +232,7 @@ class DecodedPicture:
     Attributes:
         shape: height, width and 3 of the upright picture.
         to_rgb: returns it as RGB ``(height, width, 3)`` uint8, anew at each call.
-        to_yuv: returns its planes, anew at each call.
+        to_yuv: returns its planes, which are the decoder's and must not be changed.
     """
 
     shape: tuple[int, int, int]

@@ -129,13 +129,14 @@ class VideoWriter:
 
         Args:
             time_seconds: when it is shown; at least 0, and above the time of the picture before it.
-            image: ``(height, width, 3)``, RGB uint8; or a picture in the planes that are written.
+            image: ``(height, width, 3)``, RGB uint8; or a picture in the planes that are written, which then is the
+                writer's own.
 
         Raises:
             ValueError: for a time that does not rise, or an image of another shape or type.
             MediaError: if the output cannot be written, for example because the disk is full.
         """
-        dtype = image.planes.dtype if isinstance(image, YuvPicture) else image.dtype
+        dtype = np.uint8 if isinstance(image, YuvPicture) else image.dtype
         if image.shape != self._shape or dtype != np.uint8:
             raise ValueError(f"image must be uint8 of shape {self._shape}, got {dtype} of {image.shape}.")
         ticks = round(time_seconds * TICKS_PER_SECOND)
@@ -201,8 +202,7 @@ class VideoWriter:
         height, width, _ = self._shape
         if isinstance(image, YuvPicture):
             if image.space == self._space:
-                # PyAV's way without a copy takes the height for a multiple of four.
-                return self._tagged(av.VideoFrame.from_ndarray(image.planes, "yuv420p"))
+                return self._tagged(image.frame)
             with image.region((0, 0, width, height)) as rgb:
                 image = rgb.copy()
         if height % 2 or width % 2:
