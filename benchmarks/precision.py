@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.designs import load_faces
-from emotion.config import CACHE_DIR, DEFAULT_RUN, RunConfig, find_model, load_config
+from emotion.config import CACHE_DIR, DEFAULT_RUN, RunConfig, find_model
+from emotion.config_files import load_config
 from emotion.console import quiet_import, run_program
 from emotion.errors import ConfigError, DatasetError
 from emotion.labels import SEVEN_EMOTIONS

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from emotion.config import RunConfig, to_dict
+from emotion.config import RunConfig
+from emotion.config_files import to_dict
 from emotion.datasets.clips import Clip
 from emotion.errors import DatasetError, RunError
 from emotion.evaluation import Judgement, build_report, load_predictions, write_predictions

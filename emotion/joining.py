@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from emotion.cache import ClipCache
-from emotion.config import MODALITIES, CalibrationConfig, RunConfig, to_dict
+from emotion.config import MODALITIES, CalibrationConfig, RunConfig
+from emotion.config_files import to_dict
 from emotion.datasets.clips import SIDES, TEST, TRAIN, VALIDATION, Clip
 from emotion.errors import ConfigError, DatasetError
 from emotion.labels import class_index

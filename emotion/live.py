@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from emotion.frame_sampler import FrameSampler
 from emotion.media.pictures import VideoFrame
 from emotion.media.writing import VideoWriter
 from emotion.outputs.annotation import Annotator
 from emotion.outputs.live_page import LivePage
 from emotion.predictor import EmotionPredictor
-from emotion.preprocessing import FrameSampler
 from emotion.results import EmotionSummary, MediaPrediction, WindowPrediction
 from emotion.scanner import MediaScanner
 

@@ -18,9 +18,8 @@ from emotion.config import (
     TrainConfig,
     VideoConfig,
     WindowConfig,
-    from_dict,
-    read_settings,
 )
+from emotion.config_files import from_dict, read_settings
 from emotion.datasets import DATASETS
 from emotion.errors import ConfigError
 from emotion.labels import canonical_emotion

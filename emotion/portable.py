@@ -17,7 +17,8 @@ import numpy as np
 
 from emotion.audio.features import has_sound
 from emotion.clip_windows import iterate_windows
-from emotion.config import SAMPLE, write_config
+from emotion.config import SAMPLE
+from emotion.config_files import write_config
 from emotion.console import quiet_import
 from emotion.errors import EmotionError, MediaError, RunError, first_line
 from emotion.faces.crops import crop_face

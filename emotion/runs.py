@@ -22,7 +22,8 @@ from typing import Any
 import numpy as np
 
 from emotion.calibration import apply_temperature
-from emotion.config import CalibrationConfig, RunConfig, load_config, write_config
+from emotion.config import CalibrationConfig, RunConfig
+from emotion.config_files import load_config, write_config
 from emotion.console import quiet_import
 from emotion.errors import ConfigError, RunError, first_line
 from emotion.files import write_json

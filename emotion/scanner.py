@@ -9,9 +9,10 @@ from emotion.audio.speech import MIN_SPEECH_SECONDS, SpeechDetector
 from emotion.config import RunConfig
 from emotion.faces.detectors import FaceDetector, build_detector
 from emotion.faces.speaking import RATE_HZ, compute_loudness, find_speaker, watch_mouth
+from emotion.frame_sampler import WHOLE_FRAME, FrameSampler
 from emotion.media.pictures import VideoFrame
 from emotion.media.reading import AudioChunk
-from emotion.preprocessing import WHOLE_FRAME, FrameSampler, Preprocessor, SoundBuffer
+from emotion.preprocessing import Preprocessor, SoundBuffer
 from emotion.settings import InferenceSettings
 from emotion.timing import Stopwatch
 from emotion.windows import count_steps

@@ -13,7 +13,8 @@ import keras
 import numpy as np
 
 from emotion.checkpoints import BEST_FILE, LAST_FILE, EpochCheckpoint, load_network, load_state
-from emotion.config import RunConfig, TrainConfig, load_config, write_config
+from emotion.config import RunConfig, TrainConfig
+from emotion.config_files import load_config, write_config
 from emotion.datasets.clips import SIDES, TEST, TRAIN, VALIDATION, Clip
 from emotion.errors import DatasetError, RunError
 from emotion.evaluation import build_report, judge_clips, write_predictions

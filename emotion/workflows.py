@@ -6,7 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from emotion.config import CACHE_DIR, DATASET_DIR, SAVED_MODELS, DataSource, RunConfig, load_config
+from emotion.config import CACHE_DIR, DATASET_DIR, SAVED_MODELS, DataSource, RunConfig
+from emotion.config_files import load_config
 from emotion.console import quiet_import
 from emotion.datasets import DATASETS, summarize
 from emotion.datasets.clips import Clip

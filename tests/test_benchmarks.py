@@ -13,7 +13,8 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 
 from benchmarks import baselines, features, results, systems
 from emotion.comparison import APART, RANDOM
-from emotion.config import DataSource, RunConfig, TrainConfig, to_dict
+from emotion.config import DataSource, RunConfig, TrainConfig
+from emotion.config_files import to_dict
 from emotion.console import run_program
 from emotion.datasets import DATASETS
 from emotion.datasets.clips import Clip

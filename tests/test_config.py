@@ -19,11 +19,8 @@ from emotion.config import (
     TrainConfig,
     VideoConfig,
     WindowConfig,
-    from_dict,
-    load_config,
-    to_dict,
-    write_config,
 )
+from emotion.config_files import from_dict, load_config, to_dict, write_config
 from emotion.errors import ConfigError
 
 properties = settings(max_examples=150, deadline=None, derandomize=True, database=None)

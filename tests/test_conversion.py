@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-from emotion.config import RunConfig, write_config
+from emotion.config import RunConfig
+from emotion.config_files import write_config
 from emotion.console import run_program
 from emotion.datasets import __main__ as program
 from emotion.datasets.conversion import convert

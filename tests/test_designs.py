@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from conftest import SMALL_DESIGNS, WITHOUT_DROPOUT, small_design
 
-from emotion.config import MODALITIES, to_dict
+from emotion.config import MODALITIES
+from emotion.config_files import to_dict
 from emotion.datasets import DATASETS
 from emotion.labels import SEVEN_EMOTIONS
 from emotion.models import ARCHITECTURES, build_model, load_architecture
@@ -183,7 +184,8 @@ def test_meld_with_its_seven_classes_and_lengths_trains_the_design_made_for_it(m
 BACKEND_TEST = """
 import sys, json
 import numpy as np, keras
-from emotion.config import RunConfig, from_dict
+from emotion.config import RunConfig
+from emotion.config_files import from_dict
 from emotion.models import build_model
 assert keras.backend.backend() == "jax"
 folder = sys.argv[1]

@@ -10,7 +10,7 @@ import pytest
 from conftest import EMOTIONS, small_config
 
 from emotion import evaluate
-from emotion.config import write_config
+from emotion.config_files import write_config
 from emotion.console import run_program
 
 KEYS = {

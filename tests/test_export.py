@@ -14,7 +14,8 @@ import pytest
 from conftest import small_config, small_design
 
 from emotion import export, onnx_export
-from emotion.config import DEFAULT_RUN, SAVED_MODELS, to_dict
+from emotion.config import DEFAULT_RUN, SAVED_MODELS
+from emotion.config_files import to_dict
 from emotion.devices import choose_runtime
 from emotion.errors import ConfigError, MediaError, RunError
 from emotion.models import ARCHITECTURES, build_model

@@ -6,8 +6,8 @@ import pytest
 from emotion.config import RunConfig
 from emotion.faces.detection import QUICK_SIDE, Face, YuNetDetector
 from emotion.faces.frugal import MAX_QUICK_LOOKS, N_SEARCHED, FrugalDetector
+from emotion.frame_sampler import FrameSampler
 from emotion.media.pictures import VideoFrame
-from emotion.preprocessing import FrameSampler
 
 PICTURE = np.zeros((360, 640, 3), np.uint8)
 

@@ -14,7 +14,8 @@ from conftest import EMOTIONS, small_design
 from test_designs import random_inputs
 
 import train_model
-from emotion.config import FUSION_METHODS, to_dict
+from emotion.config import FUSION_METHODS
+from emotion.config_files import to_dict
 from emotion.console import run_program
 from emotion.datasets.clips import Clip
 from emotion.errors import ConfigError, DatasetError

@@ -13,7 +13,8 @@ import pytest
 from conftest import small_config
 from hub_server import TOKEN, HubServer
 
-from emotion.config import DEFAULT_RUN, PROJECT_DIR, load_config
+from emotion.config import DEFAULT_RUN, PROJECT_DIR
+from emotion.config_files import load_config
 from emotion.errors import ConfigError
 from emotion.hub import HUB_DIR, HubError, build_card, fetch, pull, push
 from emotion.model_names import resolve_model

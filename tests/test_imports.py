@@ -14,23 +14,24 @@ ROOT = Path(__file__).resolve().parent.parent
 # Lowest first. A module may import from its own layer and from those below. A package stands for all of its modules.
 LAYERS = (
     (
-        "errors", "labels", "config", "windows", "calibration", "results", "console", "scores", "processes", "files",
-        "settings", "timing", "weights", "pipelines", "packaged",
+        "errors", "labels", "config", "config_files", "windows", "calibration", "results", "console", "scores",
+        "processes", "files", "settings", "timing", "weights", "pipelines", "packaged",
     ),
     ("media", "audio", "faces", "synthetic", "synthetic_faces", "synthetic_heads", "synthetic_voices"),
-    ("preprocessing", "datasets", "splits", "split_files", "protocols", "folds", "cache", "outputs", "finding"),
+    (
+        "frame_sampler", "preprocessing", "datasets", "splits", "split_files", "protocols", "folds", "cache", "outputs",
+        "finding",
+    ),
     ("models", "generators", "half_precision", "onnx_network", "runs", "model_list", "scanner", "seen"),
     (
         "options", "checkpoints", "norms", "evaluation", "copies", "preparation", "training", "crossvalidation",
-        "comparison", "assessment", "devices", "fusing", "joining",
-        "onnx_branches", "onnx_export", "quantization", "clip_windows",
-        "portable", "hub", "model_names",
+        "comparison", "assessment", "devices", "fusing", "joining", "onnx_branches", "onnx_export", "quantization",
+        "clip_windows", "portable", "hub", "model_names", "conclusions",
     ),
     ("predictor", "workflows", "recipes", "batch", "live", "processing", "jobs", "inference"),
     ("evaluate", "fuse", "web", "web_demo", "export"),
     ("programs",),
     ("__init__",),
-
 )  # fmt: skip
 
 

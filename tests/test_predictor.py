@@ -9,12 +9,13 @@ import pytest
 import soundfile
 from conftest import EMOTIONS, small_config
 
+from emotion.conclusions import widen_windows
 from emotion.config import CalibrationConfig
 from emotion.errors import ConfigError, MediaError
 from emotion.media.reading import iterate_media
 from emotion.models import build_model
 from emotion.outputs.judgements import Judgement
-from emotion.predictor import EmotionPredictor, widen_windows
+from emotion.predictor import EmotionPredictor
 from emotion.results import EmotionSummary, MediaPrediction, WindowPrediction
 from emotion.runs import Run
 from emotion.scanner import MediaScanner

@@ -10,11 +10,10 @@ from hypothesis import strategies as st
 from emotion.config import AudioConfig, RunConfig, VideoConfig, WindowConfig
 from emotion.errors import MediaError
 from emotion.faces.detection import YuNetDetector
+from emotion.frame_sampler import WHOLE_FRAME, FrameSampler
 from emotion.media.pictures import VideoFrame
 from emotion.media.reading import AudioChunk
 from emotion.preprocessing import (
-    WHOLE_FRAME,
-    FrameSampler,
     Preprocessor,
     SoundBuffer,
     cut_samples,

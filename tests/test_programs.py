@@ -13,7 +13,7 @@ import soundfile
 
 import run_inference
 import train_model
-from emotion.config import load_config
+from emotion.config_files import load_config
 from emotion.console import run_program
 from emotion.media.pictures import VideoFrame
 from emotion.media.reading import iterate_media, probe_media

@@ -10,7 +10,8 @@ import pytest
 from conftest import EMOTIONS, small_config
 
 from emotion.checkpoints import EpochCheckpoint, load_state
-from emotion.config import CalibrationConfig, load_config
+from emotion.config import CalibrationConfig
+from emotion.config_files import load_config
 from emotion.datasets import DATASETS
 from emotion.errors import ConfigError, DatasetError, RunError
 from emotion.preparation import prepare_clips

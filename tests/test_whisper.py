@@ -16,7 +16,8 @@ from conftest import EMOTIONS, small_config
 
 from emotion import weights
 from emotion.audio.features import compute_log_mel
-from emotion.config import WHISPER_AUDIO, RunConfig, write_config
+from emotion.config import WHISPER_AUDIO, RunConfig
+from emotion.config_files import write_config
 from emotion.errors import ConfigError, RunError
 from emotion.models import build_model, whisper_cnn_3d
 from emotion.models.attention import SelfAttention

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from emotion.config import load_config
+from emotion.config_files import load_config
 from emotion.datasets.paths import N_SHOWN, Table, check_rows, join_row, mend_code_page, read_table
 from emotion.errors import ConfigError, DatasetError
 from emotion.labels import SEVEN_EMOTIONS, class_index, read_emotion

@@ -12,7 +12,8 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from emotion.config import FUSION_METHODS, MODALITIES, RunConfig, from_dict, upgrade_settings
+from emotion.config import FUSION_METHODS, MODALITIES, RunConfig
+from emotion.config_files import from_dict, upgrade_settings
 from emotion.errors import ConfigError
 from emotion.models import fusion
 from emotion.models.layers import PACKAGE, EvidencePresent

@@ -7,14 +7,12 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
 from emotion.media.pictures import Canvas, RgbPicture
 from emotion.outputs.judgements import Judgement
 from emotion.outputs.layout import (
     MIN_BOX_HEIGHT_PER_PANEL,
-    MIN_FONT_PIXELS,
     N_PLACES_BESIDE,
     Scale,
     area,
@@ -23,6 +21,7 @@ from emotion.outputs.layout import (
     place_bars,
     place_plate,
 )
+from emotion.outputs.marks import blur_face, draw_box, plate_that_fits
 from emotion.outputs.palette import DARK, Colour, emotion_colour
 from emotion.outputs.text import (
     TextRun,
@@ -30,15 +29,11 @@ from emotion.outputs.text import (
     draw_tile,
     names_width,
     panel_size,
-    plate_size,
     render_bars,
-    render_plate,
 )
 from emotion.outputs.timeline_strip import TimelineStrip
 from emotion.results import UNSURE, Box, EmotionSummary, FaceTrack, MediaPrediction, in_percent
 
-SMALLEST_FONT_PIXELS = 5  # where a picture is too narrow for its label
-CORNER_SHARE = 0.08  # of the box's shorter side
 N_BARS = 3
 NOTICE = "Emotions recognised by AI"
 BARS_HIDDEN_SECONDS = 1.0  # bars that had to make room stay away for so long
@@ -46,8 +41,6 @@ LOOK_AHEAD_SECONDS, LOOK_AHEAD_STEP = 3.0, 0.25  # to choose a place in which th
 MAX_SAMPLES = 500
 # A face out of sight for longer than this, whose box would lie on a face that is in sight, is behind it.
 HIDDEN_SECONDS, HIDDEN_SHARE = 0.05, 0.3
-MOSAIC_CELLS = 7  # a side of a blurred face: enough to see that there is one, too few to see whose it is
-BLUR_MARGIN = 0.25  # of the box's size, on every side
 BLUR_GAP_SECONDS = 2.0  # as long as this a face may be lost and stays blurred; at its first and last a quarter of it
 
 
@@ -66,7 +59,7 @@ class Annotator:
         self, prediction: MediaPrediction, *, notice: bool = False, blur_faces: bool = False, timeline: bool = True
     ):
         self._notice = notice
-        self._blur_faces = blur_faces
+        self.blur_faces = blur_faces
         self._has_timeline = timeline
         self._notice_corner: tuple[int, int] | None = None
         self._bar_places: dict[str, int] = {}
@@ -76,8 +69,8 @@ class Annotator:
     def show(self, prediction: MediaPrediction) -> None:
         """Takes another result of the same media, as it grows while a camera is watched; places are kept."""
         self._prediction = prediction
-        self._blurred = _TracksInTime((*prediction.tracks, *prediction.passed_over) if self._blur_faces else ())
-        self._passed_over = _TracksInTime(prediction.passed_over if self._blur_faces else ())
+        self._blurred = _TracksInTime((*prediction.tracks, *prediction.passed_over) if self.blur_faces else ())
+        self._passed_over = _TracksInTime(prediction.passed_over if self.blur_faces else ())
         self._heights: dict[int, float] = {}
         self._strip: tuple[tuple[int, int], TimelineStrip] | None = None
         self._class_names = prediction.class_names
@@ -119,12 +112,12 @@ class Annotator:
         for track in self._blurred.near(time_seconds):
             box = track.box_at(time_seconds, BLUR_GAP_SECONDS)
             if box is not None:
-                _blur_face(canvas, box)
+                blur_face(canvas, box)
         strip = self._strip_for(width, height)
         scale = Scale.of(width=width, height=height, kept_free=strip.height if strip else 0)
         faces = self._faces_in_sight(time_seconds, scale)
         for face in faces:
-            _draw_box(canvas, face.box, face.colour, scale)
+            draw_box(canvas, face.box, face.colour, scale)
         for tile, place in self._tiles(faces, time_seconds, scale):
             draw_tile(canvas, tile, left=place[0], top=place[1])
         if strip:
@@ -155,16 +148,16 @@ class Annotator:
         ]
         taken = []
         if self._notice:
-            tile = _plate_that_fits((TextRun(NOTICE),), DARK, scale)
+            tile = plate_that_fits((TextRun(NOTICE),), DARK, scale)
             taken.append(self._place_notice(tile.size, scale))
             yield tile, taken[-1]
         corner = self._corner_text(time_seconds)
         if corner is not None:
-            tile = _plate_that_fits(*corner, scale)
+            tile = plate_that_fits(*corner, scale)
             taken.append(scale.moved_inside(scale.margin, scale.height - scale.margin - tile.size[1], tile.size))
             yield tile, taken[-1]
         for face in faces:
-            tile = _plate_that_fits(face.runs, face.colour, scale)
+            tile = plate_that_fits(face.runs, face.colour, scale)
             taken.append(place_plate(tile.size, face.box, scale, boxes=boxes, taken=taken))
             yield tile, taken[-1]
         names_pixels = names_width(self._class_names, scale.font_size)
@@ -293,85 +286,3 @@ class _Subject:
         indices = np.argsort(-probabilities, kind="stable")[:n_bars]
         names_and_percents = [(self.class_names[i], round(100 * float(probabilities[i]))) for i in indices]
         return tuple((name, percent, emotion_colour(name)) for name, percent in names_and_percents)
-
-
-def _plate_that_fits(runs: tuple[TextRun, ...], colour: Colour, scale: Scale) -> Tile:
-    """Draws a plate no larger than the picture.
-
-    A picture too narrow for the label gets smaller letters down to what can be read, then no evidence, then the name's
-    last word alone ("1 happy 87 %"), then letters as small as it takes.
-    """
-    shortened = (TextRun(runs[0].text.split()[-1]), *runs[1:3]) if len(runs) > 1 else runs
-    choices = ((runs, MIN_FONT_PIXELS - 2), (runs[:3], MIN_FONT_PIXELS - 2), (shortened, SMALLEST_FONT_PIXELS))
-    for text, smallest in choices:
-        for font_size in range(scale.font_size, smallest - 1, -1):
-            width, height = plate_size(text, font_size)
-            if width <= scale.width and height <= scale.height:
-                return render_plate(text, font_size, colour)
-    return render_plate(shortened, SMALLEST_FONT_PIXELS, colour)
-
-
-def _draw_box(canvas: Canvas, box: Box, colour: Colour, scale: Scale) -> None:
-    """Draws a closed line with round corners, its middle on the box's outermost pixels, all of it in the picture."""
-    rim = max(1, scale.line // 2)
-    inset = rim + scale.line // 2 + 1  # OpenCV's smooth lines come out a pixel wider on either side
-    x1, x2 = (max(inset, min(x, scale.width - 1 - inset)) for x in (box[0], box[2] - 1))
-    y1, y2 = (max(inset, min(y, scale.height - 1 - inset)) for y in (box[1], box[3] - 1))
-    radius = max(0, min(round(min(x2 - x1, y2 - y1) * CORNER_SHARE), 6 * scale.line))
-    right, bottom, left, top = x2 - radius, y2 - radius, x1 + radius, y1 + radius
-    corners = [
-        cv2.ellipse2Poly(centre, (radius, radius), 0, 90 * quarter, 90 * (quarter + 1), 10)
-        for quarter, centre in enumerate(((right, bottom), (left, bottom), (left, top), (right, top)))
-    ]
-    outline = np.concatenate(corners)
-    for part in _frame_around((x1, y1, x2, y2), radius, inset, scale):
-        with canvas.region(part) as region:
-            moved = [outline - np.array(part[:2], outline.dtype)]
-            cv2.polylines(region, moved, True, DARK, scale.line + 2 * rim, cv2.LINE_AA)
-            cv2.polylines(region, moved, True, colour, scale.line, cv2.LINE_AA)
-
-
-def _frame_around(outline: Box, radius: int, reach: int, scale: Scale) -> list[Box]:
-    """The four parts of the picture, above, below and on both sides, in which a line's pixels lie.
-
-    Args:
-        outline: the line.
-        radius: of its corners.
-        reach: pixels that it reaches to either side.
-        scale: of the picture.
-    """
-    x1, y1, x2, y2 = outline
-    left, right = max(0, x1 - reach), min(scale.width, x2 + reach + 1)
-    top, bottom = max(0, y1 - reach), min(scale.height, y2 + reach + 1)
-    upper = min(bottom, y1 + radius + reach)
-    lower = max(upper, y2 - radius - reach)
-    if x2 - x1 < 8 * reach or y2 - y1 < 8 * reach:  # OpenCV cuts lines off less smoothly at the edge of a part
-        return [(left, top, right, bottom)] if left < right and top < bottom else []
-    inner_left = min(right, x1 + reach + 1)
-    inner_right = max(inner_left, x2 - reach)
-    parts = [
-        (left, top, right, upper),
-        (left, lower, right, bottom),
-        (left, upper, inner_left, lower),
-        (inner_right, upper, right, lower),
-    ]
-    return [part for part in parts if area(part)]
-
-
-def _blur_face(canvas: Canvas, box: Box) -> None:
-    """Makes a face unrecognisable, in place: a few smooth patches are left of it."""
-    height, width = canvas.shape[:2]
-    x1, y1, x2, y2 = box
-    margin_x, margin_y = BLUR_MARGIN * (x2 - x1), BLUR_MARGIN * (y2 - y1)
-    left, right = max(0, round(x1 - margin_x)), min(width, round(x2 + margin_x))
-    top, bottom = max(0, round(y1 - margin_y)), min(height, round(y2 + margin_y))
-    if left >= right or top >= bottom:
-        return
-    mask = np.zeros((bottom - top, right - left), np.uint8)
-    centre = (round((x1 + x2) / 2) - left, round((y1 + y2) / 2) - top)
-    radii = max(1, round((x2 - x1) / 2 + margin_x)), max(1, round((y2 - y1) / 2 + margin_y))
-    cv2.ellipse(mask, centre, radii, 0, 0, 360, 255, -1)
-    with canvas.region((left, top, right, bottom)) as region:
-        cells = cv2.resize(region, (MOSAIC_CELLS, MOSAIC_CELLS), interpolation=cv2.INTER_AREA)
-        patches = cv2.resize(cells, (right - left, bottom - top), interpolation=cv2.INTER_LINEAR)
-        region[mask > 0] = patches[mask > 0]

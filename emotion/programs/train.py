@@ -16,8 +16,8 @@ from emotion.config import (
     SAVED_MODELS,
     RunConfig,
     TrainConfig,
-    load_config,
 )
+from emotion.config_files import load_config
 from emotion.console import SOME_FILES_FAILED, ProgressBar, called_as, quiet_import, run_program
 from emotion.models import ARCHITECTURES
 from emotion.options import (

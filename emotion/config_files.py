@@ -1,0 +1,135 @@
+"""Reading and writing configuration records as strict JSON: nothing unknown, nothing missing, every type right."""
+
+import dataclasses
+import json
+import os
+import typing
+from pathlib import Path
+from typing import Any
+
+from emotion.config import FORMAT_VERSION, CalibrationConfig, RunConfig
+from emotion.errors import ConfigError
+from emotion.files import write_json
+
+
+def to_dict(config) -> dict[str, Any]:
+    """Returns a configuration record as plain JSON types."""
+    return json.loads(json.dumps(dataclasses.asdict(config)))
+
+
+def from_dict(record_type, values: dict[str, Any], *, complete: bool = True, where: str = "config", defaults=None):
+    """Builds a configuration record from plain JSON types.
+
+    Args:
+        record_type: the dataclass to build, for example ``RunConfig``.
+        values: names and values; nested records are dicts.
+        complete: whether every name must be there. If False, a missing one takes its default, where it has one.
+        where: what to call ``values`` in error messages.
+        defaults: a record to take missing values from instead, if not ``complete``.
+
+    Raises:
+        ConfigError: for an unknown name, a missing one, or a value of the wrong type.
+    """
+    if not isinstance(values, dict):
+        raise ConfigError(f"{where} must be a JSON object, got {type(values).__name__}.")
+    types = typing.get_type_hints(record_type)
+    unknown = sorted(set(values) - set(types))
+    if unknown:
+        raise ConfigError(f"{where} holds unknown names: {', '.join(unknown)}. Known: {', '.join(types)}.")
+    needed = types if complete else [f.name for f in dataclasses.fields(record_type) if _has_no_default(f)]
+    missing = sorted(set(needed) - set(values))
+    if missing:
+        raise ConfigError(f"{where} lacks: {', '.join(missing)}.")
+    built = {
+        name: _convert(value, types[name], f"{where}.{name}", complete, getattr(defaults, name, None))
+        for name, value in values.items()
+    }
+    return record_type(**built) if defaults is None else dataclasses.replace(defaults, **built)
+
+
+def _has_no_default(item: dataclasses.Field) -> bool:
+    return item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING
+
+
+def _convert(value, wanted, where: str, complete: bool, default=None):
+    if dataclasses.is_dataclass(wanted):
+        return from_dict(wanted, value, complete=complete, where=where, defaults=default)
+    if typing.get_origin(wanted) is tuple:
+        if not isinstance(value, list | tuple):
+            raise ConfigError(f"{where} must be a list, got {value!r}.")
+        inner = typing.get_args(wanted)[0]
+        return tuple(_convert(item, inner, f"{where}[{i}]", complete) for i, item in enumerate(value))
+    if typing.get_origin(wanted) is dict:
+        wanted = dict
+    if wanted is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool):
+        raise ConfigError(f"{where} must be of type {wanted.__name__}, got {value!r}.")
+    return value
+
+
+def load_config(path: str | os.PathLike, *, complete: bool = True) -> RunConfig:
+    """Reads a ``RunConfig`` from a JSON file.
+
+    Args:
+        path: the file.
+        complete: whether every setting must be there (as in a model folder) or may take its default (as in a file
+            given to training).
+
+    Raises:
+        ConfigError: if the file is missing, is no JSON, or holds unknown, missing or impossible settings.
+    """
+    values = read_settings(path, complete=complete)
+    try:
+        return from_dict(RunConfig, values, complete=complete, where=str(path))
+    except ConfigError as error:
+        raise error if str(error).startswith(str(path)) else ConfigError(f"{path}: {error}") from error
+
+
+def read_settings(path: str | os.PathLike, *, complete: bool = True) -> dict[str, Any]:
+    """Reads the JSON object of a configuration file, in the present format, for ``from_dict`` to check.
+
+    Args:
+        path: the file.
+        complete: whether it is a model's whole configuration, to which what earlier formats did not know is added.
+
+    Raises:
+        ConfigError: if the file is missing or is no JSON.
+    """
+    path = Path(path)
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file.") from None
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ConfigError(f"{path}: not a readable JSON file ({error}).") from error
+    return upgrade_settings(values, complete=complete)
+
+
+def upgrade_settings(values, *, complete: bool = True):
+    """Brings older files up to date.
+
+    Format 1 knew MFCCs only and did not name them; 1 and 2 no calibration; 1 to 3 windows of one length, filled frames,
+    and trainings without pretrained weights or weight decay; 1 to 4 float32 alone.
+    """
+    version = values.get("format_version") if isinstance(values, dict) else None
+    if isinstance(version, bool) or version not in (1, 2, 3, 4):
+        return values
+    if not complete:
+        return {**values, "format_version": FORMAT_VERSION}
+    upgraded = {"calibration": to_dict(CalibrationConfig()), **values, "format_version": FORMAT_VERSION}
+    if version == 1 and isinstance(values.get("audio"), dict):
+        upgraded["audio"] = {"features": "mfcc", **values["audio"]}
+    added = {"training": {"precision": "float32"}}
+    if version < 4:
+        added["training"] |= {"weight_decay": 0.0, "pretrained": [], "frozen_epochs": 0, "layer_decay": 1.0}
+        added |= {"window": {"face_share": 1.0}, "video": {"fill": "nearest"}}
+    for part, names in added.items():
+        if isinstance(values.get(part), dict):
+            upgraded[part] = {**names, **values[part]}
+    return upgraded
+
+
+def write_config(config: RunConfig, path: str | os.PathLike) -> None:
+    """Writes a ``RunConfig`` as JSON."""
+    write_json(path, to_dict(config))
