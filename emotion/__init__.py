@@ -22,6 +22,7 @@ _HOMES = {
     "MediaPrediction": "emotion.results",
     "EmotionError": "emotion.errors",
     "RunConfig": "emotion.config",
+    "__version__": "emotion.version",
 }
 __all__ = ["EmotionError", "EmotionPredictor", "MediaPrediction", "RunConfig"]
 

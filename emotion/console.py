@@ -1,5 +1,6 @@
 """What the command-line programs share: quiet libraries, one-line errors, exit codes, progress."""
 
+import argparse
 import contextlib
 import errno
 import logging
@@ -13,6 +14,7 @@ from collections.abc import Callable
 
 from emotion.errors import EmotionError
 from emotion.pipelines import limit_blas
+from emotion.version import __version__
 
 SOME_FILES_FAILED = 3
 INTERRUPTED, TERMINATED = 130, 143
@@ -98,6 +100,11 @@ def quiet_import():
 def called_as(script: str, command: str) -> str:
     """Returns the name by which a program was started: its script's, or that of the command that pip installs."""
     return command if os.path.basename(sys.argv[0]).split(".")[0] == command else script
+
+
+def add_version(parser: argparse.ArgumentParser) -> None:
+    """Gives a program the option that every program has."""
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
 
 
 class ProgressBar:

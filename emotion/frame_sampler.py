@@ -68,12 +68,28 @@ class FrameSampler:
         self._watcher = MouthWatcher() if watches_mouths and config.looks_for_faces else None
         self._landmarks: dict[int, np.ndarray] = {}
         self._shot: Shot | None = None
+        self._prepared: dict[VideoFrame, Shot] = {}
+        self._last_prepared = -1
         self._last_detection = -1
         self._last_moment = -1
         self.last_frame_seconds = 0.0
         self.end_seconds = 0.0
         self.moments: list[int] = []
         self.mouths: dict[int, list[tuple[float, float]]] = {}
+
+    def prepare(self, frame: VideoFrame) -> None:
+        """Does ahead of ``add``, maybe in another thread, what follows from a frame alone.
+
+        Args:
+            frame: that will be added; frames may be prepared, in order of time, before those before them are added.
+        """
+        if self._detector is None:
+            return
+        self._prepared[frame] = Shot.of(frame)
+        detection = self._detection_at(frame.time_seconds)
+        if detection > self._last_prepared:
+            self._last_prepared = detection
+            _ = frame.image  # is made once, and kept
 
     def add(self, frame: VideoFrame) -> list[FrameCrop]:
         """Takes the next frame and returns the crops it gives, none for most frames.
@@ -95,7 +111,7 @@ class FrameSampler:
         self.end_seconds = frame.time_seconds + frame.duration_seconds
         # A hair's breadth of tolerance, since timestamps are sums of fractions that floats cannot hold.
         moment = int(np.floor(frame.time_seconds / interval + 1e-6))
-        detection = int(np.floor(frame.time_seconds / interval * DETECTIONS_PER_MOMENT + 1e-6))
+        detection = self._detection_at(frame.time_seconds)
         is_moment = moment > self._last_moment
         is_cut = self._notice_cut(frame)
         if not is_moment and detection <= self._last_detection and not is_cut:
@@ -132,11 +148,15 @@ class FrameSampler:
         """Pixels of all of a face's boxes so far; 0 for whole frames."""
         return 0 if face == WHOLE_FRAME else self._tracker.area(face)
 
+    def _detection_at(self, time_seconds: float) -> int:
+        """The number of the look for faces that is due at a time."""
+        return int(np.floor(time_seconds / self._config.frame_interval_seconds * DETECTIONS_PER_MOMENT + 1e-6))
+
     def _notice_cut(self, frame: VideoFrame) -> bool:
         """Whether a new shot begins with a frame. Faces are looked for then, so that no box outlasts its face."""
         if self._detector is None:
             return False
-        before, self._shot = self._shot, Shot.of(frame)
+        before, self._shot = self._shot, self._prepared.pop(frame, None) or Shot.of(frame)
         if before is None or not self._shot.is_other(before):
             return False
         self._detector.forget()

@@ -120,7 +120,7 @@ class EmotionPredictor:
         media = iterate_media(path, sample_rate=self.config.audio.sample_rate, damage=damage)
         items = stopwatch.watch("decode", media)
         with Stages() as stages:
-            stretches = stages.ahead(scanner.scan(stages.ahead(items)))
+            stretches = stages.ahead(scanner.scan(stages.ahead(scanner.prepare(items))))
             # Only the answers are kept: a window's frames weigh a thousand times as much.
             windows = list(self.judge(_telling(stretches, progress, info.duration_seconds), stopwatch=stopwatch))
         if not scanner.has_video and not scanner.has_audio:

@@ -111,6 +111,18 @@ class MediaScanner:
         """The stretches of speech so far; None if nobody listens for it."""
         return None if self._speech is None else tuple(self._speech.stretches)
 
+    def prepare(self, items: Iterable[VideoFrame | AudioChunk]) -> Iterator[VideoFrame | AudioChunk]:
+        """Yields the items as they are, after doing with each picture what another thread than that of ``scan`` can."""
+        try:
+            for item in items:
+                if isinstance(item, VideoFrame):
+                    with self._stopwatch("detect"):
+                        self.sampler.prepare(item)
+                yield item
+        finally:
+            if hasattr(items, "close"):
+                items.close()
+
     def scan(self, items: Iterable[VideoFrame | AudioChunk], *, progress: Progress | None = None):
         """Yields, in order of time, the windows of each stretch: one for each face, or one for the voice alone.
 

@@ -11,7 +11,7 @@ import threading
 from pathlib import Path
 
 from emotion.config import DEFAULT_RUN
-from emotion.console import called_as, quiet_import, run_program
+from emotion.console import add_version, called_as, quiet_import, run_program
 from emotion.errors import ConfigError
 from emotion.model_names import name_of, resolve_model
 from emotion.onnx_network import RUNTIMES
@@ -42,6 +42,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="longer clips are refused (default: %(default)g)")  # fmt: skip
     add("--max_mb", type=float, default=MAX_MEGABYTES, metavar="MB",
         help="larger uploads are refused (default: %(default)g)")  # fmt: skip
+    add_version(parser)
     add("--open", action="store_true", help="open the page in this computer's browser")
     return parser
 

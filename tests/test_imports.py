@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LAYERS = (
     (
         "errors", "labels", "config", "config_files", "windows", "calibration", "results", "console", "scores",
-        "processes", "files", "settings", "timing", "weights", "pipelines", "packaged",
+        "processes", "files", "settings", "timing", "weights", "pipelines", "packaged", "version",
     ),
     ("media", "audio", "faces", "synthetic", "synthetic_faces", "synthetic_heads", "synthetic_voices"),
     (

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import emotion
 from emotion.config import DEFAULT_RUN, PROJECT_DIR
 
 
@@ -122,3 +123,8 @@ def test_versions_agree():
     project = tomllib.loads((PROJECT_DIR / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert f"version: {project['version']}" in (PROJECT_DIR / "CITATION.cff").read_text(encoding="utf-8")
     assert f"## {project['version']} - " in (PROJECT_DIR / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def test_all_that_names_the_version_names_the_same():
+    assert f"\nversion: {emotion.__version__}\n" in (PROJECT_DIR / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"\n## {emotion.__version__} - " in (PROJECT_DIR / "CHANGELOG.md").read_text(encoding="utf-8")

@@ -19,7 +19,7 @@ from emotion.preprocessing import (
     cut_samples,
     load_clip_media,
 )
-from emotion.synthetic import write_clip
+from emotion.synthetic import draw_clip, write_clip
 from emotion.synthetic_faces import draw_face
 
 properties = settings(max_examples=100, deadline=None, derandomize=True, database=None)
@@ -57,6 +57,29 @@ def test_every_moment_is_shown_by_the_first_frame_at_or_after_it(frame_rate):
     for moment, time in shown.items():
         assert -1e-9 <= time - moment * INTERVAL < 1 / frame_rate
     assert sampler.end_seconds == pytest.approx(times[-1] + 0.08)
+
+
+def test_what_is_prepared_ahead_changes_nothing():
+    times = np.arange(12) / 15
+    mouth = 0.5 + 0.5 * np.sin(20 * times)
+    shots = [draw_clip(emotion, times, mouth, speaker_seed=seed) for seed, emotion in ((1, "happy"), (6, "sad"))]
+    pictures = [*shots[0], *(255 - shots[1])]  # another shot by any measure
+    answers = []
+    for n_ahead in (0, 1, 5, len(pictures)):
+        sampler = FrameSampler(FACES, watches_mouths=True)
+        frames = [VideoFrame(i / 15, picture, 1 / 15) for i, picture in enumerate(pictures)]
+        crops = []
+        for number, frame in enumerate(frames):
+            for near in frames[number : number + n_ahead] if number % max(1, n_ahead) == 0 else []:
+                sampler.prepare(near)
+            crops += sampler.add(frame)
+        assert not sampler._prepared
+        answers.append((crops, sampler.moments, sampler.mouths, sampler.tracks()))
+    for crops, *others in answers[1:]:
+        assert others == list(answers[0][1:]) and len(crops) == len(answers[0][0]) > 5
+        for crop, expected in zip(crops, answers[0][0], strict=True):
+            assert (crop.moment, crop.face) == (expected.moment, expected.face)
+            np.testing.assert_array_equal(crop.crop, expected.crop)
 
 
 def test_frames_that_lie_on_the_grid_show_their_moments_though_floats_round():

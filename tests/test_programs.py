@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
+import emotion
 import run_inference
 import train_model
 from emotion.config_files import load_config
@@ -43,6 +44,15 @@ def run_apart(*command, cwd: Path) -> subprocess.CompletedProcess:
         timeout=300,
         check=False,
     )
+
+
+@pytest.mark.parametrize("program", [run_inference, train_model])
+def test_the_version_is_told(program, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", [f"{program.__name__}.py", "--version"])
+    with pytest.raises(SystemExit) as ended:
+        program.main()
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"{program.__name__}.py {emotion.__version__}\n"
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 from emotion.config import DEFAULT_RUN
-from emotion.console import SOME_FILES_FAILED, called_as, quiet_import, run_program
+from emotion.console import SOME_FILES_FAILED, add_version, called_as, quiet_import, run_program
 from emotion.devices import DEVICES
 from emotion.model_names import resolve_model
 from emotion.onnx_network import RUNTIMES
@@ -23,6 +23,7 @@ def build_parser() -> argparse.ArgumentParser:
     media = "video, sound file or image; several of them, a folder or a pattern; or a camera's number"
     parser.add_argument("media", nargs="*", metavar="CLIP", help=f"{media} (the same as --video_path)")
     parser.add_argument("--video_path", "--media_path", nargs="+", metavar="CLIP", help=media)
+    add_version(parser)
     add = parser.add_argument_group("model").add_argument
     add("--model", default=DEFAULT_RUN, metavar="FOLDER", help="or hf://USER/NAME, from the "
         "Hugging Face hub (default: saved_models/default)")  # fmt: skip

@@ -18,7 +18,7 @@ from emotion.config import (
     TrainConfig,
 )
 from emotion.config_files import load_config
-from emotion.console import SOME_FILES_FAILED, ProgressBar, called_as, quiet_import, run_program
+from emotion.console import SOME_FILES_FAILED, ProgressBar, add_version, called_as, quiet_import, run_program
 from emotion.models import ARCHITECTURES
 from emotion.options import (
     add_data_options,
@@ -66,6 +66,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--recipe", choices=RECIPE_NAMES, help="make a shipped model anew from --data_root (docs/models_shipped.md)")
     add("--data_root", type=Path, default=Path("data"), help="folder of the data sets a recipe is made from "
         "(default: %(default)s)")  # fmt: skip
+    add_version(parser)
     add("--no_folds", action="store_true", help="leave out the cross-validation of a recipe's voice branch")
     return parser
 
