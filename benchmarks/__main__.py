@@ -81,20 +81,34 @@ def main() -> int:
             raise ConfigError(f"--{name} must be at least 1, got {getattr(args, name):g}.")
     if args.longest < MIN_LONGEST:
         raise ConfigError(f"--longest must be at least {MIN_LONGEST:g}, got {args.longest:g}.")
-    before = read_history(args.output, alike)
     measures = []
-    for each in measure(args, folder):
-        measures.append(each)
-        say_now(f"{each.name}: {each.value:.4g} {each.unit}")
+    try:
+        for each in measure(args, folder):
+            measures.append(each)
+            say_now(f"{each.name}: {each.value:.4g} {each.unit}")
+    finally:  # what was measured before something failed, or before Ctrl-C, is kept
+        if measures:
+            write_results(args.output, measures, alike)
+    return 0
+
+
+def write_results(output: Path, measures: list[Measure], alike: dict[str, str]) -> None:
+    """Writes the table, the plot and a line of the history, and prints the table.
+
+    Args:
+        output: the folder.
+        measures: of this run.
+        alike: by which runs are told that may be compared.
+    """
+    before = read_history(output, alike)
     about = {
         **alike, "date": time.strftime("%Y-%m-%d %H:%M"), "commit": find_commit(), "command": command_line(),
     }  # fmt: skip
-    append_history(args.output, measures, about)
-    table = f"{format_measures(measures, before)}\n\n{about['date']}, commit {about['commit']}, {machine}\n"
-    (args.output / TABLE_FILE).write_text(table, encoding="utf-8")
-    write_ratio_plot(measures, args.output / PLOT_FILE)
-    print(f"\n{table}\nwritten: {args.output}")
-    return 0
+    append_history(output, measures, about)
+    table = f"{format_measures(measures, before)}\n\n{about['date']}, commit {about['commit']}, {alike['machine']}\n"
+    (output / TABLE_FILE).write_text(table, encoding="utf-8")
+    write_ratio_plot(measures, output / PLOT_FILE)
+    print(f"\n{table}\nwritten: {output}")
 
 
 def find_commit() -> str:

@@ -21,6 +21,7 @@ from benchmarks.measures import Measure
 from emotion.errors import EmotionError, MediaError
 from emotion.media.pictures import VideoFrame
 from emotion.media.reading import AudioChunk, iterate_media
+from emotion.options import say_now
 from emotion.synthetic import write_clip
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -309,6 +310,9 @@ def measure(folder: Path, source: Path, *, seconds: float, n_runs: int, peers: M
         ours = each.value if each.name == "whole program: time" else ours
         yield each
     for name, python in peers.items():
-        yield from measure_peer(clip, folder, name, python, ours)
+        try:
+            yield from measure_peer(clip, folder, name, python, ours)
+        except EmotionError as error:  # another package's fault spoils nothing of ours
+            say_now(f"{name}: not measured, since {error}")
     yield from measure_start(folder, max(3, n_runs))
     yield from measure_camera(source)
