@@ -14,7 +14,7 @@ from pathlib import Path
 
 from benchmarks.measures import Measure, append_history, format_measures, read_history, write_ratio_plot
 from emotion.config import CACHE_DIR
-from emotion.console import quiet_import, run_program
+from emotion.console import SOME_FILES_FAILED, quiet_import, run_program
 from emotion.errors import ConfigError
 from emotion.options import command_line, say_now
 
@@ -51,7 +51,7 @@ def measure(args: argparse.Namespace, folder: Path) -> Iterator[Measure]:
         from benchmarks import design_speed, growth, inference_speed, plain_design, training_speed
     makers = {
         "inference": lambda: inference_speed.measure(
-            folder, args.clip, seconds=args.seconds, n_runs=args.runs, peers=args.peers
+            folder, args.clip, seconds=args.seconds, n_runs=args.runs, peers=args.peers, failed=args.failed
         ),
         "training": lambda: training_speed.measure(folder),
         "designs": design_speed.measure,
@@ -81,7 +81,7 @@ def main() -> int:
             raise ConfigError(f"--{name} must be at least 1, got {getattr(args, name):g}.")
     if args.longest < MIN_LONGEST:
         raise ConfigError(f"--longest must be at least {MIN_LONGEST:g}, got {args.longest:g}.")
-    measures = []
+    measures, args.failed = [], []
     try:
         for each in measure(args, folder):
             measures.append(each)
@@ -89,7 +89,7 @@ def main() -> int:
     finally:  # what was measured before something failed, or before Ctrl-C, is kept
         if measures:
             write_results(args.output, measures, alike)
-    return 0
+    return SOME_FILES_FAILED if args.failed else 0
 
 
 def write_results(output: Path, measures: list[Measure], alike: dict[str, str]) -> None:

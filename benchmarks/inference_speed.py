@@ -302,8 +302,19 @@ def measure_camera(clip: Path) -> Iterator[Measure]:
     yield Measure("camera: from picture to label, 95 of 100 below", 1000 * float(np.percentile(waits, 95)), "ms", 200)
 
 
-def measure(folder: Path, source: Path, *, seconds: float, n_runs: int, peers: Mapping[str, Path]) -> Iterator[Measure]:
-    """Measures all of it; ``folder`` is for what is written on the way, ``peers`` are Pythons by the package's name."""
+def measure(
+    folder: Path, source: Path, *, seconds: float, n_runs: int, peers: Mapping[str, Path], failed: list[str]
+) -> Iterator[Measure]:
+    """Measures all of it.
+
+    Args:
+        folder: for what is written on the way.
+        source: whose pictures and sound the clip is made of.
+        seconds: length of the clip.
+        n_runs: of each program.
+        peers: Pythons, by the package's name.
+        failed: gets the names of those that could not be measured.
+    """
     clip = make_clip(folder, source, seconds)
     ours = 0.0
     for each in measure_clip(clip, folder, n_runs):
@@ -314,5 +325,6 @@ def measure(folder: Path, source: Path, *, seconds: float, n_runs: int, peers: M
             yield from measure_peer(clip, folder, name, python, ours)
         except EmotionError as error:  # another package's fault spoils nothing of ours
             say_now(f"{name}: not measured, since {error}")
+            failed.append(name)
     yield from measure_start(folder, max(3, n_runs))
     yield from measure_camera(source)

@@ -33,11 +33,8 @@ def run_program(main: Callable[[], int]) -> int:
     # These must be set before TensorFlow is imported, which happens within main.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-    if "OPENBLAS_NUM_THREADS" not in os.environ:
-        # Several threads for a product of small matrices cost more than they bring. The variable is for the processes
-        # that this one starts: NumPy, imported by now, has read it.
-        os.environ["OPENBLAS_NUM_THREADS"] = "1"
-        limit_blas()
+    limit_blas()
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # for processes that this one starts
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr)
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it explains how it traces functions
     warnings.simplefilter("ignore", category=FutureWarning)
@@ -103,7 +100,7 @@ def called_as(script: str, command: str) -> str:
 
 
 def add_version(parser: argparse.ArgumentParser) -> None:
-    """Gives a program the option that every program has."""
+    """Gives a program the option to tell its version."""
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
 
 

@@ -25,12 +25,12 @@ def skip_what_is_missing(network: "onnx.ModelProto", nothing: Mapping[str, np.nd
     """
     for name in nothing:
         inside, results = _find_branch(network.graph, name)
-        if not results:
+        if not results or f"{name}/is_any" in {value for node in network.graph.node for value in node.output}:
             continue
         values = _compute(network, results, nothing)
         two = {other: np.concatenate([value] * 2) for other, value in nothing.items()}
         if all(
-            value.ndim and np.array_equal(np.concatenate([value] * 2), twice)
+            value.shape[:1] == (1,) and np.array_equal(np.concatenate([value] * 2), twice)
             for value, twice in zip(values, _compute(network, results, two), strict=True)
         ):
             _put_into_if(network, name, inside, dict(zip(results, values, strict=True)))
@@ -100,8 +100,11 @@ def _put_into_if(
         f"{name}_branch", [], [_declare(f"{value}/seen", array) for value, array in nothing.items()],
         initializer=[each for each in graph.initializer if each.name in own],
     )  # fmt: skip
-    nodes = [helper.make_node("Shape", [name], [f"{name}/n_windows"], end=1)]
-    constants, outputs = [], []
+    constants, outputs = [numpy_helper.from_array(np.array([0], np.int64), f"{name}/first")], []
+    nodes = [
+        helper.make_node("Shape", [name], [f"{name}/shape"]),
+        helper.make_node("Gather", [f"{name}/shape", f"{name}/first"], [f"{name}/n_windows"]),
+    ]
     for value, array in nothing.items():
         constants += [
             numpy_helper.from_array(array, f"{value}/nothing"),

@@ -76,7 +76,7 @@ class OnnxNetwork:
         """
         inputs = {name: np.asarray(inputs[name]) for name in self.input_shapes}
         n = len(next(iter(inputs.values())))
-        held = np.stack([values.reshape(n, -1).any(axis=1) for values in inputs.values()], axis=1)
+        held = np.stack([find_held(values) for values in inputs.values()], axis=1)
         kinds = np.unique(held, axis=0)
         if len(kinds) < 2:
             return self._session.run(None, inputs)[0]
@@ -85,6 +85,11 @@ class OnnxNetwork:
             (rows,) = np.nonzero((held == kind).all(axis=1))
             answers[rows] = self._session.run(None, {name: values[rows] for name, values in inputs.items()})[0]
         return answers
+
+
+def find_held(values: np.ndarray) -> np.ndarray:
+    """Returns which rows of an input ``(n, ...)`` hold anything: zeros are the sign for evidence that is not there."""
+    return values.any(axis=tuple(range(1, values.ndim)))
 
 
 def find_network(folder: Path, keras_sha256: str, runtime: str) -> tuple[OnnxNetwork | None, str]:

@@ -5,6 +5,7 @@ enough to keep several cores busy.
 """
 
 import contextlib
+import os
 import queue
 import threading
 from collections.abc import Iterable, Iterator
@@ -12,7 +13,8 @@ from typing import Self, TypeVar
 
 Item = TypeVar("Item")
 
-# Pictures waiting between two stages. A few even out that some take longer; those of 4K weigh 12 to 25 MB each.
+# Pictures waiting between two stages. A few even out that some take longer; those of 4K weigh 12 MB each as they were
+# decoded, and 25 more where RGB was asked for.
 N_WAITING = 4
 PATIENCE_SECONDS = 0.05  # between two looks at whether the work is to go on
 
@@ -23,6 +25,8 @@ class _Over(BaseException):
 
 class Stages:
     """Threads that fetch items ahead of whoever takes them, all of which end when the block is left.
+
+    OpenCV and NumPy's matrix products use one thread for each call from then on, in the whole program.
 
     However it is left, at the end, by an error or by Ctrl-C, each thread stops at its next item and closes what it
     fetched from, before the block is over.
@@ -113,10 +117,15 @@ def share_cores() -> None:
 
 
 def limit_blas() -> None:
-    """Has OpenBLAS, which multiplies NumPy's matrices, use one thread for each call.
+    """Has OpenBLAS, or what else multiplies NumPy's matrices, use one thread for each call from now on.
 
-    Its threads wait for work by spinning, which takes a fifth of all processor time where matrices are small.
+    Its threads wait for work by spinning, which takes a fifth of all processor time where matrices are small. Its own
+    variable is read once, when NumPy is imported; whoever has set that has chosen, and nothing is changed.
     """
-    from threadpoolctl import threadpool_limits
-
+    if "OPENBLAS_NUM_THREADS" in os.environ:
+        return
+    try:
+        from threadpoolctl import threadpool_limits
+    except ImportError:  # in an environment that is older than this need, which is of speed alone
+        return
     threadpool_limits(1, user_api="blas")

@@ -210,16 +210,7 @@ class EmotionPredictor:
         ids: dict[int, int] | None = None,
         expects_sound: bool = True,
     ) -> MediaPrediction:
-        """Puts the answer together from what ``judge`` gave.
-
-        Args:
-            path: of the file, or the camera's name.
-            scanner: that cut the windows.
-            windows: judged.
-            ids: by the sampler's numbers, under which faces were shown already; by default 1, 2, ... in order of
-                appearance.
-            expects_sound: whether to note that there is none; nobody expects one of a single picture.
-        """
+        """Puts the answer together from what ``judge`` gave; see ``emotion.conclusions.conclude``."""
         return conclude(
             path, scanner, windows, config=self.config, max_faces=self.settings.max_faces,
             window_seconds=self.window_seconds, step_seconds=self.step_seconds, unsure_below=self.unsure_below, ids=ids,

@@ -29,7 +29,7 @@ from emotion.errors import ConfigError, RunError, first_line
 from emotion.files import write_json
 from emotion.half_precision import round_to_half, store_halves
 from emotion.models import build_model, load_layers
-from emotion.onnx_network import OnnxNetwork, find_network
+from emotion.onnx_network import OnnxNetwork, find_held, find_network
 
 CONFIG_FILE = "config.json"
 MODEL_FILE = "model.keras"
@@ -118,8 +118,7 @@ class Run:
         calibration = self.config.calibration
         if calibration.both == calibration.face == calibration.voice:
             return calibration.both
-        # An input of zeros is this project's sign for evidence that is not there.
-        held = {name: np.array([np.any(row) for row in inputs[name]], bool) for name in self.config.modalities}
+        held = {name: find_held(np.asarray(inputs[name])) for name in self.config.modalities}
         absent = np.zeros(len(next(iter(held.values()))), bool)
         seen, heard = held.get("video", absent), held.get("audio", absent)
         cases, temperatures = [seen & heard, seen, heard], [calibration.both, calibration.face, calibration.voice]

@@ -10,6 +10,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from conftest import small_config, small_design
 
@@ -21,6 +22,7 @@ from emotion.errors import ConfigError, MediaError, RunError
 from emotion.models import ARCHITECTURES, build_model
 from emotion.models.folded import NeighbouringFrames, fold_time
 from emotion.models.layers import FaceStandardization
+from emotion.onnx_branches import skip_what_is_missing
 from emotion.onnx_export import compare, draw_inputs, export_onnx
 from emotion.onnx_network import HASH_SUFFIX, INT8_FILE, ONNX_FILE, OnnxNetwork, write_hash
 from emotion.predictor import EmotionPredictor
@@ -135,6 +137,7 @@ def test_every_design_answers_alike_in_both_runtimes(name, tmp_path):
     config = small_design(name)
     write_run(tmp_path / name, config, build_model(config))
     assert export_onnx(load_run(tmp_path / name)) < 1e-5
+    assert count_branches(tmp_path / name / ONNX_FILE) == 2
     both = [load_run(tmp_path / name, runtime=runtime) for runtime in ("keras", "onnx")]
     assert [run.runtime for run in both] == ["keras", "onnx"]
     inputs = draw_inputs(config, 6)
@@ -183,6 +186,60 @@ def test_a_shipped_model_brings_its_own_onnx_file_which_answers_alike(name):
     assert network.made_from == run.sha256
     assert load_run(SAVED_MODELS / name, runtime="onnx").runtime == "onnx"  # its own hash is right, too
     assert compare(run, network) < 1e-5
+    assert count_branches(SAVED_MODELS / name / ONNX_FILE) == 2
+
+
+def count_branches(path: Path) -> int:
+    """How many branches a network leaves out where nothing is there for them."""
+    return sum(node.op_type == "If" for node in onnx.load(path).graph.node)
+
+
+def build_graph(fold_steps: bool) -> onnx.ModelProto:
+    """A network of two inputs ``(n, 2, 3)`` whose branches go window by window, or by both steps of all windows."""
+    helper, kind = onnx.helper, onnx.TensorProto.FLOAT
+    nodes = []
+    for name in ("audio", "video"):
+        nodes.append(helper.make_node("Reshape", [name, "shape"], [f"{name}/folded"]))
+        nodes.append(helper.make_node("Exp", [f"{name}/folded"], [f"{name}/features"]))
+    nodes.append(helper.make_node("Add", ["audio/features", "video/features"], ["answer"]))
+    shape = onnx.numpy_helper.from_array(np.array([-1, 3] if fold_steps else [-1, 6]), "shape")
+    inputs = [helper.make_tensor_value_info(name, kind, [None, 2, 3]) for name in ("audio", "video")]
+    outputs = [helper.make_tensor_value_info("answer", kind, [None, None])]
+    graph = helper.make_graph(nodes, "two", inputs, outputs, initializer=[shape])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+
+
+@pytest.mark.parametrize("fold_steps", [False, True])
+def test_a_branch_that_goes_step_by_step_is_left_as_it_is(fold_steps):
+    network = build_graph(fold_steps)
+    nothing = {name: np.zeros((1, 2, 3), np.float32) for name in ("audio", "video")}
+    session = onnxruntime.InferenceSession(network.SerializeToString())
+    skip_what_is_missing(network, nothing)
+    skip_what_is_missing(network, nothing)  # a second time there is nothing left to do
+    onnx.checker.check_model(network)
+    assert sum(node.op_type == "If" for node in network.graph.node) == (0 if fold_steps else 2)
+    rewritten = onnxruntime.InferenceSession(network.SerializeToString())
+    values = np.random.default_rng(0).random((3, 2, 3), np.float32)
+    for audio in (values, 0 * values):
+        for video in (values, 0 * values):
+            inputs = {"audio": audio, "video": video}
+            np.testing.assert_array_equal(rewritten.run(None, inputs)[0], session.run(None, inputs)[0])
+
+
+def test_what_cannot_be_rewritten_is_written_as_it_was(run, monkeypatch):
+    def fail(network, nothing):
+        raise ValueError("no such thing")
+
+    monkeypatch.setattr(onnx_export, "skip_what_is_missing", fail)
+    assert export_onnx(load_run(run)) < 1e-5
+    assert count_branches(run / ONNX_FILE) == 0
+    assert sorted(path.name for path in run.glob("*.onnx")) == [ONNX_FILE]
+
+
+def test_no_windows_give_no_answers(run):
+    loaded = load_run(run, runtime="onnx")
+    inputs = {name: values[:0] for name, values in draw_inputs(loaded.config, 1).items()}
+    assert loaded.predict(inputs).shape == (0, 2)
 
 
 def test_calibration_works_on_either(run):

@@ -185,6 +185,29 @@ def test_pictures_less_high_than_their_timeline_are_drawn_on_without_it(height):
             assert canvas.shape == (height, 64, 3)
 
 
+def test_a_decoders_picture_cannot_be_drawn_on_and_its_copy_can(tmp_path):
+    encode(tmp_path / "in.mp4", BT709, make_scene(338, 190))  # rows that are longer in memory
+    frame = next(iterate_media(tmp_path / "in.mp4", sample_rate=16000))
+    before = frame.luma.copy()
+    with pytest.raises(ValueError, match="read-only"):
+        frame.luma[:] = 0
+    canvas = frame.canvas()
+    with canvas.region((0, 0, 338, 190)) as region:
+        region[:] = 0
+    np.testing.assert_array_equal(frame.luma, before)
+    assert canvas.luma.max() < before.max()
+
+
+def test_a_picture_in_planes_is_given_once(tmp_path):
+    picture = to_yuv(make_scene(), BT709)
+    with VideoWriter(tmp_path / "out.mp4", width=320, height=240, space=BT709) as writer:
+        writer.write(0.0, picture)
+        with pytest.raises(ValueError, match="give a copy"):
+            writer.write(0.1, picture)
+        writer.write(0.1, picture.copy())
+    assert len(list(iterate_media(tmp_path / "out.mp4", sample_rate=16000))) == 2
+
+
 @pytest.mark.parametrize("part", [(-1, 0, 4, 4), (0, 0, 321, 4), (4, 4, 4, 8), (0, -2, 4, 4), (0, 0, 4, 241)])
 def test_only_parts_of_a_picture_are_lent(part):
     for picture in (RgbPicture(make_scene()), to_yuv(make_scene(), BT709)):

@@ -1,13 +1,19 @@
 """Stages work at the same time, hand on errors, and end when nobody takes their items any more."""
 
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from emotion.pipelines import N_WAITING, Stages
 from emotion.timing import Stopwatch
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def test_the_items_come_in_their_order_and_all_of_them():
@@ -112,3 +118,31 @@ def test_a_stopwatch_adds_up_what_several_threads_spend():
         thread.join()
     assert stopwatch.seconds["inner"] >= 0.15 > time.perf_counter() - start
     assert stopwatch.seconds["outer"] < 0.05
+
+
+def count_blas_threads(code: str, **environment: str) -> int:
+    """The threads that NumPy's products may use after some code, in a program of its own."""
+    ask = "from threadpoolctl import threadpool_info; print(max(x['num_threads'] for x in threadpool_info()))"
+    kept = {name: value for name, value in os.environ.items() if name != "OPENBLAS_NUM_THREADS"}
+    done = subprocess.run(
+        [sys.executable, "-c", f"import numpy\n{code}\n{ask}"], cwd=ROOT, env={**kept, **environment},
+        capture_output=True, text=True, timeout=120, check=True,
+    )  # fmt: skip
+    return int(done.stdout)
+
+
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="there is but one core")
+def test_products_of_matrices_use_one_thread_unless_more_are_asked_for():
+    stages = "from emotion.pipelines import Stages\nwith Stages(): pass"
+    program = "from emotion.console import run_program\nrun_program(lambda: 0)"
+    assert count_blas_threads("") > 1
+    assert count_blas_threads(stages) == count_blas_threads(program) == 1
+    assert count_blas_threads(stages, OPENBLAS_NUM_THREADS="2") == 2
+    assert count_blas_threads(program, OPENBLAS_NUM_THREADS="2") == 2
+
+
+def test_without_threadpoolctl_all_goes_on(monkeypatch):
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    monkeypatch.setitem(sys.modules, "threadpoolctl", None)
+    with Stages() as stages:
+        assert list(stages.ahead(range(3))) == [0, 1, 2]

@@ -12,13 +12,15 @@ from emotion.errors import MediaError
 from emotion.faces.detection import YuNetDetector
 from emotion.frame_sampler import WHOLE_FRAME, FrameSampler
 from emotion.media.pictures import VideoFrame
-from emotion.media.reading import AudioChunk
+from emotion.media.reading import AudioChunk, iterate_media
+from emotion.pipelines import Stages
 from emotion.preprocessing import (
     Preprocessor,
     SoundBuffer,
     cut_samples,
     load_clip_media,
 )
+from emotion.scanner import MediaScanner
 from emotion.synthetic import draw_clip, write_clip
 from emotion.synthetic_faces import draw_face
 
@@ -80,6 +82,26 @@ def test_what_is_prepared_ahead_changes_nothing():
         for crop, expected in zip(crops, answers[0][0], strict=True):
             assert (crop.moment, crop.face) == (expected.moment, expected.face)
             np.testing.assert_array_equal(crop.crop, expected.crop)
+
+
+def test_pictures_prepared_in_another_thread_give_what_one_thread_gives(tmp_path):
+    times = np.arange(45) / 15
+    faces = draw_clip("happy", times, 0.5 + 0.5 * np.sin(20 * times), speaker_seed=1)
+    write_clip(tmp_path / "clip.mp4", faces, 15.0)
+    answers = []
+    for is_apart in (False, True):
+        scanner = MediaScanner(FACES, has_audio=False)
+        frames = iterate_media(tmp_path / "clip.mp4", sample_rate=RATE)
+        with Stages() as stages:
+            items = stages.ahead(scanner.prepare(frames)) if is_apart else frames
+            answers.append(
+                ([window for stretch in scanner.scan(items) for window in stretch], scanner.sampler.tracks())
+            )
+    (expected, tracks), (windows, tracks_apart) = answers
+    assert tracks == tracks_apart and len(windows) == len(expected) >= 1
+    for window, other in zip(windows, expected, strict=True):
+        assert window.evidence == other.evidence == "face"
+        np.testing.assert_array_equal(window.inputs["video"], other.inputs["video"])
 
 
 def test_frames_that_lie_on_the_grid_show_their_moments_though_floats_round():

@@ -113,6 +113,34 @@ def test_the_program_writes_table_plot_and_history(tmp_path, monkeypatch, capsys
     assert (tmp_path / program.PLOT_FILE).is_file()
 
 
+def test_what_was_measured_before_something_failed_is_kept(tmp_path, monkeypatch):
+    def fail(folder):
+        yield Measure("a thing", 2.0, "x")
+        raise EmotionError("no more")
+
+    monkeypatch.setattr(training_speed, "measure", fail)
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "--parts", "training", "--output", str(tmp_path)])
+    with pytest.raises(EmotionError, match="no more"):
+        program.main()
+    assert "a thing" in (tmp_path / program.TABLE_FILE).read_text()
+    assert len((tmp_path / HISTORY_FILE).read_text().splitlines()) == 1
+
+
+def test_a_peer_that_fails_spoils_nothing_of_ours(tmp_path, monkeypatch, capsys):
+    for name in ("measure_clip", "measure_start"):
+        monkeypatch.setattr(inference_speed, name, lambda *_: [Measure("whole program: time", 2.0, "s")])
+    monkeypatch.setattr(inference_speed, "measure_camera", lambda source: [])
+    peer = tmp_path / "peer"
+    peer.write_text("#!/bin/sh\necho a fault of its own; exit 1\n")
+    peer.chmod(0o755)
+    options = ["--parts", "inference", "--seconds", "1", "--output", str(tmp_path / "out"), "--peer", "fer", str(peer)]
+    monkeypatch.setattr(sys, "argv", ["benchmarks", *options])
+    assert program.main() == 3
+    said = capsys.readouterr().out
+    assert "fer: not measured, since" in said and "a fault of its own" in said
+    assert said.count("whole program: time") >= 2
+
+
 # ---- The scores of the designs ----
 
 

@@ -91,6 +91,7 @@ class YuvPicture:
     Args:
         frame: of PyAV in ``yuv420p``: brightness, and both colours at half the size. Height and width are even.
         space: of its colours.
+        is_decoders: whether a decoder may still need it, so that nothing can be drawn on it.
 
     Attributes:
         frame: the same one, which is what a writer takes; changed in place.
@@ -98,10 +99,12 @@ class YuvPicture:
         blue, red: its colours ``(height / 2, width / 2)`` uint8, no copies.
     """
 
-    def __init__(self, frame: av.VideoFrame, space: ColourSpace):
+    def __init__(self, frame: av.VideoFrame, space: ColourSpace, *, is_decoders: bool = False):
         self.frame, self.space = frame, space
         self.shape = (frame.height, frame.width, 3)
         self.luma, self.blue, self.red = (_view(plane) for plane in frame.planes)
+        for plane in (self.luma, self.blue, self.red):
+            plane.flags.writeable = not is_decoders
 
     @classmethod
     def make(cls, width: int, height: int, space: ColourSpace) -> "YuvPicture":
@@ -109,7 +112,7 @@ class YuvPicture:
         return cls(av.VideoFrame(width, height, "yuv420p"), space)
 
     def copy(self) -> "YuvPicture":
-        """Returns one that may be drawn on while a decoder still needs this one."""
+        """Returns one to draw on."""
         copied = self.make(self.shape[1], self.shape[0], self.space)
         copied.luma[:], copied.blue[:], copied.red[:] = self.luma, self.blue, self.red
         return copied
@@ -232,7 +235,7 @@ class DecodedPicture:
     Attributes:
         shape: height, width and 3 of the upright picture.
         to_rgb: returns it as RGB ``(height, width, 3)`` uint8, anew at each call.
-        to_yuv: returns its planes, which are the decoder's and must not be changed.
+        to_yuv: returns its planes, which are the decoder's and cannot be drawn on.
     """
 
     shape: tuple[int, int, int]

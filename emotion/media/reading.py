@@ -292,7 +292,7 @@ class _VideoReader:
         space = ColourSpace(frame.colorspace, frame.color_primaries, frame.color_trc)
         # FFmpeg takes what a file does not say for BT.601, whatever the height.
         to_rgb = partial(to_rgb, f"itu{space.weights(height)}")
-        return DecodedPicture((height, width, 3), to_rgb, lambda: YuvPicture(frame, space))
+        return DecodedPicture((height, width, 3), to_rgb, lambda: YuvPicture(frame, space, is_decoders=True))
 
 
 def _is_drawable(frame) -> bool:

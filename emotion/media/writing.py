@@ -133,12 +133,14 @@ class VideoWriter:
                 writer's own.
 
         Raises:
-            ValueError: for a time that does not rise, or an image of another shape or type.
+            ValueError: for a time that does not rise, an image of another shape or type, or the one given last.
             MediaError: if the output cannot be written, for example because the disk is full.
         """
         dtype = np.uint8 if isinstance(image, YuvPicture) else image.dtype
         if image.shape != self._shape or dtype != np.uint8:
             raise ValueError(f"image must be uint8 of shape {self._shape}, got {dtype} of {image.shape}.")
+        if self._waiting is not None and getattr(image, "frame", None) is self._waiting:
+            raise ValueError("A picture in planes is the writer's own once it was given; give a copy of it.")
         ticks = round(time_seconds * TICKS_PER_SECOND)
         after = -1 if self._waiting is None else self._waiting.pts
         if ticks <= after:
