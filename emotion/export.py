@@ -73,6 +73,7 @@ def main() -> int:
 
 def _export_portable(args: argparse.Namespace) -> int:
     from emotion.portable import EXAMPLE_FILE, export_portable
+    from emotion.portable import FORMATS as PORTABLE
 
     clip = args.check_on or SAMPLE
     if args.check_on is None and not SAMPLE.is_file():
@@ -85,7 +86,7 @@ def _export_portable(args: argparse.Namespace) -> int:
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     say_now(
         f"{folder}: {size / 1e6:.1f} MB, max abs difference {difference:.2g} on windows of {clip.name}. "
-        f"To try it: cd {folder} && python {EXAMPLE_FILE}"
+        f"To try it, where numpy and {PORTABLE[args.format].needs} are installed: cd {folder} && python {EXAMPLE_FILE}"
     )
     return 0
 

@@ -22,9 +22,9 @@ from emotion.config import HUB_SCHEME, KEPT_DIR, SAVED_MODELS, RunConfig, find_m
 from emotion.console import run_program
 from emotion.errors import ConfigError, RunError, first_line
 from emotion.onnx_network import HASH_SUFFIX, INT8_FILE, ONNX_FILE
-from emotion.runs import CONFIG_FILE, METRICS_FILE, MODEL_FILE, SPLITS_FILE, check_run, load_run
+from emotion.runs import CARD_FILE, CONFIG_FILE, METRICS_FILE, MODEL_FILE, SPLITS_FILE, check_run, load_run
 
-CARD_FILE, LOCAL_CARD_FILE = "README.md", "MODEL_CARD.md"
+HUB_CARD_FILE = "README.md"
 HUB_DIR = KEPT_DIR / "hub"
 NETWORK_FILES = (MODEL_FILE, ONNX_FILE, ONNX_FILE + HASH_SUFFIX, INT8_FILE, INT8_FILE + HASH_SUFFIX)
 RUN_FILES = (CONFIG_FILE, METRICS_FILE, SPLITS_FILE, *NETWORK_FILES)
@@ -85,7 +85,7 @@ def fetch(
         say(f"Fetching {HUB_SCHEME}{repository} into {cache_dir}, once")
     try:
         path = hub.snapshot_download(
-            repository, revision=revision, cache_dir=cache_dir, allow_patterns=[*RUN_FILES, CARD_FILE, LICENCES]
+            repository, revision=revision, cache_dir=cache_dir, allow_patterns=[*RUN_FILES, HUB_CARD_FILE, LICENCES]
         )
     except Exception as error:
         raise HubError(
@@ -125,7 +125,7 @@ def pull(repository: str, output: Path, *, revision: str | None = None, cache_di
         partial.mkdir()
         for path in sorted(fetched.iterdir()):
             if path.is_file():
-                name = LOCAL_CARD_FILE if path.name == CARD_FILE else path.name
+                name = CARD_FILE if path.name == HUB_CARD_FILE else path.name
                 shutil.copyfile(path, partial / name)
         if output.exists():
             output.rmdir()
@@ -161,7 +161,7 @@ def push(
         for path in [*(folder / name for name in RUN_FILES), *sorted(folder.glob(LICENCES))]:
             if path.is_file():
                 shutil.copyfile(path, sent / path.name)
-        (sent / CARD_FILE).write_text(build_card(folder, config, repository, licence), encoding="utf-8")
+        (sent / HUB_CARD_FILE).write_text(build_card(folder, config, repository, licence), encoding="utf-8")
         try:
             api = hub.HfApi()
             api.create_repo(repository, private=private, exist_ok=True)
@@ -185,7 +185,7 @@ def build_card(folder: Path, config: RunConfig, repository: str, licence: str | 
         repository: ``USER/NAME``.
         licence: as the hub abbreviates it; by default that of the page it was pulled from, or ``other``.
     """
-    own = folder / LOCAL_CARD_FILE
+    own = folder / CARD_FILE
     text = own.read_text(encoding="utf-8") if own.is_file() else ""
     if before := FRONT_MATTER.match(text):  # of a model that was pulled, whose licence goes on
         text = text[before.end() :].lstrip()

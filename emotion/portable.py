@@ -7,6 +7,7 @@ answers that belong to them (``test_vectors.npz``), and a short program that run
 
 import dataclasses
 import json
+import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ from emotion.media.reading import iterate_media
 from emotion.onnx_export import convert_to_onnx
 from emotion.onnx_network import OnnxNetwork
 from emotion.preprocessing import Preprocessor, SoundBuffer
-from emotion.runs import CONFIG_FILE, Run
+from emotion.runs import CARD_FILE, CONFIG_FILE, Run
 
 MAX_DIFFERENCE = 1e-3  # of a probability, between Keras and what is written
 N_CHECKED, N_KEPT = 12, 4  # windows of the clip that are compared, and rows that go into the test vectors
@@ -119,6 +120,8 @@ def export_portable(run: Run, name: str, folder: Path, *, check_on: Path = SAMPL
         write_json(partial / ABOUT_FILE, about)
         np.savez_compressed(partial / VECTORS_FILE, **_make_vectors(run, windows, check_on))
         (partial / EXAMPLE_FILE).write_text(kind.example, encoding="utf-8")
+        for path in _terms(run.path):
+            shutil.copy(path, partial / path.name)
         before = Path(place) / "before"  # it goes with the temporary folder, once the new one is in its place
         if folder.exists():
             folder.rename(before)
@@ -131,6 +134,11 @@ def export_portable(run: Run, name: str, folder: Path, *, check_on: Path = SAMPL
     return difference
 
 
+def _terms(folder: Path) -> list[Path]:
+    """What of a run says how its weights may be used, which holds for them in any format."""
+    return [path for path in sorted(folder.glob("LICENCE*.txt")) + [folder / CARD_FILE] if path.is_file()]
+
+
 def _is_export(folder: Path) -> bool:
     """Whether a folder holds what an export wrote, and nothing else."""
     if not folder.is_dir():
@@ -140,10 +148,11 @@ def _is_export(folder: Path) -> bool:
         ABOUT_FILE,
         VECTORS_FILE,
         EXAMPLE_FILE,
+        CARD_FILE,
         "__pycache__",
         *(kind.file for kind in FORMATS.values()),
     }
-    if not {path.name for path in folder.iterdir()} <= own:
+    if not {path.name for path in folder.iterdir() if not path.match("LICENCE*.txt")} <= own:
         return False
     try:
         about = json.loads((folder / ABOUT_FILE).read_text(encoding="utf-8"))
@@ -190,6 +199,7 @@ def describe(run: Run, kind: PortableFormat, *, difference: float, n_checked: in
         f"{config.frame_interval_seconds:g} s apart; zeros where none is seen",
     }
     types = {"audio": "float32", "video": "uint8"}
+    has_card = (run.path / CARD_FILE).is_file()
     return {
         "format_version": ABOUT_VERSION,
         "file": kind.file,
@@ -206,7 +216,10 @@ def describe(run: Run, kind: PortableFormat, *, difference: float, n_checked: in
         "keras_sha256": run.sha256,
         "max_abs_difference": difference,
         "n_windows_checked": n_checked,
-        "preprocessing": "docs/preprocessing.md",
+        "preprocessing": f"docs/preprocessing.md of Audio-visual emotion recognition, with code; {VECTORS_FILE} holds "
+        "a second of each kind of media with what becomes of it",
+        "licences": {source.name: source.licence for source in config.data},
+        **({"terms": f"{CARD_FILE} says what the model is for, and how its weights may be used"} if has_card else {}),
     }  # fmt: skip
 
 

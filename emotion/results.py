@@ -24,18 +24,20 @@ class FaceTrack:
         times_seconds: moments at which the face was found, rising, on the file's own clock.
         boxes: the face's box at each of these moments.
         cuts_seconds: moments at which the shot changed, rising: when the first picture of the new one is shown.
+        max_gap_seconds: between two sightings of a face that was not out of sight; longer where there are few pictures.
     """
 
     face_id: int
     times_seconds: tuple[float, ...]
     boxes: tuple[Box, ...]
     cuts_seconds: tuple[float, ...] = ()
+    max_gap_seconds: float = MAX_GAP_SECONDS
 
     @property
     def seconds_in_sight(self) -> float:
         """For how long the face was seen, short losses included."""
         gaps = (after - before for before, after in itertools.pairwise(self.times_seconds))
-        return sum(gap for gap in gaps if gap <= MAX_GAP_SECONDS)
+        return sum(gap for gap in gaps if gap <= self.max_gap_seconds)
 
     @property
     def name(self) -> str:
@@ -46,12 +48,13 @@ class FaceTrack:
         """Pixels of all boxes together: how much of the picture the face fills, for how long."""
         return sum((x2 - x1) * (y2 - y1) for x1, y1, x2, y2 in self.boxes)
 
-    def box_at(self, time_seconds: float, max_gap_seconds: float = MAX_GAP_SECONDS) -> Box | None:
+    def box_at(self, time_seconds: float, max_gap_seconds: float = 0.0) -> Box | None:
         """Returns the box at a moment, interpolated between sightings; None where the face is not in sight.
 
-        A face is taken to stay in sight between two sightings at most ``max_gap_seconds`` apart, and for a quarter
-        of that before its first sighting and after its last; but never beyond a cut.
+        A face is taken to stay in sight between two sightings at most ``max_gap_seconds`` apart (its own, or longer
+        ones asked for), and for a quarter of that before its first sighting and after its last; but never beyond a cut.
         """
+        max_gap_seconds = max(max_gap_seconds, self.max_gap_seconds)
         times = self.times_seconds
         right = bisect.bisect_left(times, time_seconds)
         if right < len(times) and times[right] == time_seconds:

@@ -37,6 +37,7 @@ SPLITS_FILE = "splits.csv"
 HISTORY_FILE = "history.csv"
 METRICS_FILE = "metrics.json"
 PREDICTIONS_FILE = "predictions.csv"
+CARD_FILE = "MODEL_CARD.md"
 CHECKPOINT_DIR = "checkpoint"
 N_WARMING = 5  # calls before those that are timed
 LFS_MARK = b"version https://git-lfs"

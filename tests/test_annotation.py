@@ -10,7 +10,7 @@ from emotion.errors import ConfigError
 from emotion.labels import EIGHT_EMOTIONS
 from emotion.outputs.annotation import NOTICE, Annotator, visible_boxes
 from emotion.outputs.judgements import Judgement
-from emotion.outputs.layout import Scale, overlap, place_plate
+from emotion.outputs.layout import N_PLACES_BESIDE, Scale, overlap, place_plate
 from emotion.outputs.palette import (
     DARK,
     EMOTION_COLOURS,
@@ -533,6 +533,18 @@ def test_bars_stay_where_they_are_while_they_can_and_do_not_flutter():
         sides.append("right" if right.size and right.all() else "left" if left.size and left.all() else "else")
     changes = sum(before != after for before, after in itertools.pairwise(sides))
     assert changes <= 3
+
+
+def test_bars_come_back_to_their_face_out_of_a_corner():
+    times = tuple(np.arange(0, 9, 0.1).tolist())
+    boxes = tuple((10, 10, 630, 350) if time < 2 else (200, 100, 300, 240) for time in times)
+    annotator = plain_annotator(make_prediction([FaceTrack(1, times, boxes)], [make_window(1, "happy")]))
+    places = {}
+    for time in (0.5, 1.5, 2.5, 5.0):
+        annotator.annotate(make_picture(), time)
+        places[time] = annotator._bar_places["face 1"]
+    assert places[0.5] == places[1.5] >= N_PLACES_BESIDE
+    assert places[2.5] == places[5.0] < N_PLACES_BESIDE
 
 
 def test_a_box_does_not_outlast_its_shot():

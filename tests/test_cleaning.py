@@ -2,6 +2,7 @@
 
 import argparse
 import csv
+import dataclasses
 
 import numpy as np
 import pytest
@@ -48,6 +49,15 @@ def reason(tmp_path, video, audio, *, keep_faceless=False, **stretch):
 )
 def test_a_clip_is_kept_if_what_is_expected_of_it_is_there(tmp_path, video, audio, expected):
     assert reason(tmp_path, video, audio) == expected
+
+
+def test_of_clips_with_the_same_bytes_one_is_kept(tmp_path):
+    files = {f"{name}.wav": dataclasses.replace(VOICE, sha256=digest) for name, digest in ("a1", "b1", "c2")}
+    clips = [Clip(f"x:{name}", "happy", audio_path=f"{name}.wav") for name in "abc"]
+    clips.append(Clip("x:d", "happy", audio_path="c.wav", start_seconds=0.5))  # another stretch
+    kept, dropped = cleaning.sort_clips(Survey(tmp_path, "folder", clips, files))
+    assert [clip.clip_id for clip in kept] == ["x:a", "x:c", "x:d"]
+    assert [(clip_id, reason) for clip_id, _, reason in dropped] == [("x:b", "the same bytes as another clip: x:a")]
 
 
 def test_faceless_clips_with_a_voice_are_kept_if_asked_for(tmp_path):

@@ -14,7 +14,7 @@ from conftest import small_design
 from media_files import make_clip
 
 from emotion import export, portable
-from emotion.config import DEFAULT_RUN, PROJECT_DIR, CalibrationConfig
+from emotion.config import DEFAULT_RUN, PROJECT_DIR, SAVED_MODELS, CalibrationConfig
 from emotion.errors import MediaError, RunError
 from emotion.models import build_model
 from emotion.portable import FORMATS, SAMPLE, collect_checked, export_portable
@@ -180,11 +180,24 @@ def test_options_that_do_not_go_together_are_told(options, words, monkeypatch, c
     assert words in capsys.readouterr().err
 
 
+def test_how_the_weights_may_be_used_travels_along_and_the_folder_can_be_written_again(tmp_path):
+    shipped = load_run(SAVED_MODELS / "accurate")
+    for _ in range(2):
+        export_portable(shipped, "onnx", tmp_path / "out")
+    for name in ("MODEL_CARD.md", "LICENCE-whisper.txt"):
+        assert (tmp_path / "out" / name).read_bytes() == (SAVED_MODELS / "accurate" / name).read_bytes()
+    about = json.loads((tmp_path / "out" / "model.json").read_text())
+    assert "MODEL_CARD.md" in about["terms"]
+    assert about["licences"] == {source.name: source.licence for source in shipped.config.data} != {}
+
+
 def test_the_command_writes_the_folder_and_says_the_difference(run, tmp_path, monkeypatch, capsys):
     folder = tmp_path / "out"
     monkeypatch.setattr(sys, "argv", ["export", str(run.path), "--format", "onnx", "--output", str(folder)])
     assert export.main() == 0
-    assert re.search(r"out: [\d.]+ MB, max abs difference \S+ on windows of astronaut.mp4", capsys.readouterr().out)
+    said = capsys.readouterr().out
+    assert re.search(r"out: [\d.]+ MB, max abs difference \S+ on windows of astronaut.mp4", said)
+    assert "where numpy and onnxruntime are installed" in said
     monkeypatch.setattr(sys, "argv", ["export", str(run.path), "--format", "onnx", "--check_on", "nowhere.mp4"])
     with pytest.raises(MediaError, match="nowhere.mp4"):
         export.main()

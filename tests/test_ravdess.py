@@ -279,7 +279,10 @@ def test_the_summary_counts_emotions_speakers_and_evidence(tmp_path):
         ["angry", "2"],
         ["total", "4"],
     ]
-    assert lines[4:] == ["speakers: 3 (1 female, 2 male)", "files: picture and sound 1, sound only 2, picture only 1"]
+    assert lines[4:] == [
+        "speakers: 3 (1 female, 2 male)",
+        "files: videos 1, with sound or without; sound only 2, picture only 1",
+    ]
 
 
 def test_a_clip_needs_an_emotion_a_known_sex_a_possible_stretch_and_a_file():

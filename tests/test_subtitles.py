@@ -37,7 +37,7 @@ def cues(prediction):
 def test_a_cue_lasts_as_long_as_the_emotion_does():
     windows = [window(start, 1, 0.9 if start < 2.6 else 0.2) for start in np.arange(0, 5.1, 0.5)]
     first, second = cues(make_prediction(windows, tracks=[make_track(1, 0, 6)]))
-    assert first[0] == "00:00:00,000" and first[2] == ["face 1: happy (88%)"]
+    assert first[0] == "00:00:00,000" and first[2] == ["face 1: happy (89%)"]
     assert first[1] == second[0] and "00:00:03" <= first[1] < "00:00:03,6"
     assert second[1] == "00:00:06,000" and second[2][0].startswith("face 1: sad")
 
@@ -79,6 +79,19 @@ def test_what_flits_by_does_not_take_the_rest_with_it():
     assert all(lines[0].startswith("face 1: happy") for _, _, lines in found)
     assert found[0][0] == "00:00:00,000" and found[-1][1] >= "00:00:05,900"
     assert all(before[1] == after[0] for before, after in itertools.pairwise(found))
+
+
+def test_an_answer_that_is_given_once_has_a_line_of_its_own():
+    windows = [window(start, 1, 0.55 if start == 2.5 else 0.9) for start in np.arange(0, 5.1, 0.5)]
+    found = cues(make_prediction(windows, tracks=[make_track(1, 0, 6)], unsure_below=0.75))
+    assert [lines[0].split()[2] for _, _, lines in found] == ["happy", "unsure", "happy"]
+    assert found[1][:2] == ("00:00:02,750", "00:00:03,250")  # around the middle of that window
+
+
+def test_a_face_in_a_picture_a_second_has_a_line_all_the_time():
+    track = FaceTrack(1, (0.0, 1.0, 2.0, 3.0, 4.0), (BOX,) * 5, max_gap_seconds=1.5)
+    (cue,) = cues(make_prediction([window(start, 1, 0.9) for start in range(5)], tracks=[track], seconds=5.0))
+    assert cue[0] == "00:00:00,000" and cue[1] >= "00:00:04,000"
 
 
 def test_what_changes_all_the_time_is_told_by_what_prevails():

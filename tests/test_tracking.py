@@ -168,6 +168,18 @@ def test_a_copy_of_a_face_that_appears_beside_it_is_another_face():
         assert len({film.tracker.resolve(number) for number in numbers}) == len(numbers)
 
 
+def test_where_pictures_are_far_apart_a_face_stays_in_sight_from_one_to_the_next():
+    for seconds, is_seen in ((1.0, True), (0.1, False)):
+        tracker, scene = FaceTracker(), make_scene()
+        face = put(scene, 1, 300.0)
+        for number in range(12):
+            found = [] if number in range(5, 10) and seconds < 1 else [face]
+            tracker.update(number * seconds, found, scene)
+        (track,) = tracker.tracks().values()
+        assert (track.box_at(7.5 * seconds) is not None) == is_seen
+        assert track.seconds_in_sight == pytest.approx(11.0 if is_seen else 0.5)
+
+
 def test_recent_sightings_can_be_had_by_themselves():
     film = Film()
     for i in range(20):

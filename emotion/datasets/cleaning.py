@@ -18,6 +18,7 @@ DROPPED_COLUMNS = ("clip_id", "path", "reason")
 MISSING, UNREADABLE = "missing", "cannot be decoded"
 NO_FACE, SILENT, ODD_LENGTH, SONG = "no face", "silent", "absurd length", "song, not speech"
 NO_EVIDENCE = "neither a face nor a sound"
+DUPLICATE = "the same bytes as another clip"
 
 
 def add_arguments(parser) -> None:
@@ -67,7 +68,7 @@ def sort_clips(survey: Survey, *, keep_faceless: bool = False) -> tuple[list[Cli
 
     A clip with a face but a silent sound is kept: it still trains the face branch. A clip with one
     file of two that cannot be read is dropped: it is not the recording its label was given for. Song is dropped:
-    training and evaluation take speech alone.
+    training and evaluation take speech alone. Of clips whose files are the same to the byte the first is kept.
 
     Args:
         survey: the data set.
@@ -76,13 +77,17 @@ def sort_clips(survey: Survey, *, keep_faceless: bool = False) -> tuple[list[Cli
     Returns:
         The usable clips, and ``(clip_id, path, reason)`` of the others.
     """
+    known: dict[tuple, str] = {}
     kept, dropped = [], [(row.clip_id, survey.show(row.path), f"{MISSING}: {row.words}") for row in survey.missing_rows]
     for clip in survey.clips:
         if clip.details.get("vocal_channel") == "song":
             dropped.append((clip.clip_id, survey.show(clip.paths[0]), SONG))
             continue
         fault = find_reason(survey, clip, keep_faceless=keep_faceless)
-        if fault is None:
+        same_as = known.setdefault(_content(survey, clip), clip.clip_id) if fault is None else clip.clip_id
+        if same_as != clip.clip_id:
+            dropped.append((clip.clip_id, survey.show(clip.paths[0]), f"{DUPLICATE}: {same_as}"))
+        elif fault is None:
             kept.append(clip)
         else:
             path, reason = fault
@@ -105,6 +110,12 @@ def find_reason(survey: Survey, clip: Clip, *, keep_faceless: bool) -> tuple[str
     if not has_face and not has_sound:
         return clip.paths[0], SILENT
     return None
+
+
+def _content(survey: Survey, clip: Clip) -> tuple:
+    """What a clip holds: the bytes of its files, and the stretch of them."""
+    files = tuple(survey.examinations[path].sha256 or path for path in clip.paths)
+    return files, clip.start_seconds, clip.end_seconds
 
 
 def _check_output(folder: Path) -> None:

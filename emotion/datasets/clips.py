@@ -98,5 +98,5 @@ def summarize(clips: Sequence[Clip]) -> str:
     face_only = sum(clip.audio_path is None for clip in clips)
     voice_only = sum(clip.video_path is None for clip in clips)
     both = len(clips) - face_only - voice_only
-    rows.append(f"files: picture and sound {both}, sound only {voice_only}, picture only {face_only}")
+    rows.append(f"files: videos {both}, with sound or without; sound only {voice_only}, picture only {face_only}")
     return "\n".join(rows)

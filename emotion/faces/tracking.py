@@ -9,7 +9,7 @@ from scipy.optimize import linear_sum_assignment
 
 from emotion.faces.appearance import Appearance, compute_unlikeness, describe_face
 from emotion.faces.detection import Face
-from emotion.results import Box, FaceTrack
+from emotion.results import MAX_GAP_SECONDS, Box, FaceTrack
 
 # A face that was looked for in vain for longer than this is looked for no longer where it was, but known again by its
 # looks alone.
@@ -41,6 +41,8 @@ MAX_STUB_SECONDS = 0.4  # since a face that was half hidden was last seen as ano
 # A face seen fewer times than this is taken for a false alarm, unless it was seen in this share of the moments that
 # were looked at around its sightings: a slide show has few moments, a still has one.
 MIN_SIGHTINGS = 3
+# Where pictures are far apart, a face may be missed for so many usual distances between two looks; the last ones count.
+SLOW_GAPS, MAX_LOOKS = 1.5, 1000
 MIN_SIGHT_SHARE = 0.3
 
 
@@ -206,10 +208,14 @@ class FaceTracker:
 
     def _tracks(self, chosen: list[_Track], since_seconds: float | None) -> dict[int, FaceTrack]:
         tracks, cuts = {}, tuple(self._cuts)
+        # A picture is shown until the next one, however long that takes.
+        looks = np.diff(self._looked[-MAX_LOOKS:])
+        max_gap = max(MAX_GAP_SECONDS, SLOW_GAPS * float(np.median(looks))) if len(looks) else MAX_GAP_SECONDS
         for face_id, track in enumerate(chosen, start=1):
             first = 0 if since_seconds is None else bisect.bisect_left(track.times, since_seconds)
             if first < len(track.times):
-                tracks[track.number] = FaceTrack(face_id, tuple(track.times[first:]), tuple(track.boxes[first:]), cuts)
+                times, boxes = tuple(track.times[first:]), tuple(track.boxes[first:])
+                tracks[track.number] = FaceTrack(face_id, times, boxes, cuts, max_gap)
         return tracks
 
     @property

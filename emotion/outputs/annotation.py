@@ -37,7 +37,7 @@ from emotion.results import UNSURE, Box, EmotionSummary, FaceTrack, MediaPredict
 N_BARS = 3
 NOTICE = "Emotions recognised by AI"
 BARS_HIDDEN_SECONDS = 1.0  # bars that had to make room stay away for so long
-LOOK_AHEAD_SECONDS, LOOK_AHEAD_STEP = 3.0, 0.25  # to choose a place in which they need not make room
+LOOK_AHEAD_STEP, N_LOOKS_AHEAD = 0.25, 12  # seconds, to choose a place in which they need not make room
 MAX_SAMPLES = 500
 # A face out of sight for longer than this, whose box would lie on a face that is in sight, is behind it.
 HIDDEN_SECONDS, HIDDEN_SHARE = 0.05, 0.3
@@ -169,8 +169,10 @@ class Annotator:
             may_have = bars and self._usual_height(face.track) >= MIN_BOX_HEIGHT_PER_PANEL * size[1]
             if may_have and time_seconds >= self._bars_hidden_until.get(face.name, -1.0):
                 before = self._bar_places.get(face.name)
-                if before is None:
-                    before = self._lasting_place(face.track, size, time_seconds, scale)
+                if before is None or before >= N_PLACES_BESIDE:
+                    # Out of a corner of the picture they come back where there is room for good.
+                    n_free, place = self._lasting_place(face.track, size, time_seconds, scale)
+                    before = place if before is None or n_free == N_LOOKS_AHEAD else before
                 choice = place_bars(size, face.box, scale, taken=others + taken, is_alone=not others, before=before)
             if choice is not None:
                 self._bar_places[face.name] = choice[0]
@@ -187,10 +189,10 @@ class Annotator:
             self._heights[track.face_id] = float(np.median([box[3] - box[1] for box in boxes]))
         return self._heights[track.face_id]
 
-    def _lasting_place(self, track: FaceTrack, size, time_seconds: float, scale: Scale) -> int | None:
-        """The place beside a face in which its bars can stay the longest from a moment on."""
+    def _lasting_place(self, track: FaceTrack, size, time_seconds: float, scale: Scale) -> tuple[int, int | None]:
+        """The place beside a face in which its bars can stay the longest from a moment on, after for how many looks."""
         longest, chosen = 0, None
-        moments = time_seconds + np.arange(0, LOOK_AHEAD_SECONDS, LOOK_AHEAD_STEP)
+        moments = time_seconds + LOOK_AHEAD_STEP * np.arange(N_LOOKS_AHEAD)
         shown = [visible_boxes(self._tracks, moment) for moment in moments]
         for index in range(N_PLACES_BESIDE):
             n_free = 0
@@ -202,7 +204,7 @@ class Annotator:
                 n_free += 1
             if n_free > longest:
                 longest, chosen = n_free, index
-        return chosen
+        return longest, chosen
 
     def _place_notice(self, size: tuple[int, int], scale: Scale) -> Box:
         """The corner in which the notice covers least of all faces of the video; the same for all pictures."""

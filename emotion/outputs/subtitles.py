@@ -1,6 +1,6 @@
 """A result as SubRip subtitles (.srt), which any player shows over any copy of the video."""
 
-import math
+import itertools
 from collections import Counter
 from collections.abc import Iterator
 
@@ -32,7 +32,8 @@ def _cues(prediction: MediaPrediction) -> Iterator[tuple[float, float, list[str]
     rows = [row for row in rows if row[1].is_judged]
     first = prediction.start_seconds
     last = first + prediction.duration_seconds
-    stretches = [_prevailing(rows, start, min(start + STRETCH_SECONDS, last)) for start in _starts(first, last)]
+    edges = _edges(rows, first, last)
+    stretches = [_prevailing(rows, start, end) for start, end in itertools.pairwise(edges)]
     begin = 0
     for end in range(1, len(stretches) + 1):
         if end < len(stretches) and _emotions(stretches[end]) == _emotions(stretches[begin]):
@@ -42,13 +43,23 @@ def _cues(prediction: MediaPrediction) -> Iterator[tuple[float, float, list[str]
                 _line(name, answers[0], [answer for at in stretches[begin:end] for answer in at[name]])
                 for name, answers in stretches[begin].items()
             ]
-            yield first + begin * STRETCH_SECONDS, min(first + end * STRETCH_SECONDS, last), lines
+            yield edges[begin], edges[end], lines
         begin = end
 
 
-def _starts(first: float, last: float) -> list[float]:
-    n_stretches = max(1, math.ceil((last - first) / STRETCH_SECONDS - 1e-6))
-    return [first + index * STRETCH_SECONDS for index in range(n_stretches)]
+def _edges(rows: list[tuple], first: float, last: float) -> list[float]:
+    """Where one stretch ends and the next begins.
+
+    The middles of windows, half a second apart, lie in the middles of stretches: on their edges an answer that is given
+    once would have the half of two, and prevail in neither.
+    """
+    middles = [float(judgement.middles_seconds[0]) for _, judgement, _ in rows]
+    shift = (middles[0] - STRETCH_SECONDS / 2 - first) % STRETCH_SECONDS if middles else 0.0
+    edges = np.arange(first + shift, last - 1e-6, STRETCH_SECONDS).tolist()
+    # What is left at both ends is part of the stretch beside it, unless there is no other.
+    inner = [edge for edge in edges if first + 1e-6 < edge and edge + STRETCH_SECONDS / 2 <= last + 1e-6]
+    inner = [edge for edge in inner if edge - first >= STRETCH_SECONDS / 2 - 1e-6]
+    return [first, *inner, last]
 
 
 def _prevailing(rows: list[tuple], start: float, end: float) -> dict[str, list[EmotionSummary]]:

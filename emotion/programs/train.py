@@ -45,7 +45,9 @@ def build_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add_data_options(parser)
     add("--list_models", action="store_true", help="describe the networks for --model, each measured here, and stop")
-    add("--demo", action="store_true", help="make a small synthetic data set and train on it for a minute or two")
+    add(
+        "--demo", action="store_true", help="make a small synthetic data set and train on it, four minutes on two cores"
+    )
     add_training_options(parser)
     add("--protocol", choices=PROTOCOLS, help="how clips are split. 'speaker' keeps every speaker on one side; "
         "'random' does not, and flatters; 'official' is the data set's own; 'kfold' and 'loso' train one model a fold, "

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from emotion.recipes.choices import WHISPER, Recipe
+from emotion.runs import CARD_FILE
 
-CARD_FILE = "MODEL_CARD.md"
 TITLE = "# Model card: "
 
 HEARS = {
