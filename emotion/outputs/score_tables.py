@@ -6,6 +6,7 @@ from typing import Any
 SCORE_NAMES = {"uar": "UAR (recall averaged over the emotions)", "accuracy": "accuracy", "macro_f1": "macro F1",
                "weighted_f1": "weighted F1"}  # fmt: skip
 MISSING = "-"
+FEWEST_UNITS = {"speakers": 6, "clips": 20}  # to draw intervals from
 
 
 def format_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -24,6 +25,16 @@ def format_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([line(cells[0]), line(rule), *[line(row) for row in cells[1:]]])
 
 
+def warn_of_few(report: Mapping[str, Any]) -> str:
+    """Returns a line if a report's intervals are drawn from so few speakers, or clips, that they say little."""
+    unit = report["intervals"]["unit"]
+    n_units = report["n_speakers" if unit == "speakers" else "n"]
+    if n_units >= FEWEST_UNITS[unit]:
+        return ""
+    units = unit if n_units > 1 else unit.removesuffix("s")
+    return f"(with {n_units} {units} such an interval says little, and is too narrow if anything)"
+
+
 def format_report(report: Mapping[str, Any]) -> str:
     """Returns a report's protocol, scores with their 95 % intervals, and a table by emotion."""
     lines = [f"protocol: {report['protocol']}", _counts(report)]
@@ -31,6 +42,8 @@ def format_report(report: Mapping[str, Any]) -> str:
     for name, what in SCORE_NAMES.items():
         low, high = report["intervals"][name]
         lines.append(f"{what}: {report[name]:.1%}  (95 % interval {low:.1%} to {high:.1%}, over {unit})")
+    if warning := warn_of_few(report):
+        lines.append(warning)
     lines.append(f"calibration error: {report['ece']:.1%}")
     answered = report.get("answered")
     if answered:

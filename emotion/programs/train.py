@@ -237,6 +237,10 @@ def main() -> int:
         f"clips: {scores['n']}, speakers: {scores['n_speakers']}, protocol: {result.metrics['protocol']}"
     )
     print(f"95 % interval of the UAR: {low:.1%} to {high:.1%}, over {scores['intervals']['unit']}")
+    from emotion.outputs.score_tables import warn_of_few
+
+    if warning := warn_of_few(scores):
+        print(warning)
     print(f"model: {result.path}", flush=True)
     from emotion.onnx_export import write_onnx
 
