@@ -43,11 +43,15 @@ CLIP_CACHE_DIR = CACHE_DIR / "clips"
 
 
 def find_model(name: str | Path) -> Path:
-    """Returns the folder that a user means by ``--model``: a path, or the name of one in ``saved_models/``."""
+    """Returns the folder that a user means by ``--model``: a path, or the name of one in ``saved_models/``.
+
+    What is neither comes back as it was written, for whoever opens it to complain of.
+    """
     path = Path(name)
     if path.exists() or path not in (Path(path.name), Path("saved_models", path.name)):
         return path
-    return DEFAULT_RUN if path.name == DEFAULT_RUN.name else SAVED_MODELS / path.name
+    kept = DEFAULT_RUN if path.name == DEFAULT_RUN.name else SAVED_MODELS / path.name
+    return kept if kept.exists() else path
 
 
 def _check_positive(record, *names: str) -> None:

@@ -53,7 +53,7 @@ def check_run(path: str | os.PathLike) -> RunConfig:
     if path.is_file():
         raise RunError(f"{path}: is a file. Give the model's folder.")
     if not path.is_dir():
-        raise RunError(f"{path}: no such model folder. Train one with train_model.py, or name another.")
+        raise RunError(f"{path}: no such model folder, here or in saved_models/. Train one with train_model.py, or name another.")
     if not (path / CONFIG_FILE).is_file():
         folds = sorted(folder.name for folder in path.glob("fold_*") if (folder / MODEL_FILE).is_file())
         if folds:

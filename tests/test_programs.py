@@ -149,7 +149,7 @@ def test_a_bad_clip_ends_in_one_line_and_exit_code_1(make, tmp_path):
     ("arguments", "words"),
     [
         (["--video_path", "absent.mp4"], "absent.mp4"),
-        (["clip.mp4", "--model", "nowhere"], "nowhere: no such model folder"),
+        (["clip.mp4", "--model", "nowhere"], "error: nowhere: no such model folder, here or in saved_models/"),
         (["clip.mp4", "--output", "nowhere/out.mp4"], "nowhere"),
         (["clip.mp4", "--output", "clip.mp4"], "is the clip itself"),
         (["clip.mp4", "--json", "out.mp4"], "--json out.mp4: has the ending of a clip, not of a table"),
