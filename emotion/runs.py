@@ -43,6 +43,18 @@ N_WARMING = 5  # calls before those that are timed
 LFS_MARK = b"version https://git-lfs"
 
 
+def check_resumable(path: Path) -> None:
+    """Makes sure that a folder holds a training that was stopped.
+
+    Raises:
+        RunError: if it holds none, or a finished one.
+    """
+    if not (path / CONFIG_FILE).is_file():
+        raise RunError(f"{path}: holds no training to resume. Start one without --resume.")
+    if (path / MODEL_FILE).is_file():
+        raise RunError(f"{path}: its training is finished; there is nothing to resume.")
+
+
 def check_run(path: str | os.PathLike) -> RunConfig:
     """Makes sure that a folder holds a finished run, without loading the network, and returns its configuration.
 
@@ -53,7 +65,9 @@ def check_run(path: str | os.PathLike) -> RunConfig:
     if path.is_file():
         raise RunError(f"{path}: is a file. Give the model's folder.")
     if not path.is_dir():
-        raise RunError(f"{path}: no such model folder, here or in saved_models/. Train one with train_model.py, or name another.")
+        raise RunError(
+            f"{path}: no such model folder, here or in saved_models/. Train one with train_model.py, or name another."
+        )
     if not (path / CONFIG_FILE).is_file():
         folds = sorted(folder.name for folder in path.glob("fold_*") if (folder / MODEL_FILE).is_file())
         if folds:

@@ -30,11 +30,11 @@ from emotion.runs import (
     CHECKPOINT_DIR,
     CONFIG_FILE,
     HISTORY_FILE,
-    MODEL_FILE,
     PREDICTIONS_FILE,
     SPLITS_FILE,
     Run,
     check_new_folder,
+    check_resumable,
     load_run,
     write_metrics,
     write_run,
@@ -193,10 +193,7 @@ def _train_split(prepared: TrainingClips, split: Split, output: Path, state, ver
 def _prepare_folder(output: Path, resume: bool) -> dict[str, Any] | None:
     """Makes sure that nothing is overwritten, and returns the state to resume from, if any."""
     if resume:
-        if not (output / CONFIG_FILE).is_file():
-            raise RunError(f"{output}: holds no training to resume. Start one without --resume.")
-        if (output / MODEL_FILE).is_file():
-            raise RunError(f"{output}: its training is finished; there is nothing to resume.")
+        check_resumable(output)
         return load_state(output / CHECKPOINT_DIR)
     check_new_folder(output)
     return None

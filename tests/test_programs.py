@@ -194,6 +194,12 @@ def test_a_wrong_path_is_named_without_a_traceback(arguments, words, trained, tm
     assert (tmp_path / ("old" if arguments[0] == "." else "old.mp4")).read_bytes() == b"precious"
 
 
+def test_a_finished_training_is_not_gone_on_with_and_no_data_is_asked_for(trained, tmp_path):
+    done = run_apart(ROOT / "train_model.py", "--resume", "--output", str(trained.path), cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr == f"error: {trained.path}: its training is finished; there is nothing to resume.\n"
+
+
 def test_training_trains_on_a_folder_and_says_how_well(dataset_dir, cache_dir, tmp_path, monkeypatch, capsys):
     settings = tmp_path / "settings.json"
     settings.write_text(

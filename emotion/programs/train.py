@@ -87,12 +87,10 @@ def latest_unfinished() -> Path:
 
 def what_to_resume(output: Path) -> tuple[RunConfig, bool]:
     """Returns a stopped training's own settings, and whether it was the demo."""
-    from emotion.errors import RunError
-    from emotion.runs import CONFIG_FILE
+    from emotion.runs import CONFIG_FILE, check_resumable
     from emotion.workflows import DEMO_NAME
 
-    if not (output / CONFIG_FILE).is_file():
-        raise RunError(f"{output}: holds no training to resume. Start one without --resume.")
+    check_resumable(output)  # before any data is looked for
     config = load_config(output / CONFIG_FILE)
     return config, any(source.name == DEMO_NAME for source in config.data)
 
