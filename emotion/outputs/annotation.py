@@ -190,7 +190,7 @@ class Annotator:
         return self._heights[track.face_id]
 
     def _lasting_place(self, track: FaceTrack, size, time_seconds: float, scale: Scale) -> tuple[int, int | None]:
-        """The place beside a face in which its bars can stay the longest from a moment on, after for how many looks."""
+        """Returns for how many looks ahead a face's bars can stay beside it, and where they can stay the longest."""
         longest, chosen = 0, None
         moments = time_seconds + LOOK_AHEAD_STEP * np.arange(N_LOOKS_AHEAD)
         shown = [visible_boxes(self._tracks, moment) for moment in moments]

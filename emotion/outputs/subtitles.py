@@ -55,11 +55,10 @@ def _edges(rows: list[tuple], first: float, last: float) -> list[float]:
     """
     middles = [float(judgement.middles_seconds[0]) for _, judgement, _ in rows]
     shift = (middles[0] - STRETCH_SECONDS / 2 - first) % STRETCH_SECONDS if middles else 0.0
-    edges = np.arange(first + shift, last - 1e-6, STRETCH_SECONDS).tolist()
-    # What is left at both ends is part of the stretch beside it, unless there is no other.
-    inner = [edge for edge in edges if first + 1e-6 < edge and edge + STRETCH_SECONDS / 2 <= last + 1e-6]
-    inner = [edge for edge in inner if edge - first >= STRETCH_SECONDS / 2 - 1e-6]
-    return [first, *inner, last]
+    edges = np.arange(first + shift, last, STRETCH_SECONDS).tolist()
+    # Less than half a stretch at either end is part of the one beside it.
+    least = STRETCH_SECONDS / 2 - 1e-6
+    return [first, *(edge for edge in edges if edge - first >= least and last - edge >= least), last]
 
 
 def _prevailing(rows: list[tuple], start: float, end: float) -> dict[str, list[EmotionSummary]]:
