@@ -5,7 +5,7 @@ python run_inference.py --video_path clip.mp4
 
 import sys
 
-from emotion.programs.infer import build_parser, main, run
+from emotion.infer import build_parser, main, run
 
 __all__ = ["build_parser", "main", "run"]
 

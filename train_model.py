@@ -5,7 +5,7 @@ python train_model.py
 
 import sys
 
-from emotion.programs.train import build_parser, main, run
+from emotion.train import build_parser, main, run
 
 __all__ = ["build_parser", "main", "run"]
 

@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.measures import Measure, append_history, format_measures, read_history, write_ratio_plot
-from emotion.config import CACHE_DIR
 from emotion.console import SOME_FILES_FAILED, quiet_import, run_program
 from emotion.errors import ConfigError
-from emotion.options import command_line, say_now
+from emotion.places import CACHE_DIR
+from emotion.training.options import command_line, say_now
 
 PARTS = ("inference", "training", "plain", "designs", "growth")
 MIN_LONGEST = 300.0  # growth needs two lengths

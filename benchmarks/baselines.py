@@ -15,11 +15,12 @@ from typing import Any
 # Python puts this file's folder on its path, not the one above, where the packages lie.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from emotion.config import CACHE_DIR, RunConfig, TrainConfig
+from emotion.config import RunConfig, TrainConfig
 from emotion.console import SOME_FILES_FAILED, ProgressBar, quiet_import, run_program
 from emotion.datasets import DATASETS
 from emotion.errors import ConfigError
-from emotion.options import check_data_options, command_line, say_now
+from emotion.places import CACHE_DIR
+from emotion.training.options import check_data_options, command_line, say_now
 
 SYSTEM_NAMES = ("mfcc_svm", "compare_logreg")
 FOLD_PROTOCOLS = ("kfold", "random")
@@ -61,10 +62,10 @@ def main(arguments: list[str] | None = None) -> int:
         from benchmarks.features import extract_features
         from benchmarks.results import HOW, describe_row, find_cross_validations, load_compared, run_protocol
         from benchmarks.systems import SYSTEMS
-        from emotion.evaluation import write_predictions
-    from emotion.folds import split_folds
+        from emotion.evaluation.judging import write_predictions
+    from emotion.datasets.protocols import split_folds
     from emotion.labels import class_index
-    from emotion.workflows import describe_data, load_clips
+    from emotion.training.workflows import describe_data, load_clips
 
     # What may be missing is looked for before anything takes time.
     systems = {name: SYSTEMS[name] for name in dict.fromkeys(args.systems)}
@@ -137,7 +138,7 @@ def main(arguments: list[str] | None = None) -> int:
 def write_results(result: dict[str, Any], output: Path) -> None:
     """Prints the table, and writes it, all reports and the plot into a folder."""
     from benchmarks.results import format_rows, name_apart
-    from emotion.outputs.evaluation_plots import write_protocol_comparison
+    from emotion.outputs.plots.evaluation import write_protocol_comparison
 
     rows, data = name_apart(result["rows"]), result["data"]
     table = "\n".join([format_rows(rows), "", result["settings"]["refit"], *result["notes"]])

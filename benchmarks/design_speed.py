@@ -29,8 +29,8 @@ def measure_machine() -> float:
 
 def measure() -> Iterator[Measure]:
     """Measures the machine, then every design."""
-    from emotion.model_list import measure_design
     from emotion.models import ARCHITECTURES
+    from emotion.models.catalogue import measure_design
 
     limit = measure_machine()
     yield Measure("matrix product, float32", limit, "GFLOP/s")

@@ -15,11 +15,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from emotion.config import CACHE_DIR, RunConfig, TrainConfig
+from emotion.config import RunConfig, TrainConfig
 from emotion.console import quiet_import, run_program
 from emotion.errors import DatasetError
 from emotion.labels import EIGHT_EMOTIONS, SEVEN_EMOTIONS
-from emotion.options import say_now
+from emotion.places import CACHE_DIR
+from emotion.training.options import say_now
 
 N_FOLDS, SEED = 5, 0
 VOICES_AT_ONCE, PICTURES_AT_ONCE = 16, 64
@@ -91,7 +92,7 @@ def fingerprint(name: str, epochs: int) -> str:
 @functools.cache
 def best_policy(name: str) -> str:
     """The arithmetic that this machine trains a design faster by; measured once, so that all folds have the same."""
-    from emotion.recipes.fitting import fastest_policy
+    from emotion.training.recipes.fitting import fastest_policy
 
     return "float32" if name in EXACT_DESIGNS else fastest_policy()
 
@@ -109,11 +110,11 @@ def design_config(name: str, modality: str, class_names: tuple[str, ...], **vide
 
 def score_ears(name: str, data_dir: Path, epochs: int, output: Path) -> dict[str, Any]:
     """Trains and tests a design's sound on five folds of RAVDESS; see ``build_report`` for the result."""
-    from emotion.cache import ClipCache
     from emotion.datasets import ravdess
-    from emotion.evaluation import build_report
-    from emotion.folds import split_folds
-    from emotion.recipes.voices import make_bank
+    from emotion.datasets.cache import ClipCache
+    from emotion.datasets.protocols import split_folds
+    from emotion.evaluation.judging import build_report
+    from emotion.training.recipes.voices import make_bank
 
     config = design_config(name, "audio", EIGHT_EMOTIONS)
     clips = ravdess.load(data_dir / "ravdess")
@@ -138,10 +139,10 @@ def judge_fold(bank, split, config: RunConfig, epochs: int, folder: Path) -> lis
     import keras
     import numpy as np
 
-    from emotion.evaluation import Judgement, load_predictions, write_predictions
-    from emotion.recipes.fitting import categorical_loss, fit
-    from emotion.recipes.voices import BankBatches, merge_windows
-    from emotion.recipes.whisper_training import balanced_targets
+    from emotion.evaluation.judging import Judgement, load_predictions, write_predictions
+    from emotion.training.recipes.fitting import categorical_loss, fit
+    from emotion.training.recipes.voices import BankBatches, merge_windows
+    from emotion.training.recipes.whisper_voice import balanced_targets
 
     done = folder / "predictions.csv"
     if done.is_file():
@@ -175,8 +176,8 @@ def score_eyes(name: str, data_dir: Path, epochs: int, output: Path) -> dict[str
     import keras
     import numpy as np
 
-    from emotion.evaluation import Judgement, build_report
-    from emotion.recipes.fitting import fit
+    from emotion.evaluation.judging import Judgement, build_report
+    from emotion.training.recipes.fitting import fit
 
     side, folder = SIDES[name], output / f"eyes_{name}_{fingerprint(name, epochs)}"
     config = design_config(name, "video", SEVEN_EMOTIONS, n_frames=1, image_size=side)
@@ -199,7 +200,7 @@ def score_eyes(name: str, data_dir: Path, epochs: int, output: Path) -> dict[str
 
 def load_faces(path: Path, output: Path):
     """Returns the aligned faces of a FER+ file, kept in ``output`` once they are aligned."""
-    from emotion.recipes.stills import load_ferplus, read_stills, save_stills
+    from emotion.training.recipes.stills import load_ferplus, read_stills, save_stills
 
     kept = output / f"aligned_{path.name}"
     if not kept.is_file():
@@ -210,8 +211,8 @@ def load_faces(path: Path, output: Path):
 
 def build_picture_batches(stills, side: int):
     """Returns batches of varied pictures as clips of one frame, with the shares of FER+'s raters as targets."""
-    from emotion.recipes.face_batches import StillBatches
-    from emotion.recipes.stills import LABEL_SETS
+    from emotion.training.recipes.face_batches import StillBatches
+    from emotion.training.recipes.stills import LABEL_SETS
 
     class PictureBatches(StillBatches):
         def __getitem__(self, batch: int):
@@ -250,7 +251,7 @@ def logits_of(config: RunConfig):
 
 def build_fast(config: RunConfig):
     """Builds a design up to its logits, in the arithmetic that this machine trains it faster by."""
-    from emotion.recipes.fitting import dtype_policy
+    from emotion.training.recipes.fitting import dtype_policy
 
     with dtype_policy(best_policy(config.architecture)):
         return logits_of(config)
@@ -258,7 +259,7 @@ def build_fast(config: RunConfig):
 
 def predict(network, inputs: dict[str, Any], config: RunConfig):
     """Returns probabilities ``(n, n_classes)``, computed in 32 bits."""
-    from emotion.calibration import softmax
+    from emotion.models.calibration import softmax
 
     exact = logits_of(config)
     exact.set_weights(network.get_weights())

@@ -21,11 +21,11 @@ from pathlib import Path
 import librosa
 import numpy as np
 
-from emotion.audio.features import has_sound
-from emotion.cache import ClipCache
 from emotion.config import AudioConfig, RunConfig
+from emotion.datasets.cache import ClipCache
 from emotion.datasets.clips import Clip
 from emotion.errors import EmotionError, MediaError
+from emotion.inputs.voice.features import has_sound
 from emotion.media.reading import load_waveform
 
 # The rate that our own models hear.

@@ -111,8 +111,8 @@ def _measure_sizes(folder: Path, source: Path, course: Course) -> Iterator[Measu
 
 
 def _measure_manifests(folder: Path, course: Course) -> Iterator[Measure]:
+    from emotion.datasets.protocols import split_folds
     from emotion.datasets.recognition import load_dataset
-    from emotion.folds import split_folds
 
     emotions = ("neutral", "happy", "sad", "angry")
     (folder / "clip.wav").touch()
@@ -134,7 +134,7 @@ def _measure_manifests(folder: Path, course: Course) -> Iterator[Measure]:
 
 def write_growth_plot(courses: Sequence[Course], path: Path) -> None:
     """Draws time, and memory where it was counted, against what grew, beside growth in proportion (dashed)."""
-    from emotion.outputs.figures import build_figure, set_title, write_figure
+    from emotion.outputs.plots.figures import build_figure, set_title, write_figure
 
     figure = build_figure(width_inches=10, height_inches=7.5)
     for axes, course in zip(figure.subplots(2, 2).flat, courses, strict=True):

@@ -18,11 +18,11 @@ import av
 import numpy as np
 
 from benchmarks.measures import Measure
+from emotion.datasets.synthetic.clips import write_clip
 from emotion.errors import EmotionError, MediaError
 from emotion.media.pictures import VideoFrame
 from emotion.media.reading import AudioChunk, iterate_media
-from emotion.options import say_now
-from emotion.synthetic import write_clip
+from emotion.training.options import say_now
 
 ROOT = Path(__file__).resolve().parents[1]
 SAMPLE = ROOT / "samples" / "astronaut.mp4"
@@ -252,7 +252,7 @@ def measure_folder(folder: Path) -> float:
 
 def measure_start(folder: Path, n_runs: int) -> Iterator[Measure]:
     """How long the help takes, and a picture from the command to the answer."""
-    from emotion.outputs.video import write_image
+    from emotion.outputs.video.writing import write_image
 
     picture = next(item.image for item in iterate_media(SAMPLE, sample_rate=SOUND_RATE) if isinstance(item, VideoFrame))
     write_image(picture, folder / "picture.png")
@@ -273,8 +273,8 @@ def measure_camera(clip: Path) -> Iterator[Measure]:
 
     The pictures come from memory, as fast as they are taken, with the timestamps of 30 a second.
     """
-    from emotion.live import run_live
-    from emotion.predictor import EmotionPredictor
+    from emotion.inference.live import run_live
+    from emotion.inference.predictor import EmotionPredictor
     from emotion.settings import InferenceSettings
 
     pictures = [item.image for item in iterate_media(clip, sample_rate=SOUND_RATE) if isinstance(item, VideoFrame)]

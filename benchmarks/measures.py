@@ -91,7 +91,7 @@ def append_history(folder: Path, measures: Sequence[Measure], about: dict[str, A
 
 def write_ratio_plot(measures: Sequence[Measure], path: Path) -> None:
     """Draws how far each measure with a target lies from it: bars up to the line at 1 have met it."""
-    from emotion.outputs.figures import build_figure, set_title, write_figure
+    from emotion.outputs.plots.figures import build_figure, set_title, write_figure
 
     shown = [each for each in measures if each.target]
     if not shown:

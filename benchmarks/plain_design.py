@@ -20,7 +20,7 @@ from sklearn.metrics import recall_score
 
 from benchmarks.measures import Measure
 from emotion.datasets.clips import Clip
-from emotion.norms import NormSettler
+from emotion.training.callbacks import NormSettler
 
 N_FRAMES, SIDE, N_MFCC, N_STEPS = 20, 112, 40, 44
 SAMPLE_RATE, SECONDS = 22050, 3.0
@@ -104,12 +104,12 @@ def build_plain_model(n_classes: int) -> keras.Model:
 
 def measure(folder: Path) -> Iterator[Measure]:
     """Trains both on the same clips, for as many epochs and for as long; ``folder`` keeps the clips and their cache."""
-    from emotion.cache import ClipCache
     from emotion.config import RunConfig
     from emotion.datasets import DATASETS
-    from emotion.generators import ClipWindows, EpochSetter
+    from emotion.datasets.cache import ClipCache
+    from emotion.datasets.synthetic.clips import write_synthetic_dataset
     from emotion.models import build_model
-    from emotion.synthetic import write_synthetic_dataset
+    from emotion.training.generators import ClipWindows, EpochSetter
 
     root = folder / "plain_clips"
     if not root.is_dir():

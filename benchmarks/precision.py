@@ -15,13 +15,14 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.designs import load_faces
-from emotion.config import CACHE_DIR, DEFAULT_RUN, RunConfig, find_model
+from emotion.config import RunConfig
 from emotion.config_files import load_config
 from emotion.console import quiet_import, run_program
 from emotion.errors import ConfigError, DatasetError
 from emotion.labels import SEVEN_EMOTIONS
-from emotion.options import say_now
 from emotion.outputs.score_tables import format_table
+from emotion.places import CACHE_DIR, DEFAULT_RUN, find_model
+from emotion.training.options import say_now
 
 RUNTIMES = ("keras", "onnx", "int8")
 FACES_AT_ONCE = 8
@@ -49,8 +50,8 @@ def main(arguments: list[str] | None = None) -> int:
     if not path.is_file():
         raise DatasetError(f"{path}: is not there. Name the folder that holds it with --data_dir.")
     with quiet_import():
-        from emotion.quantization import export_int8
-        from emotion.runs import CONFIG_FILE, load_run, time_window
+        from emotion.models.export_int8 import export_int8
+        from emotion.models.run_folder import CONFIG_FILE, load_run, time_window
     config = load_config(args.model / CONFIG_FILE)
     if sorted(config.class_names) != sorted(SEVEN_EMOTIONS) or "video" not in config.modalities:
         raise ConfigError(f"{args.model}: only a model that tells FER+'s seven emotions from faces can be measured.")

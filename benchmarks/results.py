@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.systems import FoldResult, System, judge_fold
-from emotion.comparison import APART, RANDOM, build_row
-from emotion.crossvalidation import FOLDS_FILE, PLAN_FILE
 from emotion.datasets.clips import Clip
+from emotion.datasets.splits import SPEAKER_INDEPENDENT, Split, describe_split
 from emotion.errors import RunError
-from emotion.evaluation import Judgement, build_report
+from emotion.evaluation.judging import Judgement, build_report
 from emotion.outputs.score_tables import format_table
-from emotion.splits import SPEAKER_INDEPENDENT, Split, describe_split
+from emotion.training.crossvalidation import APART, FOLDS_FILE, PLAN_FILE, RANDOM, build_row
 
 COLUMNS = ("system", "protocol", "UAR", "95 % interval", "accuracy", "weighted F1", "n", "speakers")
 

@@ -16,11 +16,11 @@ from sklearn.svm import SVC
 
 from benchmarks.features import FeatureSet, build_compare_features, build_mfcc_features
 from emotion.datasets.clips import Clip
+from emotion.datasets.splits import Split
 from emotion.errors import DatasetError
-from emotion.evaluation import Judgement
+from emotion.evaluation.judging import Judgement
 from emotion.labels import class_index
 from emotion.scores import compute_confusion_matrix, compute_scores
-from emotion.splits import Split
 
 TEMPERATURES = np.geomspace(0.01, 10, 61)
 SMALLEST_PROBABILITY = 1e-12

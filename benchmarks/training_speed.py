@@ -30,9 +30,9 @@ def measure_features() -> Iterator[Measure]:
     """MFCCs of a window beside librosa's, and how far they differ."""
     import librosa
 
-    from emotion.audio.features import compute_mfcc
     from emotion.config import RunConfig
-    from emotion.synthetic_voices import synthesize_voice
+    from emotion.datasets.synthetic.voices import synthesize_voice
+    from emotion.inputs.voice.features import compute_mfcc
 
     config, audio = RunConfig(), RunConfig().audio
     voice = synthesize_voice(
@@ -59,8 +59,8 @@ def measure_augmentation() -> Iterator[Measure]:
     """Pitch and tempo of a window varied by us and by librosa's plain calls."""
     import librosa
 
-    from emotion.audio.augmentation import VoiceVariation, vary_voice
     from emotion.config import RunConfig
+    from emotion.inputs.voice.augmentation import VoiceVariation, vary_voice
 
     config = RunConfig()
     rate, n_samples = config.audio.sample_rate, config.window_samples
@@ -88,12 +88,12 @@ def measure_waiting(folder: Path) -> Iterator[Measure]:
 
     import keras
 
-    from emotion.cache import ClipCache
     from emotion.config import RunConfig
     from emotion.datasets import DATASETS
-    from emotion.generators import ClipWindows
+    from emotion.datasets.cache import ClipCache
+    from emotion.datasets.synthetic.clips import write_synthetic_dataset
     from emotion.models import build_model
-    from emotion.synthetic import write_synthetic_dataset
+    from emotion.training.generators import ClipWindows
 
     root = folder / "training_clips"
     if not root.is_dir():

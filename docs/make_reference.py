@@ -33,21 +33,21 @@ PROGRAMS = {
 }
 # What a program of one's own is meant to use.
 PUBLIC = {
-    "emotion.predictor": ("EmotionPredictor",),
+    "emotion.inference.predictor": ("EmotionPredictor",),
     "emotion.settings": ("InferenceSettings",),
     "emotion.results": ("MediaPrediction", "EmotionSummary", "WindowPrediction", "FaceTrack"),
-    "emotion.outputs.video": ("write_annotated_video", "write_annotated_image"),
-    "emotion.outputs.timeline_plots": ("write_timeline",),
+    "emotion.outputs.video.writing": ("write_annotated_video", "write_annotated_image"),
+    "emotion.outputs.plots.timeline": ("write_timeline",),
     "emotion.outputs.tables": ("format_json", "format_csv"),
     "emotion.outputs.subtitles": ("format_srt",),
-    "emotion.outputs.portraits": ("cut_portraits",),
+    "emotion.inference.web.fragments": ("cut_portraits",),
     "emotion.config": ("RunConfig", "AudioConfig", "VideoConfig", "WindowConfig", "TrainConfig", "CalibrationConfig"),
     "emotion.datasets.clips": ("Clip",),
     "emotion.datasets.recognition": ("load_dataset", "recognize"),
     "emotion.models": ("build_model",),
-    "emotion.training": ("train",),
-    "emotion.runs": ("load_run", "Run"),
-    "emotion.calibration": ("fit_temperature", "choose_threshold"),
+    "emotion.training.fitting": ("train",),
+    "emotion.models.run_folder": ("load_run", "Run"),
+    "emotion.models.calibration": ("fit_temperature", "choose_threshold"),
     "emotion.errors": ("EmotionError", "MediaError", "ConfigError", "DatasetError", "RunError"),
 }
 

@@ -18,7 +18,7 @@ for _name, _value in {
     os.environ.setdefault(_name, _value)
 
 _HOMES = {
-    "EmotionPredictor": "emotion.predictor",
+    "EmotionPredictor": "emotion.inference.predictor",
     "MediaPrediction": "emotion.results",
     "EmotionError": "emotion.errors",
     "RunConfig": "emotion.config",

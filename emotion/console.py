@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Callable
 
 from emotion.errors import EmotionError
-from emotion.pipelines import limit_blas
+from emotion.parallel import limit_blas
 from emotion.version import __version__
 
 SOME_FILES_FAILED = 3

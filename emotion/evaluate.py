@@ -7,12 +7,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from emotion.config import DEFAULT_FOLDS, DEFAULT_RUN, MODALITIES, SAVED_MODELS, RunConfig
+from emotion.config import DEFAULT_FOLDS, MODALITIES, RunConfig
 from emotion.console import SOME_FILES_FAILED, ProgressBar, quiet_import, run_program
 from emotion.errors import ConfigError, DatasetError
 from emotion.files import write_json
-from emotion.model_names import resolve_model
-from emotion.options import (
+from emotion.models.names import resolve_model
+from emotion.places import DEFAULT_RUN, SAVED_MODELS
+from emotion.training.options import (
     add_data_options,
     add_training_options,
     build_config,
@@ -72,16 +73,16 @@ def run_evaluation(arguments: list[str]) -> int:
         make_folder(args.plots)
 
     from emotion.datasets import human_accuracy
-    from emotion.runs import check_run, load_run
-    from emotion.workflows import load_clips
+    from emotion.models.run_folder import check_run, load_run
+    from emotion.training.workflows import load_clips
 
     args.model = resolve_model(args.model)
     check_run(args.model)
     clips, source = load_clips(args.dataset, args.root, args.manifest, say=print)
     run = load_run(args.model)
     with quiet_import():
-        from emotion.assessment import assess
-    from emotion.evaluation import write_predictions
+        from emotion.evaluation.model_report import assess
+    from emotion.evaluation.judging import write_predictions
     from emotion.outputs.score_tables import format_report
 
     shown = not args.no_progress
@@ -113,7 +114,7 @@ def run_evaluation(arguments: list[str]) -> int:
 
 def write_plots(report: dict[str, Any], by_modality: dict[str, Any], folder: Path, human: dict[str, float]) -> None:
     """Draws an evaluation's plots into a folder."""
-    from emotion.outputs import evaluation_plots as plots
+    from emotion.outputs.plots import evaluation as plots
 
     own = judged_by(report)
     plots.write_confusion_matrix(report, folder / "confusion_matrix.png")
@@ -132,7 +133,7 @@ def judged_by(report: dict[str, Any]) -> str | None:
 
 
 def build_folds_parser() -> argparse.ArgumentParser:
-    from emotion.folds import FOLD_PROTOCOLS
+    from emotion.datasets.protocols import FOLD_PROTOCOLS
 
     parser = argparse.ArgumentParser(
         prog=f"{PROGRAM} folds",
@@ -158,8 +159,8 @@ def cross_validate_clips(args: argparse.Namespace, config: RunConfig, output: Pa
     """Cross-validates on the data that the options name, prints and draws the scores, and returns the exit code."""
     clips, config, settings, _ = _load_training(args, config)
     with quiet_import():
-        from emotion.crossvalidation import cross_validate
-    from emotion.outputs.evaluation_plots import write_fold_scores
+        from emotion.training.crossvalidation import cross_validate
+    from emotion.outputs.plots.evaluation import write_fold_scores
     from emotion.outputs.score_tables import format_folds, format_report
 
     say_how_to_go_on(output)
@@ -190,7 +191,7 @@ def run_protocols(arguments: list[str]) -> int:
     output = args.output or new_folder("protocols")
     clips, config, settings, human = _load_training(args, build_config(args))
     with quiet_import():
-        from emotion.comparison import compare_protocols
+        from emotion.training.crossvalidation import compare_protocols
     from emotion.outputs.score_tables import format_protocols
 
     if any(clip.speaker is not None for clip in clips):
@@ -222,7 +223,7 @@ def _add_fold_options(parser: argparse.ArgumentParser, n_folds: int) -> None:
 
 def _load_training(args: argparse.Namespace, config: RunConfig):
     from emotion.datasets import human_accuracy
-    from emotion.workflows import describe_data, load_clips
+    from emotion.training.workflows import describe_data, load_clips
 
     clips, source = load_clips(args.dataset, args.root, args.manifest, say=print)
     settings = {

@@ -12,15 +12,15 @@ import argparse
 import sys
 from pathlib import Path
 
-from emotion.config import IS_INSTALLED, KEPT_DIR, SAMPLE, SHIPPED_DIR
 from emotion.console import run_program
 from emotion.errors import ConfigError
-from emotion.finding import find_sources
+from emotion.inference.clip_search import find_sources
 from emotion.media.reading import probe_media
-from emotion.model_names import resolve_model
-from emotion.onnx_network import INT8_FILE, ONNX_FILE
-from emotion.options import say_now
-from emotion.runs import check_run, load_run
+from emotion.models.names import resolve_model
+from emotion.models.onnx_runtime import INT8_FILE, ONNX_FILE
+from emotion.models.run_folder import check_run, load_run
+from emotion.places import IS_INSTALLED, KEPT_DIR, SAMPLE, SHIPPED_DIR
+from emotion.training.options import say_now
 
 FORMATS = ("onnx", "savedmodel", "litert")
 EXPORT_DIR = "export"
@@ -63,7 +63,7 @@ def main() -> int:
         return _export_portable(args)
     if args.precision == "int8":
         return _export_int8(args)
-    from emotion.onnx_export import export_onnx
+    from emotion.models.export_onnx import export_onnx
 
     difference = export_onnx(load_run(args.model))
     path = args.model / ONNX_FILE
@@ -72,8 +72,8 @@ def main() -> int:
 
 
 def _export_portable(args: argparse.Namespace) -> int:
-    from emotion.portable import EXAMPLE_FILE, export_portable
-    from emotion.portable import FORMATS as PORTABLE
+    from emotion.models.export_portable import EXAMPLE_FILE, export_portable
+    from emotion.models.export_portable import FORMATS as PORTABLE
 
     clip = args.check_on or SAMPLE
     if args.check_on is None and not SAMPLE.is_file():
@@ -92,7 +92,7 @@ def _export_portable(args: argparse.Namespace) -> int:
 
 
 def _export_int8(args: argparse.Namespace) -> int:
-    from emotion.quantization import export_int8
+    from emotion.models.export_int8 import export_int8
 
     sources = find_sources(args.calibrate_on)
     clips = [Path(args.calibrate_on[0])] if sources is None else [source.path for source in sources]

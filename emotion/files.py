@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import importlib.util
 import json
 import os
 import tempfile
@@ -9,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from emotion.errors import ConfigError
+from emotion.errors import ConfigError, EmotionError
 
 try:
     import fcntl
@@ -95,3 +96,34 @@ def write_json(path: str | os.PathLike, values: Any) -> None:
         ValueError: if a number in it is not finite: JSON has no word for that.
     """
     write_whole(path, json.dumps(values, indent=2, allow_nan=False) + "\n")
+
+
+# ---- Files that come inside installed packages: found without importing the package, and known by their SHA-256 ----
+
+
+def find_packaged_file(package: str, name: str, sha256: str, *, what: str) -> Path:
+    """Returns where a file of an installed package lies, after checking that it is the expected one.
+
+    Args:
+        package: that carries it. It is not imported, which would cost time and bring nothing.
+        name: of the file, beside the package's ``__init__.py``.
+        sha256: of its content.
+        what: it is, as an error is to call it.
+
+    Raises:
+        EmotionError: if it is not installed or is another file.
+    """
+    spec = importlib.util.find_spec(package)
+    path = Path(spec.origin).parent / name if spec and spec.origin else None
+    if path is None or not path.is_file():
+        raise EmotionError(
+            f"{what} {name} is not installed. It comes with the package {package.replace('_', '-')}: pip install -r "
+            "requirements.txt"
+        )
+    with open(path, "rb") as file:
+        if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
+            raise EmotionError(
+                f"{path} is not {what[0].lower()}{what[1:]} that this program was tested with: pip install "
+                "--force-reinstall -r requirements.txt"
+            )
+    return path

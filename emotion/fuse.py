@@ -7,10 +7,10 @@ from pathlib import Path
 from emotion.config import CROSS_VALIDATED, DEFAULT_ARCHITECTURE, MODALITIES
 from emotion.console import SOME_FILES_FAILED, ProgressBar, quiet_import, run_program
 from emotion.errors import ConfigError
-from emotion.model_names import resolve_model
-from emotion.onnx_export import write_onnx
-from emotion.options import add_data_options, add_fusion_options, build_config, check_data_options, say_now
-from emotion.runs import check_new_folder, check_run, load_run
+from emotion.models.export_onnx import write_onnx
+from emotion.models.names import resolve_model
+from emotion.models.run_folder import check_new_folder, check_run, load_run
+from emotion.training.options import add_data_options, add_fusion_options, build_config, check_data_options, say_now
 
 PROGRAM = "python -m emotion.fuse"
 
@@ -39,8 +39,8 @@ def main() -> int:
     args.audio, args.video = resolve_model(args.audio), resolve_model(args.video)
     for path in (args.audio, args.video):
         check_run(path)
-    from emotion.joining import fuse_runs
-    from emotion.workflows import load_clips
+    from emotion.training.late_fusion import fuse_runs
+    from emotion.training.workflows import load_clips
 
     clips, _ = load_clips(args.dataset, args.root, args.manifest, say=say_now)
     with quiet_import():
@@ -55,7 +55,7 @@ def main() -> int:
 
 def train_late_fusion(args: argparse.Namespace, output: Path) -> int:
     """Trains two experts apart and joins them, as ``train_model.py --fusion late``; returns the exit code."""
-    from emotion.workflows import load_clips, train_experts
+    from emotion.training.workflows import load_clips, train_experts
 
     configs = {}
     for modality in MODALITIES:

@@ -10,13 +10,13 @@ import tempfile
 import threading
 from pathlib import Path
 
-from emotion.config import DEFAULT_RUN
 from emotion.console import add_version, called_as, quiet_import, run_program
 from emotion.errors import ConfigError
-from emotion.model_names import name_of, resolve_model
-from emotion.onnx_network import RUNTIMES
-from emotion.options import say_now
-from emotion.runs import check_run
+from emotion.models.names import name_of, resolve_model
+from emotion.models.onnx_runtime import RUNTIMES
+from emotion.models.run_folder import check_run
+from emotion.places import DEFAULT_RUN
+from emotion.training.options import say_now
 
 HOST, PORT = "127.0.0.1", 7860
 MAX_PORT = 65535
@@ -71,8 +71,8 @@ def _serve(args: argparse.Namespace, folder: Path) -> int:
             import httpx
     except ImportError as error:
         raise ConfigError(f"The page needs Gradio ({error}): pip install -r requirements-web.txt") from error
-    from emotion.web.analysis import Analyst, find_models
-    from emotion.web.page import MEGABYTE, STYLE, Page
+    from emotion.inference.web.analysis import Analyst, find_models
+    from emotion.inference.web.page import MEGABYTE, STYLE, Page
 
     analyst = Analyst(find_models(args.model, args.name), max_seconds=args.max_seconds, runtime=args.runtime)
     max_bytes = round(args.max_mb * MEGABYTE)

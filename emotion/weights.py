@@ -18,9 +18,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from emotion.config import KEPT_DIR, PROJECT_DIR
 from emotion.errors import EmotionError, first_line
 from emotion.files import write_json
+from emotion.places import KEPT_DIR, PROJECT_DIR
 
 WEIGHTS_DIR = KEPT_DIR / "weights"
 FETCH_TIMEOUT_SECONDS = 1800

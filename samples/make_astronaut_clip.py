@@ -16,8 +16,8 @@ import skimage.data
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from emotion.synthetic import write_clip
-from emotion.synthetic_voices import synthesize_voice
+from emotion.datasets.synthetic.clips import write_clip
+from emotion.datasets.synthetic.voices import synthesize_voice
 
 WIDTH, HEIGHT = 640, 480  # pixels
 SAMPLE_RATE = 22050  # what lies above 11 kHz would not sound like a voice

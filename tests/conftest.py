@@ -1,6 +1,5 @@
 """What several tests share: a small synthetic data set, and settings under which training takes seconds."""
 
-import dataclasses
 import os
 import sys
 from pathlib import Path
@@ -15,68 +14,25 @@ os.environ["NUMBA_CACHE_DIR"] = str(
 )
 
 import pytest
+from small_models import EMOTIONS, small_config
 
-from emotion.config import AudioConfig, RunConfig, TrainConfig, VideoConfig, WindowConfig
 from emotion.datasets import DATASETS
-from emotion.models import ARCHITECTURES
-from emotion.synthetic import write_synthetic_dataset
-
-EMOTIONS = ("happy", "sad")
-
-
-def small_config(**changes) -> RunConfig:
-    """Settings for a network of a few thousand weights on windows of one second."""
-    training = TrainConfig(
-        epochs=2, batch_size=4, validation_fraction=0.3, test_fraction=0.3, **changes.pop("training", {})
-    )
-    settings = {
-        "class_names": EMOTIONS,
-        "audio": AudioConfig(n_mfcc=20, n_steps=16, n_mels=40),
-        "video": VideoConfig(n_frames=4, image_size=32),
-        "window": WindowConfig(window_seconds=1.0, step_seconds=0.5),
-        "model": {
-            **{"audio_filters": [4, 8], "audio_units": 8},
-            **{"video_filters": [4, 8], "video_units": 8},
-            "fusion_units": 8,
-        },
-    }
-    return RunConfig(training=training, **{**settings, **changes})
-
-
-# Each design's own settings, as small as they can be and still hold every part.
-SMALL_DESIGNS = {
-    "mfcc_cnn_3d": small_config().model,
-    "whisper_cnn_3d": {
-        **{"whisper_width": 8, "whisper_heads": 2, "whisper_blocks": 1, "whisper_pooled": [1], "audio_units": 8},
-        **{"video_filters": [4, 8], "video_units": 8, "fusion_units": 8},
-    },
-    "resnet18_ast": {
-        **{"ast_width": 8, "ast_heads": 2, "ast_blocks": 1, "resnet_stages": [4, 8, 8, 8]},
-        **{"fusion_width": 8, "fusion_heads": 2, "fusion_units": 8},
-    },
-    "mobilefacenet_lstm": {
-        **{"mobilefacenet_bottlenecks": [[2, 4, 2, 2], [2, 8, 1, 2]], "mobilefacenet_channels": [4, 16]},
-        **{"audio_filters": [4, 8], "audio_units": 8, "video_units": 8, "fusion_units": 8},
-    },
-    "logmel_cnn": {
-        **{"audio_filters": [8, 8], "audio_units": 8, "video_filters": [4, 8], "video_units": 8, "fusion_units": 8},
-    },
-}
-WITHOUT_DROPOUT = {"audio_dropout": 0.0, "video_dropout": 0.0, "fusion_dropout": 0.0}
-
+from emotion.datasets.synthetic.clips import write_synthetic_dataset
 
 # Files that take more than half a minute, longest first, so that no worker is left alone with one at the end.
 LONGEST = (
-    "test_designs", "test_recipes", "test_documents", "test_training", "test_export", "test_packaging",
-    "test_crossvalidation", "test_fusion", "test_shipped", "test_evaluate", "test_portable", "test_programs",
-    "test_pretrained", "test_batch",
+    "models/test_designs", "training/test_recipes", "journeys/test_documents", "training/test_fitting",
+    "models/test_export_onnx", "journeys/test_packaging", "training/test_crossvalidation", "training/test_late_fusion",
+    "journeys/test_shipped", "journeys/test_evaluate", "models/test_export_portable", "journeys/test_programs",
+    "models/test_pretrained", "inference/test_batch",
 )  # fmt: skip
 
 
 def pytest_collection_modifyitems(items):
     """Sorts files, not the tests in them; ``--no-loadscope-reorder`` keeps xdist from undoing it."""
     ranks = {name: rank for rank, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: ranks.get(item.path.stem, len(ranks)))
+    here = Path(__file__).parent
+    items.sort(key=lambda item: ranks.get(item.path.relative_to(here).with_suffix("").as_posix(), len(ranks)))
 
 
 @pytest.fixture(autouse=True)
@@ -84,16 +40,6 @@ def start_from_one_seed():
     """Weights drawn and batches shuffled alike in every run, so that a test fails always or never."""
     if "keras" in sys.modules:  # tests of what runs without Keras do not load it for this
         sys.modules["keras"].utils.set_random_seed(0)
-
-
-def small_design(name: str, **changes) -> RunConfig:
-    """Settings for a small network of any design, with the kind of sound and frames that it takes."""
-    design = ARCHITECTURES[name]
-    n_mels = {"fbank": 32, "mfcc": 40, "log_mel": 16}[design.audio.features]
-    audio = dataclasses.replace(design.audio, n_mels=n_mels, n_mfcc=n_mels // 2, n_steps=16)
-    video = dataclasses.replace(design.video, n_frames=4, image_size=32)
-    model = {**SMALL_DESIGNS[name], **changes.pop("model", {})}
-    return small_config(architecture=name, audio=audio, video=video, model=model, **changes)
 
 
 @pytest.fixture(scope="session")
@@ -118,7 +64,7 @@ def cache_dir(tmp_path_factory):
 @pytest.fixture(scope="session")
 def trained(clips, cache_dir, tmp_path_factory):
     """A finished training on ``dataset_dir``: its result, in a folder that tests must not change."""
-    from emotion.training import train
+    from emotion.training.fitting import train
 
     output = tmp_path_factory.mktemp("models") / "small"
     return train(clips, small_config(), output, cache_dir=cache_dir, verbose=0)

@@ -8,10 +8,16 @@ from emotion.console import run_program
 
 # Each module has add_arguments(parser) and run(args) -> exit code, and imports what is heavy only when it runs.
 COMMANDS = {
-    "download": ("fetch a data set from its owner", "emotion.datasets.download"),
-    "check": ("look for everything that is wrong with a data set, and say how to mend it", "emotion.datasets.doctor"),
-    "clean": ("list the clips that can be used, and those that cannot with the reason", "emotion.datasets.cleaning"),
-    "convert-labels": ("add class indices to a table of labels", "emotion.datasets.conversion"),
+    "download": ("fetch a data set from its owner", "emotion.datasets.download.download"),
+    "check": (
+        "look for everything that is wrong with a data set, and say how to mend it",
+        "emotion.datasets.check.report",
+    ),
+    "clean": (
+        "list the clips that can be used, and those that cannot with the reason",
+        "emotion.datasets.check.cleaning",
+    ),
+    "convert-labels": ("add class indices to a table of labels", "emotion.datasets.check.label_conversion"),
 }
 
 

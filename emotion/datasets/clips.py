@@ -1,5 +1,6 @@
 """The record that every data set's ``load`` returns a sorted list of, and a table that counts them."""
 
+import dataclasses
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -100,3 +101,10 @@ def summarize(clips: Sequence[Clip]) -> str:
     both = len(clips) - face_only - voice_only
     rows.append(f"files: videos {both}, with sound or without; sound only {voice_only}, picture only {face_only}")
     return "\n".join(rows)
+
+
+def restrict_clip(clip: Clip, modalities: Sequence[str]) -> Clip | None:
+    """Returns a clip without the files that are not to be used, so that they are not decoded; None if none is left."""
+    video = clip.video_path if "video" in modalities else None
+    audio = clip.audio_path if "audio" in modalities else None
+    return dataclasses.replace(clip, video_path=video, audio_path=audio) if video or audio else None

@@ -13,13 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from emotion.datasets.clips import Clip
-from emotion.datasets.paths import (
-    AUDIO_SUFFIXES,
-    VIDEO_SUFFIXES,
-    check_folder,
-    walk_files,
-    warn_left_out,
-)
+from emotion.datasets.paths import AUDIO_SUFFIXES, VIDEO_SUFFIXES, check_folder, walk_files, warn_left_out
 from emotion.errors import ConfigError, DatasetError
 from emotion.labels import RAVDESS_EMOTIONS
 

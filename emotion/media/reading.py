@@ -20,7 +20,6 @@ from PIL import Image, UnidentifiedImageError
 
 from emotion.errors import MediaError
 from emotion.media import streams
-from emotion.media.endings import STILL_SUFFIXES
 from emotion.media.pictures import KNOWN_MATRICES, LIMITED_RANGE, ColourSpace, DecodedPicture, VideoFrame, YuvPicture
 
 NUDGE_SECONDS = 0.001  # how far a frame is set after its predecessor when its timestamp does not rise
@@ -342,3 +341,14 @@ class _SoundReader:
             # Resampling overshoots, and float files may hold anything.
             mono = np.clip(np.nan_to_num(samples[0]), -1.0, 1.0)
             yield AudioChunk(index / self._sound.sample_rate, mono)
+
+
+# ---- By what ending the names of media files are known ----
+
+VIDEO_SUFFIXES = (
+    ".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".flv", ".wmv", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".3gp",
+    ".ogv", ".vob", ".mxf",
+)  # fmt: skip
+SOUND_SUFFIXES = (".wav", ".mp3", ".flac", ".ogg", ".oga", ".opus", ".m4a", ".aac", ".wma", ".aif", ".aiff", ".amr")
+STILL_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif")
+MEDIA_SUFFIXES = frozenset(VIDEO_SUFFIXES + SOUND_SUFFIXES + STILL_SUFFIXES)

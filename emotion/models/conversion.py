@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from emotion.models.ast_encoder import N_GATHERING
+from emotion.models.encoders import N_GATHERING
 from emotion.weights import WeightsError
 
 Arrays = Mapping[str, np.ndarray]

@@ -11,9 +11,9 @@ from keras import layers, ops
 
 from emotion.config import RunConfig
 from emotion.models import fusion
+from emotion.models.encoders import BOTTLENECKS, FIRST_CHANNELS, LAST_CHANNELS, mobilefacenet
 from emotion.models.frame_layers import FoldFrames, PooledFrames, PresentFrames, UnfoldFrames
 from emotion.models.layers import NORM_MOMENTUM, PACKAGE, convolution_block
-from emotion.models.mobilefacenet import BOTTLENECKS, FIRST_CHANNELS, LAST_CHANNELS, mobilefacenet
 from emotion.models.whisper_layers import PeakShift
 
 DESCRIPTION = "MobileFaceNet on faces and 2D-CNN on log-mel, an LSTM over time for each, concatenated"

@@ -13,11 +13,10 @@ from keras import layers
 from emotion.config import RunConfig
 from emotion.errors import ConfigError
 from emotion.models import fusion
-from emotion.models.ast_encoder import N_GATHERING, PATCH_SIZE, STRIDE, ast_encoder
 from emotion.models.attention import CrossAttention, gelu
+from emotion.models.encoders import N_GATHERING, PATCH_SIZE, STAGES, STRIDE, ast_encoder, resnet18
 from emotion.models.frame_layers import FoldFrames, UnfoldFrames
 from emotion.models.layers import NORM_MOMENTUM
-from emotion.models.resnet import STAGES, resnet18
 
 DESCRIPTION = "ResNet-18 on frames and Audio Spectrogram Transformer on sound, joined by cross-attention"
 AUDIO_ENCODER, VIDEO_ENCODER = "audio_ast", "video_resnet"

@@ -2,7 +2,7 @@
 
 Whisper (Radford et al. 2022) has heard hundreds of thousands of hours of speech, and what its first blocks make of a
 voice tells emotions apart far better than features made by hand. A network built here starts at random;
-``emotion.recipes.whisper_weights`` brings OpenAI's weights.
+``emotion.training.recipes.whisper_weights`` brings OpenAI's weights.
 """
 
 from typing import Any

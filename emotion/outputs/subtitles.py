@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from emotion.outputs.judgements import Judgement, is_shown
+from emotion.outputs.timeline import Judgement, is_shown
 from emotion.results import UNSURE, EmotionSummary, MediaPrediction, in_percent
 
 GRID_SECONDS = 0.1

@@ -7,13 +7,12 @@ import re
 import shutil
 
 import pytest
-from document_commands import COMMANDS, ROOT, follow, make_place
+from document_commands import COMMANDS, ROOT, RUN_HERE, follow, make_place
+from face_data import write_ferplus
 from hub_server import TOKEN, HubServer
-from test_documents import RUN_HERE
-from test_recipes import write_ferplus
 
+from emotion.datasets.synthetic.clips import write_synthetic_dataset
 from emotion.labels import RAVDESS_EMOTIONS
-from emotion.synthetic import write_synthetic_dataset
 
 QUICK, RAVDESS = "--epochs 1 --no_progress", "--dataset ravdess --dataset_dir dataset"
 
@@ -70,11 +69,11 @@ RUN_WITH = {
 LEFT_OUT = {
     r"make |python -m emotion.web_demo": "a target of the Makefile, or the page: CI",
     r"docker |pip |python -m pip|python3 -m venv|hf auth": "installs, or asks for an account",
-    r"python -m emotion.datasets download": "the network; tests/test_download.py has a server",
-    r"python -m emotion.weights |.*--pretrained": "hundreds of megabytes; tests/test_pretrained.py has small ones",
-    r"python -m benchmarks( |$)": "half an hour; tests/test_speed.py has short ones",
-    r"python train_model.py --recipe": "hours, and other data sets; tests/test_recipes.py has a small one",
-    r"python run_inference.py 0": "a camera; tests/test_live.py has one that is made",
+    r"python -m emotion.datasets download": "the network; tests/datasets/test_download.py has a server",
+    r"python -m emotion.weights |.*--pretrained": "hundreds of megabytes; tests/models/test_pretrained.py has small ones",
+    r"python -m benchmarks( |$)": "half an hour; tests/benchmarks/test_speed.py has short ones",
+    r"python train_model.py --recipe": "hours, and other data sets; tests/training/test_recipes.py has a small one",
+    r"python run_inference.py 0": "a camera; tests/inference/test_live.py has one that is made",
     r"python samples/make_astronaut_clip.py": "scikit-image, and it makes the sample anew",
 }
 

@@ -6,13 +6,20 @@ import pytest
 import torch_models
 from transformers import ASTFeatureExtractor
 
-from emotion.audio.features import compute_fbank
 from emotion.config import AST_AUDIO, RunConfig
-from emotion.models.ast_encoder import ast_encoder, count_patches
+from emotion.datasets.synthetic.voices import synthesize_voice
+from emotion.inputs.voice.features import compute_fbank
 from emotion.models.conversion import set_ast_weights, set_mobilefacenet_weights, set_resnet18_weights
-from emotion.models.mobilefacenet import BOTTLENECKS, FIRST_CHANNELS, LAST_CHANNELS, mobilefacenet
-from emotion.models.resnet import STAGES, resnet18
-from emotion.synthetic_voices import synthesize_voice
+from emotion.models.encoders import (
+    BOTTLENECKS,
+    FIRST_CHANNELS,
+    LAST_CHANNELS,
+    STAGES,
+    ast_encoder,
+    count_patches,
+    mobilefacenet,
+    resnet18,
+)
 
 N_FEATURES = 128
 

@@ -1,1 +1,0 @@
-"""From waveforms to what an audio branch takes, and their variation in training."""

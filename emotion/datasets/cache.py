@@ -1,0 +1,197 @@
+"""Decoded clips on disk, so that no epoch decodes anything.
+
+A clip's entry is keyed by the content of its files and by every setting that decoding depends on, so a changed file or
+setting never meets an old entry. An entry is written under temporary names and named last, so that a kill leaves
+nothing half done.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import threading
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from emotion.config import RunConfig
+from emotion.datasets.clips import Clip
+from emotion.errors import MediaError
+from emotion.inputs.preprocessing import ClipMedia, load_clip_media
+from emotion.parallel import CRASHED, run_in_processes
+
+logger = logging.getLogger(__name__)
+
+# Raised whenever decoding, detection, cropping or sampling changes what an entry holds.
+CONTENT_VERSION = 4
+# NumPy parses a file's header as Python, and Python 3.11's parser fails now and then when two threads use it at once
+# ("AST constructor recursion depth mismatch"): once in some hours of training.
+_PARSING = threading.Lock()
+ARRAYS = ("samples", "moments", "crops", "shown")
+
+
+class ClipCache:
+    """Clips by key, as memory-mapped arrays.
+
+    Args:
+        folder: where entries are kept.
+        config: what the clips are decoded for.
+    """
+
+    def __init__(self, folder: str | os.PathLike, config: RunConfig):
+        self.folder = Path(folder)
+        self.config = config
+        self._settings = json.dumps(_decoding_settings(config), sort_keys=True)
+        self._digests: dict[tuple[str, int, int], str] = {}
+
+    def __getstate__(self):
+        # Sent to processes with every clip; the digests of all files would weigh more than the clip.
+        return {**self.__dict__, "_digests": {}}
+
+    def key(self, clip: Clip) -> str:
+        """The name of a clip's entry: a hash of its files and of the settings.
+
+        Raises:
+            MediaError: if a file cannot be read.
+        """
+        parts = [self._settings, *(self._digest(path) for path in (clip.video_path, clip.audio_path))]
+        if clip.start_seconds is not None or clip.end_seconds is not None:
+            parts.append(f"{clip.start_seconds} to {clip.end_seconds}")
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+
+    def load(self, clip: Clip) -> ClipMedia:
+        """Returns a clip from disk; its arrays are memory maps.
+
+        Raises:
+            KeyError: if the clip has not been added.
+        """
+        key = self.key(clip)
+        if not self._path(key, "json").is_file():
+            raise KeyError(f"{clip.clip_id} is not in the cache {self.folder}")
+        entry = json.loads(self._path(key, "json").read_text(encoding="utf-8"))
+        with _PARSING:
+            arrays = {name: np.load(self._path(key, f"{name}.npy"), mmap_mode="r") for name in ARRAYS}
+        return ClipMedia(**arrays, duration_seconds=entry["duration_seconds"])
+
+    def holds(self, clip: Clip) -> bool:
+        return self._path(self.key(clip), "json").is_file()
+
+    def add(self, clip: Clip) -> None:
+        """Decodes a clip and writes its entry.
+
+        Raises:
+            MediaError: if a file cannot be decoded.
+        """
+        media = load_clip_media(
+            clip.video_path,
+            clip.audio_path,
+            self.config,
+            start_seconds=clip.start_seconds or 0.0,
+            end_seconds=clip.end_seconds,
+        )
+        key = self.key(clip)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for name in ARRAYS:
+            self._write(key, f"{name}.npy", partial(np.save, arr=getattr(media, name)))
+        entry = {"clip_id": clip.clip_id, "duration_seconds": media.duration_seconds}
+        self._write(key, "json", lambda file: file.write(json.dumps(entry).encode()))
+
+    def contents(self, clips: Sequence[Clip]) -> dict[str, str]:
+        """Returns the SHA-256 of the clips' files, by path.
+
+        Raises:
+            MediaError: if a file cannot be read.
+        """
+        return {path: self._digest(path) for clip in clips for path in clip.paths}
+
+    def fill(
+        self, clips: Sequence[Clip], *, n_workers: int = 0, progress: Callable[[int, int], None] | None = None
+    ) -> dict[str, str]:
+        """Adds the clips that are not there yet, on several cores.
+
+        Args:
+            clips: what to add.
+            n_workers: processes; 0 for one a core.
+            progress: called with the clips done and their total.
+
+        Returns:
+            The clips that could not be decoded: their ids and the reason.
+        """
+        failures: dict[str, str] = {}
+        missing = []
+        for clip in clips:
+            try:
+                if not self.holds(clip):
+                    missing.append(clip)
+            except MediaError as error:
+                failures[clip.clip_id] = str(error)
+        done = len(clips) - len(missing)
+        if progress:
+            progress(done, len(clips))
+        n_workers = min(n_workers or os.cpu_count() or 1, len(missing))
+        if n_workers <= 1:
+            outcomes = (_add(self, clip) for clip in missing)
+            self._collect(outcomes, failures, done, len(clips), progress)
+        else:
+            results = run_in_processes(partial(_add, self), missing, n_workers)
+            outcomes = (_crash(clip) if result is CRASHED else result for clip, result in results)
+            self._collect(outcomes, failures, done, len(clips), progress)
+        return failures
+
+    @staticmethod
+    def _collect(outcomes, failures: dict[str, str], done: int, total: int, progress) -> None:
+        for clip_id, reason in outcomes:
+            done += 1
+            if reason:
+                failures[clip_id] = reason
+            if progress:
+                progress(done, total)
+
+    def _digest(self, path: str | None) -> str:
+        if path is None:
+            return "none"
+        try:
+            state = os.stat(path)
+            known = (path, state.st_size, state.st_mtime_ns)
+            if known not in self._digests:
+                with open(path, "rb") as file:
+                    self._digests[known] = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise MediaError(f"{path}: cannot be read ({error.strerror}). Is it still there?") from error
+        return self._digests[known]
+
+    def _path(self, key: str, suffix: str) -> Path:
+        return self.folder / key[:2] / f"{key}.{suffix}"
+
+    def _write(self, key: str, suffix: str, write: Callable) -> None:
+        path = self._path(key, suffix)
+        path.parent.mkdir(exist_ok=True)
+        temporary = path.with_name(f"{path.name}.{os.getpid()}.partial")
+        with open(temporary, "wb") as file:
+            write(file)
+        os.replace(temporary, path)
+
+
+def _add(cache: ClipCache, clip: Clip) -> tuple[str, str | None]:
+    try:
+        cache.add(clip)
+    except MediaError as error:
+        return clip.clip_id, str(error)
+    return clip.clip_id, None
+
+
+def _crash(clip: Clip) -> tuple[str, str]:
+    return clip.clip_id, f"{' or '.join(clip.paths)}: the decoder crashed on it. Take it out, or download it again."
+
+
+def _decoding_settings(config: RunConfig) -> dict:
+    """What an entry depends on. The size of an MFCC, say, matters only after it."""
+    return {
+        "content_version": CONTENT_VERSION,
+        "sample_rate": config.audio.sample_rate,
+        "image_size": config.video.image_size,
+        "crop": config.video.crop if "video" in config.modalities else None,
+        "frame_interval_seconds": config.frame_interval_seconds,
+    }

@@ -1,0 +1,1 @@
+"""Checks a data set: what is wrong with it, and how to mend it."""

@@ -1,0 +1,133 @@
+"""Lists the clips of a data set that can be used, and those that cannot with the reason.
+
+DIR/manifest.csv is a data set of its own (--dataset manifest); DIR/dropped.csv tells why the other clips are not in it.
+No media is copied, moved or deleted.
+"""
+
+import csv
+from collections import Counter
+from pathlib import Path
+
+from emotion.datasets.check.survey import Survey, add_survey_arguments, check_survey_arguments, survey_dataset
+from emotion.datasets.clips import Clip
+from emotion.errors import DatasetError
+
+MANIFEST, DROPPED = "manifest.csv", "dropped.csv"
+DROPPED_COLUMNS = ("clip_id", "path", "reason")
+
+MISSING, UNREADABLE = "missing", "cannot be decoded"
+NO_FACE, SILENT, ODD_LENGTH, SONG = "no face", "silent", "absurd length", "song, not speech"
+NO_EVIDENCE = "neither a face nor a sound"
+DUPLICATE = "the same bytes as another clip"
+
+
+def add_arguments(parser) -> None:
+    """Adds the command's arguments to a parser."""
+    add_survey_arguments(parser)
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for the two tables")
+    parser.add_argument("--keep_faceless", action="store_true", help="keep clips whose picture shows no face, if they "
+                        "have a sound")  # fmt: skip
+
+
+def run(args) -> int:
+    """Sorts a data set's clips into usable and not, and writes both tables.
+
+    Returns:
+        0: dropping clips is what the command is for.
+
+    Raises:
+        ConfigError: if an argument cannot be true.
+        DatasetError: if there is no such data set, no clip of it can be used, or a table is there already.
+    """
+    check_survey_arguments(args)
+    _check_output(args.output)
+    from emotion.datasets.check.examination import MEMORY_FILE, Examination, ExaminationMemory
+    from emotion.datasets.manifest import write_manifest
+
+    with ExaminationMemory(MEMORY_FILE, Examination) as memory:
+        survey = survey_dataset(args, memory)
+    kept, dropped = sort_clips(survey, keep_faceless=args.keep_faceless)
+    try:
+        args.output.mkdir(parents=True, exist_ok=True)
+        if kept:
+            write_manifest(kept, args.output / MANIFEST, args.output)
+        _write_dropped(dropped, args.output / DROPPED)
+    except OSError as error:
+        raise DatasetError(f"{args.output}: cannot be written ({error.strerror}). Choose another --output.") from error
+    for reason, count in Counter(reason.split(":")[0] for _, _, reason in dropped).most_common():
+        print(f"{count:>6} dropped: {reason}")
+    if not kept:
+        raise DatasetError(f"{survey.root}: none of its clips can be used; {args.output / DROPPED} tells why.")
+    print(f"{len(kept):>6} kept, {len(dropped)} dropped. Wrote {args.output / MANIFEST} and {args.output / DROPPED}")
+    return 0
+
+
+def sort_clips(survey: Survey, *, keep_faceless: bool = False) -> tuple[list[Clip], list[tuple[str, str, str]]]:
+    """Tells the clips that can be used from those that cannot.
+
+    A clip with a face but a silent sound is kept: it still trains the face branch. A clip with one
+    file of two that cannot be read is dropped: it is not the recording its label was given for. Song is dropped:
+    training and evaluation take speech alone. Of clips whose files are the same to the byte the first is kept.
+
+    Args:
+        survey: the data set.
+        keep_faceless: whether a picture without a face is no reason to drop a clip that has a sound.
+
+    Returns:
+        The usable clips, and ``(clip_id, path, reason)`` of the others.
+    """
+    known: dict[tuple, str] = {}
+    kept, dropped = [], [(row.clip_id, survey.show(row.path), f"{MISSING}: {row.words}") for row in survey.missing_rows]
+    for clip in survey.clips:
+        if clip.details.get("vocal_channel") == "song":
+            dropped.append((clip.clip_id, survey.show(clip.paths[0]), SONG))
+            continue
+        fault = find_reason(survey, clip, keep_faceless=keep_faceless)
+        same_as = known.setdefault(_content(survey, clip), clip.clip_id) if fault is None else clip.clip_id
+        if same_as != clip.clip_id:
+            dropped.append((clip.clip_id, survey.show(clip.paths[0]), f"{DUPLICATE}: {same_as}"))
+        elif fault is None:
+            kept.append(clip)
+        else:
+            path, reason = fault
+            dropped.append((clip.clip_id, survey.show(path), reason))
+    return kept, dropped
+
+
+def find_reason(survey: Survey, clip: Clip, *, keep_faceless: bool) -> tuple[str, str] | None:
+    """Returns the file at fault and why the clip cannot be used; None if it can."""
+    for path in clip.paths:
+        examination = survey.examinations[path]
+        if examination.fault is not None:
+            return path, f"{MISSING if examination.fault == 'missing' else UNREADABLE}: {examination.words}"
+    if survey.has_odd_length(clip):
+        return clip.paths[0], f"{ODD_LENGTH}: {survey.clip_seconds(clip):.2f} s"
+    video, audio = survey.examine(clip.video_path), survey.examine(clip.audio_path)
+    has_face, has_sound = bool(video and video.shows_face), bool(audio and audio.is_audible)
+    if video and not has_face and not (keep_faceless and has_sound):
+        return clip.video_path, NO_FACE if has_sound or audio is None else NO_EVIDENCE
+    if not has_face and not has_sound:
+        return clip.paths[0], SILENT
+    return None
+
+
+def _content(survey: Survey, clip: Clip) -> tuple:
+    """What a clip holds: the bytes of its files, and the stretch of them."""
+    files = tuple(survey.examinations[path].sha256 or path for path in clip.paths)
+    return files, clip.start_seconds, clip.end_seconds
+
+
+def _check_output(folder: Path) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise DatasetError(f"{folder}: is a file. Name a folder for the two tables.")
+    for name in (MANIFEST, DROPPED):
+        if (folder / name).exists():
+            raise DatasetError(f"{folder / name}: is there already and is not replaced. Choose another --output.")
+
+
+def _write_dropped(rows: list[tuple[str, str, str]], path: Path) -> None:
+    # Mode x: a table that another program has put there meanwhile is not replaced either. File names may be no UTF-8.
+    with open(path, "x", encoding="utf-8", errors="surrogateescape", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(DROPPED_COLUMNS)
+        writer.writerows(rows)

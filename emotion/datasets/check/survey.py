@@ -1,0 +1,151 @@
+"""A data set with all of its files examined: what the doctor reports on and the clean-up tool sorts by."""
+
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from emotion.console import ProgressBar
+from emotion.datasets.clips import Clip
+from emotion.errors import ConfigError
+
+if TYPE_CHECKING:  # examining takes heavy libraries; asking for help does not
+    from emotion.datasets.check.examination import Examination
+
+MIN_SECONDS = 0.3
+MAX_SECONDS = 60.0
+# All there is to examine, also what training leaves out unless it is asked for.
+LOAD_OPTIONS = {"ravdess": {"vocal_channels": ("speech", "song")}}
+
+
+@dataclass(frozen=True)
+class MissingRow:
+    """A row of a data set's label files for which there is no file."""
+
+    clip_id: str
+    path: str
+    words: str
+
+
+@dataclass(frozen=True)
+class Survey:
+    """All that is known of a data set once its files have been examined.
+
+    Attributes:
+        root: its folder, or the manifest.
+        name: of the layout, such as ``ravdess``.
+        clips: as the adapter gives them.
+        examinations: of the clips' files, by path.
+        min_seconds, max_seconds: the lengths that are believed.
+        missing_rows: clips that the labels promise and no file holds.
+    """
+
+    root: Path
+    name: str
+    clips: Sequence[Clip]
+    examinations: Mapping[str, "Examination"]
+    min_seconds: float = MIN_SECONDS
+    max_seconds: float = MAX_SECONDS
+    missing_rows: Sequence[MissingRow] = ()
+
+    @property
+    def folder(self) -> Path:
+        """The folder the paths are shown from."""
+        return self.root if self.root.is_dir() else self.root.parent
+
+    def show(self, path: str | os.PathLike) -> str:
+        """Returns a path as reports show it: below the data set's folder where it lies there."""
+        try:
+            return Path(path).relative_to(self.folder).as_posix()
+        except ValueError:
+            return str(path)
+
+    def examine(self, path: str | None) -> "Examination | None":
+        """Returns what was found in one of a clip's files; None for a file the clip does not have."""
+        return None if path is None else self.examinations[path]
+
+    def clip_seconds(self, clip: Clip) -> float | None:
+        """Returns a clip's length in seconds; None for stills and for what cannot be read."""
+        lengths = [self.examinations[path].seconds for path in clip.paths]
+        whole = max((length for length in lengths if length is not None), default=None)
+        if whole is None:
+            return None
+        return max(0.0, min(whole, clip.end_seconds or whole) - (clip.start_seconds or 0.0))
+
+    def has_odd_length(self, clip: Clip) -> bool:
+        seconds = self.clip_seconds(clip)
+        return seconds is not None and not self.min_seconds <= seconds <= self.max_seconds
+
+
+def add_survey_arguments(parser) -> None:
+    """Adds the arguments that ``check`` and ``clean`` share."""
+    add = parser.add_argument
+    add("root", type=Path, metavar="ROOT", help="the data set's folder, or a manifest (CSV)")
+    add("--dataset", metavar="NAME", help="its layout (default: the one it is recognised by)")
+    add("--min_seconds", type=float, default=MIN_SECONDS, help="shorter clips are faulty (default: %(default)s)")
+    add("--max_seconds", type=float, default=MAX_SECONDS, help="longer clips are faulty (default: %(default)s)")
+    add("--jobs", type=int, default=0, metavar="N", help="processes (default: one a core)")
+    add("--no_progress", action="store_true", help="no progress bars")
+
+
+def check_survey_arguments(args) -> None:
+    """Raises a ConfigError for impossible lengths or a negative number of processes."""
+    if not 0 <= args.min_seconds < args.max_seconds:
+        raise ConfigError(
+            f"--min_seconds must be 0 or above and below --max_seconds, got {args.min_seconds} and {args.max_seconds}."
+        )
+    if args.jobs < 0:
+        raise ConfigError(f"--jobs must be 0 (one a core) or above, got {args.jobs}.")
+
+
+def survey_dataset(args, memory) -> Survey:
+    """Loads a data set and examines all of its files.
+
+    Args:
+        args: what ``add_survey_arguments`` has read.
+        memory: an ``ExaminationMemory``.
+
+    Raises:
+        ConfigError: if there is no layout of the name given.
+        DatasetError: if there is no such data set.
+    """
+    from emotion.datasets.check.examination import examine_files
+
+    name, clips, missing_rows = _load(args.root, args.dataset)
+    examinations = examine_files(
+        (path for clip in clips for path in clip.paths),
+        memory=memory,
+        n_jobs=args.jobs,
+        progress=ProgressBar("Examining", "files", shown=not args.no_progress),
+    )
+    return Survey(
+        root=args.root,
+        name=name,
+        clips=clips,
+        examinations=examinations,
+        min_seconds=args.min_seconds,
+        max_seconds=args.max_seconds,
+        missing_rows=missing_rows,
+    )
+
+
+def _load(root: Path, name: str | None) -> tuple[str, list[Clip], list[MissingRow]]:
+    """Returns the layout's name, the clips, and the rows of label files for which there is no file."""
+    from emotion.datasets import meld
+    from emotion.datasets.recognition import load_dataset, recognize
+
+    name = name or recognize(root)
+    # The adapters warn of files they pass over; the report names them, with the way out.
+    adapters = logging.getLogger("emotion.datasets")
+    level = adapters.level
+    adapters.setLevel(logging.ERROR)
+    try:
+        if name == "meld":
+            rows = meld.read_rows(root)  # its load refuses labels without a single clip, which are worth a report
+            missing = [MissingRow(row.clip_id, row.path, f"{row.where} has no file") for row in rows if not row.exists]
+            return name, [row.to_clip() for row in rows if row.exists], missing
+        return name, load_dataset(name, root, **LOAD_OPTIONS.get(name, {})), []
+    finally:
+        adapters.setLevel(level)

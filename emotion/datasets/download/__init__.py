@@ -1,0 +1,1 @@
+"""Downloads data sets from their owners."""

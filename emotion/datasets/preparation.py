@@ -1,0 +1,149 @@
+"""From a list of clips to those that a training can use: decoded, with evidence, of emotions the classes cover."""
+
+import dataclasses
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from emotion.config import CalibrationConfig, RunConfig
+from emotion.datasets.cache import ClipCache
+from emotion.datasets.clips import Clip, restrict_clip
+from emotion.datasets.copies import name_recordings
+from emotion.datasets.splits import SPEAKER_INDEPENDENT, check_speakers_known
+from emotion.errors import ConfigError, DatasetError, first_line
+from emotion.inputs.voice.features import has_sound
+from emotion.labels import class_index
+from emotion.models import build_model
+from emotion.models.pretrained import check_pretrained
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class TrainingClips:
+    """Clips ready to train on.
+
+    Attributes:
+        clips: those that can be used.
+        config: the settings, with only the modalities that some clip has evidence for, and no calibration.
+        cache: where the clips lie decoded.
+        contents: hashes of the clips' files by path.
+        recordings: the same, with one hash for copies of one sound; see ``copies``.
+        failures: clips that cannot be used, with the reason.
+        left_out: clips of emotions that the classes do not cover, by emotion.
+    """
+
+    clips: list[Clip]
+    config: RunConfig
+    cache: ClipCache
+    contents: dict[str, str]
+    recordings: dict[str, str]
+    failures: dict[str, str]
+    left_out: dict[str, int]
+
+
+def prepare_clips(
+    clips: Sequence[Clip], config: RunConfig, cache_dir: Path, *, progress: Progress | None, say: Callable[[str], None]
+) -> TrainingClips:
+    """Decodes clips and finds out what they are good for.
+
+    Args:
+        clips: labelled recordings.
+        config: all settings. Modalities for which no clip has evidence are dropped from it, and so is a calibration:
+            it belongs to the network that the settings were saved with, not to the one that is to be trained.
+        cache_dir: where decoded clips are kept.
+        progress: called with the clips decoded and their total.
+        say: takes messages meant for the user.
+
+    Raises:
+        ConfigError: if no network can be built by the settings.
+        DatasetError: if no clip can be used.
+    """
+    _check_buildable(config)
+    clips, left_out = _covered(clips, config, say)
+    clips = _with_known_speakers(clips, config, say)
+    restricted = [restrict_clip(clip, config.modalities) for clip in clips]
+    failures = {
+        clip.clip_id: f"{clip.paths[0]}: holds nothing that the model takes ({' and '.join(config.modalities)})."
+        for clip, kept in zip(clips, restricted, strict=True)
+        if kept is None
+    }
+    clips = [clip for clip in restricted if clip is not None]
+    cache = ClipCache(cache_dir, config)
+    failures |= cache.fill(clips, progress=progress)
+    clips = [clip for clip in clips if clip.clip_id not in failures]
+    clips, modalities = _with_evidence(clips, cache, config, failures, say)
+    contents = cache.contents(clips)
+    # A random split is said to be optimistic in any case.
+    is_random = config.training.protocol == "random"
+    recordings = contents if is_random else name_recordings(clips, cache, contents)
+    config = dataclasses.replace(config, modalities=modalities, calibration=CalibrationConfig())
+    return TrainingClips(clips, config, cache, contents, recordings, failures, left_out)
+
+
+def _check_buildable(config: RunConfig) -> None:
+    """Builds the network once for nothing, so that a wrong setting is known before hours of decoding."""
+    check_pretrained(config)
+    try:
+        build_model(config)
+    except (TypeError, ValueError) as error:
+        if isinstance(error, ConfigError):
+            raise
+        words = first_line(error)
+        raise ConfigError(f"model: {config.architecture} cannot be built with these settings ({words}).") from error
+
+
+def _covered(clips: Sequence[Clip], config: RunConfig, say) -> tuple[list[Clip], dict[str, int]]:
+    covered = [clip for clip in clips if class_index(clip.emotion, config.class_names) is not None]
+    others = Counter(clip.emotion for clip in clips if class_index(clip.emotion, config.class_names) is None)
+    if others:
+        named = ", ".join(f"{emotion} {n}" for emotion, n in sorted(others.items()))
+        say(f"{others.total()} clips are of emotions that the classes do not cover; they are left out: {named}.")
+    return covered, dict(sorted(others.items()))
+
+
+def _with_known_speakers(clips: list[Clip], config: RunConfig, say) -> list[Clip]:
+    """Leaves out clips that do not say whose they are, where speakers are to be kept apart and most do say."""
+    known = [clip for clip in clips if clip.speaker is not None]
+    if config.training.protocol not in SPEAKER_INDEPENDENT or len(known) == len(clips):
+        return clips
+    if len(known) * 2 <= len(clips):
+        check_speakers_known(clips, config.training.protocol)  # raises: the data set is not one of known speakers
+    say(
+        f"{len(clips) - len(known)} of {len(clips)} clips do not say whose they are; they are left out, since "
+        f"--protocol {config.training.protocol} keeps speakers apart."
+    )
+    return known
+
+
+def _with_evidence(clips, cache: ClipCache, config: RunConfig, failures, say) -> tuple[list[Clip], tuple[str, ...]]:
+    """Leaves out clips with neither face nor voice and finds out which modalities there are to train."""
+    n_with = {"audio": 0, "video": 0}
+    kept = []
+    for clip in clips:
+        media = cache.load(clip)
+        evidence = {
+            "audio": has_sound(media.samples, config.audio),
+            "video": len(media.crops) > 0,
+        }
+        evidence = {name: there and name in config.modalities for name, there in evidence.items()}
+        if clip.video_path and "video" in config.modalities and not evidence["video"]:
+            say(f"{clip.video_path}: no face found.")
+        if not any(evidence.values()):
+            failures[clip.clip_id] = f"{clip.video_path or clip.audio_path}: neither a face nor a voice was found."
+            continue
+        kept.append(clip)
+        for name, there in evidence.items():
+            n_with[name] += there
+    if not kept:
+        reason = next(iter(failures.values()), "there are no clips")
+        raise DatasetError(f"None of the {len(failures)} clips can be used. The first: {reason}")
+    modalities = tuple(name for name in config.modalities if n_with[name])
+    for name in config.modalities:
+        what = {"audio": ("sound", "picture"), "video": ("faces", "sound")}[name]
+        if not n_with[name]:
+            say(f"No clip holds {what[0]}: the model is trained on the {what[1]} alone, and will judge by it alone.")
+        elif n_with[name] < len(kept):
+            say(f"{len(kept) - n_with[name]} of {len(kept)} clips hold no {what[0]}; they train the other branch.")
+    return kept, modalities

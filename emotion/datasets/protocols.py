@@ -1,0 +1,391 @@
+"""How the clips of a data set are split into those that train, those that validate and those that test.
+
+All functions give the same answer for the same clips and seed, in whatever order the clips come.
+"""
+
+import logging
+import random
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+
+from emotion.config import TrainConfig
+from emotion.datasets.clips import SEXES, TEST, TRAIN, VALIDATION, Clip
+from emotion.datasets.splits import Split, build_split, check_speakers_known, in_order
+from emotion.errors import ConfigError, DatasetError
+
+_logger = logging.getLogger(__name__)
+
+
+def split_random(clips: Iterable[Clip], *, validation_fraction: float, test_fraction: float, seed: int) -> Split:
+    """Splits clip by clip, with the same mixture of emotions on each side.
+
+    The result is optimistic: the test clips come from speakers the model was trained on, whom it recognises. Use it
+    where there are too few speakers for anything better, and say so beside the number.
+
+    Args:
+        clips: the clips, in any order.
+        validation_fraction, test_fraction: share of the clips set apart, in [0, 1); together below 1.
+        seed: of the choice.
+
+    Raises:
+        ConfigError: for impossible fractions.
+        DatasetError: if there are no clips, too few to set any apart, or two with the same id.
+    """
+    check_fractions(validation_fraction, test_fraction)
+    clips = in_order(clips)
+    fractions = {VALIDATION: validation_fraction, TEST: test_fraction}
+    asked = [side for side, fraction in fractions.items() if fraction > 0]
+    if asked and len(clips) < 2:
+        raise DatasetError(f"{len(clips)} clip cannot be split: add clips, or set both fractions to 0.")
+    rng = random.Random(seed)
+    by_emotion = defaultdict(list)
+    for clip in clips:
+        by_emotion[clip.emotion].append(clip.clip_id)
+
+    side_of = {}
+    # What rounding takes from a side at one emotion is given back at the next, so that the totals come out right.
+    owed = dict.fromkeys(asked, 0.0)
+    for emotion in sorted(by_emotion):
+        waiting = by_emotion[emotion]
+        rng.shuffle(waiting)
+        for side in asked:
+            owed[side] += fractions[side] * len(by_emotion[emotion])
+        for side in asked:
+            # At least one clip of every emotion is left for training.
+            n_taken = max(0, min(round(owed[side]), len(waiting) - 1))
+            owed[side] -= n_taken
+            side_of.update(dict.fromkeys(waiting[:n_taken], side))
+            waiting = waiting[n_taken:]
+        side_of.update(dict.fromkeys(waiting, TRAIN))
+        by_emotion[emotion] = waiting
+    _fill_empty_sides(side_of, by_emotion, asked)
+    return build_split(clips, {clip.clip_id: side_of[clip.clip_id] for clip in clips}, "random", seed)
+
+
+def split_by_speaker(clips: Iterable[Clip], *, validation_fraction: float, test_fraction: float, seed: int) -> Split:
+    """Splits speaker by speaker, with women and men on every side where their numbers allow it.
+
+    Each side asked for gets at least one speaker. With two speakers only one can be set apart: it goes to validation,
+    and the test side stays empty, with a warning.
+
+    Args:
+        clips: the clips, in any order.
+        validation_fraction, test_fraction: share of the speakers set apart, in [0, 1); together below 1.
+        seed: of the choice.
+
+    Raises:
+        ConfigError: for impossible fractions.
+        DatasetError: if there are no clips, only one speaker, or two clips with the same id.
+    """
+    check_fractions(validation_fraction, test_fraction)
+    clips = in_order(clips)
+    check_speakers_known(clips, "speaker")
+    sexes = sexes_of(clips)
+    asked = {side: f for side, f in ((VALIDATION, validation_fraction), (TEST, test_fraction)) if f > 0}
+    if asked and len(sexes) < 2:
+        raise DatasetError(
+            f"Only one speaker ({next(iter(sexes))}): a speaker-independent split needs two or more. "
+            "Add another speaker's clips, or use --protocol random."
+        )
+    sizes = {side: max(1, round(fraction * len(sexes))) for side, fraction in asked.items()}
+    while sum(sizes.values()) >= len(sexes):
+        # The later of two equal sides gives way, so that validation outlasts test.
+        largest = max(sizes, key=lambda side: (sizes[side], side == TEST))
+        sizes[largest] -= 1
+    for side, size in sizes.items():
+        if size == 0:
+            _logger.warning("%d speakers are too few for a %s side: it stays empty.", len(sexes), side)
+    side_of = deal_speakers(sexes, sizes, random.Random(seed))
+    return build_split(clips, {clip.clip_id: side_of[clip.speaker] for clip in clips}, "speaker", seed)
+
+
+def split_official(clips: Iterable[Clip], *, validation_fraction: float, test_fraction: float, seed: int) -> Split:
+    """Splits as the data set's authors did, whether or not they kept speakers apart.
+
+    Where they set no clips apart for validation, some of their training clips are taken, whole speakers if all are
+    known.
+
+    Args:
+        clips: the clips, in any order, each with its ``split``.
+        validation_fraction: share of the training speakers (or clips) that validate, if the authors chose none.
+        test_fraction: not used; the authors have chosen.
+        seed: of that choice.
+
+    Raises:
+        ConfigError: for impossible fractions.
+        DatasetError: if a clip has no side, none is for training, or there are two with the same id.
+    """
+    check_fractions(validation_fraction, test_fraction)
+    clips = in_order(clips)
+    without = [clip.clip_id for clip in clips if clip.split is None]
+    if without:
+        raise DatasetError(
+            f"--protocol official: the data set has no split of its own for {len(without)} of {len(clips)} clips (the "
+            f"first is {without[0]}). Give a split column in a manifest, or use --protocol speaker."
+        )
+    side_of = {clip.clip_id: clip.split for clip in clips}
+    training = [clip for clip in clips if clip.split == TRAIN]
+    if not training:
+        raise DatasetError("--protocol official: the data set's own split has no clip to train on.")
+    if VALIDATION not in side_of.values() and validation_fraction > 0:
+        known = len({clip.speaker for clip in training} - {None}) > 1 and all(clip.speaker for clip in training)
+        split = split_by_speaker if known else split_random
+        carved = split(training, validation_fraction=validation_fraction, test_fraction=0.0, seed=seed)
+        side_of |= carved.sides
+    if TEST not in side_of.values():
+        _logger.warning("The data set's own split has no test side: scores are those of its validation side.")
+    return build_split(clips, side_of, "official", seed)
+
+
+PROTOCOLS = {"random": split_random, "speaker": split_by_speaker, "official": split_official}
+
+
+def split_clips(
+    clips: Iterable[Clip], protocol: str, *, validation_fraction: float, test_fraction: float, seed: int
+) -> Split:
+    """Splits by the protocol of that name: see ``split_random``, ``split_by_speaker`` and ``split_official``.
+
+    Raises:
+        ConfigError: if there is no such protocol, or for impossible fractions.
+        DatasetError: if the clips cannot be split so.
+    """
+    if protocol not in PROTOCOLS:
+        raise ConfigError(f"Unknown protocol {protocol!r}. Known: {', '.join(PROTOCOLS)}.")
+    return PROTOCOLS[protocol](clips, validation_fraction=validation_fraction, test_fraction=test_fraction, seed=seed)
+
+
+# ---- Parts, which folds.py shares -----------------------------------------------------------------------------------
+
+
+def check_fractions(validation_fraction: float, test_fraction: float) -> None:
+    if not (validation_fraction >= 0 and test_fraction >= 0 and validation_fraction + test_fraction < 1):
+        raise ConfigError(
+            "validation_fraction and test_fraction must not be below 0 and must leave something to train on "
+            f"(together below 1), got {validation_fraction} and {test_fraction}."
+        )
+
+
+def sexes_of(clips: Sequence[Clip]) -> dict[str, str | None]:
+    """Returns each speaker's sex, sorted by speaker; None where it is not known or the clips disagree."""
+    said = defaultdict(set)
+    for clip in clips:
+        said[clip.speaker].add(clip.sex)
+    return {speaker: next(iter(said[speaker])) if len(said[speaker]) == 1 else None for speaker in sorted(said)}
+
+
+def shuffled_by_sex(sexes: Mapping[str, str | None], rng: random.Random) -> dict[str | None, list[str]]:
+    by_sex = {sex: [speaker for speaker in sorted(sexes) if sexes[speaker] == sex] for sex in (*SEXES, None)}
+    for speakers in by_sex.values():
+        rng.shuffle(speakers)
+    return by_sex
+
+
+def deal_speakers(sexes: Mapping[str, str | None], sizes: Mapping[str, int], rng: random.Random) -> dict[str, str]:
+    """Chooses a side for every speaker.
+
+    Args:
+        sexes: each speaker's sex.
+        sizes: speakers on the validation and test sides; the rest train.
+        rng: source of the choice.
+    """
+    waiting = shuffled_by_sex(sexes, rng)
+    shares = {sex: len(speakers) / len(sexes) for sex, speakers in waiting.items()}
+    sizes = {TRAIN: len(sexes) - sum(sizes.values()), **sizes}
+    dealt = {side: [] for side in sizes}
+
+    # First one woman and one man for every side that has room for both; training comes first should they run out.
+    for side, size in sizes.items():
+        for sex in SEXES:
+            if size >= len(SEXES) and waiting[sex]:
+                dealt[side].append(waiting[sex].pop())
+
+    # Then each free place goes to the sex that its side is shortest of, or, between equals, that has more waiting.
+    for side in reversed(sizes):
+        while len(dealt[side]) < sizes[side]:
+            here = Counter(sexes[speaker] for speaker in dealt[side])
+            sex = max(
+                (sex for sex in waiting if waiting[sex]),
+                key=lambda sex: (shares[sex] * sizes[side] - here[sex], len(waiting[sex]), rng.random()),
+            )
+            dealt[side].append(waiting[sex].pop())
+    return {speaker: side for side, speakers in dealt.items() for speaker in speakers}
+
+
+def _fill_empty_sides(side_of: dict[str, str], training: Mapping[str, list[str]], asked: Sequence[str]) -> None:
+    """Gives every side that was asked for but came out empty one training clip, of the most frequent emotion."""
+    for side in asked:
+        if side not in side_of.values():
+            commonest = max(sorted(training), key=lambda emotion: len(training[emotion]))
+            if sum(len(clip_ids) for clip_ids in training.values()) > 1:
+                side_of[training[commonest].pop()] = side
+            else:
+                _logger.warning("%d clips are too few for a %s side: it stays empty.", len(side_of), side)
+
+
+# ---- Cross-validation: several splits in which every clip is tested once ----
+
+_DEFAULTS = TrainConfig()
+_logger = logging.getLogger(__name__)
+
+# What cross-validation knows, by the name of its protocol.
+FOLD_PROTOCOLS = ("kfold", "loso", "random")
+
+
+def split_folds(
+    clips: Iterable[Clip], protocol: str, *, n_folds: int, validation_fraction: float, seed: int
+) -> list[Split]:
+    """Splits for cross-validation by the protocol of that name.
+
+    Args:
+        clips: the clips, in any order.
+        protocol: ``kfold`` for ``folds_by_speaker``, ``loso`` for ``leave_one_speaker_out``, ``random`` for
+            ``folds_at_random``.
+        n_folds: how many; ``loso`` has as many as there are speakers.
+        validation_fraction: share of those not under test that validates.
+        seed: of the choice.
+
+    Raises:
+        ConfigError: if there is no such protocol, or for impossible numbers.
+        DatasetError: if the clips cannot be split so.
+    """
+    if protocol == "kfold":
+        return folds_by_speaker(clips, n_folds, seed, validation_fraction=validation_fraction)
+    if protocol == "loso":
+        return leave_one_speaker_out(clips, seed, validation_fraction=validation_fraction)
+    if protocol == "random":
+        return folds_at_random(clips, n_folds, seed, validation_fraction=validation_fraction)
+    raise ConfigError(f"Unknown protocol {protocol!r} for cross-validation. Known: {', '.join(FOLD_PROTOCOLS)}.")
+
+
+def folds_by_speaker(
+    clips: Iterable[Clip],
+    n_folds: int,
+    seed: int = _DEFAULTS.seed,
+    *,
+    validation_fraction: float = _DEFAULTS.validation_fraction,
+) -> list[Split]:
+    """Splits for k-fold cross-validation: every speaker is tested in exactly one of them.
+
+    Women and men are spread evenly over the folds. Validation speakers are taken from those not under test, so that the
+    test never chooses the best epoch.
+
+    Args:
+        clips: the clips, in any order.
+        n_folds: how many splits, from 2 to the number of speakers.
+        seed: of the choice.
+        validation_fraction: share of the speakers not under test that goes to validation; at least one, unless 0.
+
+    Raises:
+        ConfigError: if ``n_folds`` or the fraction is impossible.
+        DatasetError: if there are no clips, fewer than three speakers, or two clips with the same id.
+    """
+    clips = in_order(clips)
+    check_speakers_known(clips, "kfold")
+    sexes = sexes_of(clips)
+    _check_enough_speakers(sexes, "k-fold")
+    if not 2 <= n_folds <= len(sexes):
+        raise ConfigError(f"n_folds must lie between 2 and the number of speakers ({len(sexes)}), got {n_folds}.")
+    rng = random.Random(seed)
+    by_sex = shuffled_by_sex(sexes, rng)
+    # Dealt like cards, one sex after the other: each fold's number of either sex differs by one at most.
+    in_line = [speaker for speakers in by_sex.values() for speaker in speakers]
+    folds = [in_line[first::n_folds] for first in range(n_folds)]
+    return [_hold_out(clips, sexes, fold, validation_fraction, "kfold", seed) for fold in folds]
+
+
+def leave_one_speaker_out(
+    clips: Iterable[Clip],
+    seed: int = _DEFAULTS.seed,
+    *,
+    validation_fraction: float = _DEFAULTS.validation_fraction,
+) -> list[Split]:
+    """One split for each speaker, sorted by speaker, with that speaker alone under test.
+
+    Args:
+        clips: the clips, in any order.
+        seed: of the choice of validation speakers.
+        validation_fraction: share of the other speakers that goes to validation; at least one, unless 0.
+
+    Raises:
+        ConfigError: if the fraction is impossible.
+        DatasetError: if there are no clips, fewer than three speakers, or two clips with the same id.
+    """
+    clips = in_order(clips)
+    check_speakers_known(clips, "loso")
+    sexes = sexes_of(clips)
+    _check_enough_speakers(sexes, "leave-one-speaker-out")
+    return [_hold_out(clips, sexes, [speaker], validation_fraction, "loso", seed) for speaker in sexes]
+
+
+def folds_at_random(
+    clips: Iterable[Clip],
+    n_folds: int,
+    seed: int = _DEFAULTS.seed,
+    *,
+    validation_fraction: float = _DEFAULTS.validation_fraction,
+) -> list[Split]:
+    """Splits for k-fold cross-validation clip by clip: every clip is tested in exactly one of them.
+
+    The emotions are spread evenly, and the speakers are not looked at: the scores are optimistic, and only good to show
+    by how much.
+
+    Args:
+        clips: the clips, in any order.
+        n_folds: how many splits, from 2 to the number of clips.
+        seed: of the choice.
+        validation_fraction: share of the clips not under test that validates.
+
+    Raises:
+        ConfigError: if ``n_folds`` or the fraction is impossible.
+        DatasetError: if there are no clips, or two with the same id.
+    """
+    check_fractions(validation_fraction, 0.0)
+    clips = in_order(clips)
+    if not 2 <= n_folds <= len(clips):
+        raise ConfigError(f"n_folds must lie between 2 and the number of clips ({len(clips)}), got {n_folds}.")
+    rng = random.Random(seed)
+    by_emotion = defaultdict(list)
+    for clip in clips:
+        by_emotion[clip.emotion].append(clip.clip_id)
+    in_line = []
+    for emotion in sorted(by_emotion):
+        rng.shuffle(by_emotion[emotion])
+        in_line += by_emotion[emotion]
+    # Dealt like cards, one emotion after the other: each fold's number of any emotion differs by one at most.
+    fold_of = {clip_id: number % n_folds for number, clip_id in enumerate(in_line)}
+    splits = []
+    for fold in range(n_folds):
+        others = [clip for clip in clips if fold_of[clip.clip_id] != fold]
+        sides = split_random(
+            others, validation_fraction=validation_fraction, test_fraction=0.0, seed=seed * n_folds + fold
+        ).sides
+        sides |= {clip.clip_id: TEST for clip in clips if fold_of[clip.clip_id] == fold}
+        splits.append(build_split(clips, sides, "random", seed))
+    return splits
+
+
+# ---- Parts ----------------------------------------------------------------------------------------------------------
+
+
+def _check_enough_speakers(sexes: Mapping[str, str | None], protocol: str) -> None:
+    if len(sexes) < 3:
+        raise DatasetError(
+            f"{protocol} needs three or more speakers, to train, to validate and to test; the clips have {len(sexes)}. "
+            "Add speakers, or use --protocol random."
+        )
+
+
+def _hold_out(clips, sexes, tested: list[str], validation_fraction: float, protocol: str, seed: int) -> Split:
+    """Returns the split that tests these speakers, and takes validation speakers from the others."""
+    check_fractions(validation_fraction, 0.0)
+    others = {speaker: sex for speaker, sex in sexes.items() if speaker not in tested}
+    wanted = max(1, round(validation_fraction * len(others))) if validation_fraction > 0 else 0
+    n_validation = min(wanted, len(others) - 1)
+    if n_validation < wanted:
+        _logger.warning(
+            "Only %d speakers are left beside those under test: %d of them validate.", len(others), n_validation
+        )
+    # Seeded by the speakers under test too, so that the folds do not all validate on the same people.
+    rng = random.Random(f"{seed} {' '.join(sorted(tested))}")
+    side_of = {**deal_speakers(others, {VALIDATION: n_validation}, rng), **dict.fromkeys(tested, TEST)}
+    return build_split(clips, {clip.clip_id: side_of[clip.speaker] for clip in clips}, protocol, seed)

@@ -1,0 +1,150 @@
+"""Splits on disk: a table of which clip stood where, by which a model's folder also tells what the model met."""
+
+import csv
+import math
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from emotion.datasets.clips import SIDES, TRAIN, Clip
+from emotion.datasets.splits import Split, check_protocol, check_split, in_order, split_of
+from emotion.errors import DatasetError
+
+COLUMNS = ("clip_id", "side", "emotion", "speaker", "protocol", "seed", "sha256")
+# The table of rows that stand for data too large to be listed clip by clip.
+UNLISTED = "unlisted"
+
+
+def write_splits(
+    split: Split, clips: Iterable[Clip], path: str | os.PathLike, contents: Mapping[str, str] | None = None
+) -> None:
+    """Checks a split and writes it as CSV, one row a clip, with the columns of ``COLUMNS``.
+
+    Args:
+        split: the split.
+        clips: its clips.
+        path: the file.
+        contents: hashes of the clips' files by path, by which a later evaluation knows them again under other names.
+
+    Raises:
+        ConfigError, DatasetError: as ``check_split``.
+    """
+    clips = in_order(clips)
+    check_split(split, clips, contents)
+    sides = split.sides
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        for clip in clips:
+            hashes = describe_contents(clip, contents or {})
+            writer.writerow(
+                (
+                    clip.clip_id,
+                    sides[clip.clip_id],
+                    clip.emotion,
+                    clip.speaker or "",
+                    split.protocol,
+                    split.seed,
+                    hashes,
+                )
+            )
+
+
+def add_unlisted(path: str | os.PathLike, name: str, split: Split) -> None:
+    """Notes in a written split that further data was trained on, which it does not list.
+
+    Args:
+        path: the file.
+        name: of the data.
+        split: that was written there.
+    """
+    with open(path, "a", encoding="utf-8", newline="") as file:
+        row = (f"{UNLISTED}:{name}", TRAIN, "", "", split.protocol, split.seed, "")
+        csv.writer(file, lineterminator="\n").writerow(row)
+
+
+def load_splits(path: str | os.PathLike) -> Split:
+    """Reads what ``write_splits`` wrote. Whether it fits the clips at hand is for ``check_split`` to say.
+
+    Raises:
+        ConfigError: if the file names an unknown protocol.
+        DatasetError: if the file is missing, or is no such table.
+    """
+    rows = read_rows(path)
+    side_of, made_by = {}, set()
+    for number, row in enumerate(rows, start=2):
+        if row["side"] not in SIDES or row["clip_id"] in side_of:
+            raise DatasetError(
+                f"{path}, row {number}: needs one of {', '.join(SIDES)} as side, and a clip_id that no other row has; "
+                f"got {','.join(row.values())}."
+            )
+        side_of[row["clip_id"]] = row["side"]
+        made_by.add((row["protocol"], row["seed"]))
+    if len(made_by) != 1:
+        raise DatasetError(f"{path}: all rows must name one protocol and one seed, got {sorted(made_by)}.")
+    protocol, seed = made_by.pop()
+    check_protocol(protocol, str(path))
+    try:
+        seed = int(seed)
+    except ValueError:
+        raise DatasetError(f"{path}: the seed must be a whole number, got {seed!r}.") from None
+    return split_of(side_of, protocol, seed)
+
+
+def describe_contents(clip: Clip, contents: Mapping[str, str]) -> str:
+    """Returns the hashes of a clip's files, with the stretch that is the clip: what stands in the column ``sha256``."""
+    stretch = ""
+    if clip.start_seconds is not None or clip.end_seconds is not None:
+        stretch = f"@{clip.start_seconds or 0.0!r}-{'' if clip.end_seconds is None else repr(clip.end_seconds)}"
+    return " ".join(f"{contents[path]}{stretch}" for path in clip.paths if path in contents)
+
+
+def read_stretches(written: str) -> list[tuple[str, float, float]]:
+    """Reads what ``describe_contents`` wrote: hash, start and end in seconds of each file."""
+    found = []
+    for word in written.split():
+        digest, _, stretch = word.partition("@")
+        start, _, end = stretch.partition("-")
+        found.append((digest, float(start or 0), float(end or math.inf)))
+    return found
+
+
+def check_contents(path: str | os.PathLike, clips: Iterable[Clip], contents: Mapping[str, str]) -> None:
+    """Makes sure that clips hold what they held when a split was written.
+
+    Raises:
+        DatasetError: if one holds something else now.
+    """
+    written = {row["clip_id"]: row["sha256"] for row in read_rows(path)}
+    for clip in clips:
+        before = written.get(clip.clip_id, "")
+        if before and before != describe_contents(clip, contents):
+            raise DatasetError(
+                f"{clip.paths[0]}: is another file than when {path} was written. Bring the old one back, or train anew "
+                "in another folder."
+            )
+
+
+def read_rows(path: str | os.PathLike) -> list[dict[str, str]]:
+    """Returns the rows of a written split by column.
+
+    Raises:
+        DatasetError: if the file is missing, or is no such table.
+    """
+    path = Path(path)
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            header, *rows = csv.reader(file, strict=True)
+    except FileNotFoundError:
+        raise DatasetError(f"{path}: no such file.") from None
+    except (OSError, ValueError, csv.Error) as error:
+        raise DatasetError(f"{path}: not a readable table of splits ({error}).") from error
+    if tuple(header) == COLUMNS[:-1]:
+        # Written before splits held hashes.
+        header, rows = list(COLUMNS), [[*row, ""] for row in rows]
+    if tuple(header) != COLUMNS:
+        raise DatasetError(f"{path}: the columns must be {','.join(COLUMNS)}, got {','.join(header)}.")
+    for number, row in enumerate(rows, start=2):
+        if len(row) != len(COLUMNS):
+            raise DatasetError(f"{path}, row {number}: needs {len(COLUMNS)} values, got {','.join(row)}.")
+    return [dict(zip(COLUMNS, row, strict=True)) for row in rows]

@@ -1,0 +1,1 @@
+"""Drawn faces and synthetic voices, for the demonstration and the tests."""

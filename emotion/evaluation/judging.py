@@ -1,0 +1,250 @@
+"""Judging labelled clips with a trained model, and the report of it.
+
+A clip is judged by the mean over its sliding windows, of its main face together with its sound: as inference does where
+one person is in sight.
+"""
+
+import csv
+import dataclasses
+import os
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from emotion.config import MODALITIES, RunConfig
+from emotion.datasets.cache import ClipCache
+from emotion.datasets.clips import SEXES, Clip
+from emotion.errors import ConfigError, DatasetError, RunError
+from emotion.inputs.preprocessing import ClipMedia, Preprocessor
+from emotion.labels import class_index
+from emotion.models.run_folder import Run
+from emotion.scores import (
+    bootstrap_intervals,
+    compute_answered,
+    compute_calibration,
+    compute_confusion_matrix,
+    compute_coverage_accuracy,
+    compute_per_class,
+    compute_scores,
+)
+from emotion.training.generators import clip_windows
+from emotion.windows import merge_probabilities
+
+EVIDENCE = ("both", "audio_only", "video_only")
+PREDICTION_COLUMNS = ("clip_id", "emotion", "speaker", "sex", "evidence", "predicted", "confidence")
+# Windows of several clips are judged at once: one at a time costs twice as long.
+N_WINDOWS_AT_ONCE = 32
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A model's answer for one labelled clip.
+
+    Attributes:
+        clip_id: the clip.
+        class_index: its true emotion among the classes.
+        probabilities: ``(n_classes,)``.
+        evidence: ``both``, ``audio_only`` or ``video_only``.
+        speaker, sex: as far as known.
+    """
+
+    clip_id: str
+    class_index: int
+    probabilities: np.ndarray
+    evidence: str
+    speaker: str | None
+    sex: str | None
+
+
+def used_modalities(config: RunConfig, modality: str) -> tuple[str, ...]:
+    """Returns the evidence that a model is to be judged by.
+
+    Args:
+        config: of the model.
+        modality: ``audio``, ``video``, or ``both`` for all that the model takes.
+
+    Raises:
+        ConfigError: if the model does not take it.
+    """
+    if modality == "both":
+        return config.modalities
+    if modality not in MODALITIES:
+        raise ConfigError(f"--modality must be one of both, {', '.join(MODALITIES)}, got {modality!r}.")
+    if modality not in config.modalities:
+        raise ConfigError(f"--modality {modality}: the model takes {' and '.join(config.modalities)} only.")
+    return (modality,)
+
+
+def judge_clips(
+    clips: Sequence[Clip],
+    cache: ClipCache,
+    run: Run,
+    *,
+    modalities: Sequence[str] = MODALITIES,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[list[Judgement], list[str]]:
+    """Judges cached clips of emotions that the classes cover.
+
+    Args:
+        clips: what ``cache`` holds.
+        cache: decoded clips.
+        run: the model.
+        modalities: what to judge by; the rest of the evidence is kept from the model.
+        progress: called with the clips judged and their total.
+
+    Returns:
+        The judgements, and the ids of clips that hold no evidence for the model.
+    """
+    preprocessor = Preprocessor(run.config)
+    judgements, without_evidence, waiting = [], [], []
+
+    def judge_waiting():
+        windows = [window for _, clip_inputs in waiting for window in clip_inputs]
+        if windows:
+            probabilities = run.predict({name: np.stack([w[name] for w in windows]) for name in windows[0]})
+            if not np.isfinite(probabilities).all():
+                raise RunError(f"{run.path}: the model answers with numbers that are none. Train it again.")
+            answers = iter(probabilities)
+            for clip, clip_inputs in waiting:
+                probabilities = merge_probabilities([next(answers) for _ in clip_inputs])
+                judgements.append(_judgement(clip, clip_inputs, probabilities, run.config))
+        waiting.clear()
+
+    for done, clip in enumerate(clips, start=1):
+        windows = clip_windows(_blank_others(cache.load(clip), modalities), preprocessor)
+        if windows:
+            waiting.append((clip, windows))
+        else:
+            without_evidence.append(clip.clip_id)
+        if done == len(clips) or sum(len(inputs) for _, inputs in waiting) >= N_WINDOWS_AT_ONCE:
+            judge_waiting()
+            if progress:
+                progress(done, len(clips))
+    return judgements, without_evidence
+
+
+def _blank_others(media: ClipMedia, modalities: Sequence[str]) -> ClipMedia:
+    if "audio" not in modalities:
+        media = dataclasses.replace(media, samples=media.samples[:0])
+    if "video" not in modalities:
+        media = dataclasses.replace(media, crops=media.crops[:0], moments=media.moments[:0])
+    return media
+
+
+def _judgement(clip: Clip, windows, probabilities: np.ndarray, config: RunConfig) -> Judgement:
+    heard, seen = (any(window[name].any() for window in windows if name in window) for name in MODALITIES)
+    evidence = "both" if heard and seen else "audio_only" if heard else "video_only"
+    index = class_index(clip.emotion, config.class_names)
+    return Judgement(clip.clip_id, index, probabilities, evidence, clip.speaker, clip.sex)
+
+
+def build_report(
+    judgements: Sequence[Judgement], class_names: Sequence[str], *, n_unanswered: int = 0, unsure_below: float = 0.0
+) -> dict:
+    """Scores judgements. The most probable class counts as the answer, however unsure it is.
+
+    Args:
+        judgements: at least one.
+        class_names: the model's classes, in order.
+        n_unanswered: clips without evidence, which are in no score but count as not covered.
+        unsure_below: the confidence under which inference would say "unsure".
+
+    Returns:
+        JSON types: ``n``, ``n_unanswered``, ``n_speakers``, ``classes``, the scores, ``per_class``,
+        ``confusion_matrix``, ``ece``, ``calibration``, ``intervals`` (95 %, over speakers where all are known and there
+        are several, else over clips), ``by_speaker``, ``by_sex``, ``coverage_accuracy``, ``evidence`` and, where
+        ``unsure_below`` is above 0, ``answered``: coverage and accuracy with the unsure answers withheld.
+
+    Raises:
+        DatasetError: if there is no judgement.
+    """
+    if not judgements:
+        raise DatasetError("None of the clips could be judged, so there is nothing to score.")
+    true = np.array([judgement.class_index for judgement in judgements])
+    probabilities = np.stack([judgement.probabilities for judgement in judgements])
+    predicted, confidences = probabilities.argmax(axis=1), probabilities.max(axis=1)
+    matrix = compute_confusion_matrix(true, predicted, len(class_names))
+    speakers = [judgement.speaker for judgement in judgements]
+    over_speakers = None not in speakers and len(set(speakers)) > 1
+    groups = speakers if over_speakers else [judgement.clip_id for judgement in judgements]
+    intervals = bootstrap_intervals(true, predicted, groups, len(class_names))
+    is_right = predicted == true
+    ece, calibration = compute_calibration(confidences, is_right)
+    answered = {"answered": compute_answered(confidences, is_right, unsure_below, n_unanswered)} if unsure_below else {}
+
+    def scores_of(members: list[bool]) -> dict[str, Any]:
+        inside = np.array(members)
+        scores = compute_scores(compute_confusion_matrix(true[inside], predicted[inside], len(class_names)))
+        return {name: scores[name] for name in ("n", "accuracy", "uar")}
+
+    known = sorted(set(speakers) - {None})
+    sexes = [judgement.sex for judgement in judgements]
+    evidence = Counter(judgement.evidence for judgement in judgements)
+    return {
+        **compute_scores(matrix),
+        "n_unanswered": n_unanswered,
+        "n_speakers": len(known),
+        "classes": list(class_names),
+        "per_class": dict(zip(class_names, compute_per_class(matrix), strict=True)),
+        "confusion_matrix": matrix.tolist(),
+        "ece": ece,
+        "calibration": calibration,
+        "intervals": {
+            **{name: list(interval) for name, interval in intervals.items()},
+            "unit": "speakers" if over_speakers else "clips",
+        },
+        "by_speaker": {speaker: scores_of([s == speaker for s in speakers]) for speaker in known},
+        "by_sex": {sex: scores_of([s == sex for s in sexes]) for sex in SEXES if sex in sexes},
+        "coverage_accuracy": compute_coverage_accuracy(confidences, is_right, n_unanswered),
+        **answered,
+        "evidence": {name: evidence[name] for name in EVIDENCE},
+    }
+
+
+def write_predictions(judgements: Sequence[Judgement], class_names: Sequence[str], path: str | os.PathLike) -> None:
+    """Writes one row a clip as CSV: ``PREDICTION_COLUMNS``, then the probability of every class, to the last digit.
+
+    ``predicted`` is the most probable class, however unsure.
+    """
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow((*PREDICTION_COLUMNS, *class_names))
+        for judgement in judgements:
+            best = int(np.argmax(judgement.probabilities))
+            named = (judgement.clip_id, class_names[judgement.class_index], judgement.speaker, judgement.sex)
+            answer = (judgement.evidence, class_names[best], repr(float(judgement.probabilities[best])))
+            writer.writerow((*(x or "" for x in named), *answer, *(repr(float(p)) for p in judgement.probabilities)))
+
+
+def load_predictions(path: str | os.PathLike) -> tuple[list[Judgement], tuple[str, ...]]:
+    """Reads what ``write_predictions`` wrote, and the classes.
+
+    Raises:
+        DatasetError: if the file is missing or no such table.
+    """
+    n_named = len(PREDICTION_COLUMNS)
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            header, *rows = csv.reader(file, strict=True)
+        class_names = tuple(header[n_named:])
+        judgements = [
+            Judgement(
+                row[0],
+                class_names.index(row[1]),
+                np.array([float(value) for value in row[n_named:]]),
+                row[4],
+                row[2] or None,
+                row[3] or None,
+            )
+            for row in rows
+        ]
+    except (OSError, ValueError, IndexError, csv.Error) as error:
+        raise DatasetError(f"{path}: not a readable table of predictions ({error}).") from error
+    if tuple(header[:n_named]) != PREDICTION_COLUMNS or any(
+        len(j.probabilities) != len(class_names) for j in judgements
+    ):
+        raise DatasetError(f"{path}: the columns must be {','.join(PREDICTION_COLUMNS)} and one for every class.")
+    return judgements, class_names

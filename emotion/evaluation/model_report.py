@@ -1,0 +1,182 @@
+"""Evaluating a finished model on labelled clips, with all that could flatter it left out or said.
+
+Clips that the model met in training are left out, whatever they are called now; speakers that it met are counted in the
+protocol; emotions that it has no class for are counted, never guessed; files that cannot be read are named.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from emotion.config import RunConfig
+from emotion.datasets.cache import ClipCache
+from emotion.datasets.clips import Clip, restrict_clip
+from emotion.datasets.preparation import Progress
+from emotion.datasets.splits import in_order
+from emotion.errors import DatasetError, MediaError
+from emotion.evaluation.judging import Judgement, build_report, judge_clips, used_modalities
+from emotion.evaluation.training_record import SeenClips, load_seen
+from emotion.labels import class_index
+from emotion.models.run_folder import SPLITS_FILE, Run
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """What an evaluation found.
+
+    Attributes:
+        report: JSON types: those of ``build_report`` with ``protocol``, ``modality``, ``n_clips``, ``n_skipped``,
+            ``skipped`` (``unreadable``: reasons by clip; ``without_evidence``: clips), ``left_out`` (``no_such_class``:
+            clips by emotion; ``seen_in_training``: their number, None where the model's folder does not record what it
+            met) and ``model``.
+        judgements: the answer for every clip scored.
+        by_modality: further reports, of the same clips by one modality alone.
+    """
+
+    report: dict[str, Any]
+    judgements: list[Judgement]
+    by_modality: dict[str, dict[str, Any]]
+
+
+def assess(
+    run: Run,
+    clips: Sequence[Clip],
+    *,
+    cache_dir: Path,
+    modality: str = "both",
+    include_seen: bool = False,
+    each_modality: bool = False,
+    decoding: Progress | None = None,
+    judging: Progress | None = None,
+    say: Callable[[str], None] = print,
+) -> Assessment:
+    """Evaluates a model.
+
+    Args:
+        run: the model.
+        clips: labelled recordings.
+        cache_dir: where decoded clips are kept.
+        modality: ``audio``, ``video``, or ``both`` for all that the model takes.
+        include_seen: whether to score clips that the model met in training, too.
+        each_modality: whether to judge clips with face and voice by each alone as well.
+        decoding, judging: called with the clips done and their total.
+        say: takes messages meant for the user.
+
+    Raises:
+        ConfigError: if the model does not take the modality.
+        DatasetError: if no clip is left to score.
+    """
+    modalities = used_modalities(run.config, modality)
+    in_order(clips)
+    unmapped = Counter(clip.emotion for clip in clips if class_index(clip.emotion, run.config.class_names) is None)
+    covered = [clip for clip in clips if clip.emotion not in unmapped]
+    if unmapped:
+        say(f"Left out, since the model has no such class: {_count_words(unmapped)}.")
+    # Files are left alone that the model would not look at.
+    restricted = {clip.clip_id: restrict_clip(clip, modalities) for clip in covered}
+    without_evidence = [clip_id for clip_id, clip in restricted.items() if clip is None]
+    usable = [clip for clip in restricted.values() if clip is not None]
+
+    cache = ClipCache(cache_dir, run.config)
+    seen = _load_seen(run)
+    met = _find_met(usable, seen, cache) if seen and not include_seen else set()
+    if met:
+        say(f"Left out, since the model met them in training: {len(met)} clips. --include_seen scores them too.")
+    usable = [clip for clip in usable if clip.clip_id not in met]
+    if not usable:
+        raise DatasetError(
+            f"None of the {len(clips)} clips can be scored: {_why_none(clips, unmapped, met, modalities)}"
+        )
+    failures = cache.fill(usable, progress=decoding)
+    readable = [clip for clip in usable if clip.clip_id not in failures]
+    judgements, nothing_found = judge_clips(readable, cache, run, progress=judging)
+    without_evidence += nothing_found
+    if not judgements:
+        reason = next((f"The first: {words}" for words in failures.values()), "No face and no voice was found in any.")
+        raise DatasetError(f"None of the {len(usable)} clips could be judged. {reason}")
+    unsure_below = run.config.calibration.unsure_below
+    report = {
+        "protocol": _describe(judgements, seen, run.config, include_seen),
+        "modality": "+".join(modalities),
+        "n_clips": len(clips),
+        "n_skipped": len(failures) + len(without_evidence),
+        **build_report(
+            judgements, run.config.class_names, n_unanswered=len(without_evidence), unsure_below=unsure_below
+        ),
+        "skipped": {"unreadable": failures, "without_evidence": without_evidence},
+        "left_out": {
+            "no_such_class": dict(sorted(unmapped.items())),
+            "seen_in_training": len(met) if seen else None,
+        },
+        "model": {"path": str(run.path), "sha256": run.sha256, "architecture": run.config.architecture},
+    }
+    both = {judgement.clip_id for judgement in judgements if judgement.evidence == "both"}
+    by_modality = {}
+    if each_modality and both:
+        clips_with_both = [clip for clip in readable if clip.clip_id in both]
+        for name in modalities:
+            what = "sound" if name == "audio" else "picture"
+            say(f"For the plot by modality: judging the {len(both)} clips with both by their {what} alone.")
+            alone, _ = judge_clips(clips_with_both, cache, run, modalities=(name,), progress=judging)
+            by_modality[name] = build_report(alone, run.config.class_names, unsure_below=unsure_below)
+    return Assessment(report, judgements, by_modality)
+
+
+def _load_seen(run: Run) -> SeenClips | None:
+    path = run.path / SPLITS_FILE
+    return load_seen(path) if path.is_file() else None
+
+
+def _find_met(clips: Sequence[Clip], seen: SeenClips, cache: ClipCache) -> set[str]:
+    """Returns the ids of the clips that stood on the training or validation side."""
+    met = set()
+    for clip in clips:
+        try:
+            contents = cache.contents([clip])
+        except MediaError:
+            contents = {}  # decoding will say what is wrong with it
+        if seen.has_met(clip, contents):
+            met.add(clip.clip_id)
+    return met
+
+
+def _describe(judgements: Sequence[Judgement], seen: SeenClips | None, config: RunConfig, include_seen: bool) -> str:
+    """Returns the protocol in words: what the model may have met of these clips and speakers."""
+    if seen is None:
+        return _describe_unrecorded(judgements, config)
+    if include_seen:
+        return "all clips given, with those the model met in training (--include_seen): optimistic"
+    return seen.describe(judgement.speaker for judgement in judgements)
+
+
+def _describe_unrecorded(judgements: Sequence[Judgement], config: RunConfig) -> str:
+    """Returns the protocol in words where the model's folder does not say which clips it met."""
+    given = {judgement.clip_id.partition(":")[0] for judgement in judgements}
+    trained_on = [source.name for source in config.data]
+    shared = [name for name in trained_on if any(name.lower().replace("-", "").startswith(prefix) for prefix in given)]
+    if shared:
+        return (
+            f"all clips given; the model was trained on {', '.join(shared)}, and its folder has no {SPLITS_FILE} to "
+            "tell on which clips: optimistic"
+        )
+    names = ", ".join(trained_on) or "data that its configuration does not name"
+    return (
+        f"all clips given; the model was trained on {names}, and its folder has no {SPLITS_FILE} to tell whether these "
+        "clips or speakers were among them"
+    )
+
+
+def _why_none(clips, unmapped: Mapping[str, int], met: set[str], modalities: Sequence[str]) -> str:
+    if not clips:
+        return "there are none."
+    if met:
+        return f"the model met {len(met)} of them in training. --include_seen scores them all the same."
+    if sum(unmapped.values()) == len(clips):
+        return f"the model has no class for {_count_words(unmapped)}."
+    return f"they hold nothing that is judged ({' and '.join(modalities)})."
+
+
+def _count_words(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {n}" for name, n in sorted(counts.items()))

@@ -1,1 +1,0 @@
-"""Finding faces, following them through time, and cutting them out."""

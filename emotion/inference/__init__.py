@@ -1,0 +1,1 @@
+"""From a clip, a folder or a camera to results."""

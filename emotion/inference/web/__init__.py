@@ -1,0 +1,1 @@
+"""The web page on which a clip is uploaded, judged and watched."""

@@ -1,0 +1,192 @@
+"""Frames in, in order of time; the faces' crops out, at moments on a regular grid."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from emotion.config import RunConfig
+from emotion.inputs.faces.appearance import Shot
+from emotion.inputs.faces.crops import crop_face, crop_frame
+from emotion.inputs.faces.detection import YuNetDetector
+from emotion.inputs.faces.detectors import FaceDetector
+from emotion.inputs.faces.frugal import FrugalDetector
+from emotion.inputs.faces.speaking import MouthWatcher
+from emotion.inputs.faces.tracking import FaceTracker
+from emotion.media.pictures import VideoFrame
+from emotion.results import FaceTrack
+
+# Faces are looked for this many times for each moment of the grid, so that a drawn box follows a moving head.
+DETECTIONS_PER_MOMENT = 2
+# The number under which whole frames are filed when faces are not cut out.
+WHOLE_FRAME = 0
+
+
+@dataclass(frozen=True)
+class FrameCrop:
+    """What one person's face looked like at one moment of the grid.
+
+    Attributes:
+        moment: index on the grid; the moment's time is ``moment * frame_interval_seconds``.
+        face: the tracker's number of the face, or ``WHOLE_FRAME``.
+        crop: ``(image_size, image_size, 3)`` RGB uint8.
+    """
+
+    moment: int
+    face: int
+    crop: np.ndarray
+
+
+class FrameSampler:
+    """Frames in, in order of time; crops on the grid out.
+
+    Args:
+        config: of the model.
+        detector: of faces; YuNet if none is given.
+        min_face: pixels; smaller faces are passed over.
+        watches_mouths: whether to measure in every frame how the mouths move.
+
+    Attributes:
+        moments: the moments of the grid for which there were frames.
+        last_frame_seconds, end_seconds: when the last frame begins and ends.
+        mouths: by the number of the face, ``(seconds, speed)`` of its mouth as ``MouthWatcher`` measures it.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        *,
+        detector: FaceDetector | None = None,
+        min_face: int = 0,
+        watches_mouths: bool = False,
+    ):
+        self._config = config
+        self._takes_video = "video" in config.modalities
+        self._detector = FrugalDetector(detector or YuNetDetector()) if config.looks_for_faces else None
+        self._min_face = min_face
+        self._tracker = FaceTracker()
+        self._small_faces = FaceTracker()
+        self._watcher = MouthWatcher() if watches_mouths and config.looks_for_faces else None
+        self._landmarks: dict[int, np.ndarray] = {}
+        self._shot: Shot | None = None
+        self._prepared: dict[VideoFrame, Shot] = {}
+        self._last_prepared = -1
+        self._last_detection = -1
+        self._last_moment = -1
+        self.last_frame_seconds = 0.0
+        self.end_seconds = 0.0
+        self.moments: list[int] = []
+        self.mouths: dict[int, list[tuple[float, float]]] = {}
+
+    def prepare(self, frame: VideoFrame) -> None:
+        """Does ahead of ``add``, maybe in another thread, what follows from a frame alone.
+
+        Args:
+            frame: that will be added; frames may be prepared, in order of time, before those before them are added.
+        """
+        if self._detector is None:
+            return
+        self._prepared[frame] = Shot.of(frame)
+        detection = self._detection_at(frame.time_seconds)
+        if detection > self._last_prepared:
+            self._last_prepared = detection
+            _ = frame.image  # is made once, and kept
+
+    def add(self, frame: VideoFrame) -> list[FrameCrop]:
+        """Takes the next frame and returns the crops it gives, none for most frames.
+
+        A moment of the grid is shown by the first frame at or after it.
+        """
+        n_cuts = self._tracker.n_cuts
+        crops = self._sample(frame)
+        if self._watcher is not None:
+            if self._tracker.n_cuts > n_cuts:
+                self._watcher.forget()
+            for number, speed in self._watcher.add(frame, self._landmarks).items():
+                self.mouths.setdefault(number, []).append((frame.time_seconds, speed))
+        return crops
+
+    def _sample(self, frame: VideoFrame) -> list[FrameCrop]:
+        interval = self._config.frame_interval_seconds
+        self.last_frame_seconds = frame.time_seconds
+        self.end_seconds = frame.time_seconds + frame.duration_seconds
+        # A hair's breadth of tolerance, since timestamps are sums of fractions that floats cannot hold.
+        moment = int(np.floor(frame.time_seconds / interval + 1e-6))
+        detection = self._detection_at(frame.time_seconds)
+        is_moment = moment > self._last_moment
+        is_cut = self._notice_cut(frame)
+        if not is_moment and detection <= self._last_detection and not is_cut:
+            return []
+        self._last_detection = detection
+        if is_moment:
+            self._last_moment = moment
+            self.moments.append(moment)
+        if not self._takes_video:
+            return []
+        size = self._config.video.image_size
+        if self._detector is None:
+            return [FrameCrop(moment, WHOLE_FRAME, crop_frame(frame.image, size))] if is_moment else []
+        found = self._detector.detect(frame.image, frame.time_seconds)
+        faces = [face for face in found if min(face.size) >= self._min_face]
+        self._small_faces.update(frame.time_seconds, [face for face in found if face not in faces])
+        numbers = self._tracker.update(frame.time_seconds, faces, frame.image)
+        self._landmarks = {number: face.landmarks for number, face in zip(numbers, faces, strict=True)}
+        if not is_moment:
+            return []
+        return [
+            FrameCrop(moment, number, crop_face(frame.image, face.landmarks, size))
+            for number, face in zip(numbers, faces, strict=True)
+        ]
+
+    def mouth(self, face: int, start_seconds: float, end_seconds: float) -> tuple[list[float], list[float]]:
+        """When a mouth was measured within a stretch of time, and how fast it opened then."""
+        numbers = [number for number in self.mouths if self.resolve(number) == face]
+        measured = sorted(pair for number in numbers for pair in self.mouths[number])
+        inside = [(time, speed) for time, speed in measured if start_seconds <= time <= end_seconds]
+        return [time for time, _ in inside], [speed for _, speed in inside]
+
+    def face_area(self, face: int) -> int:
+        """Pixels of all of a face's boxes so far; 0 for whole frames."""
+        return 0 if face == WHOLE_FRAME else self._tracker.area(face)
+
+    def _detection_at(self, time_seconds: float) -> int:
+        """The number of the look for faces that is due at a time."""
+        return int(np.floor(time_seconds / self._config.frame_interval_seconds * DETECTIONS_PER_MOMENT + 1e-6))
+
+    def _notice_cut(self, frame: VideoFrame) -> bool:
+        """Whether a new shot begins with a frame. Faces are looked for then, so that no box outlasts its face."""
+        if self._detector is None:
+            return False
+        before, self._shot = self._shot, self._prepared.pop(frame, None) or Shot.of(frame)
+        if before is None or not self._shot.is_other(before):
+            return False
+        self._detector.forget()
+        self._tracker.cut(frame.time_seconds)
+        self._small_faces.cut(frame.time_seconds)
+        return True
+
+    def forget_before(self, time_seconds: float) -> None:
+        """Frees what was measured before a time."""
+        for number, measured in list(self.mouths.items()):
+            kept = [pair for pair in measured if pair[0] >= time_seconds]
+            if kept:
+                self.mouths[number] = kept
+            else:
+                del self.mouths[number]
+
+    def tracks(self, since_seconds: float | None = None) -> dict[int, FaceTrack]:
+        """The faces followed so far, or since a time, by the number their crops carry; empty for whole frames."""
+        return self._tracker.tracks(since_seconds)
+
+    def faces_passed_over(self, since_seconds: float | None = None) -> list[FaceTrack]:
+        """What is not judged, though it may be a face: too small, or seen too few times to be sure."""
+        small = self._small_faces.tracks(since_seconds).values()
+        doubtful = [*self._small_faces.doubtful_tracks(since_seconds), *self._tracker.doubtful_tracks(since_seconds)]
+        return [*small, *doubtful]
+
+    def resolve(self, face: int) -> int:
+        """The number that a face goes by now: one taken for new may turn out to be one seen before."""
+        return face if face == WHOLE_FRAME else self._tracker.resolve(face)
+
+    def is_real(self, face: int) -> bool:
+        """Whether a crop's face is known to be no false alarm; whole frames always are real."""
+        return face == WHOLE_FRAME or self._tracker.is_real(face)

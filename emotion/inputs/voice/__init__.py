@@ -1,0 +1,1 @@
+"""Voices: features, speech and augmentation."""

@@ -1,0 +1,157 @@
+"""What ``train_model.py --list_models`` prints: the designs, with what each weighs and how long it takes here."""
+
+import contextlib
+import dataclasses
+import functools
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+from keras import layers
+
+from emotion.config import MODALITIES
+from emotion.models import ARCHITECTURES, build_model, load_architecture
+from emotion.models.attention import SelfAttention
+from emotion.models.run_folder import Run, time_window
+
+N_TIMED = 10
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a design is found to be.
+
+    Attributes:
+        name, description: of the design.
+        n_parameters: weights, those that are not trained among them.
+        n_operations: multiplications and additions for a window with face and voice.
+        milliseconds: median time of judging such a window on this machine.
+        by_modality: operations of the design for one modality alone.
+    """
+
+    name: str
+    description: str
+    n_parameters: int
+    n_operations: int
+    milliseconds: float
+    by_modality: dict[str, int]
+
+
+def measure_design(name: str) -> Measured:
+    """Builds a design by its own defaults and measures it.
+
+    Raises:
+        ConfigError: if there is no such design.
+    """
+    pass
+
+    module = load_architecture(name)
+    config = dataclasses.replace(ARCHITECTURES[name].default_config(), architecture=name)
+    model = build_model(config)
+    alone = {
+        modality: count_operations(build_model(dataclasses.replace(config, modalities=(modality,))))
+        for modality in MODALITIES
+    }
+    seconds = time_window(Run(Path(), config, model, sha256=""), n_timed=N_TIMED)
+    return Measured(
+        name, module.DESCRIPTION, model.count_params(), count_operations(model), 1000 * seconds, alone
+    )  # fmt: skip
+
+
+def measure_designs(progress: Callable[[int, int], None]) -> str:
+    """Measures all designs, one after the other, and returns a table of them.
+
+    Args:
+        progress: called with the designs done and their total.
+    """
+    designs = []
+    for number, name in enumerate(ARCHITECTURES):
+        progress(number, len(ARCHITECTURES))
+        designs.append(measure_design(name))
+    progress(len(ARCHITECTURES), len(ARCHITECTURES))
+    return format_designs(designs)
+
+
+def format_designs(designs: Sequence[Measured]) -> str:
+    """Returns a table of designs, and a line on each."""
+    rows = [("model", "parameters", "GFLOP a window", "sound alone", "faces alone", "ms a window")]
+    rows += [
+        (
+            design.name,
+            f"{design.n_parameters / 1e6:.2f} M",
+            *(f"{n / 1e9:.2f}" for n in (design.n_operations, *design.by_modality.values())),
+            f"{design.milliseconds:.0f}",
+        )
+        for design in designs
+    ]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = []
+    for name, *cells in rows:
+        right = [cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True)]
+        lines.append("  ".join([name.ljust(widths[0]), *right]))
+    lines += ["", *(f"{design.name}: {design.description}" for design in designs), ""]
+    lines.append(
+        "GFLOP: 10^9 multiplications and additions. A window holds 3 s of sound and faces. Times: this machine's."
+    )
+    return "\n".join(lines)
+
+
+# ---- How much a network has to do for one window: multiplications and additions, counted while it does it once ----
+
+_CONVOLUTIONS = (layers.Conv1D, layers.Conv2D, layers.Conv3D)
+
+
+def count_operations(model: keras.Model) -> int:
+    """Counts a model's operations for a batch of one.
+
+    Layers that a layer consists of are counted with it, and frames that were folded into the batch one by one.
+    """
+    counted = 0
+
+    def count(layer, inputs, output) -> None:
+        nonlocal counted
+        counted += _operations(layer, inputs, output)
+
+    inputs = {x.name: np.ones((1, *x.shape[1:]), x.dtype) for x in model.inputs}
+    with _watched(count):
+        model(inputs, training=False)
+    return counted
+
+
+@contextlib.contextmanager
+def _watched(tell) -> Iterator[None]:
+    """Tells of every layer that is called meanwhile, with what went in and what came out."""
+    original = layers.Layer.__call__
+
+    @functools.wraps(original)
+    def call(layer, *args, **kwargs):
+        output = original(layer, *args, **kwargs)
+        if args:
+            tell(layer, args[0], output)
+        return output
+
+    layers.Layer.__call__ = call
+    try:
+        yield
+    finally:
+        layers.Layer.__call__ = original
+
+
+def _operations(layer, inputs, output) -> int:
+    if isinstance(layer, layers.DepthwiseConv2D):
+        return 2 * math.prod(output.shape) * math.prod(layer.kernel_size)
+    if isinstance(layer, _CONVOLUTIONS):
+        return 2 * math.prod(output.shape) * math.prod(layer.kernel_size) * inputs.shape[-1]
+    if isinstance(layer, layers.Dense):
+        return 2 * math.prod(output.shape) * inputs.shape[-1]
+    if isinstance(layer, SelfAttention):
+        queries, keys = inputs if isinstance(inputs, list | tuple) else (inputs, inputs)
+        # Each query meets each key, and takes its part of each value.
+        return 2 * 2 * math.prod(queries.shape) * keys.shape[1]
+    if isinstance(layer, layers.LSTM):
+        batch, n_steps, n_features = inputs.shape
+        return 2 * batch * n_steps * 4 * layer.units * (n_features + layer.units)
+    return 0

@@ -1,0 +1,152 @@
+"""A trained network in eight bits: faster on processors that know such sums, and nearly as good.
+
+What a layer's numbers reach is not known beforehand, so clips are needed to look at: some minutes of the kind that the
+model will judge. How far the answers move is measured on them, too, and said.
+"""
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from emotion.console import quiet_import
+from emotion.errors import EmotionError, MediaError, RunError, first_line
+from emotion.inputs.clip_windows import iterate_windows
+from emotion.models.export_onnx import skip_missing_modalities
+from emotion.models.onnx_runtime import INT8_FILE, MADE_FROM, OnnxNetwork, written_whole
+from emotion.models.run_folder import Run
+
+MIN_WINDOWS, MAX_WINDOWS = 8, 96
+# The operations through which the video branch's numbers stay in eight bits from one convolution to the next.
+BETWEEN, VIDEO_LAYERS = ("Concat", "Pad", "Slice", "Reshape", "Transpose", "Add"), ("/video_", "/neighbouring_frames")
+FEWEST_CHANNELS = 4  # of a convolution worth it: sums over one or three are no work, and lose the most
+MAX_DIFFERENCE = 0.25  # of a probability
+
+
+@dataclass(frozen=True)
+class Int8Report:
+    """What eight bits changed.
+
+    Attributes:
+        n_windows: that were looked at.
+        mean_difference, max_difference: of a probability.
+        n_same: windows whose most probable emotion stayed the same.
+    """
+
+    n_windows: int
+    mean_difference: float
+    max_difference: float
+    n_same: int
+
+
+def export_int8(run: Run, clips: Sequence[Path]) -> Int8Report:
+    """Writes ``model.int8.onnx`` beside a run's ``model.keras``.
+
+    Args:
+        run: loaded by Keras.
+        clips: media like those that the model will judge.
+
+    Returns:
+        How far its answers differ from Keras's on the windows of these clips.
+
+    Raises:
+        EmotionError: if a clip cannot be read, they hold too little to look at, or the network cannot be turned.
+    """
+    windows = collect_windows(run, clips)
+    path = run.path / INT8_FILE
+    with written_whole(path) as partial:
+        with tempfile.TemporaryDirectory() as folder:
+            _quantize(run, windows, Path(folder), partial)
+        skip_missing_modalities(run.config, partial)
+        report = _compare(run, OnnxNetwork(partial), windows)
+        if not report.max_difference <= MAX_DIFFERENCE:
+            raise RunError(
+                f"{path}: not written, since a probability differs by {report.max_difference:.2g} from Keras's, more "
+                f"than {MAX_DIFFERENCE:g}. Give more clips, and clips of the kind that the model will judge."
+            )
+    return report
+
+
+def collect_windows(run: Run, clips: Sequence[Path]) -> dict[str, np.ndarray]:
+    """Returns the model's inputs for windows of all the clips, evenly chosen where there are many.
+
+    Raises:
+        MediaError: if a clip cannot be read, or all of them hold too few windows with evidence.
+    """
+    found: list[dict[str, np.ndarray]] = []
+    step = 1  # every so many windows are kept: an hour of them would fill the memory
+    for number, inputs in enumerate(iterate_windows(run, clips)):
+        if number % step == 0:
+            found.append(inputs)
+        if len(found) > 2 * MAX_WINDOWS:
+            found, step = found[::2], 2 * step
+    if len(found) < MIN_WINDOWS:
+        raise MediaError(
+            f"{', '.join(map(str, clips))}: windows with a face or a voice in all: {len(found)}, and at least "
+            f"{MIN_WINDOWS} are needed. Give more clips, or longer ones."
+        )
+    chosen = np.linspace(0, len(found) - 1, min(len(found), MAX_WINDOWS)).astype(int)
+    return {name: np.stack([found[i][name] for i in chosen]) for name in found[0]}
+
+
+def _quantize(run: Run, windows: dict[str, np.ndarray], folder: Path, target: Path) -> None:
+    try:
+        with quiet_import():
+            import onnx
+            import tf2onnx  # noqa: F401
+            from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_static
+            from onnxruntime.quantization.shape_inference import quant_pre_process
+
+            from emotion.models.export_folding import fold_time
+    except ImportError as error:
+        raise RunError(f"{run.path}: cannot be turned ({error}). pip install -r requirements.txt") from error
+
+    class Reader(CalibrationDataReader):
+        def __init__(self):
+            n_windows = len(next(iter(windows.values())))
+            self._rows = ({name: values[i : i + 1] for name, values in windows.items()} for i in range(n_windows))
+
+        def get_next(self):
+            return next(self._rows, None)
+
+    try:
+        with quiet_import():
+            folded = fold_time(run.model)
+            folded({name: values[:1] for name, values in windows.items()})  # Keras exports what has been called
+            folded.export(folder / "folded.onnx", format="onnx", verbose=False)
+            quant_pre_process(folder / "folded.onnx", folder / "prepared.onnx", skip_symbolic_shape=True)
+            network = onnx.load(folder / "prepared.onnx")
+            shapes = {value.name: tuple(value.dims) for value in network.graph.initializer}
+            chosen = [node.name for node in network.graph.node if _is_worth_it(node, shapes)]
+            quantize_static(
+                folder / "prepared.onnx", target, Reader(), quant_format=QuantFormat.QDQ, per_channel=True,
+                nodes_to_quantize=chosen, op_types_to_quantize=("Conv", *BETWEEN),
+            )  # fmt: skip
+        network = onnx.load(target)
+        onnx.helper.set_model_props(network, {MADE_FROM: run.sha256})
+        onnx.save(network, target)
+    except EmotionError:
+        raise
+    except Exception as error:
+        # The converters raise anything for a layer or an operation that they do not know.
+        raise RunError(f"{run.path}: cannot be turned into eight bits ({first_line(error)}).") from error
+
+
+def _is_worth_it(node, shapes: dict[str, tuple[int, ...]]) -> bool:
+    if node.op_type == "Conv":
+        shape = shapes.get(node.input[1], ())
+        return len(shape) == 4 and shape[1] >= FEWEST_CHANNELS
+    return node.op_type in BETWEEN and any(layer in f"/{node.name}" for layer in VIDEO_LAYERS)
+
+
+def _compare(run: Run, network: OnnxNetwork, windows: dict[str, np.ndarray]) -> Int8Report:
+    n_windows = len(next(iter(windows.values())))
+    parts = [{name: values[i : i + 8] for name, values in windows.items()} for i in range(0, n_windows, 8)]
+    plain = run.without_calibration()
+    expected = np.concatenate([plain.predict(part) for part in parts])
+    answers = np.concatenate([network(part) for part in parts])
+    differences = np.abs(expected - answers)
+    n_same = int((expected.argmax(axis=1) == answers.argmax(axis=1)).sum())
+    return Int8Report(n_windows, float(differences.mean()), float(differences.max()), n_same)

@@ -1,0 +1,292 @@
+"""Writes a trained model's network for ONNX Runtime, after comparing its answers with Keras's."""
+
+import contextlib
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from emotion.config import RunConfig
+from emotion.console import quiet_import
+from emotion.errors import RunError, first_line
+from emotion.models.half_precision import MIN_VALUES
+from emotion.models.onnx_runtime import MADE_FROM, ONNX_FILE, OnnxNetwork, written_whole
+from emotion.models.run_folder import MODEL_FILE, Run, load_run
+
+logger = logging.getLogger(__name__)
+
+MAX_DIFFERENCE = 1e-4  # of probabilities, between Keras and what is written
+N_COMPARED = 6
+LARGEST_UNASKED = 60_000_000  # bytes of model.keras
+
+
+def export_onnx(run: Run) -> float:
+    """Writes ``model.onnx`` beside a run's ``model.keras``.
+
+    Kernels that 16 bits hold without loss are stored so, and turned back when the file is loaded.
+
+    Args:
+        run: loaded by Keras.
+
+    Returns:
+        The largest difference found between its probabilities and Keras's.
+
+    Raises:
+        RunError: if it cannot be written, or answers differently; nothing is written then.
+    """
+    path = run.path / ONNX_FILE
+    with written_whole(path) as partial:
+        convert_to_onnx(run, partial)
+        skip_missing_modalities(run.config, partial)
+        difference = compare(run, OnnxNetwork(partial))
+        if not difference <= MAX_DIFFERENCE:
+            raise RunError(
+                f"{path}: not written, since its probabilities differ from Keras's by {difference:.1g}, more than "
+                f"{MAX_DIFFERENCE:g}."
+            )
+    return difference
+
+
+def write_onnx(folder: Path, say: Callable[[str], None]) -> None:
+    """Exports a finished run, and says so; a network that cannot be exported is run by Keras, which loses nothing.
+
+    A large one is left to who asks for it: the converter holds it many times over, 14 GB for 100 million weights.
+    """
+    if (folder / MODEL_FILE).stat().st_size > LARGEST_UNASKED:
+        say(f"To have inference load this large model faster: python -m emotion.export {folder}")
+        return
+    try:
+        difference = export_onnx(load_run(folder))
+    except (RunError, OSError) as error:
+        say(f"{error} Inference will use Keras.")
+        return
+    say(f"{folder / ONNX_FILE}: equal to {MODEL_FILE} within {difference:.1g}, and loaded in a tenth of the time.")
+
+
+def convert_to_onnx(run: Run, path: Path) -> None:
+    """Writes a run's network as an ONNX file, unchecked.
+
+    Raises:
+        RunError: if a package is missing, or the network cannot be converted.
+    """
+    try:
+        with quiet_import():
+            import onnx
+            import onnxruntime  # noqa: F401  (what is written is tried out at once)
+            import tf2onnx  # noqa: F401
+    except ImportError as error:
+        raise RunError(
+            f"{path.parent}: cannot be written as ONNX ({error}). pip install -r requirements.txt"
+        ) from error
+    run.predict(draw_inputs(run.config, 1))  # Keras exports only what has been called
+    try:
+        with quiet_import(), _unmerged():
+            run.model.export(path, format="onnx", verbose=False)
+        network = onnx.load(path)
+    except Exception as error:
+        # The converter raises anything for an operation that it does not know.
+        raise RunError(f"{run.path}: cannot be written as ONNX ({first_line(error)}).") from error
+    for number, value in enumerate(network.graph.initializer):
+        array = onnx.numpy_helper.to_array(value)
+        if array.dtype != np.float32 or array.size < MIN_VALUES:
+            continue
+        with np.errstate(over="ignore"):
+            half = array.astype(np.float16)
+        if np.array_equal(half.astype(np.float32), array):
+            name = value.name
+            network.graph.initializer[number].CopyFrom(onnx.numpy_helper.from_array(half, f"{name}/half"))
+            cast = onnx.helper.make_node("Cast", [f"{name}/half"], [name], to=onnx.TensorProto.FLOAT)
+            network.graph.node.insert(0, cast)
+    onnx.helper.set_model_props(network, {MADE_FROM: run.sha256})
+    onnx.save(network, path)
+
+
+def skip_missing_modalities(config: RunConfig, path: Path) -> None:
+    """Rewrites an ONNX file so that it works through no frames of a sound file, and no sound of a silent clip.
+
+    One that cannot be rewritten, or answers otherwise then, stays as it is, which costs time and nothing else.
+    """
+    import onnx
+
+    nothing = {name: values[:1] * 0 for name, values in draw_inputs(config, 1).items()}
+    inputs = draw_inputs(config, N_COMPARED)
+    rewritten = path.with_name(f"rewritten-{path.name}")
+    try:
+        network = onnx.load(path)
+        skip_what_is_missing(network, nothing)
+        onnx.checker.check_model(network)
+        onnx.save(network, rewritten)
+        np.testing.assert_allclose(OnnxNetwork(rewritten)(inputs), OnnxNetwork(path)(inputs), atol=MAX_DIFFERENCE)
+        rewritten.replace(path)
+    except Exception as error:
+        # Both packages raise anything for what they cannot make sense of.
+        logger.info("%s: is left as it is (%s).", path, first_line(error))
+    finally:
+        rewritten.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _unmerged() -> Iterator[None]:
+    """Keeps TensorFlow from multiplying the norms of a batch into the kernels before them.
+
+    16 bits hold the kernels as they were trained, not such products. ONNX Runtime makes them when it loads the file.
+    """
+    from tf2onnx import tf_loader
+
+    optimize = tf_loader.tf_optimize_grappler
+    tf_loader.tf_optimize_grappler = lambda input_names, output_names, graph_def: graph_def
+    try:
+        yield
+    finally:
+        tf_loader.tf_optimize_grappler = optimize
+
+
+def draw_inputs(config: RunConfig, n: int) -> dict[str, np.ndarray]:
+    """Draws inputs of random content; where a model takes both, some lack the one or the other."""
+    rng = np.random.default_rng(0)
+    inputs = {
+        "audio": rng.standard_normal((n, *config.audio_shape)).astype(np.float32),
+        "video": rng.integers(1, 256, (n, *config.video_shape), dtype=np.uint8),
+    }
+    inputs = {name: inputs[name] for name in config.modalities}
+    for number, values in enumerate(inputs.values()):
+        values[1 + number :: 3] = 0
+    return inputs
+
+
+def compare(run: Run, network: OnnxNetwork) -> float:
+    """Returns the largest difference between the probabilities of a run and of its export, on random windows."""
+    inputs = draw_inputs(run.config, N_COMPARED)
+    expected = run.without_calibration().predict(inputs)
+    one_by_one = [network({name: values[i : i + 1] for name, values in inputs.items()}) for i in range(N_COMPARED)]
+    return max(float(np.abs(expected - answers).max()) for answers in (network(inputs), np.concatenate(one_by_one)))
+
+
+# ---- Has an ONNX network leave out the branch of a modality that no window of a batch holds ----
+
+if TYPE_CHECKING:
+    import onnx
+
+
+def skip_what_is_missing(network: "onnx.ModelProto", nothing: Mapping[str, np.ndarray]) -> None:
+    """Changes a network in place.
+
+    A branch is what depends on one input alone. One whose results do not go window by window is left as it is.
+
+    Args:
+        network: with an input for each modality.
+        nothing: by the input's name, its values in one window without that modality, ``(1, ...)``.
+    """
+    for name in nothing:
+        inside, results = _find_branch(network.graph, name)
+        if not results or f"{name}/is_any" in {value for node in network.graph.node for value in node.output}:
+            continue
+        values = _compute(network, results, nothing)
+        two = {other: np.concatenate([value] * 2) for other, value in nothing.items()}
+        if all(
+            value.shape[:1] == (1,) and np.array_equal(np.concatenate([value] * 2), twice)
+            for value, twice in zip(values, _compute(network, results, two), strict=True)
+        ):
+            _put_into_if(network, name, inside, dict(zip(results, values, strict=True)))
+
+
+def _find_branch(graph: "onnx.GraphProto", name: str) -> tuple[list["onnx.NodeProto"], list[str]]:
+    """Returns the nodes that depend on one input alone, with the constants of theirs, and what others take of them."""
+    depends: dict[str, frozenset[str]] = {each.name: frozenset([each.name]) for each in graph.input}
+    for node in graph.node:
+        found = frozenset().union(*(depends.get(value, frozenset()) for value in _taken_by(node)))
+        depends.update(dict.fromkeys(node.output, found))
+    chosen = {node.output[0] for node in graph.node if depends[node.output[0]] == {name}}
+    # Constants, too, that nothing else takes; those of constants come after them, so the last ones are looked at first.
+    takers: dict[str, list[str]] = {}
+    for node in graph.node:
+        for value in _taken_by(node):
+            takers.setdefault(value, []).append(node.output[0])
+    shown = {each.name for each in graph.output}
+    for node in reversed(graph.node):
+        taken_by = [taker for value in node.output for taker in takers.get(value, [])]
+        if not depends[node.output[0]] and taken_by and chosen.issuperset(taken_by):
+            chosen.add(node.output[0])
+    inside = [node for node in graph.node if node.output[0] in chosen]
+    results = [
+        value
+        for node in inside
+        for value in node.output
+        if value in shown or any(taker not in chosen for taker in takers.get(value, []))
+    ]
+    return inside, results
+
+
+def _taken_by(node: "onnx.NodeProto") -> set[str]:
+    """What a node takes, and what the nodes within it take from outside."""
+    parts = [each.g for each in node.attribute if each.HasField("g")]
+    return {*node.input, *(value for part in parts for inner in part.node for value in _taken_by(inner))}
+
+
+def _compute(network: "onnx.ModelProto", results: list[str], inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+    """Returns what stands at some places of a network."""
+    import onnx
+    import onnxruntime
+
+    looked_at = onnx.ModelProto()
+    looked_at.CopyFrom(network)
+    del looked_at.graph.output[:]
+    looked_at.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in results)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(looked_at.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    wanted = {each.name for each in session.get_inputs()}
+    return session.run(results, {name: value for name, value in inputs.items() if name in wanted})
+
+
+def _put_into_if(
+    network: "onnx.ModelProto", name: str, inside: list["onnx.NodeProto"], nothing: dict[str, np.ndarray]
+) -> None:
+    from onnx import TensorProto, helper, numpy_helper
+
+    graph = network.graph
+    moved = {node.output[0] for node in inside}
+    rest = [node for node in graph.node if node.output[0] not in moved]
+    needed = {value for node in rest for value in _taken_by(node)}
+    own = {value for node in inside for value in _taken_by(node)} - needed
+    within = helper.make_graph(
+        [*inside, *(helper.make_node("Identity", [value], [f"{value}/seen"]) for value in nothing)],
+        f"{name}_branch", [], [_declare(f"{value}/seen", array) for value, array in nothing.items()],
+        initializer=[each for each in graph.initializer if each.name in own],
+    )  # fmt: skip
+    constants, outputs = [numpy_helper.from_array(np.array([0], np.int64), f"{name}/first")], []
+    nodes = [
+        helper.make_node("Shape", [name], [f"{name}/shape"]),
+        helper.make_node("Gather", [f"{name}/shape", f"{name}/first"], [f"{name}/n_windows"]),
+    ]
+    for value, array in nothing.items():
+        constants += [
+            numpy_helper.from_array(array, f"{value}/nothing"),
+            numpy_helper.from_array(np.array(array.shape[1:], np.int64), f"{value}/rest"),
+        ]
+        nodes += [
+            helper.make_node("Concat", [f"{name}/n_windows", f"{value}/rest"], [f"{value}/wanted"], axis=0),
+            helper.make_node("Expand", [f"{value}/nothing", f"{value}/wanted"], [f"{value}/unseen"]),
+        ]
+        outputs.append(_declare(f"{value}/unseen", array))
+    without = helper.make_graph(nodes, f"no_{name}", [], outputs, initializer=constants)
+    ask = [
+        helper.make_node("Abs", [name], [f"{name}/sizes"]),
+        helper.make_node("ReduceMax", [f"{name}/sizes"], [f"{name}/most"], keepdims=0),
+        helper.make_node("Cast", [f"{name}/most"], [f"{name}/is_any"], to=TensorProto.BOOL),
+        helper.make_node("If", [f"{name}/is_any"], list(nothing), then_branch=within, else_branch=without),
+    ]
+    kept = [each for each in graph.initializer if each.name not in own]
+    del graph.node[:], graph.initializer[:]
+    # The question stands before the first node that takes its answer; the others stay where they were.
+    first = next((i for i, node in enumerate(rest) if not _taken_by(node).isdisjoint(nothing)), len(rest))
+    graph.node.extend([*rest[:first], *ask, *rest[first:]])
+    graph.initializer.extend(kept)
+
+
+def _declare(name: str, array: np.ndarray) -> "onnx.ValueInfoProto":
+    from onnx import helper
+
+    return helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(array.dtype), [None, *array.shape[1:]])

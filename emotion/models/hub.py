@@ -1,0 +1,257 @@
+"""Model folders on the Hugging Face hub: sent with their card, fetched, and found by name."""
+
+import json
+import re
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from emotion.config import RunConfig
+from emotion.errors import ConfigError, RunError, first_line
+from emotion.models.onnx_runtime import HASH_SUFFIX, INT8_FILE, ONNX_FILE
+from emotion.models.run_folder import CARD_FILE, CONFIG_FILE, METRICS_FILE, MODEL_FILE, SPLITS_FILE, check_run, load_run
+from emotion.places import HUB_SCHEME, KEPT_DIR
+
+HUB_CARD_FILE = "README.md"
+HUB_DIR = KEPT_DIR / "hub"
+NETWORK_FILES = (MODEL_FILE, ONNX_FILE, ONNX_FILE + HASH_SUFFIX, INT8_FILE, INT8_FILE + HASH_SUFFIX)
+RUN_FILES = (CONFIG_FILE, METRICS_FILE, SPLITS_FILE, *NETWORK_FILES)
+LICENCES = "LICENCE-*.txt"  # of parts that others trained
+NAME = re.compile(r"[\w.-]+/[\w.-]+")
+LICENCE = "other"  # where none is named
+FRONT_MATTER = re.compile(r"---\n.*?\n---\n", re.DOTALL)  # what the hub reads of a page, before its text
+CARD = """# {name}
+
+Tells {n_classes} expressions apart ({classes}) by {evidence}, in windows of {seconds:g} s. Design: `{design}`.
+
+{scores}
+
+## Use
+
+With the project's code:
+
+```
+python run_inference.py --video_path clip.mp4 --model hf://{repository}
+```
+
+## Limits
+
+An expression is not a feeling: the model tells what a face and a voice look and sound like to people who labelled its
+training data. It must not be used to judge people at work or at school (EU AI Act, Article 5).
+"""
+
+
+class HubError(RunError):
+    """A model that cannot be sent to the hub, or fetched from it."""
+
+
+def fetch(
+    repository: str,
+    *,
+    revision: str | None = None,
+    cache_dir: Path = HUB_DIR,
+    say: Callable[[str], None] | None = None,
+) -> Path:
+    """Fetches a model folder from the hub, or finds it in the cache where there is no network.
+
+    Args:
+        repository: ``USER/NAME``.
+        revision: a branch, tag or commit; by default the newest.
+        cache_dir: where it is kept.
+        say: is told what the user waits for.
+
+    Returns:
+        The folder, in the cache.
+
+    Raises:
+        HubError: if it cannot be fetched, or is no model of this program.
+    """
+    _check_name(repository)
+    hub = _import_hub()
+    place = cache_dir / f"models--{repository.replace('/', '--')}"
+    if say is not None and not place.is_dir():
+        say(f"Fetching {HUB_SCHEME}{repository} into {cache_dir}, once")
+    try:
+        path = hub.snapshot_download(
+            repository, revision=revision, cache_dir=cache_dir, allow_patterns=[*RUN_FILES, HUB_CARD_FILE, LICENCES]
+        )
+    except Exception as error:
+        raise HubError(
+            f"{HUB_SCHEME}{repository}: cannot be fetched ({_first_line(error)}). {_way_out(error)}"
+        ) from error
+    try:
+        check_run(path)
+    except RunError as error:
+        words = str(error).removeprefix(f"{path}: ").removeprefix(f"{path}/")
+        raise HubError(
+            f"{HUB_SCHEME}{repository}: is no model of this program, or was fetched by half ({words.split('. ')[0]}). "
+            "Try again where there is a network."
+        ) from error
+    return Path(path)
+
+
+def pull(repository: str, output: Path, *, revision: str | None = None, cache_dir: Path = HUB_DIR) -> Path:
+    """Fetches a model and makes a folder of it that does not depend on the cache.
+
+    Args:
+        repository: ``USER/NAME``.
+        output: the folder to make; it must be new or empty.
+        revision: a branch, tag or commit; by default the newest.
+        cache_dir: where what is fetched is kept.
+
+    Raises:
+        RunError: if there is something in ``output``.
+        HubError: if it cannot be fetched, or cannot be loaded.
+    """
+    if output.exists() and not (output.is_dir() and not any(output.iterdir())):
+        raise RunError(f"{output}: is not empty. Name a new or empty folder with --output.")
+    fetched = fetch(repository, revision=revision, cache_dir=cache_dir)
+    load_run(fetched, runtime="auto")  # what is damaged is told now, not when it is needed
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{output.name}-", dir=output.parent) as place:
+        partial = Path(place) / "run"
+        partial.mkdir()
+        for path in sorted(fetched.iterdir()):
+            if path.is_file():
+                name = CARD_FILE if path.name == HUB_CARD_FILE else path.name
+                shutil.copyfile(path, partial / name)
+        if output.exists():
+            output.rmdir()
+        partial.rename(output)
+    return output
+
+
+def push(
+    folder: Path, repository: str, *, private: bool = False, licence: str | None = None, message: str | None = None
+) -> str:
+    """Sends a model folder to the hub, with its card.
+
+    Args:
+        folder: of a finished run.
+        repository: ``USER/NAME``; it is made if there is none.
+        private: whether only its owner can see it, if it is made.
+        licence: as for ``build_card``, such as ``cc-by-nc-sa-4.0``.
+        message: of the commit.
+
+    Returns:
+        The address of the commit.
+
+    Raises:
+        RunError: if the folder is no whole run.
+        HubError: if it cannot be sent.
+    """
+    _check_name(repository)
+    config = check_run(folder)
+    load_run(folder, runtime="auto")
+    hub = _import_hub()
+    with tempfile.TemporaryDirectory() as place:
+        sent = Path(place)
+        for path in [*(folder / name for name in RUN_FILES), *sorted(folder.glob(LICENCES))]:
+            if path.is_file():
+                shutil.copyfile(path, sent / path.name)
+        (sent / HUB_CARD_FILE).write_text(build_card(folder, config, repository, licence), encoding="utf-8")
+        try:
+            api = hub.HfApi()
+            api.create_repo(repository, private=private, exist_ok=True)
+            commit = api.upload_folder(
+                repo_id=repository, folder_path=sent, commit_message=message or f"Model {folder.resolve().name}"
+            )
+        except Exception as error:
+            raise HubError(
+                f"{HUB_SCHEME}{repository}: cannot be sent ({_first_line(error)}). Is there a network, and a token "
+                "that may write there? Log in: hf auth login"
+            ) from error
+    return str(commit.commit_url)
+
+
+def build_card(folder: Path, config: RunConfig, repository: str, licence: str | None = None) -> str:
+    """Returns the text of a model's page on the hub: its own card, or one made of its scores.
+
+    Args:
+        folder: of the run.
+        config: of the run.
+        repository: ``USER/NAME``.
+        licence: as the hub abbreviates it; by default that of the page it was pulled from, or ``other``.
+    """
+    own = folder / CARD_FILE
+    text = own.read_text(encoding="utf-8") if own.is_file() else ""
+    if before := FRONT_MATTER.match(text):  # of a model that was pulled, whose licence goes on
+        text = text[before.end() :].lstrip()
+        if licence is None and (stated := re.search(r"^license: *(\S+)", before.group(), re.MULTILINE)):
+            licence = stated.group(1)
+    licence = licence or LICENCE
+    header = "\n".join(
+        [
+            "---", "library_name: keras", f"license: {licence}", "pipeline_tag: video-classification", "tags:",
+            "- emotion-recognition", "- facial-expression-recognition", "- speech-emotion-recognition",
+            "- audio-visual", "---", "",
+        ]
+    )  # fmt: skip
+    if text:
+        return f"{header}\n{text}"
+    evidence = {"audio": "the voice", "video": "the face" if config.looks_for_faces else "the picture"}
+    card = CARD.format(
+        name=repository.split("/")[1], repository=repository, design=config.architecture,
+        n_classes=len(config.class_names), classes=", ".join(config.class_names),
+        evidence=" and ".join(evidence[name] for name in config.modalities), seconds=config.window.window_seconds,
+        scores=_format_scores(_read_metrics(folder / METRICS_FILE)),
+    )  # fmt: skip
+    return f"{header}\n{card}"
+
+
+def _read_metrics(path: Path) -> dict[str, Any]:
+    """Returns a run's scores; those of a folder without any, or with damaged ones, are none."""
+    try:
+        metrics = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return metrics if isinstance(metrics, dict) else {}
+
+
+def _format_scores(metrics: dict[str, Any]) -> str:
+    sides = [side for side in ("test", "validation") if _has_scores(metrics.get(side))]
+    if not sides:
+        return "No scores are kept with it."
+    rows = [
+        f"| {side} | {metrics[side]['uar']:.1%} | {metrics[side]['accuracy']:.1%} | {metrics[side]['n']} | "
+        f"{metrics[side].get('n_speakers', 'not known')} |"
+        for side in sides
+    ]
+    protocol = f"Protocol: {metrics.get('protocol', 'not stated')}. UAR is the recall averaged over the emotions."
+    return "\n".join([protocol, "", "| clips | UAR | accuracy | n | speakers |", "|---|---|---|---|---|", *rows])
+
+
+def _has_scores(side: Any) -> bool:
+    numbers = [side.get(name) for name in ("n", "uar", "accuracy")] if isinstance(side, dict) else [None]
+    return all(isinstance(number, int | float) for number in numbers) and numbers[0] > 0
+
+
+def _check_name(repository: str) -> None:
+    if not NAME.fullmatch(repository) or ".." in repository:
+        raise ConfigError(f"{repository}: is no name on the hub. Give USER/NAME.")
+
+
+def _import_hub():
+    try:
+        import huggingface_hub
+        from huggingface_hub.utils import disable_progress_bars
+    except ImportError as error:
+        raise HubError(f"The hub needs a package ({error}): pip install huggingface_hub") from error
+    disable_progress_bars()
+    return huggingface_hub
+
+
+def _first_line(error: Exception) -> str:
+    return re.sub(r"^Got: \w+: ", "", first_line(error).rstrip("."))
+
+
+def _way_out(error: Exception) -> str:
+    from huggingface_hub import errors
+
+    if isinstance(error, errors.GatedRepoError | errors.RepositoryNotFoundError):
+        return "Is the name right? A private model needs a token: hf auth login"
+    if isinstance(error, errors.RevisionNotFoundError):
+        return "Leave @REVISION out for the newest."
+    return "Is there a network? A folder that somebody copied for you works as well."

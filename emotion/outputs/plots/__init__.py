@@ -1,0 +1,1 @@
+"""Plots of clips, trainings and scores."""

@@ -1,0 +1,152 @@
+"""The plot of a clip: how probable each emotion is over time, for every face and the voice, and which one prevails."""
+
+import os
+import textwrap
+from pathlib import Path
+
+import numpy as np
+
+from emotion.files import displayable
+from emotion.outputs.palette import DARK, emotion_colour, text_colour
+from emotion.outputs.plots.figures import (
+    GREY,
+    LABEL_POINTS,
+    SMALL_POINTS,
+    build_figure,
+    plain,
+    sentence,
+    set_percent_axis,
+    set_title,
+    short_name,
+    write_figure,
+)
+from emotion.outputs.timeline import (
+    MIN_SHOWN,
+    TimelineRow,
+    choose_moments,
+    choose_rows,
+    find_stretches,
+    stack_probabilities,
+    timeline_rows,
+)
+from emotion.results import MediaPrediction
+
+TIMELINE_INCHES = 9.6
+WIDEN_SECONDS, MAX_INCHES = 60.0, 32.0  # a longer clip has a wider plot, up to here
+ROW_INCHES, STRIP_SHARE = 2.2, 0.14
+MAX_ROWS = 40  # further faces are not drawn, and said to be missing
+MAX_MOMENTS = 1500
+LETTER_POINTS = 6.0  # of the strip's letters, on average
+NOTE_LETTERS = 22  # in a line beside the curves
+LINE_POINTS, RIM_POINTS = 1.8, 3.2
+
+
+def write_timeline(prediction: MediaPrediction, path: str | os.PathLike) -> Path:
+    """Draws the probabilities over time, a row for each face and one for the voice.
+
+    The curves are what the annotated video shows, moment by moment: between the middles of two windows the one fades to
+    the other. There is none where a face is out of sight or nothing was heard. Below them a strip names the emotion
+    that prevails, grey where the model is unsure.
+
+    Args:
+        prediction: what was found.
+        path: the picture to write (.png, .svg or .pdf).
+
+    Returns:
+        ``path``.
+
+    Raises:
+        EmotionError: if the ending is none of these, or nothing can be written there.
+    """
+    return write_figure(_build_timeline(prediction), path)
+
+
+def _build_timeline(prediction: MediaPrediction):
+    rows = timeline_rows(prediction)
+    shown, n_missing = choose_rows(rows, MAX_ROWS)
+    width = float(np.clip(TIMELINE_INCHES * prediction.duration_seconds / WIDEN_SECONDS, TIMELINE_INCHES, MAX_INCHES))
+    figure = build_figure(width_inches=width, height_inches=ROW_INCHES * max(1, len(shown)) + 0.5)
+    missing = f"{n_missing} further faces are not drawn" if n_missing else ""
+    set_title(figure, f"Emotions over time: {short_name(displayable(Path(prediction.path).name))}", missing)
+    moments = choose_moments(prediction, MAX_MOMENTS)
+    start, end = moments[0], moments[-1]
+    if not shown:
+        axes = figure.subplots()
+        _set_time_axis(axes, start, end)
+        set_percent_axis(axes.yaxis, "probability")
+        axes.text(0.5, 0.5, "no face and no voice: no evidence", ha="center", transform=axes.transAxes, color=GREY)
+        return figure
+    ratios = [part for _ in shown for part in (1 - STRIP_SHARE, STRIP_SHARE)]
+    grid = figure.subplots(2 * len(shown), 1, sharex=True, squeeze=False, height_ratios=ratios)[:, 0]
+    for row, curves, strip in zip(shown, grid[::2], grid[1::2], strict=True):
+        answers = [row.answer_at(moment) for moment in moments]
+        _draw_curves(curves, row, moments, answers)
+        _draw_strip(strip, moments, answers)
+        curves.tick_params(labelbottom=False, bottom=False)
+        strip.tick_params(labelbottom=strip is grid[-1], bottom=strip is grid[-1])
+    _set_time_axis(grid[-1], start, end)
+    return figure
+
+
+def _set_time_axis(axes, start: float, end: float) -> None:
+    axes.set_xlim(start, end)
+    axes.set_xlabel("time in seconds", fontsize=LABEL_POINTS)
+    axes.tick_params(axis="x", labelsize=SMALL_POINTS)
+
+
+def _draw_curves(axes, row: TimelineRow, moments: np.ndarray, answers: list) -> None:
+    from matplotlib.patheffects import Normal, withStroke
+
+    names = row.judgement.class_names
+    probabilities = stack_probabilities(answers, len(names))
+    peaks = np.max(np.nan_to_num(probabilities), axis=0)
+    quiet = [name for name, peak in zip(names, peaks, strict=True) if peak < MIN_SHOWN]
+    for index in np.argsort(peaks):
+        if peaks[index] >= MIN_SHOWN:
+            # A dark rim lets pale colours stand out from the paper.
+            axes.plot(
+                moments, 100 * probabilities[:, index], color=_share(emotion_colour(names[index])),
+                linewidth=LINE_POINTS, label=plain(names[index]), solid_capstyle="round", clip_on=False,
+                path_effects=[withStroke(linewidth=RIM_POINTS, foreground=_share(DARK)), Normal()],
+            )  # fmt: skip
+    set_percent_axis(axes.yaxis, "probability")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_title(sentence(f"{row.name}: {row.words}"), loc="left", fontsize=LABEL_POINTS)
+    handles, labels = (part[::-1] for part in axes.get_legend_handles_labels())
+    if 0 < row.judgement.unsure_below < 1:
+        handles.append(axes.axhline(100 * row.judgement.unsure_below, color=GREY, linewidth=0.8, linestyle=":"))
+        labels.append("unsure below")
+    axes.legend(
+        handles, labels, loc="upper left", bbox_to_anchor=(1.01, 1.03), frameon=False, fontsize=SMALL_POINTS,
+        labelspacing=0.25, handlelength=1.4, borderaxespad=0.0,
+    )  # fmt: skip
+    if quiet:
+        words = textwrap.fill(f"below {100 * MIN_SHOWN:.0f} %: {', '.join(quiet)}", NOTE_LETTERS)
+        note = axes.annotate(
+            plain(words), (1.01, 0), (0, -STRIP_SHARE * 72 * ROW_INCHES), xycoords="axes fraction",
+            textcoords="offset points", va="bottom", fontsize=SMALL_POINTS - 2, color=GREY,
+        )  # fmt: skip
+        # The legend above it makes room on the right; below the curves it needs none.
+        note.set_in_layout(False)
+
+
+def _draw_strip(axes, moments: np.ndarray, answers: list) -> None:
+    """Draws stretches of the emotion that prevails; its name where there is room."""
+    axes.set_ylim(0, 1)
+    axes.set_yticks([])
+    axes.spines[:].set_visible(False)
+    step = moments[1] - moments[0]
+    points_per_second = 72 * axes.figure.get_figwidth() * 0.75 / (moments[-1] - moments[0])
+    for start, end, emotion in find_stretches(answers):
+        left, width = moments[start] - step / 2, (end - start) * step
+        colour = emotion_colour(emotion)
+        axes.axvspan(left, left + width, facecolor=_share(colour), edgecolor=_share(DARK), linewidth=0.6)
+        if width * points_per_second > LETTER_POINTS * len(emotion):
+            axes.text(
+                left + width / 2, 0.46, plain(emotion), ha="center", va="center", fontsize=SMALL_POINTS,
+                color=_share(text_colour(colour)), clip_on=True,
+            )  # fmt: skip
+
+
+def _share(colour: tuple[int, int, int]) -> tuple[float, ...]:
+    return tuple(part / 255 for part in colour)

@@ -1,0 +1,1 @@
+"""The annotated video: what is drawn, where, and how it is written."""

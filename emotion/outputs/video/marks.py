@@ -1,0 +1,97 @@
+"""The single marks that are drawn on a picture: a face's box, a plate that fits, a face made unrecognisable."""
+
+import cv2
+import numpy as np
+
+from emotion.media.pictures import Canvas
+from emotion.outputs.palette import DARK, Colour
+from emotion.outputs.video.layout import MIN_FONT_PIXELS, Scale, area
+from emotion.outputs.video.text import TextRun, Tile, plate_size, render_plate
+from emotion.results import Box
+
+CORNER_SHARE = 0.08  # of the box's shorter side
+MOSAIC_CELLS = 7  # a side of a blurred face: enough to see that there is one, too few to see whose it is
+BLUR_MARGIN = 0.25  # of the box's size, on every side
+SMALLEST_FONT_PIXELS = 5  # where a picture is too narrow for its label
+
+
+def plate_that_fits(runs: tuple[TextRun, ...], colour: Colour, scale: Scale) -> Tile:
+    """Draws a plate no larger than the picture.
+
+    A picture too narrow for the label gets smaller letters down to what can be read, then no evidence, then the name's
+    last word alone ("1 happy 87 %"), then letters as small as it takes.
+    """
+    shortened = (TextRun(runs[0].text.split()[-1]), *runs[1:3]) if len(runs) > 1 else runs
+    choices = ((runs, MIN_FONT_PIXELS - 2), (runs[:3], MIN_FONT_PIXELS - 2), (shortened, SMALLEST_FONT_PIXELS))
+    for text, smallest in choices:
+        for font_size in range(scale.font_size, smallest - 1, -1):
+            width, height = plate_size(text, font_size)
+            if width <= scale.width and height <= scale.height:
+                return render_plate(text, font_size, colour)
+    return render_plate(shortened, SMALLEST_FONT_PIXELS, colour)
+
+
+def draw_box(canvas: Canvas, box: Box, colour: Colour, scale: Scale) -> None:
+    """Draws a closed line with round corners, its middle on the box's outermost pixels, all of it in the picture."""
+    rim = max(1, scale.line // 2)
+    inset = rim + scale.line // 2 + 1  # OpenCV's smooth lines come out a pixel wider on either side
+    x1, x2 = (max(inset, min(x, scale.width - 1 - inset)) for x in (box[0], box[2] - 1))
+    y1, y2 = (max(inset, min(y, scale.height - 1 - inset)) for y in (box[1], box[3] - 1))
+    radius = max(0, min(round(min(x2 - x1, y2 - y1) * CORNER_SHARE), 6 * scale.line))
+    right, bottom, left, top = x2 - radius, y2 - radius, x1 + radius, y1 + radius
+    corners = [
+        cv2.ellipse2Poly(centre, (radius, radius), 0, 90 * quarter, 90 * (quarter + 1), 10)
+        for quarter, centre in enumerate(((right, bottom), (left, bottom), (left, top), (right, top)))
+    ]
+    outline = np.concatenate(corners)
+    for part in _frame_around((x1, y1, x2, y2), radius, inset, scale):
+        with canvas.region(part) as region:
+            moved = [outline - np.array(part[:2], outline.dtype)]
+            cv2.polylines(region, moved, True, DARK, scale.line + 2 * rim, cv2.LINE_AA)
+            cv2.polylines(region, moved, True, colour, scale.line, cv2.LINE_AA)
+
+
+def _frame_around(outline: Box, radius: int, reach: int, scale: Scale) -> list[Box]:
+    """The four parts of the picture, above, below and on both sides, in which a line's pixels lie.
+
+    Args:
+        outline: the line.
+        radius: of its corners.
+        reach: pixels that it reaches to either side.
+        scale: of the picture.
+    """
+    x1, y1, x2, y2 = outline
+    left, right = max(0, x1 - reach), min(scale.width, x2 + reach + 1)
+    top, bottom = max(0, y1 - reach), min(scale.height, y2 + reach + 1)
+    upper = min(bottom, y1 + radius + reach)
+    lower = max(upper, y2 - radius - reach)
+    if x2 - x1 < 8 * reach or y2 - y1 < 8 * reach:  # OpenCV cuts lines off less smoothly at the edge of a part
+        return [(left, top, right, bottom)] if left < right and top < bottom else []
+    inner_left = min(right, x1 + reach + 1)
+    inner_right = max(inner_left, x2 - reach)
+    parts = [
+        (left, top, right, upper),
+        (left, lower, right, bottom),
+        (left, upper, inner_left, lower),
+        (inner_right, upper, right, lower),
+    ]
+    return [part for part in parts if area(part)]
+
+
+def blur_face(canvas: Canvas, box: Box) -> None:
+    """Makes a face unrecognisable, in place: a few smooth patches are left of it."""
+    height, width = canvas.shape[:2]
+    x1, y1, x2, y2 = box
+    margin_x, margin_y = BLUR_MARGIN * (x2 - x1), BLUR_MARGIN * (y2 - y1)
+    left, right = max(0, round(x1 - margin_x)), min(width, round(x2 + margin_x))
+    top, bottom = max(0, round(y1 - margin_y)), min(height, round(y2 + margin_y))
+    if left >= right or top >= bottom:
+        return
+    mask = np.zeros((bottom - top, right - left), np.uint8)
+    centre = (round((x1 + x2) / 2) - left, round((y1 + y2) / 2) - top)
+    radii = max(1, round((x2 - x1) / 2 + margin_x)), max(1, round((y2 - y1) / 2 + margin_y))
+    cv2.ellipse(mask, centre, radii, 0, 0, 360, 255, -1)
+    with canvas.region((left, top, right, bottom)) as region:
+        cells = cv2.resize(region, (MOSAIC_CELLS, MOSAIC_CELLS), interpolation=cv2.INTER_AREA)
+        patches = cv2.resize(cells, (right - left, bottom - top), interpolation=cv2.INTER_LINEAR)
+        region[mask > 0] = patches[mask > 0]

@@ -1,0 +1,120 @@
+"""The annotated video: the source's pictures with their faces labelled, its timing, and its sound."""
+
+import itertools
+import os
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from emotion.config import AudioConfig
+from emotion.errors import EmotionError, MediaError
+from emotion.media.pictures import RgbPicture, VideoFrame, YuvPicture
+from emotion.media.reading import iterate_media
+from emotion.media.streams import Damage
+from emotion.media.writing import VideoWriter
+from emotion.outputs.video.annotator import Annotator
+from emotion.parallel import Stages, Stopwatch
+from emotion.results import MediaPrediction
+
+Progress = Callable[[float, float | None], None]
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+
+
+def write_annotated_video(
+    prediction: MediaPrediction,
+    output: str | os.PathLike,
+    *,
+    annotator: Annotator | None = None,
+    progress: Progress | None = None,
+    stopwatch: Stopwatch | None = None,
+) -> None:
+    """Draws a prediction onto the video it was made from.
+
+    Args:
+        prediction: what was found; its ``path`` is read once more.
+        output: the file to write: H.264 and AAC in MP4, which browsers play.
+        annotator: what draws, if not with the settings it has by itself.
+        progress: called with the seconds done and their total.
+        stopwatch: told how long decoding, drawing and encoding take.
+
+    Raises:
+        MediaError: if the source has no pictures, or the output cannot be written.
+    """
+    annotator = annotator or Annotator(prediction)
+    stopwatch = stopwatch or Stopwatch()
+
+    def draw(frames: Iterable[VideoFrame]) -> Iterator[tuple[float, RgbPicture | YuvPicture]]:
+        for frame in frames:
+            with stopwatch("draw"):
+                canvas = frame.canvas()
+                annotator.draw(canvas, frame.time_seconds)
+            yield frame.time_seconds, canvas
+
+    frames = stopwatch.watch("decode", _frames(prediction.path))
+    said_seconds = 0.0
+    with Stages() as stages:
+        pictures = stages.ahead(draw(stages.ahead(frames)))
+        first = next(pictures, None)
+        if first is None:
+            raise MediaError(f"{prediction.path}: has no picture to draw on.")
+        height, width = first[1].shape[:2]
+        # Whatever was decoded in a way that can be written is written in the same colours.
+        space = first[1].space if isinstance(first[1], YuvPicture) else None
+        with VideoWriter(output, width=width, height=height, source_path=prediction.path, space=space) as writer:
+            for time_seconds, drawn in itertools.chain([first], pictures):
+                with stopwatch("encode"):
+                    writer.write(time_seconds, drawn if isinstance(drawn, YuvPicture) else drawn.image)
+                if progress and time_seconds - said_seconds > 0.5:
+                    said_seconds = time_seconds
+                    progress(time_seconds, prediction.duration_seconds)
+    if progress:
+        progress(prediction.duration_seconds, prediction.duration_seconds)
+
+
+def write_annotated_image(
+    prediction: MediaPrediction, output: str | os.PathLike, *, annotator: Annotator | None = None
+) -> None:
+    """Draws a prediction onto the still picture it was made from.
+
+    Args:
+        prediction: what was found; its ``path`` is read once more.
+        output: the file to write, with one of ``IMAGE_SUFFIXES``.
+        annotator: what draws, if not with the settings it has by itself.
+
+    Raises:
+        MediaError: if the source has no picture.
+        EmotionError: if the output cannot be written.
+    """
+    frame = next(_frames(prediction.path), None)
+    if frame is None:
+        raise MediaError(f"{prediction.path}: has no picture to draw on.")
+    annotator = annotator or Annotator(prediction)
+    write_image(annotator.annotate(frame.image, frame.time_seconds), output)
+
+
+def write_image(image: np.ndarray, output: str | os.PathLike) -> None:
+    """Writes an RGB picture ``(height, width, 3)`` uint8, whole or not at all.
+
+    Raises:
+        EmotionError: if it cannot be written.
+    """
+    from PIL import Image
+
+    path = Path(output)
+    partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    try:
+        Image.fromarray(image).save(partial, quality=92)
+        os.replace(partial, path)
+    except (OSError, ValueError) as error:
+        raise EmotionError(f"{path}: cannot be written ({error}). Choose another folder or name.") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _frames(path: str):
+    # No sound is decoded here: the writer copies it from the source. The rate is that of nothing.
+    # Who made the prediction has told of any damage.
+    silent = Damage(path, is_silent=True)
+    return iterate_media(path, sample_rate=AudioConfig().sample_rate, with_audio=False, damage=silent)

@@ -1,0 +1,255 @@
+"""Cross-validation: one model a fold, every clip judged once by a model that never met it, and resumable throughout.
+
+A folder of it holds a run folder for each fold, ``folds.json`` with the scores of each and of all of them pooled, the
+pooled ``predictions.csv``, and plots. A fold that is finished is not trained again, one that was stopped goes on.
+"""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from emotion.config import RunConfig
+from emotion.config_files import to_dict
+from emotion.datasets.clips import Clip
+from emotion.datasets.preparation import Progress, TrainingClips, prepare_clips
+from emotion.datasets.protocols import split_clips, split_folds
+from emotion.datasets.split_files import describe_contents, load_splits
+from emotion.datasets.splits import Split, check_split, describe_split
+from emotion.errors import DatasetError, RunError
+from emotion.evaluation.judging import Judgement, build_report, load_predictions, write_predictions
+from emotion.files import write_json, write_whole
+from emotion.models.run_folder import METRICS_FILE, MODEL_FILE, PREDICTIONS_FILE, SPLITS_FILE
+from emotion.outputs.plots.comparison import APART, RANDOM
+from emotion.outputs.plots.evaluation import write_protocol_comparison
+from emotion.training.fitting import train_fold
+
+FOLDS_FILE = "folds.json"
+PLAN_FILE = "plan.json"
+
+
+@dataclass(frozen=True)
+class CrossValidation:
+    """What a cross-validation leaves.
+
+    Attributes:
+        path: its folder.
+        report: of all test clips pooled, as ``build_report`` gives it, with ``protocol``, ``n_skipped`` and ``folds``.
+        modalities: what the models judge by.
+        failures: clips that could not be used, with the reason.
+    """
+
+    path: Path
+    report: dict[str, Any]
+    modalities: tuple[str, ...]
+    failures: dict[str, str]
+
+
+def cross_validate(
+    clips: Sequence[Clip],
+    config: RunConfig,
+    output: Path,
+    *,
+    n_folds: int,
+    cache_dir: Path,
+    progress: Progress | None = None,
+    verbose: int = 1,
+    say: Callable[[str], None] = print,
+    command: str = "",
+) -> CrossValidation:
+    """Trains and tests one model a fold, by the protocol that ``config.training`` names.
+
+    Args:
+        clips: labelled recordings.
+        config: all settings; the protocol is ``kfold``, ``loso``, ``random``, or, for a single split, ``speaker`` or
+            ``official``.
+        output: the folder: new, or of the same cross-validation, which is gone on with.
+        n_folds: how many. With 1, ``random`` and the protocols of a single split set one test side apart.
+        cache_dir: where decoded clips are kept.
+        progress: called with the clips decoded and their total.
+        verbose: Keras's progress bar, as in ``training.train``.
+        say: takes messages meant for the user.
+        command: what was typed, to stand beside the scores.
+
+    Raises:
+        ConfigError, DatasetError: if the clips cannot be split so.
+        RunError: if ``output`` holds something else.
+    """
+    prepared = prepare_clips(clips, config, cache_dir, progress=progress, say=say)
+    splits = plan_folds(prepared, output, n_folds=n_folds)
+    rows, judgements = [], []
+    for number, split in enumerate(splits, start=1):
+        folder = output / f"fold_{number:02d}"
+        say(f"Fold {number} of {len(splits)}: {folder}")
+        if (folder / MODEL_FILE).is_file() and (folder / PREDICTIONS_FILE).is_file():
+            if load_splits(folder / SPLITS_FILE) != split:
+                raise RunError(f"{folder}: holds a model of another split. Choose another --output.")
+            say("It is finished already.")
+        else:
+            train_fold(prepared, split, folder, verbose=verbose, say=say)
+        tested, _ = load_predictions(folder / PREDICTIONS_FILE)
+        rows.append(_fold_row(number, folder, tested, prepared.config.class_names))
+        judgements += tested
+        say(f"UAR {rows[-1]['uar']:.1%}, accuracy {rows[-1]['accuracy']:.1%}, n {rows[-1]['n']}")
+    n_unanswered = sum(row["n_unanswered"] for row in rows)
+    report = {
+        "protocol": describe_split(splits[0], prepared.clips, prepared.recordings)
+        + (f", {len(splits)} folds pooled" if splits[1:] else ""),
+        "n_skipped": len(prepared.failures),
+        "skipped": {"unreadable": prepared.failures, "without_evidence": []},
+        "left_out": {"no_such_class": prepared.left_out},
+        "command": command,
+        **build_report(judgements, prepared.config.class_names, n_unanswered=n_unanswered),
+        "folds": rows,
+    }
+    write_predictions(judgements, prepared.config.class_names, output / PREDICTIONS_FILE)
+    write_json(output / FOLDS_FILE, report)
+    return CrossValidation(output, report, prepared.config.modalities, prepared.failures)
+
+
+def plan_folds(prepared: TrainingClips, output: Path, *, n_folds: int) -> list[Split]:
+    """Splits clips, and makes sure that a folder is new or belongs to the same clips, folds and settings.
+
+    Args:
+        prepared: the clips, with the settings.
+        output: the folder; it is made, and the plan noted in it.
+        n_folds: as in ``cross_validate``.
+
+    Raises:
+        ConfigError, DatasetError: if the clips cannot be split so, or a recording stands on two sides.
+        RunError: if the folder holds something else.
+    """
+    splits = _split(prepared, n_folds)
+    if not all(split.test for split in splits):
+        raise DatasetError("There are too few clips for a test side, so there is nothing to score. Add speakers.")
+    for split in splits:
+        # All of them before the first is trained on: the last may be the one that leaks.
+        check_split(split, prepared.clips, prepared.recordings)
+    contents = [f"{clip.clip_id} {describe_contents(clip, prepared.contents)}" for clip in prepared.clips]
+    plan = {
+        "config": to_dict(prepared.config),
+        "contents": hashlib.sha256("\n".join(sorted(contents)).encode()).hexdigest(),
+        "folds": [dataclasses.asdict(split) for split in splits],
+    }
+    path = output / PLAN_FILE
+    if path.is_file():
+        try:
+            known = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise RunError(f"{path}: cannot be read ({error}). Choose another --output.") from error
+        if known != json.loads(json.dumps(plan)):
+            raise RunError(
+                f"{output}: holds a cross-validation of other clips, folds or settings. Choose another --output, or "
+                "give the same ones to go on with it."
+            )
+        return splits
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise RunError(f"{output}: is not empty and holds no cross-validation. Choose another --output.")
+    output.mkdir(parents=True, exist_ok=True)
+    write_json(path, plan)
+    return splits
+
+
+def _split(prepared: TrainingClips, n_folds: int) -> list[Split]:
+    settings = prepared.config.training
+    fractions = {"validation_fraction": settings.validation_fraction, "seed": settings.seed}
+    is_single = settings.protocol in ("speaker", "official") or (settings.protocol == "random" and n_folds == 1)
+    if is_single:
+        return [split_clips(prepared.clips, settings.protocol, test_fraction=settings.test_fraction, **fractions)]
+    return split_folds(prepared.clips, settings.protocol, n_folds=n_folds, **fractions)
+
+
+def _fold_row(number: int, folder: Path, tested: Sequence[Judgement], class_names: Sequence[str]) -> dict[str, Any]:
+    scores = build_report(tested, class_names)
+    metrics = json.loads((folder / METRICS_FILE).read_text(encoding="utf-8"))
+    return {
+        "fold": number,
+        **{name: scores[name] for name in ("n", "accuracy", "uar", "macro_f1", "weighted_f1")},
+        "speakers": sorted(scores["by_speaker"]),
+        "epochs": metrics["epochs"],
+        "n_unanswered": metrics["test"]["n_unanswered"],
+    }
+
+
+# ---- The same model, trained and tested under a random and under a speaker-independent protocol: the leak made visible ----
+
+COMPARISON_FILE = "protocols.json"
+COMPARISON_PLAN = "plan.txt"
+
+
+def compare_protocols(
+    clips: Sequence[Clip],
+    config: RunConfig,
+    output: Path,
+    *,
+    n_folds: int,
+    human_accuracy: Mapping[str, float] | None = None,
+    say: Callable[[str], None] = print,
+    **settings,
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Cross-validates under both protocols with the same budget, and writes a table and a plot of both.
+
+    Args:
+        clips: labelled recordings, all of known speakers.
+        config: all settings; its protocol is not looked at.
+        output: a folder: new, or of the same comparison, which is gone on with.
+        n_folds: folds under each protocol; 1 for a single test side each.
+        human_accuracy: of human raters on this data set by modality, where known.
+        say: takes messages meant for the user.
+        **settings: passed to ``cross_validate``.
+
+    Returns:
+        The report: ``rows``, one a protocol, and the full report of each under its name; and the clips that could not
+        be used, with the reason.
+    """
+    path = output / COMPARISON_PLAN
+    plan = f"{n_folds} folds"
+    if path.is_file():
+        if path.read_text(encoding="utf-8") != plan:
+            raise RunError(f"{output}: holds a comparison with another number of folds. Choose another --output.")
+    elif output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise RunError(f"{output}: is not empty and holds no comparison. Choose another --output.")
+    else:
+        output.mkdir(parents=True, exist_ok=True)
+        write_whole(path, plan)
+    results: dict[str, CrossValidation] = {}
+    for name, protocol in ((APART, "speaker" if n_folds == 1 else "kfold"), (RANDOM, "random")):
+        say(f"--- {name} ---")
+        training = dataclasses.replace(config.training, protocol=protocol)
+        results[name] = cross_validate(
+            clips,
+            dataclasses.replace(config, training=training),
+            output / protocol,
+            n_folds=n_folds,
+            say=say,
+            **settings,
+        )
+    system = f"{config.architecture} ({' + '.join(results[APART].modalities)})"
+    rows = [build_row(system, name, result.report) for name, result in results.items()]
+    modalities = results[APART].modalities
+    human = (human_accuracy or {}).get("both" if len(modalities) > 1 else modalities[0])
+    report = {"rows": rows, "human_accuracy": human, **{name: r.report for name, r in results.items()}}
+    write_json(output / COMPARISON_FILE, report)
+    n_classes = len(results[APART].report["classes"])
+    title = f"{system}, {rows[0]['n']} clips, {results[APART].report['n_speakers']} speakers"
+    write_protocol_comparison(rows, output / "protocols.png", title, human_accuracy=human, chance=1 / n_classes)
+    return report, results[APART].failures
+
+
+def build_row(system: str, protocol: str, report: dict[str, Any]) -> dict[str, Any]:
+    """Returns the row that tables and plots of protocols show of a report."""
+    low, high = report["intervals"]["uar"]
+    return {
+        "system": system,
+        "protocol": protocol,
+        "score": report["uar"],
+        "low": low,
+        "high": high,
+        "accuracy": report["accuracy"],
+        "weighted_f1": report["weighted_f1"],
+        "n": report["n"],
+        "unit": report["intervals"]["unit"],
+    }

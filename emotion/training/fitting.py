@@ -1,0 +1,351 @@
+"""Training a model on clips, from the cache to a finished run folder."""
+
+import csv
+import dataclasses
+import logging
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from emotion.config import RunConfig, TrainConfig
+from emotion.config_files import load_config, write_config
+from emotion.datasets.clips import SIDES, TEST, TRAIN, VALIDATION, Clip
+from emotion.datasets.preparation import Progress, TrainingClips, prepare_clips
+from emotion.datasets.protocols import split_clips
+from emotion.datasets.split_files import check_contents, load_splits, write_splits
+from emotion.datasets.splits import SPEAKER_INDEPENDENT, Split, check_split, describe_split, split_of
+from emotion.errors import DatasetError, RunError
+from emotion.evaluation.judging import build_report, judge_clips, write_predictions
+from emotion.models import build_model
+from emotion.models.layers import dtype_policy  # (their import registers the layers that a checkpoint names)
+from emotion.models.pretrained import build_optimizer, encoder_layers, freeze_encoders, set_pretrained
+from emotion.models.run_folder import (
+    CHECKPOINT_DIR,
+    CONFIG_FILE,
+    HISTORY_FILE,
+    PREDICTIONS_FILE,
+    SPLITS_FILE,
+    Run,
+    check_new_folder,
+    check_resumable,
+    load_run,
+    write_metrics,
+    write_run,
+)
+from emotion.outputs.plots.training import write_confusion_matrix, write_training_curves
+from emotion.training.callbacks import BEST_FILE, LAST_FILE, EpochCheckpoint, NormSettler, load_network, load_state
+from emotion.training.generators import ClipWindows, EpochSetter
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What a training leaves.
+
+    Attributes:
+        path: the run folder.
+        metrics: what ``metrics.json`` holds.
+        failures: clips that could not be read, with the reason.
+    """
+
+    path: Path
+    metrics: dict[str, Any]
+    failures: dict[str, str]
+
+
+def train(
+    clips: Sequence[Clip],
+    config: RunConfig,
+    output: Path,
+    *,
+    cache_dir: Path,
+    resume: bool = False,
+    epochs: int | None = None,
+    resume_command: str = "train(..., resume=True)",
+    sides: Mapping[str, str] | None = None,
+    progress: Progress | None = None,
+    verbose: int = 1,
+    say: Callable[[str], None] = logger.info,
+) -> TrainingResult:
+    """Trains a model and writes its run folder.
+
+    Args:
+        clips: labelled recordings. Those whose emotion the classes do not cover are left out, and counted.
+        config: everything else. Modalities for which no clip has evidence are dropped from it.
+        output: the run folder.
+        cache_dir: where decoded clips are kept.
+        resume: whether to go on with the training that ``output`` holds, by its own configuration and split.
+        epochs: with ``resume``, another limit than that training had.
+        resume_command: what to tell the user to do after a stop.
+        sides: the side of each clip, by its id, where another training must have the same; by default a split is drawn.
+        progress: called with the clips decoded and their total.
+        verbose: Keras's progress bar: 1 for a bar, 2 for a line an epoch, 0 for none.
+        say: takes messages meant for the user.
+
+    Raises:
+        DatasetError: if too little can be read to train on.
+        RunError: if ``output`` already holds a run, or holds none to resume.
+    """
+    state = _prepare_folder(output, resume)
+    if resume:
+        config = load_config(output / CONFIG_FILE)
+        if epochs is not None:
+            config = dataclasses.replace(config, training=dataclasses.replace(config.training, epochs=epochs))
+    prepared = prepare_clips(clips, config, cache_dir, progress=progress, say=say)
+    if resume:
+        if prepared.config.modalities != config.modalities:
+            raise RunError(
+                f"{output}: the run takes {' and '.join(config.modalities)}, the data now holds "
+                f"{' and '.join(prepared.config.modalities)}. Bring the data back, or train anew."
+            )
+        split = load_splits(output / SPLITS_FILE)
+        check_split(split, prepared.clips, prepared.contents)
+        check_contents(output / SPLITS_FILE, prepared.clips, prepared.contents)
+    else:
+        split = draw_split(prepared.clips, config) if sides is None else _given_split(prepared.clips, sides, config)
+        check_split(split, prepared.clips, prepared.recordings)
+        _write_beginning(prepared, split, output)
+    say(f"Run folder: {output}. If training is stopped from here on, go on with: {resume_command}")
+    return _train_split(prepared, split, output, state, verbose, say)
+
+
+def draw_split(clips: Sequence[Clip], config: RunConfig) -> Split:
+    """Draws a split of clips as the settings say.
+
+    Raises:
+        ConfigError, DatasetError: as ``split_clips``.
+    """
+    settings = config.training
+    return split_clips(
+        clips, settings.protocol, validation_fraction=settings.validation_fraction,
+        test_fraction=settings.test_fraction, seed=settings.seed,
+    )  # fmt: skip
+
+
+def _given_split(clips: Sequence[Clip], sides: Mapping[str, str], config: RunConfig) -> Split:
+    """Returns the part of a split drawn before that is about these clips."""
+    settings = config.training
+    split = split_of({clip.clip_id: sides[clip.clip_id] for clip in clips}, settings.protocol, settings.seed)
+    for side in (TRAIN, VALIDATION):
+        if not getattr(split, side):
+            raise DatasetError(
+                f"No clip of the {side} side holds what {config.architecture} takes "
+                f"({' and '.join(config.modalities)}). Choose another --seed, or add clips."
+            )
+    return split
+
+
+def train_fold(
+    prepared: TrainingClips, split: Split, output: Path, *, verbose: int = 1, say: Callable[[str], None] = logger.info
+) -> TrainingResult:
+    """Trains on one split of prepared clips, going on where an earlier training of it stopped.
+
+    Args:
+        prepared: the clips, with the configuration.
+        split: of these clips.
+        output: the fold's own run folder: new, or of a training of this split that was stopped.
+        verbose: Keras's progress bar, as in ``train``.
+        say: takes messages meant for the user.
+
+    Raises:
+        RunError: if ``output`` holds anything else.
+    """
+    resume = (output / CONFIG_FILE).is_file()
+    state = _prepare_folder(output, resume)
+    if not resume:
+        _write_beginning(prepared, split, output)
+    elif load_splits(output / SPLITS_FILE) != split or load_config(output / CONFIG_FILE) != prepared.config:
+        raise RunError(f"{output}: holds a training with another split or other settings. Choose another --output.")
+    else:
+        check_contents(output / SPLITS_FILE, prepared.clips, prepared.contents)
+    return _train_split(prepared, split, output, state, verbose, say)
+
+
+def _write_beginning(prepared: TrainingClips, split: Split, output: Path) -> None:
+    output.mkdir(parents=True, exist_ok=True)
+    write_splits(split, prepared.clips, output / SPLITS_FILE, prepared.contents)
+    write_config(prepared.config, output / CONFIG_FILE)
+
+
+def _train_split(prepared: TrainingClips, split: Split, output: Path, state, verbose: int, say) -> TrainingResult:
+    keras.utils.set_random_seed(prepared.config.training.seed)
+    sides = {side: _on_side(prepared.clips, getattr(split, side)) for side in SIDES}
+    apart = (
+        "no speaker on two sides"
+        if split.protocol in SPEAKER_INDEPENDENT
+        else describe_split(split, prepared.clips, prepared.recordings)
+    )
+    say(
+        f"{len(sides['train'])} clips to train on, {len(sides['validation'])} to validate, {len(sides['test'])} to "
+        f"test ({apart})."
+    )
+    _fit(sides, prepared, output, state, verbose)
+    return _finish(sides, split, prepared, output)
+
+
+def _prepare_folder(output: Path, resume: bool) -> dict[str, Any] | None:
+    """Makes sure that nothing is overwritten, and returns the state to resume from, if any."""
+    if resume:
+        check_resumable(output)
+        return load_state(output / CHECKPOINT_DIR)
+    check_new_folder(output)
+    return None
+
+
+def _on_side(clips: Sequence[Clip], clip_ids: Sequence[str]) -> list[Clip]:
+    wanted = set(clip_ids)
+    return [clip for clip in clips if clip.clip_id in wanted]
+
+
+def _fit(sides, prepared: TrainingClips, output: Path, state, verbose: int) -> None:
+    cache, config = prepared.cache, prepared.config
+    settings = config.training
+    checkpoint = output / CHECKPOINT_DIR
+    training = ClipWindows(sides["train"], cache, config, training=True)
+    validation = ClipWindows(sides["validation"], cache, config, training=False)
+    epochs_done = 0
+    if state:
+        epochs_done = state["epochs_done"]
+        model = load_network(checkpoint / LAST_FILE)
+    else:
+        with dtype_policy(settings.precision):
+            model = build_model(config)
+        set_pretrained(model, config)
+    _cut_history(output / HISTORY_FILE, epochs_done)
+    candidate = output / "candidate.keras"
+    candidate.unlink(missing_ok=True)  # of an epoch that will be run again
+    stopping = keras.callbacks.EarlyStopping(patience=settings.patience_epochs)
+    reducing = keras.callbacks.ReduceLROnPlateau(factor=0.5, patience=settings.reduce_patience_epochs, min_lr=1e-6)
+    best = keras.callbacks.ModelCheckpoint(candidate, save_best_only=True)
+    kept = {"early_stopping": stopping, "reduce_lr": reducing, "best": best}
+    if state and _has_stopped(state, settings):
+        return
+    for first, last, is_frozen in _phases(settings, has_encoders=bool(encoder_layers(model, config))):
+        if epochs_done >= last:
+            continue
+        if epochs_done == first:
+            freeze_encoders(model, config, frozen=is_frozen)
+            model.compile(
+                build_optimizer(model, config),
+                keras.losses.SparseCategoricalCrossentropy(),
+                weighted_metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
+            )
+        _make_variables(model)
+        model.fit(
+            training,
+            validation_data=validation,
+            epochs=last,
+            initial_epoch=epochs_done,
+            shuffle=False,  # the generator shuffles by its own seed
+            verbose=verbose,
+            callbacks=[
+                EpochSetter(training, settings.seed),
+                NormSettler(training),
+                _LearningRate(),
+                keras.callbacks.TerminateOnNaN(),
+                # What is frozen is not yet what is to be judged by its patience.
+                *([] if is_frozen else [stopping, reducing]),
+                best,
+                keras.callbacks.CSVLogger(output / HISTORY_FILE, append=epochs_done > 0),
+                keras.callbacks.TensorBoard(output / "tensorboard", write_graph=False),
+                # Last, so that it saves and restores what the others have become.
+                EpochCheckpoint(checkpoint, candidate, kept),
+            ],
+        )
+        epochs_done = last
+        if is_frozen and model.stop_training:  # at numbers that are none
+            return
+
+
+def _make_variables(model: keras.Model) -> None:
+    """Makes the variables of a compiled model's optimizer, loss and metrics.
+
+    Left to the first step, they would be made while TensorFlow traces that, which it then does once more: seconds for a
+    small network, minutes for a large one.
+    """
+    n_classes = model.output_shape[-1]
+    labels, probabilities = np.zeros(1, np.int32), np.full((1, n_classes), 1 / n_classes, np.float32)
+    model.optimizer.build(model.trainable_variables)
+    model.compute_loss(y=labels, y_pred=probabilities)
+    model.compute_metrics(None, labels, probabilities)
+    model.reset_metrics()
+
+
+def _in_float32(model: keras.Model, config: RunConfig) -> keras.Model:
+    """Returns a trained model that computes in float32, as every model that is kept does."""
+    if config.training.precision == "float32":
+        return model
+    rebuilt = build_model(config)
+    rebuilt.set_weights(model.get_weights())
+    return rebuilt
+
+
+class _LearningRate(keras.callbacks.Callback):
+    """Puts the learning rate among what is logged, in every epoch alike: ``history.csv`` has one header for all."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs["learning_rate"] = float(self.model.optimizer.learning_rate)
+
+
+def _phases(settings: TrainConfig, *, has_encoders: bool) -> list[tuple[int, int, bool]]:
+    """Returns the first and the last epoch of each stretch of a training, and whether its encoders are frozen."""
+    n_frozen = min(settings.frozen_epochs, settings.epochs) if has_encoders else 0
+    phases = [(0, n_frozen, True), (n_frozen, settings.epochs, False)]
+    return [phase for phase in phases if phase[0] < phase[1]]
+
+
+def _has_stopped(state: dict[str, Any], settings) -> bool:
+    waited = state["callbacks"]["early_stopping"].get("wait", 0)
+    return state["epochs_done"] >= settings.epochs or waited >= max(1, settings.patience_epochs)
+
+
+def _cut_history(path: Path, n_epochs: int) -> None:
+    """Drops the rows of epochs that will be run again: a kill can come between the log and the checkpoint."""
+    if path.is_file():
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        path.write_text("".join(lines[: n_epochs + 1]) if n_epochs else "", encoding="utf-8")
+
+
+def load_history(path: Path) -> dict[str, list[float]]:
+    """Reads a run's ``history.csv``: values by epoch for each of its columns."""
+    with open(path, encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    return {name: [float(row[name]) for row in rows] for name in rows[0]} if rows else {}
+
+
+def _finish(sides, split: Split, prepared: TrainingClips, output: Path) -> TrainingResult:
+    config, path = prepared.config, output / CHECKPOINT_DIR / BEST_FILE
+    history = load_history(output / HISTORY_FILE)
+    # Keras takes the first epoch's network for the best one even if its loss is not a number.
+    if not path.is_file() or not np.isfinite(history["val_loss"]).any():
+        raise RunError(
+            f"{output}: no epoch reached a finite validation loss, so there is no model to keep. Train anew with a "
+            "lower --lr."
+        )
+    best = _in_float32(load_network(path, compile=False), config)
+    write_training_curves(history, output / "training_curves.png")
+    protocol = describe_split(split, prepared.clips, prepared.recordings)
+    metrics: dict[str, Any] = {
+        "protocol": protocol, "n_skipped": len(prepared.failures), "epochs": len(history["loss"]),
+    }  # fmt: skip
+    run = Run(output, config, best, sha256="")
+    for side in (VALIDATION, TEST):
+        if sides[side]:
+            judgements, without_evidence = judge_clips(sides[side], prepared.cache, run)
+            metrics[side] = build_report(judgements, config.class_names, n_unanswered=len(without_evidence))
+            # The best epoch was chosen on the validation side, so its scores there flatter; the test side's do not.
+            shown = side
+    write_predictions(judgements, config.class_names, output / PREDICTIONS_FILE)
+    matrix = np.array(metrics[shown]["confusion_matrix"])
+    write_confusion_matrix(matrix, config.class_names, output / "confusion_matrix.png", f"{shown}, {protocol}")
+    write_metrics(output, metrics)
+    write_run(output, config, best)
+    load_run(output)  # a run that cannot be loaded must fail here, not at its first use
+    shutil.rmtree(output / CHECKPOINT_DIR)
+    return TrainingResult(output, metrics, prepared.failures)

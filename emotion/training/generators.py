@@ -1,0 +1,202 @@
+"""Keras data generators: cached clips in, augmented batches out.
+
+Every batch follows from the seed, the epoch and its place alone, so a run can be repeated, resumed, and fed by any
+number of threads.
+"""
+
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+
+from emotion.config import RunConfig
+from emotion.datasets.cache import ClipCache
+from emotion.datasets.clips import Clip
+from emotion.errors import DatasetError
+from emotion.inputs.faces import augmentation as faces
+from emotion.inputs.preprocessing import ClipMedia, Preprocessor, cut_samples
+from emotion.inputs.voice import augmentation as voices
+from emotion.inputs.voice.features import compute_voiced_seconds, has_sound
+from emotion.labels import class_index
+from emotion.windows import sliding_windows
+
+# Training windows begin up to about this much earlier or later than the voice would have them begin.
+START_JITTER_SECONDS = 0.2
+
+
+class ClipWindows(keras.utils.PyDataset):
+    """Batches of one window a clip.
+
+    In training the window lies somewhere over the voiced part and is augmented; otherwise it is the one in the middle
+    of the voiced part.
+
+    Shape:
+        a batch is ``(inputs, class_indices, sample_weights)``, the inputs a dict with those of ``audio (b,
+        *audio_shape)`` and ``video (b, n_frames, size, size, 3)`` that the model takes.
+    """
+
+    def __init__(self, clips: Sequence[Clip], cache: ClipCache, config: RunConfig, *, training: bool, workers: int = 2):
+        """Takes the clips of one side of a split.
+
+        Args:
+            clips: each of an emotion that the classes cover.
+            cache: where the clips were added.
+            config: sizes, batch size and seed.
+            training: whether to shuffle, move the window about and augment.
+            workers: threads that prepare batches.
+        """
+        super().__init__(workers=workers, max_queue_size=4 * workers)
+        self._clips = list(clips)
+        self._cache = cache
+        self._config = config
+        self._preprocessor = Preprocessor(config)
+        self._training = training
+        self._epoch = 0
+        indices = [class_index(clip.emotion, config.class_names) for clip in self._clips]
+        if None in indices:
+            clip = self._clips[indices.index(None)]
+            raise DatasetError(
+                f"{clip.clip_id}: {clip.emotion} is none of the classes {', '.join(config.class_names)}."
+            )
+        self.class_indices = np.array(indices, np.int32)
+        self._weights = _balanced_weights(self.class_indices) if training and config.training.balance else None
+        self.set_epoch(0)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Moves on to an epoch's order and draws. To be called between epochs, before batches are asked for."""
+        self._epoch = epoch
+        self._order = np.arange(len(self._clips))
+        if self._training:
+            np.random.default_rng((self._config.training.seed, epoch)).shuffle(self._order)
+
+    @property
+    def num_batches(self) -> int:
+        return int(np.ceil(len(self._clips) / self._config.training.batch_size))
+
+    def __getitem__(self, batch: int):
+        size = self._config.training.batch_size
+        chosen = self._order[batch * size : (batch + 1) * size]
+        items = [self._item(int(i)) for i in chosen]
+        inputs = {name: np.stack([item[name] for item in items]) for name in items[0]}
+        weights = np.ones(len(chosen), np.float32) if self._weights is None else self._weights[chosen]
+        return inputs, self.class_indices[chosen], weights
+
+    def _item(self, index: int) -> dict[str, np.ndarray]:
+        media = self._cache.load(self._clips[index])
+        if not self._training:
+            return window_inputs(media, middle_window(media, self._config), self._preprocessor)
+        rng = np.random.default_rng((self._config.training.seed, self._epoch, index))
+        inputs = varied_inputs(media, self._preprocessor, rng)
+        if "audio" in inputs and self._config.training.augment:
+            inputs["audio"] = voices.mask_time(inputs["audio"], rng)
+        return inputs
+
+
+class EpochSetter(keras.callbacks.Callback):
+    """Makes all that is random in an epoch follow from the seed and the epoch alone, so that training can be resumed.
+
+    It tells the generator which epoch it is before the first batch is asked for (Keras's own calls are one off), and
+    sets the random state of the layers that have one, such as dropout.
+    """
+
+    def __init__(self, batches, seed: int):
+        super().__init__()
+        self._batches = batches
+        self._seed = seed
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._batches.set_epoch(epoch)
+        for index, layer in enumerate(self.model.layers):
+            generator = getattr(layer, "seed_generator", None)
+            if generator is not None:
+                state = np.random.default_rng((self._seed, epoch, index)).integers(2**31, size=2)
+                generator.state.assign(state.astype(generator.state.dtype))
+
+
+def varied_inputs(media: ClipMedia, preprocessor: Preprocessor, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Returns a model's inputs for a window somewhere over the voiced part of a cached clip, augmented where asked for.
+
+    The face and the voice of a window are stretched in time alike.
+    """
+    config = preprocessor.config
+    rate, augment = config.audio.sample_rate, config.training.augment
+    voice = voices.draw_variation(rng)
+    length = config.window.window_seconds * (voice.rate if augment else 1.0)
+    start = _draw_start(media, config, length, rng)
+    inputs = {}
+    if "audio" in config.modalities:
+        samples = cut_samples(media.samples, round(start * rate), round(length * rate))
+        if augment and has_sound(samples, config.audio):
+            samples = voices.vary_voice(samples, rate, voice, config.window_samples)
+        inputs["audio"] = preprocessor.audio_input(cut_samples(samples, 0, config.window_samples))
+    if "video" in config.modalities:
+        frames = _window_frames(media, start, preprocessor, rate=length / config.window.window_seconds)
+        if augment and frames.any():
+            is_empty = ~frames.any(axis=(1, 2, 3))
+            frames = faces.vary_clip(frames, rng)
+            frames[is_empty] = 0  # brightened zeros would be a picture
+        inputs["video"] = frames
+    return inputs
+
+
+def window_inputs(media: ClipMedia, start_seconds: float, preprocessor: Preprocessor) -> dict[str, np.ndarray]:
+    """Returns a model's inputs for one window of a cached clip, not augmented: what inference would see."""
+    config = preprocessor.config
+    inputs = {}
+    if "audio" in config.modalities:
+        start = round(start_seconds * config.audio.sample_rate)
+        inputs["audio"] = preprocessor.audio_input(cut_samples(media.samples, start, config.window_samples))
+    if "video" in config.modalities:
+        inputs["video"] = _window_frames(media, start_seconds, preprocessor)
+    return inputs
+
+
+def clip_windows(media: ClipMedia, preprocessor: Preprocessor) -> list[dict[str, np.ndarray]]:
+    """Returns the inputs of all sliding windows of a cached clip that hold any evidence, as inference cuts them."""
+    config = preprocessor.config
+    windows = sliding_windows(media.duration_seconds, config.window.window_seconds, config.window.step_seconds)
+    inputs = [window_inputs(media, start, preprocessor) for start, _ in windows]
+    return [window for window in inputs if any(array.any() for array in window.values())]
+
+
+def middle_window(media: ClipMedia, config: RunConfig) -> float:
+    """Returns the start, in seconds, of the window around the middle of the voice, or of the clip without one."""
+    spare = max(0.0, media.duration_seconds - config.window.window_seconds)
+    voiced = _voiced_seconds(media, config)
+    middle = sum(voiced) / 2 if voiced else media.duration_seconds / 2
+    return float(np.clip(middle - config.window.window_seconds / 2, 0.0, spare))
+
+
+def _draw_start(media: ClipMedia, config: RunConfig, length: float, rng: np.random.Generator) -> float:
+    voiced = _voiced_seconds(media, config)
+    first, last = voiced or (0.0, media.duration_seconds)
+    # Either the window holds the whole voiced part, or the voiced part fills the window.
+    low, high = sorted((first, last - length))
+    return float(rng.uniform(low, high) + rng.normal(0, START_JITTER_SECONDS))
+
+
+def _voiced_seconds(media: ClipMedia, config: RunConfig) -> tuple[float, float] | None:
+    if "audio" not in config.modalities or not has_sound(media.samples, config.audio):
+        return None
+    return compute_voiced_seconds(media.samples, config.audio.sample_rate)
+
+
+def _window_frames(media: ClipMedia, start_seconds: float, preprocessor: Preprocessor, rate: float = 1.0) -> np.ndarray:
+    """Frames of a window of a cached clip, played ``rate`` times as fast as it was recorded, as its sound is."""
+    first = preprocessor.first_moment(start_seconds)
+    if len(media.shown) == 1:
+        # A still picture has no place in time that a window could miss, however long the sound beside it is.
+        return preprocessor.video_input({first: media.crops[0]} if len(media.crops) else {}, first)
+    crops, shown = media.crops_by_moment(), set(media.shown.tolist())
+    if rate != 1.0:
+        source = {first + i: first + round(i * rate) for i in range(preprocessor.config.video.n_frames)}
+        crops = {moment: crops[at] for moment, at in source.items() if at in crops}
+        shown = {moment for moment, at in source.items() if at in shown}
+    return preprocessor.video_input(crops, first, shown)
+
+
+def _balanced_weights(class_indices: np.ndarray) -> np.ndarray:
+    """Weights ``(n,)`` of mean 1 under which every class counts the same."""
+    counts = np.bincount(class_indices)
+    weights = 1.0 / counts[class_indices]
+    return (weights / weights.mean()).astype(np.float32)

@@ -1,0 +1,1 @@
+"""How the models in ``saved_models/`` are made."""

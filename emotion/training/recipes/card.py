@@ -1,0 +1,152 @@
+"""The model card of a shipped model (Mitchell et al. 2019, "Model cards for model reporting").
+
+Its numbers come from the model's metrics, so that they are those of the weights beside it.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from emotion.models.run_folder import CARD_FILE
+from emotion.training.recipes.settings import WHISPER, Recipe
+
+TITLE = "# Model card: "
+
+HEARS = {
+    "mfcc_cnn_3d": "a 2D-CNN on MFCCs (40 x 44)",
+    WHISPER: "the first {blocks} blocks of Whisper tiny.en's encoder on a log-mel picture (80 x 300)",
+}
+
+DATA = """| data | what for | licence |
+|---|---|---|
+| FER2013 faces (Goodfellow et al. 2013) with FER+ votes (Barsoum et al. 2016) | faces | labels MIT; the pictures come \
+without a stated licence |
+| muxspace facial expressions | faces | Apache-2.0 |
+| RAVDESS speech (Livingstone & Russo 2018), sound only | voices | CC BY-NC-SA 4.0 |
+| EmoDB (Burkhardt et al. 2005) | voices | freely downloadable for research |
+"""
+
+WHISPER_DATA = """| Whisper tiny.en (Radford et al. 2022), the encoder's first blocks | where the voice starts from | \
+MIT; its notice lies beside this card |
+"""
+
+TEACHER_DATA = """| Whisper tiny.en (Radford et al. 2022), as part of a teacher | what the voice branch was taught by; \
+none of its weights are in the model | MIT |
+"""
+
+LIMITS = """## What it cannot do
+
+- It was never shown a face that talks: it learned from photographs, some of them set in motion by arithmetic, and with
+  the mouths of other faces. `docs/models_shipped.md` says how it does on 21 silent clips of people who talk. Angry
+  faces that talk are often taken for disgusted or happy ones, fearful for surprised ones.
+- Weak expressions in clips read as neutral, and it can be very sure of that, as where an actor says a sentence in
+  surprise with his brows hardly raised. The face's calibration was measured on photographs, some of them in motion; on
+  people who talk it is worse.
+- Faces in profile, covered, or smaller than about 30 pixels are judged poorly or not at all.
+- The voices are acted, in English and German. Other languages, noise, singing and whispering lie outside what it heard.
+  What Silero VAD takes for speech counts as a voice: of the noises, chords and tones tried one, of 200 Hz.
+- It tells seven expressions apart. Contempt, boredom, calm and mixtures have no class of their own; calm counts as
+  neutral.
+- Most faces and voices it learned from are those of Western actors and of people in news, film and photo stocks. How
+  well it does for others was not measured.
+
+## What it is meant for, and what it must not be used for
+
+Research and teaching on expressions, demonstrations, and experiments with one's own recordings, by consent.
+
+It tells what an expression looks and sounds like to people who labelled data, not what a person feels. Inferring
+emotions at work or in schools is forbidden in the European Union (AI Act, Article 5); wherever an emotion recognition
+system is at work on people, they must be told (Article 50). It must not be used to decide anything about a person.
+"""
+
+
+def is_made_by(output: Path, name: str) -> bool:
+    """Whether a run folder holds a model that this recipe made."""
+    card = output / CARD_FILE
+    return card.is_file() and card.read_text(encoding="utf-8").startswith(f"{TITLE}{name}\n")
+
+
+def write_card(output: Path, recipe: Recipe, metrics: dict[str, Any], n_weights: int) -> None:
+    """Writes the card.
+
+    Args:
+        output: the run folder.
+        recipe: what the model was made by.
+        metrics: what ``make_shipped`` measured.
+        n_weights: how many numbers the network consists of.
+    """
+    hears = HEARS[recipe.architecture].format(blocks=recipe.voices.whisper_blocks)
+    whisper, name = recipe.architecture == WHISPER, recipe.name or output.name
+    parts = [
+        f"{TITLE}{name}\n",
+        f"Made by `python train_model.py --recipe {name} --data_root DIR`. `docs/models_shipped.md` tells how.\n",
+        "**What it does.** From a window of 3 s it tells seven expressions apart: neutral, happy, sad, angry, fearful, "
+        "disgust, surprised; by the face, by the voice, or by both, and it says by which. It is "
+        f"{hears} and a 3D-CNN on 20 aligned faces of 112 x 112, joined by a dense layer; "
+        f"{n_weights / 1e6:.1f} million weights, stored as float16 and computed with as float32, "
+        f"{metrics['megabytes']:.1f} MB.\n",
+        "## What it learned from, and what follows\n",
+        DATA + (WHISPER_DATA if whisper else TEACHER_DATA),
+        "RAVDESS's licence forbids commercial use: **these weights are for non-commercial research.** Faces and voices "
+        "come from different people; no video of a talking face was seen in training. The training settings in "
+        "`config.json` are the program's defaults, not what made these weights: the recipe's own stand in "
+        "`emotion/training/recipes/settings.py`.\n",
+        "## How good it is\n",
+        f"On {metrics['protocol']}. Some of the recipe's settings were chosen on the same data, so expect less on "
+        "people and recordings of your own.\n",
+        _scores_table(metrics),
+        "ECE is the expected calibration error: how far, on average, confidence lies from accuracy. For voices and "
+        "pairs each speaker is judged at the temperature that fits the others. In brackets stands what chance alone "
+        "would make of it on as many clips if every answer were right as often as its confidence says. Below a "
+        f"confidence of {metrics['unsure_below']:.2f} the answer is `unsure`, whatever it rests on.\n",
+        _folds_table(metrics),
+        "Recall by emotion, and by sex and speaker of the voice:\n",
+        _groups_table(metrics),
+        "`splits.csv` lists the voices it was trained and validated on, with the SHA-256 of each file, so that "
+        "`python -m emotion.evaluate` leaves them out. The faces are not listed: they lie in archives, not in files of "
+        "their own.\n",
+        LIMITS,
+    ]
+    (output / CARD_FILE).write_text("\n".join(part for part in parts if part), encoding="utf-8")
+
+
+def _scores_table(metrics: dict[str, Any]) -> str:
+    names = {
+        "photograph": "face alone, photographs: FER+ validation pictures with more than half of the votes on one class",
+        "face": "face alone, the same set in motion",
+        "voice": "voice alone: speakers apart from training",
+        "both": "a moving face and a voice of the same emotion, of different people",
+    }
+    rows = ["| evidence | UAR (95 % interval) | accuracy | ECE (if perfect) | n |", "|---|---|---|---|---|"]
+    for mode, words in names.items():
+        scores = metrics[mode]
+        low, high = scores["uar_interval"]
+        rows.append(
+            f"| {words} | {scores['uar']:.1%} ({low:.1%} to {high:.1%}) | {scores['accuracy']:.1%} | "
+            f"{scores['ece']:.3f} ({scores['ece_if_perfect']:.3f}) | {scores['n']} |"
+        )
+    return "\n".join(rows) + "\n"
+
+
+def _folds_table(metrics: dict[str, Any]) -> str:
+    if "folds" not in metrics:
+        return ""
+    rows = [f"{metrics['folds']['protocol']}:\n", "| classes | UAR (95 % interval) | n |", "|---|---|---|"]
+    for n_classes, scores in metrics["folds"]["by_number_of_classes"].items():
+        low, high = scores["uar_interval"]
+        rows.append(f"| {n_classes} | {scores['uar']:.1%} ({low:.1%} to {high:.1%}) | {scores['n']} |")
+    return "\n".join(rows) + "\n"
+
+
+def _groups_table(metrics: dict[str, Any]) -> str:
+    names = metrics["class_names"]
+    rows = [f"| evidence | {' | '.join(names)} |", "|---|" + "---|" * len(names)]
+    for mode in ("photograph", "face", "voice", "both"):
+        matrix = metrics[mode]["confusion_matrix"]
+        recalls = [f"{row[i] / sum(row):.0%}" if sum(row) else "none" for i, row in enumerate(matrix)]
+        rows.append(f"| {mode} | {' | '.join(recalls)} |")
+    rows += ["", "| voices of | voice alone, UAR | voice with a face, UAR | n |", "|---|---|---|---|"]
+    for kind in ("by_sex", "by_speaker"):
+        for group, scores in metrics["voice"][kind].items():
+            both = metrics["both"][kind][group]
+            rows.append(f"| {group} | {scores['uar']:.0%} | {both['uar']:.0%} | {scores['n']} |")
+    return "\n".join(rows) + "\n"

@@ -1,0 +1,135 @@
+"""Training the light voice branch, alone or with Whisper's as its teacher.
+
+It hears the same windows as the teacher and learns three things at once: the labels, what the teacher answers (Hinton
+et al. 2015, "Distilling the knowledge in a neural network"), and what Whisper's unchanged blocks hear (hints, Romero et
+al. 2015). The last two need no labels.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+from emotion.config import RunConfig
+from emotion.models import load_architecture
+from emotion.models.fusion import branch_layers
+from emotion.models.layers import dtype_policy
+from emotion.training.recipes.fitting import categorical_loss, fastest_policy, fit
+from emotion.training.recipes.voices import BankBatches, VoiceBank
+from emotion.training.recipes.whisper_voice import balanced_targets
+
+
+@dataclass(frozen=True)
+class LightChoices:
+    """How the light branch is trained.
+
+    Attributes:
+        epochs, learning_rate, weight_decay, batch_size: of the optimizer.
+        mixup: parameter of the beta distribution by which windows are mixed; 0 for none.
+        teacher_share: weight of the teacher's answer beside the label; 0 for no teacher. Clips of no class have the
+            teacher's answer alone.
+        hint_weight: weight of the hints' squared error beside the cross-entropy; 0 for none.
+        n_hints: principal components of Whisper's statistics that are hinted at.
+    """
+
+    epochs: int = 100
+    learning_rate: float = 3e-3
+    weight_decay: float = 0.05
+    batch_size: int = 32
+    mixup: float = 0.0
+    teacher_share: float = 0.3
+    hint_weight: float = 1.0
+    n_hints: int = 64
+
+
+@dataclass(frozen=True)
+class Teaching:
+    """What a teacher says of all windows of a bank.
+
+    Attributes:
+        probabilities: ``(n_windows, n_classes)``.
+        statistics: ``(n_windows, n_statistics)``, what Whisper's unchanged blocks heard.
+    """
+
+    probabilities: np.ndarray
+    statistics: np.ndarray
+
+
+def train_light_network(
+    bank: VoiceBank, chosen: np.ndarray, config: RunConfig, choices: LightChoices, teaching: Teaching | None = None, *,
+    seed: int, backup_dir: Path | None = None, verbose: int = 0,
+) -> keras.Model:  # fmt: skip
+    """Trains the audio branch of an architecture with an output of its own.
+
+    Args:
+        bank: windows as the architecture takes them.
+        chosen: indices of the clips to learn from. Those of no class are of use only with a teacher.
+        config: of the network.
+        choices: how to train.
+        teaching: of the same windows; None to learn from labels alone.
+        seed: of weights and draws.
+        backup_dir: see ``fit``.
+        verbose: of Keras's progress bars.
+
+    Returns:
+        A network from windows to logits ``(batch, n_classes)``.
+    """
+    keras.utils.set_random_seed(seed)
+    n_classes = len(config.class_names)
+    with dtype_policy(fastest_policy()):
+        network = load_architecture(config.architecture).build_voice_network(config)
+    classes = bank.classes(config.class_names)
+    labelled = chosen[classes[chosen] >= 0]
+    of_clips = balanced_targets(classes, labelled, n_classes)
+    targets = of_clips[bank.clip_of(np.arange(bank.n_windows))]
+    if teaching is None:
+        trained, loss, chosen = network, categorical_loss, labelled
+    else:
+        weight = np.where(targets.any(axis=1), targets.sum(axis=1), 1.0)[:, None]
+        share = np.where(targets.any(axis=1), choices.teacher_share, 1.0)[:, None]
+        soft = targets * (1 - share) + teaching.probabilities * weight * share
+        hints = compute_hints(teaching.statistics, bank.rows_of(chosen), choices.n_hints)
+        targets = np.concatenate([soft, hints], axis=1).astype(np.float32)
+        features = network.get_layer("audio_features").output
+        guesses = layers.Dense(choices.n_hints, dtype="float32", name="hints")(features)
+        trained = keras.Model(network.input, layers.Concatenate(dtype="float32")([network.output, guesses]))
+        loss = _build_taught_loss(n_classes, choices.hint_weight)
+    batches = BankBatches(bank, chosen, targets, batch_size=choices.batch_size, mixup=choices.mixup, seed=seed)
+    fit(
+        trained, batches, loss, epochs=choices.epochs, learning_rate=choices.learning_rate,
+        weight_decay=choices.weight_decay, seed=seed, backup_dir=backup_dir, verbose=verbose,
+    )  # fmt: skip
+    final = load_architecture(config.architecture).build_voice_network(config)
+    for layer in [*branch_layers(network, "audio"), network.get_layer("logits")]:
+        final.get_layer(layer.name).set_weights(layer.get_weights())
+    return final
+
+
+def compute_hints(statistics: np.ndarray, rows: np.ndarray, n_hints: int) -> np.ndarray:
+    """Returns the first principal components of standardised statistics, each scaled to deviation 1.
+
+    Args:
+        statistics: ``(n_windows, n_statistics)``.
+        rows: those that mean, deviation and components are taken from.
+        n_hints: how many components.
+
+    Returns:
+        ``(n_windows, n_hints)`` float32.
+    """
+    from sklearn.decomposition import PCA
+
+    known = np.asarray(statistics[rows], np.float32)
+    mean, deviation = known.mean(axis=0), known.std(axis=0) + 1e-3
+    model = PCA(n_hints, whiten=True, svd_solver="randomized", random_state=0).fit((known - mean) / deviation)
+    return model.transform((np.asarray(statistics, np.float32) - mean) / deviation).astype(np.float32)
+
+
+def _build_taught_loss(n_classes: int, hint_weight: float):
+    def loss(targets, outputs):
+        outputs = ops.cast(outputs, "float32")
+        squares = ops.mean(ops.square(targets[:, n_classes:] - outputs[:, n_classes:]), axis=-1)
+        return categorical_loss(targets[:, :n_classes], outputs[:, :n_classes]) + hint_weight * squares
+
+    return loss

@@ -1,0 +1,244 @@
+"""Labelled speech for the recipes: speakers set apart, and a bank of augmented windows of every clip.
+
+Varying pitch and tempo takes ten times as long as training on the result, so each clip is varied a number of times
+once, on all cores, and every training draws from these.
+"""
+
+import os
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from emotion.config import RunConfig
+from emotion.datasets import emodb, ravdess
+from emotion.datasets.cache import ClipCache
+from emotion.datasets.clips import Clip
+from emotion.datasets.protocols import split_by_speaker
+from emotion.errors import DatasetError
+from emotion.inputs.preprocessing import Preprocessor
+from emotion.inputs.voice.augmentation import mask_time
+from emotion.labels import class_index
+from emotion.parallel import CRASHED, run_in_processes
+from emotion.training.generators import clip_windows, varied_inputs
+
+PLAIN_CHANCE = 0.25
+
+
+@dataclass(frozen=True)
+class Voices:
+    """Labelled speech, speakers apart.
+
+    Attributes:
+        train, validation: clips of the classes.
+        unlabelled: further clips of the speakers trained on, whose emotion is none of the classes.
+    """
+
+    train: list[Clip]
+    validation: list[Clip]
+    unlabelled: list[Clip]
+
+
+def load_voices(data_root: Path, class_names: tuple[str, ...], *, validation_fraction: float, seed: int) -> Voices:
+    """Reads RAVDESS and EmoDB and sets a share of the speakers of each apart, as many women as men.
+
+    Raises:
+        DatasetError: if one is missing.
+    """
+    train, validation, unlabelled = [], [], []
+    for name, load in (("ravdess", ravdess.load), ("emodb", emodb.load)):
+        every_clip = load(data_root / name)
+        clips = [c for c in every_clip if class_index(c.emotion, class_names) is not None]
+        split = split_by_speaker(clips, validation_fraction=validation_fraction, test_fraction=0.0, seed=seed)
+        train += [clip for clip in clips if split.sides[clip.clip_id] == "train"]
+        validation += [clip for clip in clips if split.sides[clip.clip_id] == "validation"]
+        speakers = {clip.speaker for clip in train}
+        unlabelled += [
+            clip for clip in every_clip if clip.speaker in speakers and class_index(clip.emotion, class_names) is None
+        ]
+    return Voices(train, validation, unlabelled)
+
+
+@dataclass(frozen=True)
+class VoiceBank:
+    """Windows of speech as a network takes them.
+
+    Attributes:
+        varied: ``(n_clips, n_variants, *audio_shape)`` float16, augmented windows of each clip.
+        plain: ``(n_windows, *audio_shape)`` float16, the sliding windows that inference would cut.
+        owners: ``(n_windows,)`` the index of the clip that each of ``plain`` belongs to.
+        clips: ``(n_clips,)`` those clips.
+    """
+
+    varied: np.ndarray
+    plain: np.ndarray
+    owners: np.ndarray
+    clips: tuple[Clip, ...]
+
+    def classes(self, class_names: tuple[str, ...]) -> np.ndarray:
+        """Returns ``(n_clips,)`` class indices, -1 where a clip is of none of the classes."""
+        indices = [class_index(clip.emotion, class_names) for clip in self.clips]
+        return np.array([-1 if index is None else index for index in indices])
+
+    @property
+    def n_windows(self) -> int:
+        """Number of all windows: the varied ones come first, clip by clip, then the plain ones."""
+        return self.varied.shape[0] * self.varied.shape[1] + len(self.plain)
+
+    def window(self, row: int) -> np.ndarray:
+        """Returns one window, ``audio_shape`` float32."""
+        n_variants = self.varied.shape[1]
+        n_varied = len(self.varied) * n_variants
+        if row < n_varied:
+            return np.asarray(self.varied[row // n_variants, row % n_variants], np.float32)
+        return np.asarray(self.plain[row - n_varied], np.float32)
+
+    def clip_of(self, rows: np.ndarray) -> np.ndarray:
+        """Returns the indices of the clips that windows belong to."""
+        n_variants = self.varied.shape[1]
+        n_varied = len(self.varied) * n_variants
+        plain = self.owners[np.clip(rows - n_varied, 0, max(0, len(self.owners) - 1))] if len(self.owners) else 0
+        return np.where(rows < n_varied, rows // max(1, n_variants), plain)
+
+    def plain_rows_of(self, chosen: np.ndarray) -> np.ndarray:
+        """Returns the rows of the plain windows of some clips."""
+        return len(self.varied) * self.varied.shape[1] + np.flatnonzero(np.isin(self.owners, chosen))
+
+    def rows_of(self, chosen: np.ndarray) -> np.ndarray:
+        """Returns the rows of all windows of some clips."""
+        n_variants = self.varied.shape[1]
+        varied = (np.asarray(chosen)[:, None] * n_variants + np.arange(n_variants)).ravel()
+        return np.concatenate([varied, self.plain_rows_of(chosen)])
+
+    def draw_row(self, clip: int, rng: np.random.Generator, plain_chance: float) -> int:
+        """Draws one of a clip's windows: a plain one with some chance, else a varied one."""
+        n_variants = self.varied.shape[1]
+        first, last = np.searchsorted(self.owners, (clip, clip + 1))
+        if last > first and rng.random() < plain_chance:
+            return len(self.varied) * n_variants + int(rng.integers(first, last))
+        return clip * n_variants + int(rng.integers(n_variants))
+
+
+def make_bank(
+    clips: list[Clip], cache: ClipCache, config: RunConfig, *, n_variants: int, seed: int, folder: Path
+) -> VoiceBank:
+    """Makes a bank, or finds it in its folder.
+
+    Args:
+        clips: whose windows to compute.
+        cache: decoded clips; those that are missing are added.
+        config: of the network; its modalities are the sound alone.
+        n_variants: augmented windows of each clip. The draws depend on seed, clip and variant alone, so banks of two
+            networks hold the same variants.
+        seed: of the draws.
+        folder: where the bank's arrays are kept.
+
+    Raises:
+        DatasetError: if clips cannot be read or hold no sound.
+    """
+    paths = [folder / f"{name}.npy" for name in ("varied", "plain", "owners")]
+    if not all(path.is_file() for path in paths):
+        failures = cache.fill(clips)
+        if failures:
+            listed = "\n".join(f"  {reason}" for reason in failures.values())
+            raise DatasetError(f"{len(failures)} voices cannot be read; fetch them anew or take them out:\n{listed}")
+        folder.mkdir(parents=True, exist_ok=True)
+        results: list = [None] * len(clips)
+        work = partial(_compute_windows, cache, config, n_variants, seed)
+        for (index, clip), result in run_in_processes(work, enumerate(clips), os.cpu_count() or 1):
+            if result is CRASHED:
+                raise DatasetError(f"{clip.clip_id}: the program crashed on it. Take it out and try again.")
+            results[index] = result
+        varied, plain = zip(*results, strict=True)
+        silent = [str(clip.audio_path) for clip, windows in zip(clips, plain, strict=True) if not len(windows)]
+        if silent:
+            raise DatasetError(f"{len(silent)} voices hold no sound; take them out:\n  " + "\n  ".join(silent))
+        owners = np.repeat(np.arange(len(clips)), [len(windows) for windows in plain])
+        for path, array in zip(paths, (np.stack(varied), np.concatenate(plain), owners), strict=True):
+            np.save(path.with_name(f"partial-{path.name}"), array)
+            path.with_name(f"partial-{path.name}").replace(path)
+    varied, plain, owners = (np.load(path, mmap_mode="r") for path in paths)
+    return VoiceBank(varied, plain, np.asarray(owners), tuple(clips))
+
+
+def _compute_windows(cache: ClipCache, config: RunConfig, n_variants: int, seed: int, item: tuple[int, Clip]):
+    index, clip = item
+    media = cache.load(clip)
+    preprocessor = Preprocessor(config)
+    plain = [window["audio"] for window in clip_windows(media, preprocessor)]
+    varied = [
+        varied_inputs(media, preprocessor, np.random.default_rng((seed, index, variant)))["audio"]
+        for variant in range(n_variants)
+    ]
+    shape = config.audio_shape
+    return np.array(varied, np.float16).reshape(-1, *shape), np.array(plain, np.float16).reshape(-1, *shape)
+
+
+class BankBatches(keras.utils.PyDataset):
+    """Batches of windows drawn from a bank, one for each clip an epoch, with a stretch of time hidden.
+
+    Args:
+        bank: the windows.
+        chosen: indices of the clips to draw from.
+        targets: ``(n_windows, n_targets)`` float32, of each of the bank's windows.
+        batch_size: windows a batch.
+        mixup: parameter of the beta distribution by which windows are mixed two by two (Zhang et al. 2018); 0 for none.
+        seed: of the draws.
+
+    Shape:
+        ``({"audio": (b, *audio_shape)}, (b, n_targets))``.
+    """
+
+    def __init__(
+        self, bank: VoiceBank, chosen: np.ndarray, targets: np.ndarray, *, batch_size: int, mixup: float, seed: int
+    ):
+        super().__init__(workers=2, max_queue_size=8)
+        self._bank, self._chosen, self._targets = bank, np.asarray(chosen), targets
+        self._batch_size, self._mixup, self._seed = batch_size, mixup, seed
+        self.set_epoch(0)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Moves on to an epoch's order and draws."""
+        self._epoch = epoch
+        self._order = np.random.default_rng((self._seed, epoch)).permutation(self._chosen)
+
+    @property
+    def num_batches(self) -> int:
+        return max(1, len(self._chosen) // self._batch_size)
+
+    def __getitem__(self, batch: int):
+        rng = np.random.default_rng((self._seed, self._epoch, batch))
+        clips = self._order[batch * self._batch_size : (batch + 1) * self._batch_size]
+        rows = [self._bank.draw_row(int(clip), rng, PLAIN_CHANCE) for clip in clips]
+        pictures = np.stack([mask_time(self._bank.window(row), rng) for row in rows])
+        targets = self._targets[rows]
+        if self._mixup:
+            shares = rng.beta(self._mixup, self._mixup, size=(len(clips), 1)).astype(np.float32)
+            pictures = pictures * shares[..., None, None] + pictures[::-1] * (1 - shares[..., None, None])
+            targets = targets * shares + targets[::-1] * (1 - shares)
+        return {"audio": pictures}, targets
+
+
+def check_same_windows(bank: VoiceBank, other: VoiceBank) -> None:
+    """Makes sure that two banks hold the same windows, row by row, so that what is said of one holds for the other.
+
+    Raises:
+        DatasetError: if they do not, as where a window is silent at one sample rate and not at the other.
+    """
+    if bank.varied.shape[:2] != other.varied.shape[:2] or not np.array_equal(bank.owners, other.owners):
+        counts = [np.bincount(each.owners, minlength=len(each.clips)) for each in (bank, other)]
+        names = [str(clip.audio_path) for clip, n, m in zip(bank.clips, *counts, strict=True) if n != m]
+        raise DatasetError(
+            "Nearly silent, so that one network hears other windows of them than the other; take them out: "
+            + ", ".join(names)
+        )
+
+
+def merge_windows(probabilities: np.ndarray, owners: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """Averages the windows of each chosen clip: ``(n_windows, n_classes)`` to ``(n_chosen, n_classes)``."""
+    sums = np.zeros((int(max(owners.max(initial=0), chosen.max(initial=0))) + 1, probabilities.shape[1]))
+    np.add.at(sums, owners, probabilities)
+    merged = sums[chosen]
+    return merged / np.maximum(merged.sum(axis=1, keepdims=True), 1e-12)

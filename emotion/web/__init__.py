@@ -1,1 +1,0 @@
-"""The web demo: a page on which a clip is uploaded, judged, and watched with its labels."""

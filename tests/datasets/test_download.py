@@ -1,0 +1,852 @@
+"""The download command against a real server on this machine that misbehaves on request."""
+
+import argparse
+import hashlib
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+import zipfile
+from collections import defaultdict, namedtuple
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from emotion.datasets import ravdess
+from emotion.datasets.download import archives, download, transfer, web
+from emotion.datasets.download import owners as sources
+from emotion.datasets.download.archives import Ledger, unpack
+from emotion.datasets.download.transfer import RemoteFile, fetch
+from emotion.datasets.download.web import DownloadError
+from emotion.errors import ConfigError, DatasetError
+
+Request = namedtuple("Request", "method path range headers")
+AUDIO, SONG = "Audio_Speech_Actors_01-24.zip", "Audio_Song_Actors_01-24.zip"
+CONTENT = np.random.default_rng(0).bytes(300_000)
+
+
+class Server(ThreadingHTTPServer):
+    """Serves ``files`` and keeps a list of all requests; ``faults`` of a path are used up one a request."""
+
+    daemon_threads = True
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server_port}"
+        self.files, self.etags, self.posts = {}, {}, {}
+        self.faults, self.requests = defaultdict(list), []
+
+    def handle_error(self, request, client_address):
+        pass  # connections that a test breaks on purpose
+
+    def asked(self, path: str) -> list[Request]:
+        return [request for request in self.requests if request.path == path]
+
+
+class Handler(BaseHTTPRequestHandler):
+    def log_message(self, format, *args):
+        pass
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.requests.append(Request("POST", self.path, None, self.headers))
+        status, answer = self.server.posts[self.path](json.loads(body))
+        self.answer(status, json.dumps(answer).encode())
+
+    def do_GET(self):
+        server, wanted = self.server, self.headers.get("Range")
+        server.requests.append(Request("GET", self.path, wanted, self.headers))
+        fault = server.faults[self.path].pop(0) if server.faults[self.path] else {}
+        if "status" in fault:
+            return self.answer(fault["status"], fault.get("body", b""), **fault.get("headers", {}))
+        if self.path not in server.files:
+            return self.answer(404, b"nothing here")
+        content, etag = fault.get("content", server.files[self.path]), server.etags.get(self.path)
+        start, total = 0, len(content)
+        changed = self.headers.get("If-Range") not in (None, etag)
+        if wanted and not fault.get("no_ranges") and not changed:
+            start = int(wanted.removeprefix("bytes=").rstrip("-"))
+            if start >= total:
+                return self.answer(416, b"")
+        self.send_response(206 if start else 200)
+        if etag:
+            self.send_header("ETag", etag)
+        if start:
+            self.send_header("Content-Range", f"bytes {start}-{total - 1}/{total}")
+        if not fault.get("no_length"):
+            self.send_header("Content-Length", str(total - start))
+        self.end_headers()
+        end = min(total, start + fault["break_after"]) if "break_after" in fault else total
+        self.wfile.write(content[start:end])
+        self.wfile.flush()
+        time.sleep(fault.get("stall_seconds", 0))
+
+    def answer(self, status: int, body: bytes, **headers: str):
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+@pytest.fixture(autouse=True)
+def impatience(monkeypatch):
+    monkeypatch.setattr(web, "FIRST_PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr(web, "TIMEOUT_SECONDS", 5.0)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+
+
+@pytest.fixture
+def server():
+    with Server() as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+        thread.start()
+        yield server
+        server.shutdown()
+
+
+def md5(content: bytes) -> str:
+    return f"md5:{hashlib.md5(content).hexdigest()}"
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def get(server: Server, tmp_path: Path, *faults: dict, checksum: str | None = None) -> tuple[Path, list[str]]:
+    """Fetches CONTENT from the server, which makes these faults one after the other."""
+    server.files["/file"], server.faults["/file"] = CONTENT, list(faults)
+    path, notes = tmp_path / "file.zip", []
+    fetch(RemoteFile(f"{server.url}/file", len(CONTENT), checksum or md5(CONTENT)), path, say=notes.append)
+    return path, notes
+
+
+def ranges(server: Server) -> list[str | None]:
+    return [request.range for request in server.asked("/file")]
+
+
+# ---- Fetching one file ----
+
+
+def test_a_file_arrives_byte_for_byte_and_leaves_no_part(server, tmp_path):
+    path, notes = get(server, tmp_path)
+    assert path.read_bytes() == CONTENT
+    assert [item.name for item in tmp_path.iterdir()] == ["file.zip"]
+    assert notes == []
+
+
+def test_broken_connections_are_continued_where_they_broke(server, tmp_path):
+    path, notes = get(server, tmp_path, *[{"break_after": 70_000}] * 4)
+    assert path.read_bytes() == CONTENT
+    assert ranges(server) == [None, "bytes=70000-", "bytes=140000-", "bytes=210000-", "bytes=280000-"]
+    assert len(notes) == 4
+
+
+def test_a_second_call_asks_only_for_the_rest(server, tmp_path):
+    with pytest.raises(DownloadError, match="5 attempts"):
+        get(server, tmp_path, {"break_after": 100_000}, *[{"status": 503}] * 4)
+    assert (tmp_path / "file.zip.part").read_bytes() == CONTENT[:100_000]
+    server.requests.clear()
+    path, _ = get(server, tmp_path)
+    assert path.read_bytes() == CONTENT
+    assert ranges(server) == ["bytes=100000-"]
+
+
+def test_a_file_that_is_there_is_not_asked_for(server, tmp_path):
+    get(server, tmp_path)
+    server.requests.clear()
+    get(server, tmp_path)
+    assert server.requests == []
+
+
+def test_a_file_that_is_there_but_wrong_is_fetched_anew(server, tmp_path):
+    (tmp_path / "file.zip").write_bytes(CONTENT[::-1])
+    path, notes = get(server, tmp_path)
+    assert path.read_bytes() == CONTENT
+    assert "is not what its owner lists" in notes[0]
+
+
+def test_a_server_without_ranges_sends_the_whole_file_again(server, tmp_path):
+    path, _ = get(server, tmp_path, {"break_after": 100_000}, {"no_ranges": True})
+    assert path.read_bytes() == CONTENT
+    assert ranges(server) == [None, "bytes=100000-"]
+
+
+def test_a_server_that_tells_no_length_is_served_by_the_size_of_the_list(server, tmp_path):
+    path, _ = get(server, tmp_path, {"break_after": 100_000, "no_length": True}, {"no_length": True})
+    assert path.read_bytes() == CONTENT
+
+
+def test_a_file_with_a_new_etag_is_started_again(server, tmp_path):
+    server.etags["/file"] = '"old"'
+    with pytest.raises(DownloadError):
+        get(server, tmp_path, {"break_after": 100_000, "content": CONTENT[::-1]}, *[{"status": 500}] * 4)
+    server.etags["/file"] = '"new"'
+    server.requests.clear()
+    path, notes = get(server, tmp_path)
+    assert path.read_bytes() == CONTENT
+    assert server.requests[0].headers["If-Range"] == '"old"'
+    assert notes == []
+
+
+def test_a_part_of_another_content_is_thrown_away(server, tmp_path):
+    (tmp_path / "file.zip.part").write_bytes(b"x" * 1000)
+    (tmp_path / "file.zip.part.json").write_text(json.dumps({"checksum": "md5:of another", "etag": None}))
+    path, _ = get(server, tmp_path)
+    assert path.read_bytes() == CONTENT
+    assert ranges(server) == [None]
+
+
+def test_a_range_that_the_server_refuses_starts_the_file_again(server, tmp_path):
+    path, notes = get(server, tmp_path, {"break_after": 100_000}, {"status": 416})
+    assert path.read_bytes() == CONTENT
+    assert ranges(server) == [None, "bytes=100000-", None]
+    assert "starting it again" in notes[1]
+
+
+def test_a_wrong_checksum_deletes_the_part_and_is_tried_once_more(server, tmp_path):
+    path, notes = get(server, tmp_path, {"content": CONTENT[::-1]})
+    assert path.read_bytes() == CONTENT
+    assert "wrong checksum" in notes[0]
+
+
+def test_a_checksum_that_is_wrong_twice_is_an_error_and_leaves_nothing(server, tmp_path):
+    with pytest.raises(DownloadError, match="wrong checksum and was deleted, twice"):
+        get(server, tmp_path, checksum=md5(b"else"))
+    assert list(tmp_path.iterdir()) == []
+    assert len(server.requests) == 2
+
+
+def test_a_length_other_than_the_listed_one_is_an_error(server, tmp_path):
+    with pytest.raises(DownloadError, match="5 bytes instead of the 300000"):
+        get(server, tmp_path, {"content": b"login"})
+
+
+def test_a_server_that_sends_too_much_is_cut_off(server, tmp_path):
+    with pytest.raises(DownloadError, match="more than the 300000 bytes"):
+        get(server, tmp_path, {"content": CONTENT * 2, "no_length": True})
+    assert not (tmp_path / "file.zip.part").exists()
+
+
+def test_a_stall_is_a_break(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(web, "TIMEOUT_SECONDS", 0.2)
+    path, notes = get(server, tmp_path, {"break_after": 100_000, "stall_seconds": 0.6})
+    assert path.read_bytes() == CONTENT
+    assert ranges(server) == [None, "bytes=100000-"]
+    assert "nothing came" in notes[0]
+
+
+def test_pauses_grow_and_a_server_that_names_a_pause_is_obeyed(server, tmp_path, monkeypatch):
+    pauses = []
+    monkeypatch.setattr(threading.Event, "wait", lambda self, seconds=None: pauses.append(seconds))
+    monkeypatch.setattr(web, "FIRST_PAUSE_SECONDS", 1.0)
+    get(server, tmp_path, {"status": 500}, {"status": 502}, {"status": 429, "headers": {"Retry_After": "7"}})
+    assert [pause for pause in pauses if pause in (1.0, 2.0, 7.0)] == [1.0, 2.0, 7.0]
+
+
+def test_a_server_that_asks_for_an_hour_is_left_in_peace(server, tmp_path):
+    with pytest.raises(DownloadError, match="asks to wait 60 minutes"):
+        get(server, tmp_path, {"status": 429, "headers": {"Retry_After": "3600"}})
+
+
+def test_a_pause_may_be_given_as_a_date():
+    assert web._wanted_pause("Wed, 21 Oct 2015 07:28:00 GMT") == 0.0
+    assert web._wanted_pause("soon") is None
+
+
+def test_a_missing_file_is_not_asked_for_twice(server, tmp_path):
+    with pytest.raises(DownloadError, match="404"):
+        get(server, tmp_path, {"status": 404})
+    assert len(server.requests) == 1
+
+
+def test_redirects_are_followed_with_the_range_but_without_private_headers(server, tmp_path):
+    server.files["/elsewhere"] = CONTENT
+    away = {"status": 302, "headers": {"Location": f"{server.url}/elsewhere"}}
+    server.faults["/file"], server.faults["/elsewhere"] = [away, away], [{"break_after": 1000}]
+    remote = RemoteFile(f"{server.url}/file", len(CONTENT), md5(CONTENT), {"Authorization": "Basic c2VjcmV0"})
+    fetch(remote, tmp_path / "file", say=lambda note: None)
+    assert (tmp_path / "file").read_bytes() == CONTENT
+    assert [request.headers["Authorization"] for request in server.asked("/file")] == ["Basic c2VjcmV0"] * 2
+    assert [request.headers["Authorization"] for request in server.asked("/elsewhere")] == [None] * 2
+    assert [request.range for request in server.asked("/elsewhere")] == [None, "bytes=1000-"]
+
+
+@pytest.mark.parametrize("url", ["http://example.org/a", "ftp://example.org/a", "file:///etc/passwd", "https://", "a"])
+def test_only_https_is_fetched_and_only_https_is_followed(server, tmp_path, url):
+    with pytest.raises(DownloadError, match="only https"):
+        fetch(RemoteFile(url, 1, md5(b"a")), tmp_path / "a", say=lambda note: None)
+    if ":" in url:
+        with pytest.raises(DownloadError):
+            get(server, tmp_path, {"status": 302, "headers": {"Location": url}})
+
+
+def test_a_redirect_from_outside_to_this_machine_is_refused():
+    with pytest.raises(DownloadError, match="only https"):
+        web.check_address("http://127.0.0.1/a", local=False)
+
+
+def test_a_full_disk_is_an_error_of_the_disk_and_keeps_the_part(server, tmp_path, monkeypatch):
+    def write(file, chunk, path, real=transfer._write):
+        if path.stat().st_size > 100_000:
+            raise OSError(28, "No space left on device", str(path))
+        real(file, chunk, path)
+
+    monkeypatch.setattr(transfer, "_write", write)
+    with pytest.raises(OSError, match="No space left"):
+        get(server, tmp_path)
+    assert 0 < (tmp_path / "file.zip.part").stat().st_size < len(CONTENT)
+    monkeypatch.undo()
+    assert get(server, tmp_path)[0].read_bytes() == CONTENT
+
+
+# ---- Unpacking ----
+
+
+def make_zip(path: Path, members: dict[str, bytes], **changes) -> Path:
+    """Writes a zip file; ``changes`` are set on every member's entry."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            info = zipfile.ZipInfo("x")
+            info.filename = name
+            for key, value in {"compress_type": zipfile.ZIP_DEFLATED, **changes}.items():
+                setattr(info, key, value)
+            archive.writestr(info, content)
+    return path
+
+
+def everything_below(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../evil.wav",
+        "Actor_01/../../evil.wav",
+        "/tmp/evil.wav",
+        "C:/evil.wav",
+        "C:evil.wav",
+        "..\\evil.wav",
+        "Actor_01\\evil.wav",
+        "//server/evil.wav",
+        "Actor_01/NUL.wav",
+        "con",
+        "a/evil.wav:stream",
+        "a\nb.wav",
+        ".",
+        "..",
+    ],
+)
+def test_a_name_that_leads_elsewhere_is_refused_and_nothing_is_written(tmp_path, name):
+    path = make_zip(tmp_path / "evil.zip", {"Actor_01/good.wav": b"good", name: b"evil"})
+    before = everything_below(tmp_path)
+    with pytest.raises(DatasetError, match="refused"):
+        unpack(path, tmp_path / "in" / "side")
+    assert everything_below(tmp_path) == before
+    assert not (tmp_path / "in").exists()
+
+
+@pytest.mark.parametrize("kind", [0o120777, 0o020666, 0o060666, 0o010666, 0o140666])
+def test_links_and_devices_are_refused(tmp_path, kind):
+    path = make_zip(tmp_path / "evil.zip", {"link": b"/etc/passwd"}, external_attr=kind << 16)
+    with pytest.raises(DatasetError, match="link or a device"):
+        unpack(path, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("names", [("a.wav", "A.WAV"), ("a", "a/b.wav"), ("a/./b", "a/b")])
+def test_names_that_overwrite_one_another_are_refused(tmp_path, names):
+    with pytest.raises(DatasetError, match="refused"):
+        unpack(make_zip(tmp_path / "evil.zip", dict.fromkeys(names, b"")), tmp_path / "out")
+
+
+def test_a_bomb_is_refused_by_what_its_index_declares(tmp_path):
+    path = make_zip(tmp_path / "bomb.zip", {"zeros": bytes(120 << 20)})
+    with pytest.raises(DatasetError, match="would grow"):
+        unpack(path, tmp_path / "out")
+
+
+def test_a_member_longer_than_its_index_says_is_cut_off(tmp_path):
+    path = make_zip(tmp_path / "liar.zip", {"long.wav": b"x" * 5000})
+    data = bytearray(path.read_bytes())
+    at = data.index(b"PK\x01\x02") + 24  # uncompressed size in the central directory
+    data[at : at + 4] = (100).to_bytes(4, "little")
+    path.write_bytes(data)
+    with pytest.raises(DatasetError, match="cannot be unpacked"):
+        unpack(path, tmp_path / "out")
+    assert everything_below(tmp_path / "out") == {}
+
+
+def test_a_damaged_archive_is_refused_and_leaves_nothing_half_done(tmp_path):
+    path = make_zip(tmp_path / "a.zip", {"a.wav": b"a" * 1000, "b.wav": CONTENT})
+    data = bytearray(path.read_bytes())
+    data[-2000] ^= 0xFF
+    path.write_bytes(data)
+    with pytest.raises(DatasetError, match="cannot be unpacked"):
+        unpack(path, tmp_path / "out")
+    assert everything_below(tmp_path / "out") == {}
+    path.write_bytes(b"no zip")
+    with pytest.raises(DatasetError, match="cannot be unpacked"):
+        unpack(path, tmp_path / "out")
+
+
+def test_what_a_killed_call_left_behind_is_cleared_and_other_files_stay(tmp_path):
+    out = tmp_path / "out"
+    (out / archives.WORKPLACE).mkdir(parents=True)
+    (out / archives.WORKPLACE / "half.wav").write_bytes(b"half")
+    (out / "Actor_01").mkdir()
+    (out / "Actor_01" / "mine.txt").write_bytes(b"mine")
+    path = make_zip(tmp_path / "a.zip", {"Actor_01/a.wav": b"a", "Actor_02/b.wav": b"b", "Actor_03/": b""})
+    assert unpack(path, out) == {"Actor_01/a.wav": 1, "Actor_02/b.wav": 1}
+    assert everything_below(out) == {"Actor_01/mine.txt": b"mine", "Actor_01/a.wav": b"a", "Actor_02/b.wav": b"b"}
+
+
+def test_an_archive_that_does_not_fit_is_not_unpacked(tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: argparse.Namespace(free=10))
+    with pytest.raises(DatasetError, match="Make room"):
+        unpack(make_zip(tmp_path / "a.zip", {"a.wav": b"a" * 11}), tmp_path / "out")
+
+
+def test_a_ledger_that_cannot_be_read_counts_as_empty(tmp_path):
+    for text in (
+        "",
+        "[]",
+        "{}",
+        '{"archives": []}',
+        '{"archives": {"a.zip": 3}}',
+        '{"archives": {"a.zip": {"parts": 1}}}',
+    ):
+        (tmp_path / archives.LEDGER).write_text(text)
+        assert not Ledger(tmp_path).holds("a.zip", ["1"])
+
+
+# ---- RAVDESS ----
+
+
+def parse(*words: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    download.add_arguments(parser)
+    return parser.parse_args([*words, "--no_progress"])
+
+
+def ravdess_zip(modality: str, channel: str, actors) -> bytes:
+    suffix, members = "wav" if modality == "03" else "mp4", {}
+    for actor in actors:
+        for emotion in (1, 3):
+            name = f"{modality}-{channel}-0{emotion}-01-01-01-{actor:02d}.{suffix}"
+            members[f"Actor_{actor:02d}/{name}"] = CONTENT[: 1000 * actor]
+    with io.BytesIO() as buffer:
+        with zipfile.ZipFile(buffer, "w") as archive:
+            for name, content in members.items():
+                archive.writestr(name, content)
+            archive.writestr("__MACOSX/Actor_01/._03-01-01-01-01-01-01.wav", b"mac")
+        return buffer.getvalue()
+
+
+@pytest.fixture
+def zenodo(server):
+    """A server that stands for Zenodo, with actors 1 to 3."""
+    contents = {AUDIO: ravdess_zip("03", "01", (1, 2, 3)), SONG: ravdess_zip("03", "02", (1, 2, 3))}
+    contents |= {f"Video_Speech_Actor_{actor:02d}.zip": ravdess_zip("01", "01", [actor]) for actor in (1, 2, 3)}
+    contents |= {f"Video_Song_Actor_{actor:02d}.zip": ravdess_zip("01", "02", [actor]) for actor in (1, 2, 3)}
+    files = []
+    for name, content in contents.items():
+        server.files[f"/files/{name}/content"] = content
+        link = f"{server.url}/files/{name}/content"
+        files.append({"key": name, "size": len(content), "checksum": md5(content), "links": {"self": link}})
+    server.files["/record"] = json.dumps({"id": 1188976, "files": files}).encode()
+    return server
+
+
+def run_ravdess(zenodo: Server, tmp_path: Path, *words: str) -> int:
+    output = str(tmp_path / "dataset")
+    return download.run(parse("ravdess", "--output", output, "--zenodo_url", f"{zenodo.url}/record", *words))
+
+
+def fetched(server: Server) -> list[str]:
+    return [request.path.split("/")[2] for request in server.requests if request.path.endswith("/content")]
+
+
+def test_ravdess_arrives_as_its_reader_expects_it(zenodo, tmp_path, capsys):
+    assert run_ravdess(zenodo, tmp_path, "--actors", "1-2") == 0
+    root = tmp_path / "dataset"
+    clips = ravdess.load(root)
+    assert [clip.speaker for clip in clips] == ["ravdess:01", "ravdess:02"] * 2
+    assert all(clip.audio_path and clip.video_path for clip in clips)
+    inside = "Video_Speech_Actor_02/Actor_02/01-01-03-01-01-01-02.mp4"
+    assert (root / inside).read_bytes() == CONTENT[:2000]
+    assert not (root / "Audio_Speech_Actors_01-24" / "Actor_03").exists()
+    assert sorted(item.name for item in root.iterdir()) == [
+        archives.LEDGER,
+        "Audio_Speech_Actors_01-24",
+        "Video_Speech_Actor_01",
+        "Video_Speech_Actor_02",
+    ]
+    output = capsys.readouterr().out
+    assert "CC BY-NC-SA 4.0" in output and "Livingstone" in output and "free at" in output
+
+
+def test_a_second_call_makes_no_request(zenodo, tmp_path, capsys):
+    run_ravdess(zenodo, tmp_path, "--actors", "1-2")
+    zenodo.requests.clear()
+    assert run_ravdess(zenodo, tmp_path, "--actors", "2") == 0
+    assert zenodo.requests == []
+    assert "nothing to do" in capsys.readouterr().out
+
+
+def test_more_actors_later_fetch_only_what_is_missing(zenodo, tmp_path):
+    run_ravdess(zenodo, tmp_path, "--actors", "1")
+    zenodo.requests.clear()
+    run_ravdess(zenodo, tmp_path, "--actors", "1,3")
+    assert fetched(zenodo) == [AUDIO, "Video_Speech_Actor_03.zip"]
+    run_ravdess(zenodo, tmp_path, "--actors", "2")
+    zenodo.requests.clear()
+    run_ravdess(zenodo, tmp_path, "--actors", "1-3")
+    assert zenodo.requests == []
+
+
+@pytest.mark.parametrize("harm", [Path.unlink, lambda path: path.write_bytes(b"short")])
+def test_a_deleted_or_cut_off_recording_is_fetched_again(zenodo, tmp_path, harm):
+    run_ravdess(zenodo, tmp_path, "--actors", "1")
+    harm(next((tmp_path / "dataset" / "Video_Speech_Actor_01").rglob("*.mp4")))
+    zenodo.requests.clear()
+    run_ravdess(zenodo, tmp_path, "--actors", "1")
+    assert fetched(zenodo) == ["Video_Speech_Actor_01.zip"]
+
+
+@pytest.mark.parametrize(
+    ("words", "names"),
+    [
+        (["--modality", "audio"], [AUDIO]),
+        (["--modality", "video"], ["Video_Speech_Actor_02.zip"]),
+        (["--modality", "audio", "--song"], [AUDIO, SONG]),
+        (["--song"], [AUDIO, "Video_Speech_Actor_02.zip", SONG, "Video_Song_Actor_02.zip"]),
+    ],
+)
+def test_modality_and_song_choose_the_archives(zenodo, tmp_path, words, names):
+    run_ravdess(zenodo, tmp_path, "--actors", "2", *words)
+    assert fetched(zenodo) == names
+
+
+def test_actor_18_does_not_sing():
+    names = sources.name_archives([17, 18], modality="video", song=True)
+    assert names == [f"Video_{x}.zip" for x in ("Speech_Actor_17", "Speech_Actor_18", "Song_Actor_17")]
+    assert sources.actors_within(SONG, [17, 18]) == [17]
+
+
+def test_archives_are_kept_if_asked_and_those_that_lay_there_always_are(zenodo, tmp_path, capsys):
+    run_ravdess(zenodo, tmp_path, "--actors", "1", "--keep_archives")
+    assert (tmp_path / "dataset" / AUDIO).read_bytes() == zenodo.files[f"/files/{AUDIO}/content"]
+    zenodo.requests.clear()
+    run_ravdess(zenodo, tmp_path, "--actors", "1-2")
+    assert fetched(zenodo) == ["Video_Speech_Actor_02.zip"]
+    assert (tmp_path / "dataset" / AUDIO).exists()
+    assert "lay there before" in capsys.readouterr().err
+
+
+def test_a_dry_run_lists_and_fetches_nothing(zenodo, tmp_path, capsys):
+    assert run_ravdess(zenodo, tmp_path, "--actors", "1-2", "--dry_run") == 0
+    assert fetched(zenodo) == []
+    assert not (tmp_path / "dataset").exists()
+    assert "Video_Speech_Actor_02.zip" in capsys.readouterr().out
+
+
+def test_a_full_disk_refuses_before_anything_is_fetched(zenodo, tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: argparse.Namespace(free=50_000_000))
+    with pytest.raises(DownloadError, match="50.0 MB free. Make room"):
+        run_ravdess(zenodo, tmp_path, "--actors", "1")
+    assert fetched(zenodo) == []
+    assert run_ravdess(zenodo, tmp_path, "--actors", "1", "--dry_run") == 0
+
+
+def test_ctrl_c_keeps_the_part_and_the_next_call_goes_on(zenodo, tmp_path, monkeypatch, capsys):
+    path = f"/files/{AUDIO}/content"
+
+    def interrupt(file, chunk, part, real=transfer._write):
+        real(file, chunk[:5000], part)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(transfer, "_write", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run_ravdess(zenodo, tmp_path, "--actors", "1")
+    monkeypatch.undo()
+    assert (tmp_path / "dataset" / f"{AUDIO}.part").stat().st_size == 5000
+    assert "give the same command again" in capsys.readouterr().out
+    assert run_ravdess(zenodo, tmp_path, "--actors", "1") == 0
+    assert [request.range for request in zenodo.asked(path)] == [None, "bytes=5000-"]
+
+
+def test_an_evil_archive_from_the_server_writes_nothing_outside(zenodo, tmp_path):
+    evil = make_zip(tmp_path / "evil.zip", {"../../03-01-01-01-01-01-01.wav": b"evil"}).read_bytes()
+    record = json.loads(zenodo.files["/record"])
+    record["files"][0] |= {"size": len(evil), "checksum": md5(evil)}
+    zenodo.files |= {f"/files/{AUDIO}/content": evil, "/record": json.dumps(record).encode()}
+    with pytest.raises(DatasetError, match="leads out of the folder"):
+        run_ravdess(zenodo, tmp_path, "--actors", "1")
+    assert sorted(everything_below(tmp_path)) == [f"dataset/{AUDIO}", "evil.zip"]
+
+
+def test_an_archive_without_an_actor_is_an_error(zenodo, tmp_path):
+    with pytest.raises(DownloadError, match="no recordings of actor 4"):
+        run_ravdess(zenodo, tmp_path, "--actors", "4", "--modality", "audio")
+
+
+@pytest.mark.parametrize(
+    "record",
+    [b"<html>", b"[]", b'{"files": [{"key": "a"}]}', b'{"files": []}', b'{"files": null}'],
+)
+def test_a_record_that_is_none_is_one_clear_line(zenodo, tmp_path, record):
+    zenodo.files["/record"] = record
+    with pytest.raises(DownloadError, match="/record") as caught:
+        run_ravdess(zenodo, tmp_path, "--actors", "1")
+    assert "by hand" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+# ---- CREMA-D ----
+
+
+def make_repository(recordings: dict[str, bytes]) -> bytes:
+    with io.BytesIO() as buffer:
+        with zipfile.ZipFile(buffer, "w") as archive:
+            archive.writestr("CREMA-D-master/VideoDemographics.csv", "ActorID,Age,Sex\n1001,51,Male\n")
+            archive.writestr("CREMA-D-master/docs/VideoDemographics.csv", "another")
+            for path, content in recordings.items():
+                pointer = (
+                    f"version https://git-lfs.github.com/spec/v1\noid sha256:{sha256(content)}\nsize {len(content)}\n"
+                )
+                archive.writestr(f"CREMA-D-master/{path}", pointer)
+        return buffer.getvalue()
+
+
+@pytest.fixture
+def cremad(server):
+    """A server that stands for GitHub, and under /mirror for the owners' mirror."""
+    recordings = {}
+    for actor in (1001, 1002, 1003):
+        for sentence in ("DFA", "IEO"):
+            recordings[f"AudioWAV/{actor}_{sentence}_ANG_XX.wav"] = f"wav {actor} {sentence} ".encode() * 500
+            recordings[f"VideoFlash/{actor}_{sentence}_ANG_XX.flv"] = f"flv {actor} {sentence} ".encode() * 900
+    recordings["AudioMP3/1001_DFA_ANG_XX.mp3"] = b"mp3"
+    server.files["/repo/archive/refs/heads/master.zip"] = make_repository(recordings)
+    by_oid = {sha256(content): content for content in recordings.values()}
+    server.files |= {f"{place}/{oid}": content for oid, content in by_oid.items() for place in ("/lfs", "/mirror")}
+    server.recordings, server.asked_for = recordings, []
+
+    def batch(place):
+        def answer(request):
+            server.asked_for += [entry["oid"] for entry in request["objects"]]
+            objects = [{**entry, "actions": {"download": {"href": f"{server.url}{place}/{entry['oid']}"}}}
+                       for entry in request["objects"]]  # fmt: skip
+            return 200, {"transfer": "basic", "objects": objects}
+
+        return answer
+
+    server.posts = {f"{place}/objects/batch": batch(place) for place in ("/lfs", "/mirror")}
+    return server
+
+
+def run_cremad(cremad: Server, tmp_path: Path, *words: str) -> int:
+    urls = [f"--github_url={cremad.url}/repo", f"--lfs_url={cremad.url}/lfs", f"--lfs_url={cremad.url}/mirror"]
+    return download.run(parse("cremad", "--output", str(tmp_path), *urls, *words))
+
+
+def cremad_files(tmp_path: Path) -> dict[str, bytes]:
+    files = everything_below(tmp_path / "CREMA-D")
+    del files[download.INDEX]
+    return files
+
+
+def test_cremad_arrives_with_its_table_checked_by_its_pointers(cremad, tmp_path, capsys):
+    assert run_cremad(cremad, tmp_path, "--actors", "1-2") == 0
+    files = cremad_files(tmp_path)
+    assert files.pop("VideoDemographics.csv").startswith(b"ActorID")
+    wanted = {path: content for path, content in cremad.recordings.items() if path.split("/")[1] < "1003"}
+    del wanted["AudioMP3/1001_DFA_ANG_XX.mp3"]
+    assert files == wanted
+    assert "Open Database License" in capsys.readouterr().out
+
+
+def test_cremad_is_not_fetched_twice_and_its_list_is_kept(cremad, tmp_path):
+    run_cremad(cremad, tmp_path, "--actors", "1")
+    cremad.requests.clear()
+    assert run_cremad(cremad, tmp_path, "--actors", "1001") == 0
+    assert cremad.requests == []
+    run_cremad(cremad, tmp_path, "--actors", "1,1003", "--modality", "audio")
+    assert len(cremad.requests) == 3
+    assert not (tmp_path / "CREMA-D" / "VideoFlash" / "1003_DFA_ANG_XX.flv").exists()
+
+
+def test_a_recording_that_was_damaged_is_fetched_again(cremad, tmp_path):
+    run_cremad(cremad, tmp_path, "--actors", "1")
+    path = tmp_path / "CREMA-D" / "AudioWAV" / "1001_DFA_ANG_XX.wav"
+    path.write_bytes(path.read_bytes()[::-1])
+    cremad.asked_for.clear()
+    run_cremad(cremad, tmp_path, "--actors", "1")
+    assert cremad.asked_for == [sha256(path.read_bytes())]
+
+
+def test_many_recordings_are_asked_for_in_batches(cremad, tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "LFS_FILES_A_REQUEST", 5)
+    run_cremad(cremad, tmp_path)
+    assert sum(request.method == "POST" for request in cremad.requests) == 3
+    assert len(cremad_files(tmp_path)) == 13
+
+
+def over_quota(request):
+    return 403, {"message": "This repository exceeded its LFS budget."}
+
+
+def test_a_used_up_quota_is_named_and_the_mirror_asked(cremad, tmp_path, capsys):
+    cremad.posts["/lfs/objects/batch"] = over_quota
+    assert run_cremad(cremad, tmp_path) == 0
+    assert len(cremad_files(tmp_path)) == 13
+    notes = capsys.readouterr().err
+    assert "exceeded its LFS budget" in notes and "/mirror" in notes
+
+
+def test_with_no_server_left_the_error_names_the_mirror_and_the_folder(cremad, tmp_path):
+    cremad.posts = dict.fromkeys(cremad.posts, over_quota)
+    with pytest.raises(DownloadError, match="LFS budget") as caught:
+        run_cremad(cremad, tmp_path)
+    assert "https://gitlab.com/cs-cooper-lab/crema-d-mirror" in str(caught.value)
+    assert str(tmp_path / "CREMA-D") in str(caught.value)
+
+
+def test_a_wrong_recording_at_one_server_is_fetched_from_the_other(cremad, tmp_path):
+    path = "AudioWAV/1001_DFA_ANG_XX.wav"
+    right = cremad.recordings[path]
+    cremad.files[f"/lfs/{sha256(right)}"] = right[::-1]
+    assert run_cremad(cremad, tmp_path) == 0
+    assert cremad_files(tmp_path)[path] == right
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"objects": [{"oid": "0", "error": {"code": 404, "message": "Object does not exist"}}]},
+        {"objects": []},
+        {"objects": [{}]},
+        {"message": "?"},
+        [],
+    ],
+)
+def test_an_lfs_server_that_answers_otherwise_is_one_clear_line(cremad, answer):
+    cremad.posts["/lfs/objects/batch"] = lambda request: (200, answer)
+    with pytest.raises(DownloadError, match="/lfs/objects/batch"):
+        sources.ask_lfs(f"{cremad.url}/lfs", [("a" * 64, 1)], say=lambda note: None)
+
+
+@pytest.mark.parametrize("content", [b"<html>", b""])
+def test_a_repository_that_is_no_zip_file_is_one_clear_line(cremad, tmp_path, content):
+    cremad.files["/repo/archive/refs/heads/master.zip"] = content
+    with pytest.raises(DownloadError, match="no zip file"):
+        run_cremad(cremad, tmp_path)
+
+
+def test_a_repository_with_recordings_instead_of_pointers_is_an_error(cremad, tmp_path):
+    path = make_zip(tmp_path / "repo.zip", {"r/AudioWAV/1001_DFA_ANG_XX.wav": b"RIFF", "r/VideoDemographics.csv": b""})
+    cremad.files["/repo/archive/refs/heads/master.zip"] = path.read_bytes()
+    with pytest.raises(DownloadError, match="as it used to"):
+        run_cremad(cremad, tmp_path)
+
+
+def test_a_cremad_dry_run_writes_nothing(cremad, tmp_path, capsys):
+    assert run_cremad(cremad, tmp_path, "--dry_run") == 0
+    assert list(tmp_path.iterdir()) == []
+    assert "12 files" in capsys.readouterr().out
+
+
+# ---- The command ----
+
+
+def test_actors_are_read_from_lists_and_ranges():
+    assert download.read_actors(None, 3) == [1, 2, 3]
+    assert download.read_actors("7, 1-3,2", 24) == [1, 2, 3, 7]
+    assert download.read_actors("1001-1003,5", 91, first=1001) == [1, 2, 3, 5]
+
+
+@pytest.mark.parametrize("text", ["", "a", "0", "25", "3-1", "1-", "-1", "1-2-3", "1.5", "²"])
+def test_impossible_actors_are_refused(text):
+    with pytest.raises(ConfigError, match="--actors"):
+        download.read_actors(text, 24)
+
+
+def test_cremad_has_no_song():
+    with pytest.raises(ConfigError, match="--song"):
+        download.run(parse("cremad", "--song"))
+
+
+PROGRAM = """
+import argparse, sys
+from emotion.console import run_program
+from emotion.datasets import download, web
+web.FIRST_PAUSE_SECONDS = 0.001
+parser = argparse.ArgumentParser()
+download.add_arguments(parser)
+sys.exit(run_program(lambda: download.run(parser.parse_args())))
+"""
+
+
+def run_program(tmp_path: Path, *words: str, **kwargs) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-c", PROGRAM, *words],
+        cwd=Path(__file__).resolve().parents[2],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        **kwargs,
+    )
+
+
+def test_a_server_out_of_reach_is_one_line_with_the_way_out_and_exit_code_1(tmp_path):
+    with Server() as gone:
+        url = gone.url  # nobody listens there any more
+    done = run_program(tmp_path, "ravdess", "--zenodo_url", url, "--output", str(tmp_path), "--no_progress")
+    assert done.returncode == 1
+    lines = [line for line in done.stderr.splitlines() if line.startswith("error:")]
+    assert len(lines) == 1 and "Traceback" not in done.stderr
+    for hint in (url, "by hand", "https://zenodo.org/records/1188976", AUDIO, str(tmp_path)):
+        assert hint in lines[0]
+
+
+def test_wrong_settings_are_exit_code_2(tmp_path):
+    assert run_program(tmp_path, "ravdess", "--actors", "99").returncode == 2
+
+
+def test_an_output_that_is_a_file_is_one_line(zenodo, tmp_path):
+    (tmp_path / "dataset").write_text("a file")
+    with pytest.raises(DownloadError, match="choose another --output"):
+        run_ravdess(zenodo, tmp_path, "--actors", "1")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals differ there")
+def test_a_signal_from_the_keyboard_is_exit_code_130_and_the_part_stays(zenodo, tmp_path):
+    import signal
+
+    content = zenodo.files[f"/files/{AUDIO}/content"]
+    zenodo.faults[f"/files/{AUDIO}/content"] = [{"break_after": len(content) // 2, "stall_seconds": 3}]
+    words = ["ravdess", "--actors=1", f"--zenodo_url={zenodo.url}/record", f"--output={tmp_path}"]
+    # A shell's background jobs are deaf to the signal, and so would be what they start.
+    listening = f"import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n{PROGRAM}"
+    process = subprocess.Popen(
+        [sys.executable, "-c", listening, *words], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        cwd=Path(__file__).resolve().parents[2],
+    )  # fmt: skip
+    part, deadline = tmp_path / f"{AUDIO}.part", time.monotonic() + 20
+    while not (part.exists() and part.stat().st_size) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    errors = process.communicate(timeout=20)[1]
+    assert process.returncode == 130
+    assert "Stopped." in errors and "Traceback" not in errors
+    assert part.read_bytes() == content[: len(content) // 2]

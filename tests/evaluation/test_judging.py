@@ -1,0 +1,176 @@
+"""Judging clips and the report of it."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from small_models import small_config
+
+from emotion.config import CalibrationConfig
+from emotion.datasets import Clip
+from emotion.datasets.cache import ClipCache
+from emotion.datasets.clips import restrict_clip
+from emotion.errors import ConfigError, DatasetError
+from emotion.evaluation.judging import (
+    Judgement,
+    build_report,
+    judge_clips,
+    load_predictions,
+    used_modalities,
+    write_predictions,
+)
+from emotion.models.run_folder import load_run
+from emotion.outputs.score_tables import format_report
+
+NAMES = ("happy", "sad")
+
+
+@pytest.fixture(scope="module")
+def run(trained):
+    return load_run(trained.path)
+
+
+@pytest.fixture(scope="module")
+def cache(run, clips, cache_dir):
+    cache = ClipCache(cache_dir, run.config)
+    assert cache.fill(clips) == {}
+    return cache
+
+
+def judgement(clip_id="a", index=0, confidence=0.9, right=True, **details):
+    probabilities = np.full(2, 1 - confidence)
+    probabilities[index if right else 1 - index] = confidence
+    details = {"evidence": "both", "speaker": None, "sex": None, **details}
+    return Judgement(clip_id, index, probabilities, **details)
+
+
+def test_a_clip_is_judged_by_the_mean_over_its_windows_whatever_is_judged_beside_it(run, cache, clips):
+    together, nothing = judge_clips(clips, cache, run)
+    assert nothing == []
+    assert [j.clip_id for j in together] == [clip.clip_id for clip in clips]
+    for clip, judged in zip(clips[:3], together, strict=False):
+        (alone,), _ = judge_clips([clip], cache, run)
+        np.testing.assert_allclose(alone.probabilities, judged.probabilities, atol=1e-5)
+        assert alone.evidence == judged.evidence == "both"
+        assert judged.class_index == NAMES.index(clip.emotion)
+
+
+def test_what_is_not_to_be_judged_by_is_kept_from_the_model(run, cache, clips):
+    both, _ = judge_clips(clips, cache, run)
+    heard, _ = judge_clips(clips, cache, run, modalities=("audio",))
+    seen, _ = judge_clips(clips, cache, run, modalities=("video",))
+    assert {j.evidence for j in heard} == {"audio_only"}
+    assert {j.evidence for j in seen} == {"video_only"}
+    # The same as decoding the clip without that file.
+    bare = [restrict_clip(clip, ("audio",)) for clip in clips]
+    assert all(clip.video_path is None for clip in bare)
+    assert cache.fill(bare) == {}
+    bare_heard, _ = judge_clips(bare, cache, run)
+    for one, other, whole in zip(heard, bare_heard, both, strict=True):
+        np.testing.assert_allclose(one.probabilities, other.probabilities, atol=1e-5)
+        assert not np.allclose(one.probabilities, whole.probabilities, atol=1e-5)
+
+
+def test_a_clip_of_files_that_are_not_to_be_used_is_none():
+    assert restrict_clip(Clip("a", "happy", audio_path="a.wav"), ("video",)) is None
+    clip = Clip("a", "happy", video_path="a.mp4", audio_path="a.mp4")
+    assert restrict_clip(clip, ("audio", "video")) == clip
+    assert restrict_clip(clip, ("video",)).paths == ("a.mp4",)
+
+
+def test_a_model_is_judged_only_by_what_it_takes():
+    assert used_modalities(small_config(), "both") == ("audio", "video")
+    assert used_modalities(small_config(), "video") == ("video",)
+    deaf = dataclasses.replace(small_config(), modalities=("video",))
+    assert used_modalities(deaf, "both") == ("video",)
+    with pytest.raises(ConfigError, match="--modality audio.*video only"):
+        used_modalities(deaf, "audio")
+    with pytest.raises(ConfigError, match="both, audio, video, got 'smell'"):
+        used_modalities(deaf, "smell")
+
+
+def test_the_report_counts_by_speaker_by_sex_and_by_evidence():
+    judged = [
+        judgement("a", 0, speaker="x", sex="female"),
+        judgement("b", 1, speaker="x", sex="female", right=False),
+        judgement("c", 1, speaker="y", sex="male", evidence="audio_only"),
+        judgement("d", 1, speaker="y", sex="male", evidence="video_only"),
+    ]
+    report = build_report(judged, NAMES, n_unanswered=1)
+    assert (report["n"], report["n_unanswered"], report["n_speakers"]) == (4, 1, 2)
+    assert report["accuracy"] == 0.75
+    assert report["uar"] == pytest.approx((1 + 2 / 3) / 2)
+    assert report["confusion_matrix"] == [[1, 0], [1, 2]]
+    assert report["by_speaker"]["x"] == {"n": 2, "accuracy": 0.5, "uar": 0.5}
+    assert report["by_sex"]["male"] == {"n": 2, "accuracy": 1.0, "uar": 1.0}
+    assert report["evidence"] == {"both": 2, "audio_only": 1, "video_only": 1}
+    assert report["intervals"]["unit"] == "speakers"
+    assert report["coverage_accuracy"][-1]["coverage"] == 0.8
+    assert report["per_class"]["sad"]["recall"] == pytest.approx(2 / 3)
+
+
+def test_a_threshold_changes_no_score_and_adds_what_is_left_above_it():
+    judged = [judgement("a", 0, 0.9), judgement("b", 1, 0.6, right=False), judgement("c", 1, 0.55)]
+    plain = build_report(judged, NAMES, n_unanswered=1)
+    assert "answered" not in plain
+    report = build_report(judged, NAMES, n_unanswered=1, unsure_below=0.58)
+    assert report["answered"] == {"unsure_below": 0.58, "n": 2, "coverage": 0.5, "accuracy": 0.5}
+    assert {name: value for name, value in report.items() if name != "answered"} == plain
+    words = 'answered with a confidence of 58% or more, the others "unsure": 50.0% of the clips, 50.0% of them right'
+    assert words in format_report({**report, "protocol": "none"})
+    assert '"unsure"' not in format_report({**plain, "protocol": "none"})
+    nobody = build_report(judged, NAMES, unsure_below=0.99)
+    assert "0.0% of the clips, - of them right" in format_report({**nobody, "protocol": "none"})
+
+
+def test_a_clips_judgement_is_calibrated_by_its_evidence(run, cache, clips):
+    settings = CalibrationConfig(both=2.0, face=4.0, voice=8.0)
+    warm = dataclasses.replace(run, config=dataclasses.replace(run.config, calibration=settings))
+    for modalities in (("audio", "video"), ("audio",), ("video",)):
+        (said,), _ = judge_clips(clips[:1], cache, run, modalities=modalities)
+        (calibrated,), _ = judge_clips(clips[:1], cache, warm, modalities=modalities)
+        (bare,), _ = judge_clips(clips[:1], cache, warm.without_calibration(), modalities=modalities)
+        np.testing.assert_array_equal(bare.probabilities, said.probabilities)
+        assert calibrated.probabilities.max() < said.probabilities.max()
+
+
+def test_intervals_are_over_clips_where_a_speaker_is_unknown_or_there_is_but_one():
+    unknown = [judgement("a", speaker="x"), judgement("b", 1, speaker=None)]
+    assert build_report(unknown, NAMES)["intervals"]["unit"] == "clips"
+    assert build_report(unknown, NAMES)["n_speakers"] == 1
+    single = [judgement("a", speaker="x"), judgement("b", 1, speaker="x")]
+    assert build_report(single, NAMES)["intervals"]["unit"] == "clips"
+
+
+def test_intervals_of_few_are_said_to_tell_little():
+    few = build_report([judgement(str(i), speaker=f"s{i % 5}") for i in range(50)], NAMES)
+    assert "with 5 speakers such an interval says little" in format_report({**few, "protocol": "none"})
+    enough = build_report([judgement(str(i), speaker=f"s{i % 6}") for i in range(50)], NAMES)
+    assert "says little" not in format_report({**enough, "protocol": "none"})
+    alone = build_report([judgement("a", speaker="x")], NAMES)
+    assert "with 1 clip such an interval" in format_report({**alone, "protocol": "none"})
+
+
+def test_nothing_to_score_is_refused():
+    with pytest.raises(DatasetError, match="nothing to score"):
+        build_report([], NAMES)
+
+
+def test_predictions_come_back_as_they_were_written(tmp_path):
+    judged = [judgement("a, with a comma", 0, 0.75, speaker="x", sex="female"), judgement("b", 1, right=False)]
+    write_predictions(judged, NAMES, tmp_path / "predictions.csv")
+    back, names = load_predictions(tmp_path / "predictions.csv")
+    assert names == NAMES
+    for one, other in zip(judged, back, strict=True):
+        np.testing.assert_allclose(one.probabilities, other.probabilities, atol=1e-6)
+        assert dataclasses.replace(one, probabilities=None) == dataclasses.replace(other, probabilities=None)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "clip_id,emotion\na,happy\n", "a,b,c,d,e,f,g,happy,sad\nx,happy,,,both,sad,1,0\n"]
+)
+def test_a_damaged_table_of_predictions_is_refused_with_its_name(tmp_path, text):
+    path = tmp_path / "predictions.csv"
+    path.write_text(text)
+    with pytest.raises(DatasetError, match=r"predictions\.csv"):
+        load_predictions(path)

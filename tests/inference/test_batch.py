@@ -1,0 +1,353 @@
+"""Many files with one model: all are found, none stops the rest, and what is done is not done again."""
+
+import csv
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import media_files
+import numpy as np
+import pytest
+import soundfile
+
+import run_inference
+from emotion.console import SOME_FILES_FAILED, run_program
+from emotion.datasets.synthetic.faces import draw_face
+from emotion.datasets.synthetic.voices import synthesize_voice
+from emotion.errors import ConfigError, MediaError
+from emotion.files import locked_folder, locked_names
+from emotion.inference.batch import DONE, FAILED, SETTINGS_FILE, SUMMARY_FILE, Batch, run_batch
+from emotion.inference.clip_search import Source, find_sources
+from emotion.media.writing import VideoWriter
+from emotion.results import EmotionSummary, MediaPrediction
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def touch(folder: Path, *names: str) -> Path:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"x")
+    return folder
+
+
+# ---- Finding files ----
+
+
+def test_a_folder_is_searched_with_all_that_is_in_it_in_order(tmp_path):
+    touch(tmp_path, "b.mp4", "a.WAV", "deep/er/c.jpg", "deep/er/c_emotion.png", "notes.txt", ".hidden.mp4",
+          ".hidden/d.mp4", "b_emotion_plot.png", "gone_emotion_plot.png", "sad_emotion.mp4")  # fmt: skip
+    for name in ("gone_emotion.mp4", "b_emotion.mp4"):
+        with VideoWriter(tmp_path / name, width=32, height=32) as writer:
+            writer.write(0.0, np.zeros((32, 32, 3), np.uint8))
+    # What this program made of another file there is no clip; what only looks like it is.
+    sources = find_sources([str(tmp_path)])
+    assert [source.name for source in sources] == ["a", "b", str(Path("deep/er/c")), "sad_emotion"]
+
+
+def test_patterns_and_several_names_give_each_file_once(tmp_path):
+    touch(tmp_path, "a.mp4", "b.mp4", "c.avi", "odd.xyz", "notes.txt", "a_emotion_plot.png")
+    sources = find_sources([str(tmp_path / "*.mp4"), str(tmp_path / "a.mp4"), str(tmp_path / "odd.xyz")])
+    assert [source.path.name for source in sources] == ["a.mp4", "b.mp4", "odd.xyz"]
+    assert [source.path.name for source in find_sources([str(tmp_path / "*")])] == ["a.mp4", "b.mp4", "c.avi"]
+
+
+def test_a_file_under_several_names_is_one_file(tmp_path):
+    touch(tmp_path, "a.mp4", "b.mp4")
+    (tmp_path / "link.mp4").symlink_to(tmp_path / "a.mp4")
+    assert find_sources([str(tmp_path / "a.mp4"), str(tmp_path / "link.mp4")]) is None
+    assert [source.name for source in find_sources([str(tmp_path)])] == ["a", "b"]
+    with pytest.raises(ConfigError, match="name of a clip is empty"):
+        find_sources(["a.mp4", ""])
+
+
+def test_results_of_a_name_with_a_bar_in_it_are_found_again(tmp_path):
+    touch(tmp_path, "a|b.mp4", "c.mp4")
+    (source, _) = find_sources([str(tmp_path)])
+    batch = Batch(tmp_path / "out", {})
+    (tmp_path / "out" / f"{source.name}_emotion.json").write_text("{}")
+    batch.note_done(source, make_prediction(), [tmp_path / "out" / f"{source.name}_emotion.json"])
+    assert Batch(tmp_path / "out", {}, resume=True).is_done(source)
+
+
+def test_one_file_is_no_batch_though_its_name_looks_like_a_pattern(tmp_path):
+    touch(tmp_path, "a[1].mp4")
+    assert find_sources([str(tmp_path / "a[1].mp4")]) is None
+    assert find_sources([str(tmp_path / "absent.mp4")]) is None
+
+
+def test_where_there_is_nothing_to_judge_the_place_is_named(tmp_path):
+    for place in (str(tmp_path), str(tmp_path / "*.mp4")):
+        with pytest.raises(MediaError, match="no media file found there"):
+            find_sources([place])
+
+
+def test_files_of_one_name_get_outputs_of_different_names(tmp_path):
+    touch(tmp_path, "clip.mp4", "Clip.wav", "clip.jpg", "sub/clip.mp4")
+    names = [source.name for source in find_sources([str(tmp_path)])]
+    assert len({name.casefold() for name in names}) == 4
+    assert str(Path("sub/clip")) in names and "clip.mp4" in names
+
+
+# ---- The record of what is done ----
+
+
+def make_prediction(path="a.mp4"):
+    names = ("happy", "sad")
+    answer = EmotionSummary.of(np.array([0.9, 0.1]), names, evidence="voice")
+    return MediaPrediction(path, names, 2.0, False, True, (), (), answer, {})
+
+
+def test_what_is_done_is_known_after_a_stop_and_what_failed_is_tried_again(tmp_path):
+    sources = [Source(Path(name), Path(name).stem) for name in ("a.mp4", "b, c.mp4", "d.mp4")]
+    batch = Batch(tmp_path / "out", {"model": "m"})
+    (tmp_path / "out" / "a.json").write_text("{}")
+    batch.note_done(sources[0], make_prediction(), [tmp_path / "out" / "a.json"])
+    batch.note_failed(sources[1], "b, c.mp4: is empty")
+    again = Batch(tmp_path / "out", {"model": "m"}, resume=True)
+    assert [again.is_done(source) for source in sources] == [True, False, False]
+    assert [row["message"] for row in again.rows.values()] == ["", "b, c.mp4: is empty"]
+    (tmp_path / "out" / "a.json").unlink()
+    assert not again.is_done(sources[0])
+
+
+def test_files_of_one_name_from_different_folders_do_not_share_results(tmp_path):
+    touch(tmp_path, "day1/clip.mp4", "day2/clip.mp4")
+    batch = Batch(tmp_path / "out", {})
+    (first,), (second,) = (find_sources([str(tmp_path / day)]) for day in ("day1", "day2"))
+    (tmp_path / "out" / "clip.json").write_text("{}")
+    batch.note_done(batch.claim(first), make_prediction(), [tmp_path / "out" / "clip.json"])
+    again = Batch(tmp_path / "out", {}, resume=True)
+    assert again.is_done(first) and not again.is_done(second)
+    assert again.claim(second).name == "clip 2" and again.claim(first).name == "clip"
+    assert again.outputs(second) == []
+
+
+def test_a_stop_in_the_middle_of_a_file_leaves_word_of_what_may_be_replaced(tmp_path):
+    source = Source(tmp_path / "a.mp4", "a")
+    Batch(tmp_path / "out", {}).note_begun(source, [tmp_path / "out" / "a.json", tmp_path / "out" / "a.mp4"])
+    again = Batch(tmp_path / "out", {}, resume=True)
+    assert not again.is_done(source)
+    assert [path.name for path in again.outputs(source)] == ["a.json", "a.mp4"]
+
+
+def test_results_made_with_other_settings_are_not_mixed(tmp_path):
+    Batch(tmp_path / "out", {"model": "m"})
+    with pytest.raises(ConfigError, match="other settings"):
+        Batch(tmp_path / "out", {"model": "n"}, resume=True)
+    with pytest.raises(ConfigError, match="holds results already"):
+        Batch(tmp_path / "out", {"model": "m"})
+    assert Batch(tmp_path / "out", {"model": "n"}, overwrite=True).rows == {}
+
+
+def test_a_file_that_changed_is_judged_again(tmp_path):
+    touch(tmp_path, "a.mp4", "b.mp4")
+    sources = find_sources([str(tmp_path)])
+    batch = Batch(tmp_path / "out", {})
+    for source in sources:
+        batch.note_done(source, make_prediction(), [])
+    (tmp_path / "b.mp4").write_bytes(b"another one")
+    again = Batch(tmp_path / "out", {}, resume=True)
+    assert [again.is_done(source) for source in sources] == [True, False]
+
+
+def test_two_programs_do_not_write_into_one_folder(tmp_path):
+    with locked_folder(tmp_path / "out"):
+        with pytest.raises(ConfigError, match="out: another program is writing"), locked_folder(tmp_path / "out"):
+            pass
+        with locked_folder(tmp_path / "other"):
+            pass
+    with locked_folder(tmp_path / "out"):
+        assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_names_that_differ_only_in_what_is_no_unicode_are_two_files(tmp_path):
+    for byte in (b"\xe8", b"\xe9"):
+        Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf" + byte + b".mp4")).write_bytes(b"x")
+    sources = find_sources([str(tmp_path)])
+    assert sorted(source.name for source in sources) == [r"caf\xe8", r"caf\xe9"]
+    batch = Batch(tmp_path / "out", {})
+    batch.note_done(sources[0], make_prediction(), [])
+    assert [batch.is_done(source) for source in sources] == [True, False]
+
+
+def test_two_programs_do_not_write_one_file(tmp_path):
+    with locked_names([tmp_path / "a.json", tmp_path / "a.mp4"]):
+        with (
+            pytest.raises(ConfigError, match=r"a\.mp4: another program is writing it"),
+            locked_names([tmp_path / "a.mp4"]),
+        ):
+            pass
+        with locked_names([tmp_path / "b.mp4"]):
+            pass
+    with locked_names([tmp_path / "a.mp4"]):
+        pass
+
+
+def test_a_fault_of_the_program_costs_one_file_and_not_the_batch(tmp_path):
+    touch(tmp_path, "a.mp4", "b.mp4", "c.mp4")
+    sources = find_sources([str(tmp_path)])
+    batch, said, warned = Batch(tmp_path / "out", {}), [], []
+
+    def process(source):
+        if source.name == "a":
+            raise ZeroDivisionError("division by zero")
+        if source.name == "b":
+            raise OSError(errno.ENAMETOOLONG, "File name too long", "out/b")
+        return make_prediction(), []
+
+    assert run_batch(sources, batch, process, say=said.append, warn=warned.append) == 2
+    assert len(said) == 1 and "c.mp4" in said[0]
+    assert "a.mp4: a fault of this program (ZeroDivisionError: division by zero)" in warned[0]
+    assert "b.mp4: its results cannot be written (File name too long). Give it a shorter name." in warned[1]
+    assert [row["status"] for row in batch.rows.values()] == [FAILED, FAILED, DONE]
+
+
+def test_a_file_is_not_taken_for_a_folder_of_results_nor_a_table_for_a_summary(tmp_path):
+    (tmp_path / "out").write_text("precious")
+    with pytest.raises(ConfigError, match="is a file"):
+        Batch(tmp_path / "out", {})
+    folder = tmp_path / "other"
+    Batch(folder, {})
+    (folder / SUMMARY_FILE).write_text("a;b\n1;2\n")
+    with pytest.raises(ConfigError, match="not a summary of ours"):
+        Batch(folder, {}, resume=True)
+
+
+# ---- The program ----
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A voice, a face, and a file that is none of both."""
+    import cv2
+
+    clips = tmp_path / "clips"
+    clips.mkdir()
+    soundfile.write(clips / "voice.wav", synthesize_voice("sad", speaker_seed=2, sample_rate=22050), 22050)
+    cv2.imwrite(str(clips / "face.png"), draw_face("happy", speaker_seed=3)[..., ::-1])
+    media_files.make_empty(clips / "empty.mp4")
+    return clips
+
+
+def run(*arguments, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["run_inference.py", *(str(argument) for argument in arguments)])
+    code = run_program(run_inference.main)
+    said = capsys.readouterr()
+    return code, said.out, said.err
+
+
+def read_summary(folder: Path) -> dict[str, dict[str, str]]:
+    with open(folder / SUMMARY_FILE, newline="", encoding="utf-8") as file:
+        return {Path(row["file"]).name: row for row in csv.DictReader(file)}
+
+
+def test_a_bad_file_is_named_and_counted_and_the_rest_finished(folder, trained, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    options = (folder, "--model", trained.path, "--json", "--no_progress")
+    code, out, err = run(*options, monkeypatch=monkeypatch, capsys=capsys)
+    assert code == SOME_FILES_FAILED and err.count("\n") == 1 and "empty.mp4: is empty" in err
+    assert "2 of 3 files judged, 1 failed" in out and "empty.mp4: is empty" in out
+    results = tmp_path / "emotion_results"
+    rows = read_summary(results)
+    assert {name: row["status"] for name, row in rows.items()} == {
+        "empty.mp4": FAILED, "face.png": DONE, "voice.wav": DONE,
+    }  # fmt: skip
+    assert rows["voice.wav"]["evidence"] == "voice" and rows["face.png"]["evidence"] == "face"
+    assert sorted(path.name for path in results.iterdir()) == [
+        "face_emotion.json", "face_emotion.png", SUMMARY_FILE, SETTINGS_FILE, "voice_emotion.json",
+        "voice_emotion_plot.png",
+    ]  # fmt: skip
+    for row in (rows["face.png"], rows["voice.wav"]):
+        assert all((results / name).is_file() for name in row["outputs"].split("|"))
+    assert json.loads((results / "face_emotion.json").read_text())["overall"]["emotion"] == rows["face.png"]["emotion"]
+
+    # Once more: refused, unless it is said what to do with what is there.
+    code, _, err = run(*options, monkeypatch=monkeypatch, capsys=capsys)
+    assert code == 2 and "--resume" in err
+    before = {path: path.stat().st_mtime_ns for path in results.glob("*_emotion*")}
+    (folder / "empty.mp4").unlink()
+    soundfile.write(folder / "more.wav", synthesize_voice("happy", speaker_seed=1, sample_rate=22050), 22050)
+    code, out, _ = run(*options, "--resume", monkeypatch=monkeypatch, capsys=capsys)
+    assert code == 0 and "not judged again: 2" in out and "3 of 3 files judged" in out
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert read_summary(results)["more.wav"]["status"] == DONE
+
+
+def test_a_batch_replaces_nothing_of_others_unasked(folder, trained, tmp_path, monkeypatch, capsys):
+    (folder / "empty.mp4").unlink()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "voice_emotion.json").write_text("precious")
+    options = (
+        folder,
+        "--model",
+        trained.path,
+        "--json",
+        "--no_plot",
+        "--no_progress",
+        "--output_dir",
+        tmp_path / "out",
+    )
+    code, _, err = run(*options, monkeypatch=monkeypatch, capsys=capsys)
+    assert code == SOME_FILES_FAILED and "voice_emotion.json: is there already" in err
+    assert (tmp_path / "out" / "voice_emotion.json").read_text() == "precious"
+    assert (tmp_path / "out" / "face_emotion.json").is_file()
+    code, _, _ = run(*options, "--overwrite", "--quiet", monkeypatch=monkeypatch, capsys=capsys)
+    assert code == 0 and (tmp_path / "out" / "voice_emotion.json").read_text() != "precious"
+
+
+def test_no_clip_of_a_batch_is_replaced_by_the_results_of_another(folder, trained, tmp_path, monkeypatch, capsys):
+    (folder / "empty.mp4").unlink()
+    (folder / "face.png").rename(folder / "voice_emotion.png")
+    media_files.make_clip(folder / "voice.png.mp4")
+    before = (folder / "voice_emotion.png").read_bytes()
+    (folder / "voice.jpg").write_bytes(before)
+    clips = [folder / "voice.jpg", folder / "voice_emotion.png"]
+    options = (*clips, "--model", trained.path, "--no_progress", "--overwrite", "--output_dir", folder)
+    code, _, err = run(*options, monkeypatch=monkeypatch, capsys=capsys)
+    assert code == SOME_FILES_FAILED and "voice_emotion.png: is another of the clips" in err
+    assert (folder / "voice_emotion.png").read_bytes() == before
+    assert (folder / "voice_emotion_emotion.png").is_file()
+
+
+def test_names_that_are_no_unicode_stop_nothing(folder, trained, tmp_path, monkeypatch, capsys):
+    odd = os.fsencode(folder) + b"/odd\xff\nname.wav"
+    os.rename(folder / "voice.wav", odd)
+    options = (folder, "--model", trained.path, "--json", "--csv", "--srt", "--no_progress")
+    options = (*options, "--output_dir", tmp_path / "out")
+    code, out, err = run(*options, monkeypatch=monkeypatch, capsys=capsys)
+    assert code == SOME_FILES_FAILED and err.count("\n") == 1 and "empty.mp4" in err  # which is bad
+    assert "2 of 3 files judged" in out
+    name = r"odd\xff\nname"
+    assert json.loads((tmp_path / "out" / f"{name}_emotion.json").read_text())["file"].endswith(f"{name}.wav")
+    assert (tmp_path / "out" / f"{name}_emotion_plot.png").is_file()
+    (folder / "empty.mp4").unlink()
+    code, out, _ = run(*options, "--resume", monkeypatch=monkeypatch, capsys=capsys)
+    assert code == 0 and "not judged again: 2" in out
+
+
+@pytest.mark.parametrize(("kind", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stop_between_files_leaves_a_summary_to_go_on_from(folder, trained, tmp_path, kind, code):
+    for number in range(200):
+        (folder / f"more{number:03d}.wav").write_bytes((folder / "voice.wav").read_bytes())
+    command = [sys.executable, str(ROOT / "run_inference.py"), str(folder), "--model", str(trained.path), "--no_plot",
+               "--json", "--no_progress", "--output_dir", str(tmp_path / "out")]  # fmt: skip
+    environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, cwd=tmp_path
+    )
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and len(list((tmp_path / "out").glob("*_emotion.json"))) < 3:
+        time.sleep(0.05)
+    process.send_signal(kind)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == code and "Traceback" not in err
+    assert "--resume" in out or kind == signal.SIGTERM
+    done = [row for row in read_summary(tmp_path / "out").values() if row["status"] == DONE]
+    assert 2 <= len(done) < 200
+    assert not [path for path in (tmp_path / "out").iterdir() if "partial" in path.name]

@@ -1,0 +1,513 @@
+"""Inference on all kinds of media: what is judged, by what evidence, and that bad files are named."""
+
+import dataclasses
+import tracemalloc
+
+import media_files
+import numpy as np
+import pytest
+import soundfile
+from small_models import EMOTIONS, small_config
+
+from emotion.config import CalibrationConfig
+from emotion.datasets.synthetic.clips import draw_clip, write_clip
+from emotion.datasets.synthetic.faces import draw_face
+from emotion.datasets.synthetic.voices import synthesize_voice
+from emotion.errors import ConfigError, MediaError
+from emotion.inference.clip_result import widen_windows
+from emotion.inference.predictor import EmotionPredictor
+from emotion.inputs.window_cutter import MediaScanner
+from emotion.media.reading import iterate_media
+from emotion.models import build_model
+from emotion.models.run_folder import Run
+from emotion.outputs.timeline import Judgement
+from emotion.results import EmotionSummary, MediaPrediction, WindowPrediction
+from emotion.settings import InferenceSettings
+
+RATE = 22050
+
+
+@pytest.fixture(scope="module")
+def predictor(tmp_path_factory):
+    config = small_config()
+    return EmotionPredictor(Run(tmp_path_factory.mktemp("run"), config, build_model(config), sha256=""))
+
+
+def loudness_at(voice, times):
+    """How loud a voice is at some times, 0 to 1."""
+    level = np.convolve(np.abs(voice), np.ones(RATE // 20) / (RATE // 20), mode="same")
+    return np.clip(np.interp(times, np.arange(len(level)) / RATE, level / level.max()), 0, 1)
+
+
+def write_talking_face(path, *, seconds=2.0, with_voice=True, frame_rate=10.0, faces=1, speaker=1):
+    """A clip of drawn faces side by side, with a voice that moves the mouth of one of them."""
+    times = np.arange(0, seconds, 1 / frame_rate)
+    voice = synthesize_voice("happy", speaker_seed=1, duration_seconds=seconds, sample_rate=RATE)
+    still, moving = np.zeros(len(times)), loudness_at(voice, times)
+    frames = [
+        draw_clip("happy", times, moving if seed == speaker else still, speaker_seed=seed, size=200)
+        for seed in range(1, faces + 1)
+    ]
+    waveform = voice if with_voice else None
+    write_clip(path, np.concatenate(frames, axis=2), frame_rate, waveform=waveform, sample_rate=RATE)
+    return path
+
+
+def evidences(prediction) -> set[str]:
+    return {window.evidence for window in prediction.windows}
+
+
+def test_a_face_with_its_voice_is_judged_by_both(predictor, tmp_path):
+    prediction = predictor.predict(write_talking_face(tmp_path / "clip.mp4"))
+    assert evidences(prediction) == {"face+voice"}
+    assert prediction.overall.evidence == "face+voice"
+    assert prediction.overall.emotion in EMOTIONS
+    assert prediction.overall.confidence == pytest.approx(max(prediction.overall.probabilities))
+    assert prediction.overall.probabilities.sum() == pytest.approx(1)
+    assert prediction.notes == ()
+    assert [track.face_id for track in prediction.tracks] == [1]
+    assert prediction.duration_seconds == pytest.approx(2.0, abs=0.1)
+
+
+def test_windows_slide_and_the_last_one_ends_with_the_clip(predictor, tmp_path):
+    prediction = predictor.predict(write_talking_face(tmp_path / "clip.mp4", seconds=2.3))
+    starts = [window.start_seconds for window in prediction.windows]
+    assert starts[:3] == [0.0, 0.5, 1.0]
+    assert prediction.windows[-1].end_seconds == pytest.approx(prediction.duration_seconds)
+
+
+def test_a_clip_shorter_than_a_window_is_judged_once(predictor, tmp_path):
+    prediction = predictor.predict(write_talking_face(tmp_path / "clip.mp4", seconds=0.6))
+    assert len(prediction.windows) == 1
+    assert prediction.overall.emotion in EMOTIONS
+
+
+def test_a_clip_without_sound_is_judged_by_the_face_and_said_so(predictor, tmp_path):
+    prediction = predictor.predict(write_talking_face(tmp_path / "clip.mp4", with_voice=False))
+    assert evidences(prediction) == {"face"}
+    assert prediction.notes == ("the file has no sound",)
+
+
+@pytest.mark.parametrize("sound", ["none", "noise", "speech"])
+def test_where_nobody_speaks_faces_are_judged_in_windows_as_short_as_the_model_allows(predictor, tmp_path, sound):
+    config = predictor.config
+    window = dataclasses.replace(config.window, face_share=0.4)
+    run = dataclasses.replace(predictor.run, config=dataclasses.replace(config, window=window))
+    path = write_talking_face(tmp_path / "clip.mp4", with_voice=sound == "speech")
+    if sound == "noise":
+        pictures = [item.image for item in iterate_media(path, sample_rate=RATE)]
+        noise = np.random.default_rng(0).normal(0, 0.1, 2 * RATE).astype(np.float32)
+        write_clip(path, np.stack(pictures), 10.0, waveform=noise, sample_rate=RATE)
+    short, whole = 0.4 * config.window.window_seconds, config.window.window_seconds
+    prediction = EmotionPredictor(run).predict(path)
+    expected = whole if sound == "speech" else short
+    assert prediction.window_seconds == pytest.approx(expected)
+    lengths = [w.end_seconds - w.start_seconds for w in prediction.windows]
+    assert max(lengths) == pytest.approx(expected)
+    assert evidences(prediction) == ({"face+voice"} if sound == "speech" else {"face"})
+    assert prediction.has_audio == (sound != "none")
+    # What is asked for counts for all clips alike.
+    chosen = EmotionPredictor(run, InferenceSettings(window_seconds=whole)).predict(path)
+    assert chosen.window_seconds == pytest.approx(whole)
+
+
+def test_a_clip_without_a_face_is_judged_by_the_voice_and_said_so(predictor, tmp_path):
+    path = tmp_path / "clip.mp4"
+    voice = synthesize_voice("sad", speaker_seed=2, duration_seconds=2, sample_rate=RATE)
+    write_clip(path, np.full((20, 120, 160, 3), 90, np.uint8), 10.0, waveform=voice, sample_rate=RATE)
+    prediction = predictor.predict(path)
+    assert evidences(prediction) == {"voice"}
+    assert prediction.tracks == ()
+    assert prediction.notes == ("no face was found",)
+
+
+def test_neither_face_nor_sound_gives_no_answer_instead_of_a_guess(predictor, tmp_path):
+    path = tmp_path / "clip.mp4"
+    silence = np.zeros(2 * RATE, np.float32)
+    write_clip(path, np.zeros((20, 120, 160, 3), np.uint8), 10.0, waveform=silence, sample_rate=RATE)
+    prediction = predictor.predict(path)
+    assert evidences(prediction) == {"none"}
+    assert prediction.overall.emotion is prediction.overall.most_probable is None
+    assert prediction.overall.confidence == 0
+    assert prediction.notes == ("no voice was heard in the sound", "no face was found")
+
+
+def test_below_the_models_threshold_every_answer_is_unsure_and_the_probabilities_stay(predictor, tmp_path):
+    clip = write_talking_face(tmp_path / "clip.mp4", faces=2)
+    plain = predictor.predict(clip)
+    assert plain.overall.emotion == plain.overall.most_probable
+    config = dataclasses.replace(predictor.config, calibration=CalibrationConfig(unsure_below=1.0))
+    unsure = EmotionPredictor(dataclasses.replace(predictor.run, config=config)).predict(clip)
+    assert unsure.unsure_below == 1.0
+    for face_id in (1, 2):
+        assert unsure.by_face[face_id].emotion == "unsure"
+        assert unsure.by_face[face_id].most_probable == plain.by_face[face_id].emotion
+    assert (unsure.overall.emotion, unsure.overall.most_probable) == ("unsure", plain.overall.emotion)
+    np.testing.assert_array_equal(unsure.overall.probabilities, plain.overall.probabilities)
+
+
+def test_a_temperature_makes_inference_less_sure_of_the_same(predictor, tmp_path):
+    clip = write_talking_face(tmp_path / "clip.mp4")
+    config = dataclasses.replace(predictor.config, calibration=CalibrationConfig(both=5.0))
+    warm = EmotionPredictor(dataclasses.replace(predictor.run, config=config)).predict(clip)
+    plain = predictor.predict(clip)
+    assert warm.overall.confidence < plain.overall.confidence
+    assert warm.overall.emotion == plain.overall.emotion
+
+
+@pytest.mark.parametrize("speaker", [1, 2])
+def test_of_several_faces_the_one_whose_mouth_moves_is_given_the_voice(predictor, tmp_path, speaker):
+    path = write_talking_face(tmp_path / "clip.mp4", faces=2, speaker=speaker, seconds=3, frame_rate=25)
+    prediction = predictor.predict(path)
+    assert len(prediction.tracks) == 2
+    by_place = sorted(prediction.tracks, key=lambda track: track.boxes[0][0])
+    speaking, silent = by_place[speaker - 1].face_id, by_place[2 - speaker].face_id
+    heard = [window.evidence for window in prediction.windows if window.face_id == speaking]
+    # In a window of one second with little speech in it, it may be left open whose it is.
+    assert heard.count("face+voice") >= 2 / 3 * len(heard)
+    assert {window.evidence for window in prediction.windows if window.face_id == silent} == {"face"}
+
+
+@pytest.mark.parametrize("faces", [1, 2])
+def test_where_no_mouth_moves_the_voice_is_judged_by_itself(predictor, tmp_path, faces):
+    path = write_talking_face(tmp_path / "clip.mp4", faces=faces, speaker=None, seconds=3, frame_rate=25)
+    prediction = predictor.predict(path)
+    assert {window.evidence for window in prediction.windows if window.face_id} == {"face"}
+    assert {window.evidence for window in prediction.windows if window.face_id is None} == {"voice"}
+    assert prediction.voice.evidence == "voice" and prediction.overall.evidence == "face"
+    np.testing.assert_array_equal(prediction.overall.probabilities, prediction.by_face[1].probabilities)
+    assert "the voice is judged by itself" in prediction.notes[0]
+
+
+@pytest.mark.parametrize("kind", ["noise", "music"])
+def test_sound_that_is_no_speech_is_no_evidence(predictor, tmp_path, kind):
+    times = np.arange(2 * RATE) / RATE
+    noise = np.random.default_rng(0).normal(0, 0.2, len(times)) * (1 + np.sin(7 * times))
+    chord = 0.1 * sum(np.sign(np.sin(2 * np.pi * hertz * times)) for hertz in (220, 277, 330))
+    sound = np.clip(noise if kind == "noise" else chord, -1, 1).astype(np.float32)
+    path = tmp_path / "sound.wav"
+    soundfile.write(path, sound, RATE)
+    prediction = predictor.predict(path)
+    assert evidences(prediction) == {"none"}
+    assert "no voice was heard in the sound" in prediction.notes
+
+
+def test_a_sound_file_is_judged_by_the_voice(predictor, tmp_path):
+    path = tmp_path / "voice.wav"
+    soundfile.write(path, synthesize_voice("sad", speaker_seed=2, sample_rate=RATE), RATE)
+    prediction = predictor.predict(path)
+    assert not prediction.has_video
+    assert evidences(prediction) == {"voice"}
+    assert "the file has no picture" in prediction.notes
+
+
+def test_an_image_is_judged_by_the_face(predictor, tmp_path):
+    import cv2
+
+    path = tmp_path / "still.png"
+    cv2.imwrite(str(path), draw_face("happy", speaker_seed=3)[..., ::-1])
+    prediction = predictor.predict(path)
+    assert evidences(prediction) == {"face"}
+    assert len(prediction.windows) == 1
+    assert len(prediction.tracks) == 1
+
+
+def test_permuting_the_class_names_permutes_the_probabilities(tmp_path):
+    names = ("happy", "sad", "angry")
+    order = [2, 0, 1]
+    clip = write_talking_face(tmp_path / "clip.mp4")
+    config = small_config(class_names=names)
+    model = build_model(config)
+    permuted_config = dataclasses.replace(config, class_names=tuple(names[i] for i in order))
+    permuted = build_model(permuted_config)
+    permuted.set_weights(model.get_weights())
+    kernel, bias = model.get_layer("logits").get_weights()
+    permuted.get_layer("logits").set_weights([kernel[:, order], bias[order]])
+    plain = EmotionPredictor(Run(tmp_path, config, model, sha256="")).predict(clip)
+    other = EmotionPredictor(Run(tmp_path, permuted_config, permuted, sha256="")).predict(clip)
+    np.testing.assert_allclose(other.overall.probabilities, plain.overall.probabilities[order], atol=1e-6)
+    assert other.overall.emotion == plain.overall.emotion
+    assert other.overall.probabilities[other.class_names.index("sad")] == pytest.approx(
+        plain.overall.probabilities[plain.class_names.index("sad")], abs=1e-6
+    )
+
+
+def test_a_model_of_voices_alone_ignores_faces(tmp_path):
+    config = small_config(modalities=("audio",))
+    predictor = EmotionPredictor(Run(tmp_path, config, build_model(config), sha256=""))
+    prediction = predictor.predict(write_talking_face(tmp_path / "clip.mp4"))
+    assert evidences(prediction) == {"voice"}
+    assert prediction.notes[0] == "the model judges by the voice alone"
+
+
+def test_a_model_of_whole_frames_needs_no_face(tmp_path):
+    config = small_config()
+    config = dataclasses.replace(config, video=dataclasses.replace(config.video, crop="frame"))
+    predictor = EmotionPredictor(Run(tmp_path, config, build_model(config), sha256=""))
+    path = tmp_path / "clip.mp4"
+    write_clip(path, np.full((15, 60, 80, 3), 200, np.uint8), 10.0)
+    prediction = predictor.predict(path)
+    assert prediction.overall.emotion in EMOTIONS
+    assert prediction.tracks == ()
+
+
+def test_a_face_lost_half_way_is_judged_while_it_is_there(predictor, tmp_path):
+    path = tmp_path / "clip.mp4"
+    times = np.arange(0, 2, 0.1)
+    frames = draw_clip("happy", times, np.zeros(len(times)), speaker_seed=1, size=200)
+    nothing = np.full_like(frames, 128)
+    write_clip(path, np.concatenate([frames, nothing, nothing]), 10.0)
+    prediction = predictor.predict(path)
+    with_face = [window for window in prediction.windows if window.evidence == "face"]
+    without = [window for window in prediction.windows if window.evidence == "none"]
+    assert max(window.start_seconds for window in with_face) < 2.0
+    assert min(window.start_seconds for window in without) >= 1.5
+    assert prediction.tracks[0].box_at(1.0) is not None
+    assert prediction.tracks[0].box_at(3.0) is None
+
+
+def test_times_of_a_variable_rate_clip_are_its_own(predictor, tmp_path):
+    path = media_files.make_clip(tmp_path / "vfr.mp4", frame_times=[0.0, 0.04, 0.5, 0.52, 1.4, 2.2])
+    prediction = predictor.predict(path)
+    assert prediction.duration_seconds >= 2.2
+
+
+def test_progress_is_told_and_ends_at_the_end(predictor, tmp_path):
+    told = []
+    prediction = predictor.predict(
+        write_talking_face(tmp_path / "clip.mp4"), progress=lambda done, total: told.append((done, total))
+    )
+    assert told == sorted(told, key=lambda pair: pair[0])
+    assert told[-1] == (prediction.duration_seconds, prediction.duration_seconds)
+
+
+def test_a_long_clip_is_held_in_memory_a_window_at_a_time(tmp_path):
+    scanner = MediaScanner(small_config())
+    path = write_talking_face(tmp_path / "clip.mp4", seconds=12, frame_rate=5)
+    most = 0
+    for _ in scanner.scan(iterate_media(path, sample_rate=RATE)):
+        most = max(most, sum(len(crops) for crops in scanner._crops.values()))
+        assert scanner._sound.end - scanner._sound._first < 8 * RATE
+        assert sum(len(measured) for measured in scanner.sampler.mouths.values()) < 8 * 5
+    # 4 moments a second; a window and a step, and what the other stream may run ahead
+    assert most <= 4 * 8
+
+
+def test_memory_does_not_grow_with_the_length_of_a_clip(predictor, tmp_path):
+    def peak(seconds: int) -> int:
+        path = write_talking_face(tmp_path / f"{seconds}.mp4", seconds=seconds, frame_rate=5)
+        predictor.predict(path)  # what is loaded once must not be counted
+        tracemalloc.start()
+        predictor.predict(path)
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return most
+
+    short, long = peak(8), peak(32)
+    assert long < short + 4e6  # the sound of 24 s more alone would be 2 MB, their windows 30 MB at the default size
+
+
+def test_a_slide_show_keeps_its_faces_and_its_voice(predictor, tmp_path):
+    prediction = predictor.predict(write_talking_face(tmp_path / "clip.mp4", seconds=6, frame_rate=1))
+    assert evidences(prediction) == {"face+voice"}
+    assert len(prediction.tracks) == 1
+
+
+def test_the_answer_comes_from_a_face_that_was_judged(predictor, tmp_path):
+    path = tmp_path / "clip.mp4"
+    times = np.arange(0, 4, 0.1)
+    small = draw_clip("happy", times, np.zeros(len(times)), speaker_seed=1, size=120)
+    frames = np.full((len(times), 600, 760, 3), 120, np.uint8)
+    frames[:, 20:140, 20:140] = small
+    # So large that its few moments outweigh all of the small one's, and too short to be judged.
+    large = draw_clip("sad", times[:2], np.zeros(2), speaker_seed=2, size=600)
+    frames[-2:, :, 150:750] = large
+    write_clip(path, frames, 10.0)
+    prediction = predictor.predict(path)
+    assert prediction.by_face[1].emotion is not None
+    np.testing.assert_array_equal(prediction.overall.probabilities, prediction.by_face[1].probabilities)
+
+
+def test_a_long_last_picture_does_not_make_the_clip_longer_than_it_is(predictor, tmp_path):
+    path = media_files.make_clip(
+        tmp_path / "clip.mp4", seconds=5, frame_times=[*(i / 25 for i in range(25)), 4.5], audio_codec="aac"
+    )
+    prediction = predictor.predict(path)
+    assert prediction.duration_seconds < 6
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (media_files.make_empty, "empty"),
+        (media_files.make_renamed_text, "not a readable media file"),
+        (media_files.make_lfs_pointer, "git lfs pull"),
+    ],
+)
+def test_a_bad_file_is_named_with_the_way_out(make, words, predictor, tmp_path):
+    path = tmp_path / "bad.mp4"
+    make(path)
+    with pytest.raises(MediaError, match=r"bad\.mp4") as caught:
+        predictor.predict(path)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_is_named(predictor, tmp_path):
+    with pytest.raises(MediaError, match=r"absent\.mp4"):
+        predictor.predict(tmp_path / "absent.mp4")
+
+
+# ---- What is chosen at inference ----
+
+
+def with_settings(predictor, **settings) -> EmotionPredictor:
+    return EmotionPredictor(predictor.run, InferenceSettings(**settings))
+
+
+def test_windows_may_be_shorter_than_the_models_and_then_hold_no_more(predictor, tmp_path):
+    path = write_talking_face(tmp_path / "clip.mp4", seconds=3, with_voice=False)
+    prediction = with_settings(predictor, window_seconds=0.5, step_seconds=0.25).predict(path)
+    assert {round(w.end_seconds - w.start_seconds, 3) for w in prediction.windows} == {0.5}
+    assert [w.start_seconds for w in prediction.windows][:3] == [0.0, 0.25, 0.5]
+    scanner = MediaScanner(predictor.config, InferenceSettings(window_seconds=0.5))
+    (window,) = next(scanner.scan(iterate_media(path, sample_rate=RATE)))
+    (whole,) = next(MediaScanner(predictor.config).scan(iterate_media(path, sample_rate=RATE)))
+    moments = round(0.5 / predictor.config.frame_interval_seconds)
+    video, first = window.inputs["video"], whole.inputs["video"][:moments]
+    np.testing.assert_array_equal(video, first[np.arange(len(video)) * moments // len(video)])
+    assert any((frame != video[0]).any() for frame in video)
+
+
+def test_windows_may_be_longer_and_then_average_the_models(predictor, tmp_path):
+    path = write_talking_face(tmp_path / "clip.mp4", seconds=4, with_voice=False)
+    plain = predictor.predict(path)
+    wide = with_settings(predictor, window_seconds=2.0).predict(path)
+    assert {round(w.end_seconds - w.start_seconds, 3) for w in wide.windows} == {2.0}
+    inside = [w.probabilities for w in plain.windows if w.end_seconds <= 2.0]
+    np.testing.assert_allclose(wide.windows[0].probabilities, np.mean(inside, axis=0), atol=1e-6)
+
+
+def test_a_window_wider_than_the_clip_is_as_long_as_the_clip(predictor, tmp_path):
+    prediction = with_settings(predictor, window_seconds=30.0).predict(write_talking_face(tmp_path / "clip.mp4"))
+    (window,) = prediction.windows
+    assert window.end_seconds <= prediction.duration_seconds + 1e-6
+    assert window.evidence == "face+voice"
+
+
+def test_widening_keeps_faces_apart_and_joins_their_evidence():
+    def window(start, face_id, evidence, happy):
+        probabilities = None if evidence == "none" else np.array([happy, 1 - happy])
+        return WindowPrediction(start, start + 1, face_id, evidence, probabilities)
+
+    windows = [window(0, 1, "face", 0.2), window(0, 2, "face", 0.9), window(1, 1, "face+voice", 0.4),
+               window(1, None, "none", 0)]  # fmt: skip
+    first, second = widen_windows(windows, 2.0, 0.5)
+    (nobody,) = widen_windows(windows[-1:], 2.0, 0.5)
+    assert (first.face_id, first.evidence) == (1, "face+voice")
+    np.testing.assert_allclose(first.probabilities, [0.3, 0.7])
+    assert (second.face_id, second.evidence) == (2, "face")
+    assert (nobody.evidence, nobody.probabilities) == ("none", None)
+
+
+def test_the_largest_faces_are_judged_and_the_others_passed_over(predictor, tmp_path):
+    path = tmp_path / "clip.mp4"
+    times = np.arange(0, 1.5, 0.1)
+    frames = np.full((len(times), 300, 620, 3), 120, np.uint8)
+    frames[:, 20:140, 20:140] = draw_clip("happy", times, np.zeros(len(times)), speaker_seed=1, size=120)
+    frames[:, 20:280, 300:560] = draw_clip("sad", times, np.zeros(len(times)), speaker_seed=2, size=260)
+    write_clip(path, frames, 10.0)
+    assert len(predictor.predict(path).tracks) == 2
+    prediction = with_settings(predictor, max_faces=1).predict(path)
+    (track,) = prediction.tracks
+    assert track.face_id == 1 and track.boxes[0][0] > 250
+    assert {window.face_id for window in prediction.windows} == {1}
+    assert [passed.boxes[0][0] < 250 for passed in prediction.passed_over] == [True]
+    small = min(min(x2 - x1, y2 - y1) for t in predictor.predict(path).tracks for x1, y1, x2, y2 in t.boxes)
+    prediction = with_settings(predictor, min_face=small + 20).predict(path)
+    assert [track.boxes[0][0] > 250 for track in prediction.tracks] == [True]
+    assert [passed.boxes[0][0] < 250 for passed in prediction.passed_over] == [True]
+
+
+def test_a_voice_that_belongs_to_a_face_not_judged_is_not_said_to_be_missing(predictor, tmp_path):
+    judged = []
+    for speaker in (1, 2):
+        path = write_talking_face(tmp_path / f"{speaker}.mp4", faces=2, speaker=speaker)
+        assert "face+voice" in evidences(predictor.predict(path))
+        prediction = with_settings(predictor, max_faces=1).predict(path)
+        assert len(prediction.tracks) == 1 and not [note for note in prediction.notes if "no voice was heard" in note]
+        of_others = [note for note in prediction.notes if "the voice of a face that is not judged" in note]
+        judged.append("face+voice" in evidences(prediction))
+        assert bool(of_others) != judged[-1]
+    assert sorted(judged) == [False, True]  # the larger face is the same in both
+
+
+def test_a_face_in_sight_for_a_moment_is_listed_without_evidence(predictor, tmp_path):
+    times = np.arange(0, 4, 0.1)
+    one, other = (draw_clip("happy", times, 0 * times, speaker_seed=seed, size=160) for seed in (1, 2))
+    other[5:] = 90
+    write_clip(tmp_path / "clip.mp4", np.concatenate([one, other], axis=2), 10.0)
+    prediction = with_settings(predictor, window_seconds=predictor.config.window.window_seconds).predict(
+        tmp_path / "clip.mp4"
+    )
+    glimpsed = [w for w in prediction.windows if w.evidence == "none"]
+    assert {w.face_id for w in prediction.windows if w.evidence == "face"} >= {1}
+    assert all(w.face_id is not None and w.probabilities is None for w in glimpsed)
+
+
+def test_the_threshold_of_unsure_may_be_chosen(predictor, tmp_path):
+    path = write_talking_face(tmp_path / "clip.mp4")
+    prediction = with_settings(predictor, unsure_below=1.0).predict(path)
+    assert prediction.overall.emotion == "unsure" and prediction.unsure_below == 1.0
+
+
+def test_without_a_detector_the_whole_picture_is_one_face(predictor, tmp_path):
+    path = tmp_path / "clip.mp4"
+    write_clip(path, np.random.default_rng(0).integers(0, 256, (15, 64, 64, 3), dtype=np.uint8), 10.0)
+    assert predictor.predict(path).tracks == ()
+    prediction = with_settings(predictor, face_detector="none").predict(path)
+    (track,) = prediction.tracks
+    assert set(track.boxes) == {(0, 0, 64, 64)} and evidences(prediction) == {"face"}
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"window_seconds": 0.0}, {"window_seconds": float("nan")}, {"step_seconds": -1.0}, {"step_seconds": 1e9},
+        {"max_faces": 0}, {"min_face": -1}, {"unsure_below": 1.5}, {"face_detector": "eyes"},
+    ],
+)  # fmt: skip
+def test_impossible_settings_are_refused_by_name(settings):
+    name = next(iter(settings)).replace("seconds", "sec")
+    with pytest.raises(ConfigError, match=name):
+        InferenceSettings(**settings)
+
+
+def test_a_change_of_face_is_shown_where_it_happens():
+    """Windows look as far back as ahead, so what is drawn neither lags behind a change nor runs ahead of it."""
+    names = ("happy", "sad")
+    windows = tuple(
+        WindowPrediction(start, start + 3.0, 1, "face", np.array([share, 1 - share]))
+        for start in np.arange(0, 7.1, 0.5)
+        for share in [np.clip((start + 3.0 - 5.0) / 3.0, 0, 1)]  # of the window that lies after the change at 5 s
+    )
+    prediction = MediaPrediction("a.mp4", names, 10.0, True, False, (), windows,
+                                 EmotionSummary.of(None, names, evidence="none"), {})  # fmt: skip
+    judgement = Judgement.of(prediction, 1)
+    shown = [judgement.answer_at(time).emotion for time in np.arange(0, 10, 0.1)]
+    change = 0.1 * shown.index("happy")
+    assert abs(change - 5.0) <= 0.2 and shown[0] == "sad" and shown[-1] == "happy"
+
+
+def test_of_a_clip_no_longer_than_a_window_it_is_said_how_to_see_its_course(predictor, tmp_path):
+    path = write_talking_face(tmp_path / "clip.mp4", seconds=1.6, with_voice=False)
+    assert not [note for note in predictor.predict(path).notes if "shorter windows" in note]
+    (note,) = [note for note in with_settings(predictor, window_seconds=5.0).predict(path).notes if "window" in note]
+    assert "one answer for all of it; shorter windows show its course" in note
+
+
+def test_damage_is_noted_once_and_not_logged(predictor, tmp_path, caplog):
+    path = media_files.make_truncated(tmp_path / "cut.mp4", 0.6, seconds=4)
+    prediction = predictor.predict(path)
+    assert prediction.notes[0].startswith("the file is damaged (") and "what could be decoded" in prediction.notes[0]
+    assert caplog.text == ""

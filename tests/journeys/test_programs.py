@@ -1,0 +1,299 @@
+"""The two programs as a person uses them: what they print, what they write, how they end."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import av
+import media_files
+import numpy as np
+import pytest
+import soundfile
+
+import emotion
+import run_inference
+import train_model
+from emotion.config_files import load_config
+from emotion.console import run_program
+from emotion.datasets.synthetic.clips import draw_clip, write_clip
+from emotion.datasets.synthetic.voices import synthesize_voice
+from emotion.media.pictures import VideoFrame
+from emotion.media.reading import iterate_media, probe_media
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def run(program, *arguments, monkeypatch, capsys) -> tuple[int, str, str]:
+    """Runs a program's main within this process, which has TensorFlow loaded already."""
+    monkeypatch.setattr(sys, "argv", [program.__name__, *(str(argument) for argument in arguments)])
+    code = run_program(program.main)
+    said = capsys.readouterr()
+    return code, said.out, said.err
+
+
+def run_apart(*command, cwd: Path) -> subprocess.CompletedProcess:
+    """Runs a program as a process of its own."""
+    environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "HOME": str(cwd)}
+    return subprocess.run(
+        [sys.executable, *(str(part) for part in command)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env=environment,
+        timeout=300,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("program", [run_inference, train_model])
+def test_the_version_is_told(program, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", [f"{program.__name__}.py", "--version"])
+    with pytest.raises(SystemExit) as ended:
+        program.main()
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"{program.__name__}.py {emotion.__version__}\n"
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    path = tmp_path_factory.mktemp("clips") / "talking face.mp4"
+    times = np.arange(0, 2, 0.1)
+    mouth = 0.5 + 0.5 * np.sin(20 * times)
+    frames = draw_clip("happy", times, mouth, speaker_seed=1, size=200)
+    # The voice is loud where the mouth is open.
+    voice = synthesize_voice("happy", speaker_seed=1, duration_seconds=2.0, sample_rate=22050)
+    loud = np.interp(np.arange(len(voice)) / 22050, times, mouth)
+    write_clip(path, frames, 10.0, waveform=(voice * (0.1 + 0.9 * loud)).astype(np.float32), sample_rate=22050)
+    return path
+
+
+def test_inference_prints_the_answer_and_writes_the_annotated_video(clip, trained, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run(
+        run_inference, "--video_path", clip, "--model", trained.path, "--json", "all.json", "--save_plot", "plot.svg",
+        "--no_progress",
+        monkeypatch=monkeypatch, capsys=capsys,
+    )  # fmt: skip
+    assert (code, err) == (0, "")
+    lines = dict(line.split(": ", 1) for line in out.splitlines())
+    assert lines["emotion"] in ("happy", "sad")
+    assert lines["confidence"].endswith("%")
+    assert lines["evidence"] == "face+voice"
+    assert lines["annotated video"] == "talking face_emotion.mp4"
+    assert lines["face 1"].split(" ")[0] == lines["emotion"] and "of the time" in lines["face 1"]
+    table = json.loads((tmp_path / "all.json").read_text())
+    assert table["settings"]["window_seconds"] == 1.0 and table["settings"]["face_detector"] == "yunet"
+    assert table["overall"]["emotion"] == lines["emotion"]
+    assert len(table["settings"]["model_sha256"]) == 64
+    assert lines["plot"] == "plot.svg"
+    assert (tmp_path / "plot.svg").read_text().startswith("<?xml")
+
+    info = probe_media(tmp_path / lines["annotated video"])
+    assert (info.video_codec, info.audio_codec) == ("h264", "aac")
+    with av.open(str(tmp_path / lines["annotated video"])) as container:
+        assert container.streams.video[0].codec_context.pix_fmt == "yuv420p"
+    before = [item for item in iterate_media(clip, sample_rate=8000) if isinstance(item, VideoFrame)]
+    after = [item for item in iterate_media(lines["annotated video"], sample_rate=8000) if isinstance(item, VideoFrame)]
+    np.testing.assert_allclose([f.time_seconds for f in after], [f.time_seconds for f in before], atol=1e-4)
+    changed = np.abs(after[10].image.astype(int) - before[10].image).max(axis=2) > 60
+    assert 0.005 < changed.mean() < 0.4  # a box and a plate, not another picture
+
+
+def test_the_clip_can_be_named_without_its_option(clip, trained, tmp_path, monkeypatch, capsys):
+    output = tmp_path / "out.mp4"
+    code, _, _ = run(
+        run_inference, clip, "--model", trained.path, "--output", output, "--no_progress",
+        monkeypatch=monkeypatch, capsys=capsys,
+    )  # fmt: skip
+    assert code == 0
+    assert output.stat().st_size > 1000
+
+
+def test_a_sound_file_gives_an_answer_and_no_video(trained, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    soundfile.write("voice.wav", synthesize_voice("sad", speaker_seed=2, sample_rate=22050), 22050)
+    code, out, _ = run(
+        run_inference, "voice.wav", "--model", trained.path, "--no_progress", monkeypatch=monkeypatch, capsys=capsys
+    )
+    assert code == 0
+    assert "evidence: voice" in out
+    assert "annotated video" not in out
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["voice.wav", "voice_emotion_plot.png"]
+
+
+def test_a_rotated_clip_keeps_its_upright_shape(trained, tmp_path, monkeypatch, capsys):
+    path = media_files.make_clip(tmp_path / "phone.mp4", rotation=90)
+    code, _, _ = run(
+        run_inference, path, "--model", trained.path, "--output", tmp_path / "out.mp4", "--no_progress",
+        monkeypatch=monkeypatch, capsys=capsys,
+    )  # fmt: skip
+    assert code == 0
+    upright, written = probe_media(path), probe_media(tmp_path / "out.mp4")
+    assert (written.width, written.height) == (upright.width, upright.height)
+    assert written.height > written.width
+
+
+@pytest.mark.parametrize("make", [media_files.make_empty, media_files.make_renamed_text, media_files.make_lfs_pointer])
+def test_a_bad_clip_ends_in_one_line_and_exit_code_1(make, tmp_path):
+    make(tmp_path / "bad.mp4")
+    done = run_apart(ROOT / "run_inference.py", "--video_path", "bad.mp4", cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: bad.mp4")
+    assert done.stderr.count("\n") == 1
+    assert done.stdout == ""
+    assert not list(tmp_path.glob("*_emotion*"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--video_path", "absent.mp4"], "absent.mp4"),
+        (["clip.mp4", "--model", "nowhere"], "error: nowhere: no such model folder, here or in saved_models/"),
+        (["clip.mp4", "--output", "nowhere/out.mp4"], "nowhere"),
+        (["clip.mp4", "--output", "clip.mp4"], "is the clip itself"),
+        (["clip.mp4", "--json", "out.mp4"], "--json out.mp4: has the ending of a clip, not of a table"),
+        (["--overwrite", "--csv", "clip.mp4", "old.mp4"], "--csv clip.mp4: has the ending of a clip"),
+        (["--json", "clip.mp4"], "--json clip.mp4 names a table, no clip"),
+        ([""], "The name of a clip is empty"),
+        (["clip.mp4", "--output", ""], "names no file. Is a variable not set?"),
+        (["clip.mp4", "--no_video", "--blur_faces"], "--no_video and --blur_faces contradict each other"),
+        (["clip.mp4", "--save_plot", "a.svg", "--json", "a.svg"], "is the plot"),
+        (["clip.mp4", "--save_plot", "plot.jpg"], "plot.jpg: a plot's name must end in"),
+        (["clip.mp4", "--output", "old.mp4"], "old.mp4: is there already. Replace it with --overwrite"),
+        (["clip.mp4", "--json", "-", "--csv", "-"], "cannot both go to the standard output"),
+        (["clip.mp4", "--no_video", "--output", "a.mp4"], "--no_video and --output contradict each other"),
+        (["clip.mp4", "--resume"], "--resume is for several files"),
+        (["clip.mp4", "--max_seconds", "3"], "--max_seconds is for cameras"),
+        (["clip.mp4", "--window_sec", "0"], "window_sec must lie in"),
+        (["clip.mp4", "old.mp4", "--output", "a.mp4"], "--output names one file"),
+        (["clip.mp4", "old.mp4", "--json", "a.json"], "--json a.json names one file"),
+        (["97"], "camera 97: cannot be opened"),
+        (["99999999999"], "99999999999: no such file"),
+        (["clip.mp4", "--device", "gpu"], "finds no GPU"),
+        (["."], "no media file found there"),
+        (["*.avi"], "no media file found there"),
+        ([], "name a clip"),
+    ],
+)
+def test_a_wrong_path_is_named_without_a_traceback(arguments, words, trained, tmp_path):
+    media_files.make_clip(tmp_path / "clip.mp4")
+    (tmp_path / "old.mp4").write_bytes(b"precious")
+    if arguments == ["."]:
+        (tmp_path / "clip.mp4").unlink()
+        (tmp_path / "old.mp4").rename(tmp_path / "old")
+    if "--model" not in arguments:
+        arguments = [*arguments, "--model", str(trained.path)]
+    done = run_apart(ROOT / "run_inference.py", *arguments, cwd=tmp_path)
+    assert done.returncode in (1, 2)
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir() if not path.name.startswith(".")) in (
+        ["clip.mp4", "old.mp4"], ["old"],
+    )  # fmt: skip
+    assert (tmp_path / ("old" if arguments[0] == "." else "old.mp4")).read_bytes() == b"precious"
+
+
+def test_a_finished_training_is_not_gone_on_with_and_no_data_is_asked_for(trained, tmp_path):
+    done = run_apart(ROOT / "train_model.py", "--resume", "--output", str(trained.path), cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr == f"error: {trained.path}: its training is finished; there is nothing to resume.\n"
+
+
+def test_training_trains_on_a_folder_and_says_how_well(dataset_dir, cache_dir, tmp_path, monkeypatch, capsys):
+    settings = tmp_path / "settings.json"
+    settings.write_text(
+        json.dumps(
+            {
+                "audio": {"n_mfcc": 20, "n_steps": 16, "n_mels": 40},
+                "video": {"n_frames": 4, "image_size": 32},
+                "model": {"audio_filters": [4], "video_filters": [4, 8]},
+            }
+        )
+    )
+    code, out, _ = run(
+        train_model, "--dataset_dir", dataset_dir, "--output", tmp_path / "run", "--config", settings,
+        "--epochs", 1, "--batch_size", 4, "--lr", 0.002, "--seed", 5, "--window_sec", 1,
+        "--cache_dir", cache_dir, "--no_progress", monkeypatch=monkeypatch, capsys=capsys,
+    )  # fmt: skip
+    assert code == 0
+    assert "test: UAR (recall averaged over the emotions)" in out
+    assert "speaker-independent (seed 5)" in out
+    config = load_config(tmp_path / "run" / "config.json")
+    assert config.class_names == ("happy", "sad")
+    assert (config.training.epochs, config.training.batch_size, config.training.learning_rate) == (1, 4, 0.002)
+    assert (config.training.seed, config.window.window_seconds, config.video.n_frames) == (5, 1.0, 4)
+    assert config.data[0].licence == "CC BY-NC-SA 4.0"
+
+
+@pytest.mark.parametrize("make", [lambda path: None, lambda path: path.mkdir()])
+def test_no_data_is_answered_with_where_to_get_it_and_exit_code_2(make, tmp_path):
+    make(tmp_path / "dataset")
+    done = run_apart(ROOT / "train_model.py", cwd=tmp_path)
+    assert done.returncode == 2
+    for words in ("1188976", "Video_Speech_Actor_01.zip", "dataset", "--demo"):
+        assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--resume",), "leave out --resume"),
+        (("--seed", 5, "--dataset_dir", "x", "--demo"), "leave out --dataset_dir, --demo, --seed"),
+    ],
+)
+def test_a_recipe_refuses_options_it_would_not_heed(options, words, monkeypatch, capsys):
+    with pytest.raises(SystemExit) as stop:
+        run(train_model, "--recipe", "default", *options, monkeypatch=monkeypatch, capsys=capsys)
+    assert stop.value.code == 2
+    assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("options", [("--data_root", "x"), ("--no_folds",)])
+def test_options_of_recipes_are_refused_without_one(options, monkeypatch, capsys):
+    with pytest.raises(SystemExit) as stop:
+        run(train_model, *options, monkeypatch=monkeypatch, capsys=capsys)
+    assert stop.value.code == 2
+    assert f"{options[0]} is for --recipe" in capsys.readouterr().err
+
+
+def test_a_recipe_overwrites_no_other_model_and_says_what_data_it_lacks(tmp_path, monkeypatch, capsys):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "model.keras").write_bytes(b"precious")
+    options = ("--recipe", "default", "--data_root", tmp_path, "--output")
+    code, _, err = run(train_model, *options, tmp_path / "mine", monkeypatch=monkeypatch, capsys=capsys)
+    assert code == 2 and str(tmp_path / "mine") in err
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["model.keras"]
+    code, _, err = run(train_model, *options, tmp_path / "new", monkeypatch=monkeypatch, capsys=capsys)
+    assert code == 2 and "ferplus_train.npz: no such file" in err
+
+
+def test_an_unknown_setting_in_a_file_is_named(tmp_path):
+    (tmp_path / "settings.json").write_text('{"training": {"epoch": 3}}')
+    done = run_apart(ROOT / "train_model.py", "--config", "settings.json", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "epoch" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_every_option_is_explained_with_its_default(monkeypatch, capsys):
+    for program in (train_model, run_inference):
+        for action in program.build_parser()._actions:
+            assert action.help
+    help_of = {action.dest: action.help for action in train_model.build_parser()._actions}
+    for name in ("root", "epochs", "batch_size", "lr", "seed", "model", "output", "window_sec", "cache_dir"):
+        assert "(default: " in help_of[name]
+
+
+def test_a_training_that_is_stopped_says_how_to_go_on(tmp_path, monkeypatch, capsys):
+    def stop(config, output, *args, **kwargs):
+        output.mkdir()
+        (output / "config.json").write_text("{}", encoding="utf-8")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("emotion.training.workflows.train_on_demo", stop)
+    monkeypatch.setattr("sys.argv", ["train_model.py", "--demo", "--output", str(tmp_path / "run")])
+    assert run_program(train_model.main) == 130
+    said = capsys.readouterr().err
+    assert "To go on: " in said and "--resume" in said and str(tmp_path / "run") in said

@@ -1,0 +1,240 @@
+"""What every design must do, whatever it is made of."""
+
+import json
+import os
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+from small_models import SMALL_DESIGNS, WITHOUT_DROPOUT, random_inputs, small_design
+
+from emotion.config import MODALITIES
+from emotion.config_files import to_dict
+from emotion.datasets import DATASETS
+from emotion.datasets.synthetic.clips import draw_clip, write_clip
+from emotion.datasets.synthetic.voices import synthesize_voice
+from emotion.inference.predictor import EmotionPredictor
+from emotion.labels import SEVEN_EMOTIONS
+from emotion.models import ARCHITECTURES, build_model, load_architecture
+from emotion.models.mobilefacenet_lstm import HeardSteps
+from emotion.models.run_folder import HISTORY_FILE, load_run, write_run
+from emotion.training.fitting import load_history, train
+
+designs = pytest.mark.parametrize("name", sorted(ARCHITECTURES))
+
+
+def answer(model: keras.Model, inputs: dict[str, np.ndarray]) -> np.ndarray:
+    return np.asarray(model(inputs, training=False))
+
+
+def test_every_design_has_small_settings_to_be_tested_with():
+    assert set(SMALL_DESIGNS) == set(ARCHITECTURES)
+
+
+@designs
+@pytest.mark.parametrize("modalities", [MODALITIES, ("audio",), ("video",)])
+def test_a_design_is_built_from_its_configuration_alone_for_any_modalities(name, modalities):
+    config = small_design(name, modalities=modalities)
+    model = build_model(config)
+    assert model.name == name and set(model.input) == set(modalities)
+    for n in (1, 3):  # a batch of one, too
+        probabilities = answer(model, random_inputs(config, n))
+        assert probabilities.shape == (n, 2) and (probabilities > 0).all()
+        np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-6)
+
+
+@designs
+def test_a_design_says_what_it_is_and_names_its_ends(name):
+    module = load_architecture(name)
+    assert 20 < len(module.DESCRIPTION) < 120
+    assert set(SMALL_DESIGNS[name]) <= set(module.default_config())
+    json.dumps(module.default_config())  # goes into config.json
+    model = build_model(small_design(name))
+    assert {"audio", "video", "probabilities", "logits"} <= {layer.name for layer in model.layers}
+    assert not any("Lambda" in type(layer).__name__ for layer in model.layers)
+
+
+@designs
+@pytest.mark.parametrize("missing", MODALITIES)
+def test_what_a_missing_modality_would_have_shown_has_no_influence(name, missing):
+    model, config = build_model(small_design(name)), small_design(name)
+    inputs = random_inputs(config)
+    absent = {**inputs, missing: np.zeros_like(inputs[missing])}
+    joined = keras.Model(model.input, model.get_layer("branches").output)
+    gated = np.asarray(joined(absent, training=False))
+    half = gated.shape[1] // 2  # sound first, both as wide
+    of_missing, of_other = (gated[:, :half], gated[:, half:])[:: 1 if missing == "audio" else -1]
+    assert not of_missing.any() and of_other.any()
+    # Nor by a way round: where the other is missing, nothing changes with what is behind it.
+    renamed = {layer.name: layer for layer in model.layers}
+    for layer in renamed.values():
+        if layer.name.startswith(f"{missing}_") and layer.weights and "present" not in layer.name:
+            layer.set_weights([1.5 * weight + 0.1 for weight in layer.get_weights()])
+    np.testing.assert_allclose(np.asarray(joined(absent, training=False)), gated, atol=1e-6)
+
+
+@designs
+def test_a_design_learns_eight_clips_by_heart_from_its_first_step_on(name):
+    keras.utils.set_random_seed(0)
+    config = small_design(name, model=WITHOUT_DROPOUT, training={"modality_dropout": 0.0})
+    model = build_model(config)
+    model.compile(keras.optimizers.Adam(1e-2), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    inputs, classes = random_inputs(config, n=8), np.arange(8) % 2
+    history = model.fit(inputs, classes, epochs=60, batch_size=8, verbose=0).history
+    assert history["loss"][1] < history["loss"][0]
+    assert history["accuracy"][-1] == 1
+    assert history["loss"][-1] < 0.2 * history["loss"][0]
+
+
+@designs
+def test_a_saved_design_gives_the_same_answer_when_loaded(name, tmp_path):
+    config = small_design(name)
+    model = build_model(config)
+    write_run(tmp_path / "run", config, model)
+    run = load_run(tmp_path / "run")
+    inputs = random_inputs(config)
+    assert run.config == config
+    np.testing.assert_allclose(run.predict(inputs), answer(model, inputs), atol=1e-6)
+
+
+@designs
+def test_a_design_is_trained_evaluated_and_used_like_any_other(name, clips, cache_dir, tmp_path):
+    result = train(clips, small_design(name), tmp_path / "run", cache_dir=cache_dir, verbose=0)
+    assert result.metrics["test"]["n"] == 4
+    times = np.arange(0, 2, 0.1)
+    voice = synthesize_voice("happy", speaker_seed=1, duration_seconds=2.0, sample_rate=22050)
+    frames = draw_clip("happy", times, np.zeros(len(times)), speaker_seed=1, size=160)
+    write_clip(tmp_path / "clip.mp4", frames, 10.0, waveform=voice, sample_rate=22050)
+    prediction = EmotionPredictor(tmp_path / "run").predict(tmp_path / "clip.mp4")
+    assert prediction.overall.emotion in ("happy", "sad")
+    assert len(prediction.tracks) == 1 and prediction.voice is not None
+
+
+@designs
+def test_a_design_computes_in_bfloat16_where_asked_for_but_its_answers_are_in_float32(name):
+    config = small_design(name)
+    keras.utils.set_random_seed(0)
+    plain = build_model(config)
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        mixed = build_model(config)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    mixed.set_weights(plain.get_weights())
+    answers = mixed(random_inputs(config), training=False)
+    assert keras.backend.standardize_dtype(answers.dtype) == "float32"
+    assert {"bfloat16"} < {layer.compute_dtype for layer in mixed.layers}
+    np.testing.assert_allclose(np.asarray(answers), answer(plain, random_inputs(config)), atol=0.03)
+
+
+def test_what_learned_in_bfloat16_is_kept_in_float32(clips, cache_dir, tmp_path):
+    config = small_design("mfcc_cnn_3d", training={"precision": "mixed_bfloat16"})
+    result = train(clips, config, tmp_path / "run", cache_dir=cache_dir, verbose=0)
+    assert keras.config.dtype_policy().name == "float32"
+    run = load_run(result.path, runtime="keras")
+    assert {layer.compute_dtype for layer in run.model.layers} == {"float32"}
+    history = load_history(result.path / HISTORY_FILE)
+    assert np.isfinite(history["loss"]).all() and np.isfinite(history["val_loss"]).all()
+
+
+MELD_LABELS = {
+    "neutral": "neutral", "joy": "happy", "sadness": "sad", "anger": "angry", "fear": "fearful", "disgust": "disgust",
+    "surprise": "surprised",
+}  # fmt: skip
+
+
+@pytest.fixture
+def meld_dir(tmp_path):
+    """Talk of different lengths in MELD's layout and with its seven labels, drawn: three speakers, one a side."""
+    root, lengths = tmp_path / "meld", (0.6, 1.0, 1.7)
+    for speaker, side in enumerate(("train", "dev", "test"), start=1):
+        rows = ["Utterance,Speaker,Emotion,Sentiment,Dialogue_ID,Utterance_ID,Season,Episode"]
+        folder = root / f"{side}_clips"
+        folder.mkdir(parents=True)
+        for number, (label, emotion) in enumerate(MELD_LABELS.items()):
+            times = np.arange(0, lengths[number % 3], 0.1)
+            frames = draw_clip(emotion, times, np.zeros(len(times)), speaker_seed=speaker, size=96)
+            voice = synthesize_voice(emotion, speaker_seed=speaker, duration_seconds=times[-1] + 0.1)
+            write_clip(folder / f"dia{speaker}_utt{number}.mp4", frames, 10.0, waveform=voice)
+            rows.append(f"Hi.,Friend {speaker},{label},neutral,{speaker},{number},1,1")
+        (root / f"{side}_sent_emo.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    return root
+
+
+def test_meld_with_its_seven_classes_and_lengths_trains_the_design_made_for_it(meld_dir, cache_dir, tmp_path):
+    clips = DATASETS["meld"].load(meld_dir)
+    config = small_design("mobilefacenet_lstm", class_names=SEVEN_EMOTIONS, training={"protocol": "official"})
+    result = train(clips, config, tmp_path / "run", cache_dir=cache_dir, verbose=0)
+    assert result.metrics["test"]["n"] == 7
+    assert result.metrics["test"]["classes"] == list(SEVEN_EMOTIONS)
+    assert EmotionPredictor(tmp_path / "run").predict(clips[0].video_path).class_names == SEVEN_EMOTIONS
+
+
+BACKEND_TEST = """
+import sys, json
+import numpy as np, keras
+from emotion.config import RunConfig
+from emotion.config_files import from_dict
+from emotion.models import build_model
+assert keras.backend.backend() == "jax"
+folder = sys.argv[1]
+for name, values in json.load(open(f"{folder}/configs.json")).items():
+    config = from_dict(RunConfig, values)
+    model = build_model(config)
+    model.load_weights(f"{folder}/{name}.weights.h5")
+    with np.load(f"{folder}/{name}.npz") as data:
+        inputs = {key: data[key] for key in ("audio", "video")}
+        expected = data["expected"]
+    np.testing.assert_allclose(np.asarray(model(inputs, training=False)), expected, atol=2e-5)
+    if name == "logmel_cnn":  # one of them learns: compiling a training takes many times as long as the rest
+        model.compile(keras.optimizers.Adam(3e-3), "sparse_categorical_crossentropy")
+        losses = model.fit(inputs, np.array([0, 1]), epochs=10, verbose=0).history["loss"]
+        assert losses[-1] < losses[0], losses
+    print(name, "agrees")
+"""
+
+
+def test_every_design_gives_the_same_answer_on_another_backend(tmp_path):
+    # No dropped modality: a loss that is drawn anew at every step need not fall from the first to the last.
+    still = {"model": WITHOUT_DROPOUT, "training": {"modality_dropout": 0.0}}
+    configs = {name: small_design(name, **still) for name in sorted(ARCHITECTURES)}
+    (tmp_path / "configs.json").write_text(json.dumps({name: to_dict(config) for name, config in configs.items()}))
+    keras.utils.set_random_seed(0)
+    for name, config in configs.items():
+        model, inputs = build_model(config), random_inputs(config)
+        model.save_weights(tmp_path / f"{name}.weights.h5")
+        np.savez(tmp_path / f"{name}.npz", **inputs, expected=answer(model, inputs))
+    done = subprocess.run(
+        [sys.executable, "-c", BACKEND_TEST, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "KERAS_BACKEND": "jax"},
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [f"{name} agrees" for name in configs]
+
+
+# ---- Parts of single designs ----
+
+
+def test_silence_behind_a_short_clip_is_passed_over_by_an_lstm():
+    picture = np.full((2, 4, 12, 1), -1.0, np.float32)
+    picture[0, 2, :5] = 0.3
+    heard = np.asarray(HeardSteps(2)(picture))
+    np.testing.assert_array_equal(heard, [[True, True, True, False, False, False], [False] * 6])
+
+
+def test_frames_without_a_face_make_no_difference_to_an_lstm():
+    config = small_design("mobilefacenet_lstm", modalities=("video",))
+    model = build_model(config)
+    frames = random_inputs(config)["video"]
+    early, late = frames.copy(), frames.copy()
+    early[:, 3], late[:, 0] = 0, 0
+    shifted = np.zeros_like(frames)
+    shifted[:, 1:] = frames[:, :3]
+    np.testing.assert_allclose(answer(model, {"video": early}), answer(model, {"video": shifted}), atol=1e-6)
+    assert not np.allclose(answer(model, {"video": early}), answer(model, {"video": late}), atol=1e-7)

@@ -1,0 +1,206 @@
+"""An export runs without this package, answers as Keras does, and what is written of the inputs is true."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+from media_files import make_clip
+from small_models import small_design
+
+from emotion import export
+from emotion.config import CalibrationConfig
+from emotion.errors import MediaError, RunError
+from emotion.models import build_model
+from emotion.models import export_portable as portable
+from emotion.models.export_portable import FORMATS, SAMPLE, collect_checked, export_portable
+from emotion.models.run_folder import load_run, write_run
+from emotion.places import DEFAULT_RUN, PROJECT_DIR, SAVED_MODELS
+
+N_LINES = 15
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A small model with temperatures of its own."""
+    config = small_design("mfcc_cnn_3d", calibration=CalibrationConfig(both=1.5, face=0.7, voice=2.0, unsure_below=0.4))
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    write_run(folder, config, build_model(config))
+    return load_run(folder)
+
+
+def run_example(folder: Path) -> str:
+    done = subprocess.run(
+        [sys.executable, "-I", "example.py"], cwd=folder, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_an_export_answers_alike_and_its_example_runs_it_without_this_package(run, name, tmp_path):
+    folder = tmp_path / name
+    difference = export_portable(run, name, folder)
+    assert 0 <= difference < 1e-5
+    if name == "litert":
+        pytest.importorskip("ai_edge_litert", reason="has no wheel for this Python")
+    said = run_example(folder)
+    with np.load(folder / "test_vectors.npz") as vectors:
+        names = [run.config.class_names[i] for i in vectors["probabilities"].argmax(axis=1)]
+        np.testing.assert_allclose(
+            vectors["probabilities"], run.predict({key: vectors[key] for key in ("audio", "video")}), atol=1e-6
+        )
+        # Face and voice, voice alone, face alone: each has its temperature.
+        held = [(row.any(), frames.any()) for row, frames in zip(vectors["audio"], vectors["video"], strict=True)]
+        assert held[:3] == [(True, True), (True, False), (False, True)]
+    assert said.startswith(str(names)) and float(said.split()[-1]) < 1e-5
+    program = (folder / "example.py").read_text(encoding="utf-8")
+    assert len(program.splitlines()) <= N_LINES and "emotion" not in program
+    about = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    assert about["class_names"] == list(run.config.class_names) and about["temperatures"]["face"] == 0.7
+    assert about["max_abs_difference"] == difference and (folder / "config.json").is_file()
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_what_answers_otherwise_is_refused_and_an_earlier_export_stays(run, tmp_path, monkeypatch):
+    folder = tmp_path / "onnx"
+    export_portable(run, "onnx", folder)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    kind = FORMATS["onnx"]
+
+    def load(path):
+        answer = kind.load(path)
+        return lambda inputs: answer(inputs) + 2e-3
+
+    monkeypatch.setitem(FORMATS, "onnx", portable.dataclasses.replace(kind, load=load))
+    with pytest.raises(RunError, match=r"not written, since its probabilities differ from Keras's by 0.002"):
+        export_portable(run, "onnx", folder)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert [path.name for path in tmp_path.iterdir()] == ["onnx"]
+
+
+def test_what_cannot_be_run_is_refused_in_a_sentence(run, tmp_path, monkeypatch):
+    def load(path):
+        raise RuntimeError("node 84 (FlexAvgPool3D) failed to prepare\nmore")
+
+    monkeypatch.setitem(FORMATS, "litert", portable.dataclasses.replace(FORMATS["litert"], load=load))
+    monkeypatch.setitem(
+        FORMATS, "litert", portable.dataclasses.replace(FORMATS["litert"], write=lambda run, path: path.touch())
+    )
+    with pytest.raises(RunError, match=r"model.tflite is not written, since it cannot be run \(node 84 .*prepare\)\.$"):
+        export_portable(run, "litert", tmp_path / "litert")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_of_something_else_is_left_alone(run, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+    for about in (
+        None,
+        '{"keras_sha256": "", "format_version": 1, "class_names": []}',
+    ):  # a copy of an export's, beside
+        if about:
+            (tmp_path / "mine" / "model.json").write_text(about)
+        with pytest.raises(RunError, match="is there already, and no export"):
+            export_portable(run, "onnx", tmp_path / "mine")
+    assert (tmp_path / "mine" / "thesis.txt").is_file()
+
+
+def test_a_picture_cannot_check_what_hears(run, tmp_path):
+    with av.open(str(SAMPLE)) as clip:
+        next(clip.decode(video=0)).to_image().save(tmp_path / "face.png")
+    with pytest.raises(MediaError, match="face.png: holds no voice that is judged.*--check_on CLIP"):
+        export_portable(run, "onnx", tmp_path / "onnx", check_on=tmp_path / "face.png")
+
+
+def test_a_clip_without_evidence_cannot_check_anything(run, tmp_path):
+    clip = make_clip(tmp_path / "squares.mp4", audio_codec=None)
+    with pytest.raises(MediaError, match="squares.mp4: has no face and no voice.*--check_on CLIP"):
+        export_portable(run, "onnx", tmp_path / "onnx", check_on=clip)
+
+
+def test_a_model_of_sound_alone_is_exported(tmp_path):
+    config = small_design("mfcc_cnn_3d", modalities=("audio",))
+    write_run(tmp_path / "run", config, build_model(config))
+    export_portable(load_run(tmp_path / "run"), "onnx", tmp_path / "onnx")
+    assert "max abs difference" in run_example(tmp_path / "onnx")
+    with np.load(tmp_path / "onnx" / "test_vectors.npz") as vectors:
+        assert "video" not in vectors and "picture" not in vectors
+
+
+def test_the_document_on_preprocessing_makes_the_inputs_that_the_program_makes(tmp_path):
+    """Its code, run by itself on the shipped model's vectors."""
+    run = load_run(DEFAULT_RUN, runtime="onnx")
+    vectors = portable._make_vectors(run, collect_checked(run, SAMPLE), SAMPLE)
+    np.savez(tmp_path / "test_vectors.npz", **vectors)
+    (tmp_path / "config.json").write_bytes((DEFAULT_RUN / "config.json").read_bytes())
+    document = (PROJECT_DIR / "docs" / "preprocessing.md").read_text(encoding="utf-8")
+    (tmp_path / "code.py").write_text("\n".join(re.findall(r"```python\n(.*?)```", document, re.DOTALL)))
+    done = subprocess.run([sys.executable, "code.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    sound, face = (float(line.split()[-1]) for line in done.stdout.splitlines())
+    assert sound < 2e-3 and face < 1.0
+    # And the numbers of its prose are those of the shipped model.
+    config = run.config
+    for words in (f"{config.window_samples:,} samples", f"{config.hop_length:,} samples", f"{config.n_fft:,} samples"):
+        assert words in document
+    assert f"{config.frame_interval_seconds:g} s apart" in document
+
+
+def test_a_face_that_is_shrunk_is_cut_as_the_document_says(tmp_path):
+    from emotion.inputs.faces.crops import crop_face
+
+    document = (PROJECT_DIR / "docs" / "preprocessing.md").read_text(encoding="utf-8")
+    code = re.search(r"import cv2.*?(?=\n\nif )", document, re.DOTALL).group()
+    names = {"np": np}
+    exec(code, names)
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(0, 256, (30, 40, 3), dtype=np.uint8)
+    picture = cv2.GaussianBlur(np.kron(coarse, np.ones((20, 20, 1), np.uint8)), (0, 0), 6)  # as smooth as skin
+    landmarks = np.array([[250, 200], [450, 210], [350, 330], [270, 420], [430, 425]], np.float32)
+    difference = names["crop"](picture, landmarks, 112).astype(int) - crop_face(picture, landmarks, 112)
+    assert np.abs(difference).mean() < 1.5  # of 255
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--format", "onnx", "--precision", "int8", "--calibrate_on", "a.mp4"], "for run_inference.py alone"),
+        (["--output", "out"], "--output and --check_on go with --format"),
+        (["--format", "tensorrt"], "invalid choice"),
+    ],
+)
+def test_options_that_do_not_go_together_are_told(options, words, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["export", str(DEFAULT_RUN), *options])
+    with pytest.raises(SystemExit, match="2"):
+        export.main()
+    assert words in capsys.readouterr().err
+
+
+def test_how_the_weights_may_be_used_travels_along_and_the_folder_can_be_written_again(tmp_path):
+    shipped = load_run(SAVED_MODELS / "accurate")
+    for _ in range(2):
+        export_portable(shipped, "onnx", tmp_path / "out")
+    for name in ("MODEL_CARD.md", "LICENCE-whisper.txt"):
+        assert (tmp_path / "out" / name).read_bytes() == (SAVED_MODELS / "accurate" / name).read_bytes()
+    about = json.loads((tmp_path / "out" / "model.json").read_text())
+    assert "MODEL_CARD.md" in about["terms"]
+    assert about["licences"] == {source.name: source.licence for source in shipped.config.data} != {}
+
+
+def test_the_command_writes_the_folder_and_says_the_difference(run, tmp_path, monkeypatch, capsys):
+    folder = tmp_path / "out"
+    monkeypatch.setattr(sys, "argv", ["export", str(run.path), "--format", "onnx", "--output", str(folder)])
+    assert export.main() == 0
+    said = capsys.readouterr().out
+    assert re.search(r"out: [\d.]+ MB, max abs difference \S+ on windows of astronaut.mp4", said)
+    assert "where numpy and onnxruntime are installed" in said
+    monkeypatch.setattr(sys, "argv", ["export", str(run.path), "--format", "onnx", "--check_on", "nowhere.mp4"])
+    with pytest.raises(MediaError, match="nowhere.mp4"):
+        export.main()
+    assert not (run.path / "export").exists()

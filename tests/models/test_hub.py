@@ -1,0 +1,247 @@
+"""Models go to the hub with their card and come back the same, and nothing else comes with them."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hub_server import TOKEN, HubServer
+from small_models import small_config
+
+from emotion.config_files import load_config
+from emotion.errors import ConfigError
+from emotion.models import build_model
+from emotion.models.hub import HUB_DIR, HubError, build_card, fetch, pull, push
+from emotion.models.names import resolve_model
+from emotion.models.run_folder import RunError, load_run, write_metrics, write_run
+from emotion.places import DEFAULT_RUN, PROJECT_DIR
+
+NAME = "somebody/reads-faces"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "mine"
+    config = small_config()
+    write_run(folder, config, build_model(config))
+    write_metrics(
+        folder,
+        {"protocol": "speaker-independent (seed 0)", "test": {"uar": 0.5, "accuracy": 0.625, "n": 16, "n_speakers": 2}},
+    )
+    (folder / "splits.csv").write_text("clip_id,side\n", encoding="utf-8")
+    (folder / "tensorboard").mkdir()
+    (folder / "tensorboard" / "events").write_bytes(b"log")
+    (folder / "notes.py").write_text("raise SystemExit('executed')", encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def server(monkeypatch, tmp_path):
+    """The stand-in, which this process takes for the hub."""
+    from huggingface_hub import constants
+
+    with HubServer() as server:
+        monkeypatch.setattr(constants, "ENDPOINT", server.url)
+        monkeypatch.setattr(
+            constants, "HUGGINGFACE_CO_URL_TEMPLATE", server.url + "/{repo_id}/resolve/{revision}/{filename}"
+        )
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+        monkeypatch.setenv("HF_TOKEN", TOKEN)
+        yield server
+
+
+def environment(server, home: Path, **changes) -> dict[str, str]:
+    return {
+        **os.environ, "HF_ENDPOINT": server.url, "HF_TOKEN": TOKEN, "HF_HOME": str(home), "HF_HUB_DISABLE_XET": "1",
+        **changes,
+    }  # fmt: skip
+
+
+def test_a_model_goes_there_and_comes_back_the_same(server, run, tmp_path):
+    address = push(run, NAME, licence="cc-by-nc-sa-4.0")
+    assert address.startswith(f"{server.url}/{NAME}/commit/")
+    sent = server.repositories[NAME]
+    assert set(sent) == {"README.md", "config.json", "metrics.json", "model.keras", "splits.csv"}
+    output = pull(NAME, tmp_path / "pulled", cache_dir=tmp_path / "cache")
+    assert {path.name for path in output.iterdir()} == {*sent, "MODEL_CARD.md"} - {"README.md"}
+    assert not any(path.is_symlink() for path in output.iterdir())
+    config = small_config()
+    inputs = {
+        "audio": np.random.default_rng(0).normal(size=(2, *config.audio_shape)).astype(np.float32),
+        "video": np.full((2, *config.video_shape), 99, np.uint8),
+    }
+    np.testing.assert_array_equal(load_run(output).predict(inputs), load_run(run).predict(inputs))
+
+
+def test_the_card_says_scores_protocol_limits_and_how_to_use_it(server, run):
+    push(run, NAME, licence="cc-by-nc-sa-4.0")
+    card = server.repositories[NAME]["README.md"].decode()
+    assert card.startswith("---\nlibrary_name: keras\nlicense: cc-by-nc-sa-4.0\n")
+    for words in ("speaker-independent (seed 0)", "| test | 50.0% | 62.5% | 16 | 2 |", f"--model hf://{NAME}", "AI Act",
+                  "by the voice and the face", "`mfcc_cnn_3d`"):  # fmt: skip
+        assert words in card
+    own = build_card(DEFAULT_RUN, load_run(DEFAULT_RUN, runtime="onnx").config, NAME)
+    assert own.endswith((DEFAULT_RUN / "MODEL_CARD.md").read_text(encoding="utf-8"))
+
+
+def test_only_the_files_of_a_model_are_fetched(server, run, tmp_path):
+    push(run, NAME)
+    strangers = {"setup.py": b"boom", "sitecustomize.py": b"boom", "model.pkl": b"boom", "emotion/__init__.py": b"boom"}
+    server.repositories[NAME] |= strangers
+    folder = fetch(NAME, cache_dir=tmp_path)
+    assert {path.name for path in folder.iterdir()} == {
+        "README.md", "config.json", "metrics.json", "model.keras", "splits.csv",
+    }  # fmt: skip
+    assert not [path for path in server.asked if any(name in path for name in strangers)]
+
+
+def test_a_network_that_carries_code_is_refused_and_not_executed(server, run, tmp_path):
+    """A Lambda layer's function, marshalled into a .keras file, is what would run."""
+    import keras
+
+    marker = str(tmp_path / "executed")
+    frames = keras.Input((3,), name="audio")
+    out = keras.layers.Lambda(lambda x: (__import__("os").makedirs(marker, exist_ok=True), x)[1])(frames)
+    keras.Model(frames, out).save(tmp_path / "evil.keras")
+    shutil.rmtree(marker)  # building it ran it
+    push(run, NAME)
+    server.repositories[NAME]["model.keras"] = (tmp_path / "evil.keras").read_bytes()
+    with pytest.raises(RunError):
+        pull(NAME, tmp_path / "out", cache_dir=tmp_path / "cache")
+    assert not Path(marker).exists() and not (tmp_path / "out").exists()
+
+
+def test_once_fetched_it_is_found_without_a_network(server, run, tmp_path, monkeypatch):
+    from huggingface_hub import constants
+
+    push(run, NAME)
+    folder = fetch(NAME, cache_dir=tmp_path)
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    assert fetch(NAME, cache_dir=tmp_path) == folder
+
+
+@pytest.mark.parametrize("name", ["faces", "a/b/c", "../../etc", "a/..", "a b/c", ""])
+def test_what_is_no_name_is_refused(name, tmp_path):
+    with pytest.raises(ConfigError, match="Give USER/NAME"):
+        fetch(name, cache_dir=tmp_path)
+
+
+def test_what_is_not_there_or_no_model_is_told_in_a_sentence(server, run, tmp_path):
+    with pytest.raises(HubError, match=r"hf://no/such: cannot be fetched .*Is the name right\?"):
+        fetch("no/such", cache_dir=tmp_path)
+    server.repositories["an/other"] = {"config.json": b"{}", "model.safetensors": b""}
+    with pytest.raises(HubError, match="hf://an/other: is no model of this program"):
+        fetch("an/other", cache_dir=tmp_path)
+    push(run, NAME)
+    with pytest.raises(HubError, match="Leave @REVISION out"):
+        fetch(NAME, revision="v9", cache_dir=tmp_path)
+
+
+def test_a_damaged_network_is_told_before_anything_is_kept(server, run, tmp_path):
+    push(run, NAME)
+    server.repositories[NAME]["model.keras"] = b"PK but no more"
+    with pytest.raises(RunError, match="is damaged"):
+        pull(NAME, tmp_path / "out", cache_dir=tmp_path / "cache")
+    assert not (tmp_path / "out").exists()
+
+
+def test_nothing_is_overwritten(server, run, tmp_path):
+    push(run, NAME)
+    (tmp_path / "mine.txt").write_text("here first")
+    with pytest.raises(RunError, match="is not empty"):
+        pull(NAME, tmp_path, cache_dir=tmp_path / "cache")
+
+
+def test_without_a_token_it_is_said_how_to_log_in(server, run, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_wrong")
+    with pytest.raises(HubError, match="cannot be sent .*hf auth login"):
+        push(run, NAME)
+
+
+def test_a_folder_that_is_no_run_is_not_sent(server, run, tmp_path):
+    shutil.copytree(run, tmp_path / "half")
+    (tmp_path / "half" / "model.keras").unlink()
+    with pytest.raises(RunError, match="model.keras is missing"):
+        push(tmp_path / "half", NAME)
+    assert NAME not in server.repositories
+
+
+def test_what_is_pulled_and_pushed_again_keeps_its_licence_and_has_one_header(run, tmp_path):
+    config = load_config(run / "config.json")
+    (tmp_path / "MODEL_CARD.md").write_text(build_card(run, config, "a/b", "cc-by-nc-sa-4.0"), encoding="utf-8")
+    text = build_card(tmp_path, config, "c/d")
+    assert text.count("library_name") == 1 and "license: cc-by-nc-sa-4.0" in text and "\n# b\n" in text
+    assert "license: mit" in build_card(tmp_path, config, "c/d", "mit")
+    (tmp_path / "MODEL_CARD.md").write_text("# mine\n\n---\n\ntext\n", encoding="utf-8")
+    assert build_card(tmp_path, config, "c/d").endswith("---\n\n# mine\n\n---\n\ntext\n")
+
+
+@pytest.mark.parametrize(
+    "side", [{"n": 3}, {"n": 3, "uar": None, "accuracy": 0.5}, {"n": "x", "uar": 1, "accuracy": 1}]
+)
+def test_damaged_scores_count_as_none(run, tmp_path, side):
+    (tmp_path / "metrics.json").write_text(json.dumps({"test": side}), encoding="utf-8")
+    assert "No scores are kept" in build_card(tmp_path, load_config(run / "config.json"), "c/d")
+
+
+def test_a_name_is_told_to_be_wrong_after_the_options_are(tmp_path):
+    def call(*options: str) -> subprocess.CompletedProcess:
+        command = [sys.executable, "run_inference.py", "samples/astronaut.mp4", *options]
+        return subprocess.run(command, cwd=PROJECT_DIR, capture_output=True, text=True, timeout=120, check=False)
+
+    done = call("--model", "hf://bad name")
+    assert done.returncode == 2 and "Give USER/NAME" in done.stderr
+    assert call("--model", "hf://no/such", "--help").returncode == 0
+    done = call("--model", "hf://no/such", "--nonsense")
+    assert "--nonsense" in done.stderr and "no/such" not in done.stderr
+
+
+@pytest.fixture
+def kept_cache():
+    """What a program of its own keeps lies in the project's cache, and is taken away again."""
+    yield
+    for name in (NAME, "no/such"):
+        for folder in (HUB_DIR, HUB_DIR / ".locks"):
+            shutil.rmtree(folder / f"models--{name.replace('/', '--')}", ignore_errors=True)
+
+
+def test_the_commands_and_inference_by_name_work_as_typed(server, kept_cache, tmp_path):
+    """The shipped model, sent, fetched, and used on the sample by its name."""
+    env = environment(server, tmp_path / "home")
+
+    def call(*command: str) -> subprocess.CompletedProcess:
+        return subprocess.run(
+            [sys.executable, *command],
+            cwd=PROJECT_DIR,
+            env=env,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+
+    done = call("-m", "emotion.hub", "push", "saved_models/default", NAME, "--private")
+    assert done.returncode == 0 and done.stdout.startswith("sent: http"), done.stderr
+    assert NAME in server.private and "model.onnx.sha256" in server.repositories[NAME]
+    pulled = tmp_path / "pulled"
+    done = call("-m", "emotion.hub", "pull", f"hf://{NAME}", "--output", str(pulled))
+    assert done.returncode == 0 and f"model: {pulled}" in done.stdout, done.stderr
+    assert json.loads((pulled / "config.json").read_text()) == json.loads((DEFAULT_RUN / "config.json").read_text())
+    assert zipfile.is_zipfile(pulled / "model.keras")
+    output = tmp_path / "labelled.mp4"
+    done = call(
+        "run_inference.py", "--video_path", "samples/astronaut.mp4", "--model", f"hf://{NAME}", "--output", str(output)
+    )
+    assert done.returncode == 0 and "happy" in done.stdout and output.is_file(), done.stderr
+    done = call("run_inference.py", "samples/astronaut.mp4", "--model", "hf://no/such", "--no_video")
+    assert done.returncode == 2 and "\nerror: hf://no/such: " in done.stderr and "Traceback" not in done.stderr
+
+
+def test_other_names_mean_what_they_meant():
+    assert resolve_model("default") == DEFAULT_RUN
+    assert resolve_model("some/where") == Path("some/where")

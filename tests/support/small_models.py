@@ -1,0 +1,70 @@
+"""Settings under which a network of any design trains in seconds."""
+
+import dataclasses
+
+import numpy as np
+
+from emotion.config import AudioConfig, RunConfig, TrainConfig, VideoConfig, WindowConfig
+from emotion.models import ARCHITECTURES
+
+EMOTIONS = ("happy", "sad")
+
+
+def small_config(**changes) -> RunConfig:
+    """Settings for a network of a few thousand weights on windows of one second."""
+    training = TrainConfig(
+        epochs=2, batch_size=4, validation_fraction=0.3, test_fraction=0.3, **changes.pop("training", {})
+    )
+    settings = {
+        "class_names": EMOTIONS,
+        "audio": AudioConfig(n_mfcc=20, n_steps=16, n_mels=40),
+        "video": VideoConfig(n_frames=4, image_size=32),
+        "window": WindowConfig(window_seconds=1.0, step_seconds=0.5),
+        "model": {
+            **{"audio_filters": [4, 8], "audio_units": 8},
+            **{"video_filters": [4, 8], "video_units": 8},
+            "fusion_units": 8,
+        },
+    }
+    return RunConfig(training=training, **{**settings, **changes})
+
+
+# Each design's own settings, as small as they can be and still hold every part.
+SMALL_DESIGNS = {
+    "mfcc_cnn_3d": small_config().model,
+    "whisper_cnn_3d": {
+        **{"whisper_width": 8, "whisper_heads": 2, "whisper_blocks": 1, "whisper_pooled": [1], "audio_units": 8},
+        **{"video_filters": [4, 8], "video_units": 8, "fusion_units": 8},
+    },
+    "resnet18_ast": {
+        **{"ast_width": 8, "ast_heads": 2, "ast_blocks": 1, "resnet_stages": [4, 8, 8, 8]},
+        **{"fusion_width": 8, "fusion_heads": 2, "fusion_units": 8},
+    },
+    "mobilefacenet_lstm": {
+        **{"mobilefacenet_bottlenecks": [[2, 4, 2, 2], [2, 8, 1, 2]], "mobilefacenet_channels": [4, 16]},
+        **{"audio_filters": [4, 8], "audio_units": 8, "video_units": 8, "fusion_units": 8},
+    },
+    "logmel_cnn": {
+        **{"audio_filters": [8, 8], "audio_units": 8, "video_filters": [4, 8], "video_units": 8, "fusion_units": 8},
+    },
+}
+WITHOUT_DROPOUT = {"audio_dropout": 0.0, "video_dropout": 0.0, "fusion_dropout": 0.0}
+
+
+def small_design(name: str, **changes) -> RunConfig:
+    """Settings for a small network of any design, with the kind of sound and frames that it takes."""
+    design = ARCHITECTURES[name]
+    n_mels = {"fbank": 32, "mfcc": 40, "log_mel": 16}[design.audio.features]
+    audio = dataclasses.replace(design.audio, n_mels=n_mels, n_mfcc=n_mels // 2, n_steps=16)
+    video = dataclasses.replace(design.video, n_frames=4, image_size=32)
+    model = {**SMALL_DESIGNS[name], **changes.pop("model", {})}
+    return small_config(architecture=name, audio=audio, video=video, model=model, **changes)
+
+
+def random_inputs(config, n: int = 2, seed: int = 0) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    inputs = {
+        "audio": rng.normal(size=(n, *config.audio_shape)).astype(np.float32),
+        "video": rng.integers(0, 256, (n, *config.video_shape), dtype=np.uint8),
+    }
+    return {name: inputs[name] for name in config.modalities}

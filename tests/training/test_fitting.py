@@ -1,0 +1,266 @@
+"""Training from clips to a run folder: what it leaves, what it survives, and what it refuses."""
+
+import dataclasses
+import json
+import shutil
+
+import keras
+import numpy as np
+import pytest
+from small_models import EMOTIONS, small_config
+
+from emotion.config import CalibrationConfig
+from emotion.config_files import load_config
+from emotion.datasets import DATASETS
+from emotion.datasets.preparation import prepare_clips
+from emotion.datasets.split_files import load_splits
+from emotion.datasets.splits import check_split
+from emotion.datasets.synthetic.clips import write_synthetic_dataset
+from emotion.errors import ConfigError, DatasetError, RunError
+from emotion.models.run_folder import check_run, load_run
+from emotion.training.callbacks import EpochCheckpoint, load_state
+from emotion.training.fitting import load_history, train
+
+
+class Killed(BaseException):
+    """Stands for a kill: nothing in the program catches it."""
+
+
+def test_a_training_leaves_a_folder_that_describes_itself(trained):
+    files = {path.name for path in trained.path.iterdir()}
+    assert files >= {
+        "config.json", "model.keras", "splits.csv", "history.csv", "metrics.json", "training_curves.png",
+        "confusion_matrix.png", "tensorboard",
+    }  # fmt: skip
+    assert "checkpoint" not in files
+    metrics = json.loads((trained.path / "metrics.json").read_text())
+    assert metrics["protocol"].startswith("speaker-independent")
+    assert metrics["test"]["n"] == 4
+    assert len(metrics["test"]["confusion_matrix"]) == len(EMOTIONS)
+    assert load_history(trained.path / "history.csv")["epoch"] == [0, 1]
+    assert (trained.path / "confusion_matrix.png").read_bytes().startswith(b"\x89PNG")
+    assert any((trained.path / "tensorboard").rglob("events.*"))
+
+
+def test_no_speaker_stands_in_two_sides_of_a_training(trained, clips):
+    split = load_splits(trained.path / "splits.csv")
+    check_split(split, clips)
+    speakers = {
+        side: {clip.speaker for clip in clips if split.sides[clip.clip_id] == side}
+        for side in ("train", "validation", "test")
+    }
+    assert all(speakers.values())
+    assert sum(len(names) for names in speakers.values()) == len(set.union(*speakers.values()))
+
+
+def test_the_model_is_saved_without_the_optimizers_state(trained):
+    assert getattr(load_run(trained.path).model, "optimizer", None) is None
+
+
+def test_the_scores_of_the_loaded_model_are_those_that_were_written(trained, clips, cache_dir):
+    from emotion.datasets.cache import ClipCache
+    from emotion.evaluation.judging import build_report, judge_clips
+
+    run = load_run(trained.path)
+    split = load_splits(trained.path / "splits.csv")
+    test_clips = [clip for clip in clips if split.sides[clip.clip_id] == "test"]
+    judgements, _ = judge_clips(test_clips, ClipCache(cache_dir, run.config), run)
+    scores = build_report(judgements, run.config.class_names)
+    assert scores["confusion_matrix"] == trained.metrics["test"]["confusion_matrix"]
+
+
+def test_one_seed_gives_one_training(trained, clips, cache_dir, tmp_path):
+    again = train(clips, small_config(), tmp_path / "again", cache_dir=cache_dir, verbose=0)
+    first, second = (load_history(result.path / "history.csv") for result in (trained, again))
+    np.testing.assert_allclose(first["loss"], second["loss"], rtol=1e-4)
+
+
+def test_a_killed_training_resumes_at_the_same_epoch_with_the_same_state(clips, cache_dir, tmp_path, monkeypatch):
+    config = dataclasses.replace(
+        small_config(), training=dataclasses.replace(small_config().training, epochs=4, reduce_patience_epochs=1)
+    )
+    output = tmp_path / "run"
+    save = EpochCheckpoint.on_epoch_end
+
+    def killed_in_the_third_epoch(self, epoch, logs=None):
+        if epoch == 2:
+            raise Killed
+        save(self, epoch, logs)
+
+    monkeypatch.setattr(EpochCheckpoint, "on_epoch_end", killed_in_the_third_epoch)
+    with pytest.raises(Killed):
+        train(clips, config, output, cache_dir=cache_dir, verbose=0)
+    monkeypatch.setattr(EpochCheckpoint, "on_epoch_end", save)
+    state = load_state(output / "checkpoint")
+    assert state["epochs_done"] == 2
+    assert state["callbacks"]["early_stopping"].keys() >= {"best", "wait"}
+    uninterrupted = train(clips, config, tmp_path / "whole", cache_dir=cache_dir, verbose=0)
+
+    started = []
+    fit = keras.Model.fit
+
+    def noting_fit(self, *args, **kwargs):
+        started.append((kwargs["initial_epoch"], int(self.optimizer.iterations)))
+        return fit(self, *args, **kwargs)
+
+    monkeypatch.setattr(keras.Model, "fit", noting_fit)
+    result = train(clips, config, output, cache_dir=cache_dir, resume=True, verbose=0)
+    n_batches = 2  # 8 clips to train on, 4 a batch
+    assert started == [(2, 2 * n_batches)]
+    history, whole = (load_history(path / "history.csv") for path in (output, uninterrupted.path))
+    assert history["epoch"] == [0, 1, 2, 3]
+    for name in whole:
+        np.testing.assert_allclose(history[name], whole[name], rtol=1e-4, err_msg=name)
+    assert result.metrics["test"]["confusion_matrix"] == uninterrupted.metrics["test"]["confusion_matrix"]
+
+
+def test_a_kill_between_two_epochs_saves_leaves_one_that_is_whole(tmp_path):
+    folder = tmp_path / "checkpoint"
+    old = tmp_path / "checkpoint.old"
+    old.mkdir()
+    (old / "state.json").write_text('{"epochs_done": 5, "callbacks": {}}')
+    assert load_state(folder)["epochs_done"] == 5
+    assert (folder / "state.json").is_file()
+
+
+def test_a_better_network_of_an_epoch_that_was_never_completed_is_not_kept(clips, cache_dir, tmp_path, monkeypatch):
+    output = tmp_path / "run"
+
+    def killed(self, epoch, logs=None):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(EpochCheckpoint, "on_epoch_end", killed)
+        with pytest.raises(Killed):
+            train(clips, small_config(), output, cache_dir=cache_dir, verbose=0)
+    assert (output / "candidate.keras").exists()
+    (output / "candidate.keras").write_bytes(b"half a file")
+    train(clips, small_config(), output, cache_dir=cache_dir, resume=True, verbose=0)
+    load_run(output)
+    assert not (output / "candidate.keras").exists()
+
+
+def test_a_training_that_diverges_ends_in_an_error_and_not_in_a_model(clips, cache_dir, tmp_path):
+    config = small_config(training={"learning_rate": 1e30})
+    with pytest.raises(RunError, match="--lr"):
+        train(clips, config, tmp_path / "run", cache_dir=cache_dir, verbose=0)
+    assert not (tmp_path / "run" / "model.keras").exists()
+
+
+def test_settings_the_network_cannot_be_built_with_are_named_before_anything_is_decoded(clips, tmp_path):
+    config = dataclasses.replace(small_config(), model={"audio_dropout": 2})
+    with pytest.raises(ConfigError, match="audio_dropout|dropout|rate"):
+        train(clips, config, tmp_path / "run", cache_dir=tmp_path / "cache", verbose=0)
+    assert not (tmp_path / "cache").exists()
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_training_does_not_take_over_the_calibration_of_the_network_its_settings_came_from(clips, cache_dir):
+    config = dataclasses.replace(small_config(), calibration=CalibrationConfig(voice=3.0, unsure_below=0.4))
+    prepared = prepare_clips(clips, config, cache_dir, progress=None, say=lambda message: None)
+    assert prepared.config == small_config()
+
+
+def test_an_output_that_is_a_file_is_refused(clips, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match="is a file"):
+        train(clips, small_config(), tmp_path / "file", cache_dir=tmp_path / "cache", verbose=0)
+
+
+def test_resuming_needs_a_training_that_is_not_finished(trained, clips, cache_dir, tmp_path):
+    with pytest.raises(RunError, match="finished"):
+        train(clips, small_config(), trained.path, cache_dir=cache_dir, resume=True)
+    with pytest.raises(RunError, match="no training to resume"):
+        train(clips, small_config(), tmp_path / "nothing", cache_dir=cache_dir, resume=True)
+
+
+def test_a_training_never_overwrites_a_folder(trained, clips, cache_dir):
+    with pytest.raises(RunError, match="not empty"):
+        train(clips, small_config(), trained.path, cache_dir=cache_dir)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "modality", "message"),
+    [({"with_video": False}, "audio", "No clip holds faces"), ({"with_audio": False}, "video", "No clip holds sound")],
+)
+def test_one_modality_alone_is_trained_and_said_so(kinds, modality, message, tmp_path):
+    root = write_synthetic_dataset(
+        tmp_path / "data", emotions=EMOTIONS, n_speakers=3, n_repetitions=1, duration_seconds=1.2, **kinds
+    )
+    said = []
+    clips = DATASETS["ravdess"].load(root)
+    result = train(clips, small_config(), tmp_path / "run", cache_dir=tmp_path / "c", verbose=0, say=said.append)
+    assert any(message in line for line in said)
+    run = load_run(result.path)
+    assert run.config.modalities == (modality,)
+    assert set(run.model.input) == {modality}
+
+
+def test_ravdess_as_downloaded_is_trained_with_face_and_voice(tmp_path):
+    root = write_synthetic_dataset(
+        tmp_path / "data",
+        emotions=EMOTIONS,
+        n_speakers=3,
+        n_repetitions=1,
+        duration_seconds=1.2,
+        layout="downloaded",
+    )
+    clips = DATASETS["ravdess"].load(root)
+    result = train(clips, small_config(), tmp_path / "run", cache_dir=tmp_path / "cache", verbose=0)
+    assert load_config(result.path / "config.json").modalities == ("audio", "video")
+
+
+def test_a_broken_clip_is_left_out_and_named(clips, cache_dir, tmp_path):
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"\x00" * 500)
+    bad = dataclasses.replace(clips[0], clip_id="ravdess:bad", video_path=str(broken), audio_path=None)
+    result = train([*clips, bad], small_config(), tmp_path / "run", cache_dir=cache_dir, verbose=0)
+    assert list(result.failures) == ["ravdess:bad"]
+    assert "broken.mp4" in result.failures["ravdess:bad"]
+    assert result.metrics["n_skipped"] == 1
+
+
+def test_clips_of_emotions_outside_the_classes_are_counted_and_left_out(clips, cache_dir, tmp_path):
+    said = []
+    other = [dataclasses.replace(clip, clip_id=f"{clip.clip_id}x", emotion="angry") for clip in clips[:3]]
+    train([*clips, *other], small_config(), tmp_path / "run", cache_dir=cache_dir, verbose=0, say=said.append)
+    assert any(line.startswith("3 clips are of emotions") for line in said)
+
+
+def test_nothing_to_train_on_is_an_error(clips, cache_dir, tmp_path):
+    broken = tmp_path / "broken.wav"
+    broken.write_bytes(b"")
+    only = [dataclasses.replace(clips[0], video_path=None, audio_path=str(broken))]
+    with pytest.raises(DatasetError, match=r"broken\.wav"):
+        train(only, small_config(), tmp_path / "run", cache_dir=cache_dir, verbose=0)
+
+
+def test_an_incomplete_or_inconsistent_folder_is_refused_with_what_is_wrong(trained, tmp_path):
+    with pytest.raises(RunError, match="no such model folder"):
+        check_run(tmp_path / "absent")
+    copy = tmp_path / "copy"
+    shutil.copytree(trained.path, copy)
+    (copy / "model.keras").unlink()
+    with pytest.raises(RunError, match=r"model\.keras is missing"):
+        check_run(copy)
+    (copy / "model.keras").write_bytes(b"not a model")
+    with pytest.raises(RunError, match=r"model\.keras: is damaged"):
+        load_run(copy)
+    (copy / "model.keras").write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
+    with pytest.raises(RunError, match="git lfs pull"):
+        load_run(copy)
+    shutil.copy2(trained.path / "model.keras", copy / "model.keras")
+    values = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps({**values, "class_names": ["happy", "sad", "angry"]}))
+    with pytest.raises(RunError, match="2 classes"):
+        load_run(copy)
+    video = {**values["video"], "image_size": 48}
+    (copy / "config.json").write_text(json.dumps({**values, "video": video}))
+    with pytest.raises(RunError, match="video of shape"):
+        load_run(copy)
+    (copy / "config.json").write_text(json.dumps({**values, "colour": 1}))
+    with pytest.raises(RunError, match="colour"):
+        check_run(copy)
+    (copy / "config.json").unlink()
+    with pytest.raises(RunError, match=r"config\.json is missing"):
+        check_run(copy)

@@ -1,0 +1,65 @@
+"""Settings from options, a file, and the architecture, in that order."""
+
+import argparse
+import json
+
+import pytest
+
+from emotion.config import WHISPER_AUDIO, AudioConfig
+from emotion.errors import ConfigError
+from emotion.models import ARCHITECTURES, find_design
+from emotion.training.options import add_training_options, build_config
+
+
+@pytest.fixture
+def options(tmp_path):
+    """Builds the settings for some options, and the content of a ``--config`` file."""
+
+    def build(*arguments: str, file=None):
+        parser = argparse.ArgumentParser()
+        add_training_options(parser)
+        if file is not None:
+            (tmp_path / "mine.json").write_text(json.dumps(file), encoding="utf-8")
+            arguments = (*arguments, "--config", str(tmp_path / "mine.json"))
+        return build_config(parser.parse_args(arguments))
+
+    return build
+
+
+@pytest.mark.parametrize("architecture", sorted(ARCHITECTURES))
+def test_an_architecture_brings_its_own_sound(options, architecture):
+    for config in (options("--model", architecture), options(file={"architecture": architecture})):
+        assert config.architecture == architecture
+        assert config.audio == find_design(architecture).audio
+
+
+def test_whisper_takes_log_mel_pictures_and_all_else_takes_mfccs(options):
+    assert options().audio == AudioConfig()
+    assert options("--model", "whisper_cnn_3d").audio == WHISPER_AUDIO
+    assert options("--model", "mfcc_cnn_3d", file={"architecture": "whisper_cnn_3d"}).audio == AudioConfig()
+
+
+def test_settings_in_the_file_come_before_the_architectures(options):
+    config = options("--model", "whisper_cnn_3d", "--epochs", "3", file={"audio": {"n_mels": 40}})
+    assert (config.audio.features, config.audio.n_mels, config.training.epochs) == ("log_mel", 40, 3)
+
+
+def test_sound_that_the_architecture_cannot_take_is_refused(options):
+    with pytest.raises(ConfigError, match="whisper_cnn_3d needs audio.sample_rate 16000, got 22050"):
+        options("--model", "whisper_cnn_3d", file={"audio": {"sample_rate": 22050}})
+    silent = options("--model", "whisper_cnn_3d", "--modality", "video", file={"audio": {"sample_rate": 22050}})
+    assert silent.modalities == ("video",)
+
+
+@pytest.mark.parametrize("file", [[], 3, {"architecture": []}, {"audio": 3}, {"audio": {"n_mel": 3}}])
+def test_a_file_of_other_things_is_refused_by_its_name(options, file):
+    with pytest.raises(ConfigError, match=r"mine\.json"):
+        options(file=file)
+
+
+def test_a_file_of_an_earlier_format_keeps_what_it_does_not_say_to_the_design(options):
+    old = {"format_version": 3, "training": {"epochs": 5}, "video": {"image_size": 96}}
+    assert options("--model", "mobilefacenet_lstm", file=old).video.fill == "none"
+    assert options("--model", "resnet18_ast", file=old).training.weight_decay == 0.01
+    with pytest.raises(ConfigError, match="late_fusion is made of two models"):
+        options(file={"architecture": "late_fusion"})

@@ -1,0 +1,576 @@
+"""The shipped model's recipe, from folders of data to a run folder, on a handful of drawn faces and made voices."""
+
+import dataclasses
+import shutil
+
+import cv2
+import keras
+import numpy as np
+import pytest
+import soundfile
+from face_data import write_ferplus
+
+from emotion.config import RECIPE_NAMES
+from emotion.datasets import emodb
+from emotion.datasets.cache import ClipCache
+from emotion.datasets.clips import Clip
+from emotion.datasets.synthetic.faces import draw_face
+from emotion.datasets.synthetic.voices import synthesize_voice
+from emotion.errors import DatasetError, RunError
+from emotion.evaluation.training_record import load_seen
+from emotion.labels import (
+    EIGHT_EMOTIONS,
+    EMODB_EMOTIONS,
+    FER2013_EMOTIONS,
+    RAVDESS_EMOTIONS,
+    SEVEN_EMOTIONS,
+)
+from emotion.models import mfcc_cnn_3d
+from emotion.models.calibration import softmax
+from emotion.models.run_folder import load_run
+from emotion.training.recipes.comparing import JointChoices, compare_fusions
+from emotion.training.recipes.face_batches import Animation, StillBatches, smooth
+from emotion.training.recipes.face_branch import FrameStage, answering_branch, blend_over_time, build_headed_network
+from emotion.training.recipes.fitting import fit
+from emotion.training.recipes.joining import Branch, Features, answer_pairs, fit_late_weights, join_jointly, join_late
+from emotion.training.recipes.light_voice import LightChoices, compute_hints
+from emotion.training.recipes.recipe import make_shipped
+from emotion.training.recipes.scoring import Answers, measure_calibration, score_answers
+from emotion.training.recipes.settings import RECIPES, FaceChoices, Recipe, VoiceChoices
+from emotion.training.recipes.stages import fingerprint
+from emotion.training.recipes.stills import LABEL_SETS, load_ferplus, load_folders
+from emotion.training.recipes.table import format_table
+from emotion.training.recipes.voice_folds import join_calm
+from emotion.training.recipes.voices import VoiceBank, check_same_windows, load_voices, make_bank, merge_windows
+from emotion.training.recipes.whisper_voice import WhisperChoices, balanced_targets
+
+FACES = FaceChoices(
+    filters=(4, 4, 8, 8), stages=(FrameStage(32, 1, 1e-3), FrameStage(112, 1, 1e-3)), clip_epochs=1, clip_steps=2
+)
+STILL_BIAS = np.linspace(1, -1, 7, dtype=np.float32)
+VOICES = VoiceChoices(
+    validation_fraction=0.4, n_variants=1, whisper_blocks=2, whisper_pooled=(1, 2),
+    whisper=WhisperChoices(head_epochs=1, epochs=1), light=LightChoices(epochs=1, n_hints=4),
+)  # fmt: skip
+JOINT = JointChoices(n_faces=7, n_steps=2)
+
+
+@pytest.fixture(scope="module")
+def data_root(tmp_path_factory):
+    root = tmp_path_factory.mktemp("data")
+    (root / "ferplus").mkdir()
+    write_ferplus(root / "ferplus" / "ferplus_train.npz", 64)
+    write_ferplus(root / "ferplus" / "ferplus_valid.npz", 22)
+    for emotion in SEVEN_EMOTIONS:
+        (root / "muxspace" / emotion).mkdir(parents=True)
+        cv2.imwrite(str(root / "muxspace" / emotion / "1.jpg"), draw_face(emotion, speaker_seed=3, size=112)[..., ::-1])
+    for speaker in ("01", "02", "03", "04"):
+        folder = root / "ravdess" / f"Actor_{speaker}"
+        folder.mkdir(parents=True)
+        for code, emotion in RAVDESS_EMOTIONS.items():
+            voice = synthesize_voice(emotion, speaker_seed=int(speaker), duration_seconds=1.5)
+            soundfile.write(folder / f"03-01-{code}-01-01-01-{speaker}.wav", voice, 22050)
+    (root / "emodb").mkdir()
+    for speaker in ("03", "08", "10", "13"):
+        for letter, emotion in EMODB_EMOTIONS.items():
+            voice = synthesize_voice(emotion or "calm", speaker_seed=50 + int(speaker), duration_seconds=1.5)
+            soundfile.write(root / "emodb" / f"{speaker}a01{letter}a.wav", voice, 22050)
+    return root
+
+
+@pytest.fixture(scope="module")
+def whisper_arrays():
+    """Random weights of the right shapes, by the names in OpenAI's file."""
+    rng = np.random.default_rng(0)
+    width = 384
+
+    def draw(*shape):
+        return (rng.standard_normal(shape) * 0.05).astype(np.float32)
+
+    arrays = {"conv1.weight": draw(width, 80, 3), "conv2.weight": draw(width, width, 3)}
+    arrays |= {f"conv{i}.bias": draw(width) for i in (1, 2)}
+    for block in range(2):
+        name = f"blocks.{block}"
+        arrays |= {f"{name}.{norm}.weight": 1 + draw(width) for norm in ("attn_ln", "mlp_ln")}
+        arrays |= {f"{name}.{norm}.bias": draw(width) for norm in ("attn_ln", "mlp_ln")}
+        arrays |= {f"{name}.attn.{part}.weight": draw(width, width) for part in ("query", "key", "value", "out")}
+        arrays |= {f"{name}.attn.{part}.bias": draw(width) for part in ("query", "value", "out")}
+        arrays |= {f"{name}.mlp.0.weight": draw(4 * width, width), f"{name}.mlp.0.bias": draw(4 * width)}
+        arrays |= {f"{name}.mlp.2.weight": draw(width, 4 * width), f"{name}.mlp.2.bias": draw(width)}
+    return arrays
+
+
+def test_the_recipes_make_models_that_load_and_say_what_they_were_made_from(
+    data_root, whisper_arrays, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("emotion.training.recipes.stages.load_whisper_encoder", lambda *_, **__: whisper_arrays)
+    for module in ("faces", "whisper_training"):
+        # Networks as small as these gain nothing by half precision, whatever the machine says of larger ones.
+        monkeypatch.setattr(f"emotion.training.recipes.{module}.fastest_policy", lambda: "float32")
+    monkeypatch.setattr("emotion.training.recipes.voice_folds.N_FOLDS", 2)
+    options = {"verbose": 0, "say": lambda _: None}
+    made = {}
+    validated = {
+        clip.speaker for clip in load_voices(data_root, SEVEN_EMOTIONS, validation_fraction=0.4, seed=0).validation
+    }
+    for architecture in ("whisper_cnn_3d", "mfcc_cnn_3d"):
+        recipe = Recipe(architecture, FACES, VOICES, JOINT)
+        with_folds = architecture == "mfcc_cnn_3d"
+        metrics = make_shipped(
+            recipe, data_root, tmp_path / architecture, tmp_path / "work", with_folds=with_folds, **options
+        )
+        run = load_run(tmp_path / architecture)
+        assert run.config.architecture == architecture and run.config.class_names == SEVEN_EMOTIONS
+        assert run.config.calibration.unsure_below == metrics["unsure_below"]
+        assert [run.config.calibration.face, run.config.calibration.voice, run.config.calibration.both] == [
+            metrics[mode]["temperature"] for mode in ("face", "voice", "both")
+        ]
+        sources = {source.name.split(",")[0] for source in run.config.data}
+        assert sources >= {"RAVDESS speech", "EmoDB", "Whisper tiny.en"}
+        assert (tmp_path / architecture / "LICENCE-whisper.txt").is_file() == (architecture[0] == "w")
+        assert (
+            metrics["photograph"]["n"] == metrics["face"]["n"] == 21
+            and metrics["voice"]["n"] == metrics["both"]["n"] > 0
+        )
+        assert set(metrics["voice"]["by_sex"]) == {"male", "female"}
+        assert set(metrics["fusions"]) == {"late", "joint"} and metrics["fusions"]["joint"]["nll"] > 0
+        assert ("folds" in metrics) == with_folds
+        assert "pairs above the better branch" in format_table(metrics)
+        seen = load_seen(tmp_path / architecture / "splits.csv")
+        for clip in emodb.load(data_root / "emodb"):
+            # Only the one that learns from a teacher hears what has no label, and only from speakers it learns from.
+            heard = clip.emotion != "boredom" or (architecture[0] == "m" and clip.speaker not in validated)
+            assert seen.has_met(clip, {}) == heard
+        assert seen.describe(["emodb:99"]).endswith("muxspace facial expressions)")
+        made[architecture] = metrics
+
+    folds = made["mfcc_cnn_3d"]["folds"]["by_number_of_classes"]
+    assert all(scores["n"] == 32 and len(scores["uar_by_fold"]) == 2 for scores in (folds["8"], folds["7"]))
+
+    # A second call finds every stage in the work folder and trains nothing again.
+    def must_not_run(*_, **__):
+        raise AssertionError("a finished stage was made again")
+
+    for name in (
+        "train_frame_network",
+        "tune_over_time",
+        "train_whisper_network",
+        "train_light_network",
+        "load_ferplus",
+    ):
+        monkeypatch.setattr(f"emotion.training.recipes.stages.{name}", must_not_run)
+    monkeypatch.setattr("emotion.training.recipes.voice_folds.train_whisper_network", must_not_run)
+    recipe = Recipe("mfcc_cnn_3d", FACES, VOICES, JOINT)
+    again = make_shipped(recipe, data_root, tmp_path / "again", tmp_path / "work", **options)
+    assert again["face"]["confusion_matrix"] == made["mfcc_cnn_3d"]["face"]["confusion_matrix"]
+
+
+def test_of_eight_emotions_calm_and_neutral_join_by_their_share_of_the_clips():
+    counts = np.full(8, 30)
+    counts[EIGHT_EMOTIONS.index("neutral")], counts[EIGHT_EMOTIONS.index("calm")] = 10, 30
+    matrix = join_calm(counts)
+    assert matrix[EIGHT_EMOTIONS.index("neutral"), SEVEN_EMOTIONS.index("neutral")] == 0.25
+    assert matrix[EIGHT_EMOTIONS.index("calm"), SEVEN_EMOTIONS.index("neutral")] == 0.75
+    others = [i for i, name in enumerate(EIGHT_EMOTIONS) if name not in ("neutral", "calm")]
+    np.testing.assert_array_equal(matrix[others][:, 1:], np.eye(6))
+
+
+def test_a_killed_training_goes_on_with_the_epoch_it_was_in(tmp_path):
+    network, batches = _small_training()
+    seen: list[int] = []
+
+    class Stop(Exception):
+        pass
+
+    def stop_at_the_third(epoch):
+        if epoch == 2:
+            raise Stop
+
+    batches.on_epoch = stop_at_the_third
+    with pytest.raises(Stop):
+        fit(network, batches, "mse", epochs=4, learning_rate=1e-2, weight_decay=0.0, seed=0, backup_dir=tmp_path / "b")
+    resumed, batches = _small_training()
+    batches.on_epoch = seen.append
+    fit(resumed, batches, "mse", epochs=4, learning_rate=1e-2, weight_decay=0.0, seed=0, backup_dir=tmp_path / "b")
+    assert seen == [2, 3]
+    whole, batches = _small_training()
+    fit(whole, batches, "mse", epochs=4, learning_rate=1e-2, weight_decay=0.0, seed=0, backup_dir=tmp_path / "c")
+    for one, other in zip(resumed.get_weights(), whole.get_weights(), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
+def test_a_damaged_backup_is_named_and_a_half_written_one_falls_back_to_the_one_before(tmp_path):
+    class Stop(Exception):
+        pass
+
+    def stop_at_the_fourth(epoch):
+        if epoch == 3:
+            raise Stop
+
+    network, batches = _small_training()
+    batches.on_epoch = stop_at_the_fourth
+    options = {"epochs": 4, "learning_rate": 1e-2, "weight_decay": 0.0, "seed": 0, "backup_dir": tmp_path / "b"}
+    with pytest.raises(Stop):
+        fit(network, batches, "mse", **options)
+    weights = tmp_path / "b" / "latest.weights.h5"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    seen: list[int] = []
+    resumed, batches = _small_training()
+    batches.on_epoch = lambda epoch: [seen.append(epoch), stop_at_the_fourth(epoch)]
+    with pytest.raises(Stop):
+        fit(resumed, batches, "mse", **options)
+    assert seen == [2, 3]
+    for path in (tmp_path / "b").glob("*.h5*"):
+        path.write_bytes(b"")
+    with pytest.raises(RunError, match="Delete the folder"):
+        fit(_small_training()[0], batches, "mse", **options)
+
+
+def _small_training():
+    keras.utils.set_random_seed(0)
+    numbers = keras.Input((3,))
+    network = keras.Model(numbers, keras.layers.Dense(2)(numbers))
+
+    class Batches(keras.utils.PyDataset):
+        num_batches, epoch = 5, 0
+        on_epoch = staticmethod(lambda epoch: None)
+
+        def set_epoch(self, epoch):
+            self.on_epoch(epoch)
+            self.epoch = epoch
+
+        def __getitem__(self, batch):
+            rng = np.random.default_rng((self.epoch, batch))
+            return rng.standard_normal((8, 3)).astype(np.float32), rng.standard_normal((8, 2)).astype(np.float32)
+
+    return network, Batches()
+
+
+def test_other_data_and_other_choices_have_another_fingerprint(data_root, tmp_path):
+    assert fingerprint(data_root, ("emodb",), FACES) == fingerprint(data_root, ("emodb",), FACES)
+    assert fingerprint(data_root, ("emodb",), FACES) != fingerprint(data_root, ("emodb",), VOICES)
+    assert fingerprint(data_root, ("emodb",), FACES) != fingerprint(tmp_path, ("emodb",), FACES)
+
+
+def test_every_recipe_that_is_offered_can_be_built():
+    assert tuple(RECIPES) == RECIPE_NAMES
+    for recipe in RECIPES.values():
+        assert recipe.config().class_names == SEVEN_EMOTIONS
+
+
+# ---- Faces ----
+
+
+def test_each_set_of_labels_says_what_it_says_and_faces_of_no_class_are_left_out(data_root):
+    stills = load_ferplus(data_root / "ferplus" / "ferplus_valid.npz", SEVEN_EMOTIONS, size=64)
+    assert len(stills) == 21
+    assert stills.images.shape == (21, 64, 64)
+    np.testing.assert_allclose(stills.targets.sum(axis=2), np.tile([1, 1, 0], (21, 1)))
+    assert [SEVEN_EMOTIONS[i] for i in stills.majority] == [FER2013_EMOTIONS[i % 7] for i in range(1, 22)]
+    for name in ("ferplus", "fer2013"):
+        np.testing.assert_array_equal(stills.targets[:, LABEL_SETS.index(name)].argmax(axis=1), stills.majority)
+
+
+def test_pictures_in_folders_are_labelled_by_one_set_alone(data_root):
+    stills = load_folders(data_root / "muxspace", SEVEN_EMOTIONS, size=64)
+    np.testing.assert_array_equal(stills.targets[:, LABEL_SETS.index("muxspace")], np.eye(7))
+    assert not stills.targets[:, : LABEL_SETS.index("muxspace")].any()
+    assert (stills.majority == -1).all()
+
+
+def test_a_target_of_nothing_stays_so_when_targets_are_smoothed():
+    targets = np.array([[[1.0, 0, 0, 0], [0, 0, 0, 0]]], np.float32)
+    smoothed = smooth(targets)
+    np.testing.assert_allclose(smoothed.sum(axis=2), [[1, 0]])
+    assert 0 < smoothed[0, 0, 1] < 0.05
+
+
+def test_the_shipped_face_branch_lies_between_those_for_pictures_and_for_clips():
+    config = Recipe("mfcc_cnn_3d", FACES, VOICES).config()
+    keras.utils.set_random_seed(1)
+    frame_network = build_headed_network(config, config.video.image_size)
+    clip_network = build_headed_network(config, over_time=True)
+    pictures = np.random.default_rng(0).integers(0, 256, (2, 112, 112, 3), dtype=np.uint8)
+    clips = np.repeat(pictures[:, None], config.video.n_frames, axis=1)
+
+    def answer(share):
+        return np.asarray(blend_over_time(frame_network, clip_network, share, config)(clips))
+
+    np.testing.assert_allclose(answer(0.0), np.asarray(frame_network(pictures)), atol=1e-4)
+    np.testing.assert_allclose(answer(1.0), np.asarray(clip_network(clips)), atol=1e-4)
+    between = blend_over_time(frame_network, clip_network, 0.25, config).get_layer("heads").get_weights()
+    ends = [network.get_layer("heads").get_weights() for network in (frame_network, clip_network)]
+    np.testing.assert_allclose(between[0], 0.75 * ends[0][0] + 0.25 * ends[1][0], atol=1e-6)
+
+
+def test_batches_of_faces_follow_from_seed_epoch_and_place_alone(data_root):
+    stills = load_ferplus(data_root / "ferplus" / "ferplus_valid.npz", SEVEN_EMOTIONS, size=112)
+    for animation, shape in ((None, (4, 64, 64, 3)), (Animation(n_frames=5), (4, 5, 64, 64, 3))):
+        options = {"size": 64, "batch_size": 4, "n_batches": 3, "seed": 1, "animation": animation}
+        first, second = (StillBatches(stills, mixup=0.0 if animation else 0.2, **options) for _ in range(2))
+        second[2]
+        pictures, targets = first[1]
+        assert pictures.shape == shape and pictures.dtype == np.uint8 and targets.shape == (4, 3, 7)
+        np.testing.assert_array_equal(pictures, second[1][0])
+        second.set_epoch(1)
+        assert (pictures != second[1][0]).any()
+
+
+def test_the_answer_is_the_weighted_sum_of_the_heads_with_a_share_of_the_prior():
+    config = Recipe("mfcc_cnn_3d", FACES).config()
+    network = build_headed_network(config, over_time=True)
+    prior = np.tile(np.arange(1, 8) / 28, (3, 1))
+    branch = answering_branch(network, (1.0, 0.5, 0.0), (0.5, 0.7), prior, disgust_offset=-0.4)
+    frames = np.random.default_rng(0).integers(0, 256, (2, 20, 112, 112, 3), dtype=np.uint8)
+    heads = np.asarray(network(frames))
+    features = np.asarray(keras.Model(network.input, network.get_layer("video_features").output)(frames))
+    disgust = -0.4 * np.eye(7)[SEVEN_EMOTIONS.index("disgust")]
+    np.testing.assert_allclose(
+        branch.logits(features), heads[:, 0] + 0.5 * heads[:, 1] + 0.5 * np.log(prior[0]) + disgust, atol=1e-4
+    )
+    # Of photographs the whole offset is taken back.
+    np.testing.assert_allclose(branch.still_bias, 0.2 * np.log(prior[0]) - disgust, atol=1e-5)
+
+
+# ---- Voices ----
+
+
+def test_emodb_is_learned_from_without_boredom_which_is_kept_without_a_label(data_root):
+    assert "boredom" in {clip.emotion for clip in emodb.load(data_root / "emodb")}
+    voices = load_voices(data_root, SEVEN_EMOTIONS, validation_fraction=0.2, seed=0)
+    clips = [clip for clip in (*voices.train, *voices.validation) if clip.clip_id.startswith("emodb:")]
+    assert len(clips) == 4 * 6
+    assert {clip.emotion for clip in clips} == set(SEVEN_EMOTIONS) - {"surprised"}
+    assert {(clip.speaker, clip.sex) for clip in clips} == {
+        ("emodb:03", "male"), ("emodb:08", "female"), ("emodb:10", "male"), ("emodb:13", "female"),
+    }  # fmt: skip
+    learned = {clip.speaker for clip in voices.train}
+    assert {clip.emotion for clip in voices.unlabelled} == {"boredom"}
+    assert {clip.speaker for clip in voices.unlabelled} <= learned
+    assert learned.isdisjoint({clip.speaker for clip in voices.validation})
+
+
+def test_a_bank_knows_which_window_belongs_to_which_clip():
+    varied = np.arange(6, dtype=np.float16).reshape(3, 2, 1, 1, 1)
+    plain = np.arange(10, 14, dtype=np.float16).reshape(4, 1, 1, 1)
+    bank = VoiceBank(varied, plain, np.array([0, 0, 2, 2]), (None, None, None))
+    assert bank.n_windows == 10
+    assert [float(bank.window(row)[0, 0, 0]) for row in range(10)] == [0, 1, 2, 3, 4, 5, 10, 11, 12, 13]
+    np.testing.assert_array_equal(bank.clip_of(np.arange(10)), [0, 0, 1, 1, 2, 2, 0, 0, 2, 2])
+    np.testing.assert_array_equal(bank.rows_of(np.array([0, 1])), [0, 1, 2, 3, 6, 7])
+    rng = np.random.default_rng(0)
+    assert {bank.draw_row(2, rng, 0.5) for _ in range(100)} == {4, 5, 8, 9}
+    assert {bank.draw_row(1, rng, 0.5) for _ in range(100)} == {2, 3}  # a clip without plain windows
+
+
+def test_windows_are_averaged_clip_by_clip():
+    probabilities = np.array([[1.0, 0], [0, 1], [0.2, 0.8], [0.4, 0.6]])
+    merged = merge_windows(probabilities, np.array([5, 5, 2, 2]), np.array([2, 5]))
+    np.testing.assert_allclose(merged, [[0.3, 0.7], [0.5, 0.5]])
+
+
+def test_every_class_weighs_the_same_and_unlabelled_clips_nothing():
+    classes = np.array([0, 0, 0, 1, -1, 1])
+    targets = balanced_targets(classes, np.array([0, 1, 2, 3]), 2)
+    np.testing.assert_allclose(targets[:4].sum(axis=0), [2, 2])
+    assert not targets[4].any()
+
+
+def test_hints_are_uncorrelated_and_of_one_scale():
+    rng = np.random.default_rng(0)
+    statistics = rng.standard_normal((200, 3)) @ rng.standard_normal((3, 10)) * 50 + 7
+    hints = compute_hints(statistics, np.arange(150), 3)
+    np.testing.assert_allclose(np.cov(hints[:150].T), np.eye(3), atol=0.02)
+
+
+# ---- Fusion ----
+
+
+@pytest.fixture(scope="module")
+def branches():
+    """Random branches, their fused model's settings, and inputs."""
+    config = Recipe("mfcc_cnn_3d", FACES).config()
+    keras.utils.set_random_seed(0)
+    voice_network = mfcc_cnn_3d.build_voice_network(dataclasses.replace(config, modalities=("audio",)))
+    voice = Branch(voice_network, *voice_network.get_layer("logits").get_weights())
+    rng = np.random.default_rng(0)
+    face_network = build_headed_network(config, over_time=True)
+    face = Branch(
+        face_network, rng.standard_normal((128, 7)).astype(np.float32), np.arange(7, dtype=np.float32) / 7, STILL_BIAS
+    )
+    inputs = {
+        "audio": rng.standard_normal((2, *config.audio_shape)).astype(np.float32),
+        "video": rng.integers(0, 256, (2, *config.video_shape), dtype=np.uint8),
+    }
+    return config, voice, face, inputs
+
+
+def features_of(branch, frames):
+    network = keras.Model(branch.network.input, branch.network.get_layer("video_features").output)
+    return np.asarray(network(frames))
+
+
+def test_late_fusion_answers_by_each_branch_alone_and_by_their_product(branches):
+    config, voice, face, inputs = branches
+    model = join_late(config, voice, face, (0.5, 2.0))
+    heard = 0.5 * np.asarray(voice.network({"audio": inputs["audio"]}))
+    seen = 2.0 * face.logits(features_of(face, inputs["video"]))
+    nothing = {name: np.zeros_like(value) for name, value in inputs.items()}
+    photograph = np.repeat(inputs["video"][:, :1], config.video.n_frames, axis=1)
+    of_photograph = 2.0 * face.logits(features_of(face, photograph))
+    for given, logits in (
+        ({"audio": nothing["audio"], "video": photograph}, of_photograph + 2.0 * STILL_BIAS),
+        (inputs, heard + seen),
+        ({**inputs, "video": nothing["video"]}, heard),
+        ({**inputs, "audio": nothing["audio"]}, seen),
+    ):
+        np.testing.assert_allclose(np.asarray(model(given)), softmax(logits), atol=1e-5)
+
+
+def test_the_branch_that_knows_more_gets_the_greater_weight():
+    rng = np.random.default_rng(0)
+    classes = rng.integers(0, 4, 300)
+    truth = np.eye(4)[classes]
+    clever = truth * 3 + rng.standard_normal((300, 4))
+    dull = truth * 0.3 + rng.standard_normal((300, 4))
+    weights = fit_late_weights([row[None] for row in dull], clever, classes)
+    assert weights[1] > 3 * weights[0] > 0
+    answers = answer_pairs([row[None] for row in dull], clever, weights)
+    assert (answers.argmax(axis=1) == classes).mean() > 0.9
+
+
+def draw_answers(sharpness, n=600, n_classes=4, seed=0):
+    """Answers that are right as often as they say, then sharpened, for ten speakers."""
+    rng = np.random.default_rng(seed)
+    honest = softmax(2 * rng.standard_normal((n, n_classes)))
+    classes = np.array([rng.choice(n_classes, p=row) for row in honest])
+    sharpened = softmax(sharpness * np.log(honest))
+    return Answers([row[None] for row in sharpened], classes, (np.arange(n) % 10).astype(str), np.array(["male"] * n))
+
+
+def test_confidence_that_is_no_chance_is_told_from_chance():
+    for sharpness, is_honest in ((1.0, True), (4.0, False)):
+        answers = draw_answers(sharpness)
+        error, if_perfect = measure_calibration(answers.merged(), answers.classes)
+        assert (error < 2 * if_perfect) == is_honest
+    # Fitted on the other speakers, a temperature makes honest answers of both.
+    scores = score_answers(answers, 1.0, 4)
+    assert scores["ece"] < 2 * scores["ece_if_perfect"] < 0.1
+
+
+def test_each_speaker_is_judged_by_what_was_fitted_on_the_others():
+    answers = draw_answers(1.0)
+    parts = answers.apart()
+    assert sorted(np.concatenate([these for _, these in parts]).tolist()) == list(range(600))
+    for others, these in parts:
+        assert not set(answers.groups[others]) & set(answers.groups[these])
+    alone = dataclasses.replace(answers, groups=np.array(["one"] * 600))
+    assert [len(part) for part in alone.apart()[0]] == [600, 600]
+
+
+def test_fusions_are_compared_by_the_same_pairs():
+    rng = np.random.default_rng(0)
+    base = draw_answers(1.0)
+    truth = np.eye(4)[base.classes]
+    heard, seen = (truth * 2 + rng.standard_normal((600, 4)) for _ in range(2))
+    one, other = (
+        dataclasses.replace(base, clips=[row[None] for row in softmax(logits)])
+        for logits in (0.2 * heard, 0.2 * heard + 3 * seen)
+    )
+    noise = dataclasses.replace(base, clips=[row[None] for row in softmax(rng.standard_normal((600, 4)))])
+    compared = compare_fusions({"voice": one, "both": other}, {"voice": noise, "both": noise}, 4)
+    # The weights that the late fusion came with were poor ones; it is judged by better ones.
+    assert compared["late"]["nll"] < -np.log(other.merged()[np.arange(600), base.classes]).mean()
+    assert compared["late"]["uar"] > 0.9 and compared["joint"]["uar"] < 0.4
+    assert compared["joint"]["nll"] == pytest.approx(np.log(4), abs=0.1)
+
+
+def test_joint_layers_learn_pairs_and_leave_the_branches_alone(branches):
+    config, voice, face, _ = branches
+    joint = dataclasses.replace(
+        config, model={**config.model, "fusion_units": 16, "fusion_dropout": 0.0, "fusion_still": False}
+    )
+    classes = np.arange(70) % 7
+    voices = Features(np.eye(128, dtype=np.float32)[classes], classes)
+    faces = Features(np.eye(128, dtype=np.float32)[classes + 20], classes)
+    model = join_jointly(joint, voice, face, voices, faces, n_steps=150, learning_rate=1e-2, swapped=0.0, seed=0)
+    np.testing.assert_array_equal(
+        model.get_layer("audio_features").get_weights()[0], voice.network.get_layer("audio_features").get_weights()[0]
+    )
+    joined = np.concatenate([voices.values, faces.values, np.ones((70, 2), np.float32)], axis=1)
+    head = keras.Model(model.get_layer("fusion").output, model.output)
+    assert (np.asarray(head(joined)).argmax(axis=1) == classes).all()
+
+
+def test_missing_data_is_named(tmp_path):
+    with pytest.raises(DatasetError, match=str(tmp_path)):
+        emodb.load(tmp_path)
+    with pytest.raises(DatasetError, match=str(tmp_path)):
+        load_folders(tmp_path / "absent", SEVEN_EMOTIONS, size=8)
+    with pytest.raises(DatasetError, match=str(tmp_path)):
+        load_ferplus(tmp_path / "absent.npz", SEVEN_EMOTIONS, size=8)
+
+
+def test_a_damaged_file_of_faces_is_named(data_root, tmp_path):
+    whole = (data_root / "ferplus" / "ferplus_valid.npz").read_bytes()
+    np.save(tmp_path / "array.npy", np.zeros(3))
+    np.savez(tmp_path / "other.npz", images=np.zeros(3))
+    with np.load(data_root / "ferplus" / "ferplus_valid.npz") as data:
+        arrays = dict(data)
+    np.savez(tmp_path / "votes.npz", **{**arrays, "votes": arrays["votes"][:, :8]})
+    np.savez(tmp_path / "labels.npz", **{**arrays, "fer2013_label": arrays["fer2013_label"] + 5})
+    damaged = {
+        "half.npz": whole[: len(whole) // 2],
+        "empty.npz": b"",
+        "text.npz": b"<html>not found</html>",
+        "array.npz": (tmp_path / "array.npy").read_bytes(),
+    }
+    for name, content in damaged.items():
+        (tmp_path / name).write_bytes(content)
+    for name in (*damaged, "other.npz", "votes.npz", "labels.npz"):
+        with pytest.raises(DatasetError, match=name):
+            load_ferplus(tmp_path / name, SEVEN_EMOTIONS, size=8)
+
+
+def test_an_emotion_without_pictures_and_a_damaged_picture_are_named(data_root, tmp_path):
+    shutil.copytree(data_root / "muxspace", tmp_path / "muxspace")
+    (tmp_path / "muxspace" / "sad").rename(tmp_path / "muxspace" / "sadness")
+    with pytest.raises(DatasetError, match="folders named sad;"):
+        load_folders(tmp_path / "muxspace", SEVEN_EMOTIONS, size=8)
+    (tmp_path / "muxspace" / "sad").mkdir()
+    (tmp_path / "muxspace" / "sad" / "1.JPG").write_bytes(b"no picture")
+    with pytest.raises(DatasetError, match=r"1\.JPG"):
+        load_folders(tmp_path / "muxspace", SEVEN_EMOTIONS, size=8)
+
+
+def test_a_recording_without_sound_is_named_before_anything_learns_from_it(tmp_path):
+    for letter, voice in (
+        ("F", synthesize_voice("happy", speaker_seed=1, duration_seconds=1.5)),
+        ("T", np.zeros(33075)),
+    ):
+        soundfile.write(tmp_path / f"03a01{letter}a.wav", voice, 22050)
+    config = dataclasses.replace(Recipe("mfcc_cnn_3d").config(), modalities=("audio",))
+    clips = emodb.load(tmp_path)
+    with pytest.raises(DatasetError, match="1 voices hold no sound.*\n.*03a01Ta.wav"):
+        make_bank(clips, ClipCache(tmp_path / "c", config), config, n_variants=1, seed=0, folder=tmp_path / "bank")
+
+
+def test_windows_that_two_networks_do_not_share_teach_nothing():
+    clips = tuple(Clip(f"emodb:{i}", "sad", "emodb:03", audio_path=f"{i}.wav") for i in range(2))
+    windows = np.zeros((3, 1, 1, 1), np.float16)
+    one, other = (
+        VoiceBank(np.zeros((2, 1, 1, 1, 1), np.float16), windows, np.array(owners), clips)
+        for owners in ([0, 0, 1], [0, 1, 1])
+    )
+    check_same_windows(one, one)
+    with pytest.raises(DatasetError, match=r"0\.wav, 1\.wav"):
+        check_same_windows(one, other)
+
+
+def test_other_contents_of_the_same_size_are_other_data(tmp_path):
+    (tmp_path / "emodb").mkdir()
+    found = set()
+    for content in (b"one", b"two"):
+        (tmp_path / "emodb" / "03a01Fa.wav").write_bytes(content)
+        found.add(fingerprint(tmp_path, ("emodb",)))
+    assert len(found) == 2
