@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.measures import Measure, append_history, format_measures, read_history, write_ratio_plot
-from emotion.console import SOME_FILES_FAILED, quiet_import, run_program
+from emotion.console import SOME_FILES_FAILED, Reporter, quiet_import, run_program
 from emotion.errors import ConfigError
 from emotion.places import CACHE_DIR
-from emotion.training.options import command_line, say_now
+from emotion.training.options import command_line
 
 PARTS = ("inference", "training", "plain", "designs", "growth")
 MIN_LONGEST = 300.0  # growth needs two lengths
@@ -85,7 +85,7 @@ def main() -> int:
     try:
         for each in measure(args, folder):
             measures.append(each)
-            say_now(f"{each.name}: {each.value:.4g} {each.unit}")
+            Reporter().say(f"{each.name}: {each.value:.4g} {each.unit}")
     finally:  # what was measured before something failed, or before Ctrl-C, is kept
         if measures:
             write_results(args.output, measures, alike)

@@ -20,7 +20,7 @@ from emotion.console import SOME_FILES_FAILED, ProgressBar, quiet_import, run_pr
 from emotion.datasets import DATASETS
 from emotion.errors import ConfigError
 from emotion.places import CACHE_DIR
-from emotion.training.options import check_data_options, command_line, say_now
+from emotion.training.options import check_data_options, command_line, reporter_for
 
 SYSTEM_NAMES = ("mfcc_svm", "compare_logreg")
 FOLD_PROTOCOLS = ("kfold", "random")
@@ -63,15 +63,16 @@ def main(arguments: list[str] | None = None) -> int:
         from benchmarks.results import HOW, describe_row, find_cross_validations, load_compared, run_protocol
         from benchmarks.systems import SYSTEMS
         from emotion.evaluation.judging import write_predictions
+    from emotion.datasets.loading import load_clips
     from emotion.datasets.protocols import split_folds
     from emotion.labels import class_index
-    from emotion.training.workflows import describe_data, load_clips
+    from emotion.training.workflows import describe_data
 
     # What may be missing is looked for before anything takes time.
     systems = {name: SYSTEMS[name] for name in dict.fromkeys(args.systems)}
     feature_sets = {name: system.build_features() for name, system in systems.items()}
     compared = [found for folder in args.compare for found in find_cross_validations(folder)]
-    clips, source = load_clips(args.dataset, args.root, args.manifest, say=say_now)
+    clips, source = load_clips(args.dataset, args.root, args.manifest, reporter=reporter_for(args))
     class_names = describe_data(RunConfig(), clips, source).class_names
     clips = [clip for clip in clips if class_index(clip.emotion, class_names) is not None]
 
@@ -100,7 +101,7 @@ def main(arguments: list[str] | None = None) -> int:
     by_id = {clip.clip_id: clip for clip in clips}
     for name, system in systems.items():
         for protocol, folds in splits.items():
-            say_now(f"{system.title}, {protocol}: fitting {len(folds)} folds")
+            reporter_for(args).say(f"{system.title}, {protocol}: fitting {len(folds)} folds")
             report, judgements = run_protocol(
                 system, folds, by_id, features[name].rows, class_names, n_skipped=len(failures)
             )

@@ -16,11 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from emotion.config import RunConfig, TrainConfig
-from emotion.console import quiet_import, run_program
+from emotion.console import Reporter, quiet_import, run_program
 from emotion.errors import DatasetError
 from emotion.labels import EIGHT_EMOTIONS, SEVEN_EMOTIONS
 from emotion.places import CACHE_DIR
-from emotion.training.options import say_now
 
 N_FOLDS, SEED = 5, 0
 VOICES_AT_ONCE, PICTURES_AT_ONCE = 16, 64
@@ -71,11 +70,11 @@ def main(arguments: list[str] | None = None) -> int:
         for name in args.models:
             path = args.output / f"{part}_{name}_{fingerprint(name, epochs)}.json"
             if not path.is_file():
-                say_now(f"{name}, {part}: {epochs} epochs")
+                Reporter().say(f"{name}, {part}: {epochs} epochs")
                 report = score(name, args.data_dir, epochs, args.output)
                 path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
             reports.setdefault(name, {})[part] = json.loads(path.read_text(encoding="utf-8"))
-            say_now(format_scores(reports))
+            Reporter().say(format_scores(reports))
     (args.output / "table.md").write_text(format_scores(reports) + "\n", encoding="utf-8")
     return 0
 
@@ -129,7 +128,7 @@ def score_ears(name: str, data_dir: Path, epochs: int, output: Path) -> dict[str
     for number, split in enumerate(splits, start=1):
         folder = output / f"ears_{name}_{fingerprint(name, epochs)}_fold{number}"
         judged = judge_fold(bank, split, config, epochs, folder)
-        say_now(f"  fold {number}: UAR {build_report(judged, config.class_names)['uar']:.1%}, n {len(judged)}")
+        Reporter().say(f"  fold {number}: UAR {build_report(judged, config.class_names)['uar']:.1%}, n {len(judged)}")
         judgements += judged
     return build_report(judgements, config.class_names)
 
@@ -204,7 +203,7 @@ def load_faces(path: Path, output: Path):
 
     kept = output / f"aligned_{path.name}"
     if not kept.is_file():
-        say_now(f"Aligning the faces of {path.name}")
+        Reporter().say(f"Aligning the faces of {path.name}")
         save_stills(load_ferplus(path, SEVEN_EMOTIONS, size=RunConfig().video.image_size), kept)
     return read_stills(kept)
 

@@ -18,11 +18,11 @@ import av
 import numpy as np
 
 from benchmarks.measures import Measure
+from emotion.console import Reporter
 from emotion.datasets.synthetic.clips import write_clip
 from emotion.errors import EmotionError, MediaError
 from emotion.media.pictures import VideoFrame
 from emotion.media.reading import AudioChunk, iterate_media
-from emotion.training.options import say_now
 
 ROOT = Path(__file__).resolve().parents[1]
 SAMPLE = ROOT / "samples" / "astronaut.mp4"
@@ -324,7 +324,7 @@ def measure(
         try:
             yield from measure_peer(clip, folder, name, python, ours)
         except EmotionError as error:  # another package's fault spoils nothing of ours
-            say_now(f"{name}: not measured, since {error}")
+            Reporter().say(f"{name}: not measured, since {error}")
             failed.append(name)
     yield from measure_start(folder, max(3, n_runs))
     yield from measure_camera(source)

@@ -17,12 +17,11 @@ import numpy as np
 from benchmarks.designs import load_faces
 from emotion.config import RunConfig
 from emotion.config_files import load_config
-from emotion.console import quiet_import, run_program
+from emotion.console import Reporter, quiet_import, run_program
 from emotion.errors import ConfigError, DatasetError
 from emotion.labels import SEVEN_EMOTIONS
 from emotion.outputs.score_tables import format_table
 from emotion.places import CACHE_DIR, DEFAULT_RUN, find_model
-from emotion.training.options import say_now
 
 RUNTIMES = ("keras", "onnx", "int8")
 FACES_AT_ONCE = 8
@@ -63,7 +62,7 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = np.random.default_rng(0).permutation(clear)[: args.faces]
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(shutil.copytree(args.model, Path(folder) / args.model.name))
-        say_now(str(export_int8(load_run(copy), args.calibrate_on)))
+        Reporter().say(str(export_int8(load_run(copy), args.calibrate_on)))
         answers, milliseconds = {}, {}
         for name in RUNTIMES:
             run = load_run(copy, runtime=name)

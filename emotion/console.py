@@ -11,10 +11,13 @@ import tempfile
 import threading
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from emotion.errors import EmotionError
 from emotion.parallel import limit_blas
 from emotion.version import __version__
+
+logger = logging.getLogger(__name__)
 
 SOME_FILES_FAILED = 3
 INTERRUPTED, TERMINATED = 130, 143
@@ -102,6 +105,54 @@ def called_as(script: str, command: str) -> str:
 def add_version(parser: argparse.ArgumentParser) -> None:
     """Gives a program the option to tell its version."""
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+
+
+@dataclass(frozen=True)
+class Reporter:
+    """What a program tells its user while it works: messages, warnings and progress bars.
+
+    Functions that take long take a ``reporter``. By default they get ``SILENT``, which only logs.
+
+    Attributes:
+        shows_text: whether messages are printed. Warnings always are.
+        shows_bars: whether progress bars are drawn.
+        aside: whether messages go to the error stream, because the output stream carries a table.
+    """
+
+    shows_text: bool = True
+    shows_bars: bool = True
+    aside: bool = False
+
+    def say(self, text: str) -> None:
+        """Prints a message at once, also into a pipe."""
+        if self.shows_text:
+            print(text, file=sys.stderr if self.aside else sys.stdout, flush=True)
+
+    def warn(self, text: str) -> None:
+        """Prints a warning on the error stream, above a bar if one is drawn."""
+        from tqdm import tqdm
+
+        tqdm.write(text, file=sys.stderr)
+
+    def bar(self, what: str, unit: str) -> "ProgressBar":
+        """Returns a bar; call it with what is done and the total."""
+        return ProgressBar(what, unit, shown=self.shows_bars)
+
+    @property
+    def keras_verbose(self) -> int:
+        """Keras's ``verbose``: 1 draws a bar, 2 prints a line an epoch, 0 is silent."""
+        return 1 if self.shows_bars else 2 if self.shows_text else 0
+
+
+class _Silent(Reporter):
+    def say(self, text: str) -> None:
+        logger.info(text)
+
+    def warn(self, text: str) -> None:
+        logger.warning(text)
+
+
+SILENT = _Silent(shows_text=False, shows_bars=False)
 
 
 class ProgressBar:

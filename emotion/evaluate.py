@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from emotion.config import DEFAULT_FOLDS, MODALITIES, RunConfig
-from emotion.console import SOME_FILES_FAILED, ProgressBar, quiet_import, run_program
+from emotion.console import SOME_FILES_FAILED, Reporter, quiet_import, run_program
 from emotion.errors import ConfigError, DatasetError
 from emotion.files import write_json
 from emotion.models.names import resolve_model
@@ -19,7 +19,7 @@ from emotion.training.options import (
     build_config,
     check_data_options,
     command_line,
-    say_now,
+    reporter_for,
 )
 
 PROGRAM = "python -m emotion.evaluate"
@@ -73,19 +73,18 @@ def run_evaluation(arguments: list[str]) -> int:
         make_folder(args.plots)
 
     from emotion.datasets import human_accuracy
+    from emotion.datasets.loading import load_clips
     from emotion.models.run_folder import check_run, load_run
-    from emotion.training.workflows import load_clips
 
     args.model = resolve_model(args.model)
     check_run(args.model)
-    clips, source = load_clips(args.dataset, args.root, args.manifest, say=print)
+    clips, source = load_clips(args.dataset, args.root, args.manifest, reporter=reporter_for(args))
     run = load_run(args.model)
     with quiet_import():
         from emotion.evaluation.model_report import assess
     from emotion.evaluation.judging import write_predictions
     from emotion.outputs.score_tables import format_report
 
-    shown = not args.no_progress
     result = assess(
         run,
         clips,
@@ -93,8 +92,7 @@ def run_evaluation(arguments: list[str]) -> int:
         modality=args.modality,
         include_seen=args.include_seen,
         each_modality=args.plots is not None,
-        decoding=ProgressBar("Decoding", "clip", shown=shown),
-        judging=ProgressBar("Judging", "clip", shown=shown),
+        reporter=reporter_for(args),
     )
     human = human_accuracy(source.name)
     command = command_line()
@@ -208,7 +206,7 @@ def run_protocols(arguments: list[str]) -> int:
 def say_how_to_go_on(output: Path) -> None:
     """Prints the command that goes on after a stop: the one that was given, with the folder it writes to."""
     named = "" if any(word.startswith("--output") for word in sys.argv) else f" --output {shlex.quote(str(output))}"
-    say_now(f"If it is stopped, go on with: {command_line()}{named}")
+    Reporter().say(f"If it is stopped, go on with: {command_line()}{named}")
 
 
 def _add_fold_options(parser: argparse.ArgumentParser, n_folds: int) -> None:
@@ -223,14 +221,13 @@ def _add_fold_options(parser: argparse.ArgumentParser, n_folds: int) -> None:
 
 def _load_training(args: argparse.Namespace, config: RunConfig):
     from emotion.datasets import human_accuracy
-    from emotion.training.workflows import describe_data, load_clips
+    from emotion.datasets.loading import load_clips
+    from emotion.training.workflows import describe_data
 
-    clips, source = load_clips(args.dataset, args.root, args.manifest, say=print)
+    clips, source = load_clips(args.dataset, args.root, args.manifest, reporter=reporter_for(args))
     settings = {
         "cache_dir": args.cache_dir,
-        "progress": ProgressBar("Decoding", "clip", shown=not args.no_progress),
-        "verbose": 2 if args.no_progress else 1,
-        "say": say_now,
+        "reporter": reporter_for(args),
         "command": command_line(),
     }
     return clips, describe_data(config, clips, source), settings, human_accuracy(source.name)

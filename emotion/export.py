@@ -12,7 +12,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from emotion.console import run_program
+from emotion.console import Reporter, run_program
 from emotion.errors import ConfigError
 from emotion.inference.clip_search import find_sources
 from emotion.media.reading import probe_media
@@ -20,7 +20,6 @@ from emotion.models.names import resolve_model
 from emotion.models.onnx_runtime import INT8_FILE, ONNX_FILE
 from emotion.models.run_folder import check_run, load_run
 from emotion.places import IS_INSTALLED, KEPT_DIR, SAMPLE, SHIPPED_DIR
-from emotion.training.options import say_now
 
 FORMATS = ("onnx", "savedmodel", "litert")
 EXPORT_DIR = "export"
@@ -67,7 +66,7 @@ def main() -> int:
 
     difference = export_onnx(load_run(args.model))
     path = args.model / ONNX_FILE
-    say_now(f"{path}: {path.stat().st_size / 1e6:.1f} MB, max abs difference {difference:.2g}")
+    Reporter().say(f"{path}: {path.stat().st_size / 1e6:.1f} MB, max abs difference {difference:.2g}")
     return 0
 
 
@@ -84,7 +83,7 @@ def _export_portable(args: argparse.Namespace) -> int:
     folder = args.output or (Path(EXPORT_DIR) if is_shipped else args.model / EXPORT_DIR) / args.format
     difference = export_portable(load_run(args.model), args.format, folder, check_on=clip)
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    say_now(
+    Reporter().say(
         f"{folder}: {size / 1e6:.1f} MB, max abs difference {difference:.2g} on windows of {clip.name}. "
         f"To try it, where numpy and {PORTABLE[args.format].needs} are installed: cd {folder} && python {EXAMPLE_FILE}"
     )
@@ -96,10 +95,12 @@ def _export_int8(args: argparse.Namespace) -> int:
 
     sources = find_sources(args.calibrate_on)
     clips = [Path(args.calibrate_on[0])] if sources is None else [source.path for source in sources]
-    say_now(f"Looking at {len(clips)} clip(s), then turning the network: this takes about as long as the clips last.")
+    Reporter().say(
+        f"Looking at {len(clips)} clip(s), then turning the network: this takes about as long as the clips last."
+    )
     report = export_int8(load_run(args.model), clips)
     path = args.model / INT8_FILE
-    say_now(
+    Reporter().say(
         f"{path}: {path.stat().st_size / 1e6:.1f} MB; on {report.n_windows} windows of these clips probabilities "
         f"differ from float32's by {report.mean_difference:.2g} on average, {report.max_difference:.2g} at most; "
         f"{report.n_same} have the same most probable emotion. To use it: run_inference.py --runtime int8"

@@ -27,15 +27,30 @@ def displayable(name: str | os.PathLike) -> str:
     return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
 
 
-def write_whole(path: str | os.PathLike, text: str) -> None:
-    """Writes a text file under another name first, so that a kill leaves the old file or the new one, never half."""
+@contextlib.contextmanager
+def written_whole(path: str | os.PathLike) -> Iterator[Path]:
+    """Lends a path to write a file to, in the same folder; if the block ends well, it takes the place of ``path``.
+
+    A kill or an error leaves the old file or the new one, never half of one. Every file that the program writes and
+    reads again is written this way.
+
+    Example:
+        with written_whole("scores.npz") as partial:
+            partial.write_bytes(content)
+    """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial = path.with_name(f".{os.getpid()}.partial.{path.name}")
     try:
-        temporary.write_text(text, encoding="utf-8", errors="replace")  # names of files need not be Unicode
-        os.replace(temporary, path)
+        yield partial
+        os.replace(partial, path)
     finally:
-        temporary.unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
+
+
+def write_whole(path: str | os.PathLike, text: str) -> None:
+    """Writes a text file whole; see ``written_whole``."""
+    with written_whole(path) as partial:
+        partial.write_text(text, encoding="utf-8", errors="replace")  # names of files need not be Unicode
 
 
 @contextlib.contextmanager

@@ -5,12 +5,18 @@ import sys
 from pathlib import Path
 
 from emotion.config import CROSS_VALIDATED, DEFAULT_ARCHITECTURE, MODALITIES
-from emotion.console import SOME_FILES_FAILED, ProgressBar, quiet_import, run_program
+from emotion.console import SOME_FILES_FAILED, quiet_import, run_program
 from emotion.errors import ConfigError
 from emotion.models.export_onnx import write_onnx
 from emotion.models.names import resolve_model
 from emotion.models.run_folder import check_new_folder, check_run, load_run
-from emotion.training.options import add_data_options, add_fusion_options, build_config, check_data_options, say_now
+from emotion.training.options import (
+    add_data_options,
+    add_fusion_options,
+    build_config,
+    check_data_options,
+    reporter_for,
+)
 
 PROGRAM = "python -m emotion.fuse"
 
@@ -39,23 +45,24 @@ def main() -> int:
     args.audio, args.video = resolve_model(args.audio), resolve_model(args.video)
     for path in (args.audio, args.video):
         check_run(path)
+    from emotion.datasets.loading import load_clips
     from emotion.training.late_fusion import fuse_runs
-    from emotion.training.workflows import load_clips
 
-    clips, _ = load_clips(args.dataset, args.root, args.manifest, say=say_now)
+    clips, _ = load_clips(args.dataset, args.root, args.manifest, reporter=reporter_for(args))
     with quiet_import():
         audio, video = load_run(args.audio), load_run(args.video)
     metrics = fuse_runs(
         audio, video, clips, args.output, method=args.method, by_class=args.by_class, cache_dir=args.cache_dir,
-        progress=ProgressBar("Decoding", "clip", shown=not args.no_progress), say=say_now,
+        reporter=reporter_for(args),
     )  # fmt: skip
-    write_onnx(args.output, say_now)
+    write_onnx(args.output, reporter_for(args))
     return SOME_FILES_FAILED if metrics["n_skipped"] else 0
 
 
 def train_late_fusion(args: argparse.Namespace, output: Path) -> int:
     """Trains two experts apart and joins them, as ``train_model.py --fusion late``; returns the exit code."""
-    from emotion.training.workflows import load_clips, train_experts
+    from emotion.datasets.loading import load_clips
+    from emotion.training.workflows import train_experts
 
     configs = {}
     for modality in MODALITIES:
@@ -70,14 +77,15 @@ def train_late_fusion(args: argparse.Namespace, output: Path) -> int:
     taken = {name for config in configs.values() for name in config.training.pretrained}
     if set(args.pretrained or ()) - taken:
         raise ConfigError(f"Neither expert takes the weights {', '.join(sorted(set(args.pretrained) - taken))}.")
-    clips, source = load_clips(args.dataset, args.root, args.manifest, say=say_now)
-    say_now(f"Run folder: {output}. If it is stopped, give the same command with --output {output} to go on.")
+    clips, source = load_clips(args.dataset, args.root, args.manifest, reporter=reporter_for(args))
+    reporter_for(args).say(
+        f"Run folder: {output}. If it is stopped, give the same command with --output {output} to go on."
+    )
     n_failed = train_experts(
         clips, source, configs, output, method=args.method, by_class=args.by_class, cache_dir=args.cache_dir,
-        progress=ProgressBar("Decoding", "clip", shown=not args.no_progress), verbose=2 if args.no_progress else 1,
-        say=say_now,
+        reporter=reporter_for(args),
     )  # fmt: skip
-    write_onnx(output, say_now)
+    write_onnx(output, reporter_for(args))
     return SOME_FILES_FAILED if n_failed else 0
 
 

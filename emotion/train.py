@@ -8,7 +8,7 @@ from pathlib import Path
 
 from emotion.config import CROSS_VALIDATED, DEFAULT_FOLDS, MODALITIES, PROTOCOLS, RECIPE_NAMES, RunConfig, TrainConfig
 from emotion.config_files import load_config
-from emotion.console import SOME_FILES_FAILED, ProgressBar, add_version, called_as, quiet_import, run_program
+from emotion.console import SOME_FILES_FAILED, Reporter, add_version, called_as, quiet_import, run_program
 from emotion.models import ARCHITECTURES
 from emotion.places import IS_INSTALLED, SAVED_MODELS
 from emotion.training.options import (
@@ -18,7 +18,7 @@ from emotion.training.options import (
     build_config,
     check_data_options,
     program_name,
-    say_now,
+    reporter_for,
 )
 
 # The demo has few clips, so it takes smaller steps, and only as many epochs as it takes to see the curves turn.
@@ -123,18 +123,17 @@ def make_shipped_model(parser: argparse.ArgumentParser, args: argparse.Namespace
         args.data_root,
         args.output,
         with_folds=not args.no_folds,
-        verbose=2 if args.no_progress else 1,
-        say=say_now,
+        reporter=reporter_for(args),
     )
 
 
-def list_designs(shown: bool) -> int:
+def list_designs(reporter: Reporter) -> int:
     """Prints what each design is and costs, as it is measured here."""
     with quiet_import():
         import emotion.models.catalogue  # noqa: F401  (with it TensorFlow, which would write into the progress bar)
         from emotion.models.catalogue import measure_designs
 
-    print(measure_designs(ProgressBar("Measuring", "model", shown=shown)))
+    print(measure_designs(reporter))
     return 0
 
 
@@ -175,7 +174,7 @@ def main() -> int:
     parser = build_parser()
     args = parser.parse_args()
     if args.list_models or args.recipe:
-        return list_designs(not args.no_progress) if args.list_models else make_shipped_model(parser, args)
+        return list_designs(reporter_for(args)) if args.list_models else make_shipped_model(parser, args)
     for name in ("data_root", "no_folds"):
         if getattr(args, name) != parser.get_default(name):
             parser.error(f"--{name} is for --recipe; other trainings read --dataset_dir or --manifest")
@@ -184,9 +183,10 @@ def main() -> int:
     if args.demo and args.protocol not in (None, "speaker", "random"):
         parser.error("--demo trains one model on synthetic speakers: --protocol speaker or random")
     config, output = settle(parser, args)
-    from emotion.training.workflows import load_clips, train_on_clips, train_on_demo
+    from emotion.datasets.loading import load_clips
+    from emotion.training.workflows import train_on_clips, train_on_demo
 
-    shown = not args.no_progress
+    reporter = reporter_for(args)
     if args.fusion:
         from emotion.fuse import train_late_fusion
 
@@ -200,15 +200,13 @@ def main() -> int:
         "epochs": args.epochs,
         "resume_command": resume_command(args, output),
         "cache_dir": args.cache_dir,
-        "progress": ProgressBar("Decoding", "clip", shown=shown),
-        "verbose": 1 if shown else 2,
-        "say": say_now,
+        "reporter": reporter,
     }
     try:
         if args.demo:
-            result = train_on_demo(config, output, ProgressBar("Drawing clips", "clip", shown=shown), **settings)
+            result = train_on_demo(config, output, **settings)
         else:
-            clips, source = load_clips(args.dataset, args.root, args.manifest, say=say_now)
+            clips, source = load_clips(args.dataset, args.root, args.manifest, reporter=reporter)
             result = train_on_clips(clips, source, config, output, **settings)
     except KeyboardInterrupt:
         from emotion.models.run_folder import CONFIG_FILE
@@ -233,7 +231,7 @@ def main() -> int:
     print(f"model: {result.path}", flush=True)
     from emotion.models.export_onnx import write_onnx
 
-    write_onnx(result.path, say_now)
+    write_onnx(result.path, reporter)
     infer = "emotion-infer" if IS_INSTALLED else f"{program_name()} run_inference.py"
     print(f"try it: {infer} --video_path CLIP --model {result.path}")
     return SOME_FILES_FAILED if result.failures else 0

@@ -10,13 +10,12 @@ import tempfile
 import threading
 from pathlib import Path
 
-from emotion.console import add_version, called_as, quiet_import, run_program
+from emotion.console import Reporter, add_version, called_as, quiet_import, run_program
 from emotion.errors import ConfigError
 from emotion.models.names import name_of, resolve_model
 from emotion.models.onnx_runtime import RUNTIMES
 from emotion.models.run_folder import check_run
 from emotion.places import DEFAULT_RUN
-from emotion.training.options import say_now
 
 HOST, PORT = "127.0.0.1", 7860
 MAX_PORT = 65535
@@ -95,14 +94,14 @@ def _serve(args: argparse.Namespace, folder: Path) -> int:
             "the port free? Choose another port, or 0 for any."
         ) from error
     if not _is_own(args.host):
-        say_now("Everybody who reaches this computer can use the page, and upload to it.")
-    say_now(f"Open {address} in a browser. Ctrl-C ends it.")
+        Reporter().say("Everybody who reaches this computer can use the page, and upload to it.")
+    Reporter().say(f"Open {address} in a browser. Ctrl-C ends it.")
     try:
         ended = threading.Event()
         while not ended.wait(1.0):  # without a limit Ctrl-C would not end it on Windows
             pass
     except KeyboardInterrupt:
-        say_now("\nClosed; what was uploaded is deleted.")
+        Reporter().say("\nClosed; what was uploaded is deleted.")
     finally:
         demo.close()
         page.close(verbose=False)

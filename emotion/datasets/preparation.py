@@ -2,11 +2,12 @@
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from emotion.config import CalibrationConfig, RunConfig
+from emotion.console import SILENT, Reporter
 from emotion.datasets.cache import ClipCache
 from emotion.datasets.clips import Clip, restrict_clip
 from emotion.datasets.copies import name_recordings
@@ -16,8 +17,6 @@ from emotion.inputs.voice.features import has_sound
 from emotion.labels import class_index
 from emotion.models import build_model
 from emotion.models.pretrained import check_pretrained
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ class TrainingClips:
 
 
 def prepare_clips(
-    clips: Sequence[Clip], config: RunConfig, cache_dir: Path, *, progress: Progress | None, say: Callable[[str], None]
+    clips: Sequence[Clip], config: RunConfig, cache_dir: Path, *, reporter: Reporter = SILENT
 ) -> TrainingClips:
     """Decodes clips and finds out what they are good for.
 
@@ -53,16 +52,14 @@ def prepare_clips(
         config: all settings. Modalities for which no clip has evidence are dropped from it, and so is a calibration:
             it belongs to the network that the settings were saved with, not to the one that is to be trained.
         cache_dir: where decoded clips are kept.
-        progress: called with the clips decoded and their total.
-        say: takes messages meant for the user.
 
     Raises:
         ConfigError: if no network can be built by the settings.
         DatasetError: if no clip can be used.
     """
     _check_buildable(config)
-    clips, left_out = _covered(clips, config, say)
-    clips = _with_known_speakers(clips, config, say)
+    clips, left_out = _covered(clips, config, reporter)
+    clips = _with_known_speakers(clips, config, reporter)
     restricted = [restrict_clip(clip, config.modalities) for clip in clips]
     failures = {
         clip.clip_id: f"{clip.paths[0]}: holds nothing that the model takes ({' and '.join(config.modalities)})."
@@ -71,9 +68,9 @@ def prepare_clips(
     }
     clips = [clip for clip in restricted if clip is not None]
     cache = ClipCache(cache_dir, config)
-    failures |= cache.fill(clips, progress=progress)
+    failures |= cache.fill(clips, reporter=reporter)
     clips = [clip for clip in clips if clip.clip_id not in failures]
-    clips, modalities = _with_evidence(clips, cache, config, failures, say)
+    clips, modalities = _with_evidence(clips, cache, config, failures, reporter)
     contents = cache.contents(clips)
     # A random split is said to be optimistic in any case.
     is_random = config.training.protocol == "random"
@@ -94,30 +91,34 @@ def _check_buildable(config: RunConfig) -> None:
         raise ConfigError(f"model: {config.architecture} cannot be built with these settings ({words}).") from error
 
 
-def _covered(clips: Sequence[Clip], config: RunConfig, say) -> tuple[list[Clip], dict[str, int]]:
+def _covered(clips: Sequence[Clip], config: RunConfig, reporter: Reporter) -> tuple[list[Clip], dict[str, int]]:
     covered = [clip for clip in clips if class_index(clip.emotion, config.class_names) is not None]
     others = Counter(clip.emotion for clip in clips if class_index(clip.emotion, config.class_names) is None)
     if others:
         named = ", ".join(f"{emotion} {n}" for emotion, n in sorted(others.items()))
-        say(f"{others.total()} clips are of emotions that the classes do not cover; they are left out: {named}.")
+        reporter.say(
+            f"{others.total()} clips are of emotions that the classes do not cover; they are left out: {named}."
+        )
     return covered, dict(sorted(others.items()))
 
 
-def _with_known_speakers(clips: list[Clip], config: RunConfig, say) -> list[Clip]:
+def _with_known_speakers(clips: list[Clip], config: RunConfig, reporter: Reporter) -> list[Clip]:
     """Leaves out clips that do not say whose they are, where speakers are to be kept apart and most do say."""
     known = [clip for clip in clips if clip.speaker is not None]
     if config.training.protocol not in SPEAKER_INDEPENDENT or len(known) == len(clips):
         return clips
     if len(known) * 2 <= len(clips):
         check_speakers_known(clips, config.training.protocol)  # raises: the data set is not one of known speakers
-    say(
+    reporter.say(
         f"{len(clips) - len(known)} of {len(clips)} clips do not say whose they are; they are left out, since "
         f"--protocol {config.training.protocol} keeps speakers apart."
     )
     return known
 
 
-def _with_evidence(clips, cache: ClipCache, config: RunConfig, failures, say) -> tuple[list[Clip], tuple[str, ...]]:
+def _with_evidence(
+    clips, cache: ClipCache, config: RunConfig, failures, reporter: Reporter
+) -> tuple[list[Clip], tuple[str, ...]]:
     """Leaves out clips with neither face nor voice and finds out which modalities there are to train."""
     n_with = {"audio": 0, "video": 0}
     kept = []
@@ -129,7 +130,7 @@ def _with_evidence(clips, cache: ClipCache, config: RunConfig, failures, say) ->
         }
         evidence = {name: there and name in config.modalities for name, there in evidence.items()}
         if clip.video_path and "video" in config.modalities and not evidence["video"]:
-            say(f"{clip.video_path}: no face found.")
+            reporter.say(f"{clip.video_path}: no face found.")
         if not any(evidence.values()):
             failures[clip.clip_id] = f"{clip.video_path or clip.audio_path}: neither a face nor a voice was found."
             continue
@@ -143,7 +144,11 @@ def _with_evidence(clips, cache: ClipCache, config: RunConfig, failures, say) ->
     for name in config.modalities:
         what = {"audio": ("sound", "picture"), "video": ("faces", "sound")}[name]
         if not n_with[name]:
-            say(f"No clip holds {what[0]}: the model is trained on the {what[1]} alone, and will judge by it alone.")
+            reporter.say(
+                f"No clip holds {what[0]}: the model is trained on the {what[1]} alone, and will judge by it alone."
+            )
         elif n_with[name] < len(kept):
-            say(f"{len(kept) - n_with[name]} of {len(kept)} clips hold no {what[0]}; they train the other branch.")
+            reporter.say(
+                f"{len(kept) - n_with[name]} of {len(kept)} clips hold no {what[0]}; they train the other branch."
+            )
     return kept, modalities

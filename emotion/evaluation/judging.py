@@ -8,13 +8,14 @@ import csv
 import dataclasses
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from emotion.config import MODALITIES, RunConfig
+from emotion.console import SILENT, Reporter
 from emotion.datasets.cache import ClipCache
 from emotion.datasets.clips import SEXES, Clip
 from emotion.errors import ConfigError, DatasetError, RunError
@@ -84,7 +85,7 @@ def judge_clips(
     run: Run,
     *,
     modalities: Sequence[str] = MODALITIES,
-    progress: Callable[[int, int], None] | None = None,
+    reporter: Reporter = SILENT,
 ) -> tuple[list[Judgement], list[str]]:
     """Judges cached clips of emotions that the classes cover.
 
@@ -93,13 +94,13 @@ def judge_clips(
         cache: decoded clips.
         run: the model.
         modalities: what to judge by; the rest of the evidence is kept from the model.
-        progress: called with the clips judged and their total.
 
     Returns:
         The judgements, and the ids of clips that hold no evidence for the model.
     """
     preprocessor = Preprocessor(run.config)
     judgements, without_evidence, waiting = [], [], []
+    bar = reporter.bar("Judging", "clips")
 
     def judge_waiting():
         windows = [window for _, clip_inputs in waiting for window in clip_inputs]
@@ -121,8 +122,7 @@ def judge_clips(
             without_evidence.append(clip.clip_id)
         if done == len(clips) or sum(len(inputs) for _, inputs in waiting) >= N_WINDOWS_AT_ONCE:
             judge_waiting()
-            if progress:
-                progress(done, len(clips))
+            bar(done, len(clips))
     return judgements, without_evidence
 
 

@@ -5,15 +5,15 @@ protocol; emotions that it has no class for are counted, never guessed; files th
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from emotion.config import RunConfig
+from emotion.console import SILENT, Reporter
 from emotion.datasets.cache import ClipCache
 from emotion.datasets.clips import Clip, restrict_clip
-from emotion.datasets.preparation import Progress
 from emotion.datasets.splits import in_order
 from emotion.errors import DatasetError, MediaError
 from emotion.evaluation.judging import Judgement, build_report, judge_clips, used_modalities
@@ -48,9 +48,7 @@ def assess(
     modality: str = "both",
     include_seen: bool = False,
     each_modality: bool = False,
-    decoding: Progress | None = None,
-    judging: Progress | None = None,
-    say: Callable[[str], None] = print,
+    reporter: Reporter = SILENT,
 ) -> Assessment:
     """Evaluates a model.
 
@@ -61,8 +59,6 @@ def assess(
         modality: ``audio``, ``video``, or ``both`` for all that the model takes.
         include_seen: whether to score clips that the model met in training, too.
         each_modality: whether to judge clips with face and voice by each alone as well.
-        decoding, judging: called with the clips done and their total.
-        say: takes messages meant for the user.
 
     Raises:
         ConfigError: if the model does not take the modality.
@@ -73,7 +69,7 @@ def assess(
     unmapped = Counter(clip.emotion for clip in clips if class_index(clip.emotion, run.config.class_names) is None)
     covered = [clip for clip in clips if clip.emotion not in unmapped]
     if unmapped:
-        say(f"Left out, since the model has no such class: {_count_words(unmapped)}.")
+        reporter.say(f"Left out, since the model has no such class: {_count_words(unmapped)}.")
     # Files are left alone that the model would not look at.
     restricted = {clip.clip_id: restrict_clip(clip, modalities) for clip in covered}
     without_evidence = [clip_id for clip_id, clip in restricted.items() if clip is None]
@@ -83,15 +79,17 @@ def assess(
     seen = _load_seen(run)
     met = _find_met(usable, seen, cache) if seen and not include_seen else set()
     if met:
-        say(f"Left out, since the model met them in training: {len(met)} clips. --include_seen scores them too.")
+        reporter.say(
+            f"Left out, since the model met them in training: {len(met)} clips. --include_seen scores them too."
+        )
     usable = [clip for clip in usable if clip.clip_id not in met]
     if not usable:
         raise DatasetError(
             f"None of the {len(clips)} clips can be scored: {_why_none(clips, unmapped, met, modalities)}"
         )
-    failures = cache.fill(usable, progress=decoding)
+    failures = cache.fill(usable, reporter=reporter)
     readable = [clip for clip in usable if clip.clip_id not in failures]
-    judgements, nothing_found = judge_clips(readable, cache, run, progress=judging)
+    judgements, nothing_found = judge_clips(readable, cache, run, reporter=reporter)
     without_evidence += nothing_found
     if not judgements:
         reason = next((f"The first: {words}" for words in failures.values()), "No face and no voice was found in any.")
@@ -118,8 +116,8 @@ def assess(
         clips_with_both = [clip for clip in readable if clip.clip_id in both]
         for name in modalities:
             what = "sound" if name == "audio" else "picture"
-            say(f"For the plot by modality: judging the {len(both)} clips with both by their {what} alone.")
-            alone, _ = judge_clips(clips_with_both, cache, run, modalities=(name,), progress=judging)
+            reporter.say(f"For the plot by modality: judging the {len(both)} clips with both by their {what} alone.")
+            alone, _ = judge_clips(clips_with_both, cache, run, modalities=(name,), reporter=reporter)
             by_modality[name] = build_report(alone, run.config.class_names, unsure_below=unsure_below)
     return Assessment(report, judgements, by_modality)
 

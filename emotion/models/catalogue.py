@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import numpy as np
 from keras import layers
 
 from emotion.config import MODALITIES
+from emotion.console import SILENT, Reporter
 from emotion.models import ARCHITECTURES, build_model, load_architecture
 from emotion.models.attention import SelfAttention
 from emotion.models.run_folder import Run, time_window
@@ -61,17 +62,17 @@ def measure_design(name: str) -> Measured:
     )  # fmt: skip
 
 
-def measure_designs(progress: Callable[[int, int], None]) -> str:
+def measure_designs(reporter: Reporter = SILENT) -> str:
     """Measures all designs, one after the other, and returns a table of them.
 
     Args:
-        progress: called with the designs done and their total.
     """
     designs = []
+    bar = reporter.bar("Measuring", "models")
     for number, name in enumerate(ARCHITECTURES):
-        progress(number, len(ARCHITECTURES))
+        bar(number, len(ARCHITECTURES))
         designs.append(measure_design(name))
-    progress(len(ARCHITECTURES), len(ARCHITECTURES))
+    bar(len(ARCHITECTURES), len(ARCHITECTURES))
     return format_designs(designs)
 
 

@@ -15,7 +15,7 @@ from emotion.console import quiet_import
 from emotion.errors import EmotionError, MediaError, RunError, first_line
 from emotion.inputs.clip_windows import iterate_windows
 from emotion.models.export_onnx import skip_missing_modalities
-from emotion.models.onnx_runtime import INT8_FILE, MADE_FROM, OnnxNetwork, written_whole
+from emotion.models.onnx_runtime import INT8_FILE, MADE_FROM, OnnxNetwork, written_with_hash
 from emotion.models.run_folder import Run
 
 MIN_WINDOWS, MAX_WINDOWS = 8, 96
@@ -56,7 +56,7 @@ def export_int8(run: Run, clips: Sequence[Path]) -> Int8Report:
     """
     windows = collect_windows(run, clips)
     path = run.path / INT8_FILE
-    with written_whole(path) as partial:
+    with written_with_hash(path) as partial:
         with tempfile.TemporaryDirectory() as folder:
             _quantize(run, windows, Path(folder), partial)
         skip_missing_modalities(run.config, partial)

@@ -2,17 +2,17 @@
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from emotion.config import RunConfig
-from emotion.console import quiet_import
+from emotion.console import SILENT, Reporter, quiet_import
 from emotion.errors import RunError, first_line
 from emotion.models.half_precision import MIN_VALUES
-from emotion.models.onnx_runtime import MADE_FROM, ONNX_FILE, OnnxNetwork, written_whole
+from emotion.models.onnx_runtime import MADE_FROM, ONNX_FILE, OnnxNetwork, written_with_hash
 from emotion.models.run_folder import MODEL_FILE, Run, load_run
 
 logger = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ def export_onnx(run: Run) -> float:
         RunError: if it cannot be written, or answers differently; nothing is written then.
     """
     path = run.path / ONNX_FILE
-    with written_whole(path) as partial:
+    with written_with_hash(path) as partial:
         convert_to_onnx(run, partial)
         skip_missing_modalities(run.config, partial)
         difference = compare(run, OnnxNetwork(partial))
@@ -49,20 +49,22 @@ def export_onnx(run: Run) -> float:
     return difference
 
 
-def write_onnx(folder: Path, say: Callable[[str], None]) -> None:
+def write_onnx(folder: Path, reporter: Reporter = SILENT) -> None:
     """Exports a finished run, and says so; a network that cannot be exported is run by Keras, which loses nothing.
 
     A large one is left to who asks for it: the converter holds it many times over, 14 GB for 100 million weights.
     """
     if (folder / MODEL_FILE).stat().st_size > LARGEST_UNASKED:
-        say(f"To have inference load this large model faster: python -m emotion.export {folder}")
+        reporter.say(f"To have inference load this large model faster: python -m emotion.export {folder}")
         return
     try:
         difference = export_onnx(load_run(folder))
     except (RunError, OSError) as error:
-        say(f"{error} Inference will use Keras.")
+        reporter.say(f"{error} Inference will use Keras.")
         return
-    say(f"{folder / ONNX_FILE}: equal to {MODEL_FILE} within {difference:.1g}, and loaded in a tenth of the time.")
+    reporter.say(
+        f"{folder / ONNX_FILE}: equal to {MODEL_FILE} within {difference:.1g}, and loaded in a tenth of the time."
+    )
 
 
 def convert_to_onnx(run: Run, path: Path) -> None:

@@ -4,11 +4,11 @@ import json
 import re
 import shutil
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from emotion.config import RunConfig
+from emotion.console import SILENT, Reporter
 from emotion.errors import ConfigError, RunError, first_line
 from emotion.models.onnx_runtime import HASH_SUFFIX, INT8_FILE, ONNX_FILE
 from emotion.models.run_folder import CARD_FILE, CONFIG_FILE, METRICS_FILE, MODEL_FILE, SPLITS_FILE, check_run, load_run
@@ -52,7 +52,7 @@ def fetch(
     *,
     revision: str | None = None,
     cache_dir: Path = HUB_DIR,
-    say: Callable[[str], None] | None = None,
+    reporter: Reporter = SILENT,
 ) -> Path:
     """Fetches a model folder from the hub, or finds it in the cache where there is no network.
 
@@ -60,7 +60,6 @@ def fetch(
         repository: ``USER/NAME``.
         revision: a branch, tag or commit; by default the newest.
         cache_dir: where it is kept.
-        say: is told what the user waits for.
 
     Returns:
         The folder, in the cache.
@@ -71,8 +70,8 @@ def fetch(
     _check_name(repository)
     hub = _import_hub()
     place = cache_dir / f"models--{repository.replace('/', '--')}"
-    if say is not None and not place.is_dir():
-        say(f"Fetching {HUB_SCHEME}{repository} into {cache_dir}, once")
+    if not place.is_dir():
+        reporter.say(f"Fetching {HUB_SCHEME}{repository} into {cache_dir}, once")
     try:
         path = hub.snapshot_download(
             repository, revision=revision, cache_dir=cache_dir, allow_patterns=[*RUN_FILES, HUB_CARD_FILE, LICENCES]

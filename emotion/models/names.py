@@ -1,8 +1,8 @@
 """What ``--model`` may name: a folder, one in ``saved_models/``, or a model on the Hugging Face hub."""
 
-import sys
 from pathlib import Path
 
+from emotion.console import Reporter
 from emotion.places import HUB_SCHEME, find_model
 
 
@@ -21,7 +21,7 @@ def resolve_model(name: str | Path) -> Path:
     from emotion.models.hub import fetch
 
     repository, _, revision = name.removeprefix(HUB_SCHEME).partition("@")
-    return fetch(repository, revision=revision or None, say=lambda words: print(words, file=sys.stderr, flush=True))
+    return fetch(repository, revision=revision or None, reporter=Reporter(aside=True))
 
 
 def name_of(name: str | Path) -> str:

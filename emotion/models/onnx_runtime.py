@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from emotion.errors import ConfigError, RunError, first_line
+from emotion.files import written_whole
 
 logger = logging.getLogger(__name__)
 
@@ -143,19 +144,12 @@ def _way_out(path: Path) -> str:
 
 
 @contextlib.contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
-    """Lends a path to write an ONNX file to; if the block ends well, the file takes the place of ``path``.
-
-    If it does not, nothing is left, and what was there stays.
-    """
-    partial = path.with_name(f"partial-{path.name}")
-    try:
+def written_with_hash(path: Path) -> Iterator[Path]:
+    """As ``files.written_whole``, for an ONNX file that gets its hash beside it."""
+    with written_whole(path) as partial:
         yield partial
         # Between the two the hash is that of no file there, and Keras is used.
         write_hash(partial, path)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def write_hash(content: Path, target: Path) -> None:

@@ -7,15 +7,16 @@ pooled ``predictions.csv``, and plots. A fold that is finished is not trained ag
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from emotion.config import RunConfig
 from emotion.config_files import to_dict
+from emotion.console import SILENT, Reporter
 from emotion.datasets.clips import Clip
-from emotion.datasets.preparation import Progress, TrainingClips, prepare_clips
+from emotion.datasets.preparation import TrainingClips, prepare_clips
 from emotion.datasets.protocols import split_clips, split_folds
 from emotion.datasets.split_files import describe_contents, load_splits
 from emotion.datasets.splits import Split, check_split, describe_split
@@ -55,9 +56,7 @@ def cross_validate(
     *,
     n_folds: int,
     cache_dir: Path,
-    progress: Progress | None = None,
-    verbose: int = 1,
-    say: Callable[[str], None] = print,
+    reporter: Reporter = SILENT,
     command: str = "",
 ) -> CrossValidation:
     """Trains and tests one model a fold, by the protocol that ``config.training`` names.
@@ -69,31 +68,28 @@ def cross_validate(
         output: the folder: new, or of the same cross-validation, which is gone on with.
         n_folds: how many. With 1, ``random`` and the protocols of a single split set one test side apart.
         cache_dir: where decoded clips are kept.
-        progress: called with the clips decoded and their total.
-        verbose: Keras's progress bar, as in ``training.train``.
-        say: takes messages meant for the user.
         command: what was typed, to stand beside the scores.
 
     Raises:
         ConfigError, DatasetError: if the clips cannot be split so.
         RunError: if ``output`` holds something else.
     """
-    prepared = prepare_clips(clips, config, cache_dir, progress=progress, say=say)
+    prepared = prepare_clips(clips, config, cache_dir, reporter=reporter)
     splits = plan_folds(prepared, output, n_folds=n_folds)
     rows, judgements = [], []
     for number, split in enumerate(splits, start=1):
         folder = output / f"fold_{number:02d}"
-        say(f"Fold {number} of {len(splits)}: {folder}")
+        reporter.say(f"Fold {number} of {len(splits)}: {folder}")
         if (folder / MODEL_FILE).is_file() and (folder / PREDICTIONS_FILE).is_file():
             if load_splits(folder / SPLITS_FILE) != split:
                 raise RunError(f"{folder}: holds a model of another split. Choose another --output.")
-            say("It is finished already.")
+            reporter.say("It is finished already.")
         else:
-            train_fold(prepared, split, folder, verbose=verbose, say=say)
+            train_fold(prepared, split, folder, reporter=reporter)
         tested, _ = load_predictions(folder / PREDICTIONS_FILE)
         rows.append(_fold_row(number, folder, tested, prepared.config.class_names))
         judgements += tested
-        say(f"UAR {rows[-1]['uar']:.1%}, accuracy {rows[-1]['accuracy']:.1%}, n {rows[-1]['n']}")
+        reporter.say(f"UAR {rows[-1]['uar']:.1%}, accuracy {rows[-1]['accuracy']:.1%}, n {rows[-1]['n']}")
     n_unanswered = sum(row["n_unanswered"] for row in rows)
     report = {
         "protocol": describe_split(splits[0], prepared.clips, prepared.recordings)
@@ -187,7 +183,7 @@ def compare_protocols(
     *,
     n_folds: int,
     human_accuracy: Mapping[str, float] | None = None,
-    say: Callable[[str], None] = print,
+    reporter: Reporter = SILENT,
     **settings,
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """Cross-validates under both protocols with the same budget, and writes a table and a plot of both.
@@ -198,7 +194,6 @@ def compare_protocols(
         output: a folder: new, or of the same comparison, which is gone on with.
         n_folds: folds under each protocol; 1 for a single test side each.
         human_accuracy: of human raters on this data set by modality, where known.
-        say: takes messages meant for the user.
         **settings: passed to ``cross_validate``.
 
     Returns:
@@ -217,14 +212,14 @@ def compare_protocols(
         write_whole(path, plan)
     results: dict[str, CrossValidation] = {}
     for name, protocol in ((APART, "speaker" if n_folds == 1 else "kfold"), (RANDOM, "random")):
-        say(f"--- {name} ---")
+        reporter.say(f"--- {name} ---")
         training = dataclasses.replace(config.training, protocol=protocol)
         results[name] = cross_validate(
             clips,
             dataclasses.replace(config, training=training),
             output / protocol,
             n_folds=n_folds,
-            say=say,
+            reporter=reporter,
             **settings,
         )
     system = f"{config.architecture} ({' + '.join(results[APART].modalities)})"

@@ -4,7 +4,7 @@ import csv
 import dataclasses
 import logging
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,9 @@ import numpy as np
 
 from emotion.config import RunConfig, TrainConfig
 from emotion.config_files import load_config, write_config
+from emotion.console import SILENT, Reporter
 from emotion.datasets.clips import SIDES, TEST, TRAIN, VALIDATION, Clip
-from emotion.datasets.preparation import Progress, TrainingClips, prepare_clips
+from emotion.datasets.preparation import TrainingClips, prepare_clips
 from emotion.datasets.protocols import split_clips
 from emotion.datasets.split_files import check_contents, load_splits, write_splits
 from emotion.datasets.splits import SPEAKER_INDEPENDENT, Split, check_split, describe_split, split_of
@@ -69,9 +70,7 @@ def train(
     epochs: int | None = None,
     resume_command: str = "train(..., resume=True)",
     sides: Mapping[str, str] | None = None,
-    progress: Progress | None = None,
-    verbose: int = 1,
-    say: Callable[[str], None] = logger.info,
+    reporter: Reporter = SILENT,
 ) -> TrainingResult:
     """Trains a model and writes its run folder.
 
@@ -84,9 +83,6 @@ def train(
         epochs: with ``resume``, another limit than that training had.
         resume_command: what to tell the user to do after a stop.
         sides: the side of each clip, by its id, where another training must have the same; by default a split is drawn.
-        progress: called with the clips decoded and their total.
-        verbose: Keras's progress bar: 1 for a bar, 2 for a line an epoch, 0 for none.
-        say: takes messages meant for the user.
 
     Raises:
         DatasetError: if too little can be read to train on.
@@ -97,7 +93,7 @@ def train(
         config = load_config(output / CONFIG_FILE)
         if epochs is not None:
             config = dataclasses.replace(config, training=dataclasses.replace(config.training, epochs=epochs))
-    prepared = prepare_clips(clips, config, cache_dir, progress=progress, say=say)
+    prepared = prepare_clips(clips, config, cache_dir, reporter=reporter)
     if resume:
         if prepared.config.modalities != config.modalities:
             raise RunError(
@@ -111,8 +107,8 @@ def train(
         split = draw_split(prepared.clips, config) if sides is None else _given_split(prepared.clips, sides, config)
         check_split(split, prepared.clips, prepared.recordings)
         _write_beginning(prepared, split, output)
-    say(f"Run folder: {output}. If training is stopped from here on, go on with: {resume_command}")
-    return _train_split(prepared, split, output, state, verbose, say)
+    reporter.say(f"Run folder: {output}. If training is stopped from here on, go on with: {resume_command}")
+    return _train_split(prepared, split, output, state, reporter)
 
 
 def draw_split(clips: Sequence[Clip], config: RunConfig) -> Split:
@@ -141,17 +137,13 @@ def _given_split(clips: Sequence[Clip], sides: Mapping[str, str], config: RunCon
     return split
 
 
-def train_fold(
-    prepared: TrainingClips, split: Split, output: Path, *, verbose: int = 1, say: Callable[[str], None] = logger.info
-) -> TrainingResult:
+def train_fold(prepared: TrainingClips, split: Split, output: Path, *, reporter: Reporter = SILENT) -> TrainingResult:
     """Trains on one split of prepared clips, going on where an earlier training of it stopped.
 
     Args:
         prepared: the clips, with the configuration.
         split: of these clips.
         output: the fold's own run folder: new, or of a training of this split that was stopped.
-        verbose: Keras's progress bar, as in ``train``.
-        say: takes messages meant for the user.
 
     Raises:
         RunError: if ``output`` holds anything else.
@@ -164,7 +156,7 @@ def train_fold(
         raise RunError(f"{output}: holds a training with another split or other settings. Choose another --output.")
     else:
         check_contents(output / SPLITS_FILE, prepared.clips, prepared.contents)
-    return _train_split(prepared, split, output, state, verbose, say)
+    return _train_split(prepared, split, output, state, reporter)
 
 
 def _write_beginning(prepared: TrainingClips, split: Split, output: Path) -> None:
@@ -173,7 +165,7 @@ def _write_beginning(prepared: TrainingClips, split: Split, output: Path) -> Non
     write_config(prepared.config, output / CONFIG_FILE)
 
 
-def _train_split(prepared: TrainingClips, split: Split, output: Path, state, verbose: int, say) -> TrainingResult:
+def _train_split(prepared: TrainingClips, split: Split, output: Path, state, reporter: Reporter) -> TrainingResult:
     keras.utils.set_random_seed(prepared.config.training.seed)
     sides = {side: _on_side(prepared.clips, getattr(split, side)) for side in SIDES}
     apart = (
@@ -181,11 +173,11 @@ def _train_split(prepared: TrainingClips, split: Split, output: Path, state, ver
         if split.protocol in SPEAKER_INDEPENDENT
         else describe_split(split, prepared.clips, prepared.recordings)
     )
-    say(
+    reporter.say(
         f"{len(sides['train'])} clips to train on, {len(sides['validation'])} to validate, {len(sides['test'])} to "
         f"test ({apart})."
     )
-    _fit(sides, prepared, output, state, verbose)
+    _fit(sides, prepared, output, state, reporter)
     return _finish(sides, split, prepared, output)
 
 
@@ -203,7 +195,7 @@ def _on_side(clips: Sequence[Clip], clip_ids: Sequence[str]) -> list[Clip]:
     return [clip for clip in clips if clip.clip_id in wanted]
 
 
-def _fit(sides, prepared: TrainingClips, output: Path, state, verbose: int) -> None:
+def _fit(sides, prepared: TrainingClips, output: Path, state, reporter: Reporter) -> None:
     cache, config = prepared.cache, prepared.config
     settings = config.training
     checkpoint = output / CHECKPOINT_DIR
@@ -243,7 +235,7 @@ def _fit(sides, prepared: TrainingClips, output: Path, state, verbose: int) -> N
             epochs=last,
             initial_epoch=epochs_done,
             shuffle=False,  # the generator shuffles by its own seed
-            verbose=verbose,
+            verbose=reporter.keras_verbose,
             callbacks=[
                 EpochSetter(training, settings.seed),
                 NormSettler(training),

@@ -1,7 +1,7 @@
 """Joining two finished models, one of voices and one of faces, into a run that inference takes like any other."""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from emotion.config import MODALITIES, CalibrationConfig, RunConfig
 from emotion.config_files import to_dict
+from emotion.console import SILENT, Reporter
 from emotion.datasets.cache import ClipCache
 from emotion.datasets.clips import SIDES, TEST, TRAIN, VALIDATION, Clip
 from emotion.datasets.split_files import read_rows, write_splits
@@ -32,8 +33,7 @@ def fuse_runs(
     method: str,
     by_class: bool = False,
     cache_dir: Path,
-    progress: Callable[[int, int], None] | None = None,
-    say: Callable[[str], None] = print,
+    reporter: Reporter = SILENT,
 ) -> dict[str, Any]:
     """Joins two experts and writes a run folder that inference and evaluation take like any other.
 
@@ -44,8 +44,6 @@ def fuse_runs(
         method: one of ``FUSION_METHODS``.
         by_class: whether each class has weights of its own.
         cache_dir: where decoded clips are kept.
-        progress: called with the clips decoded and their total.
-        say: takes messages meant for the user.
 
     Returns:
         What ``metrics.json`` holds.
@@ -62,10 +60,10 @@ def fuse_runs(
     config = join_configs(audio.config, video.config, method)
     cache = ClipCache(cache_dir, config)
     clips = [clip for clip in clips if class_index(clip.emotion, config.class_names) is not None]
-    failures = cache.fill(clips, progress=progress)
+    failures = cache.fill(clips, reporter=reporter)
     clips = [clip for clip in clips if clip.clip_id not in failures]
     for clip_id, reason in failures.items():
-        say(f"left out {clip_id}: {reason}")
+        reporter.say(f"left out {clip_id}: {reason}")
     sides = choose_sides(clips, [audio.path, video.path], cache.contents(clips))
     clips = [clip for clip in clips if sides[clip.clip_id] is not None]
     on = {side: tuple(clip.clip_id for clip in clips if sides[clip.clip_id] == side) for side in SIDES}
@@ -78,7 +76,7 @@ def fuse_runs(
             f"Only {len(fitted)} clips hold a voice and a face and were not learned from; the weights need {MIN_CLIPS} "
             "at least, of two emotions. Give the data whose validation side the experts have, with face and voice."
         )
-    say(f"Finding the weights on {len(fitted)} clips of the validation sides.")
+    reporter.say(f"Finding the weights on {len(fitted)} clips of the validation sides.")
     try:
         found = fit_fusion(whole, method, by_class=by_class)
     except ValueError as error:
@@ -101,13 +99,13 @@ def fuse_runs(
             "method": method, "by_class": by_class, "temperatures": list(found.temperatures),
             "weights": found.weights.tolist(), "bias": found.bias.tolist(),
         },
-        **_score(clips, sides, cache, fused, say),
+        **_score(clips, sides, cache, fused, reporter),
     }  # fmt: skip
     output.mkdir(parents=True, exist_ok=True)
     write_splits(split, clips, output / SPLITS_FILE, cache.contents(clips))
     write_metrics(output, metrics)
     write_run(output, config, model)
-    say(f"model: {output}")
+    reporter.say(f"model: {output}")
     return metrics
 
 
@@ -200,7 +198,7 @@ def _gather(clips, sides, side: str, cache: ClipCache, config: RunConfig, audio:
     return chosen, JoinedClips(heard, seen, np.array(classes, int))
 
 
-def _score(clips, sides, cache: ClipCache, fused: Run, say) -> dict[str, Any]:
+def _score(clips, sides, cache: ClipCache, fused: Run, reporter) -> dict[str, Any]:
     """Scores the whole, and each expert in it alone, on the validation and the test side."""
     from emotion.evaluation.judging import build_report, judge_clips
 
@@ -213,7 +211,7 @@ def _score(clips, sides, cache: ClipCache, fused: Run, say) -> dict[str, Any]:
                 report = build_report(judged, fused.config.class_names, n_unanswered=len(nothing))
                 scores.setdefault(side, {})[name] = report
                 low, high = report["intervals"]["uar"]
-                say(f"{side}, {name}: UAR {report['uar']:.1%} ({low:.1%} to {high:.1%}), n {report['n']}")
+                reporter.say(f"{side}, {name}: UAR {report['uar']:.1%} ({low:.1%} to {high:.1%}), n {report['n']}")
     return scores
 
 

@@ -18,6 +18,7 @@ from emotion.config import (
     WindowConfig,
 )
 from emotion.config_files import from_dict, read_settings
+from emotion.console import Reporter
 from emotion.datasets import DATASETS
 from emotion.errors import ConfigError
 from emotion.labels import canonical_emotion
@@ -137,6 +138,6 @@ def command_line() -> str:
     )
 
 
-def say_now(message: str) -> None:
-    """Prints a message at once, also into a pipe."""
-    print(message, flush=True)
+def reporter_for(args: argparse.Namespace) -> Reporter:
+    """Returns what a program with ``--no_progress`` reports through."""
+    return Reporter(shows_bars=not args.no_progress)

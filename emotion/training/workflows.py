@@ -2,19 +2,17 @@
 
 import dataclasses
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from emotion.config import DataSource, RunConfig
 from emotion.config_files import load_config
-from emotion.console import quiet_import
+from emotion.console import SILENT, Reporter, quiet_import
 from emotion.datasets import DATASETS, summarize
 from emotion.datasets.clips import Clip
-from emotion.datasets.recognition import load_dataset, recognize
 from emotion.errors import DatasetError, RunError
 from emotion.labels import EIGHT_EMOTIONS, class_index
-from emotion.places import CACHE_DIR, DATASET_DIR, SAVED_MODELS
+from emotion.places import CACHE_DIR, SAVED_MODELS
 
 if TYPE_CHECKING:
     from emotion.training.fitting import TrainingResult
@@ -25,36 +23,6 @@ DEMO_DIR = CACHE_DIR / "demo_dataset"
 DEMO_EMOTIONS = ("neutral", "happy", "sad", "angry")
 DEMO_SPEAKERS = 8
 DEMO_REPETITIONS = 3
-
-
-def load_clips(
-    dataset: str | None, root: Path | None, manifest: Path | None, *, say: Callable[[str], None]
-) -> tuple[list[Clip], DataSource]:
-    """Finds the clips that the user means.
-
-    Args:
-        dataset: a key of ``DATASETS``, or None to be told by the layout.
-        root: the data set's folder, or what a manifest's paths are relative to.
-        manifest: a manifest's CSV file, or None.
-        say: takes messages meant for the user.
-
-    Returns:
-        The clips, and what to call the data set.
-
-    Raises:
-        DatasetError: if there are none.
-    """
-    if manifest is not None:
-        dataset, folder, manifest_root = "manifest", manifest, root
-    else:
-        folder, manifest_root = root or DATASET_DIR, None
-        dataset = dataset or recognize(folder)
-    clips = load_dataset(dataset, folder, manifest_root=manifest_root)
-    module = DATASETS[dataset]
-    name = f"manifest {manifest.name}" if manifest is not None else module.NAME
-    say(f"{name}, from {folder}")
-    say(summarize(clips))
-    return clips, DataSource(name, module.LICENCE, len(clips))
 
 
 def train_on_clips(
@@ -80,7 +48,7 @@ def train_experts(
     *,
     method: str,
     by_class: bool,
-    say: Callable[[str], None],
+    reporter: Reporter = SILENT,
     **settings,
 ) -> int:
     """Trains an expert for voices and one for faces apart, and joins them late.
@@ -92,7 +60,6 @@ def train_experts(
         output: the run folder to write; the experts lie in it, in ``audio_expert/`` and ``video_expert/``. Those that
             are finished are taken as they are.
         method, by_class: as in ``joining.fuse_runs``.
-        say: takes messages meant for the user.
         **settings: passed to ``training.train``.
 
     Returns:
@@ -110,7 +77,7 @@ def train_experts(
         if begun:
             check_same_settings(load_config(folder / CONFIG_FILE), config, folder)
         if (folder / MODEL_FILE).is_file():
-            say(f"{folder} is finished already.")
+            reporter.say(f"{folder} is finished already.")
             continue
         if sides is None:
             # One split for both, drawn from all clips, whatever of them each expert can use.
@@ -118,15 +85,15 @@ def train_experts(
                 from emotion.training.fitting import draw_split
             covered = [clip for clip in clips if class_index(clip.emotion, config.class_names) is not None]
             sides = draw_split(covered, config).sides
-        result = _train(clips, config, folder, say=say, resume=begun, sides=sides, **settings)
+        result = _train(clips, config, folder, reporter=reporter, resume=begun, sides=sides, **settings)
         failures |= result.failures
     experts = [load_run(output / f"{modality}_expert") for modality in configs]
     fuse_runs(
         *experts, clips, output, method=method, by_class=by_class, cache_dir=settings["cache_dir"],
-        progress=settings.get("progress"), say=say,
+        reporter=reporter,
     )  # fmt: skip
     for clip_id, reason in failures.items():
-        say(f"left out {clip_id}: {reason}")
+        reporter.say(f"left out {clip_id}: {reason}")
     return len(failures)
 
 
@@ -148,9 +115,8 @@ def check_same_settings(begun: RunConfig, wanted: RunConfig, folder: Path) -> No
 def train_on_demo(
     config: RunConfig,
     output: Path,
-    draw_progress: Callable[[int, int], None],
     *,
-    say: Callable[[str], None],
+    reporter: Reporter = SILENT,
     **settings,
 ) -> "TrainingResult":
     """Draws a small synthetic data set, RAVDESS-shaped, and trains on it.
@@ -158,15 +124,13 @@ def train_on_demo(
     Args:
         config: all settings.
         output: the run folder to write.
-        draw_progress: called with the clips drawn and their total.
-        say: takes messages meant for the user.
         **settings: passed to ``training.train``.
     """
     from emotion.datasets.synthetic.clips import write_synthetic_dataset
 
     folder = DEMO_DIR / f"seed{config.training.seed}"
     if not folder.exists():
-        say(f"Drawing faces and voices of {DEMO_SPEAKERS} synthetic speakers into {folder}.")
+        reporter.say(f"Drawing faces and voices of {DEMO_SPEAKERS} synthetic speakers into {folder}.")
         unfinished = folder.with_name(f"{folder.name}.partial")
         shutil.rmtree(unfinished, ignore_errors=True)
         write_synthetic_dataset(
@@ -175,14 +139,14 @@ def train_on_demo(
             n_speakers=DEMO_SPEAKERS,
             n_repetitions=DEMO_REPETITIONS,
             seed=config.training.seed,
-            progress=draw_progress,
+            reporter=reporter,
         )
         unfinished.rename(folder)
     clips = DATASETS["ravdess"].load(folder)
-    say(summarize(clips))
-    say("These faces and voices are drawn: the model learns to tell them apart, and nothing about people.")
+    reporter.say(summarize(clips))
+    reporter.say("These faces and voices are drawn: the model learns to tell them apart, and nothing about people.")
     config = describe_data(config, clips, DataSource(DEMO_NAME, "made by this program", len(clips)))
-    return _train(clips, config, output, say=say, **settings)
+    return _train(clips, config, output, reporter=reporter, **settings)
 
 
 def make_recipe(
@@ -191,8 +155,7 @@ def make_recipe(
     output: Path | None,
     *,
     with_folds: bool,
-    verbose: int,
-    say: Callable[[str], None] = print,
+    reporter: Reporter = SILENT,
 ) -> int:
     """Makes a shipped model anew, stage by stage, and prints its scores on validation data.
 
@@ -201,8 +164,6 @@ def make_recipe(
         data_root: folder of the data sets.
         output: the run folder to write: new, empty, or this recipe's own; None for that under ``saved_models/``.
         with_folds: whether to cross-validate the voice branch, too.
-        verbose: of Keras's progress bars.
-        say: takes messages meant for the user.
 
     Returns:
         The program's exit code.
@@ -217,11 +178,9 @@ def make_recipe(
         from emotion.training.recipes.table import format_table
     if output.exists() and not is_made_by(output, name) and (output.is_file() or any(output.iterdir())):
         raise RunError(f"{output}: holds something else than this recipe's model. Name a new or empty --output.")
-    metrics = make_shipped(
-        RECIPES[name], data_root, output, RECIPE_DIR, with_folds=with_folds, verbose=verbose, say=say
-    )
-    say(format_table(metrics))
-    say(f"model: {output}")
+    metrics = make_shipped(RECIPES[name], data_root, output, RECIPE_DIR, with_folds=with_folds, reporter=reporter)
+    reporter.say(format_table(metrics))
+    reporter.say(f"model: {output}")
     return 0
 
 

@@ -6,6 +6,7 @@ import os
 import media_files as make
 import numpy as np
 import pytest
+from recording import Recorder
 
 from emotion.config import AudioConfig, RunConfig, TrainConfig, VideoConfig, WindowConfig
 from emotion.datasets import cache as cache_module
@@ -83,7 +84,7 @@ def test_a_second_fill_decodes_nothing(tmp_path, clips, no_decoding):
     no_decoding()
     seen = []
     again = ClipCache(tmp_path / "cache", CONFIG)
-    assert again.fill(clips, n_workers=1, progress=lambda *counts: seen.append(counts)) == {}
+    assert again.fill(clips, n_workers=1, reporter=Recorder(done=seen)) == {}
     assert seen == [(3, 3)]
 
 
@@ -98,7 +99,7 @@ def test_only_what_is_missing_is_decoded(tmp_path, clips, monkeypatch):
 
     monkeypatch.setattr(cache_module, "load_clip_media", note)
     seen = []
-    cache.fill(clips, n_workers=1, progress=lambda *counts: seen.append(counts))
+    cache.fill(clips, n_workers=1, reporter=Recorder(done=seen))
     assert decoded == [(None, clips[2].audio_path)]
     assert seen == [(2, 3), (3, 3)]
 
@@ -115,8 +116,8 @@ def test_two_workers_give_the_same_as_one(tmp_path, clips):
     caches, failures, seen = [], [], []
     for n_workers in (1, 2):
         caches.append(ClipCache(tmp_path / f"cache{n_workers}", CONFIG))
-        progress = (lambda *counts: seen.append(counts)) if n_workers == 2 else None
-        failures.append(caches[-1].fill([*clips, broken], n_workers=n_workers, progress=progress))
+        recorder = Recorder(done=seen if n_workers == 2 else [])
+        failures.append(caches[-1].fill([*clips, broken], n_workers=n_workers, reporter=recorder))
     assert failures[0] == failures[1] and list(failures[0]) == ["toy:broken"]
     assert seen == [(i, 4) for i in range(5)]
     assert entries(caches[0].folder) == entries(caches[1].folder)
@@ -205,7 +206,7 @@ def test_a_kill_in_the_middle_leaves_nothing_half_done(tmp_path, clips, monkeypa
     with pytest.raises(KeyboardInterrupt):
         cache.fill([clip], n_workers=1)
     monkeypatch.undo()
-    assert any(name.endswith(".partial") for name in entries(cache.folder))
+    assert not any(".partial." in name for name in entries(cache.folder))
     again = ClipCache(tmp_path / "cache", CONFIG)
     assert not again.holds(clip)
     assert again.fill([clip], n_workers=1) == {}
@@ -218,7 +219,7 @@ def test_a_broken_or_missing_file_is_reported_and_the_others_are_added(tmp_path,
     if make_file:
         make_file(path)
     cache, bad, seen = ClipCache(tmp_path / "cache", CONFIG), make_clip(path, "toy:bad"), []
-    failures = cache.fill([clips[0], bad, clips[2]], n_workers=1, progress=lambda *counts: seen.append(counts))
+    failures = cache.fill([clips[0], bad, clips[2]], n_workers=1, reporter=Recorder(done=seen))
     assert list(failures) == ["toy:bad"] and "bad.mp4" in failures["toy:bad"]
     assert cache.holds(clips[0]) and cache.holds(clips[2])
     assert seen[-1] == (3, 3)

@@ -81,6 +81,6 @@ def test_training_refuses_a_copy_on_the_other_side(clips, tmp_path):
         for i, clip in enumerate(clips)
     ]
     with pytest.raises(DatasetError, match="same recording"):
-        train([*clips, *copies], small_config(), tmp_path / "run", cache_dir=tmp_path / "cache", verbose=0)
+        train([*clips, *copies], small_config(), tmp_path / "run", cache_dir=tmp_path / "cache")
     assert not (tmp_path / "run" / "model.keras").exists()
     shutil.rmtree(tmp_path / "run", ignore_errors=True)

@@ -9,6 +9,7 @@ import librosa
 import numpy as np
 import pytest
 import soundfile
+from recording import Recorder
 from scipy.signal import find_peaks
 
 from emotion.datasets import ravdess
@@ -146,7 +147,7 @@ def test_impossible_settings_are_refused(tmp_path, wrong):
 
 def test_progress_counts_up_to_all_recordings(tmp_path):
     seen = []
-    write_synthetic_dataset(tmp_path, with_video=False, progress=lambda done, of: seen.append((done, of)), **SMALL)
+    write_synthetic_dataset(tmp_path, with_video=False, reporter=Recorder(done=seen), **SMALL)
     assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
 

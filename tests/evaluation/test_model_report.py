@@ -6,6 +6,7 @@ import shutil
 import media_files
 import numpy as np
 import pytest
+from recording import Recorder
 from small_models import small_config
 
 from emotion.config import CalibrationConfig, DataSource
@@ -32,7 +33,7 @@ def unrecorded(trained, tmp_path_factory):
 
 def judge(run, clips, cache_dir, **settings):
     said = []
-    result = assess(run, clips, cache_dir=cache_dir, say=said.append, **settings)
+    result = assess(run, clips, cache_dir=cache_dir, reporter=Recorder(said=said), **settings)
     return result.report, "\n".join(said), result
 
 
@@ -157,7 +158,7 @@ def test_a_model_that_takes_part_of_the_evidence_is_judged_on_that(clips, cache_
     from emotion.training.fitting import train
 
     config = dataclasses.replace(small_config(), modalities=("audio",))
-    result = train(clips, config, tmp_path / "deaf", cache_dir=cache_dir, verbose=0)
+    result = train(clips, config, tmp_path / "deaf", cache_dir=cache_dir)
     report, _, _ = judge(load_run(result.path), clips, cache_dir)
     assert report["modality"] == "audio"
     assert report["evidence"]["audio_only"] == report["n"] == 4

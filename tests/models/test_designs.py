@@ -101,7 +101,7 @@ def test_a_saved_design_gives_the_same_answer_when_loaded(name, tmp_path):
 
 @designs
 def test_a_design_is_trained_evaluated_and_used_like_any_other(name, clips, cache_dir, tmp_path):
-    result = train(clips, small_design(name), tmp_path / "run", cache_dir=cache_dir, verbose=0)
+    result = train(clips, small_design(name), tmp_path / "run", cache_dir=cache_dir)
     assert result.metrics["test"]["n"] == 4
     times = np.arange(0, 2, 0.1)
     voice = synthesize_voice("happy", speaker_seed=1, duration_seconds=2.0, sample_rate=22050)
@@ -131,7 +131,7 @@ def test_a_design_computes_in_bfloat16_where_asked_for_but_its_answers_are_in_fl
 
 def test_what_learned_in_bfloat16_is_kept_in_float32(clips, cache_dir, tmp_path):
     config = small_design("mfcc_cnn_3d", training={"precision": "mixed_bfloat16"})
-    result = train(clips, config, tmp_path / "run", cache_dir=cache_dir, verbose=0)
+    result = train(clips, config, tmp_path / "run", cache_dir=cache_dir)
     assert keras.config.dtype_policy().name == "float32"
     run = load_run(result.path, runtime="keras")
     assert {layer.compute_dtype for layer in run.model.layers} == {"float32"}
@@ -166,7 +166,7 @@ def meld_dir(tmp_path):
 def test_meld_with_its_seven_classes_and_lengths_trains_the_design_made_for_it(meld_dir, cache_dir, tmp_path):
     clips = DATASETS["meld"].load(meld_dir)
     config = small_design("mobilefacenet_lstm", class_names=SEVEN_EMOTIONS, training={"protocol": "official"})
-    result = train(clips, config, tmp_path / "run", cache_dir=cache_dir, verbose=0)
+    result = train(clips, config, tmp_path / "run", cache_dir=cache_dir)
     assert result.metrics["test"]["n"] == 7
     assert result.metrics["test"]["classes"] == list(SEVEN_EMOTIONS)
     assert EmotionPredictor(tmp_path / "run").predict(clips[0].video_path).class_names == SEVEN_EMOTIONS

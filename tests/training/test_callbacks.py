@@ -116,5 +116,5 @@ def test_a_real_training_settles_before_every_validation(dataset_dir, cache_dir,
         "emotion.training.callbacks.settle_norms", lambda model, batches: settled.append(len(list(batches)))
     )
     clips = DATASETS["ravdess"].load(dataset_dir)
-    training.train(clips, small_config(), tmp_path / "run", cache_dir=cache_dir, verbose=0)
+    training.train(clips, small_config(), tmp_path / "run", cache_dir=cache_dir)
     assert len(settled) == 2 and min(settled) > 0  # epochs

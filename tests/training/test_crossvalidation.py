@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from recording import Recorder
 from small_models import small_config
 
 from emotion.datasets.split_files import load_splits
@@ -13,8 +14,6 @@ from emotion.errors import DatasetError, RunError
 from emotion.evaluation.judging import load_predictions
 from emotion.training import crossvalidation
 from emotion.training.crossvalidation import cross_validate
-
-QUIET = {"verbose": 0, "say": lambda message: None}
 
 
 def config_for(protocol, **changes):
@@ -24,7 +23,7 @@ def config_for(protocol, **changes):
 @pytest.fixture(scope="module")
 def result(clips, cache_dir, tmp_path_factory):
     output = tmp_path_factory.mktemp("folds") / "kfold"
-    return cross_validate(clips, config_for("kfold"), output, n_folds=2, cache_dir=cache_dir, **QUIET)
+    return cross_validate(clips, config_for("kfold"), output, n_folds=2, cache_dir=cache_dir)
 
 
 def test_every_clip_is_tested_once_by_a_model_that_met_neither_it_nor_its_speaker(result, clips):
@@ -53,7 +52,7 @@ def test_the_report_pools_the_folds_and_keeps_each(result, clips):
 
 def test_a_finished_fold_is_not_trained_again(result, clips, cache_dir, monkeypatch):
     monkeypatch.setattr(crossvalidation, "train_fold", lambda *args, **kwargs: pytest.fail("trained again"))
-    again = cross_validate(clips, config_for("kfold"), result.path, n_folds=2, cache_dir=cache_dir, **QUIET)
+    again = cross_validate(clips, config_for("kfold"), result.path, n_folds=2, cache_dir=cache_dir)
     assert again.report == result.report
 
 
@@ -62,17 +61,17 @@ def test_a_stopped_fold_goes_on_and_ends_like_one_that_was_not(result, clips, ca
 
     original, calls = training._fit, []
 
-    def stop_in_the_second(sides, prepared, output, state, verbose):
+    def stop_in_the_second(sides, prepared, output, state, reporter):
         calls.append(state)
         if len(calls) == 2:
             short = dataclasses.replace(prepared.config.training, epochs=1)
             shortened = dataclasses.replace(prepared, config=dataclasses.replace(prepared.config, training=short))
-            original(sides, shortened, output, state, verbose)
+            original(sides, shortened, output, state, reporter)
             raise KeyboardInterrupt
-        original(sides, prepared, output, state, verbose)
+        original(sides, prepared, output, state, reporter)
 
     monkeypatch.setattr(training, "_fit", stop_in_the_second)
-    arguments = {"n_folds": 2, "cache_dir": cache_dir, **QUIET}
+    arguments = {"n_folds": 2, "cache_dir": cache_dir}
     with pytest.raises(KeyboardInterrupt):
         cross_validate(clips, config_for("kfold"), tmp_path / "cv", **arguments)
     resumed = cross_validate(clips, config_for("kfold"), tmp_path / "cv", **arguments)
@@ -85,20 +84,20 @@ def test_a_folder_of_another_cross_validation_is_refused(result, clips, cache_di
     config = config_for("kfold", learning_rate=0.5) if change == "settings" else config_for("kfold")
     clips = clips[:-1] if change == "clips" else clips
     with pytest.raises(RunError, match="other clips, folds or settings"):
-        cross_validate(clips, config, result.path, n_folds=4 if change == "folds" else 2, cache_dir=cache_dir, **QUIET)
+        cross_validate(clips, config, result.path, n_folds=4 if change == "folds" else 2, cache_dir=cache_dir)
 
 
 def test_a_folder_that_holds_something_else_is_refused(clips, cache_dir, tmp_path):
     (tmp_path / "thesis.txt").write_text("important")
     with pytest.raises(RunError, match="holds no cross-validation"):
-        cross_validate(clips, config_for("kfold"), tmp_path, n_folds=2, cache_dir=cache_dir, **QUIET)
+        cross_validate(clips, config_for("kfold"), tmp_path, n_folds=2, cache_dir=cache_dir)
     assert (tmp_path / "thesis.txt").read_text() == "important"
 
 
 def test_a_single_split_without_a_test_side_is_refused(clips, cache_dir, tmp_path):
     two = [clip for clip in clips if clip.speaker in sorted({c.speaker for c in clips})[:2]]
     with pytest.raises(DatasetError, match="no test side|too few clips for a test side"):
-        cross_validate(two, config_for("speaker"), tmp_path / "cv", n_folds=1, cache_dir=cache_dir, **QUIET)
+        cross_validate(two, config_for("speaker"), tmp_path / "cv", n_folds=1, cache_dir=cache_dir)
 
 
 def test_a_file_that_changed_between_two_sittings_is_noticed(clips, cache_dir, tmp_path, monkeypatch):
@@ -109,7 +108,7 @@ def test_a_file_that_changed_between_two_sittings_is_noticed(clips, cache_dir, t
         path = shutil.copy(clip.audio_path, data / f"{clip.clip_id.partition(':')[2]}.wav")
         mine.append(dataclasses.replace(clip, video_path=None, audio_path=str(path)))
     monkeypatch.setattr(crossvalidation, "train_fold", lambda *args, **kwargs: pytest.fail("training begins"))
-    arguments = {"n_folds": 2, "cache_dir": cache_dir, **QUIET}
+    arguments = {"n_folds": 2, "cache_dir": cache_dir}
     with pytest.raises(pytest.fail.Exception):
         cross_validate(mine, config_for("kfold"), tmp_path / "cv", **arguments)
     first, second = mine[0].audio_path, mine[1].audio_path
@@ -126,14 +125,14 @@ def test_a_recording_of_two_speakers_is_refused_before_the_first_fold(clips, cac
     double = dataclasses.replace(stranger, audio_path=clips[0].audio_path, video_path=clips[0].video_path)
     doubled = [double if clip is stranger else clip for clip in clips]
     with pytest.raises(DatasetError, match="same recording"):
-        cross_validate(doubled, config_for("loso"), tmp_path / "cv", n_folds=4, cache_dir=cache_dir, **QUIET)
+        cross_validate(doubled, config_for("loso"), tmp_path / "cv", n_folds=4, cache_dir=cache_dir)
 
 
 def test_a_plan_that_a_kill_left_empty_is_named(clips, cache_dir, tmp_path):
     (tmp_path / "cv").mkdir()
     (tmp_path / "cv" / "plan.json").write_text("")
     with pytest.raises(RunError, match=r"plan\.json: cannot be read"):
-        cross_validate(clips, config_for("kfold"), tmp_path / "cv", n_folds=2, cache_dir=cache_dir, **QUIET)
+        cross_validate(clips, config_for("kfold"), tmp_path / "cv", n_folds=2, cache_dir=cache_dir)
 
 
 def test_a_fold_killed_before_its_training_began_starts_anew(result, clips, cache_dir, tmp_path):
@@ -142,7 +141,7 @@ def test_a_fold_killed_before_its_training_began_starts_anew(result, clips, cach
     for path in (copy / "fold_02").iterdir():
         if path.name != "splits.csv":
             shutil.rmtree(path) if path.is_dir() else path.unlink()
-    again = cross_validate(clips, config_for("kfold"), copy, n_folds=2, cache_dir=cache_dir, **QUIET)
+    again = cross_validate(clips, config_for("kfold"), copy, n_folds=2, cache_dir=cache_dir)
     assert again.report["confusion_matrix"] == result.report["confusion_matrix"]
 
 
@@ -155,10 +154,10 @@ def test_clips_of_unknown_speakers_are_left_out_where_speakers_are_kept_apart(cl
     mine = [dataclasses.replace(clips[0], speaker=None), *clips[1:]]
     with pytest.raises(ZeroDivisionError):
         cross_validate(
-            mine, config_for("kfold"), tmp_path / "cv", n_folds=2, cache_dir=cache_dir, verbose=0, say=said.append
+            mine, config_for("kfold"), tmp_path / "cv", n_folds=2, cache_dir=cache_dir, reporter=Recorder(said=said)
         )
     assert len(planned[0].clips) == len(clips) - 1
     assert "1 of 16 clips do not say whose they are" in "\n".join(said)
     nobody = [dataclasses.replace(clip, speaker=None) for clip in clips]
     with pytest.raises(DatasetError, match="--protocol random"):
-        cross_validate(nobody, config_for("kfold"), tmp_path / "no", n_folds=2, cache_dir=cache_dir, **QUIET)
+        cross_validate(nobody, config_for("kfold"), tmp_path / "no", n_folds=2, cache_dir=cache_dir)

@@ -7,6 +7,7 @@ import shutil
 import keras
 import numpy as np
 import pytest
+from recording import Recorder
 from small_models import EMOTIONS, small_config
 
 from emotion.config import CalibrationConfig
@@ -70,7 +71,7 @@ def test_the_scores_of_the_loaded_model_are_those_that_were_written(trained, cli
 
 
 def test_one_seed_gives_one_training(trained, clips, cache_dir, tmp_path):
-    again = train(clips, small_config(), tmp_path / "again", cache_dir=cache_dir, verbose=0)
+    again = train(clips, small_config(), tmp_path / "again", cache_dir=cache_dir)
     first, second = (load_history(result.path / "history.csv") for result in (trained, again))
     np.testing.assert_allclose(first["loss"], second["loss"], rtol=1e-4)
 
@@ -89,12 +90,12 @@ def test_a_killed_training_resumes_at_the_same_epoch_with_the_same_state(clips, 
 
     monkeypatch.setattr(EpochCheckpoint, "on_epoch_end", killed_in_the_third_epoch)
     with pytest.raises(Killed):
-        train(clips, config, output, cache_dir=cache_dir, verbose=0)
+        train(clips, config, output, cache_dir=cache_dir)
     monkeypatch.setattr(EpochCheckpoint, "on_epoch_end", save)
     state = load_state(output / "checkpoint")
     assert state["epochs_done"] == 2
     assert state["callbacks"]["early_stopping"].keys() >= {"best", "wait"}
-    uninterrupted = train(clips, config, tmp_path / "whole", cache_dir=cache_dir, verbose=0)
+    uninterrupted = train(clips, config, tmp_path / "whole", cache_dir=cache_dir)
 
     started = []
     fit = keras.Model.fit
@@ -104,7 +105,7 @@ def test_a_killed_training_resumes_at_the_same_epoch_with_the_same_state(clips, 
         return fit(self, *args, **kwargs)
 
     monkeypatch.setattr(keras.Model, "fit", noting_fit)
-    result = train(clips, config, output, cache_dir=cache_dir, resume=True, verbose=0)
+    result = train(clips, config, output, cache_dir=cache_dir, resume=True)
     n_batches = 2  # 8 clips to train on, 4 a batch
     assert started == [(2, 2 * n_batches)]
     history, whole = (load_history(path / "history.csv") for path in (output, uninterrupted.path))
@@ -132,10 +133,10 @@ def test_a_better_network_of_an_epoch_that_was_never_completed_is_not_kept(clips
     with monkeypatch.context() as patch:
         patch.setattr(EpochCheckpoint, "on_epoch_end", killed)
         with pytest.raises(Killed):
-            train(clips, small_config(), output, cache_dir=cache_dir, verbose=0)
+            train(clips, small_config(), output, cache_dir=cache_dir)
     assert (output / "candidate.keras").exists()
     (output / "candidate.keras").write_bytes(b"half a file")
-    train(clips, small_config(), output, cache_dir=cache_dir, resume=True, verbose=0)
+    train(clips, small_config(), output, cache_dir=cache_dir, resume=True)
     load_run(output)
     assert not (output / "candidate.keras").exists()
 
@@ -143,28 +144,28 @@ def test_a_better_network_of_an_epoch_that_was_never_completed_is_not_kept(clips
 def test_a_training_that_diverges_ends_in_an_error_and_not_in_a_model(clips, cache_dir, tmp_path):
     config = small_config(training={"learning_rate": 1e30})
     with pytest.raises(RunError, match="--lr"):
-        train(clips, config, tmp_path / "run", cache_dir=cache_dir, verbose=0)
+        train(clips, config, tmp_path / "run", cache_dir=cache_dir)
     assert not (tmp_path / "run" / "model.keras").exists()
 
 
 def test_settings_the_network_cannot_be_built_with_are_named_before_anything_is_decoded(clips, tmp_path):
     config = dataclasses.replace(small_config(), model={"audio_dropout": 2})
     with pytest.raises(ConfigError, match="audio_dropout|dropout|rate"):
-        train(clips, config, tmp_path / "run", cache_dir=tmp_path / "cache", verbose=0)
+        train(clips, config, tmp_path / "run", cache_dir=tmp_path / "cache")
     assert not (tmp_path / "cache").exists()
     assert not (tmp_path / "run").exists()
 
 
 def test_a_training_does_not_take_over_the_calibration_of_the_network_its_settings_came_from(clips, cache_dir):
     config = dataclasses.replace(small_config(), calibration=CalibrationConfig(voice=3.0, unsure_below=0.4))
-    prepared = prepare_clips(clips, config, cache_dir, progress=None, say=lambda message: None)
+    prepared = prepare_clips(clips, config, cache_dir, reporter=Recorder())
     assert prepared.config == small_config()
 
 
 def test_an_output_that_is_a_file_is_refused(clips, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match="is a file"):
-        train(clips, small_config(), tmp_path / "file", cache_dir=tmp_path / "cache", verbose=0)
+        train(clips, small_config(), tmp_path / "file", cache_dir=tmp_path / "cache")
 
 
 def test_resuming_needs_a_training_that_is_not_finished(trained, clips, cache_dir, tmp_path):
@@ -189,7 +190,7 @@ def test_one_modality_alone_is_trained_and_said_so(kinds, modality, message, tmp
     )
     said = []
     clips = DATASETS["ravdess"].load(root)
-    result = train(clips, small_config(), tmp_path / "run", cache_dir=tmp_path / "c", verbose=0, say=said.append)
+    result = train(clips, small_config(), tmp_path / "run", cache_dir=tmp_path / "c", reporter=Recorder(said=said))
     assert any(message in line for line in said)
     run = load_run(result.path)
     assert run.config.modalities == (modality,)
@@ -206,7 +207,7 @@ def test_ravdess_as_downloaded_is_trained_with_face_and_voice(tmp_path):
         layout="downloaded",
     )
     clips = DATASETS["ravdess"].load(root)
-    result = train(clips, small_config(), tmp_path / "run", cache_dir=tmp_path / "cache", verbose=0)
+    result = train(clips, small_config(), tmp_path / "run", cache_dir=tmp_path / "cache")
     assert load_config(result.path / "config.json").modalities == ("audio", "video")
 
 
@@ -214,7 +215,7 @@ def test_a_broken_clip_is_left_out_and_named(clips, cache_dir, tmp_path):
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(b"\x00" * 500)
     bad = dataclasses.replace(clips[0], clip_id="ravdess:bad", video_path=str(broken), audio_path=None)
-    result = train([*clips, bad], small_config(), tmp_path / "run", cache_dir=cache_dir, verbose=0)
+    result = train([*clips, bad], small_config(), tmp_path / "run", cache_dir=cache_dir)
     assert list(result.failures) == ["ravdess:bad"]
     assert "broken.mp4" in result.failures["ravdess:bad"]
     assert result.metrics["n_skipped"] == 1
@@ -223,7 +224,7 @@ def test_a_broken_clip_is_left_out_and_named(clips, cache_dir, tmp_path):
 def test_clips_of_emotions_outside_the_classes_are_counted_and_left_out(clips, cache_dir, tmp_path):
     said = []
     other = [dataclasses.replace(clip, clip_id=f"{clip.clip_id}x", emotion="angry") for clip in clips[:3]]
-    train([*clips, *other], small_config(), tmp_path / "run", cache_dir=cache_dir, verbose=0, say=said.append)
+    train([*clips, *other], small_config(), tmp_path / "run", cache_dir=cache_dir, reporter=Recorder(said=said))
     assert any(line.startswith("3 clips are of emotions") for line in said)
 
 
@@ -232,7 +233,7 @@ def test_nothing_to_train_on_is_an_error(clips, cache_dir, tmp_path):
     broken.write_bytes(b"")
     only = [dataclasses.replace(clips[0], video_path=None, audio_path=str(broken))]
     with pytest.raises(DatasetError, match=r"broken\.wav"):
-        train(only, small_config(), tmp_path / "run", cache_dir=cache_dir, verbose=0)
+        train(only, small_config(), tmp_path / "run", cache_dir=cache_dir)
 
 
 def test_an_incomplete_or_inconsistent_folder_is_refused_with_what_is_wrong(trained, tmp_path):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from recording import Recorder
 from small_models import EMOTIONS, random_inputs, small_design
 
 import train_model
@@ -114,7 +115,7 @@ def experts(clips, cache_dir, tmp_path_factory):
         "video": small_design("mfcc_cnn_3d", modalities=("video",), class_names=EMOTIONS[::-1]),
     }
     return {
-        modality: train(clips, config, folder / modality, cache_dir=cache_dir, verbose=0).path
+        modality: train(clips, config, folder / modality, cache_dir=cache_dir).path
         for modality, config in configs.items()
     }
 
@@ -126,7 +127,9 @@ def test_two_runs_become_one_that_inference_takes_like_any_other(
     monkeypatch.setattr("emotion.training.late_fusion.MIN_CLIPS", 2)
     runs = [load_run(experts[modality]) for modality in ("audio", "video")]
     said = []
-    metrics = fuse_runs(*runs, clips, tmp_path / "run", method=method, cache_dir=cache_dir, say=said.append)
+    metrics = fuse_runs(
+        *runs, clips, tmp_path / "run", method=method, cache_dir=cache_dir, reporter=Recorder(said=said)
+    )
     assert metrics["test"]["both"]["n"] == metrics["test"]["audio"]["n"] == 4
     assert any(line.startswith("test, both: UAR") for line in said)
     run = load_run(tmp_path / "run")
@@ -227,7 +230,7 @@ def test_clips_that_an_expert_learned_from_find_no_weights(experts, clips, cache
     assert learned
     runs = [load_run(experts[modality]) for modality in ("audio", "video")]
     with pytest.raises(DatasetError, match="Only 0 clips hold a voice and a face and were not learned from"):
-        fuse_runs(*runs, learned, tmp_path / "run", method="average", cache_dir=cache_dir, say=lambda words: None)
+        fuse_runs(*runs, learned, tmp_path / "run", method="average", cache_dir=cache_dir)
     assert not (tmp_path / "run").exists()
 
 

