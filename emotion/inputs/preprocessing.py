@@ -1,6 +1,6 @@
 """From media to a model's inputs: the only door, for training and for inference alike.
 
-Frames pass through a ``FrameSampler`` (``emotion/inputs/frame_sampler.py``), which follows faces and cuts their crops at
+Frames pass through a ``FrameSampler``, which follows faces and cuts their crops at
 moments on a regular grid, one ``frame_interval_seconds`` apart. Sound passes into a ``SoundBuffer``. A
 ``Preprocessor`` then cuts any window out of both. Training keeps the crops and the sound of whole clips on disk;
 inference keeps the last few seconds of them.

@@ -59,7 +59,7 @@ def _convolution(x, filters: int, size: int, *, strides: int = 1, momentum: floa
     return layers.BatchNormalization(epsilon=RESNET_NORM_EPSILON, momentum=momentum, name=norm)(x)
 
 
-# ---- MobileFaceNet (Chen et al. 2018, "MobileFaceNets: Efficient CNNs for Accurate Real-Time Face Verification on Mobile ----
+# ---- MobileFaceNet (Chen et al. 2018) ----
 
 MOBILE_NORM_EPSILON = 1e-5
 PRELU_START = 0.25  # the slope below 0 to begin with (He et al. 2015)
@@ -136,7 +136,7 @@ def _norm(x, activation: bool, momentum: float, name: str):
     return layers.PReLU(alpha_initializer=start, shared_axes=[1, 2], name=f"{name}_prelu")(x)
 
 
-# ---- The Audio Spectrogram Transformer (Gong et al. 2021, "AST: Audio Spectrogram Transformer"): a ViT on a spectrogram ----
+# ---- Audio Spectrogram Transformer (Gong et al. 2021): a vision transformer on a spectrogram ----
 
 AST_NORM_EPSILON = 1e-12  # that of the published model
 PATCH_SIZE, STRIDE = 16, 10

@@ -4,7 +4,8 @@
 network was replaced is never judged by the old one. Its own SHA-256 stands in ``model.onnx.sha256``, as ``sha256sum``
 writes it, since a damaged weight would be used like any other. Both are made by ``emotion.export``.
 
-``model.int8.onnx``, if there is one, computes in eight bits, faster and not quite alike; see ``emotion.models.export_int8``.
+``model.int8.onnx``, if there is one, computes in eight bits, faster and not quite alike; see
+``emotion.models.export_int8``.
 """
 
 import contextlib

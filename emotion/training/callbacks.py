@@ -109,7 +109,7 @@ def load_network(path: Path, **options) -> keras.Model:
         raise damaged(path) from error
 
 
-# ---- Batch normalisation whose means and variances are those of the network as it is, not as it was some steps ago ----
+# ---- Fresh statistics for batch normalisation ----
 
 MAX_CLIPS = 128  # more make no difference that a validation set of some hundred clips could show
 N_WORKERS = 2

@@ -170,7 +170,7 @@ def _fold_row(number: int, folder: Path, tested: Sequence[Judgement], class_name
     }
 
 
-# ---- The same model, trained and tested under a random and under a speaker-independent protocol: the leak made visible ----
+# ---- One model under two protocols ----
 
 COMPARISON_FILE = "protocols.json"
 COMPARISON_PLAN = "plan.txt"

@@ -70,7 +70,7 @@ LEFT_OUT = {
     r"make |python -m emotion.web_demo": "a target of the Makefile, or the page: CI",
     r"docker |pip |python -m pip|python3 -m venv|hf auth": "installs, or asks for an account",
     r"python -m emotion.datasets download": "the network; tests/datasets/test_download.py has a server",
-    r"python -m emotion.weights |.*--pretrained": "hundreds of megabytes; tests/models/test_pretrained.py has small ones",
+    r"python -m emotion.weights |.*--pretrained": "hundreds of megabytes; tests/models/test_pretrained.py has small ones",  # noqa: E501
     r"python -m benchmarks( |$)": "half an hour; tests/benchmarks/test_speed.py has short ones",
     r"python train_model.py --recipe": "hours, and other data sets; tests/training/test_recipes.py has a small one",
     r"python run_inference.py 0": "a camera; tests/inference/test_live.py has one that is made",

@@ -30,7 +30,7 @@ ELSEWHERE = {
     r"python run_inference.py .*--model saved_models/(RUN|mine)": "tests/journeys/test_programs.py",
     r"python run_inference.py .*--model hf://|python -m emotion.hub": "tests/models/test_hub.py",
     r"python -m emotion.export .*--format|cd saved_models/default/export/onnx": "tests/models/test_export_portable.py",
-    r"python -m emotion.export .*--precision int8|python run_inference.py .*--runtime int8": "tests/models/test_export_onnx.py",
+    r"python -m emotion.export .*--precision int8|python run_inference.py .*--runtime int8": "tests/models/test_export_onnx.py",  # noqa: E501
     r"python -m emotion.export saved_models/RUN$": "tests/models/test_export_onnx.py",
     r"python -m emotion.datasets download": "tests/datasets/test_download.py",
     r"python -m emotion.datasets convert-labels": "tests/datasets/check/test_label_conversion.py",
@@ -38,7 +38,7 @@ ELSEWHERE = {
     r"python -m emotion.evaluate (folds|protocols)|python -m emotion.evaluate --model saved_models/RUN":
         "tests/journeys/test_evaluate.py",
     r"python -m emotion.web_demo|make demo-web|make test-browser|emotion-demo": "tests/browser/test_page.py",
-    r"python -m benchmarks|python -m benchmarks.precision|python -m benchmarks.designs": "tests/benchmarks/test_speed.py",
+    r"python -m benchmarks|python -m benchmarks.precision|python -m benchmarks.designs": "tests/benchmarks/test_speed.py",  # noqa: E501
     r"python benchmarks/baselines.py": "tests/benchmarks/test_baselines.py",
     r"python samples/make_astronaut_clip.py": "it makes the sample anew, which is kept as it is",
     r"make (demo|test|lint)$": ".ci/run",

@@ -228,7 +228,7 @@ def _strays(survey: Survey) -> list[Finding]:
     return [Finding(key, title, tuple(items), fix) for key, (title, items, fix) in kinds.items()]
 
 
-# ---- Files in a data set's folder that none of its clips uses: misnamed ones, second copies, archives still packed ----
+# ---- Files that no clip uses ----
 
 PACKED_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".7z", ".rar")
 # Adapters take one file of a recording and pass over its other forms; the part of the name that tells the recording.

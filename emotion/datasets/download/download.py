@@ -22,7 +22,7 @@ from emotion.datasets.download.web import DownloadError
 from emotion.errors import ConfigError
 from emotion.places import DATASET_DIR
 
-# ---- What a download says while it runs: sizes, room on the disk, a bar of megabytes, and the way out when it fails ----
+# ---- Messages ----
 
 SPARE_BYTES = 100_000_000  # left free on the disk
 

@@ -1,7 +1,7 @@
 """Draws the heads of made-up speakers: skin, hair and proportions, seeded, without eyes, brows and mouth.
 
-``emotion.datasets.synthetic.faces`` adds those. Shapes are polygons with soft edges in units of half a face's height, so that a
-head looks the same at every size; the shading is what makes face detectors take it for a face.
+``emotion.datasets.synthetic.faces`` adds those. Shapes are polygons with soft edges in units of half a face's height,
+so that a head looks the same at every size; the shading is what makes face detectors take it for a face.
 """
 
 import functools

@@ -12,7 +12,7 @@ from emotion.inputs.faces.crops import TEMPLATE
 from emotion.inputs.faces.detection import MAX_SIDE, Face, FaceDetector, YuNetDetector, clip_box, find_yunet
 from emotion.weights import find_weights
 
-# ---- RetinaFace (Deng et al. 2020, "RetinaFace: Single-Shot Multi-Level Face Localisation in the Wild") with MobileNetV2 ----
+# ---- RetinaFace with MobileNetV2 (Deng et al. 2020, "RetinaFace: Single-Shot Multi-Level Face Localisation") ----
 
 SIDE_MULTIPLE = 32  # of both sides of the pictures that the network takes
 
