@@ -1,6 +1,7 @@
 # make demo   set up, then label the emotions in the clip in samples/
 # make demo-web   set up, then open the same in a page of the browser
 # make test   set up, then run the tests
+# make test-fast   the same without those that train or export a network
 # make test-browser   set up, then click through that page in Chromium
 # make test-documents   set up, then run every command of the documents, twenty minutes
 # make docs   set up, then build the documentation into site/
@@ -13,7 +14,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo demo-web docs test test-browser test-documents test-reference lint format setup clean
+.PHONY: demo demo-web docs test test-fast test-browser test-documents test-reference lint format setup clean
 
 demo: $(VENV)/ready
 	$(BIN)/python run_inference.py --video_path samples/astronaut.mp4 --overwrite
@@ -25,6 +26,9 @@ setup: $(VENV)/ready
 
 test: $(VENV)/ready-dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+test-fast: $(VENV)/ready-dev
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not trains"
 
 # The browser is the system's own: Playwright's download of one is not needed.
 test-browser: $(VENV)/ready-dev
