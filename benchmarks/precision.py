@@ -21,7 +21,7 @@ from emotion.console import Reporter, quiet_import, run_program
 from emotion.errors import ConfigError, DatasetError
 from emotion.labels import SEVEN_EMOTIONS
 from emotion.outputs.score_tables import format_table
-from emotion.places import CACHE_DIR, DEFAULT_RUN, find_model
+from emotion.places import CACHE_DIR, default_run, find_model
 
 RUNTIMES = ("keras", "onnx", "int8")
 FACES_AT_ONCE = 8
@@ -36,7 +36,7 @@ def build_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--data_dir", type=Path, required=True, metavar="DIR", help="folder that holds ferplus/")
     add("--calibrate_on", nargs="+", type=Path, required=True, metavar="CLIP", help="media to fit eight bits on")
-    add("--model", type=find_model, default=DEFAULT_RUN, metavar="FOLDER", help="default: saved_models/default")
+    add("--model", type=find_model, default=default_run(), metavar="FOLDER", help="default: saved_models/default")
     add("--faces", type=int, default=N_FACES, help="how many faces, drawn at random (default: %(default)s)")
     add("--output", type=Path, default=CACHE_DIR / "designs", help="folder in which aligned faces are kept (default: "
         "%(default)s)")  # fmt: skip

@@ -12,7 +12,7 @@ from emotion.console import SOME_FILES_FAILED, Reporter, quiet_import, run_progr
 from emotion.errors import ConfigError, DatasetError
 from emotion.files import write_json
 from emotion.models.names import resolve_model
-from emotion.places import DEFAULT_RUN, SAVED_MODELS
+from emotion.places import default_run, saved_models
 from emotion.training.options import (
     add_data_options,
     add_training_options,
@@ -49,7 +49,7 @@ def build_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add(
         "--model",
-        default=DEFAULT_RUN,
+        default=default_run(),
         metavar="DIR",
         help="model folder (default: saved_models/default)",
     )
@@ -237,7 +237,7 @@ def _load_training(args: argparse.Namespace, config: RunConfig):
 
 
 def new_folder(name: str) -> Path:
-    return SAVED_MODELS / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
+    return saved_models() / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
 
 
 def make_folder(path: Path) -> None:

@@ -19,7 +19,7 @@ from emotion.media.reading import probe_media
 from emotion.models.names import resolve_model
 from emotion.models.onnx_runtime import INT8_FILE, ONNX_FILE
 from emotion.models.run_folder import check_run, load_run
-from emotion.places import IS_INSTALLED, KEPT_DIR, SAMPLE, SHIPPED_DIR
+from emotion.places import is_installed, kept_dir, sample_clip, shipped_dir
 
 FORMATS = ("onnx", "savedmodel", "litert")
 EXPORT_DIR = "export"
@@ -53,7 +53,7 @@ def main() -> int:
         parser.error("--output and --check_on go with --format")
     args.model = resolve_model(args.model)
     check_run(args.model)
-    if args.model.resolve().is_relative_to(KEPT_DIR.resolve()) and not args.output:
+    if args.model.resolve().is_relative_to(kept_dir().resolve()) and not args.output:
         raise ConfigError(
             f"{args.model}: is what was fetched from the hub, which the next fetch may replace. Make a folder of it "
             "first: python -m emotion.hub pull USER/NAME; or name another for --format with --output."
@@ -74,12 +74,12 @@ def _export_portable(args: argparse.Namespace) -> int:
     from emotion.models.export_portable import EXAMPLE_FILE, export_portable
     from emotion.models.export_portable import FORMATS as PORTABLE
 
-    clip = args.check_on or SAMPLE
-    if args.check_on is None and not SAMPLE.is_file():
+    clip = args.check_on or sample_clip()
+    if args.check_on is None and not sample_clip().is_file():
         raise ConfigError("The sample clip is not here. Name a clip with a face and a voice: --check_on CLIP.")
     probe_media(clip)
     # Into the folder in which pip put the model that came along nobody looks.
-    is_shipped = IS_INSTALLED and args.model.resolve().is_relative_to(SHIPPED_DIR.resolve())
+    is_shipped = is_installed() and args.model.resolve().is_relative_to(shipped_dir().resolve())
     folder = args.output or (Path(EXPORT_DIR) if is_shipped else args.model / EXPORT_DIR) / args.format
     difference = export_portable(load_run(args.model), args.format, folder, check_on=clip)
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from emotion.console import run_program
 from emotion.models.hub import LICENCE, _check_name, pull, push
-from emotion.places import HUB_SCHEME, SAVED_MODELS, find_model
+from emotion.places import HUB_SCHEME, find_model, saved_models
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -44,7 +44,7 @@ def main() -> int:
         return 0
     repository = args.repository.removeprefix(HUB_SCHEME)
     _check_name(repository)
-    output = pull(repository, args.output or SAVED_MODELS / repository.split("/")[1], revision=args.revision)
+    output = pull(repository, args.output or saved_models() / repository.split("/")[1], revision=args.revision)
     print(f"model: {output}\ntry it: python run_inference.py --video_path CLIP --model {output}")
     return 0
 

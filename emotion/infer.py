@@ -7,7 +7,7 @@ from pathlib import Path
 from emotion.console import SOME_FILES_FAILED, add_version, called_as, quiet_import, run_program
 from emotion.models.names import resolve_model
 from emotion.models.onnx_runtime import DEVICES, RUNTIMES
-from emotion.places import DEFAULT_RUN
+from emotion.places import default_run
 from emotion.settings import FACE_DETECTORS, InferenceSettings
 
 EPILOG = """Exit codes: 0 done; 1 the clip cannot be used; 2 wrong settings or model; 3 some files of several failed;
@@ -24,7 +24,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--video_path", "--media_path", nargs="+", metavar="CLIP", help=media)
     add_version(parser)
     add = parser.add_argument_group("model").add_argument
-    add("--model", default=DEFAULT_RUN, metavar="FOLDER", help="or hf://USER/NAME, from the "
+    add("--model", default=default_run(), metavar="FOLDER", help="or hf://USER/NAME, from the "
         "Hugging Face hub (default: saved_models/default)")  # fmt: skip
     add("--device", choices=DEVICES, default="auto", help="what the model runs on (default: %(default)s)")
     add("--runtime", choices=RUNTIMES, default="auto", help="auto: ONNX Runtime where the model folder holds a "

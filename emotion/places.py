@@ -1,30 +1,73 @@
-"""Where models, samples, data and caches lie."""
+"""Where models, samples, data and caches lie.
 
+Nothing is looked up on disk until it is asked for. A copy installed by pip brings the default model and the sample
+clip along; what you make with it lies in the folder you work in.
+"""
+
+import functools
 from pathlib import Path
 
-PROJECT_DIR = Path(__file__).resolve().parent.parent
-# Installed by pip, the package brings the default model and the sample along; what a user makes lies in the folder he
-# works in.
-IS_INSTALLED = not (PROJECT_DIR / "run_inference.py").is_file()
-SHIPPED_DIR = PROJECT_DIR / "emotion" / "shipped" if IS_INSTALLED else PROJECT_DIR
-SAVED_MODELS = Path("saved_models") if IS_INSTALLED else PROJECT_DIR / "saved_models"
 HUB_SCHEME = "hf://"  # begins the name of a model on the Hugging Face hub
-DEFAULT_RUN = SHIPPED_DIR / "saved_models" / "default"
-SAMPLE = SHIPPED_DIR / "samples" / "astronaut.mp4"
-# What is fetched once and kept: networks trained by others, models from the hub.
-KEPT_DIR = Path.home() / ".cache" / "audio-visual-emotion" if IS_INSTALLED else PROJECT_DIR / ".cache"
 DATASET_DIR = Path("dataset")
 CACHE_DIR = Path(".cache")
 CLIP_CACHE_DIR = CACHE_DIR / "clips"
 
 
-def find_model(name: str | Path) -> Path:
-    """Returns the folder that a user means by ``--model``: a path, or the name of one in ``saved_models/``.
+@functools.cache
+def project_dir() -> Path:
+    """The folder that holds the package ``emotion``."""
+    return Path(__file__).resolve().parent.parent
 
-    What is neither comes back as it was written, for whoever opens it to complain of.
+
+@functools.cache
+def is_installed() -> bool:
+    """Whether the package was installed by pip, without the scripts that lie beside it in a checkout."""
+    return not (project_dir() / "run_inference.py").is_file()
+
+
+def shipped_dir() -> Path:
+    """What comes with the program: the default model, the sample, the licence."""
+    return project_dir() / "emotion" / "shipped" if is_installed() else project_dir()
+
+
+def default_run() -> Path:
+    """The model folder used where you name none."""
+    return shipped_dir() / "saved_models" / "default"
+
+
+def sample_clip() -> Path:
+    """A short video to try the programs on."""
+    return shipped_dir() / "samples" / "astronaut.mp4"
+
+
+def saved_models() -> Path:
+    """Where trained and pulled models go."""
+    return Path("saved_models") if is_installed() else project_dir() / "saved_models"
+
+
+def kept_dir() -> Path:
+    """What is fetched once and kept: networks trained by others, models from the hub."""
+    return Path.home() / ".cache" / "audio-visual-emotion" if is_installed() else project_dir() / ".cache"
+
+
+def find_model(name: str | Path) -> Path:
+    """Returns the folder that ``--model`` names: a path, or the name of one in ``saved_models/``.
+
+    A name that is neither comes back unchanged; whoever opens it reports it.
     """
     path = Path(name)
     if path.exists() or path not in (Path(path.name), Path("saved_models", path.name)):
         return path
-    kept = DEFAULT_RUN if path.name == DEFAULT_RUN.name else SAVED_MODELS / path.name
+    kept = default_run() if path.name == default_run().name else saved_models() / path.name
     return kept if kept.exists() else path
+
+
+# While rooms move: the old names, each computed when it is asked for.
+def __getattr__(name: str) -> Path | bool:
+    found = {
+        "PROJECT_DIR": project_dir, "IS_INSTALLED": is_installed, "SHIPPED_DIR": shipped_dir, "KEPT_DIR": kept_dir,
+        "SAVED_MODELS": saved_models, "DEFAULT_RUN": default_run, "SAMPLE": sample_clip,
+    }  # fmt: skip
+    if name in found:
+        return found[name]()
+    raise AttributeError(name)

@@ -10,7 +10,7 @@ from emotion.config import CROSS_VALIDATED, DEFAULT_FOLDS, MODALITIES, PROTOCOLS
 from emotion.config_files import load_config
 from emotion.console import SOME_FILES_FAILED, Reporter, add_version, called_as, quiet_import, run_program
 from emotion.models import ARCHITECTURES
-from emotion.places import IS_INSTALLED, SAVED_MODELS
+from emotion.places import is_installed, saved_models
 from emotion.training.options import (
     add_data_options,
     add_fusion_options,
@@ -69,10 +69,10 @@ def latest_unfinished() -> Path:
     from emotion.errors import RunError
     from emotion.models.run_folder import CONFIG_FILE, MODEL_FILE
 
-    configs = SAVED_MODELS.glob(f"*/{CONFIG_FILE}")
+    configs = saved_models().glob(f"*/{CONFIG_FILE}")
     unfinished = [path.parent for path in configs if not (path.parent / MODEL_FILE).exists()]
     if not unfinished:
-        raise RunError(f"{SAVED_MODELS}: holds no unfinished training. Name its folder with --output.")
+        raise RunError(f"{saved_models()}: holds no unfinished training. Name its folder with --output.")
     return max(unfinished, key=lambda path: path.stat().st_mtime)
 
 
@@ -99,7 +99,7 @@ def prepare_output(args: argparse.Namespace, config: RunConfig) -> Path:
     """Returns the folder to write, after making sure that nothing in it would be overwritten."""
     from emotion.models.run_folder import check_new_folder
 
-    output = args.output or SAVED_MODELS / f"{config.architecture}-{datetime.now():%Y%m%d-%H%M%S}"
+    output = args.output or saved_models() / f"{config.architecture}-{datetime.now():%Y%m%d-%H%M%S}"
     # A cross-validation goes on with what its folder holds, and checks by itself that it is its own; so does a fusion.
     is_begun = args.fusion and not (output / "config.json").exists() and (output / "audio_expert").is_dir()
     if config.training.protocol not in CROSS_VALIDATED and not is_begun:
@@ -232,7 +232,7 @@ def main() -> int:
     from emotion.models.export_onnx import write_onnx
 
     write_onnx(result.path, reporter)
-    infer = "emotion-infer" if IS_INSTALLED else f"{program_name()} run_inference.py"
+    infer = "emotion-infer" if is_installed() else f"{program_name()} run_inference.py"
     print(f"try it: {infer} --video_path CLIP --model {result.path}")
     return SOME_FILES_FAILED if result.failures else 0
 

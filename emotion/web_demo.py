@@ -15,7 +15,7 @@ from emotion.errors import ConfigError
 from emotion.models.names import name_of, resolve_model
 from emotion.models.onnx_runtime import RUNTIMES
 from emotion.models.run_folder import check_run
-from emotion.places import DEFAULT_RUN
+from emotion.places import default_run
 
 HOST, PORT = "127.0.0.1", 7860
 MAX_PORT = 65535
@@ -29,7 +29,7 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--model", default=DEFAULT_RUN, metavar="FOLDER", help="which stands first in the list of "
+    add("--model", default=default_run(), metavar="FOLDER", help="which stands first in the list of "
         "models; those in saved_models/ follow (default: saved_models/default)")  # fmt: skip
     add("--runtime", choices=RUNTIMES, default="auto", help="as for run_inference.py (default: %(default)s)")
     add("--host", default=HOST, metavar="ADDRESS", help="where to listen; 0.0.0.0 lets in everybody on the network "

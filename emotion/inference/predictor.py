@@ -18,7 +18,7 @@ from emotion.media.reading import AudioChunk, MediaInfo, iterate_media, probe_me
 from emotion.media.streams import Damage
 from emotion.models.run_folder import Run, load_run
 from emotion.parallel import Stages, Stopwatch
-from emotion.places import DEFAULT_RUN
+from emotion.places import default_run
 from emotion.results import MediaPrediction, WindowPrediction
 from emotion.settings import MIN_WINDOW_SECONDS, InferenceSettings
 
@@ -40,7 +40,7 @@ class EmotionPredictor:
 
     def __init__(
         self,
-        model: str | os.PathLike | Run = DEFAULT_RUN,
+        model: str | os.PathLike | Run | None = None,
         settings: InferenceSettings | None = None,
         *,
         runtime: str = "auto",
@@ -48,14 +48,14 @@ class EmotionPredictor:
         """Loads a model folder.
 
         Args:
-            model: the folder, or a run already loaded.
+            model: the folder, or a run already loaded; by default the model that comes with the program.
             settings: how it is used; by default as the model brings it.
             runtime: what computes, if the run is not loaded yet; see ``load_run``.
 
         Raises:
             RunError: if the folder is missing or incomplete.
         """
-        self.run = model if isinstance(model, Run) else load_run(Path(model), runtime=runtime)
+        self.run = model if isinstance(model, Run) else load_run(Path(model or default_run()), runtime=runtime)
         self.settings = settings or InferenceSettings()
 
     @property

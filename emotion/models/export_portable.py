@@ -30,7 +30,7 @@ from emotion.media.reading import iterate_media
 from emotion.models.export_onnx import convert_to_onnx
 from emotion.models.onnx_runtime import OnnxNetwork
 from emotion.models.run_folder import CARD_FILE, CONFIG_FILE, Run
-from emotion.places import SAMPLE
+from emotion.places import sample_clip
 
 MAX_DIFFERENCE = 1e-3  # of a probability, between Keras and what is written
 N_CHECKED, N_KEPT = 12, 4  # windows of the clip that are compared, and rows that go into the test vectors
@@ -82,14 +82,14 @@ class PortableFormat:
         return EXAMPLE.format(file=self.file, needs=self.needs, imports=self.imports, lines=self.lines)
 
 
-def export_portable(run: Run, name: str, folder: Path, *, check_on: Path = SAMPLE) -> float:
+def export_portable(run: Run, name: str, folder: Path, *, check_on: Path | None = None) -> float:
     """Writes a model as a folder that runs without this package.
 
     Args:
         run: loaded by Keras.
         name: of the format, a key of ``FORMATS``.
         folder: to write; one that an earlier export wrote is replaced.
-        check_on: a clip with a face and a voice, on whose windows the answers are compared.
+        check_on: a clip with a face and a voice, on whose windows the answers are compared; by default the sample.
 
     Returns:
         The largest difference found between its probabilities and Keras's.
@@ -101,6 +101,7 @@ def export_portable(run: Run, name: str, folder: Path, *, check_on: Path = SAMPL
     if folder.exists() and not _is_export(folder):
         raise RunError(f"{folder}: is there already, and no export. Name another folder with --output.")
     kind = FORMATS[name]
+    check_on = check_on or sample_clip()
     windows = collect_checked(run, check_on)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as place:

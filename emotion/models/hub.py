@@ -12,10 +12,9 @@ from emotion.console import SILENT, Reporter
 from emotion.errors import ConfigError, RunError, first_line
 from emotion.models.onnx_runtime import HASH_SUFFIX, INT8_FILE, ONNX_FILE
 from emotion.models.run_folder import CARD_FILE, CONFIG_FILE, METRICS_FILE, MODEL_FILE, SPLITS_FILE, check_run, load_run
-from emotion.places import HUB_SCHEME, KEPT_DIR
+from emotion.places import HUB_SCHEME, kept_dir
 
 HUB_CARD_FILE = "README.md"
-HUB_DIR = KEPT_DIR / "hub"
 NETWORK_FILES = (MODEL_FILE, ONNX_FILE, ONNX_FILE + HASH_SUFFIX, INT8_FILE, INT8_FILE + HASH_SUFFIX)
 RUN_FILES = (CONFIG_FILE, METRICS_FILE, SPLITS_FILE, *NETWORK_FILES)
 LICENCES = "LICENCE-*.txt"  # of parts that others trained
@@ -43,6 +42,11 @@ training data. It must not be used to judge people at work or at school (EU AI A
 """
 
 
+def hub_dir() -> Path:
+    """Where fetched models are kept."""
+    return kept_dir() / "hub"
+
+
 class HubError(RunError):
     """A model that cannot be sent to the hub, or fetched from it."""
 
@@ -51,7 +55,7 @@ def fetch(
     repository: str,
     *,
     revision: str | None = None,
-    cache_dir: Path = HUB_DIR,
+    cache_dir: Path | None = None,
     reporter: Reporter = SILENT,
 ) -> Path:
     """Fetches a model folder from the hub, or finds it in the cache where there is no network.
@@ -69,6 +73,7 @@ def fetch(
     """
     _check_name(repository)
     hub = _import_hub()
+    cache_dir = cache_dir or hub_dir()
     place = cache_dir / f"models--{repository.replace('/', '--')}"
     if not place.is_dir():
         reporter.say(f"Fetching {HUB_SCHEME}{repository} into {cache_dir}, once")
@@ -91,7 +96,7 @@ def fetch(
     return Path(path)
 
 
-def pull(repository: str, output: Path, *, revision: str | None = None, cache_dir: Path = HUB_DIR) -> Path:
+def pull(repository: str, output: Path, *, revision: str | None = None, cache_dir: Path | None = None) -> Path:
     """Fetches a model and makes a folder of it that does not depend on the cache.
 
     Args:

@@ -12,7 +12,7 @@ from emotion.datasets import DATASETS, summarize
 from emotion.datasets.clips import Clip
 from emotion.errors import DatasetError, RunError
 from emotion.labels import EIGHT_EMOTIONS, class_index
-from emotion.places import CACHE_DIR, SAVED_MODELS
+from emotion.places import CACHE_DIR, saved_models
 
 if TYPE_CHECKING:
     from emotion.training.fitting import TrainingResult
@@ -170,7 +170,7 @@ def make_recipe(
     """
     if not data_root.is_dir():
         raise DatasetError(f"{data_root}: no such folder. Name the folder of the data sets with --data_root.")
-    output = output or SAVED_MODELS / name
+    output = output or saved_models() / name
     with quiet_import():
         from emotion.training.recipes.card import is_made_by
         from emotion.training.recipes.recipe import make_shipped

@@ -21,11 +21,11 @@ from emotion.inference.web.analysis import Analyst, Stopped, find_models
 from emotion.inference.web.fragments import cut_portraits, format_answer, format_cards, format_problem
 from emotion.inference.web.sessions import Sessions
 from emotion.inference.web.timeline import MAX_ROWS, format_timeline, script_for
-from emotion.places import DEFAULT_RUN, PROJECT_DIR
+from emotion.places import default_run, project_dir
 from emotion.results import FaceTrack
 from emotion.settings import InferenceSettings
 
-SAMPLE = PROJECT_DIR / "samples" / "astronaut.mp4"
+SAMPLE = project_dir() / "samples" / "astronaut.mp4"
 
 
 def values_of(page: str) -> list[dict]:
@@ -107,7 +107,7 @@ def test_a_face_at_the_rim_gets_a_whole_square(tmp_path):
 
 @pytest.fixture(scope="module")
 def analyst():
-    return Analyst(find_models(DEFAULT_RUN, "default"), max_seconds=30.0)
+    return Analyst(find_models(default_run(), "default"), max_seconds=30.0)
 
 
 def analyse(analyst, clip, folder, **options):
@@ -136,7 +136,7 @@ def test_sound_alone_is_judged_without_a_video(analyst, tmp_path):
 
 
 def test_long_clips_are_refused_before_and_while_they_are_watched(tmp_path, monkeypatch):
-    analyst = Analyst({"default": DEFAULT_RUN}, max_seconds=2.0)
+    analyst = Analyst({"default": default_run()}, max_seconds=2.0)
     clip = make_clip(tmp_path / "long.mp4", seconds=4.0)
     with pytest.raises(MediaError, match=r"long.mp4: lasts 4 s; this page takes clips of up to 2 s"):
         analyse(analyst, clip, tmp_path)
@@ -170,7 +170,7 @@ def test_only_models_of_the_list_are_loaded(analyst, tmp_path):
 
 
 def test_the_chosen_model_stands_first_and_names_are_told_apart(tmp_path):
-    assert list(find_models(DEFAULT_RUN, "default")) == ["default", "accurate"]
+    assert list(find_models(default_run(), "default")) == ["default", "accurate"]
     other = tmp_path / "accurate"
     assert list(find_models(other, "default")) == ["default", "default (2)", "accurate"]
     assert list(find_models(other, "user/name")) == ["user/name", "default", "accurate"]
@@ -389,7 +389,7 @@ def test_a_fault_of_the_program_is_told_and_logged_and_leaves_nothing(analyst, t
 
 def run_page(*options: str) -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "emotion.web_demo", *options]
-    return subprocess.run(command, cwd=PROJECT_DIR, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(command, cwd=project_dir(), capture_output=True, text=True, timeout=120, check=False)
 
 
 @pytest.mark.parametrize(

@@ -7,14 +7,14 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 
-from emotion.places import PROJECT_DIR
+from emotion.places import project_dir
 
 
 def run_notebook(folder: Path, clip: str):
     """Executes the notebook as it is, in a folder that holds the project, on another clip if one is named."""
     for name in ("run_inference.py", "emotion", "saved_models", "samples"):
-        (folder / name).symlink_to(PROJECT_DIR / name)
-    notebook = nbformat.read(PROJECT_DIR / "demo.ipynb", as_version=4)
+        (folder / name).symlink_to(project_dir() / name)
+    notebook = nbformat.read(project_dir() / "demo.ipynb", as_version=4)
     nbformat.validate(notebook)
     for cell in notebook.cells:
         cell.source = cell.source.replace("samples/astronaut.mp4", clip)
@@ -53,5 +53,5 @@ def test_the_notebook_takes_sound_alone(tmp_path):
 
 
 def test_the_notebook_is_kept_without_outputs():
-    notebook = nbformat.read(PROJECT_DIR / "demo.ipynb", as_version=4)
+    notebook = nbformat.read(project_dir() / "demo.ipynb", as_version=4)
     assert not outputs_of(notebook)

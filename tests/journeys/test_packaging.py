@@ -11,17 +11,17 @@ from pathlib import Path
 import pytest
 
 import emotion
-from emotion.places import DEFAULT_RUN, PROJECT_DIR
+from emotion.places import default_run, project_dir
 
 
 @pytest.fixture(scope="module")
 def context(tmp_path_factory) -> Path:
     """What docker build sends of the project, and what somebody has exported there."""
     folder = tmp_path_factory.mktemp("context")
-    lines = (PROJECT_DIR / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    lines = (project_dir() / ".dockerignore").read_text(encoding="utf-8").splitlines()
     assert lines[1] == "*"
     for name in [line.removeprefix("!") for line in lines if line.startswith("!")]:
-        source, copy = PROJECT_DIR / name, folder / name
+        source, copy = project_dir() / name, folder / name
         copy.parent.mkdir(parents=True, exist_ok=True)
         if source.is_dir():
             shutil.copytree(source, copy, ignore=shutil.ignore_patterns("__pycache__", "export"))
@@ -73,7 +73,7 @@ def test_the_wheel_holds_the_package_the_default_model_and_nothing_else(wheel):
     shipped = "emotion/shipped/saved_models/default/"
     assert {f"{shipped}model.keras", f"{shipped}model.onnx", f"{shipped}config.json"} <= names
     assert "emotion/shipped/samples/astronaut.mp4" in names
-    kept = {path.name for path in DEFAULT_RUN.iterdir() if path.is_file()} - {"model.int8.onnx"}
+    kept = {path.name for path in default_run().iterdir() if path.is_file()} - {"model.int8.onnx"}
     assert {name.removeprefix(shipped) for name in names if name.startswith(shipped)} == kept - {
         "model.int8.onnx.sha256"
     }
@@ -85,7 +85,7 @@ def test_the_wheel_holds_the_package_the_default_model_and_nothing_else(wheel):
 
 
 def test_the_commands_label_a_clip_and_train_where_the_user_works(installed, dataset_dir, tmp_path):
-    shutil.copy(PROJECT_DIR / "samples" / "astronaut.mp4", tmp_path / "clip.mp4")
+    shutil.copy(project_dir() / "samples" / "astronaut.mp4", tmp_path / "clip.mp4")
     done = call(installed, tmp_path, "emotion-infer", "--video_path", "clip.mp4")
     assert done.returncode == 0 and "happy" in done.stdout, done.stderr
     assert (tmp_path / "clip_emotion.mp4").is_file()
@@ -111,14 +111,14 @@ def test_the_page_is_there_and_what_is_wrong_is_told(installed, tmp_path):
 
 def test_the_image_installs_what_the_files_it_names_say(context):
     """No Docker is needed to see that it copies files that are there, and starts commands that exist."""
-    lines = (PROJECT_DIR / "Dockerfile").read_text(encoding="utf-8").splitlines()
+    lines = (project_dir() / "Dockerfile").read_text(encoding="utf-8").splitlines()
     copied = [word for line in lines if line.startswith("COPY ") for word in line.split()[1:-1]]
     assert copied and all((context / name).exists() for name in copied)
-    scripts = tomllib.loads((PROJECT_DIR / "pyproject.toml").read_text(encoding="utf-8"))["project"]["scripts"]
+    scripts = tomllib.loads((project_dir() / "pyproject.toml").read_text(encoding="utf-8"))["project"]["scripts"]
     assert any(f'CMD ["{name}"' in lines[-1] for name in scripts)
     assert any("USER emotion" in line for line in lines)
 
 
 def test_versions_agree():
-    assert f"\nversion: {emotion.__version__}\n" in (PROJECT_DIR / "CITATION.cff").read_text(encoding="utf-8")
-    assert f"\n## {emotion.__version__} - " in (PROJECT_DIR / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert f"\nversion: {emotion.__version__}\n" in (project_dir() / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"\n## {emotion.__version__} - " in (project_dir() / "CHANGELOG.md").read_text(encoding="utf-8")

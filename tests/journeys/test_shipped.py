@@ -15,9 +15,9 @@ from emotion.inputs.faces.detection import YuNetDetector
 from emotion.labels import SEVEN_EMOTIONS
 from emotion.media.pictures import VideoFrame
 from emotion.media.reading import iterate_media
-from emotion.places import SAVED_MODELS
+from emotion.places import saved_models
 
-SAMPLE = SAVED_MODELS.parent / "samples" / "astronaut.mp4"
+SAMPLE = saved_models().parent / "samples" / "astronaut.mp4"
 RATE = 22050
 LARGEST_FILE_MEGABYTES = {"default": 10, "accurate": 20}
 # The portrait smiles broadly; the voice is synthetic and promises nothing.
@@ -26,7 +26,7 @@ SMILE = "happy"
 
 @pytest.fixture(scope="module", params=RECIPE_NAMES)
 def predictor(request):
-    return EmotionPredictor(SAVED_MODELS / request.param)
+    return EmotionPredictor(saved_models() / request.param)
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,7 @@ from emotion.models.export_onnx import compare, draw_inputs, export_onnx, skip_w
 from emotion.models.layers import FaceStandardization
 from emotion.models.onnx_runtime import HASH_SUFFIX, INT8_FILE, ONNX_FILE, OnnxNetwork, choose_runtime, write_hash
 from emotion.models.run_folder import CONFIG_FILE, MODEL_FILE, load_run, write_run
-from emotion.places import DEFAULT_RUN, SAVED_MODELS
+from emotion.places import default_run, saved_models
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -180,12 +180,12 @@ def test_windows_that_lack_the_same_go_together(run, monkeypatch):
 
 @pytest.mark.parametrize("name", ["default", "accurate"])
 def test_a_shipped_model_brings_its_own_onnx_file_which_answers_alike(name):
-    run = load_run(SAVED_MODELS / name)
-    network = OnnxNetwork(SAVED_MODELS / name / ONNX_FILE)
+    run = load_run(saved_models() / name)
+    network = OnnxNetwork(saved_models() / name / ONNX_FILE)
     assert network.made_from == run.sha256
-    assert load_run(SAVED_MODELS / name, runtime="onnx").runtime == "onnx"  # its own hash is right, too
+    assert load_run(saved_models() / name, runtime="onnx").runtime == "onnx"  # its own hash is right, too
     assert compare(run, network) < 1e-5
-    assert count_branches(SAVED_MODELS / name / ONNX_FILE) == 2
+    assert count_branches(saved_models() / name / ONNX_FILE) == 2
 
 
 def count_branches(path: Path) -> int:
@@ -373,7 +373,7 @@ def test_a_gpu_and_onnx_runtime_contradict_each_other():
     with pytest.raises(ConfigError, match="Leave one of them out"):
         choose_runtime("onnx", "gpu")
     with pytest.raises(ConfigError, match="runtime must be one of"):
-        load_run(DEFAULT_RUN, runtime="tensorrt")
+        load_run(default_run(), runtime="tensorrt")
 
 
 # ---- Without TensorFlow ----

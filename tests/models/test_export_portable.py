@@ -18,9 +18,9 @@ from emotion.config import CalibrationConfig
 from emotion.errors import MediaError, RunError
 from emotion.models import build_model
 from emotion.models import export_portable as portable
-from emotion.models.export_portable import FORMATS, SAMPLE, collect_checked, export_portable
+from emotion.models.export_portable import FORMATS, collect_checked, export_portable
 from emotion.models.run_folder import load_run, write_run
-from emotion.places import DEFAULT_RUN, PROJECT_DIR, SAVED_MODELS
+from emotion.places import default_run, project_dir, sample_clip, saved_models
 
 N_LINES = 15
 
@@ -112,7 +112,7 @@ def test_a_folder_of_something_else_is_left_alone(run, tmp_path):
 
 
 def test_a_picture_cannot_check_what_hears(run, tmp_path):
-    with av.open(str(SAMPLE)) as clip:
+    with av.open(str(sample_clip())) as clip:
         next(clip.decode(video=0)).to_image().save(tmp_path / "face.png")
     with pytest.raises(MediaError, match="face.png: holds no voice that is judged.*--check_on CLIP"):
         export_portable(run, "onnx", tmp_path / "onnx", check_on=tmp_path / "face.png")
@@ -135,11 +135,11 @@ def test_a_model_of_sound_alone_is_exported(tmp_path):
 
 def test_the_document_on_preprocessing_makes_the_inputs_that_the_program_makes(tmp_path):
     """Its code, run by itself on the shipped model's vectors."""
-    run = load_run(DEFAULT_RUN, runtime="onnx")
-    vectors = portable._make_vectors(run, collect_checked(run, SAMPLE), SAMPLE)
+    run = load_run(default_run(), runtime="onnx")
+    vectors = portable._make_vectors(run, collect_checked(run, sample_clip()), sample_clip())
     np.savez(tmp_path / "test_vectors.npz", **vectors)
-    (tmp_path / "config.json").write_bytes((DEFAULT_RUN / "config.json").read_bytes())
-    document = (PROJECT_DIR / "docs" / "preprocessing.md").read_text(encoding="utf-8")
+    (tmp_path / "config.json").write_bytes((default_run() / "config.json").read_bytes())
+    document = (project_dir() / "docs" / "preprocessing.md").read_text(encoding="utf-8")
     (tmp_path / "code.py").write_text("\n".join(re.findall(r"```python\n(.*?)```", document, re.DOTALL)))
     done = subprocess.run([sys.executable, "code.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -155,7 +155,7 @@ def test_the_document_on_preprocessing_makes_the_inputs_that_the_program_makes(t
 def test_a_face_that_is_shrunk_is_cut_as_the_document_says(tmp_path):
     from emotion.inputs.faces.crops import crop_face
 
-    document = (PROJECT_DIR / "docs" / "preprocessing.md").read_text(encoding="utf-8")
+    document = (project_dir() / "docs" / "preprocessing.md").read_text(encoding="utf-8")
     code = re.search(r"import cv2.*?(?=\n\nif )", document, re.DOTALL).group()
     names = {"np": np}
     exec(code, names)
@@ -176,18 +176,18 @@ def test_a_face_that_is_shrunk_is_cut_as_the_document_says(tmp_path):
     ],
 )
 def test_options_that_do_not_go_together_are_told(options, words, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["export", str(DEFAULT_RUN), *options])
+    monkeypatch.setattr(sys, "argv", ["export", str(default_run()), *options])
     with pytest.raises(SystemExit, match="2"):
         export.main()
     assert words in capsys.readouterr().err
 
 
 def test_how_the_weights_may_be_used_travels_along_and_the_folder_can_be_written_again(tmp_path):
-    shipped = load_run(SAVED_MODELS / "accurate")
+    shipped = load_run(saved_models() / "accurate")
     for _ in range(2):
         export_portable(shipped, "onnx", tmp_path / "out")
     for name in ("MODEL_CARD.md", "LICENCE-whisper.txt"):
-        assert (tmp_path / "out" / name).read_bytes() == (SAVED_MODELS / "accurate" / name).read_bytes()
+        assert (tmp_path / "out" / name).read_bytes() == (saved_models() / "accurate" / name).read_bytes()
     about = json.loads((tmp_path / "out" / "model.json").read_text())
     assert "MODEL_CARD.md" in about["terms"]
     assert about["licences"] == {source.name: source.licence for source in shipped.config.data} != {}

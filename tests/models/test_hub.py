@@ -16,10 +16,10 @@ from small_models import small_config
 from emotion.config_files import load_config
 from emotion.errors import ConfigError
 from emotion.models import build_model
-from emotion.models.hub import HUB_DIR, HubError, build_card, fetch, pull, push
+from emotion.models.hub import HubError, build_card, fetch, hub_dir, pull, push
 from emotion.models.names import resolve_model
 from emotion.models.run_folder import RunError, load_run, write_metrics, write_run
-from emotion.places import DEFAULT_RUN, PROJECT_DIR
+from emotion.places import default_run, project_dir
 
 NAME = "somebody/reads-faces"
 
@@ -85,8 +85,8 @@ def test_the_card_says_scores_protocol_limits_and_how_to_use_it(server, run):
     for words in ("speaker-independent (seed 0)", "| test | 50.0% | 62.5% | 16 | 2 |", f"--model hf://{NAME}", "AI Act",
                   "by the voice and the face", "`mfcc_cnn_3d`"):  # fmt: skip
         assert words in card
-    own = build_card(DEFAULT_RUN, load_run(DEFAULT_RUN, runtime="onnx").config, NAME)
-    assert own.endswith((DEFAULT_RUN / "MODEL_CARD.md").read_text(encoding="utf-8"))
+    own = build_card(default_run(), load_run(default_run(), runtime="onnx").config, NAME)
+    assert own.endswith((default_run() / "MODEL_CARD.md").read_text(encoding="utf-8"))
 
 
 def test_only_the_files_of_a_model_are_fetched(server, run, tmp_path):
@@ -192,7 +192,7 @@ def test_damaged_scores_count_as_none(run, tmp_path, side):
 def test_a_name_is_told_to_be_wrong_after_the_options_are(tmp_path):
     def call(*options: str) -> subprocess.CompletedProcess:
         command = [sys.executable, "run_inference.py", "samples/astronaut.mp4", *options]
-        return subprocess.run(command, cwd=PROJECT_DIR, capture_output=True, text=True, timeout=120, check=False)
+        return subprocess.run(command, cwd=project_dir(), capture_output=True, text=True, timeout=120, check=False)
 
     done = call("--model", "hf://bad name")
     assert done.returncode == 2 and "Give USER/NAME" in done.stderr
@@ -206,7 +206,7 @@ def kept_cache():
     """What a program of its own keeps lies in the project's cache, and is taken away again."""
     yield
     for name in (NAME, "no/such"):
-        for folder in (HUB_DIR, HUB_DIR / ".locks"):
+        for folder in (hub_dir(), hub_dir() / ".locks"):
             shutil.rmtree(folder / f"models--{name.replace('/', '--')}", ignore_errors=True)
 
 
@@ -217,7 +217,7 @@ def test_the_commands_and_inference_by_name_work_as_typed(server, kept_cache, tm
     def call(*command: str) -> subprocess.CompletedProcess:
         return subprocess.run(
             [sys.executable, *command],
-            cwd=PROJECT_DIR,
+            cwd=project_dir(),
             env=env,
             capture_output=True,
             text=True,
@@ -231,7 +231,7 @@ def test_the_commands_and_inference_by_name_work_as_typed(server, kept_cache, tm
     pulled = tmp_path / "pulled"
     done = call("-m", "emotion.hub", "pull", f"hf://{NAME}", "--output", str(pulled))
     assert done.returncode == 0 and f"model: {pulled}" in done.stdout, done.stderr
-    assert json.loads((pulled / "config.json").read_text()) == json.loads((DEFAULT_RUN / "config.json").read_text())
+    assert json.loads((pulled / "config.json").read_text()) == json.loads((default_run() / "config.json").read_text())
     assert zipfile.is_zipfile(pulled / "model.keras")
     output = tmp_path / "labelled.mp4"
     done = call(
@@ -243,5 +243,5 @@ def test_the_commands_and_inference_by_name_work_as_typed(server, kept_cache, tm
 
 
 def test_other_names_mean_what_they_meant():
-    assert resolve_model("default") == DEFAULT_RUN
+    assert resolve_model("default") == default_run()
     assert resolve_model("some/where") == Path("some/where")

@@ -297,8 +297,7 @@ def test_a_file_of_something_else_is_refused_by_its_name(content, tmp_path):
 
 def test_the_program_takes_a_file_and_says_where_it_keeps_it(arrays, tmp_path, monkeypatch, capsys):
     (tmp_path / "mine.safetensors").write_bytes(save(arrays["ast"]))
-    monkeypatch.setattr(weights, "WEIGHTS_DIR", tmp_path / "weights")
-    monkeypatch.setattr(fetch_hub_weights, "__defaults__", (tmp_path / "weights",))
+    monkeypatch.setattr(weights, "weights_dir", lambda: tmp_path / "weights")
     monkeypatch.setattr("sys.argv", ["weights", "ast", "--file", str(tmp_path / "mine.safetensors")])
     assert run_program(weights.main) == 0
     assert str(tmp_path / "weights" / HUB_FILES["ast"].file_name) in capsys.readouterr().out

@@ -9,7 +9,9 @@ import sys
 from pathlib import Path
 
 from emotion.datasets.synthetic.clips import write_synthetic_dataset
-from emotion.places import PROJECT_DIR as ROOT
+from emotion.places import project_dir
+
+ROOT = project_dir()
 
 DOCUMENTS = sorted(
     path for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("*/README.md"),

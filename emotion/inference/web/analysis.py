@@ -13,7 +13,7 @@ from emotion.inference.predictor import EmotionPredictor
 from emotion.inference.processing import describe_run, prepare, process_file, write_tables
 from emotion.media.reading import probe_media
 from emotion.models.run_folder import CONFIG_FILE, Run, check_run, load_run
-from emotion.places import DEFAULT_RUN, SAVED_MODELS
+from emotion.places import default_run, saved_models
 from emotion.results import MediaPrediction
 from emotion.settings import InferenceSettings
 
@@ -48,7 +48,7 @@ def find_models(chosen: Path, name: str) -> dict[str, Path]:
         That one, the shipped one, and all in ``saved_models`` that are whole; of two with one name the later is
         numbered.
     """
-    folders = [DEFAULT_RUN, *sorted(path.parent for path in SAVED_MODELS.glob(f"*/{CONFIG_FILE}"))]
+    folders = [default_run(), *sorted(path.parent for path in saved_models().glob(f"*/{CONFIG_FILE}"))]
     models, places = {name: chosen}, {chosen.resolve()}
     for folder in folders:
         if folder.resolve() in places or not _is_whole(folder):

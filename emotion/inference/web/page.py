@@ -15,7 +15,7 @@ from emotion.inference.web import timeline as timeline_page
 from emotion.inference.web.analysis import Analysis, Analyst, Stopped
 from emotion.inference.web.fragments import cut_portraits
 from emotion.inference.web.sessions import Sessions
-from emotion.places import SAMPLE
+from emotion.places import sample_clip
 from emotion.settings import FACE_DETECTORS, InferenceSettings
 
 logger = logging.getLogger(__name__)
@@ -72,7 +72,7 @@ class Page:
         self._analyst, self._max_bytes = analyst, max_bytes
         self._sessions = Sessions(folder, kept_seconds=KEPT_SECONDS)
         # Gradio serves files of its own folder alone, wherever the program was started.
-        self._sample = folder / "samples" / SAMPLE.name
+        self._sample = folder / "samples" / sample_clip().name
 
     def keep_swept(self) -> None:
         """Deletes what is too old, now and then, for as long as the program runs."""
@@ -144,7 +144,7 @@ class Page:
             f'<p id="{UNSHOWN_ID}" hidden>This browser cannot show this clip. Press Recognise: it may be judged all '
             "the same.</p>"
         )
-        if SAMPLE.is_file():
+        if sample_clip().is_file():
             sample = gr.Button("Take the sample clip", size="sm", elem_id="sample")
             sample.click(self._take_sample, None, clip, **AT_ONCE)
         clip.clear(None, js=f"() => {{document.getElementById('{UNSHOWN_ID}').hidden = true}}", **AT_ONCE)
@@ -216,7 +216,7 @@ class Page:
     def _take_sample(self) -> str:
         if not self._sample.is_file():
             self._sample.parent.mkdir(exist_ok=True)
-            shutil.copyfile(SAMPLE, self._sample)
+            shutil.copyfile(sample_clip(), self._sample)
         return str(self._sample)
 
     def _stop(self, request: gr.Request) -> None:
