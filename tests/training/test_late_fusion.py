@@ -25,7 +25,7 @@ from emotion.models import build_model
 from emotion.models.late_fusion import JoinedAnswers
 from emotion.models.run_folder import load_run
 from emotion.training.fitting import train
-from emotion.training.fusion_weights import JoinedClips, answer_clips, compute_loss, fit_fusion
+from emotion.training.fusion_weights import JoinedClips, answer_clips, compute_loss, fit_fusion, fit_weights
 from emotion.training.late_fusion import choose_sides, fuse_runs, join_configs
 
 CLASSES = 3
@@ -69,6 +69,18 @@ def test_the_better_expert_counts_for_more_in_an_average():
     weights = fit_fusion(make_clips(audio_noise=3.0, video_noise=0.7), "average")
     assert weights.weights[1].min() > 1.5 * weights.weights[0].max()
     assert np.ptp(weights.weights, axis=1).max() == 0  # one weight for all classes
+
+
+def test_of_two_branches_the_one_that_knows_more_gets_the_greater_weight():
+    """As recipes join branches: by their logits, with one face for all windows of a voice."""
+    rng = np.random.default_rng(0)
+    classes = rng.integers(0, 4, 300)
+    truth = np.eye(4)[classes]
+    clever = truth * 3 + rng.standard_normal((300, 4))
+    dull = truth * 0.3 + rng.standard_normal((300, 4))
+    weights = fit_weights([np.stack([row, row]) for row in dull], [np.stack([row, row]) for row in clever], classes)
+    assert weights[1, 0] > 3 * weights[0, 0] > 0
+    assert ((weights[0] * dull + weights[1] * clever).argmax(axis=1) == classes).mean() > 0.9
 
 
 def test_classes_have_weights_of_their_own_only_where_there_are_enough_clips():

@@ -28,11 +28,10 @@ from emotion.labels import (
 from emotion.models import mfcc_cnn_3d
 from emotion.models.calibration import softmax
 from emotion.models.run_folder import load_run
-from emotion.training.recipes.comparing import JointChoices, compare_fusions
 from emotion.training.recipes.face_batches import Animation, StillBatches, smooth
 from emotion.training.recipes.face_branch import FrameStage, answering_branch, blend_over_time, build_headed_network
 from emotion.training.recipes.fitting import fit
-from emotion.training.recipes.joining import Branch, Features, answer_pairs, fit_late_weights, join_jointly, join_late
+from emotion.training.recipes.joining import Branch, join_late
 from emotion.training.recipes.light_voice import LightChoices, compute_hints
 from emotion.training.recipes.recipe import make_shipped
 from emotion.training.recipes.scoring import Answers, measure_calibration, score_answers
@@ -52,7 +51,6 @@ VOICES = VoiceChoices(
     validation_fraction=0.4, n_variants=1, whisper_blocks=2, whisper_pooled=(1, 2),
     whisper=WhisperChoices(head_epochs=1, epochs=1), light=LightChoices(epochs=1, n_hints=4),
 )  # fmt: skip
-JOINT = JointChoices(n_faces=7, n_steps=2)
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +112,7 @@ def test_the_recipes_make_models_that_load_and_say_what_they_were_made_from(
         clip.speaker for clip in load_voices(data_root, SEVEN_EMOTIONS, validation_fraction=0.4, seed=0).validation
     }
     for architecture in ("whisper_cnn_3d", "mfcc_cnn_3d"):
-        recipe = Recipe(architecture, FACES, VOICES, JOINT)
+        recipe = Recipe(architecture, FACES, VOICES)
         with_folds = architecture == "mfcc_cnn_3d"
         metrics = make_shipped(
             recipe, data_root, tmp_path / architecture, tmp_path / "work", with_folds=with_folds, **options
@@ -133,7 +131,6 @@ def test_the_recipes_make_models_that_load_and_say_what_they_were_made_from(
             and metrics["voice"]["n"] == metrics["both"]["n"] > 0
         )
         assert set(metrics["voice"]["by_sex"]) == {"male", "female"}
-        assert set(metrics["fusions"]) == {"late", "joint"} and metrics["fusions"]["joint"]["nll"] > 0
         assert ("folds" in metrics) == with_folds
         assert "pairs above the better branch" in format_table(metrics)
         seen = load_seen(tmp_path / architecture / "splits.csv")
@@ -160,7 +157,7 @@ def test_the_recipes_make_models_that_load_and_say_what_they_were_made_from(
     ):
         monkeypatch.setattr(f"emotion.training.recipes.stages.{name}", must_not_run)
     monkeypatch.setattr("emotion.training.recipes.voice_folds.train_whisper_network", must_not_run)
-    recipe = Recipe("mfcc_cnn_3d", FACES, VOICES, JOINT)
+    recipe = Recipe("mfcc_cnn_3d", FACES, VOICES)
     again = make_shipped(recipe, data_root, tmp_path / "again", tmp_path / "work", **options)
     assert again["face"]["confusion_matrix"] == made["mfcc_cnn_3d"]["face"]["confusion_matrix"]
 
@@ -427,18 +424,6 @@ def test_late_fusion_answers_by_each_branch_alone_and_by_their_product(branches)
         np.testing.assert_allclose(np.asarray(model(given)), softmax(logits), atol=1e-5)
 
 
-def test_the_branch_that_knows_more_gets_the_greater_weight():
-    rng = np.random.default_rng(0)
-    classes = rng.integers(0, 4, 300)
-    truth = np.eye(4)[classes]
-    clever = truth * 3 + rng.standard_normal((300, 4))
-    dull = truth * 0.3 + rng.standard_normal((300, 4))
-    weights = fit_late_weights([row[None] for row in dull], clever, classes)
-    assert weights[1] > 3 * weights[0] > 0
-    answers = answer_pairs([row[None] for row in dull], clever, weights)
-    assert (answers.argmax(axis=1) == classes).mean() > 0.9
-
-
 def draw_answers(sharpness, n=600, n_classes=4, seed=0):
     """Answers that are right as often as they say, then sharpened, for ten speakers."""
     rng = np.random.default_rng(seed)
@@ -466,40 +451,6 @@ def test_each_speaker_is_judged_by_what_was_fitted_on_the_others():
         assert not set(answers.groups[others]) & set(answers.groups[these])
     alone = dataclasses.replace(answers, groups=np.array(["one"] * 600))
     assert [len(part) for part in alone.apart()[0]] == [600, 600]
-
-
-def test_fusions_are_compared_by_the_same_pairs():
-    rng = np.random.default_rng(0)
-    base = draw_answers(1.0)
-    truth = np.eye(4)[base.classes]
-    heard, seen = (truth * 2 + rng.standard_normal((600, 4)) for _ in range(2))
-    one, other = (
-        dataclasses.replace(base, clips=[row[None] for row in softmax(logits)])
-        for logits in (0.2 * heard, 0.2 * heard + 3 * seen)
-    )
-    noise = dataclasses.replace(base, clips=[row[None] for row in softmax(rng.standard_normal((600, 4)))])
-    compared = compare_fusions({"voice": one, "both": other}, {"voice": noise, "both": noise}, 4)
-    # The weights that the late fusion came with were poor ones; it is judged by better ones.
-    assert compared["late"]["nll"] < -np.log(other.merged()[np.arange(600), base.classes]).mean()
-    assert compared["late"]["uar"] > 0.9 and compared["joint"]["uar"] < 0.4
-    assert compared["joint"]["nll"] == pytest.approx(np.log(4), abs=0.1)
-
-
-def test_joint_layers_learn_pairs_and_leave_the_branches_alone(branches):
-    config, voice, face, _ = branches
-    joint = dataclasses.replace(
-        config, model={**config.model, "fusion_units": 16, "fusion_dropout": 0.0, "fusion_still": False}
-    )
-    classes = np.arange(70) % 7
-    voices = Features(np.eye(128, dtype=np.float32)[classes], classes)
-    faces = Features(np.eye(128, dtype=np.float32)[classes + 20], classes)
-    model = join_jointly(joint, voice, face, voices, faces, n_steps=150, learning_rate=1e-2, swapped=0.0, seed=0)
-    np.testing.assert_array_equal(
-        model.get_layer("audio_features").get_weights()[0], voice.network.get_layer("audio_features").get_weights()[0]
-    )
-    joined = np.concatenate([voices.values, faces.values, np.ones((70, 2), np.float32)], axis=1)
-    head = keras.Model(model.get_layer("fusion").output, model.output)
-    assert (np.asarray(head(joined)).argmax(axis=1) == classes).all()
 
 
 def test_missing_data_is_named(tmp_path):

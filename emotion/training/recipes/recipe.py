@@ -26,9 +26,8 @@ from emotion.models.export_onnx import write_onnx
 from emotion.models.half_precision import round_to_half
 from emotion.models.run_folder import MODEL_FILE, SPLITS_FILE, load_run, time_window, write_metrics, write_run
 from emotion.training.recipes.card import write_card
-from emotion.training.recipes.comparing import compare_fusions, train_joint_model
 from emotion.training.recipes.face_branch import answering_branch
-from emotion.training.recipes.joining import Branch, join_late
+from emotion.training.recipes.joining import Branch, join_late, weigh_branches
 from emotion.training.recipes.scoring import (
     MODES,
     answer_faces,
@@ -40,7 +39,6 @@ from emotion.training.recipes.scoring import (
 from emotion.training.recipes.settings import WHISPER, Recipe
 from emotion.training.recipes.stages import FaceStages, VoiceStages, check_face_data
 from emotion.training.recipes.voice_folds import N_FOLDS, study_voices
-from emotion.training.recipes.weighing import weigh_branches
 from emotion.training.recipes.whisper_weights import LICENCE
 
 Say = Callable[[str], None]
@@ -104,19 +102,12 @@ def make_shipped(
     temperatures = fit_temperatures(answers)
     scores = {mode: score_answers(answers[mode], temperatures[mode], len(SEVEN_EMOTIONS)) for mode in MODES}
     threshold = choose_unsure(answers, temperatures)
-    say("Comparing with joint fusion.")
-    joint = train_joint_model(
-        config, voice, face, faces.train, voices.bank(recipe.architecture), voices.chosen("train"), recipe.joint,
-        seed=recipe.voices.seed,
-    )  # fmt: skip
-    jointly = answer_voices(traced(joint), config, *heard_by, seed=recipe.voices.seed)
     metrics = {
         "protocol": "validation data, speakers of the voices apart from training (seed "
         f"{recipe.voices.seed}); pairs of a face and a voice of the same emotion, of different people",
         "class_names": list(SEVEN_EMOTIONS),
         "unsure_below": threshold,
         "late_fusion_weights": {"voice": weights[0], "face": weights[1]},
-        "fusions": compare_fusions(answers, jointly, len(SEVEN_EMOTIONS)),
         **scores,
     }
     calibration = CalibrationConfig(

@@ -6,7 +6,6 @@ from typing import Any
 from emotion.config import RunConfig, TrainConfig, WindowConfig
 from emotion.labels import SEVEN_EMOTIONS
 from emotion.models import find_design
-from emotion.training.recipes.comparing import JointChoices
 from emotion.training.recipes.face_batches import Animation
 from emotion.training.recipes.face_branch import FrameStage
 from emotion.training.recipes.light_voice import LightChoices
@@ -72,12 +71,11 @@ class VoiceChoices:
 
 @dataclass(frozen=True)
 class Recipe:
-    """All choices of a recipe: its architecture, how its branches and a joint fusion are trained, and its name."""
+    """All choices of a recipe: its architecture, how its branches are trained, and its name."""
 
     architecture: str
     faces: FaceChoices = field(default_factory=FaceChoices)
     voices: VoiceChoices = field(default_factory=VoiceChoices)
-    joint: JointChoices = field(default_factory=JointChoices)
     name: str = ""
 
     def config(self) -> RunConfig:

@@ -13,9 +13,6 @@ def format_table(metrics: dict[str, Any]) -> str:
         lines.append(f"{name:22}{_uar(scores):28}{scores['accuracy']:9.1%}{scores['ece']:8.3f}{scores['n']:7}")
     better = max(metrics["face"]["uar"], metrics["voice"]["uar"])
     lines.append(f"pairs above the better branch: {100 * (metrics['both']['uar'] - better):+.1f} points of UAR")
-    for fusion, scores in metrics["fusions"].items():
-        words = f"UAR {scores['uar']:.1%}, negative log likelihood {scores['nll']:.3f}"
-        lines.append(f"{fusion + ' fusion, pairs':22}{words} (fitted on the other speakers)")
     lines.append(f"unsure below a confidence of {metrics['unsure_below']:.2f}")
     if "folds" in metrics:
         lines.append(f"{metrics['folds']['protocol']}:")
