@@ -4,6 +4,7 @@ Second 0 is the container's first presentation time, whichever stream it belongs
 the picture keeps that offset. Nothing is held back: memory does not grow with the length of the file.
 """
 
+import contextlib
 import itertools
 import os
 import threading
@@ -121,6 +122,7 @@ def iterate_media(
     with_audio: bool = True,
     start_seconds: float = 0.0,
     damage: streams.Damage | None = None,
+    shared: streams.SharedSource | None = None,
 ) -> Iterator[VideoFrame | AudioChunk]:
     """Reads a media file once, giving pictures and sound as they come in the file.
 
@@ -130,6 +132,7 @@ def iterate_media(
         with_video, with_audio: the streams to decode.
         start_seconds: what lies before may be left out, where the file's index allows to. Times stay the file's own.
         damage: told what could not be used; without it, a warning goes into the log.
+        shared: the file opened already; gets the packets of its sound, which is then not decoded here.
 
     Yields:
         ``VideoFrame`` at strictly rising times, all of the first frame's size, and ``AudioChunk`` that join without gap
@@ -140,7 +143,7 @@ def iterate_media(
         MediaError: if the file cannot be opened, holds neither picture nor sound, or nothing of it can be decoded. A
             file damaged half-way gives what can be decoded, and a warning in the log.
     """
-    with streams.open_media(path) as container:
+    with streams.open_media(path) if shared is None else contextlib.nullcontext(shared.container) as container:
         video, audio = _require_streams(container, path)
         origin = streams.first_presentation_time(container)
         damage = damage or streams.Damage(path)
@@ -156,9 +159,9 @@ def iterate_media(
         readers = {}
         if with_video and video is not None:
             readers[video] = _VideoReader(video, origin, turn=_turn_of_still(path) if is_still else None)
-        if with_audio and audio is not None:
+        if with_audio and audio is not None and shared is None:
             readers[audio] = _SoundReader(audio, origin, sample_rate)
-        for stream, frame in streams.decode_streams(container, list(readers), damage):
+        for stream, frame in streams.decode_streams(container, list(readers), damage, shared=shared):
             try:
                 yield from readers[stream].read(frame)
             except av.FFmpegError as error:

@@ -1,6 +1,6 @@
 """The sound of a source file, as packets ready to be muxed beside a new picture: AAC is copied, all else encoded."""
 
-import os
+import collections
 from collections.abc import Iterator
 from fractions import Fraction
 
@@ -18,61 +18,65 @@ MAX_PRIMING_SECONDS = 0.2  # of sound before second 0 that a decoder may need to
 class SourceSound:
     """The sound of a source file, muxed into an output in step with its picture."""
 
-    def __init__(self, source_path: str | os.PathLike, output):
-        self._output = output
-        self._source = streams.open_media(source_path)
+    def __init__(self, source: streams.SharedSource, output):
+        self._source, self._output, self._stream = source, output, source.sound
+        self._ready: collections.deque = collections.deque()  # packets of the output
+        if self._stream is None:
+            return
         # Who reads the pictures has told of any damage.
-        self._damage = streams.Damage(source_path, is_silent=True)
-        self._origin = streams.first_presentation_time(self._source)
-        _, self._stream = streams.pick_streams(self._source)
-        self._packets = iter(())
-        if self._stream is not None:
-            is_aac = self._stream.codec_context.name == "aac"
-            self._packets = self._copied() if is_aac else self._encoded()
-        self._next = next(self._packets, None)
+        self._damage = streams.Damage(source.path, is_silent=True)
+        self._clock = streams.StreamClock(self._stream, streams.first_presentation_time(source.container))
+        self._is_copied = self._stream.codec_context.name == "aac"
+        if self._is_copied:
+            self._target = output.add_stream_from_template(self._stream)
+            self._last = -round(MAX_PRIMING_SECONDS / self._stream.time_base)
+            return
+        context = self._stream.codec_context
+        context.thread_type = "AUTO"
+        self._rate = min(AAC_SAMPLE_RATES, key=lambda choice: abs(choice - context.sample_rate))
+        self._layout = AAC_LAYOUTS.get(context.channels, "stereo")
+        n_channels = av.AudioLayout(self._layout).nb_channels
+        self._target = output.add_stream(
+            "aac", rate=self._rate, layout=self._layout, bit_rate=AAC_BITS_PER_CHANNEL * n_channels
+        )
+        self._sound = streams.ContinuousSound(self._rate, self._layout)
 
     def mux_until(self, time_seconds: float) -> None:
         """Muxes the packets that begin up to a moment, so that neither stream runs far ahead of the other."""
-        while self._next is not None and self._next.pts * self._next.time_base <= time_seconds:
-            self._output.mux(self._next)
-            self._next = next(self._packets, None)
+        while True:
+            while self._ready and self._ready[0].pts * self._ready[0].time_base <= time_seconds:
+                self._output.mux(self._ready.popleft())
+            packet = None if self._ready else self._source.take()
+            if packet is None:
+                return
+            self._ready.extend(self._copy(packet) if self._is_copied else self._encode(packet))
 
-    def close(self) -> None:
-        self._source.close()
+    def finish(self) -> None:
+        """Muxes all that is left, once the source has been read to its end."""
+        self.mux_until(float("inf"))
+        if self._stream is not None and not self._is_copied:
+            self._output.mux(
+                [*self._encode(None), *self._encode_samples(self._sound.flush()), *self._target.encode(None)]
+            )
 
-    def _copied(self) -> Iterator[av.Packet]:
-        target = None
+    def _copy(self, packet) -> Iterator[av.Packet]:
         time_base = self._stream.time_base
-        clock = streams.StreamClock(self._stream, self._origin)
-        last = -round(MAX_PRIMING_SECONDS / time_base)
-        for packet in streams.read_packets(self._source, [self._stream], self._damage):
-            seconds = clock.place(packet.pts, float((packet.duration or 0) * time_base))
-            packet.pts = packet.dts = round(seconds / time_base)
-            if packet.pts > last:  # MP4 takes rising times only
-                last = packet.pts
-                target = target or self._output.add_stream_from_template(self._stream)
-                packet.stream = target
-                yield packet
+        seconds = self._clock.place(packet.pts, float((packet.duration or 0) * time_base))
+        packet.pts = packet.dts = round(seconds / time_base)
+        if packet.pts > self._last:  # MP4 takes rising times only
+            self._last = packet.pts
+            packet.stream = self._target
+            yield packet
 
-    def _encoded(self) -> Iterator[av.Packet]:
-        context = self._stream.codec_context
-        rate = min(AAC_SAMPLE_RATES, key=lambda choice: abs(choice - context.sample_rate))
-        layout = AAC_LAYOUTS.get(context.channels, "stereo")
-        n_channels = av.AudioLayout(layout).nb_channels
-        target = self._output.add_stream("aac", rate=rate, layout=layout, bit_rate=AAC_BITS_PER_CHANNEL * n_channels)
-        clock = streams.StreamClock(self._stream, self._origin)
-        sound = streams.ContinuousSound(rate, layout)
+    def _encode(self, packet) -> Iterator[av.Packet]:
+        for frame in streams.decode_packet(self._stream, packet, self._damage):
+            time = self._clock.place(frame.pts, frame.samples / frame.sample_rate)
+            yield from self._encode_samples(self._sound.push(frame, time))
 
-        def encode(blocks):
-            for index, samples in blocks:
-                frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples), "fltp", layout)
-                frame.sample_rate = rate
-                frame.pts = index
-                frame.time_base = Fraction(1, rate)
-                yield from target.encode(frame)
-
-        for _, frame in streams.decode_streams(self._source, [self._stream], self._damage):
-            time = clock.place(frame.pts, frame.samples / frame.sample_rate)
-            yield from encode(sound.push(frame, time))
-        yield from encode(sound.flush())
-        yield from target.encode(None)
+    def _encode_samples(self, blocks) -> Iterator[av.Packet]:
+        for index, samples in blocks:
+            frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples), "fltp", self._layout)
+            frame.sample_rate = self._rate
+            frame.pts = index
+            frame.time_base = Fraction(1, self._rate)
+            yield from self._target.encode(frame)

@@ -1,11 +1,13 @@
 """What reading and writing share: opening a file, its packets and frames, its clock, its sound made continuous."""
 
+import collections
 import itertools
 import logging
 import os
 import re
 from collections.abc import Iterator
 from fractions import Fraction
+from typing import Self
 
 import av
 import numpy as np
@@ -149,22 +151,63 @@ def read_packets(container, streams, damage: Damage) -> Iterator:
             damage.note(error.strerror)
 
 
-def decode_streams(container, streams, damage: Damage, max_packets: int | None = None) -> Iterator[tuple]:
-    """Yields ``(stream, frame)`` in file order, passing over packets that cannot be decoded."""
+def decode_packet(stream, packet, damage: Damage) -> list:
+    """Returns the frames that a packet completes, or with None those the decoder still holds; none if it is damaged."""
+    try:
+        return stream.codec_context.decode(packet)
+    except (av.FFmpegError, OSError) as error:
+        damage.note(error.strerror)
+        return []
 
-    def decode(stream, packet):
-        try:
-            return [(stream, frame) for frame in stream.codec_context.decode(packet)]
-        except (av.FFmpegError, OSError) as error:
-            damage.note(error.strerror)
-            return []
 
+def decode_streams(
+    container, streams, damage: Damage, *, max_packets: int | None = None, shared: "SharedSource | None" = None
+) -> Iterator[tuple]:
+    """Yields ``(stream, frame)`` in file order, passing over packets that cannot be decoded.
+
+    With ``shared``, the packets of its sound are handed to it.
+    """
+    sound = shared.sound if shared is not None else None
     for stream in streams:
         stream.thread_type = "AUTO"
-    for packet in itertools.islice(read_packets(container, streams, damage), max_packets):
-        yield from decode(packet.stream, packet)
+    wanted = streams if sound is None else [*streams, sound]
+    for packet in itertools.islice(read_packets(container, wanted, damage), max_packets):
+        if packet.stream is sound:
+            shared.put(packet)
+        else:
+            yield from ((packet.stream, frame) for frame in decode_packet(packet.stream, packet, damage))
     for stream in streams:
-        yield from decode(stream, None)
+        yield from ((stream, frame) for frame in decode_packet(stream, None, damage))
+
+
+class SharedSource:
+    """A file that is opened once for its pictures and its sound. Use it with ``with``.
+
+    ``iterate_media(shared=...)`` decodes the pictures, and puts the packets of the sound aside as they come.
+    ``VideoWriter(source=...)`` takes them from there, in another thread if need be.
+
+    Raises:
+        MediaError: as ``open_media``.
+    """
+
+    def __init__(self, path: str | os.PathLike):
+        self.path = path
+        self.container = open_media(path)
+        _, self.sound = pick_streams(self.container)
+        self._packets: collections.deque = collections.deque()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error) -> None:
+        self.container.close()
+
+    def put(self, packet) -> None:
+        self._packets.append(packet)
+
+    def take(self):
+        """Returns the next packet of the sound; None where it has not been read yet."""
+        return self._packets.popleft() if self._packets else None
 
 
 class ContinuousSound:

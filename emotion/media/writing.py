@@ -21,6 +21,7 @@ from av.video.reformatter import VideoReformatter
 from emotion.errors import MediaError
 from emotion.media.pictures import LIMITED_RANGE, ColourSpace, YuvPicture
 from emotion.media.soundtrack import SourceSound
+from emotion.media.streams import SharedSource
 
 logger = logging.getLogger(__name__)
 
@@ -77,7 +78,7 @@ class VideoWriter:
     Args:
         output_path: the file to write, ending in .mp4, .m4v or .mov.
         width, height: pixels of the images to be written.
-        source_path: the file whose sound is kept, if any.
+        source: the file whose sound is kept, if any; somebody else reads it, picture by picture as they are written.
         crf: x264's constant quality; lower is better and larger, 18 to 28 is sensible.
         preset: x264's speed, such as ``veryfast`` or ``medium``.
         space: of the colours written. Pictures that are given as they were decoded, of this space, stay as they are.
@@ -89,7 +90,7 @@ class VideoWriter:
         *,
         width: int,
         height: int,
-        source_path: str | os.PathLike | None = None,
+        source: SharedSource | None = None,
         crf: int = 20,
         preset: str = "veryfast",
         space: ColourSpace | None = None,
@@ -99,7 +100,7 @@ class VideoWriter:
         self._path = Path(output_path)
         self._partial = self._path.with_name(f".{self._path.name}.{os.getpid()}.partial.mp4")
         self._shape = (height, width, 3)
-        self._source_path = source_path
+        self._source = source
         self._space = space or ColourSpace()
         self._options = {"crf": str(crf), "preset": preset}
         self._reformatter = VideoReformatter()
@@ -115,7 +116,7 @@ class VideoWriter:
         Raises:
             MediaError: if the output cannot be written there, or the source cannot be read.
         """
-        check_output(self._path, self._source_path)
+        check_output(self._path, self._source and self._source.path)
         try:
             with self._errors_named():
                 self._open()
@@ -172,8 +173,7 @@ class VideoWriter:
                 self._encode_waiting()
                 self._container.mux(self._video.encode(None))
                 if self._sound is not None:
-                    self._sound.mux_until(float("inf"))
-                    self._sound.close()
+                    self._sound.finish()
                 self._container.close()
                 os.replace(self._partial, self._path)
         except BaseException:
@@ -197,8 +197,8 @@ class VideoWriter:
         context.color_primaries, context.color_trc = self._space.primaries, self._space.transfer
         context.color_range = LIMITED_RANGE
         context.flags |= CodecFlags.frame_duration  # or the last picture's duration would be that of 24 frames a second
-        if self._source_path is not None:
-            self._sound = SourceSound(self._source_path, self._container)
+        if self._source is not None:
+            self._sound = SourceSound(self._source, self._container)
 
     def _to_frame(self, image: np.ndarray | YuvPicture) -> av.VideoFrame:
         height, width, _ = self._shape
@@ -229,12 +229,11 @@ class VideoWriter:
 
     def _abandon(self) -> None:
         """Closes everything and deletes the unfinished file; what goes wrong then is of no more interest."""
-        for item in (self._sound, self._container):
-            try:
-                if item is not None:
-                    item.close()
-            except (av.FFmpegError, OSError) as error:
-                logger.debug("%s: %s", self._partial, error)
+        try:
+            if self._container is not None:
+                self._container.close()
+        except (av.FFmpegError, OSError) as error:
+            logger.debug("%s: %s", self._partial, error)
         self._partial.unlink(missing_ok=True)
 
     @contextlib.contextmanager

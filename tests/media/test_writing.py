@@ -10,6 +10,7 @@ import pytest
 
 from emotion.errors import MediaError
 from emotion.media.reading import iterate_media, load_waveform, probe_media
+from emotion.media.streams import SharedSource
 from emotion.media.writing import VideoWriter
 
 RATE = 16000
@@ -19,8 +20,9 @@ def annotate(source, output, **options):
     """Reads a clip's pictures and writes them with its sound, as annotation does; returns the times given."""
     info = probe_media(source)
     times = []
-    with VideoWriter(output, width=info.width, height=info.height, source_path=source, **options) as writer:
-        for frame in iterate_media(source, sample_rate=RATE, with_audio=False):
+    sizes = {"width": info.width, "height": info.height}
+    with SharedSource(source) as shared, VideoWriter(output, source=shared, **sizes, **options) as writer:
+        for frame in iterate_media(source, sample_rate=RATE, shared=shared):
             writer.write(frame.time_seconds, frame.image)
             times.append(frame.time_seconds)
     return times
@@ -165,7 +167,8 @@ def test_an_interrupted_file_leaves_no_trace(tmp_path, error):
     output.write_bytes(b"the file of yesterday")
 
     def interrupted():
-        with VideoWriter(output, width=make.WIDTH, height=make.HEIGHT, source_path=source) as writer:
+        sizes = {"width": make.WIDTH, "height": make.HEIGHT}
+        with SharedSource(source) as shared, VideoWriter(output, source=shared, **sizes) as writer:
             for i in range(60):
                 writer.write(i / 25, make.make_picture(i / 25))
             raise error
@@ -194,10 +197,10 @@ def test_where_nothing_can_be_written_is_named_before_anything_is_encoded(tmp_pa
         (tmp_path / "folder.mp4").mkdir()
         VideoWriter(tmp_path / "folder.mp4", **sizes).__enter__()
     source = make.make_clip(tmp_path / "in.mp4", seconds=0.2)
-    with pytest.raises(MediaError, match="is the source itself"):
-        VideoWriter(source, source_path=source, **sizes).__enter__()
+    with SharedSource(source) as shared, pytest.raises(MediaError, match="is the source itself"):
+        VideoWriter(source, source=shared, **sizes).__enter__()
     with pytest.raises(MediaError, match="no such file"):
-        VideoWriter(tmp_path / "out.mp4", source_path=tmp_path / "gone.mp4", **sizes).__enter__()
+        SharedSource(tmp_path / "gone.mp4")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["folder.mp4", "in.mp4"]
 
 

@@ -11,7 +11,7 @@ from emotion.config import AudioConfig
 from emotion.errors import EmotionError, MediaError
 from emotion.media.pictures import RgbPicture, VideoFrame, YuvPicture
 from emotion.media.reading import iterate_media
-from emotion.media.streams import Damage
+from emotion.media.streams import Damage, SharedSource
 from emotion.media.writing import VideoWriter
 from emotion.outputs.video.annotator import Annotator
 from emotion.parallel import Stages, Stopwatch
@@ -52,9 +52,9 @@ def write_annotated_video(
                 annotator.draw(canvas, frame.time_seconds)
             yield frame.time_seconds, canvas
 
-    frames = stopwatch.watch("decode", _frames(prediction.path))
     said_seconds = 0.0
-    with Stages() as stages:
+    with SharedSource(prediction.path) as source, Stages() as stages:
+        frames = stopwatch.watch("decode", _frames(prediction.path, source))
         pictures = stages.ahead(draw(stages.ahead(frames)))
         first = next(pictures, None)
         if first is None:
@@ -62,7 +62,7 @@ def write_annotated_video(
         height, width = first[1].shape[:2]
         # Whatever was decoded in a way that can be written is written in the same colours.
         space = first[1].space if isinstance(first[1], YuvPicture) else None
-        with VideoWriter(output, width=width, height=height, source_path=prediction.path, space=space) as writer:
+        with VideoWriter(output, width=width, height=height, source=source, space=space) as writer:
             for time_seconds, drawn in itertools.chain([first], pictures):
                 with stopwatch("encode"):
                     writer.write(time_seconds, drawn if isinstance(drawn, YuvPicture) else drawn.image)
@@ -113,8 +113,9 @@ def write_image(image: np.ndarray, output: str | os.PathLike) -> None:
         partial.unlink(missing_ok=True)
 
 
-def _frames(path: str):
+def _frames(path: str, source: SharedSource | None = None):
     # No sound is decoded here: the writer copies it from the source. The rate is that of nothing.
     # Who made the prediction has told of any damage.
     silent = Damage(path, is_silent=True)
-    return iterate_media(path, sample_rate=AudioConfig().sample_rate, with_audio=False, damage=silent)
+    rate = AudioConfig().sample_rate
+    return iterate_media(path, sample_rate=rate, with_audio=False, damage=silent, shared=source)
