@@ -1,7 +1,7 @@
-"""Unpacks zip files from elsewhere with suspicion, and remembers what has been unpacked.
+"""Unpacks zip files from elsewhere safely, and remembers what has been unpacked.
 
-A zip file can name files outside the folder, links and devices, and a few bytes can grow to fill a disk. One that tries
-is refused whole, before anything of it is written.
+A zip file can name files outside the folder, links and devices, and a few bytes can grow to fill a disk. Such a file is
+refused before anything of it is written.
 """
 
 import json
@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path, PurePosixPath
 
 from emotion.errors import DatasetError
+from emotion.files import write_whole
 
 MAX_MEMBERS = 100_000
 MAX_GROWTH = 100  # unpacked bytes for each packed one; sound and video stay below 10
@@ -32,43 +33,35 @@ _CONTROL_OR_COLON = re.compile(r"[\x00-\x1f\x7f:]")
 def list_members(archive: zipfile.ZipFile, path: Path) -> dict[str, zipfile.ZipInfo]:
     """Returns the files of an archive by their path with ``/``, once all names are known to be harmless.
 
-    Args:
-        archive: the open zip file.
-        path: where it lies.
-
     Raises:
         DatasetError: if any name leads outside the folder, names no ordinary file, or stands twice, or if the contents
             would be far larger than the archive.
     """
-    what, infos = str(path), archive.infolist()
+    infos, refused = archive.infolist(), f"{path} is refused, nothing of it was unpacked"
     if len(infos) > MAX_MEMBERS:
-        raise DatasetError(f"{what} is refused: it lists {len(infos)} files, more than {MAX_MEMBERS}.")
+        raise DatasetError(f"{refused}: it lists {len(infos)} files, more than {MAX_MEMBERS}.")
     members, taken = {}, set()
     for info in infos:
         fault = _find_fault(info)
         if fault:
-            raise DatasetError(
-                f"{what} is refused, nothing of it was unpacked: it holds {info.orig_filename!r}, {fault}."
-            )
+            raise DatasetError(f"{refused}: it holds {info.orig_filename!r}, {fault}.")
         if info.is_dir():
             continue
         name = PurePosixPath(info.filename).as_posix()
         # Compared as the least careful file system compares.
         if name.casefold() in taken:
-            raise DatasetError(f"{what} is refused, nothing of it was unpacked: it holds {name!r} twice.")
+            raise DatasetError(f"{refused}: it holds {name!r} twice.")
         taken.add(name.casefold())
         members[name] = info
     for name in members:
         for parent in PurePosixPath(name).parents:
             if str(parent).casefold() in taken:
-                raise DatasetError(
-                    f"{what} is refused, nothing of it was unpacked: {str(parent)!r} is file and folder."
-                )
+                raise DatasetError(f"{refused}: {str(parent)!r} is file and folder.")
     # Not the sum of the packed sizes: in some bombs many names share the same packed bytes.
     packed = path.stat().st_size
     unpacked = sum(info.file_size for info in members.values())
     if unpacked > MAX_GROWTH * (packed + CHUNK_BYTES):
-        raise DatasetError(f"{what} is refused: its {packed} bytes would grow to {unpacked}.")
+        raise DatasetError(f"{refused}: its {packed} bytes would grow to {unpacked}.")
     return members
 
 
@@ -90,20 +83,12 @@ def _find_fault(info: zipfile.ZipInfo) -> str | None:
     return None
 
 
-def unpack(
-    path: Path,
-    folder: Path,
-    *,
-    wanted: Callable[[str], bool] = lambda name: True,
-    advance: Callable[[int], None] = lambda n_bytes: None,
-) -> dict[str, int]:
-    """Unpacks an archive: everything beside its place first, then moved there, so that nothing is ever half a file.
+def unpack(path: Path, folder: Path, *, wanted: Callable[[str], bool] = lambda name: True) -> dict[str, int]:
+    """Unpacks an archive into a folder beside ``folder`` and moves the files when all are whole.
 
     Args:
-        path: the zip file.
         folder: where its contents go; made if it is missing.
         wanted: called with each member's path (``Actor_01/03-01-01-01-01-01-01.wav``).
-        advance: told how many more bytes are unpacked.
 
     Returns:
         The files, as paths below ``folder`` with ``/``, and their sizes in bytes.
@@ -124,7 +109,7 @@ def unpack(
                     "and give the same command again."
                 )
             for name, info in members.items():
-                _write_member(archive, info, workplace / name, advance)
+                _write_member(archive, info, workplace / name)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
         shutil.rmtree(workplace, ignore_errors=True)
         raise DatasetError(f"{path} cannot be unpacked: {error}. Delete it and fetch it again.") from None
@@ -136,9 +121,7 @@ def unpack(
     return {name: info.file_size for name, info in members.items()}
 
 
-def _write_member(
-    archive: zipfile.ZipFile, info: zipfile.ZipInfo, target: Path, advance: Callable[[int], None]
-) -> None:
+def _write_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     n_bytes = 0
     with archive.open(info) as source, open(target, "xb") as file:
@@ -147,7 +130,6 @@ def _write_member(
             if n_bytes > info.file_size:
                 raise zipfile.BadZipFile(f"{info.filename} is longer than its {info.file_size} bytes")
             file.write(chunk)
-            advance(len(chunk))
     if n_bytes != info.file_size:
         raise zipfile.BadZipFile(f"{info.filename} ends after {n_bytes} of {info.file_size} bytes")
 
@@ -190,6 +172,4 @@ class Ledger:
         if isinstance(known, dict) and known.get("checksum") == checksum:
             parts = {**known["parts"], **parts}
         self._archives[archive] = {"checksum": checksum, "parts": parts}
-        draft = self._path.with_name(f"{LEDGER}.new")
-        draft.write_text(json.dumps({"archives": self._archives}, indent=1, sort_keys=True), encoding="utf-8")
-        os.replace(draft, self._path)
+        write_whole(self._path, json.dumps({"archives": self._archives}, indent=1, sort_keys=True))

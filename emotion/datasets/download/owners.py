@@ -9,12 +9,12 @@ import io
 import json
 import re
 import zipfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from emotion.console import SILENT, Reporter
 from emotion.datasets import ravdess
-from emotion.datasets.download.transfer import RemoteFile
-from emotion.datasets.download.web import DownloadError, read_bytes, read_json
+from emotion.fetching import FetchError, RemoteFile, read_bytes, read_json
 
 MODALITIES = ("both", "audio", "video")
 
@@ -116,27 +116,27 @@ def actor_of_member(name: str) -> int | None:
     return int(match[1]) if match else None
 
 
-def read_zenodo_record(url: str, names: Sequence[str], *, say: Callable[[str], None]) -> dict[str, RemoteFile]:
+def read_zenodo_record(url: str, names: Sequence[str], *, reporter: Reporter = SILENT) -> dict[str, RemoteFile]:
     """Returns the files of a Zenodo record by name, with the sizes and checksums given there.
 
     Raises:
-        DownloadError: if the record cannot be read, or lacks one of these names.
+        FetchError: if the record cannot be read, or lacks one of these names.
     """
-    record = read_json(url, say=say, headers={"Accept": "application/json"})
+    record = read_json(url, reporter=reporter, headers={"Accept": "application/json"})
     try:
         files = {
             file["key"]: RemoteFile(file["links"]["self"], int(file["size"]), file["checksum"].lower())
             for file in record["files"]
         }
     except (KeyError, TypeError, ValueError, AttributeError):
-        raise DownloadError(f"{url} does not answer with a Zenodo record that lists files.") from None
+        raise FetchError(f"{url} does not answer with a Zenodo record that lists files.") from None
     missing = [name for name in names if name not in files]
     if missing:
-        raise DownloadError(f"The record {url} holds no {missing[0]}.")
+        raise FetchError(f"The record {url} holds no {missing[0]}.")
     wanted = {name: files[name] for name in names}
     for name, file in wanted.items():
         if not re.fullmatch(r"md5:[0-9a-f]{32}|sha256:[0-9a-f]{64}", file.checksum):
-            raise DownloadError(f"The record {url} gives {name} a checksum of an unknown kind: {file.checksum!r}.")
+            raise FetchError(f"The record {url} gives {name} a checksum of an unknown kind: {file.checksum!r}.")
     return wanted
 
 
@@ -175,14 +175,14 @@ class CremadIndex:
             raise ValueError(str(error)) from None
 
 
-def read_cremad_index(github_url: str, *, say: Callable[[str], None]) -> CremadIndex:
+def read_cremad_index(github_url: str, *, reporter: Reporter = SILENT) -> CremadIndex:
     """Reads the repository's own files, in which a note of 131 bytes stands for each recording: one request for all.
 
     Raises:
-        DownloadError: if it cannot be had or is not laid out as expected.
+        FetchError: if it cannot be had or is not laid out as expected.
     """
     url = f"{github_url}/archive/refs/heads/master.zip"
-    content = read_bytes(url, limit=MAX_REPOSITORY_BYTES, say=say)
+    content = read_bytes(url, limit=MAX_REPOSITORY_BYTES, reporter=reporter)
     files, table = {}, None
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
@@ -194,37 +194,36 @@ def read_cremad_index(github_url: str, *, say: Callable[[str], None]) -> CremadI
                 if pointer:
                     files[match[1]] = (pointer[1].decode(), int(pointer[2]))
     except (zipfile.BadZipFile, EOFError, NotImplementedError) as error:
-        raise DownloadError(f"{url} is no zip file that can be read: {error}.") from None
+        raise FetchError(f"{url} is no zip file that can be read: {error}.") from None
     if not files or table is None:
-        raise DownloadError(f"{url} does not list CREMA-D's recordings and {CREMAD_TABLE} as it used to.")
+        raise FetchError(f"{url} does not list CREMA-D's recordings and {CREMAD_TABLE} as it used to.")
     return CremadIndex(dict(sorted(files.items())), table)
 
 
-def ask_lfs(lfs_url: str, objects: Iterable[tuple[str, int]], *, say: Callable[[str], None]) -> dict[str, RemoteFile]:
-    """Asks a Git LFS server where the contents with these SHA-256 and sizes can be fetched.
+def ask_lfs(lfs_url: str, files: Iterable[RemoteFile], *, reporter: Reporter = SILENT) -> dict[str, RemoteFile]:
+    """Asks a Git LFS server where contents, known by SHA-256 and size, can be fetched.
 
     Returns:
-        SHA-256 -> file.
+        Checksum -> file.
 
     Raises:
-        DownloadError: if the server will not give one of them, in its own words.
+        FetchError: if the server will not give one of them, in its own words.
     """
-    sizes = dict(objects)
+    sizes = {file.checksum.removeprefix("sha256:"): file.size for file in files}
     listed = [{"oid": oid, "size": size} for oid, size in sizes.items()]
     request = {"operation": "download", "transfers": ["basic"], "objects": listed}
     url = f"{lfs_url}/objects/batch"
     headers = {"Accept": LFS_TYPE, "Content-Type": LFS_TYPE}
-    answer = read_json(url, say=say, headers=headers, body=json.dumps(request).encode())
+    answer = read_json(url, headers=headers, body=json.dumps(request).encode(), reporter=reporter)
     found = {}
     try:
         for entry in answer["objects"]:
             if "error" in entry:
-                raise DownloadError(f"{url} answers: {entry['error'].get('message', entry['error'])}.")
-            action = entry["actions"]["download"]
-            oid = entry["oid"]
-            found[oid] = RemoteFile(action["href"], sizes[oid], f"sha256:{oid}", action.get("header") or {})
+                raise FetchError(f"{url} answers: {entry['error'].get('message', entry['error'])}.")
+            action, checksum = entry["actions"]["download"], f"sha256:{entry['oid']}"
+            found[checksum] = RemoteFile(action["href"], sizes[entry["oid"]], checksum, action.get("header") or {})
     except (KeyError, TypeError, AttributeError):
-        raise DownloadError(f"{url} does not answer as a Git LFS server does.") from None
-    if missing := sizes.keys() - found.keys():
-        raise DownloadError(f"{url} does not have {len(missing)} of the files asked for.")
+        raise FetchError(f"{url} does not answer as a Git LFS server does.") from None
+    if len(found) < len(sizes):
+        raise FetchError(f"{url} does not have {len(sizes) - len(found)} of the files asked for.")
     return found
