@@ -1,4 +1,4 @@
-"""Fetches files over HTTPS with the standard library, and what every fetch needs: checksums and errors in one line.
+"""Fetches files: over HTTPS with the standard library, from the Hugging Face hub with its own; errors are one line.
 
 A download goes on where it stopped, tries again after a fault that may pass, and trusts nothing but the checksum. What
 has arrived of a file lies beside it as ``NAME.CHECKSUM.part``, so that no part is continued with another content.
@@ -10,6 +10,7 @@ import hashlib
 import http.client
 import json
 import os
+import re
 import ssl
 import threading
 import urllib.error
@@ -21,9 +22,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
+from types import ModuleType
 
 from emotion.console import SILENT, Reporter
-from emotion.errors import EmotionError
+from emotion.errors import EmotionError, first_line
 
 TIMEOUT_SECONDS = 30.0  # without a single byte
 ATTEMPTS = 5  # in a row
@@ -371,3 +373,29 @@ def fetch_all(files: Sequence[tuple[RemoteFile, Path]], *, tell: Tell, reporter:
             stop.set()
             pool.shutdown(wait=True, cancel_futures=True)
             raise
+
+
+# ---- The Hugging Face hub ----
+
+
+@contextlib.contextmanager
+def hub_library(
+    what: str, way_out: Callable[[Exception], str], kind: type[EmotionError] = FetchError
+) -> Iterator[ModuleType]:
+    """Lends ``huggingface_hub``; what goes wrong in the block becomes one line.
+
+    Args:
+        what: fails then, such as ``hf://USER/NAME: cannot be fetched``.
+        way_out: returns a sentence for the library's error.
+        kind: of the error to raise.
+    """
+    import huggingface_hub
+    from huggingface_hub.utils import disable_progress_bars
+
+    disable_progress_bars()
+    try:
+        yield huggingface_hub
+    except Exception as error:
+        # Whatever the library and what it stands on raise means the same to a user.
+        words = re.sub(r"^Got: \w+: ", "", first_line(error).rstrip("."))
+        raise kind(f"{what} ({words}). {way_out(error)}") from error

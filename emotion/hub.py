@@ -1,11 +1,11 @@
-"""Model folders on the Hugging Face hub: sends them with their card, fetches them, and finds them by name.
+"""Model folders on the Hugging Face hub: send one with its card, or fetch one.
 
 python -m emotion.hub push saved_models/RUN USER/NAME
 python -m emotion.hub pull USER/NAME
 
-Of a repository only the files that make up a model folder are fetched, and nothing in them is executed: Keras's safe
-mode refuses a network that carries code, and an ONNX file holds arithmetic alone. Pushing needs a token with the
-right to write: hf auth login, or the variable HF_TOKEN.
+Only the files that make up a model folder are fetched, and nothing in them is executed: Keras's safe mode refuses a
+network that carries code, and an ONNX file holds arithmetic alone. Pushing needs a token with the right to write:
+hf auth login, or the variable HF_TOKEN.
 """
 
 import argparse
@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from emotion.console import run_program
-from emotion.models.hub import LICENCE, _check_name, pull, push
+from emotion.models.hub import LICENCE, check_name, pull, push
 from emotion.places import HUB_SCHEME, find_model, saved_models
 
 
@@ -22,14 +22,14 @@ def build_parser() -> argparse.ArgumentParser:
         prog="python -m emotion.hub", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="{push,pull}")
-    of_push = commands.add_parser("push", help="send a model folder")
+    of_push = commands.add_parser("push", help="send a model folder", description="Sends a model folder to the hub.")
     of_push.add_argument("model", type=find_model, metavar="RUN", help="the model folder")
-    of_push.add_argument("repository", metavar="USER/NAME", help="where to; made if it is not there")
-    of_push.add_argument("--private", action="store_true", help="if it is made: show it to nobody else")
-    of_licence = "as the hub abbreviates it, such as cc-by-nc-sa-4.0 after RAVDESS (default: that of the model it was "
-    of_push.add_argument("--license", metavar="ID", help=f"{of_licence}pulled from, or {LICENCE})")
-    of_push.add_argument("--message", help="of the commit")
-    of_pull = commands.add_parser("pull", help="fetch a model folder")
+    of_push.add_argument("repository", metavar="USER/NAME", help="where to; created if it does not exist")
+    of_push.add_argument("--private", action="store_true", help="if it is created: only you can see it")
+    of_push.add_argument("--license", metavar="ID", help="the hub's identifier, such as cc-by-nc-sa-4.0 after RAVDESS "
+        f"(default: that of the model it was pulled from, or {LICENCE})")  # fmt: skip
+    of_push.add_argument("--message", help="commit message")
+    of_pull = commands.add_parser("pull", help="fetch a model folder", description="Fetches a model from the hub.")
     of_pull.add_argument("repository", metavar="USER/NAME")
     of_pull.add_argument("--revision", metavar="NAME", help="branch, tag or commit (default: the newest)")
     of_pull.add_argument("--output", type=Path, metavar="FOLDER", help="default: saved_models/NAME")
@@ -43,7 +43,7 @@ def main() -> int:
         print(f"sent: {address}")
         return 0
     repository = args.repository.removeprefix(HUB_SCHEME)
-    _check_name(repository)
+    check_name(repository)
     output = pull(repository, args.output or saved_models() / repository.split("/")[1], revision=args.revision)
     print(f"model: {output}\ntry it: python run_inference.py --video_path CLIP --model {output}")
     return 0

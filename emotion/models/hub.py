@@ -9,7 +9,8 @@ from typing import Any
 
 from emotion.config import RunConfig
 from emotion.console import SILENT, Reporter
-from emotion.errors import ConfigError, RunError, first_line
+from emotion.errors import ConfigError, RunError
+from emotion.fetching import hub_library
 from emotion.models.onnx_runtime import HASH_SUFFIX, INT8_FILE, ONNX_FILE
 from emotion.models.run_folder import CARD_FILE, CONFIG_FILE, METRICS_FILE, MODEL_FILE, SPLITS_FILE, check_run, load_run
 from emotion.places import HUB_SCHEME, kept_dir
@@ -23,7 +24,7 @@ LICENCE = "other"  # where none is named
 FRONT_MATTER = re.compile(r"---\n.*?\n---\n", re.DOTALL)  # what the hub reads of a page, before its text
 CARD = """# {name}
 
-Tells {n_classes} expressions apart ({classes}) by {evidence}, in windows of {seconds:g} s. Design: `{design}`.
+Recognises {n_classes} expressions ({classes}) by {evidence}, in windows of {seconds:g} s. Design: `{design}`.
 
 {scores}
 
@@ -37,8 +38,8 @@ python run_inference.py --video_path clip.mp4 --model hf://{repository}
 
 ## Limits
 
-An expression is not a feeling: the model tells what a face and a voice look and sound like to people who labelled its
-training data. It must not be used to judge people at work or at school (EU AI Act, Article 5).
+An expression is not a feeling: the model reports what a face and a voice look and sound like to the people who
+labelled its training data. It must not be used to judge people at work or at school (EU AI Act, Article 5).
 """
 
 
@@ -51,19 +52,21 @@ class HubError(RunError):
     """A model that cannot be sent to the hub, or fetched from it."""
 
 
+def check_name(repository: str) -> None:
+    """Raises ConfigError for what is no ``USER/NAME``."""
+    if not NAME.fullmatch(repository) or ".." in repository:
+        raise ConfigError(f"{repository}: is no name on the hub. Give USER/NAME.")
+
+
 def fetch(
-    repository: str,
-    *,
-    revision: str | None = None,
-    cache_dir: Path | None = None,
-    reporter: Reporter = SILENT,
+    repository: str, *, revision: str | None = None, cache_dir: Path | None = None, reporter: Reporter = SILENT
 ) -> Path:
-    """Fetches a model folder from the hub, or finds it in the cache where there is no network.
+    """Fetches a model folder from the hub, or finds it in the cache if there is no network.
 
     Args:
         repository: ``USER/NAME``.
         revision: a branch, tag or commit; by default the newest.
-        cache_dir: where it is kept.
+        cache_dir: where it is kept; by default ``hub_dir()``.
 
     Returns:
         The folder, in the cache.
@@ -71,48 +74,37 @@ def fetch(
     Raises:
         HubError: if it cannot be fetched, or is no model of this program.
     """
-    _check_name(repository)
-    hub = _import_hub()
+    check_name(repository)
     cache_dir = cache_dir or hub_dir()
     place = cache_dir / f"models--{repository.replace('/', '--')}"
     if not place.is_dir():
         reporter.say(f"Fetching {HUB_SCHEME}{repository} into {cache_dir}, once")
-    try:
+    with hub_library(f"{HUB_SCHEME}{repository}: cannot be fetched", _way_out, HubError) as hub:
         path = hub.snapshot_download(
             repository, revision=revision, cache_dir=cache_dir, allow_patterns=[*RUN_FILES, HUB_CARD_FILE, LICENCES]
         )
-    except Exception as error:
-        raise HubError(
-            f"{HUB_SCHEME}{repository}: cannot be fetched ({_first_line(error)}). {_way_out(error)}"
-        ) from error
     try:
         check_run(path)
     except RunError as error:
         words = str(error).removeprefix(f"{path}: ").removeprefix(f"{path}/")
         raise HubError(
-            f"{HUB_SCHEME}{repository}: is no model of this program, or was fetched by half ({words.split('. ')[0]}). "
-            "Try again where there is a network."
+            f"{HUB_SCHEME}{repository}: is no model of this program, or only part of it was fetched "
+            f"({words.split('. ')[0]}). Try again with a network."
         ) from error
     return Path(path)
 
 
 def pull(repository: str, output: Path, *, revision: str | None = None, cache_dir: Path | None = None) -> Path:
-    """Fetches a model and makes a folder of it that does not depend on the cache.
-
-    Args:
-        repository: ``USER/NAME``.
-        output: the folder to make; it must be new or empty.
-        revision: a branch, tag or commit; by default the newest.
-        cache_dir: where what is fetched is kept.
+    """Fetches a model, as ``fetch`` does, and copies it to a folder that does not depend on the cache.
 
     Raises:
-        RunError: if there is something in ``output``.
+        RunError: if ``output`` is neither new nor empty.
         HubError: if it cannot be fetched, or cannot be loaded.
     """
     if output.exists() and not (output.is_dir() and not any(output.iterdir())):
         raise RunError(f"{output}: is not empty. Name a new or empty folder with --output.")
     fetched = fetch(repository, revision=revision, cache_dir=cache_dir)
-    load_run(fetched, runtime="auto")  # what is damaged is told now, not when it is needed
+    load_run(fetched, runtime="auto")  # a damaged model is reported now, not when it is needed
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{output.name}-", dir=output.parent) as place:
         partial = Path(place) / "run"
@@ -130,58 +122,45 @@ def pull(repository: str, output: Path, *, revision: str | None = None, cache_di
 def push(
     folder: Path, repository: str, *, private: bool = False, licence: str | None = None, message: str | None = None
 ) -> str:
-    """Sends a model folder to the hub, with its card.
+    """Sends a model folder to the hub, with its card, and returns the address of the commit.
 
     Args:
-        folder: of a finished run.
-        repository: ``USER/NAME``; it is made if there is none.
-        private: whether only its owner can see it, if it is made.
+        repository: ``USER/NAME``; it is created if there is none.
+        private: whether only its owner can see it, if it is created.
         licence: as for ``build_card``, such as ``cc-by-nc-sa-4.0``.
         message: of the commit.
-
-    Returns:
-        The address of the commit.
 
     Raises:
         RunError: if the folder is no whole run.
         HubError: if it cannot be sent.
     """
-    _check_name(repository)
+    check_name(repository)
     config = check_run(folder)
     load_run(folder, runtime="auto")
-    hub = _import_hub()
     with tempfile.TemporaryDirectory() as place:
         sent = Path(place)
         for path in [*(folder / name for name in RUN_FILES), *sorted(folder.glob(LICENCES))]:
             if path.is_file():
                 shutil.copyfile(path, sent / path.name)
         (sent / HUB_CARD_FILE).write_text(build_card(folder, config, repository, licence), encoding="utf-8")
-        try:
+        way_out = "Is there a network, and a token that may write there? Log in: hf auth login"
+        with hub_library(f"{HUB_SCHEME}{repository}: cannot be sent", lambda error: way_out, HubError) as hub:
             api = hub.HfApi()
             api.create_repo(repository, private=private, exist_ok=True)
             commit = api.upload_folder(
                 repo_id=repository, folder_path=sent, commit_message=message or f"Model {folder.resolve().name}"
             )
-        except Exception as error:
-            raise HubError(
-                f"{HUB_SCHEME}{repository}: cannot be sent ({_first_line(error)}). Is there a network, and a token "
-                "that may write there? Log in: hf auth login"
-            ) from error
     return str(commit.commit_url)
 
 
 def build_card(folder: Path, config: RunConfig, repository: str, licence: str | None = None) -> str:
-    """Returns the text of a model's page on the hub: its own card, or one made of its scores.
+    """Returns the text of a model's page on the hub: its own card, or one made from its scores.
 
-    Args:
-        folder: of the run.
-        config: of the run.
-        repository: ``USER/NAME``.
-        licence: as the hub abbreviates it; by default that of the page it was pulled from, or ``other``.
+    ``licence`` is an identifier of the hub; by default that of the page that the model was pulled from, or ``other``.
     """
     own = folder / CARD_FILE
     text = own.read_text(encoding="utf-8") if own.is_file() else ""
-    if before := FRONT_MATTER.match(text):  # of a model that was pulled, whose licence goes on
+    if before := FRONT_MATTER.match(text):  # of a model that was pulled, whose licence still applies
         text = text[before.end() :].lstrip()
         if licence is None and (stated := re.search(r"^license: *(\S+)", before.group(), re.MULTILINE)):
             licence = stated.group(1)
@@ -206,7 +185,7 @@ def build_card(folder: Path, config: RunConfig, repository: str, licence: str | 
 
 
 def _read_metrics(path: Path) -> dict[str, Any]:
-    """Returns a run's scores; those of a folder without any, or with damaged ones, are none."""
+    """Returns a run's scores; none if the file is missing or damaged."""
     try:
         metrics = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -230,25 +209,6 @@ def _format_scores(metrics: dict[str, Any]) -> str:
 def _has_scores(side: Any) -> bool:
     numbers = [side.get(name) for name in ("n", "uar", "accuracy")] if isinstance(side, dict) else [None]
     return all(isinstance(number, int | float) for number in numbers) and numbers[0] > 0
-
-
-def _check_name(repository: str) -> None:
-    if not NAME.fullmatch(repository) or ".." in repository:
-        raise ConfigError(f"{repository}: is no name on the hub. Give USER/NAME.")
-
-
-def _import_hub():
-    try:
-        import huggingface_hub
-        from huggingface_hub.utils import disable_progress_bars
-    except ImportError as error:
-        raise HubError(f"The hub needs a package ({error}): pip install huggingface_hub") from error
-    disable_progress_bars()
-    return huggingface_hub
-
-
-def _first_line(error: Exception) -> str:
-    return re.sub(r"^Got: \w+: ", "", first_line(error).rstrip("."))
 
 
 def _way_out(error: Exception) -> str:

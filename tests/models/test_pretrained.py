@@ -30,7 +30,7 @@ from emotion.models.pretrained import (
 )
 from emotion.models.run_folder import load_run
 from emotion.training.fitting import _phases, load_history, train
-from emotion.weights import HUB_FILES, WeightsError, fetch_hub_weights, find_weights
+from emotion.weights import FILES, WeightsError, fetch_weights, find_weights
 
 COMMIT = "c" * 40
 
@@ -53,7 +53,7 @@ def here(arrays, tmp_path, monkeypatch):
     folder = tmp_path / "weights"
     for name, content in arrays.items():
         (tmp_path / f"{name}.safetensors").write_bytes(save(content))
-        fetch_hub_weights(name, folder, file=tmp_path / f"{name}.safetensors")
+        fetch_weights(name, folder, file=tmp_path / f"{name}.safetensors")
     monkeypatch.setattr(pretrained, "find_weights", lambda name: find_weights(name, folder))
     monkeypatch.setattr(conversion, "AST_GRID", count_patches(36, 46))
     return folder
@@ -255,14 +255,14 @@ def hub(arrays, monkeypatch):
 
 def test_weights_are_fetched_from_the_hub_once_checked_and_found_offline(hub, tmp_path):
     said = []
-    path = fetch_hub_weights("resnet18", tmp_path, reporter=Recorder(said=said))
+    path = fetch_weights("resnet18", tmp_path, reporter=Recorder(said=said))
     assert path.read_bytes() == hub.content and "timm/resnet18.tv_in1k" in said[0]
     note = json.loads(path.with_suffix(".json").read_text())
     assert note == {
         "sha256": hub.sha256, "origin": f"timm/resnet18.tv_in1k/model.safetensors at {COMMIT}", "checked_by_hub": True,
     }  # fmt: skip
     n_asked = len(hub.asked)
-    assert fetch_hub_weights("resnet18", tmp_path) == find_weights("resnet18", tmp_path) == path
+    assert fetch_weights("resnet18", tmp_path) == find_weights("resnet18", tmp_path) == path
     assert len(hub.asked) == n_asked
     path.write_bytes(hub.content[:-1] + b"x")
     with pytest.raises(WeightsError, match="is another file than expected"):
@@ -272,7 +272,7 @@ def test_weights_are_fetched_from_the_hub_once_checked_and_found_offline(hub, tm
 def test_what_is_not_what_the_hub_says_is_not_kept(hub, tmp_path):
     hub.sha256 = "0" * 64
     with pytest.raises(WeightsError, match="is another file than expected: its SHA-256 begins"):
-        fetch_hub_weights("resnet18", tmp_path / "weights")
+        fetch_weights("resnet18", tmp_path / "weights")
     assert not (tmp_path / "weights").exists()
 
 
@@ -281,18 +281,18 @@ def test_where_there_is_no_network_it_is_said_how_to_give_the_file(monkeypatch, 
 
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", "http://127.0.0.1:9/{repo_id}/{revision}/{filename}")
     with pytest.raises(WeightsError, match=r"cannot be fetched .*emotion.weights resnet18 --file FILE.safetensors"):
-        fetch_hub_weights("resnet18", tmp_path)
+        fetch_weights("resnet18", tmp_path)
     with pytest.raises(WeightsError, match="no public place of it is known"):
-        fetch_hub_weights("mobilefacenet", tmp_path)
+        fetch_weights("mobilefacenet", tmp_path)
 
 
 @pytest.mark.parametrize("content", [b"", b"version https://git-lfs.github.com/spec/v1\n", save({"other": np.ones(3)})])
 def test_a_file_of_something_else_is_refused_by_its_name(content, tmp_path):
     (tmp_path / "odd.safetensors").write_bytes(content)
     with pytest.raises(WeightsError, match=r"odd.safetensors: (is no safetensors file|holds no conv1.weight)"):
-        fetch_hub_weights("resnet18", tmp_path / "weights", file=tmp_path / "odd.safetensors")
+        fetch_weights("resnet18", tmp_path / "weights", file=tmp_path / "odd.safetensors")
     with pytest.raises(WeightsError, match="absent: cannot be read"):
-        fetch_hub_weights("resnet18", tmp_path / "weights", file=tmp_path / "absent")
+        fetch_weights("resnet18", tmp_path / "weights", file=tmp_path / "absent")
 
 
 def test_the_program_takes_a_file_and_says_where_it_keeps_it(arrays, tmp_path, monkeypatch, capsys):
@@ -300,5 +300,5 @@ def test_the_program_takes_a_file_and_says_where_it_keeps_it(arrays, tmp_path, m
     monkeypatch.setattr(weights, "weights_dir", lambda: tmp_path / "weights")
     monkeypatch.setattr("sys.argv", ["weights", "ast", "--file", str(tmp_path / "mine.safetensors")])
     assert run_program(weights.main) == 0
-    assert str(tmp_path / "weights" / HUB_FILES["ast"].file_name) in capsys.readouterr().out
+    assert str(tmp_path / "weights" / FILES["ast"].file_name) in capsys.readouterr().out
     assert find_weights("ast", tmp_path / "weights").is_file()
