@@ -1,5 +1,6 @@
-"""What several tests share: a small synthetic data set, and settings under which training takes seconds."""
+"""What tests share: a small synthetic data set, a network trained on it, and calls of programs in this process."""
 
+import functools
 import os
 import sys
 from pathlib import Path
@@ -14,6 +15,8 @@ os.environ["NUMBA_CACHE_DIR"] = str(
 )
 
 import pytest
+from programs import call_program
+from shared import make_once
 from small_models import EMOTIONS, small_config
 
 from emotion.datasets import DATASETS
@@ -42,12 +45,30 @@ def start_from_one_seed():
         sys.modules["keras"].utils.set_random_seed(0)
 
 
+@pytest.fixture
+def call(monkeypatch, capsys):
+    """Calls a program's ``main`` in this process: ``call(train_model, "--epochs", 1, cwd=folder)``."""
+    return functools.partial(call_program, monkeypatch=monkeypatch, capsys=capsys)
+
+
+@pytest.fixture
+def eagerly():
+    """Networks compute without being traced first, which for one small epoch would cost more than the epoch."""
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+# ---- Made once in a test session, for all workers. Tests must not change them. ----
+
+
 @pytest.fixture(scope="session")
 def dataset_dir(tmp_path_factory):
     """Four speakers, two emotions, two statements: 16 clips with face and voice, in the paired layout."""
-    return write_synthetic_dataset(
-        tmp_path_factory.mktemp("dataset"), emotions=EMOTIONS, n_speakers=4, n_repetitions=2, duration_seconds=1.2
-    )
+    options = {"emotions": EMOTIONS, "n_speakers": 4, "n_repetitions": 2, "duration_seconds": 1.2}
+    return make_once(tmp_path_factory, "dataset", lambda folder: write_synthetic_dataset(folder, **options))
 
 
 @pytest.fixture(scope="session")
@@ -57,14 +78,17 @@ def clips(dataset_dir):
 
 @pytest.fixture(scope="session")
 def cache_dir(tmp_path_factory):
-    """Shared, so that the clips of ``dataset_dir`` are decoded once."""
-    return tmp_path_factory.mktemp("cache")
+    """The decoded clips of ``dataset_dir``, and of what else a test decodes into it."""
+    return make_once(tmp_path_factory, "cache", lambda folder: folder)
 
 
 @pytest.fixture(scope="session")
 def trained(clips, cache_dir, tmp_path_factory):
-    """A finished training on ``dataset_dir``: its result, in a folder that tests must not change."""
-    from emotion.training.fitting import train
+    """A finished training on ``dataset_dir``: its result, with the run folder's path."""
 
-    output = tmp_path_factory.mktemp("models") / "small"
-    return train(clips, small_config(), output, cache_dir=cache_dir)
+    def make(folder):
+        from emotion.training.fitting import train
+
+        return train(clips, small_config(), folder / "small", cache_dir=cache_dir)
+
+    return make_once(tmp_path_factory, "models", make)

@@ -15,7 +15,6 @@ import emotion
 import run_inference
 import train_model
 from emotion.config_files import load_config
-from emotion.console import run_program
 from emotion.datasets.synthetic.clips import draw_clip, write_clip
 from emotion.datasets.synthetic.voices import synthesize_voice
 from emotion.media.pictures import VideoFrame
@@ -24,35 +23,18 @@ from emotion.media.reading import iterate_media, probe_media
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def run(program, *arguments, monkeypatch, capsys) -> tuple[int, str, str]:
-    """Runs a program's main within this process, which has TensorFlow loaded already."""
-    monkeypatch.setattr(sys, "argv", [program.__name__, *(str(argument) for argument in arguments)])
-    code = run_program(program.main)
-    said = capsys.readouterr()
-    return code, said.out, said.err
-
-
 def run_apart(*command, cwd: Path) -> subprocess.CompletedProcess:
     """Runs a program as a process of its own."""
     environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "HOME": str(cwd)}
     return subprocess.run(
-        [sys.executable, *(str(part) for part in command)],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        env=environment,
-        timeout=300,
-        check=False,
-    )
+        [sys.executable, *(str(part) for part in command)], cwd=cwd, env=environment, capture_output=True, text=True,
+        timeout=300, check=False,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("program", [run_inference, train_model])
-def test_the_version_is_told(program, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", [f"{program.__name__}.py", "--version"])
-    with pytest.raises(SystemExit) as ended:
-        program.main()
-    assert ended.value.code == 0
-    assert capsys.readouterr().out == f"{program.__name__}.py {emotion.__version__}\n"
+def test_the_version_is_told(program, call):
+    assert call(program, "--version") == (0, f"{program.__name__}.py {emotion.__version__}\n", "")
 
 
 @pytest.fixture(scope="module")
@@ -68,12 +50,11 @@ def clip(tmp_path_factory):
     return path
 
 
-def test_inference_prints_the_answer_and_writes_the_annotated_video(clip, trained, tmp_path, monkeypatch, capsys):
+def test_inference_prints_the_answer_and_writes_the_annotated_video(clip, trained, tmp_path, call, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    code, out, err = run(
+    code, out, err = call(
         run_inference, "--video_path", clip, "--model", trained.path, "--json", "all.json", "--save_plot", "plot.svg",
         "--no_progress",
-        monkeypatch=monkeypatch, capsys=capsys,
     )  # fmt: skip
     assert (code, err) == (0, "")
     lines = dict(line.split(": ", 1) for line in out.splitlines())
@@ -100,48 +81,38 @@ def test_inference_prints_the_answer_and_writes_the_annotated_video(clip, traine
     assert 0.005 < changed.mean() < 0.4  # a box and a plate, not another picture
 
 
-def test_the_clip_can_be_named_without_its_option(clip, trained, tmp_path, monkeypatch, capsys):
+def test_the_clip_can_be_named_without_its_option(clip, trained, tmp_path, call):
     output = tmp_path / "out.mp4"
-    code, _, _ = run(
-        run_inference, clip, "--model", trained.path, "--output", output, "--no_progress",
-        monkeypatch=monkeypatch, capsys=capsys,
-    )  # fmt: skip
-    assert code == 0
+    done = call(run_inference, clip, "--model", trained.path, "--output", output, "--no_progress")
+    assert done.code == 0
     assert output.stat().st_size > 1000
 
 
-def test_a_sound_file_gives_an_answer_and_no_video(trained, tmp_path, monkeypatch, capsys):
+def test_a_sound_file_gives_an_answer_and_no_video(trained, tmp_path, call, monkeypatch):
     monkeypatch.chdir(tmp_path)
     soundfile.write("voice.wav", synthesize_voice("sad", speaker_seed=2, sample_rate=22050), 22050)
-    code, out, _ = run(
-        run_inference, "voice.wav", "--model", trained.path, "--no_progress", monkeypatch=monkeypatch, capsys=capsys
-    )
+    code, out, _ = call(run_inference, "voice.wav", "--model", trained.path, "--no_progress")
     assert code == 0
     assert "evidence: voice" in out
     assert "annotated video" not in out
     assert sorted(path.name for path in tmp_path.iterdir()) == ["voice.wav", "voice_emotion_plot.png"]
 
 
-def test_a_rotated_clip_keeps_its_upright_shape(trained, tmp_path, monkeypatch, capsys):
+def test_a_rotated_clip_keeps_its_upright_shape(trained, tmp_path, call):
     path = media_files.make_clip(tmp_path / "phone.mp4", rotation=90)
-    code, _, _ = run(
-        run_inference, path, "--model", trained.path, "--output", tmp_path / "out.mp4", "--no_progress",
-        monkeypatch=monkeypatch, capsys=capsys,
-    )  # fmt: skip
-    assert code == 0
+    done = call(run_inference, path, "--model", trained.path, "--output", tmp_path / "out.mp4", "--no_progress")
+    assert done.code == 0
     upright, written = probe_media(path), probe_media(tmp_path / "out.mp4")
     assert (written.width, written.height) == (upright.width, upright.height)
     assert written.height > written.width
 
 
 @pytest.mark.parametrize("make", [media_files.make_empty, media_files.make_renamed_text, media_files.make_lfs_pointer])
-def test_a_bad_clip_ends_in_one_line_and_exit_code_1(make, tmp_path):
+def test_a_bad_clip_ends_in_one_line_and_exit_code_1(make, tmp_path, call):
     make(tmp_path / "bad.mp4")
-    done = run_apart(ROOT / "run_inference.py", "--video_path", "bad.mp4", cwd=tmp_path)
-    assert done.returncode == 1
-    assert done.stderr.startswith("error: bad.mp4")
-    assert done.stderr.count("\n") == 1
-    assert done.stdout == ""
+    done = call(run_inference, "--video_path", "bad.mp4", cwd=tmp_path)
+    assert (done.code, done.out) == (1, "")
+    assert done.err.startswith("error: bad.mp4") and done.err.count("\n") == 1
     assert not list(tmp_path.glob("*_emotion*"))
 
 
@@ -176,7 +147,7 @@ def test_a_bad_clip_ends_in_one_line_and_exit_code_1(make, tmp_path):
         ([], "name a clip"),
     ],
 )
-def test_a_wrong_path_is_named_without_a_traceback(arguments, words, trained, tmp_path):
+def test_a_wrong_path_is_named_without_a_traceback(arguments, words, trained, tmp_path, call):
     media_files.make_clip(tmp_path / "clip.mp4")
     (tmp_path / "old.mp4").write_bytes(b"precious")
     if arguments == ["."]:
@@ -184,23 +155,24 @@ def test_a_wrong_path_is_named_without_a_traceback(arguments, words, trained, tm
         (tmp_path / "old.mp4").rename(tmp_path / "old")
     if "--model" not in arguments:
         arguments = [*arguments, "--model", str(trained.path)]
-    done = run_apart(ROOT / "run_inference.py", *arguments, cwd=tmp_path)
-    assert done.returncode in (1, 2)
-    assert words in done.stderr
-    assert "Traceback" not in done.stderr
+    done = call(run_inference, *arguments, cwd=tmp_path)
+    assert done.code in (1, 2)
+    assert words in done.err
+    assert "Traceback" not in done.err
     assert sorted(path.name for path in tmp_path.iterdir() if not path.name.startswith(".")) in (
         ["clip.mp4", "old.mp4"], ["old"],
     )  # fmt: skip
     assert (tmp_path / ("old" if arguments[0] == "." else "old.mp4")).read_bytes() == b"precious"
 
 
-def test_a_finished_training_is_not_gone_on_with_and_no_data_is_asked_for(trained, tmp_path):
-    done = run_apart(ROOT / "train_model.py", "--resume", "--output", str(trained.path), cwd=tmp_path)
-    assert done.returncode == 2
-    assert done.stderr == f"error: {trained.path}: its training is finished; there is nothing to resume.\n"
+def test_a_finished_training_is_not_gone_on_with_and_no_data_is_asked_for(trained, tmp_path, call):
+    done = call(train_model, "--resume", "--output", trained.path, cwd=tmp_path)
+    assert done.code == 2
+    assert done.err == f"error: {trained.path}: its training is finished; there is nothing to resume.\n"
 
 
-def test_training_trains_on_a_folder_and_says_how_well(dataset_dir, cache_dir, tmp_path, monkeypatch, capsys):
+@pytest.mark.trains
+def test_training_trains_on_a_folder_and_says_how_well(dataset_dir, cache_dir, tmp_path, call):
     settings = tmp_path / "settings.json"
     settings.write_text(
         json.dumps(
@@ -211,10 +183,10 @@ def test_training_trains_on_a_folder_and_says_how_well(dataset_dir, cache_dir, t
             }
         )
     )
-    code, out, _ = run(
+    code, out, _ = call(
         train_model, "--dataset_dir", dataset_dir, "--output", tmp_path / "run", "--config", settings,
         "--epochs", 1, "--batch_size", 4, "--lr", 0.002, "--seed", 5, "--window_sec", 1,
-        "--cache_dir", cache_dir, "--no_progress", monkeypatch=monkeypatch, capsys=capsys,
+        "--cache_dir", cache_dir, "--no_progress",
     )  # fmt: skip
     assert code == 0
     assert "test: UAR (recall averaged over the emotions)" in out
@@ -227,13 +199,12 @@ def test_training_trains_on_a_folder_and_says_how_well(dataset_dir, cache_dir, t
 
 
 @pytest.mark.parametrize("make", [lambda path: None, lambda path: path.mkdir()])
-def test_no_data_is_answered_with_where_to_get_it_and_exit_code_2(make, tmp_path):
+def test_no_data_is_answered_with_where_to_get_it_and_exit_code_2(make, tmp_path, call):
     make(tmp_path / "dataset")
-    done = run_apart(ROOT / "train_model.py", cwd=tmp_path)
-    assert done.returncode == 2
+    done = call(train_model, "--dataset_dir", "dataset", cwd=tmp_path)
+    assert done.code == 2
     for words in ("1188976", "Video_Speech_Actor_01.zip", "dataset", "--demo"):
-        assert words in done.stderr
-    assert "Traceback" not in done.stderr
+        assert words in done.err
 
 
 @pytest.mark.parametrize(
@@ -243,41 +214,35 @@ def test_no_data_is_answered_with_where_to_get_it_and_exit_code_2(make, tmp_path
         (("--seed", 5, "--dataset_dir", "x", "--demo"), "leave out --dataset_dir, --demo, --seed"),
     ],
 )
-def test_a_recipe_refuses_options_it_would_not_heed(options, words, monkeypatch, capsys):
-    with pytest.raises(SystemExit) as stop:
-        run(train_model, "--recipe", "default", *options, monkeypatch=monkeypatch, capsys=capsys)
-    assert stop.value.code == 2
-    assert words in capsys.readouterr().err
+def test_a_recipe_refuses_options_it_would_not_heed(options, words, call):
+    done = call(train_model, "--recipe", "default", *options)
+    assert done.code == 2 and words in done.err
 
 
 @pytest.mark.parametrize("options", [("--data_root", "x"), ("--no_folds",)])
-def test_options_of_recipes_are_refused_without_one(options, monkeypatch, capsys):
-    with pytest.raises(SystemExit) as stop:
-        run(train_model, *options, monkeypatch=monkeypatch, capsys=capsys)
-    assert stop.value.code == 2
-    assert f"{options[0]} is for --recipe" in capsys.readouterr().err
+def test_options_of_recipes_are_refused_without_one(options, call):
+    done = call(train_model, *options)
+    assert done.code == 2 and f"{options[0]} is for --recipe" in done.err
 
 
-def test_a_recipe_overwrites_no_other_model_and_says_what_data_it_lacks(tmp_path, monkeypatch, capsys):
+def test_a_recipe_overwrites_no_other_model_and_says_what_data_it_lacks(tmp_path, call):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "model.keras").write_bytes(b"precious")
     options = ("--recipe", "default", "--data_root", tmp_path, "--output")
-    code, _, err = run(train_model, *options, tmp_path / "mine", monkeypatch=monkeypatch, capsys=capsys)
+    code, _, err = call(train_model, *options, tmp_path / "mine")
     assert code == 2 and str(tmp_path / "mine") in err
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["model.keras"]
-    code, _, err = run(train_model, *options, tmp_path / "new", monkeypatch=monkeypatch, capsys=capsys)
+    code, _, err = call(train_model, *options, tmp_path / "new")
     assert code == 2 and "ferplus_train.npz: no such file" in err
 
 
-def test_an_unknown_setting_in_a_file_is_named(tmp_path):
+def test_an_unknown_setting_in_a_file_is_named(tmp_path, call):
     (tmp_path / "settings.json").write_text('{"training": {"epoch": 3}}')
-    done = run_apart(ROOT / "train_model.py", "--config", "settings.json", cwd=tmp_path)
-    assert done.returncode == 2
-    assert "epoch" in done.stderr
-    assert "Traceback" not in done.stderr
+    done = call(train_model, "--config", "settings.json", cwd=tmp_path)
+    assert done.code == 2 and "epoch" in done.err
 
 
-def test_every_option_is_explained_with_its_default(monkeypatch, capsys):
+def test_every_option_is_explained_with_its_default():
     for program in (train_model, run_inference):
         for action in program.build_parser()._actions:
             assert action.help
@@ -286,14 +251,25 @@ def test_every_option_is_explained_with_its_default(monkeypatch, capsys):
         assert "(default: " in help_of[name]
 
 
-def test_a_training_that_is_stopped_says_how_to_go_on(tmp_path, monkeypatch, capsys):
+def test_a_training_that_is_stopped_says_how_to_go_on(tmp_path, monkeypatch, call):
     def stop(config, output, *args, **kwargs):
         output.mkdir()
         (output / "config.json").write_text("{}", encoding="utf-8")
         raise KeyboardInterrupt
 
     monkeypatch.setattr("emotion.training.workflows.train_on_demo", stop)
-    monkeypatch.setattr("sys.argv", ["train_model.py", "--demo", "--output", str(tmp_path / "run")])
-    assert run_program(train_model.main) == 130
-    said = capsys.readouterr().err
-    assert "To go on: " in said and "--resume" in said and str(tmp_path / "run") in said
+    done = call(train_model, "--demo", "--output", tmp_path / "run")
+    assert done.code == 130
+    assert "To go on: " in done.err and "--resume" in done.err and str(tmp_path / "run") in done.err
+
+
+# ---- As processes of their own ----
+
+
+@pytest.mark.parametrize("program", ["run_inference.py", "train_model.py"])
+def test_a_process_ends_with_its_programs_code_and_one_line(program, tmp_path):
+    option = {"run_inference.py": "--video_path", "train_model.py": "--config"}[program]
+    done = run_apart(ROOT / program, option, "nowhere.mp4", cwd=tmp_path)
+    assert done.returncode == {"run_inference.py": 1, "train_model.py": 2}[program]
+    assert done.stderr.startswith("error: nowhere.mp4") and done.stderr.count("\n") == 1
+    assert done.stdout == "" and not list(tmp_path.iterdir())

@@ -1,0 +1,35 @@
+"""Programs called as a person calls them, within this process: one of their own costs seconds to import TensorFlow."""
+
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+from emotion.console import run_program
+
+
+class Ended(NamedTuple):
+    """How a program ended: its exit code, and what it wrote to the standard output and to the error stream."""
+
+    code: int
+    out: str
+    err: str
+
+
+def call_program(program, *arguments, monkeypatch, capsys, cwd: Path | None = None) -> Ended:
+    """Runs a program's ``main``; tests have this as the fixture ``call``.
+
+    Args:
+        program: a module with a ``main``.
+        arguments: words of the command line; numbers and paths are turned into such.
+        cwd: the folder to run in; by default the present one.
+    """
+    capsys.readouterr()  # of whatever ran before
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "argv", [f"{program.__name__}.py", *map(str, arguments)])
+        if cwd is not None:
+            patch.chdir(cwd)
+        try:
+            code = run_program(program.main)
+        except SystemExit as end:  # argparse ends so, also after --help
+            code = end.code or 0
+    return Ended(code, *capsys.readouterr())
