@@ -1,9 +1,9 @@
 """How a trained model is put to use on media: what a user chooses at inference, apart from what training fixed."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from emotion.config import MAX_WINDOW_SECONDS
+from emotion.config import MAX_WINDOW_SECONDS, RunConfig
 from emotion.errors import ConfigError
 
 FACE_DETECTORS = ("yunet", "retinaface", "haar", "none")
@@ -41,6 +41,15 @@ class InferenceSettings:
         _check_range("min_face", self.min_face, 0, 100_000)
         if self.face_detector not in FACE_DETECTORS:
             raise ConfigError(f"face_detector must be one of {', '.join(FACE_DETECTORS)}, got {self.face_detector!r}.")
+
+    def filled(self, config: RunConfig) -> "InferenceSettings":
+        """Returns the same with the model's own values where you chose none."""
+        own = {
+            "window_seconds": config.window.window_seconds,
+            "step_seconds": config.window.step_seconds,
+            "unsure_below": config.calibration.unsure_below,
+        }
+        return replace(self, **{name: value for name, value in own.items() if getattr(self, name) is None})
 
 
 def _check_range(name: str, value: float | None, lowest: float, highest: float) -> None:

@@ -22,6 +22,7 @@ from emotion.datasets.clips import Clip
 from emotion.errors import MediaError
 from emotion.files import written_whole
 from emotion.inputs.preprocessing import ClipMedia, load_clip_media
+from emotion.inputs.voice.speech import find_speech_blocks
 from emotion.parallel import CRASHED, run_in_processes
 
 logger = logging.getLogger(__name__)
@@ -75,7 +76,19 @@ class ClipCache:
         entry = json.loads(self._path(key, "json").read_text(encoding="utf-8"))
         with _PARSING:
             arrays = {name: np.load(self._path(key, f"{name}.npy"), mmap_mode="r") for name in ARRAYS}
-        return ClipMedia(**arrays, duration_seconds=entry["duration_seconds"])
+        return ClipMedia(
+            **arrays, speech=self._speech(key, arrays["samples"]), duration_seconds=entry["duration_seconds"]
+        )
+
+    def _speech(self, key: str, samples: np.ndarray) -> np.ndarray:
+        """Where somebody speaks. Entries made by earlier versions get it when they are first used."""
+        path = self._path(key, "speech.npy")
+        if not path.is_file():
+            found = find_speech_blocks(np.asarray(samples), self.config.audio.sample_rate)
+            self._write(key, "speech.npy", partial(np.save, arr=found))
+            return found
+        with _PARSING:
+            return np.load(path)
 
     def holds(self, clip: Clip) -> bool:
         return self._path(self.key(clip), "json").is_file()
@@ -86,16 +99,10 @@ class ClipCache:
         Raises:
             MediaError: if a file cannot be decoded.
         """
-        media = load_clip_media(
-            clip.video_path,
-            clip.audio_path,
-            self.config,
-            start_seconds=clip.start_seconds or 0.0,
-            end_seconds=clip.end_seconds,
-        )
+        media = load_clip_media(clip.recording, self.config)
         key = self.key(clip)
         self.folder.mkdir(parents=True, exist_ok=True)
-        for name in ARRAYS:
+        for name in (*ARRAYS, "speech"):
             self._write(key, f"{name}.npy", partial(np.save, arr=getattr(media, name)))
         entry = {"clip_id": clip.clip_id, "duration_seconds": media.duration_seconds}
         self._write(key, "json", lambda file: file.write(json.dumps(entry).encode()))

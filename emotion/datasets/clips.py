@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from emotion.errors import DatasetError
 from emotion.labels import EIGHT_EMOTIONS, read_emotion
+from emotion.media.recordings import Recording
 
 SEXES = ("female", "male")
 TRAIN, VALIDATION, TEST = SIDES = ("train", "validation", "test")
@@ -72,6 +73,10 @@ class Clip:
     def paths(self) -> tuple[str, ...]:
         """The files that hold the clip, each once, the picture first."""
         return tuple(dict.fromkeys(path for path in (self.video_path, self.audio_path) if path))
+
+    @property
+    def recording(self) -> Recording:
+        return Recording(self.video_path, self.audio_path, self.start_seconds or 0.0, self.end_seconds)
 
 
 def summarize(clips: Sequence[Clip]) -> str:

@@ -13,7 +13,6 @@ from emotion.datasets.clips import Clip, restrict_clip
 from emotion.datasets.copies import name_recordings
 from emotion.datasets.splits import SPEAKER_INDEPENDENT, check_speakers_known
 from emotion.errors import ConfigError, DatasetError, first_line
-from emotion.inputs.voice.features import has_sound
 from emotion.labels import class_index
 from emotion.models import build_model
 from emotion.models.pretrained import check_pretrained
@@ -125,7 +124,7 @@ def _with_evidence(
     for clip in clips:
         media = cache.load(clip)
         evidence = {
-            "audio": has_sound(media.samples, config.audio),
+            "audio": media.holds_voice,
             "video": len(media.crops) > 0,
         }
         evidence = {name: there and name in config.modalities for name, there in evidence.items()}
@@ -142,7 +141,7 @@ def _with_evidence(
         raise DatasetError(f"None of the {len(failures)} clips can be used. The first: {reason}")
     modalities = tuple(name for name in config.modalities if n_with[name])
     for name in config.modalities:
-        what = {"audio": ("sound", "picture"), "video": ("faces", "sound")}[name]
+        what = {"audio": ("voice", "faces"), "video": ("faces", "voices")}[name]
         if not n_with[name]:
             reporter.say(
                 f"No clip holds {what[0]}: the model is trained on the {what[1]} alone, and will judge by it alone."

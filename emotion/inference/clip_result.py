@@ -1,79 +1,166 @@
-"""Puts one answer together for a file: windows under their faces' final ids, each face's sum, and what must be said."""
+"""Puts judged windows together: under their faces' ids, one answer for each face, and what must be said."""
 
 import bisect
 import dataclasses
 from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
 
 from emotion.config import RunConfig
-from emotion.inputs.window_cutter import MediaScanner
+from emotion.inputs.window_cutter import WindowCutter
 from emotion.results import EmotionSummary, FaceTrack, MediaPrediction, WindowPrediction, join_evidence
+from emotion.settings import InferenceSettings
 from emotion.windows import merge_probabilities, sliding_windows
 
-SHORTEST_COURSE_SECONDS = 1.0  # what is shorter has no course to speak of
+SHORTEST_COURSE_SECONDS = 1.0  # a shorter clip has no course to show
+RECENT_SECONDS = 2.0  # a camera's faces seen within this time are in sight
+MEMORY_SECONDS = 10.0  # of answers that a camera's picture may show
 
 
-def conclude(
-    path: str,
-    scanner: MediaScanner,
-    windows: list[WindowPrediction],
-    *,
-    config: RunConfig,
-    max_faces: int,
-    window_seconds: float,
-    step_seconds: float,
-    unsure_below: float,
-    ids: dict[int, int] | None = None,
-    expects_sound: bool = True,
-) -> MediaPrediction:
-    """Puts the answer together from judged windows.
+@dataclass(frozen=True)
+class JudgedWindow:
+    """What the model says of one window of one track.
+
+    Attributes:
+        start_seconds, end_seconds: the window.
+        track: of the face, as in ``WindowInputs``; faces get ids once all of a clip is known.
+        evidence: as in ``WindowPrediction``.
+        probabilities: ``(n_classes,)``; None without evidence.
+    """
+
+    start_seconds: float
+    end_seconds: float
+    track: int | None
+    evidence: str
+    probabilities: np.ndarray | None
+
+
+class ClipResult:
+    """Makes a ``MediaPrediction`` of judged windows, for a whole clip or for a moment of a camera.
 
     Args:
-        path: of the file, or the camera's name.
-        scanner: that cut the windows.
-        windows: judged; their ``face_id`` is still the sampler's number of the face.
+        name: of the file or the camera.
+        cutter: that cut the windows.
         config: of the model.
-        max_faces: how many to keep, those most in sight.
-        window_seconds, step_seconds: that one answer is to be about, and from one to the next. Longer than the model's
-            own windows, these are averaged.
-        unsure_below: the confidence under which an answer is ``unsure``.
-        ids: by the sampler's numbers, under which faces were shown already; by default 1, 2, ... in order of
-            appearance.
-        expects_sound: whether to note that there is none; nobody expects one of a single picture.
+        settings: with no value left open. Windows longer than the model's are averages of the model's.
     """
-    followed = scanner.sampler.tracks()
-    tracks = _most_in_sight(followed, max_faces, ids)
-    passed_over = [track for number, track in followed.items() if number not in tracks]
-    windows = _under_ids(windows, scanner, tracks)
-    shown_seconds = scanner.window_seconds
-    if window_seconds > config.window.window_seconds:
-        shown_seconds = window_seconds
-        windows = widen_windows(windows, window_seconds, step_seconds)
-    windows = [_within(window, scanner.duration_seconds) for window in windows]
-    windows.sort(key=lambda window: (window.start_seconds, window.end_seconds, window.face_id or 0))
-    names = config.class_names
-    faces = sorted(tracks.values(), key=lambda track: track.face_id)
-    by_face = {
-        track.face_id: _summarize([w for w in windows if w.face_id == track.face_id], names, unsure_below)
-        for track in faces
-    }
-    voices = [window for window in windows if window.evidence == "voice" and window.face_id is None]
-    return MediaPrediction(
-        path=path,
-        class_names=names,
-        duration_seconds=scanner.duration_seconds,
-        has_video=scanner.has_video,
-        has_audio=scanner.has_audio,
-        tracks=tuple(faces),
-        windows=tuple(windows),
-        overall=_summarize(_main_windows(windows, faces), names, unsure_below),
-        by_face=by_face,
-        notes=tuple(_notes(scanner, windows, faces, config, expects_sound=expects_sound)),
-        unsure_below=unsure_below,
-        window_seconds=shown_seconds,
-        speech=scanner.speech,
-        voice=_summarize(voices, names, unsure_below) if voices else None,
-        passed_over=(*passed_over, *scanner.sampler.faces_passed_over()),
-    )
+
+    def __init__(self, name: str, cutter: WindowCutter, config: RunConfig, settings: InferenceSettings):
+        self._name = name
+        self._cutter = cutter
+        self._config = config
+        self._settings = settings
+        self._ids: dict[int, int] = {}  # by track; a camera shows faces before all of them are known
+
+    def of_clip(self, windows: list[JudgedWindow], *, expects_sound: bool = True) -> MediaPrediction:
+        """Returns the answer for all that was cut.
+
+        Args:
+            windows: judged.
+            expects_sound: whether to note that there is no sound; nobody expects any of a single picture.
+        """
+        cutter, settings = self._cutter, self._settings
+        followed = cutter.sampler.tracks()
+        tracks = self._with_ids(self._largest(followed, {track: face.total_area for track, face in followed.items()}))
+        passed_over = [face for track, face in followed.items() if track not in tracks]
+        named = self._under_ids(windows, tracks)
+        shown_seconds = cutter.window_seconds
+        if settings.window_seconds > self._config.window.window_seconds:
+            shown_seconds = settings.window_seconds
+            named = widen_windows(named, settings.window_seconds, settings.step_seconds)
+        named = [_within(window, cutter.duration_seconds) for window in named]
+        named.sort(key=lambda window: (window.start_seconds, window.end_seconds, window.face_id or 0))
+        faces = sorted(tracks.values(), key=lambda face: face.face_id)
+        voices = [window for window in named if window.evidence == "voice" and window.face_id is None]
+        return MediaPrediction(
+            path=self._name,
+            class_names=self._config.class_names,
+            duration_seconds=cutter.duration_seconds,
+            has_video=cutter.has_video,
+            has_audio=cutter.has_audio,
+            tracks=tuple(faces),
+            windows=tuple(named),
+            overall=self._summarize(_main_windows(named, faces)),
+            by_face={f.face_id: self._summarize([w for w in named if w.face_id == f.face_id]) for f in faces},
+            notes=tuple(_notes(cutter, named, faces, self._config, expects_sound=expects_sound)),
+            unsure_below=settings.unsure_below,
+            window_seconds=shown_seconds,
+            speech=cutter.speech,
+            voice=self._summarize(voices) if voices else None,
+            passed_over=(*passed_over, *cutter.sampler.faces_passed_over()),
+        )
+
+    def at_moment(self, windows: list[JudgedWindow], time_seconds: float) -> MediaPrediction:
+        """Returns what a camera's picture shows: the faces in sight and their latest answers, without a sum.
+
+        Args:
+            windows: judged so far, in order of time.
+            time_seconds: of the picture.
+        """
+        sampler, since = self._cutter.sampler, time_seconds - RECENT_SECONDS
+        in_sight = sampler.tracks(since)
+        tracks = self._with_ids(self._largest(in_sight, {track: sampler.face_area(track) for track in in_sight}))
+        first = bisect.bisect_left(windows, time_seconds - MEMORY_SECONDS, key=lambda window: window.end_seconds)
+        recent = [
+            _named(window, tracks[sampler.resolve(window.track)].face_id if window.track else None)
+            for window in windows[first:]
+            if not window.track or sampler.resolve(window.track) in tracks
+        ]
+        others = [face for track, face in in_sight.items() if track not in tracks]
+        return MediaPrediction(
+            path=self._name,
+            class_names=self._config.class_names,
+            duration_seconds=time_seconds,
+            has_video=True,
+            has_audio=False,
+            tracks=tuple(tracks.values()),
+            windows=tuple(reversed(recent)),
+            overall=self._summarize([]),
+            by_face={},
+            unsure_below=self._settings.unsure_below,
+            passed_over=(*others, *sampler.faces_passed_over(since)),
+        )
+
+    def _largest(self, tracks: dict[int, FaceTrack], areas: dict[int, int]) -> dict[int, FaceTrack]:
+        """The faces that are judged, in order of appearance."""
+        main = sorted(tracks, key=lambda track: -areas[track])[: self._settings.max_faces]
+        return {track: face for track, face in tracks.items() if track in main}
+
+    def _with_ids(self, tracks: dict[int, FaceTrack]) -> dict[int, FaceTrack]:
+        """Gives faces their ids, 1, 2, ... in order of appearance; a face that was shown before keeps its own."""
+        for track in tracks:
+            self._ids.setdefault(track, len(self._ids) + 1)
+        return {track: dataclasses.replace(face, face_id=self._ids[track]) for track, face in tracks.items()}
+
+    def _under_ids(self, windows: list[JudgedWindow], tracks: dict[int, FaceTrack]) -> list[WindowPrediction]:
+        """Puts ids in place of tracks. Two tracks may turn out to be one face, whose windows are then joined."""
+        by_place: dict[tuple, list[WindowPrediction]] = {}
+        for window in windows:
+            face = tracks.get(self._cutter.sampler.resolve(window.track)) if window.track else None
+            if window.track and face is None:
+                continue  # a face that is not judged
+            named = _named(window, face.face_id if face else None)
+            by_place.setdefault((named.start_seconds, named.end_seconds, named.face_id), []).append(named)
+        left = {(start, end) for start, end, _ in by_place}
+        spans = dict.fromkeys((window.start_seconds, window.end_seconds) for window in windows)
+        nothing = [WindowPrediction(*span, None, "none", None) for span in spans if span not in left]
+        return nothing + [
+            group[0] if len(group) == 1 else _merge(group, start, end) for (start, end, _), group in by_place.items()
+        ]
+
+    def _summarize(self, windows: list[WindowPrediction]) -> EmotionSummary:
+        names = self._config.class_names
+        judged = [window for window in windows if window.probabilities is not None]
+        if not judged:
+            return EmotionSummary.of(None, names, evidence="none")
+        probabilities = merge_probabilities([window.probabilities for window in judged])
+        evidence = join_evidence(window.evidence for window in judged)
+        return EmotionSummary.of(probabilities, names, evidence=evidence, unsure_below=self._settings.unsure_below)
+
+
+def _named(window: JudgedWindow, face_id: int | None) -> WindowPrediction:
+    return WindowPrediction(window.start_seconds, window.end_seconds, face_id, window.evidence, window.probabilities)
 
 
 def widen_windows(
@@ -114,36 +201,6 @@ def _within(window: WindowPrediction, duration_seconds: float) -> WindowPredicti
     return dataclasses.replace(window, start_seconds=max(0.0, min(window.start_seconds, end)), end_seconds=end)
 
 
-def _most_in_sight(tracks: dict[int, FaceTrack], max_faces: int, ids: dict[int, int] | None) -> dict[int, FaceTrack]:
-    """The faces that fill most of the picture for most of the time, numbered anew in order of appearance."""
-    main = sorted(tracks, key=lambda number: -tracks[number].total_area)[:max_faces]
-    kept = {number: track for number, track in tracks.items() if number in main}
-    if ids is None:
-        ids = {number: face_id for face_id, number in enumerate(kept, start=1)}
-    return {number: dataclasses.replace(track, face_id=ids[number]) for number, track in kept.items() if number in ids}
-
-
-def _under_ids(
-    windows: list[WindowPrediction], scanner: MediaScanner, tracks: dict[int, FaceTrack]
-) -> list[WindowPrediction]:
-    """Puts the faces' final ids in place of the sampler's numbers, of which two may turn out to be one face."""
-    by_place: dict[tuple, list[WindowPrediction]] = {}
-    spans = dict.fromkeys((window.start_seconds, window.end_seconds) for window in windows)
-    for window in windows:
-        face_id = None
-        if window.face_id and scanner.sampler.resolve(window.face_id) in tracks:
-            face_id = tracks[scanner.sampler.resolve(window.face_id)].face_id
-        elif window.face_id:
-            continue  # a face that is not among those kept
-        named = dataclasses.replace(window, face_id=face_id)
-        by_place.setdefault((named.start_seconds, named.end_seconds, face_id), []).append(named)
-    left = {(start, end) for start, end, _ in by_place}
-    nothing = [WindowPrediction(*span, None, "none", None) for span in spans if span not in left]
-    return nothing + [
-        group[0] if len(group) == 1 else _merge(group, start, end) for (start, end, _), group in by_place.items()
-    ]
-
-
 def _main_windows(windows: list[WindowPrediction], faces: list[FaceTrack]) -> list[WindowPrediction]:
     """The windows that speak for the clip: of the face most in sight that was judged.
 
@@ -164,17 +221,8 @@ def _main_windows(windows: list[WindowPrediction], faces: list[FaceTrack]) -> li
     ]
 
 
-def _summarize(windows: list[WindowPrediction], class_names: tuple[str, ...], unsure_below: float) -> EmotionSummary:
-    judged = [window for window in windows if window.probabilities is not None]
-    if not judged:
-        return EmotionSummary.of(None, class_names, evidence="none")
-    probabilities = merge_probabilities([window.probabilities for window in judged])
-    evidence = join_evidence(window.evidence for window in judged)
-    return EmotionSummary.of(probabilities, class_names, evidence=evidence, unsure_below=unsure_below)
-
-
 def _notes(
-    scanner: MediaScanner, windows, faces: list[FaceTrack], config: RunConfig, *, expects_sound: bool
+    cutter: WindowCutter, windows, faces: list[FaceTrack], config: RunConfig, *, expects_sound: bool
 ) -> Iterator[str]:
     """What a reader must know to judge the answer."""
     seen = "picture" if config.video.crop == "frame" else "face"
@@ -183,18 +231,18 @@ def _notes(
     elif config.modalities == ("video",):
         yield f"the model judges by the {seen} alone"
     is_mute = "audio" in config.modalities and not any("voice" in window.evidence for window in windows)
-    if scanner.n_voices_passed_over:
+    if cutter.n_voices_passed_over:
         yield "the voice of a face that is not judged was passed over; raise --max_faces to judge it"
     elif is_mute and expects_sound:
-        yield "no voice was heard in the sound" if scanner.has_audio else "the file has no sound"
+        yield "no voice was heard in the sound" if cutter.has_audio else "the file has no sound"
     if "video" in config.modalities and all(window.evidence in ("voice", "none") for window in windows):
-        if not scanner.has_video:
+        if not cutter.has_video:
             yield "the file has no picture"
         else:
             yield "no face was in sight long enough to be judged" if faces else "no face was found"
     spans = {(window.start_seconds, window.end_seconds) for window in windows}
     is_seen = any(window.evidence not in ("voice", "none") for window in windows)
-    if is_seen and len(spans) == 1 and scanner.duration_seconds >= SHORTEST_COURSE_SECONDS:
+    if is_seen and len(spans) == 1 and cutter.duration_seconds >= SHORTEST_COURSE_SECONDS:
         yield "no longer than one window, so there is one answer for all of it; shorter windows show its course"
     if faces and any(window.evidence == "voice" for window in windows):
         yield "where a voice is heard and no face in sight moves its mouth with it, the voice is judged by itself"

@@ -1,4 +1,4 @@
-"""From a media file to a ``MediaPrediction``: the windows of a ``MediaScanner``, judged by a model and put together."""
+"""From a media file to a ``MediaPrediction``: windows are cut, judged by a model and put together."""
 
 import dataclasses
 import functools
@@ -10,21 +10,19 @@ import numpy as np
 
 from emotion.config import RunConfig
 from emotion.errors import MediaError
-from emotion.inference.clip_result import conclude
+from emotion.inference.clip_result import ClipResult, JudgedWindow
 from emotion.inputs.faces.detectors import FaceDetector, build_detector
-from emotion.inputs.voice.speech import holds_speech
-from emotion.inputs.window_cutter import MediaScanner, WindowInputs
-from emotion.media.reading import AudioChunk, MediaInfo, iterate_media, probe_media
+from emotion.inputs.window_cutter import WindowCutter, WindowInputs
+from emotion.media.reading import MediaInfo
+from emotion.media.recordings import Recording, RecordingInfo
 from emotion.media.streams import Damage
 from emotion.models.run_folder import Run, load_run
 from emotion.parallel import Stages, Stopwatch
 from emotion.places import default_run
-from emotion.results import MediaPrediction, WindowPrediction
-from emotion.settings import MIN_WINDOW_SECONDS, InferenceSettings
+from emotion.results import MediaPrediction
+from emotion.settings import InferenceSettings
 
-# So many windows are judged at once, which takes less time than one by one.
-BATCH_WINDOWS = 8
-MAX_PREVIEW_SECONDS = 60.0  # files up to this long are listened to before they are judged
+BATCH_WINDOWS = 8  # judged at once, which takes less time than one by one
 
 Progress = Callable[[float, float | None], None]
 
@@ -67,36 +65,39 @@ class EmotionPredictor:
         """The face detector, which is built once; None if this model looks for no faces."""
         return build_detector(self.settings.face_detector) if self.config.looks_for_faces else None
 
+    @functools.cached_property
+    def settings_in_force(self) -> InferenceSettings:
+        """The settings, with the model's own values where none were chosen."""
+        return self.settings.filled(self.config)
+
     @property
     def window_seconds(self) -> float:
-        """The stretch of time that one answer is about."""
-        return self.settings.window_seconds or self.config.window.window_seconds
+        return self.settings_in_force.window_seconds
 
     @property
     def step_seconds(self) -> float:
-        return self.settings.step_seconds or self.config.window.step_seconds
+        return self.settings_in_force.step_seconds
 
     @property
     def unsure_below(self) -> float:
-        chosen = self.settings.unsure_below
-        return self.config.calibration.unsure_below if chosen is None else chosen
+        return self.settings_in_force.unsure_below
 
     def predict(
         self,
-        path: str | os.PathLike,
+        path: str | os.PathLike | Recording,
         *,
-        info: MediaInfo | None = None,
+        info: MediaInfo | RecordingInfo | None = None,
         progress: Progress | None = None,
         stopwatch: Stopwatch | None = None,
     ) -> MediaPrediction:
         """Judges every face, and the voice, of a media file: a video, a sound file or an image.
 
         The sound counts for the face whose mouth moves with it; every other face is judged by its looks alone. Where
-        no face in sight is known to be speaking, the voice is judged apart from the faces.
+        no face moves its mouth with the voice, the voice is judged by itself.
 
         Args:
-            path: the file.
-            info: what ``probe_media`` says of it, if that is known already.
+            path: the file; or a recording: a part of a file, or picture and sound in two files.
+            info: what its headers say, if you have read them already.
             progress: called with the seconds done and, where known, their total.
             stopwatch: told how long each part of the work takes.
 
@@ -106,75 +107,47 @@ class EmotionPredictor:
         Raises:
             MediaError: if the file is missing, broken, or no media.
         """
-        path = os.fspath(path)
+        recording = path if isinstance(path, Recording) else Recording.of_file(path)
         stopwatch = stopwatch or Stopwatch()
-        info = info or probe_media(path)
-        with stopwatch("listen"):
-            is_mute = self._is_mute(info)
-        chosen = self._face_settings if is_mute and info.has_video else self.settings
-        scanner = MediaScanner(
-            self.config, chosen, has_video=info.has_video, has_audio=info.has_audio, is_mute=is_mute,
-            detector=self.detector, stopwatch=stopwatch,
+        info = info or recording.probe()
+        cutter = WindowCutter(
+            self.config, self.settings, has_video=info.has_video, has_audio=info.has_audio,
+            duration_seconds=info.duration_seconds, detector=self.detector, stopwatch=stopwatch,
         )  # fmt: skip
-        damage = Damage(path, is_silent=True)
-        media = iterate_media(path, sample_rate=self.config.audio.sample_rate, damage=damage)
-        items = stopwatch.watch("decode", media)
+        damage = Damage(recording.path, is_silent=True)
+        items = stopwatch.watch("decode", recording.read(self.config.audio.sample_rate, damage=damage))
         with Stages() as stages:
-            stretches = stages.ahead(scanner.scan(stages.ahead(scanner.prepare(items))))
+            together = stages.ahead(cutter.cut(stages.ahead(cutter.prepare(items))))
             # Only the answers are kept: a window's frames weigh a thousand times as much.
-            windows = list(self.judge(_telling(stretches, progress, info.duration_seconds), stopwatch=stopwatch))
-        if not scanner.has_video and not scanner.has_audio:
-            raise MediaError(f"{path}: neither a picture nor a sound could be decoded. Is the file whole?")
+            windows = list(self.judge(_telling(together, progress, info.duration_seconds), stopwatch=stopwatch))
+        if not cutter.has_video and not cutter.has_audio:
+            raise MediaError(f"{recording.path}: neither a picture nor a sound could be decoded. Is the file whole?")
         if progress:
-            progress(scanner.duration_seconds, scanner.duration_seconds)
-        prediction = self.conclude(path, scanner, windows, expects_sound=not info.is_still)
+            progress(cutter.duration_seconds, cutter.duration_seconds)
+        prediction = self.build_result(recording.path, cutter).of_clip(windows, expects_sound=not info.is_still)
         if not damage.count:
             return prediction
         note = f"the file is damaged{damage.words}: only what could be decoded was judged"
         return dataclasses.replace(prediction, notes=(note, *prediction.notes))
 
-    @property
-    def _face_settings(self) -> InferenceSettings:
-        """The settings for media in which faces are the only evidence."""
-        is_chosen = self.settings.window_seconds is not None
-        if is_chosen or not self.config.looks_for_faces or self.config.window.face_share == 1:
-            return self.settings
-        window_seconds = max(self.config.window.face_window_seconds, MIN_WINDOW_SECONDS)
-        return dataclasses.replace(self.settings, window_seconds=window_seconds)
-
-    def _is_mute(self, info: MediaInfo) -> bool:
-        """Whether a file is known to hold no voice. Long ones are listened to only while they are judged."""
-        if not info.has_audio or "audio" not in self.config.modalities:
-            return True
-        if self._face_settings == self.settings or info.duration_seconds is None:
-            return False
-        if not info.has_video or info.duration_seconds > MAX_PREVIEW_SECONDS:
-            return False
-        rate, unheard = self.config.audio.sample_rate, Damage(info.path, is_silent=True)
-        sound = iterate_media(info.path, sample_rate=rate, with_video=False, damage=unheard)
-        try:
-            return not holds_speech((chunk for chunk in sound if isinstance(chunk, AudioChunk)), rate)
-        except MediaError:
-            return True  # none of it can be decoded, as the pass that judges will say
-
     def judge(
         self,
-        stretches: Iterable[list[WindowInputs]],
+        together: Iterable[list[WindowInputs]],
         *,
         batch_windows: int = BATCH_WINDOWS,
         stopwatch: Stopwatch | None = None,
-    ) -> Iterator[WindowPrediction]:
-        """Judges windows as they come; ``face_id`` of the answers is still the sampler's number of the face.
+    ) -> Iterator[JudgedWindow]:
+        """Judges windows as they come.
 
         Args:
-            stretches: from ``MediaScanner.scan``.
+            together: from ``WindowCutter.cut``.
             batch_windows: how many windows to gather before the model is asked.
             stopwatch: told how long the model takes.
         """
         stopwatch = stopwatch or Stopwatch()
         waiting: list[WindowInputs] = []
-        for stretch in stretches:
-            waiting += stretch
+        for windows in together:
+            waiting += windows
             if len(waiting) >= batch_windows:
                 with stopwatch("model"):
                     judged = self._judge(waiting)
@@ -184,44 +157,32 @@ class EmotionPredictor:
             judged = self._judge(waiting)
         yield from judged
 
-    def _judge(self, windows: list[WindowInputs]) -> list[WindowPrediction]:
-        judged = [window for window in windows if window.evidence != "none"]
+    def _judge(self, windows: list[WindowInputs]) -> list[JudgedWindow]:
+        known = [window for window in windows if window.evidence != "none"]
         answers = iter(())
-        if judged:
-            batch = {name: np.stack([window.inputs[name] for window in judged]) for name in judged[0].inputs}
+        if known:
+            batch = {name: np.stack([window.inputs[name] for window in known]) for name in known[0].inputs}
             answers = iter(self.run.predict(batch))
         return [
-            WindowPrediction(
+            JudgedWindow(
                 window.start_seconds,
                 window.end_seconds,
-                window.face,
+                window.track,
                 window.evidence,
                 None if window.evidence == "none" else next(answers),
             )
             for window in windows
         ]
 
-    def conclude(
-        self,
-        path: str,
-        scanner: MediaScanner,
-        windows: list[WindowPrediction],
-        *,
-        ids: dict[int, int] | None = None,
-        expects_sound: bool = True,
-    ) -> MediaPrediction:
-        """Puts the answer together from what ``judge`` gave; see ``emotion.inference.clip_result.conclude``."""
-        return conclude(
-            path, scanner, windows, config=self.config, max_faces=self.settings.max_faces,
-            window_seconds=self.window_seconds, step_seconds=self.step_seconds, unsure_below=self.unsure_below, ids=ids,
-            expects_sound=expects_sound,
-        )  # fmt: skip
+    def build_result(self, name: str, cutter: WindowCutter) -> ClipResult:
+        """Returns what puts judged windows together; ``name`` is that of the file or the camera."""
+        return ClipResult(name, cutter, self.config, self.settings_in_force)
 
 
 def _telling(
-    stretches: Iterable[list[WindowInputs]], progress: Progress | None, duration_seconds: float | None
+    together: Iterable[list[WindowInputs]], progress: Progress | None, duration_seconds: float | None
 ) -> Iterator[list[WindowInputs]]:
-    for stretch in stretches:
+    for windows in together:
         if progress is not None:
-            progress(stretch[0].start_seconds, duration_seconds)
-        yield stretch
+            progress(windows[0].start_seconds, duration_seconds)
+        yield windows

@@ -17,7 +17,7 @@ from emotion.results import FaceTrack
 
 # Faces are looked for this many times for each moment of the grid, so that a drawn box follows a moving head.
 DETECTIONS_PER_MOMENT = 2
-# The number under which whole frames are filed when faces are not cut out.
+# The track of whole frames, where faces are not cut out.
 WHOLE_FRAME = 0
 
 
@@ -27,12 +27,12 @@ class FrameCrop:
 
     Attributes:
         moment: index on the grid; the moment's time is ``moment * frame_interval_seconds``.
-        face: the tracker's number of the face, or ``WHOLE_FRAME``.
+        track: the number under which the face is followed, or ``WHOLE_FRAME``.
         crop: ``(image_size, image_size, 3)`` RGB uint8.
     """
 
     moment: int
-    face: int
+    track: int
     crop: np.ndarray
 
 
@@ -48,7 +48,7 @@ class FrameSampler:
     Attributes:
         moments: the moments of the grid for which there were frames.
         last_frame_seconds, end_seconds: when the last frame begins and ends.
-        mouths: by the number of the face, ``(seconds, speed)`` of its mouth as ``MouthWatcher`` measures it.
+        mouths: by track, ``(seconds, speed)`` of the mouth as ``MouthWatcher`` measures it.
     """
 
     def __init__(
@@ -101,8 +101,8 @@ class FrameSampler:
         if self._watcher is not None:
             if self._tracker.n_cuts > n_cuts:
                 self._watcher.forget()
-            for number, speed in self._watcher.add(frame, self._landmarks).items():
-                self.mouths.setdefault(number, []).append((frame.time_seconds, speed))
+            for track, speed in self._watcher.add(frame, self._landmarks).items():
+                self.mouths.setdefault(track, []).append((frame.time_seconds, speed))
         return crops
 
     def _sample(self, frame: VideoFrame) -> list[FrameCrop]:
@@ -128,25 +128,24 @@ class FrameSampler:
         found = self._detector.detect(frame.image, frame.time_seconds)
         faces = [face for face in found if min(face.size) >= self._min_face]
         self._small_faces.update(frame.time_seconds, [face for face in found if face not in faces])
-        numbers = self._tracker.update(frame.time_seconds, faces, frame.image)
-        self._landmarks = {number: face.landmarks for number, face in zip(numbers, faces, strict=True)}
+        tracks = self._tracker.update(frame.time_seconds, faces, frame.image)
+        self._landmarks = {track: face.landmarks for track, face in zip(tracks, faces, strict=True)}
         if not is_moment:
             return []
         return [
-            FrameCrop(moment, number, crop_face(frame.image, face.landmarks, size))
-            for number, face in zip(numbers, faces, strict=True)
+            FrameCrop(moment, track, crop_face(frame.image, face.landmarks, size))
+            for track, face in zip(tracks, faces, strict=True)
         ]
 
-    def mouth(self, face: int, start_seconds: float, end_seconds: float) -> tuple[list[float], list[float]]:
-        """When a mouth was measured within a stretch of time, and how fast it opened then."""
-        numbers = [number for number in self.mouths if self.resolve(number) == face]
-        measured = sorted(pair for number in numbers for pair in self.mouths[number])
+    def mouth(self, track: int, start_seconds: float, end_seconds: float) -> tuple[list[float], list[float]]:
+        """When a mouth was measured between two times, and how fast it opened then."""
+        measured = sorted(pair for each, pairs in self.mouths.items() if self.resolve(each) == track for pair in pairs)
         inside = [(time, speed) for time, speed in measured if start_seconds <= time <= end_seconds]
         return [time for time, _ in inside], [speed for _, speed in inside]
 
-    def face_area(self, face: int) -> int:
+    def face_area(self, track: int) -> int:
         """Pixels of all of a face's boxes so far; 0 for whole frames."""
-        return 0 if face == WHOLE_FRAME else self._tracker.area(face)
+        return 0 if track == WHOLE_FRAME else self._tracker.area(track)
 
     def _detection_at(self, time_seconds: float) -> int:
         """The number of the look for faces that is due at a time."""
@@ -166,27 +165,23 @@ class FrameSampler:
 
     def forget_before(self, time_seconds: float) -> None:
         """Frees what was measured before a time."""
-        for number, measured in list(self.mouths.items()):
-            kept = [pair for pair in measured if pair[0] >= time_seconds]
-            if kept:
-                self.mouths[number] = kept
-            else:
-                del self.mouths[number]
+        kept = {track: [pair for pair in pairs if pair[0] >= time_seconds] for track, pairs in self.mouths.items()}
+        self.mouths = {track: pairs for track, pairs in kept.items() if pairs}
 
     def tracks(self, since_seconds: float | None = None) -> dict[int, FaceTrack]:
-        """The faces followed so far, or since a time, by the number their crops carry; empty for whole frames."""
+        """The faces followed so far, or since a time, by the track their crops carry; empty for whole frames."""
         return self._tracker.tracks(since_seconds)
 
     def faces_passed_over(self, since_seconds: float | None = None) -> list[FaceTrack]:
-        """What is not judged, though it may be a face: too small, or seen too few times to be sure."""
+        """Faces that are not judged: too small, or seen too few times to be sure that they are faces."""
         small = self._small_faces.tracks(since_seconds).values()
         doubtful = [*self._small_faces.doubtful_tracks(since_seconds), *self._tracker.doubtful_tracks(since_seconds)]
         return [*small, *doubtful]
 
-    def resolve(self, face: int) -> int:
-        """The number that a face goes by now: one taken for new may turn out to be one seen before."""
-        return face if face == WHOLE_FRAME else self._tracker.resolve(face)
+    def resolve(self, track: int) -> int:
+        """The track that a face is followed under now: a new one may turn out to be a face seen before."""
+        return track if track == WHOLE_FRAME else self._tracker.resolve(track)
 
-    def is_real(self, face: int) -> bool:
-        """Whether a crop's face is known to be no false alarm; whole frames always are real."""
-        return face == WHOLE_FRAME or self._tracker.is_real(face)
+    def is_real(self, track: int) -> bool:
+        """Whether a track is known to be no false alarm; whole frames always are real."""
+        return track == WHOLE_FRAME or self._tracker.is_real(track)

@@ -1,23 +1,21 @@
-"""From media to a model's inputs: the only door, for training and for inference alike.
+"""The arrays that a network takes, from samples and crops: the same for training, evaluation and inference.
 
-Frames pass through a ``FrameSampler``, which follows faces and cuts their crops at
-moments on a regular grid, one ``frame_interval_seconds`` apart. Sound passes into a ``SoundBuffer``. A
-``Preprocessor`` then cuts any window out of both. Training keeps the crops and the sound of whole clips on disk;
-inference keeps the last few seconds of them.
+A ``FrameSampler`` follows faces and cuts their crops at moments on a regular grid. A ``SoundBuffer`` keeps the sound. A
+``Preprocessor`` turns a window of both into arrays. Which windows there are, ``window_cutter.py`` decides.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 
 from emotion.config import RunConfig
 from emotion.inputs.frame_sampler import WHOLE_FRAME, FrameCrop, FrameSampler
 from emotion.inputs.voice.features import FEATURES, has_sound
+from emotion.inputs.voice.speech import BLOCK_SECONDS, MIN_SPEECH_SECONDS, find_speech_blocks
 from emotion.media.pictures import VideoFrame
-from emotion.media.reading import AudioChunk, iterate_media
-from emotion.media.stretches import iterate_stretch
+from emotion.media.reading import AudioChunk
+from emotion.media.recordings import Recording
 from emotion.results import FaceTrack
 
 
@@ -73,7 +71,7 @@ def cut_samples(samples: np.ndarray, start: int, n_samples: int) -> np.ndarray:
 
 
 class Preprocessor:
-    """Cuts windows out of sound and crops, as arrays a model takes."""
+    """Turns a window of sound and of crops into the arrays that a model takes."""
 
     def __init__(self, config: RunConfig):
         self.config = config
@@ -83,7 +81,7 @@ class Preprocessor:
         return round(start_seconds / self.config.frame_interval_seconds)
 
     def audio_input(self, samples: np.ndarray) -> np.ndarray:
-        """Returns ``config.audio_shape`` float32 for a window of samples; zeros where it holds no sound."""
+        """Returns ``config.audio_shape`` float32 for a window of samples: zeros where it is silent."""
         if not has_sound(samples, self.config.audio):
             return np.zeros(self.config.audio_shape, np.float32)
         return FEATURES[self.config.audio.features](samples, self.config)[..., None]
@@ -97,15 +95,14 @@ class Preprocessor:
     ) -> np.ndarray:
         """Returns the frames of one window.
 
-        A moment without a crop repeats the nearest one of the window, or is a frame of zeros, as ``video.fill`` says. A
-        face in sight for too small a share of the window gives zeros, the sign for no evidence.
+        A moment without a crop repeats the nearest one of the window, or is a frame of zeros, as ``video.fill`` says.
+        A face in sight for less than ``video.min_sight`` of the window gives zeros, the sign for no evidence.
 
         Args:
             crops: ``(image_size, image_size, 3)`` uint8 by moment.
-            first_moment: of the window.
-            shown: the moments for which there were frames at all; by default those of ``crops``.
-            n_moments: how many moments the window has, by default and at most ``n_frames``. Each one of a short window
-                is shown for as many frames as it takes to fill a whole one.
+            first_moment: of the window, on the grid.
+            shown: the moments for which there were pictures at all; by default those of ``crops``.
+            n_moments: of a window shorter than the model's; its moments are repeated evenly to ``n_frames``.
 
         Returns:
             ``(n_frames, image_size, image_size, 3)`` uint8.
@@ -118,7 +115,6 @@ class Preprocessor:
         if not found or len(found) < video.min_sight * n_shown:
             return np.zeros((video.n_frames, video.image_size, video.image_size, 3), np.uint8)
         held = np.array(found)
-        # Were its last picture repeated instead, a short window would be judged by little else.
         moments = [first_moment + frame * n_moments // video.n_frames for frame in range(video.n_frames)]
         frames = np.stack([crops[found[int(np.argmin(np.abs(held - moment)))]] for moment in moments])
         if video.fill == "none":
@@ -135,6 +131,7 @@ class ClipMedia:
         moments: ``(n_crops,)`` int, rising: where on the grid the crops lie.
         crops: ``(n_crops, image_size, image_size, 3)`` uint8 of the main face, or of whole frames.
         shown: ``(n_shown,)`` int: moments for which there were frames.
+        speech: ``(n_blocks,)`` bool: for each block of ``BLOCK_SECONDS`` whether somebody speaks.
         duration_seconds: to the end of the sound or the picture, whichever is later.
     """
 
@@ -142,61 +139,52 @@ class ClipMedia:
     moments: np.ndarray
     crops: np.ndarray
     shown: np.ndarray
+    speech: np.ndarray
     duration_seconds: float
+
+    @property
+    def holds_voice(self) -> bool:
+        """Whether anybody speaks long enough for a window to be judged by it."""
+        return (self.speech.sum() + 1) * BLOCK_SECONDS >= MIN_SPEECH_SECONDS
 
     def crops_by_moment(self) -> dict[int, np.ndarray]:
         return dict(zip(self.moments.tolist(), self.crops, strict=True))
 
 
-def load_clip_media(
-    video_path: str | None,
-    audio_path: str | None,
-    config: RunConfig,
-    *,
-    start_seconds: float = 0.0,
-    end_seconds: float | None = None,
-) -> ClipMedia:
+def load_clip_media(recording: Recording, config: RunConfig) -> ClipMedia:
     """Decodes a training clip: all of its sound, and the crops of its main face.
 
-    The main face is the one that fills most of the picture for most of the time. Sound and picture may lie in one
-    file, which is then decoded once.
-
-    Args:
-        video_path, audio_path: the files, None where there is none.
-        config: sizes and rates.
-        start_seconds, end_seconds: the stretch of the files that is the clip, on their own clocks.
+    The main face is the one that fills most of the picture for most of the time.
 
     Raises:
         MediaError: if a file cannot be decoded, or ends before the clip begins.
     """
-    is_whole = start_seconds == 0 and end_seconds is None
-    read = iterate_media if is_whole else partial(iterate_stretch, start_seconds=start_seconds, end_seconds=end_seconds)
     rate = config.audio.sample_rate
     sampler, sound = FrameSampler(config), SoundBuffer(rate)
-    by_face: dict[int, list[FrameCrop]] = {}
-    for path in dict.fromkeys(path for path in (video_path, audio_path) if path):
-        for item in read(path, sample_rate=rate, with_video=path == video_path, with_audio=path == audio_path):
-            if isinstance(item, VideoFrame):
-                for crop in sampler.add(item):
-                    by_face.setdefault(crop.face, []).append(crop)
-            else:
-                sound.add(item)
-    for number in sorted(by_face):
-        known = sampler.resolve(number)
-        if known != number:
-            by_face[known] = sorted([*by_face.get(known, []), *by_face.pop(number)], key=lambda crop: crop.moment)
-    main = _main_face(by_face, sampler.tracks())
-    crops = by_face.get(main, [])
+    by_track: dict[int, list[FrameCrop]] = {}
+    for item in recording.read(rate):
+        if isinstance(item, VideoFrame):
+            for crop in sampler.add(item):
+                by_track.setdefault(crop.track, []).append(crop)
+        else:
+            sound.add(item)
+    for track in sorted(by_track):
+        known = sampler.resolve(track)
+        if known != track:
+            by_track[known] = sorted([*by_track.get(known, []), *by_track.pop(track)], key=lambda crop: crop.moment)
+    crops = by_track.get(_main_track(by_track, sampler.tracks()), [])
     size = config.video.image_size
+    samples = sound.cut(0.0, sound.end)
     return ClipMedia(
-        samples=sound.cut(0.0, sound.end),
+        samples=samples,
         moments=np.array([crop.moment for crop in crops], np.int64),
         crops=np.stack([crop.crop for crop in crops]) if crops else np.zeros((0, size, size, 3), np.uint8),
         shown=np.array(sampler.moments, np.int64),
+        speech=find_speech_blocks(samples, rate),
         duration_seconds=max(sound.end_seconds, sampler.end_seconds),
     )
 
 
-def _main_face(by_face: Mapping[int, list[FrameCrop]], tracks: Mapping[int, FaceTrack]) -> int:
-    sizes = {number: track.total_area for number, track in tracks.items() if number in by_face}
+def _main_track(by_track: Mapping[int, list[FrameCrop]], tracks: Mapping[int, FaceTrack]) -> int:
+    sizes = {track: tracks[track].total_area for track in tracks if track in by_track}
     return max(sizes, key=sizes.__getitem__) if sizes else WHOLE_FRAME

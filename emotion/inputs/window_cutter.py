@@ -1,6 +1,15 @@
-"""Cuts media into the windows that a model is to judge, in one pass and in flat memory."""
+"""Cuts media into the windows that a model judges: the one place where it is decided which windows there are.
 
-from collections.abc import Callable, Iterable, Iterator
+``WindowCutter`` takes pictures and sound as they come, from a file, a labelled clip or a camera, in flat memory.
+``cut_clip_window`` takes one window of a decoded training clip. Both follow the same rules:
+
+- **Sound** is evidence where somebody speaks in it. Silence, noise and music are none.
+- **A face** is evidence where it is in sight for ``video.min_sight`` of the window.
+- **A voice belongs** to the face whose mouth moves with it. If there is none, it is judged by itself.
+- **Where nobody speaks** in the whole file, faces are judged in windows of ``window.face_window_seconds``.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,20 +18,23 @@ from emotion.config import RunConfig
 from emotion.inputs.faces.detectors import FaceDetector, build_detector
 from emotion.inputs.faces.speaking import RATE_HZ, compute_loudness, find_speaker, watch_mouth
 from emotion.inputs.frame_sampler import WHOLE_FRAME, FrameSampler
-from emotion.inputs.preprocessing import Preprocessor, SoundBuffer
-from emotion.inputs.voice.speech import MIN_SPEECH_SECONDS, SpeechDetector
+from emotion.inputs.preprocessing import ClipMedia, Preprocessor, SoundBuffer, cut_samples
+from emotion.inputs.voice.speech import BLOCK_SECONDS, MIN_SPEECH_SECONDS, SpeechDetector, count_speech_seconds
 from emotion.media.pictures import VideoFrame
 from emotion.media.reading import AudioChunk
+from emotion.media.recordings import Recording
 from emotion.parallel import Stopwatch
-from emotion.settings import InferenceSettings
-from emotion.windows import count_steps
+from emotion.settings import MIN_WINDOW_SECONDS, InferenceSettings
+from emotion.windows import count_steps, sliding_windows
 
-# How far one stream may run ahead of the other before the other is taken to have ended. Decoders with many threads hold
-# back a dozen pictures, which at a picture a second is a dozen seconds; some files lay out their streams far apart.
+# A stream that lags this far behind the other has ended. Decoders with many threads hold back a dozen pictures, a dozen
+# seconds of a slide show; some files lay out their streams far apart.
 MAX_LEAD_SECONDS = 60.0
-# It takes so long after a sound until it is known whether it was speech.
+# A file up to this long is held until somebody speaks or it ends, since then the length of its windows is known.
+MAX_SILENCE_SECONDS = 60.0
+# It takes this long after a sound until it is known whether it was speech.
 SPEECH_DELAY_SECONDS = 0.1
-MIN_SPEECH_SHARE = 0.5  # of a window so short that what is asked for of others would not fit into it
+MIN_SPEECH_SHARE = 0.5  # of a window too short to hold MIN_SPEECH_SECONDS
 
 Progress = Callable[[float], None]
 
@@ -33,35 +45,39 @@ class WindowInputs:
 
     Attributes:
         start_seconds, end_seconds: the window.
-        face: the sampler's number of the face, ``WHOLE_FRAME`` for whole frames, None for the voice alone.
+        track: the face's, ``WHOLE_FRAME`` for whole frames, None for the voice alone.
         evidence: ``face+voice``, ``face``, ``voice`` or ``none``; ``frame`` instead of ``face`` for whole frames.
-        inputs: by the names of the model's inputs, without the axis of the batch.
+        inputs: by the names of the model's inputs, without the batch axis.
     """
 
     start_seconds: float
     end_seconds: float
-    face: int | None
+    track: int | None
     evidence: str
     inputs: dict[str, np.ndarray]
 
 
-class MediaScanner:
+def holds_enough_speech(speech_seconds: float, window_seconds: float) -> bool:
+    """Tells whether a window holds a voice: a syllable, or half of a window that is shorter than two."""
+    return speech_seconds >= min(MIN_SPEECH_SECONDS, MIN_SPEECH_SHARE * window_seconds)
+
+
+class WindowCutter:
     """Takes pictures and sound as they come and holds no more of them than one window and what it overlaps.
 
     Args:
         config: of the model.
-        settings: what is chosen at inference.
+        settings: what you choose at inference.
         has_video, has_audio: whether pictures and sound are to come.
-        is_mute: whether the sound is known to hold no voice, and need not be listened to.
-        first_start_seconds: of the first window. Below 0 for what is judged while it happens: the first windows then
-            hold only what has come so far.
+        duration_seconds: of the file, as far as known; short files are held until somebody speaks.
+        first_start_seconds: of the first window. Below 0 for a camera, whose first windows hold only what has come.
         detector: of faces; by default the one that the settings name is built.
         stopwatch: told how long it takes to find faces, mouths and speech.
 
     Attributes:
         window_seconds: the length of the windows cut.
-        n_voices_passed_over: windows whose voice belongs to a face that is not judged, since others fill more of the
-            picture.
+        n_voices_passed_over: windows whose voice belongs to a face that is not judged, since ``max_faces`` others fill
+            more of the picture.
     """
 
     def __init__(
@@ -71,7 +87,7 @@ class MediaScanner:
         *,
         has_video: bool = True,
         has_audio: bool = True,
-        is_mute: bool = False,
+        duration_seconds: float | None = None,
         first_start_seconds: float = 0.0,
         detector: FaceDetector | None = None,
         stopwatch: Stopwatch | None = None,
@@ -79,13 +95,21 @@ class MediaScanner:
         settings = settings or InferenceSettings()
         self._config = config
         self._max_faces = settings.max_faces
-        self.window_seconds = min(settings.window_seconds or config.window.window_seconds, config.window.window_seconds)
         self._step_seconds = settings.step_seconds or config.window.step_seconds
         self._first_start = first_start_seconds
         self._stopwatch = stopwatch or Stopwatch()
         self._preprocessor = Preprocessor(config)
-        self._hears = has_audio and not is_mute and "audio" in config.modalities
+        self._hears = has_audio and "audio" in config.modalities
         self._expects = {"video": has_video, "audio": has_audio}
+        self.window_seconds = min(settings.window_seconds or config.window.window_seconds, config.window.window_seconds)
+        self._face_window_seconds = self.window_seconds
+        if has_video and config.looks_for_faces and settings.window_seconds is None and config.window.face_share < 1:
+            self._face_window_seconds = max(config.window.face_window_seconds, MIN_WINDOW_SECONDS)
+        self._waits_for_speech = False
+        if self._face_window_seconds != self.window_seconds:
+            self._waits_for_speech = duration_seconds is not None and duration_seconds <= MAX_SILENCE_SECONDS
+            if not self._hears:
+                self._judge_faces_alone()
         self.sampler = FrameSampler(
             config,
             detector=detector if detector or not config.looks_for_faces else build_detector(settings.face_detector),
@@ -108,7 +132,7 @@ class MediaScanner:
 
     @property
     def speech(self) -> tuple[tuple[float, float], ...] | None:
-        """The stretches of speech so far; None if nobody listens for it."""
+        """Where somebody spoke so far, as starts and ends in seconds; None where nobody listens."""
         return None if self._speech is None else tuple(self._speech.stretches)
 
     def prepare(self, items: Iterable[VideoFrame | AudioChunk]) -> Iterator[VideoFrame | AudioChunk]:
@@ -123,8 +147,8 @@ class MediaScanner:
             if hasattr(items, "close"):
                 items.close()
 
-    def scan(self, items: Iterable[VideoFrame | AudioChunk], *, progress: Progress | None = None):
-        """Yields, in order of time, the windows of each stretch: one for each face, or one for the voice alone.
+    def cut(self, items: Iterable[VideoFrame | AudioChunk], *, progress: Progress | None = None):
+        """Yields, in order of time, the windows that begin together: one for each face, or one for the voice alone.
 
         Args:
             items: pictures and sound, each in order of time.
@@ -136,7 +160,7 @@ class MediaScanner:
         n_done, said_seconds = 0, 0.0
         for item in items:
             self._take(item)
-            while self._is_read(self._start(n_done)):
+            while not self._is_waiting() and self._is_read(self._start(n_done)):
                 yield self._cut(self._start(n_done))
                 n_done += 1
                 # The last window ends with the file, so it can begin up to a step before the next one would.
@@ -146,8 +170,26 @@ class MediaScanner:
                 progress(said_seconds)
         if self._speech is not None:
             self._speech.finish()
+            if self._waits_for_speech and not self._heard_a_voice(self._speech.total_seconds):
+                self._judge_faces_alone()
         if self.has_video or self.has_audio:
             yield from self._cut_rest(n_done)
+
+    def _is_waiting(self) -> bool:
+        """Whether it is still open if anybody speaks in a short file, on which the length of its windows depends."""
+        if self._waits_for_speech and self._heard_a_voice(self._speech.judged_seconds):
+            self._waits_for_speech = False
+        if self._waits_for_speech and self.duration_seconds > MAX_SILENCE_SECONDS + MAX_LEAD_SECONDS:
+            self._waits_for_speech = False  # longer than its header says
+        return self._waits_for_speech
+
+    def _heard_a_voice(self, speech_seconds: float) -> bool:
+        # A window counts in blocks of its own, so it may hold one block more than was counted here.
+        return speech_seconds >= MIN_SPEECH_SECONDS - BLOCK_SECONDS
+
+    def _judge_faces_alone(self) -> None:
+        self._waits_for_speech = self._hears = False
+        self.window_seconds = self._face_window_seconds
 
     def _start(self, number: int) -> float:
         return self._first_start + number * self._step_seconds
@@ -167,7 +209,7 @@ class MediaScanner:
             with self._stopwatch("detect"):
                 crops = self.sampler.add(item)
             for crop in crops:
-                self._crops.setdefault(crop.face, {})[crop.moment] = crop.crop
+                self._crops.setdefault(crop.track, {})[crop.moment] = crop.crop
             self._shown += self.sampler.moments[n_before:]
             return
         self.has_audio = True
@@ -210,45 +252,44 @@ class MediaScanner:
         has_voice = self._hears and bool(audio.any()) and self._is_spoken(start, end)
         faces, glimpsed = self._faces(start) if "video" in config.modalities else ({}, [])
 
-        def window(face: int | None, video: np.ndarray | None, hears: bool) -> WindowInputs:
-            seen = "frame" if face == WHOLE_FRAME else "face"
+        def window(track: int | None, video: np.ndarray | None, hears: bool) -> WindowInputs:
+            seen = "frame" if track == WHOLE_FRAME else "face"
             evidence = "+".join([seen] * (video is not None) + ["voice"] * hears) or "none"
             inputs = {}
             if audio is not None:
                 inputs["audio"] = audio if hears else np.zeros_like(audio)
             if "video" in config.modalities:
                 inputs["video"] = np.zeros(config.video_shape, np.uint8) if video is None else video
-            return WindowInputs(start, end, face, evidence, inputs)
+            return WindowInputs(start, end, track, evidence, inputs)
 
-        # Somebody who is not judged may be speaking, too.
+        # The speaker may be a face that is not judged.
         speaker = self._speaker(faces, start, samples) if has_voice and faces else None
-        chosen = sorted(faces, key=lambda face: -self.sampler.face_area(face))[: self._max_faces]
+        chosen = sorted(faces, key=lambda track: -self.sampler.face_area(track))[: self._max_faces]
         self.n_voices_passed_over += speaker is not None and speaker not in chosen
-        windows = [window(face, faces[face], has_voice and face == speaker) for face in faces if face in chosen]
+        windows = [window(track, faces[track], has_voice and track == speaker) for track in faces if track in chosen]
         if has_voice and speaker is None:
             windows.append(window(None, None, True))
         # A face in sight for a moment is no evidence, but it is there.
-        windows += [WindowInputs(start, end, face, "none", {}) for face in glimpsed]
+        windows += [WindowInputs(start, end, track, "none", {}) for track in glimpsed]
         return windows or [window(None, None, False)]
 
     def _faces(self, start: float) -> tuple[dict[int, np.ndarray], list[int]]:
-        """The frames of each face that is in sight long enough, and the faces that are not."""
-        for face in list(self._crops):
-            known = self.sampler.resolve(face)
-            if known != face:
-                self._crops.setdefault(known, {}).update(self._crops.pop(face))
+        """The frames of each face that is in sight long enough, and the tracks of those that are not."""
+        for track in list(self._crops):
+            known = self.sampler.resolve(track)
+            if known != track:
+                self._crops.setdefault(known, {}).update(self._crops.pop(track))
         moment = self._preprocessor.first_moment(start)
         window = range(moment, moment + self._n_moments)
         faces, glimpsed = {}, {}
-        for face, crops in self._crops.items():
+        for track, crops in self._crops.items():
             video = self._preprocessor.video_input(crops, moment, self._shown, self._n_moments)
-            if self.sampler.is_real(face):
-                (faces if video.any() else glimpsed)[face] = video
-        return faces, [face for face in glimpsed if any(moment in window for moment in self._crops[face])]
+            if self.sampler.is_real(track):
+                (faces if video.any() else glimpsed)[track] = video
+        return faces, [track for track in glimpsed if any(moment in window for moment in self._crops[track])]
 
     def _is_spoken(self, start: float, end: float) -> bool:
-        needed = min(MIN_SPEECH_SECONDS, MIN_SPEECH_SHARE * (end - start))
-        return self._speech.speech_seconds(start, end) >= needed
+        return holds_enough_speech(self._speech.speech_seconds(start, end), end - start)
 
     def _speaker(self, faces: dict[int, np.ndarray], start: float, samples: np.ndarray) -> int | None:
         """The face whose voice is heard; a picture that is judged as a whole is judged with its sound."""
@@ -259,9 +300,9 @@ class MediaScanner:
             moments = (np.arange(len(loudness)) + 0.5) / RATE_HZ
             is_speech = self._speech.find_speech(start, moments)
             mouths = {}
-            for face in faces:
-                measured = self.sampler.mouth(face, start, start + self.window_seconds)
-                mouths[face] = watch_mouth(*measured, start, loudness, is_speech)
+            for track in faces:
+                measured = self.sampler.mouth(track, start, start + self.window_seconds)
+                mouths[track] = watch_mouth(*measured, start, loudness, is_speech)
             before = None
             if self._spoke_before is not None and start < self._spoke_before[1] + self.window_seconds:
                 before = self.sampler.resolve(self._spoke_before[0])
@@ -276,7 +317,82 @@ class MediaScanner:
             self._speech.forget_before(time_seconds)
         first = self._preprocessor.first_moment(time_seconds)
         self._shown = [moment for moment in self._shown if moment >= first]
-        for face in list(self._crops):
-            self._crops[face] = {moment: crop for moment, crop in self._crops[face].items() if moment >= first}
-            if not self._crops[face]:
-                del self._crops[face]
+        for track in list(self._crops):
+            self._crops[track] = {moment: crop for moment, crop in self._crops[track].items() if moment >= first}
+            if not self._crops[track]:
+                del self._crops[track]
+
+
+def cut_recordings(recordings: Sequence[Recording], config: RunConfig) -> Iterator[dict[str, np.ndarray]]:
+    """Yields the model's inputs, by name, for each window of some recordings that holds any evidence.
+
+    Raises:
+        MediaError: if a recording cannot be read; what the headers of all of them tell is told before any is cut.
+    """
+    for recording, info in [(recording, recording.probe()) for recording in recordings]:
+        cutter = WindowCutter(
+            config, has_video=info.has_video, has_audio=info.has_audio, duration_seconds=info.duration_seconds
+        )
+        for windows in cutter.cut(recording.read(config.audio.sample_rate)):
+            yield from (window.inputs for window in windows if window.evidence != "none")
+
+
+# ---- Windows of decoded clips, for training ----
+
+
+@dataclass(frozen=True)
+class ClipWindow:
+    """One window of a decoded clip before augmentation.
+
+    Attributes:
+        samples: ``(n_samples,)`` float32 of the window's length; zeros where nobody speaks.
+        frames: ``(n_frames, size, size, 3)`` uint8; zeros where no face is in sight.
+    """
+
+    samples: np.ndarray
+    frames: np.ndarray
+
+
+def cut_clip_window(
+    media: ClipMedia, start_seconds: float, preprocessor: Preprocessor, *, rate: float = 1.0
+) -> ClipWindow:
+    """Cuts one window out of a clip; ``rate`` is how many times as fast it will be played, picture and sound alike."""
+    config = preprocessor.config
+    seconds = rate * config.window.window_seconds
+    sample_rate = config.audio.sample_rate
+    samples = cut_samples(media.samples, round(start_seconds * sample_rate), round(seconds * sample_rate))
+    spoken = count_speech_seconds(media.speech, start_seconds, start_seconds + seconds)
+    if not holds_enough_speech(spoken, seconds):
+        samples = np.zeros_like(samples)
+    return ClipWindow(samples, _clip_frames(media, start_seconds, preprocessor, rate))
+
+
+def cut_clip(media: ClipMedia, preprocessor: Preprocessor) -> list[dict[str, np.ndarray]]:
+    """Returns the inputs of a clip's sliding windows that hold any evidence."""
+    window = preprocessor.config.window
+    spans = sliding_windows(media.duration_seconds, window.window_seconds, window.step_seconds)
+    inputs = [window_inputs(cut_clip_window(media, start, preprocessor), preprocessor) for start, _ in spans]
+    return [each for each in inputs if any(array.any() for array in each.values())]
+
+
+def window_inputs(window: ClipWindow, preprocessor: Preprocessor) -> dict[str, np.ndarray]:
+    """Returns a window as the model takes it, by the names of its inputs."""
+    config = preprocessor.config
+    made = {
+        "audio": lambda: preprocessor.audio_input(cut_samples(window.samples, 0, config.window_samples)),
+        "video": lambda: window.frames,
+    }
+    return {name: made[name]() for name in config.modalities}
+
+
+def _clip_frames(media: ClipMedia, start_seconds: float, preprocessor: Preprocessor, rate: float) -> np.ndarray:
+    first = preprocessor.first_moment(start_seconds)
+    if len(media.shown) == 1:
+        # A still has no place in time that a window could miss, however long the sound beside it is.
+        return preprocessor.video_input({first: media.crops[0]} if len(media.crops) else {}, first)
+    crops, shown = media.crops_by_moment(), set(media.shown.tolist())
+    if rate != 1.0:
+        source = {first + i: first + round(i * rate) for i in range(preprocessor.config.video.n_frames)}
+        crops = {moment: crops[at] for moment, at in source.items() if at in crops}
+        shown = {moment for moment, at in source.items() if at in shown}
+    return preprocessor.video_input(crops, first, shown)

@@ -13,7 +13,8 @@ import numpy as np
 
 from emotion.console import quiet_import
 from emotion.errors import EmotionError, MediaError, RunError, first_line
-from emotion.inputs.clip_windows import iterate_windows
+from emotion.inputs.window_cutter import cut_recordings
+from emotion.media.recordings import Recording
 from emotion.models.export_onnx import skip_missing_modalities
 from emotion.models.onnx_runtime import INT8_FILE, MADE_FROM, OnnxNetwork, written_with_hash
 from emotion.models.run_folder import Run
@@ -77,7 +78,7 @@ def collect_windows(run: Run, clips: Sequence[Path]) -> dict[str, np.ndarray]:
     """
     found: list[dict[str, np.ndarray]] = []
     step = 1  # every so many windows are kept: an hour of them would fill the memory
-    for number, inputs in enumerate(iterate_windows(run, clips)):
+    for number, inputs in enumerate(cut_recordings([Recording.of_file(clip) for clip in clips], run.config)):
         if number % step == 0:
             found.append(inputs)
         if len(found) > 2 * MAX_WINDOWS:

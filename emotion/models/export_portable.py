@@ -6,6 +6,7 @@ answers that belong to them (``test_vectors.npz``), and a short program that run
 """
 
 import dataclasses
+import itertools
 import json
 import shutil
 import tempfile
@@ -20,13 +21,14 @@ from emotion.config_files import write_config
 from emotion.console import quiet_import
 from emotion.errors import EmotionError, MediaError, RunError, first_line
 from emotion.files import write_json
-from emotion.inputs.clip_windows import iterate_windows
 from emotion.inputs.faces.crops import crop_face
 from emotion.inputs.faces.detection import YuNetDetector
 from emotion.inputs.preprocessing import Preprocessor, SoundBuffer
 from emotion.inputs.voice.features import has_sound
+from emotion.inputs.window_cutter import cut_recordings
 from emotion.media.pictures import VideoFrame
 from emotion.media.reading import iterate_media
+from emotion.media.recordings import Recording
 from emotion.models.export_onnx import convert_to_onnx
 from emotion.models.onnx_runtime import OnnxNetwork
 from emotion.models.run_folder import CARD_FILE, CONFIG_FILE, Run
@@ -171,7 +173,8 @@ def collect_checked(run: Run, clip: Path) -> dict[str, np.ndarray]:
     Raises:
         MediaError: if the clip cannot be read, or has no window with evidence of a kind that the model takes.
     """
-    found = [inputs for _, inputs in zip(range(N_CHECKED), iterate_windows(run, [clip]), strict=False)]
+    windows = cut_recordings([Recording.of_file(clip)], run.config)
+    found = list(itertools.islice(windows, N_CHECKED))
     if not found:
         raise MediaError(f"{clip}: has no face and no voice that could be judged. Give another clip: --check_on CLIP.")
     windows = {name: np.stack([inputs[name] for inputs in found]) for name in run.config.modalities}

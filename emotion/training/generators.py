@@ -14,11 +14,11 @@ from emotion.datasets.cache import ClipCache
 from emotion.datasets.clips import Clip
 from emotion.errors import DatasetError
 from emotion.inputs.faces import augmentation as faces
-from emotion.inputs.preprocessing import ClipMedia, Preprocessor, cut_samples
+from emotion.inputs.preprocessing import ClipMedia, Preprocessor
 from emotion.inputs.voice import augmentation as voices
 from emotion.inputs.voice.features import compute_voiced_seconds, has_sound
+from emotion.inputs.window_cutter import ClipWindow, cut_clip_window, window_inputs
 from emotion.labels import class_index
-from emotion.windows import sliding_windows
 
 # Training windows begin up to about this much earlier or later than the voice would have them begin.
 START_JITTER_SECONDS = 0.2
@@ -84,7 +84,8 @@ class ClipWindows(keras.utils.PyDataset):
     def _item(self, index: int) -> dict[str, np.ndarray]:
         media = self._cache.load(self._clips[index])
         if not self._training:
-            return window_inputs(media, middle_window(media, self._config), self._preprocessor)
+            start = middle_window(media, self._config)
+            return window_inputs(cut_clip_window(media, start, self._preprocessor), self._preprocessor)
         rng = np.random.default_rng((self._config.training.seed, self._epoch, index))
         inputs = varied_inputs(media, self._preprocessor, rng)
         if "audio" in inputs and self._config.training.augment:
@@ -114,49 +115,24 @@ class EpochSetter(keras.callbacks.Callback):
 
 
 def varied_inputs(media: ClipMedia, preprocessor: Preprocessor, rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """Returns a model's inputs for a window somewhere over the voiced part of a cached clip, augmented where asked for.
+    """Returns the model's inputs for a window somewhere over the voiced part of a clip, augmented where asked for.
 
     The face and the voice of a window are stretched in time alike.
     """
     config = preprocessor.config
-    rate, augment = config.audio.sample_rate, config.training.augment
+    augment, sample_rate = config.training.augment, config.audio.sample_rate
     voice = voices.draw_variation(rng)
-    length = config.window.window_seconds * (voice.rate if augment else 1.0)
-    start = _draw_start(media, config, length, rng)
-    inputs = {}
-    if "audio" in config.modalities:
-        samples = cut_samples(media.samples, round(start * rate), round(length * rate))
-        if augment and has_sound(samples, config.audio):
-            samples = voices.vary_voice(samples, rate, voice, config.window_samples)
-        inputs["audio"] = preprocessor.audio_input(cut_samples(samples, 0, config.window_samples))
-    if "video" in config.modalities:
-        frames = _window_frames(media, start, preprocessor, rate=length / config.window.window_seconds)
-        if augment and frames.any():
-            is_empty = ~frames.any(axis=(1, 2, 3))
-            frames = faces.vary_clip(frames, rng)
-            frames[is_empty] = 0  # brightened zeros would be a picture
-        inputs["video"] = frames
-    return inputs
-
-
-def window_inputs(media: ClipMedia, start_seconds: float, preprocessor: Preprocessor) -> dict[str, np.ndarray]:
-    """Returns a model's inputs for one window of a cached clip, not augmented: what inference would see."""
-    config = preprocessor.config
-    inputs = {}
-    if "audio" in config.modalities:
-        start = round(start_seconds * config.audio.sample_rate)
-        inputs["audio"] = preprocessor.audio_input(cut_samples(media.samples, start, config.window_samples))
-    if "video" in config.modalities:
-        inputs["video"] = _window_frames(media, start_seconds, preprocessor)
-    return inputs
-
-
-def clip_windows(media: ClipMedia, preprocessor: Preprocessor) -> list[dict[str, np.ndarray]]:
-    """Returns the inputs of all sliding windows of a cached clip that hold any evidence, as inference cuts them."""
-    config = preprocessor.config
-    windows = sliding_windows(media.duration_seconds, config.window.window_seconds, config.window.step_seconds)
-    inputs = [window_inputs(media, start, preprocessor) for start, _ in windows]
-    return [window for window in inputs if any(array.any() for array in window.values())]
+    rate = voice.rate if augment else 1.0
+    start = _draw_start(media, config, rate * config.window.window_seconds, rng)
+    window = cut_clip_window(media, start, preprocessor, rate=rate)
+    samples, frames = window.samples, window.frames
+    if augment and "audio" in config.modalities and has_sound(samples, config.audio):
+        samples = voices.vary_voice(samples, sample_rate, voice, config.window_samples)
+    if augment and "video" in config.modalities and frames.any():
+        is_empty = ~frames.any(axis=(1, 2, 3))
+        frames = faces.vary_clip(frames, rng)
+        frames[is_empty] = 0  # brightened zeros would be a picture
+    return window_inputs(ClipWindow(samples, frames), preprocessor)
 
 
 def middle_window(media: ClipMedia, config: RunConfig) -> float:
@@ -179,20 +155,6 @@ def _voiced_seconds(media: ClipMedia, config: RunConfig) -> tuple[float, float] 
     if "audio" not in config.modalities or not has_sound(media.samples, config.audio):
         return None
     return compute_voiced_seconds(media.samples, config.audio.sample_rate)
-
-
-def _window_frames(media: ClipMedia, start_seconds: float, preprocessor: Preprocessor, rate: float = 1.0) -> np.ndarray:
-    """Frames of a window of a cached clip, played ``rate`` times as fast as it was recorded, as its sound is."""
-    first = preprocessor.first_moment(start_seconds)
-    if len(media.shown) == 1:
-        # A still picture has no place in time that a window could miss, however long the sound beside it is.
-        return preprocessor.video_input({first: media.crops[0]} if len(media.crops) else {}, first)
-    crops, shown = media.crops_by_moment(), set(media.shown.tolist())
-    if rate != 1.0:
-        source = {first + i: first + round(i * rate) for i in range(preprocessor.config.video.n_frames)}
-        crops = {moment: crops[at] for moment, at in source.items() if at in crops}
-        shown = {moment for moment, at in source.items() if at in shown}
-    return preprocessor.video_input(crops, first, shown)
 
 
 def _balanced_weights(class_indices: np.ndarray) -> np.ndarray:

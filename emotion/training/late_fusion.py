@@ -174,8 +174,8 @@ def choose_sides(clips: Sequence[Clip], runs: Sequence[Path], contents: Mapping[
 
 def _gather(clips, sides, side: str, cache: ClipCache, config: RunConfig, audio: Run, video: Run):
     """Returns the clips of a side that hold both, and what the experts say of their windows."""
+    from emotion.inputs.window_cutter import cut_clip
     from emotion.training.fusion_weights import JoinedClips
-    from emotion.training.generators import clip_windows
 
     preprocessor, order = Preprocessor(config), [video.config.class_names.index(n) for n in config.class_names]
     chosen, heard, seen, classes = [], [], [], []
@@ -186,7 +186,7 @@ def _gather(clips, sides, side: str, cache: ClipCache, config: RunConfig, audio:
             continue
         windows = [
             window
-            for window in clip_windows(cache.load(clip), preprocessor)
+            for window in cut_clip(cache.load(clip), preprocessor)
             if window["audio"].any() and window["video"].any()
         ]
         if windows:

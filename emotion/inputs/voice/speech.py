@@ -6,7 +6,6 @@ Silence, noise, music and machines are loud without saying anything about a pers
 import functools
 import math
 import struct
-from collections.abc import Iterable
 
 import numpy as np
 
@@ -122,27 +121,30 @@ MIN_SPEECH_SECONDS = 0.25
 SHORTEST_PAUSE_SECONDS = 0.5  # between two stretches of speech; a shorter one is a part of them
 
 
-def holds_speech(chunks: Iterable[AudioChunk], sample_rate: int) -> bool:
-    """Tells whether a sound may hold as much speech as a window needs; takes no more of it than that takes.
+def find_speech_blocks(samples: np.ndarray, sample_rate: int) -> np.ndarray:
+    """Tells of each block of ``BLOCK_SECONDS`` of a whole sound whether somebody speaks.
 
     Args:
-        chunks: of the sound, in order of time.
-        sample_rate: of the chunks, samples a second.
+        samples: ``(n_samples,)`` mono float32.
+        sample_rate: samples a second.
+
+    Returns:
+        ``(n_blocks,)`` bool.
     """
-    detector, seconds = SpeechDetector(sample_rate), 0.0
-    # A window is counted in blocks of its own, so it may hold one more than was counted here.
-    needed = MIN_SPEECH_SECONDS - BLOCK_SECONDS
-    for chunk in chunks:
-        detector.add(chunk)
-        seconds += len(chunk.samples) / sample_rate
-        if seconds < BLOCKS_AT_ONCE * BLOCK_SECONDS:
-            continue
-        if detector.total_seconds >= needed:
-            return True
-        detector.forget_before(detector.end_seconds)
-        seconds = 0.0
+    if not len(samples):
+        return np.zeros(0, bool)
+    detector = SpeechDetector(sample_rate)
+    detector.add(AudioChunk(0.0, samples))
     detector.finish()
-    return detector.total_seconds >= needed
+    n_blocks = round(detector.end_seconds / BLOCK_SECONDS)
+    return detector.find_speech(0.0, (np.arange(n_blocks) + 0.5) * BLOCK_SECONDS)
+
+
+def count_speech_seconds(blocks: np.ndarray, start_seconds: float, end_seconds: float) -> float:
+    """How much of a stretch of time is speech, by the blocks ``(n_blocks,)`` of a sound that begins at second 0."""
+    moments = np.arange(start_seconds + BLOCK_SECONDS / 2, end_seconds, BLOCK_SECONDS)
+    found = np.floor(moments / BLOCK_SECONDS + 1e-6).astype(int)
+    return float(blocks[found[(found >= 0) & (found < len(blocks))]].sum() * BLOCK_SECONDS)
 
 
 class SpeechDetector:
@@ -171,6 +173,11 @@ class SpeechDetector:
     def total_seconds(self) -> float:
         """Of speech so far."""
         self._judge_waiting()
+        return self._total_seconds
+
+    @property
+    def judged_seconds(self) -> float:
+        """Of speech in the blocks that were judged so far; asking does not have those that wait judged."""
         return self._total_seconds
 
     @property

@@ -15,10 +15,10 @@ from emotion.config import RunConfig
 from emotion.datasets.cache import ClipCache
 from emotion.datasets.clips import Clip
 from emotion.inputs.preprocessing import Preprocessor
+from emotion.inputs.window_cutter import cut_clip
 from emotion.labels import class_index
 from emotion.models.calibration import apply_temperature, choose_threshold, fit_temperature
 from emotion.scores import bootstrap_intervals, compute_calibration, compute_confusion_matrix, compute_scores
-from emotion.training.generators import clip_windows
 from emotion.training.recipes.animation import animate_still
 from emotion.training.recipes.stills import Stills
 from emotion.windows import merge_probabilities
@@ -120,7 +120,7 @@ def answer_voices(
     shown = pair_faces(faces, classes, seed=seed)
     heard: dict[str, list[np.ndarray]] = {"voice": [], "both": []}
     for clip, face in zip(voices, shown, strict=True):
-        audio = np.stack([window["audio"] for window in clip_windows(cache.load(clip), preprocessor)])
+        audio = np.stack([window["audio"] for window in cut_clip(cache.load(clip), preprocessor)])
         heard["voice"].append(predict({"audio": audio, "video": np.repeat(nothing_seen, len(audio), axis=0)}))
         video = np.broadcast_to(moving_face(faces, int(face), config), (len(audio), *config.video_shape))
         heard["both"].append(predict({"audio": audio, "video": video}))

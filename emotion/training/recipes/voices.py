@@ -20,9 +20,10 @@ from emotion.datasets.protocols import split_by_speaker
 from emotion.errors import DatasetError
 from emotion.inputs.preprocessing import Preprocessor
 from emotion.inputs.voice.augmentation import mask_time
+from emotion.inputs.window_cutter import cut_clip
 from emotion.labels import class_index
 from emotion.parallel import CRASHED, run_in_processes
-from emotion.training.generators import clip_windows, varied_inputs
+from emotion.training.generators import varied_inputs
 
 PLAIN_CHANCE = 0.25
 
@@ -167,7 +168,7 @@ def _compute_windows(cache: ClipCache, config: RunConfig, n_variants: int, seed:
     index, clip = item
     media = cache.load(clip)
     preprocessor = Preprocessor(config)
-    plain = [window["audio"] for window in clip_windows(media, preprocessor)]
+    plain = [window["audio"] for window in cut_clip(media, preprocessor)]
     varied = [
         varied_inputs(media, preprocessor, np.random.default_rng((seed, index, variant)))["audio"]
         for variant in range(n_variants)

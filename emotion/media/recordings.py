@@ -1,0 +1,97 @@
+"""One recording, whatever files hold it: a whole file, a part of one, or picture and sound in two files."""
+
+import heapq
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from emotion.media.pictures import VideoFrame
+from emotion.media.reading import AudioChunk, MediaInfo, iterate_media, probe_media
+from emotion.media.streams import Damage
+from emotion.media.stretches import iterate_stretch
+
+
+@dataclass(frozen=True)
+class Recording:
+    """Where picture and sound of one recording lie.
+
+    Attributes:
+        video_path, audio_path: the files; the same one where a file holds both, None where there is none.
+        start_seconds, end_seconds: the part of the files that is meant, on their own clocks; ``end_seconds`` None for
+            everything to the end.
+    """
+
+    video_path: str | None
+    audio_path: str | None
+    start_seconds: float = 0.0
+    end_seconds: float | None = None
+
+    @classmethod
+    def of_file(cls, path: str | os.PathLike) -> "Recording":
+        return cls(os.fspath(path), os.fspath(path))
+
+    @property
+    def path(self) -> str:
+        """The file to name in messages and results."""
+        return self.video_path or self.audio_path
+
+    def probe(self) -> "RecordingInfo":
+        """Reads the headers.
+
+        Raises:
+            MediaError: if a file is missing or no media.
+        """
+        infos = {path: probe_media(path) for path in self._paths}
+        return RecordingInfo.of(self, infos)
+
+    def read(self, sample_rate: int, *, damage: Damage | None = None) -> Iterator[VideoFrame | AudioChunk]:
+        """Yields pictures and sound as ``iterate_media`` does; two files are read side by side, in order of time.
+
+        Args:
+            sample_rate: samples a second of the sound given.
+            damage: told what could not be decoded.
+
+        Raises:
+            MediaError: as ``iterate_media``; and if a file ends before the part begins.
+        """
+        streams = [self._read(path, sample_rate, damage) for path in self._paths]
+        return streams[0] if len(streams) == 1 else heapq.merge(*streams, key=lambda item: item.time_seconds)
+
+    @property
+    def _paths(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(path for path in (self.video_path, self.audio_path) if path))
+
+    def _read(self, path: str, sample_rate: int, damage: Damage | None) -> Iterator[VideoFrame | AudioChunk]:
+        chosen = {"with_video": path == self.video_path, "with_audio": path == self.audio_path}
+        if self.start_seconds == 0 and self.end_seconds is None:
+            return iterate_media(path, sample_rate=sample_rate, damage=damage, **chosen)
+        stretch = {"start_seconds": self.start_seconds, "end_seconds": self.end_seconds}
+        return iterate_stretch(path, sample_rate=sample_rate, **chosen, **stretch)
+
+
+@dataclass(frozen=True)
+class RecordingInfo:
+    """What a recording holds, by its files' headers.
+
+    Attributes:
+        has_video, has_audio: the streams there are.
+        is_still: whether the picture is a single image.
+        duration_seconds: None for a still or where the headers do not say.
+    """
+
+    has_video: bool
+    has_audio: bool
+    is_still: bool
+    duration_seconds: float | None
+
+    @classmethod
+    def of(cls, recording: Recording, infos: dict[str, MediaInfo]) -> "RecordingInfo":
+        video, audio = infos.get(recording.video_path), infos.get(recording.audio_path)
+        lengths = [info.duration_seconds for info in infos.values() if info.duration_seconds is not None]
+        end = max(lengths, default=None) if recording.end_seconds is None else recording.end_seconds
+        return cls(
+            has_video=video is not None and video.has_video,
+            has_audio=audio is not None and audio.has_audio,
+            is_still=video is not None and video.is_still,
+            duration_seconds=None if end is None else max(0.0, end - recording.start_seconds),
+        )
