@@ -79,7 +79,7 @@ def run_evaluation(arguments: list[str]) -> int:
     args.model = resolve_model(args.model)
     check_run(args.model)
     clips, source = load_clips(args.dataset, args.root, args.manifest, reporter=reporter_for(args))
-    run = load_run(args.model)
+    run = load_run(args.model, runtime="auto")
     with quiet_import():
         from emotion.evaluation.model_report import assess
     from emotion.evaluation.judging import write_predictions
@@ -88,7 +88,6 @@ def run_evaluation(arguments: list[str]) -> int:
     result = assess(
         run,
         clips,
-        cache_dir=args.cache_dir,
         modality=args.modality,
         include_seen=args.include_seen,
         each_modality=args.plots is not None,

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 # From the ground up. A room may import from itself and from those below it.
-ROOMS = ("media", "inputs", "outputs", "models", "datasets", "evaluation", "training", "inference")
+ROOMS = ("media", "inputs", "outputs", "models", "inference", "datasets", "evaluation", "training")
 # Commands. They stand above all rooms, and no room imports one.
 DOORS = ("train", "infer", "evaluate", "export", "fuse", "hub", "web_demo")
 

@@ -59,7 +59,7 @@ class ClipCache:
         Raises:
             MediaError: if a file cannot be read.
         """
-        parts = [self._settings, *(self._digest(path) for path in (clip.video_path, clip.audio_path))]
+        parts = [self._settings, *(_digest(path, self._digests) for path in (clip.video_path, clip.audio_path))]
         if clip.start_seconds is not None or clip.end_seconds is not None:
             parts.append(f"{clip.start_seconds} to {clip.end_seconds}")
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
@@ -108,12 +108,8 @@ class ClipCache:
         self._write(key, "json", lambda file: file.write(json.dumps(entry).encode()))
 
     def contents(self, clips: Sequence[Clip]) -> dict[str, str]:
-        """Returns the SHA-256 of the clips' files, by path.
-
-        Raises:
-            MediaError: if a file cannot be read.
-        """
-        return {path: self._digest(path) for clip in clips for path in clip.paths}
+        """Returns the SHA-256 of the clips' files by path; see ``hash_files``."""
+        return hash_files(clips, self._digests)
 
     def fill(self, clips: Sequence[Clip], *, n_workers: int = 0, reporter: Reporter = SILENT) -> dict[str, str]:
         """Adds the clips that are not there yet, on several cores.
@@ -154,19 +150,6 @@ class ClipCache:
                 failures[clip_id] = reason
             bar(done, total)
 
-    def _digest(self, path: str | None) -> str:
-        if path is None:
-            return "none"
-        try:
-            state = os.stat(path)
-            known = (path, state.st_size, state.st_mtime_ns)
-            if known not in self._digests:
-                with open(path, "rb") as file:
-                    self._digests[known] = hashlib.file_digest(file, "sha256").hexdigest()
-        except OSError as error:
-            raise MediaError(f"{path}: cannot be read ({error.strerror}). Is it still there?") from error
-        return self._digests[known]
-
     def _path(self, key: str, suffix: str) -> Path:
         return self.folder / key[:2] / f"{key}.{suffix}"
 
@@ -175,6 +158,34 @@ class ClipCache:
         path.parent.mkdir(exist_ok=True)
         with written_whole(path) as partial, open(partial, "wb") as file:
             write(file)
+
+
+def hash_files(clips: Sequence[Clip], known: dict[tuple[str, int, int], str] | None = None) -> dict[str, str]:
+    """Returns the SHA-256 of the clips' files, by path.
+
+    Args:
+        clips: labelled recordings.
+        known: hashes by path, size and time of change; new ones are added.
+
+    Raises:
+        MediaError: if a file cannot be read.
+    """
+    known = {} if known is None else known
+    return {path: _digest(path, known) for clip in clips for path in clip.paths}
+
+
+def _digest(path: str | None, known: dict[tuple[str, int, int], str]) -> str:
+    if path is None:
+        return "none"
+    try:
+        state = os.stat(path)
+        file_state = (path, state.st_size, state.st_mtime_ns)
+        if file_state not in known:
+            with open(path, "rb") as file:
+                known[file_state] = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise MediaError(f"{path}: cannot be read ({error.strerror}). Is it still there?") from error
+    return known[file_state]
 
 
 def _add(cache: ClipCache, clip: Clip) -> tuple[str, str | None]:

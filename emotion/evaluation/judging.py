@@ -1,11 +1,9 @@
-"""Judging labelled clips with a trained model, and the report of it.
+"""How well a model answers for labelled clips: each is judged as inference judges a file, and the answers are scored.
 
-A clip is judged by the mean over its sliding windows, of its main face together with its sound: as inference does where
-one person is in sight.
+A clip's answer is ``overall`` of its ``MediaPrediction``: what ``run_inference.py`` prints for the same file.
 """
 
 import csv
-import dataclasses
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -16,12 +14,12 @@ import numpy as np
 
 from emotion.config import MODALITIES, RunConfig
 from emotion.console import SILENT, Reporter
-from emotion.datasets.cache import ClipCache
-from emotion.datasets.clips import SEXES, Clip
-from emotion.errors import ConfigError, DatasetError, RunError
-from emotion.inputs.preprocessing import ClipMedia, Preprocessor
+from emotion.datasets.clips import SEXES, Clip, restrict_clip
+from emotion.errors import ConfigError, DatasetError, MediaError, RunError
+from emotion.inference.predictor import EmotionPredictor
 from emotion.labels import class_index
 from emotion.models.run_folder import Run
+from emotion.results import EmotionSummary
 from emotion.scores import (
     bootstrap_intervals,
     compute_answered,
@@ -31,13 +29,9 @@ from emotion.scores import (
     compute_per_class,
     compute_scores,
 )
-from emotion.training.generators import clip_windows
-from emotion.windows import merge_probabilities
 
 EVIDENCE = ("both", "audio_only", "video_only")
 PREDICTION_COLUMNS = ("clip_id", "emotion", "speaker", "sex", "evidence", "predicted", "confidence")
-# Windows of several clips are judged at once: one at a time costs twice as long.
-N_WINDOWS_AT_ONCE = 32
 
 
 @dataclass(frozen=True)
@@ -79,66 +73,63 @@ def used_modalities(config: RunConfig, modality: str) -> tuple[str, ...]:
     return (modality,)
 
 
+@dataclass(frozen=True)
+class JudgedClips:
+    """What came of judging clips.
+
+    Attributes:
+        judgements: one for each clip with evidence.
+        without_evidence: ids of the clips in which the model found neither a face nor a voice.
+        failures: ids of the clips that could not be decoded, with the reason.
+    """
+
+    judgements: list[Judgement]
+    without_evidence: list[str]
+    failures: dict[str, str]
+
+    @property
+    def n_unanswered(self) -> int:
+        return len(self.without_evidence) + len(self.failures)
+
+
 def judge_clips(
-    clips: Sequence[Clip],
-    cache: ClipCache,
-    run: Run,
-    *,
-    modalities: Sequence[str] = MODALITIES,
-    reporter: Reporter = SILENT,
-) -> tuple[list[Judgement], list[str]]:
-    """Judges cached clips of emotions that the classes cover.
+    clips: Sequence[Clip], run: Run, *, modalities: Sequence[str] = MODALITIES, reporter: Reporter = SILENT
+) -> JudgedClips:
+    """Judges clips of emotions that the classes cover, as ``EmotionPredictor`` judges any file.
 
     Args:
-        clips: what ``cache`` holds.
-        cache: decoded clips.
+        clips: labelled recordings.
         run: the model.
-        modalities: what to judge by; the rest of the evidence is kept from the model.
+        modalities: what to judge by; the rest of each clip is not read.
 
-    Returns:
-        The judgements, and the ids of clips that hold no evidence for the model.
+    Raises:
+        RunError: if the model's answers are not finite.
     """
-    preprocessor = Preprocessor(run.config)
-    judgements, without_evidence, waiting = [], [], []
-    bar = reporter.bar("Judging", "clips")
-
-    def judge_waiting():
-        windows = [window for _, clip_inputs in waiting for window in clip_inputs]
-        if windows:
-            probabilities = run.predict({name: np.stack([w[name] for w in windows]) for name in windows[0]})
-            if not np.isfinite(probabilities).all():
-                raise RunError(f"{run.path}: the model answers with numbers that are none. Train it again.")
-            answers = iter(probabilities)
-            for clip, clip_inputs in waiting:
-                probabilities = merge_probabilities([next(answers) for _ in clip_inputs])
-                judgements.append(_judgement(clip, clip_inputs, probabilities, run.config))
-        waiting.clear()
-
+    modalities = [name for name in modalities if name in run.config.modalities]
+    predictor, bar = EmotionPredictor(run), reporter.bar("Judging", "clips")
+    judged = JudgedClips([], [], {})
     for done, clip in enumerate(clips, start=1):
-        windows = clip_windows(_blank_others(cache.load(clip), modalities), preprocessor)
-        if windows:
-            waiting.append((clip, windows))
+        kept = restrict_clip(clip, modalities)
+        try:
+            answer = None if kept is None else predictor.predict(kept.recording).overall
+        except MediaError as error:
+            judged.failures[clip.clip_id] = str(error)
         else:
-            without_evidence.append(clip.clip_id)
-        if done == len(clips) or sum(len(inputs) for _, inputs in waiting) >= N_WINDOWS_AT_ONCE:
-            judge_waiting()
-            bar(done, len(clips))
-    return judgements, without_evidence
+            if answer is None or answer.probabilities is None:
+                judged.without_evidence.append(clip.clip_id)
+            elif not np.isfinite(answer.probabilities).all():
+                raise RunError(f"{run.path}: the model's answers are not finite numbers. Train it again.")
+            else:
+                judged.judgements.append(_judgement(clip, answer, run.config))
+        bar(done, len(clips))
+    return judged
 
 
-def _blank_others(media: ClipMedia, modalities: Sequence[str]) -> ClipMedia:
-    if "audio" not in modalities:
-        media = dataclasses.replace(media, samples=media.samples[:0])
-    if "video" not in modalities:
-        media = dataclasses.replace(media, crops=media.crops[:0], moments=media.moments[:0])
-    return media
-
-
-def _judgement(clip: Clip, windows, probabilities: np.ndarray, config: RunConfig) -> Judgement:
-    heard, seen = (any(window[name].any() for window in windows if name in window) for name in MODALITIES)
-    evidence = "both" if heard and seen else "audio_only" if heard else "video_only"
+def _judgement(clip: Clip, answer: EmotionSummary, config: RunConfig) -> Judgement:
+    parts = set(answer.evidence.split("+"))
+    evidence = "audio_only" if parts == {"voice"} else "both" if "voice" in parts else "video_only"
     index = class_index(clip.emotion, config.class_names)
-    return Judgement(clip.clip_id, index, probabilities, evidence, clip.speaker, clip.sex)
+    return Judgement(clip.clip_id, index, answer.probabilities, evidence, clip.speaker, clip.sex)
 
 
 def build_report(

@@ -7,12 +7,11 @@ protocol; emotions that it has no class for are counted, never guessed; files th
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from emotion.config import RunConfig
 from emotion.console import SILENT, Reporter
-from emotion.datasets.cache import ClipCache
+from emotion.datasets.cache import hash_files
 from emotion.datasets.clips import Clip, restrict_clip
 from emotion.datasets.splits import in_order
 from emotion.errors import DatasetError, MediaError
@@ -44,7 +43,6 @@ def assess(
     run: Run,
     clips: Sequence[Clip],
     *,
-    cache_dir: Path,
     modality: str = "both",
     include_seen: bool = False,
     each_modality: bool = False,
@@ -55,7 +53,6 @@ def assess(
     Args:
         run: the model.
         clips: labelled recordings.
-        cache_dir: where decoded clips are kept.
         modality: ``audio``, ``video``, or ``both`` for all that the model takes.
         include_seen: whether to score clips that the model met in training, too.
         each_modality: whether to judge clips with face and voice by each alone as well.
@@ -75,9 +72,8 @@ def assess(
     without_evidence = [clip_id for clip_id, clip in restricted.items() if clip is None]
     usable = [clip for clip in restricted.values() if clip is not None]
 
-    cache = ClipCache(cache_dir, run.config)
     seen = _load_seen(run)
-    met = _find_met(usable, seen, cache) if seen and not include_seen else set()
+    met = _find_met(usable, seen) if seen and not include_seen else set()
     if met:
         reporter.say(
             f"Left out, since the model met them in training: {len(met)} clips. --include_seen scores them too."
@@ -87,10 +83,9 @@ def assess(
         raise DatasetError(
             f"None of the {len(clips)} clips can be scored: {_why_none(clips, unmapped, met, modalities)}"
         )
-    failures = cache.fill(usable, reporter=reporter)
-    readable = [clip for clip in usable if clip.clip_id not in failures]
-    judgements, nothing_found = judge_clips(readable, cache, run, reporter=reporter)
-    without_evidence += nothing_found
+    judged = judge_clips(usable, run, modalities=modalities, reporter=reporter)
+    judgements, failures = judged.judgements, judged.failures
+    without_evidence += judged.without_evidence
     if not judgements:
         reason = next((f"The first: {words}" for words in failures.values()), "No face and no voice was found in any.")
         raise DatasetError(f"None of the {len(usable)} clips could be judged. {reason}")
@@ -113,12 +108,12 @@ def assess(
     both = {judgement.clip_id for judgement in judgements if judgement.evidence == "both"}
     by_modality = {}
     if each_modality and both:
-        clips_with_both = [clip for clip in readable if clip.clip_id in both]
+        clips_with_both = [clip for clip in usable if clip.clip_id in both]
         for name in modalities:
             what = "sound" if name == "audio" else "picture"
             reporter.say(f"For the plot by modality: judging the {len(both)} clips with both by their {what} alone.")
-            alone, _ = judge_clips(clips_with_both, cache, run, modalities=(name,), reporter=reporter)
-            by_modality[name] = build_report(alone, run.config.class_names, unsure_below=unsure_below)
+            alone = judge_clips(clips_with_both, run, modalities=(name,), reporter=reporter)
+            by_modality[name] = build_report(alone.judgements, run.config.class_names, unsure_below=unsure_below)
     return Assessment(report, judgements, by_modality)
 
 
@@ -127,12 +122,12 @@ def _load_seen(run: Run) -> SeenClips | None:
     return load_seen(path) if path.is_file() else None
 
 
-def _find_met(clips: Sequence[Clip], seen: SeenClips, cache: ClipCache) -> set[str]:
+def _find_met(clips: Sequence[Clip], seen: SeenClips) -> set[str]:
     """Returns the ids of the clips that stood on the training or validation side."""
     met = set()
     for clip in clips:
         try:
-            contents = cache.contents([clip])
+            contents = hash_files([clip])
         except MediaError:
             contents = {}  # decoding will say what is wrong with it
         if seen.has_met(clip, contents):

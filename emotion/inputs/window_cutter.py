@@ -133,7 +133,9 @@ class WindowCutter:
     @property
     def speech(self) -> tuple[tuple[float, float], ...] | None:
         """Where somebody spoke so far, as starts and ends in seconds; None where nobody listens."""
-        return None if self._speech is None else tuple(self._speech.stretches)
+        if self._speech is None:
+            return None
+        return tuple(self._speech.stretches) if self._hears else ()
 
     def prepare(self, items: Iterable[VideoFrame | AudioChunk]) -> Iterator[VideoFrame | AudioChunk]:
         """Yields the items as they are, after doing with each picture what another thread than that of ``scan`` can."""

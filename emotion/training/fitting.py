@@ -329,11 +329,11 @@ def _finish(sides, split: Split, prepared: TrainingClips, output: Path) -> Train
     run = Run(output, config, best, sha256="")
     for side in (VALIDATION, TEST):
         if sides[side]:
-            judgements, without_evidence = judge_clips(sides[side], prepared.cache, run)
-            metrics[side] = build_report(judgements, config.class_names, n_unanswered=len(without_evidence))
+            judged = judge_clips(sides[side], run)
+            metrics[side] = build_report(judged.judgements, config.class_names, n_unanswered=judged.n_unanswered)
             # The best epoch was chosen on the validation side, so its scores there flatter; the test side's do not.
             shown = side
-    write_predictions(judgements, config.class_names, output / PREDICTIONS_FILE)
+    write_predictions(judged.judgements, config.class_names, output / PREDICTIONS_FILE)
     matrix = np.array(metrics[shown]["confusion_matrix"])
     write_confusion_matrix(matrix, config.class_names, output / "confusion_matrix.png", f"{shown}, {protocol}")
     write_metrics(output, metrics)

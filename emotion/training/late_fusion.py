@@ -86,7 +86,7 @@ def fuse_runs(
         model.get_layer(f"{modality}_expert").set_weights(expert.model.get_weights())
     model.get_layer("joined").set_weights([np.array(found.temperatures), found.weights, found.bias])
     fused = Run(output, config, model, sha256="")
-    judged, _ = judge_clips(fitted, cache, fused)
+    judged = judge_clips(fitted, fused).judgements
     is_right = [judgement.class_index == int(np.argmax(judgement.probabilities)) for judgement in judged]
     threshold = choose_threshold([float(judgement.probabilities.max()) for judgement in judged], is_right)
     config = dataclasses.replace(config, calibration=CalibrationConfig(unsure_below=threshold))
@@ -99,7 +99,7 @@ def fuse_runs(
             "method": method, "by_class": by_class, "temperatures": list(found.temperatures),
             "weights": found.weights.tolist(), "bias": found.bias.tolist(),
         },
-        **_score(clips, sides, cache, fused, reporter),
+        **_score(clips, sides, fused, reporter),
     }  # fmt: skip
     output.mkdir(parents=True, exist_ok=True)
     write_splits(split, clips, output / SPLITS_FILE, cache.contents(clips))
@@ -198,7 +198,7 @@ def _gather(clips, sides, side: str, cache: ClipCache, config: RunConfig, audio:
     return chosen, JoinedClips(heard, seen, np.array(classes, int))
 
 
-def _score(clips, sides, cache: ClipCache, fused: Run, reporter) -> dict[str, Any]:
+def _score(clips, sides, fused: Run, reporter) -> dict[str, Any]:
     """Scores the whole, and each expert in it alone, on the validation and the test side."""
     from emotion.evaluation.judging import build_report, judge_clips
 
@@ -206,9 +206,10 @@ def _score(clips, sides, cache: ClipCache, fused: Run, reporter) -> dict[str, An
     for side in (VALIDATION, TEST):
         chosen = [clip for clip in clips if sides[clip.clip_id] == side]
         for name, modalities in (("both", MODALITIES), ("audio", ("audio",)), ("video", ("video",))):
-            judged, nothing = judge_clips(chosen, cache, fused, modalities=modalities) if chosen else ([], [])
-            if judged:
-                report = build_report(judged, fused.config.class_names, n_unanswered=len(nothing))
+            judged = judge_clips(chosen, fused, modalities=modalities)
+            if judged.judgements:
+                names = fused.config.class_names
+                report = build_report(judged.judgements, names, n_unanswered=judged.n_unanswered)
                 scores.setdefault(side, {})[name] = report
                 low, high = report["intervals"]["uar"]
                 reporter.say(f"{side}, {name}: UAR {report['uar']:.1%} ({low:.1%} to {high:.1%}), n {report['n']}")

@@ -67,7 +67,7 @@ def test_a_clip_comes_back_as_it_was_decoded(tmp_path, clips):
     assert cache.fill(clips, n_workers=1) == {}
     for clip in clips:
         assert cache.holds(clip)
-        assert_same(cache.load(clip), load_clip_media(clip.video_path, clip.audio_path, CONFIG))
+        assert_same(cache.load(clip), load_clip_media(clip.recording, CONFIG))
 
 
 def test_loaded_arrays_stay_on_disk_and_cannot_be_changed(tmp_path, clips):
@@ -93,14 +93,14 @@ def test_only_what_is_missing_is_decoded(tmp_path, clips, monkeypatch):
     cache.fill(clips[:2], n_workers=1)
     decoded = []
 
-    def note(video_path, audio_path, config, **stretch):
-        decoded.append((video_path, audio_path))
-        return load_clip_media(video_path, audio_path, config, **stretch)
+    def note(recording, config):
+        decoded.append(recording)
+        return load_clip_media(recording, config)
 
     monkeypatch.setattr(cache_module, "load_clip_media", note)
     seen = []
     cache.fill(clips, n_workers=1, reporter=Recorder(done=seen))
-    assert decoded == [(None, clips[2].audio_path)]
+    assert decoded == [clips[2].recording]
     assert seen == [(2, 3), (3, 3)]
 
 
@@ -175,7 +175,7 @@ def test_a_changed_setting_that_decoding_depends_on_never_meets_the_old_entry(tm
     assert not other.holds(clips[0])
     other.fill(clips[:1], n_workers=1)
     clip = clips[0]
-    assert_same(other.load(clip), load_clip_media(clip.video_path, clip.audio_path, config))
+    assert_same(other.load(clip), load_clip_media(clip.recording, config))
 
 
 @pytest.mark.parametrize(
@@ -210,7 +210,7 @@ def test_a_kill_in_the_middle_leaves_nothing_half_done(tmp_path, clips, monkeypa
     again = ClipCache(tmp_path / "cache", CONFIG)
     assert not again.holds(clip)
     assert again.fill([clip], n_workers=1) == {}
-    assert_same(again.load(clip), load_clip_media(clip.video_path, clip.audio_path, CONFIG))
+    assert_same(again.load(clip), load_clip_media(clip.recording, CONFIG))
 
 
 @pytest.mark.parametrize("make_file", [make.make_renamed_text, make.make_empty, make.make_lfs_pointer, None])

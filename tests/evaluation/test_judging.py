@@ -8,8 +8,9 @@ from small_models import small_config
 
 from emotion.config import CalibrationConfig
 from emotion.datasets import Clip
-from emotion.datasets.cache import ClipCache
 from emotion.datasets.clips import restrict_clip
+from emotion.datasets.synthetic.clips import draw_clip, write_clip
+from emotion.datasets.synthetic.voices import compute_mouth_opening, synthesize_voice
 from emotion.errors import ConfigError, DatasetError
 from emotion.evaluation.judging import (
     Judgement,
@@ -19,22 +20,17 @@ from emotion.evaluation.judging import (
     used_modalities,
     write_predictions,
 )
+from emotion.inference.predictor import EmotionPredictor
 from emotion.models.run_folder import load_run
 from emotion.outputs.score_tables import format_report
 
 NAMES = ("happy", "sad")
+RATE = 22050
 
 
 @pytest.fixture(scope="module")
 def run(trained):
     return load_run(trained.path)
-
-
-@pytest.fixture(scope="module")
-def cache(run, clips, cache_dir):
-    cache = ClipCache(cache_dir, run.config)
-    assert cache.fill(clips) == {}
-    return cache
 
 
 def judgement(clip_id="a", index=0, confidence=0.9, right=True, **details):
@@ -44,28 +40,48 @@ def judgement(clip_id="a", index=0, confidence=0.9, right=True, **details):
     return Judgement(clip_id, index, probabilities, **details)
 
 
-def test_a_clip_is_judged_by_the_mean_over_its_windows_whatever_is_judged_beside_it(run, cache, clips):
-    together, nothing = judge_clips(clips, cache, run)
-    assert nothing == []
-    assert [j.clip_id for j in together] == [clip.clip_id for clip in clips]
-    for clip, judged in zip(clips[:3], together, strict=False):
-        (alone,), _ = judge_clips([clip], cache, run)
+def test_a_clip_is_judged_by_the_mean_over_its_windows_whatever_is_judged_beside_it(run, clips):
+    judged_clips = judge_clips(clips, run)
+    assert judged_clips.n_unanswered == 0
+    assert [j.clip_id for j in judged_clips.judgements] == [clip.clip_id for clip in clips]
+    for clip, judged in zip(clips[:3], judged_clips.judgements, strict=False):
+        (alone,) = judge_clips([clip], run).judgements
         np.testing.assert_allclose(alone.probabilities, judged.probabilities, atol=1e-5)
         assert alone.evidence == judged.evidence == "both"
         assert judged.class_index == NAMES.index(clip.emotion)
 
 
-def test_what_is_not_to_be_judged_by_is_kept_from_the_model(run, cache, clips):
-    both, _ = judge_clips(clips, cache, run)
-    heard, _ = judge_clips(clips, cache, run, modalities=("audio",))
-    seen, _ = judge_clips(clips, cache, run, modalities=("video",))
+@pytest.mark.parametrize("sound", ["speech", "noise", "none"])
+@pytest.mark.parametrize("face_share", [1.0, 0.4])
+def test_evaluation_scores_what_inference_answers(run, tmp_path, sound, face_share):
+    """The same file through ``judge_clips`` and through ``EmotionPredictor``, with and without speech."""
+    config = run.config
+    run = dataclasses.replace(
+        run, config=dataclasses.replace(config, window=dataclasses.replace(config.window, face_share=face_share))
+    )
+    path = tmp_path / "clip.mp4"
+    times = np.arange(0, 2.4, 0.1)
+    voice = synthesize_voice("happy", speaker_seed=1, duration_seconds=2.4, sample_rate=RATE)
+    noise = np.random.default_rng(0).normal(0, 0.1, len(voice)).astype(np.float32)
+    mouth = compute_mouth_opening(voice, RATE, times) if sound == "speech" else np.zeros(len(times))
+    frames = draw_clip("happy", times, mouth, speaker_seed=1, size=200)
+    write_clip(path, frames, 10.0, waveform={"speech": voice, "noise": noise, "none": None}[sound], sample_rate=RATE)
+    (judged,) = judge_clips([Clip("a", "happy", video_path=str(path), audio_path=str(path))], run).judgements
+    answer = EmotionPredictor(run).predict(path).overall
+    np.testing.assert_allclose(judged.probabilities, answer.probabilities, atol=1e-6)
+    assert (judged.evidence == "both") == ("voice" in answer.evidence) == (sound == "speech")
+
+
+def test_what_is_not_to_be_judged_by_is_kept_from_the_model(run, clips):
+    both = judge_clips(clips, run).judgements
+    heard = judge_clips(clips, run, modalities=("audio",)).judgements
+    seen = judge_clips(clips, run, modalities=("video",)).judgements
     assert {j.evidence for j in heard} == {"audio_only"}
     assert {j.evidence for j in seen} == {"video_only"}
     # The same as decoding the clip without that file.
     bare = [restrict_clip(clip, ("audio",)) for clip in clips]
     assert all(clip.video_path is None for clip in bare)
-    assert cache.fill(bare) == {}
-    bare_heard, _ = judge_clips(bare, cache, run)
+    bare_heard = judge_clips(bare, run).judgements
     for one, other, whole in zip(heard, bare_heard, both, strict=True):
         np.testing.assert_allclose(one.probabilities, other.probabilities, atol=1e-5)
         assert not np.allclose(one.probabilities, whole.probabilities, atol=1e-5)
@@ -123,13 +139,13 @@ def test_a_threshold_changes_no_score_and_adds_what_is_left_above_it():
     assert "0.0% of the clips, - of them right" in format_report({**nobody, "protocol": "none"})
 
 
-def test_a_clips_judgement_is_calibrated_by_its_evidence(run, cache, clips):
+def test_a_clips_judgement_is_calibrated_by_its_evidence(run, clips):
     settings = CalibrationConfig(both=2.0, face=4.0, voice=8.0)
     warm = dataclasses.replace(run, config=dataclasses.replace(run.config, calibration=settings))
     for modalities in (("audio", "video"), ("audio",), ("video",)):
-        (said,), _ = judge_clips(clips[:1], cache, run, modalities=modalities)
-        (calibrated,), _ = judge_clips(clips[:1], cache, warm, modalities=modalities)
-        (bare,), _ = judge_clips(clips[:1], cache, warm.without_calibration(), modalities=modalities)
+        (said,) = judge_clips(clips[:1], run, modalities=modalities).judgements
+        (calibrated,) = judge_clips(clips[:1], warm, modalities=modalities).judgements
+        (bare,) = judge_clips(clips[:1], warm.without_calibration(), modalities=modalities).judgements
         np.testing.assert_array_equal(bare.probabilities, said.probabilities)
         assert calibrated.probabilities.max() < said.probabilities.max()
 

@@ -31,14 +31,14 @@ def unrecorded(trained, tmp_path_factory):
     return load_run(folder)
 
 
-def judge(run, clips, cache_dir, **settings):
+def judge(run, clips, **settings):
     said = []
-    result = assess(run, clips, cache_dir=cache_dir, reporter=Recorder(said=said), **settings)
+    result = assess(run, clips, reporter=Recorder(said=said), **settings)
     return result.report, "\n".join(said), result
 
 
-def test_clips_met_in_training_are_left_out(run, clips, cache_dir):
-    report, said, _ = judge(run, clips, cache_dir)
+def test_clips_met_in_training_are_left_out(run, clips):
+    report, said, _ = judge(run, clips)
     split = load_splits(run.path / "splits.csv")
     assert report["n"] == len(split.test)
     assert report["left_out"]["seen_in_training"] == len(split.train) + len(split.validation)
@@ -47,9 +47,9 @@ def test_clips_met_in_training_are_left_out(run, clips, cache_dir):
     assert report["confusion_matrix"] == _metrics_of(run)["test"]["confusion_matrix"]
 
 
-def test_what_a_threshold_leaves_is_said_beside_scores_that_it_does_not_change(run, clips, cache_dir):
+def test_what_a_threshold_leaves_is_said_beside_scores_that_it_does_not_change(run, clips):
     config = dataclasses.replace(run.config, calibration=CalibrationConfig(unsure_below=0.999))
-    report, _, _ = judge(dataclasses.replace(run, config=config), clips, cache_dir)
+    report, _, _ = judge(dataclasses.replace(run, config=config), clips)
     assert report["answered"]["unsure_below"] == 0.999
     assert report["answered"]["n"] < report["n"]
     assert report["confusion_matrix"] == _metrics_of(run)["test"]["confusion_matrix"]
@@ -61,62 +61,60 @@ def _metrics_of(run):
     return json.loads((run.path / "metrics.json").read_text())
 
 
-def test_a_clip_met_under_another_name_is_known_by_its_content(run, clips, cache_dir, tmp_path):
+def test_a_clip_met_under_another_name_is_known_by_its_content(run, clips, tmp_path):
     split = load_splits(run.path / "splits.csv")
     met = next(clip for clip in clips if clip.clip_id == split.train[0])
     copy = shutil.copy(met.audio_path, tmp_path / "my own.wav")
     renamed = Clip("mine:1", met.emotion, "mine:me", audio_path=str(copy))
     with pytest.raises(DatasetError, match="--include_seen"):
-        judge(run, [renamed], cache_dir)
-    report, _, _ = judge(run, [renamed], cache_dir, include_seen=True)
+        judge(run, [renamed])
+    report, _, _ = judge(run, [renamed], include_seen=True)
     assert report["n"] == 1
     assert report["protocol"].endswith("optimistic")
 
 
-def test_a_speaker_met_in_training_is_counted_in_the_protocol(run, clips, cache_dir):
+def test_a_speaker_met_in_training_is_counted_in_the_protocol(run, clips):
     split = load_splits(run.path / "splits.csv")
     stranger = next(clip for clip in clips if clip.clip_id in split.test)
     met = next(clip.speaker for clip in clips if clip.clip_id in split.train)
-    report, _, _ = judge(run, [dataclasses.replace(stranger, speaker=met)], cache_dir)
+    report, _, _ = judge(run, [dataclasses.replace(stranger, speaker=met)])
     assert report["protocol"].endswith("1 of the 1 speakers: optimistic")
-    report, _, _ = judge(run, [dataclasses.replace(stranger, speaker=None)], cache_dir)
+    report, _, _ = judge(run, [dataclasses.replace(stranger, speaker=None)])
     assert report["protocol"].endswith("whether it met their speakers cannot be told")
 
 
-def test_two_clips_of_one_name_are_refused(run, clips, cache_dir):
+def test_two_clips_of_one_name_are_refused(run, clips):
     with pytest.raises(DatasetError, match="Two clips are called"):
-        judge(run, [clips[0], clips[0]], cache_dir)
+        judge(run, [clips[0], clips[0]])
 
 
-def test_a_model_that_answers_no_numbers_is_refused(unrecorded, clips, cache_dir, monkeypatch):
+def test_a_model_that_answers_no_numbers_is_refused(unrecorded, clips, monkeypatch):
     monkeypatch.setattr(type(unrecorded), "predict", lambda self, inputs: np.full((len(inputs["audio"]), 2), np.nan))
-    with pytest.raises(RunError, match="numbers that are none"):
-        judge(unrecorded, clips, cache_dir)
+    with pytest.raises(RunError, match="not finite"):
+        judge(unrecorded, clips)
 
 
-def test_a_folder_without_a_record_of_its_training_says_so(unrecorded, clips, cache_dir):
-    report, _, _ = judge(unrecorded, clips, cache_dir)
+def test_a_folder_without_a_record_of_its_training_says_so(unrecorded, clips):
+    report, _, _ = judge(unrecorded, clips)
     assert report["n"] == len(clips)
     assert "no splits.csv to tell whether these" in report["protocol"]
     of_ravdess = dataclasses.replace(unrecorded.config, data=(DataSource("RAVDESS speech", "", 16),))
-    report, _, _ = judge(dataclasses.replace(unrecorded, config=of_ravdess), clips, cache_dir)
+    report, _, _ = judge(dataclasses.replace(unrecorded, config=of_ravdess), clips)
     assert report["protocol"].endswith("to tell on which clips: optimistic")
 
 
-def test_emotions_without_a_class_are_counted_and_never_guessed(unrecorded, clips, cache_dir):
+def test_emotions_without_a_class_are_counted_and_never_guessed(unrecorded, clips):
     odd = [dataclasses.replace(clips[0], emotion="boredom"), dataclasses.replace(clips[1], emotion="calm"), *clips[2:]]
-    report, said, _ = judge(unrecorded, odd, cache_dir)
+    report, said, _ = judge(unrecorded, odd)
     assert report["n"] == len(clips) - 2
     assert report["left_out"]["no_such_class"] == {"boredom": 1, "calm": 1}
     assert report["n_skipped"] == 0
     assert "boredom 1, calm 1" in said
     with pytest.raises(DatasetError, match="no class for boredom 1"):
-        judge(unrecorded, odd[:1], cache_dir)
+        judge(unrecorded, odd[:1])
 
 
-def test_what_cannot_be_read_and_what_holds_nothing_is_skipped_counted_and_named(
-    unrecorded, clips, cache_dir, tmp_path
-):
+def test_what_cannot_be_read_and_what_holds_nothing_is_skipped_counted_and_named(unrecorded, clips, tmp_path):
     text = media_files.make_renamed_text(tmp_path / "text.wav")
     faceless = media_files.make_still(tmp_path / "grey.png")
     bad = [
@@ -124,7 +122,7 @@ def test_what_cannot_be_read_and_what_holds_nothing_is_skipped_counted_and_named
         Clip("bad:text", "happy", audio_path=str(text)),
         Clip("bad:faceless", "sad", video_path=str(faceless)),
     ]
-    report, _, _ = judge(unrecorded, [*clips, *bad], cache_dir)
+    report, _, _ = judge(unrecorded, [*clips, *bad])
     assert report["n"] == len(clips)
     assert report["n_skipped"] == 3
     assert set(report["skipped"]["unreadable"]) == {"bad:missing", "bad:text"}
@@ -134,23 +132,23 @@ def test_what_cannot_be_read_and_what_holds_nothing_is_skipped_counted_and_named
     assert report["coverage_accuracy"][-1]["coverage"] == pytest.approx(len(clips) / (len(clips) + 1))
 
 
-def test_clips_without_the_modality_asked_for_are_skipped(unrecorded, clips, cache_dir):
+def test_clips_without_the_modality_asked_for_are_skipped(unrecorded, clips):
     silent = dataclasses.replace(clips[0], clip_id="silent", audio_path=None)
-    report, _, _ = judge(unrecorded, [silent, *clips], cache_dir, modality="audio")
+    report, _, _ = judge(unrecorded, [silent, *clips], modality="audio")
     assert report["modality"] == "audio"
     assert report["evidence"] == {"both": 0, "audio_only": len(clips), "video_only": 0}
     assert report["skipped"]["without_evidence"] == ["silent"]
     with pytest.raises(DatasetError, match="hold nothing that is judged"):
-        judge(unrecorded, [silent], cache_dir, modality="audio")
+        judge(unrecorded, [silent], modality="audio")
 
 
-def test_each_modality_is_judged_alone_on_the_same_clips(unrecorded, clips, cache_dir):
-    report, _, result = judge(unrecorded, clips, cache_dir, each_modality=True)
+def test_each_modality_is_judged_alone_on_the_same_clips(unrecorded, clips):
+    report, _, result = judge(unrecorded, clips, each_modality=True)
     assert set(result.by_modality) == {"audio", "video"}
     for name, alone in result.by_modality.items():
         assert alone["n"] == report["n"]
         assert alone["evidence"][f"{name}_only"] == report["n"]
-        again, _, _ = judge(unrecorded, clips, cache_dir, modality=name)
+        again, _, _ = judge(unrecorded, clips, modality=name)
         assert again["confusion_matrix"] == alone["confusion_matrix"]
 
 
@@ -159,18 +157,18 @@ def test_a_model_that_takes_part_of_the_evidence_is_judged_on_that(clips, cache_
 
     config = dataclasses.replace(small_config(), modalities=("audio",))
     result = train(clips, config, tmp_path / "deaf", cache_dir=cache_dir)
-    report, _, _ = judge(load_run(result.path), clips, cache_dir)
+    report, _, _ = judge(load_run(result.path), clips)
     assert report["modality"] == "audio"
     assert report["evidence"]["audio_only"] == report["n"] == 4
     with pytest.raises(ConfigError, match="takes audio only"):
-        judge(load_run(result.path), clips, cache_dir, modality="video")
+        judge(load_run(result.path), clips, modality="video")
 
 
-def test_calm_is_scored_as_neutral_where_the_model_has_no_calm(unrecorded, clips, cache_dir):
+def test_calm_is_scored_as_neutral_where_the_model_has_no_calm(unrecorded, clips):
     names = {"happy": "neutral", "sad": "sad"}
     config = dataclasses.replace(unrecorded.config, class_names=tuple(names.values()))
     run = dataclasses.replace(unrecorded, config=config)
     calm = [dataclasses.replace(c, emotion="calm" if c.emotion == "happy" else "sad") for c in clips]
-    report, _, _ = judge(run, calm, cache_dir)
-    plain, _, _ = judge(unrecorded, clips, cache_dir)
+    report, _, _ = judge(run, calm)
+    plain, _, _ = judge(unrecorded, clips)
     assert report["per_class"]["neutral"] == plain["per_class"]["happy"]

@@ -16,7 +16,7 @@ from emotion.datasets.synthetic.voices import synthesize_voice
 from emotion.errors import ConfigError, MediaError
 from emotion.inference.clip_result import widen_windows
 from emotion.inference.predictor import EmotionPredictor
-from emotion.inputs.window_cutter import MediaScanner
+from emotion.inputs.window_cutter import WindowCutter
 from emotion.media.reading import iterate_media
 from emotion.models import build_model
 from emotion.models.run_folder import Run
@@ -282,10 +282,10 @@ def test_progress_is_told_and_ends_at_the_end(predictor, tmp_path):
 
 
 def test_a_long_clip_is_held_in_memory_a_window_at_a_time(tmp_path):
-    scanner = MediaScanner(small_config())
+    scanner = WindowCutter(small_config())
     path = write_talking_face(tmp_path / "clip.mp4", seconds=12, frame_rate=5)
     most = 0
-    for _ in scanner.scan(iterate_media(path, sample_rate=RATE)):
+    for _ in scanner.cut(iterate_media(path, sample_rate=RATE)):
         most = max(most, sum(len(crops) for crops in scanner._crops.values()))
         assert scanner._sound.end - scanner._sound._first < 8 * RATE
         assert sum(len(measured) for measured in scanner.sampler.mouths.values()) < 8 * 5
@@ -370,9 +370,9 @@ def test_windows_may_be_shorter_than_the_models_and_then_hold_no_more(predictor,
     prediction = with_settings(predictor, window_seconds=0.5, step_seconds=0.25).predict(path)
     assert {round(w.end_seconds - w.start_seconds, 3) for w in prediction.windows} == {0.5}
     assert [w.start_seconds for w in prediction.windows][:3] == [0.0, 0.25, 0.5]
-    scanner = MediaScanner(predictor.config, InferenceSettings(window_seconds=0.5))
-    (window,) = next(scanner.scan(iterate_media(path, sample_rate=RATE)))
-    (whole,) = next(MediaScanner(predictor.config).scan(iterate_media(path, sample_rate=RATE)))
+    scanner = WindowCutter(predictor.config, InferenceSettings(window_seconds=0.5))
+    (window,) = next(scanner.cut(iterate_media(path, sample_rate=RATE)))
+    (whole,) = next(WindowCutter(predictor.config).cut(iterate_media(path, sample_rate=RATE)))
     moments = round(0.5 / predictor.config.frame_interval_seconds)
     video, first = window.inputs["video"], whole.inputs["video"][:moments]
     np.testing.assert_array_equal(video, first[np.arange(len(video)) * moments // len(video)])

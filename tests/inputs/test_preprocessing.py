@@ -14,9 +14,10 @@ from emotion.errors import MediaError
 from emotion.inputs.faces.detection import YuNetDetector
 from emotion.inputs.frame_sampler import WHOLE_FRAME, FrameSampler
 from emotion.inputs.preprocessing import Preprocessor, SoundBuffer, cut_samples, load_clip_media
-from emotion.inputs.window_cutter import MediaScanner
+from emotion.inputs.window_cutter import WindowCutter
 from emotion.media.pictures import VideoFrame
 from emotion.media.reading import AudioChunk, iterate_media
+from emotion.media.recordings import Recording
 from emotion.parallel import Stages
 
 properties = settings(max_examples=100, deadline=None, derandomize=True, database=None)
@@ -75,7 +76,7 @@ def test_what_is_prepared_ahead_changes_nothing():
     for crops, *others in answers[1:]:
         assert others == list(answers[0][1:]) and len(crops) == len(answers[0][0]) > 5
         for crop, expected in zip(crops, answers[0][0], strict=True):
-            assert (crop.moment, crop.face) == (expected.moment, expected.face)
+            assert (crop.moment, crop.track) == (expected.moment, expected.face)
             np.testing.assert_array_equal(crop.crop, expected.crop)
 
 
@@ -85,13 +86,11 @@ def test_pictures_prepared_in_another_thread_give_what_one_thread_gives(tmp_path
     write_clip(tmp_path / "clip.mp4", faces, 15.0)
     answers = []
     for is_apart in (False, True):
-        scanner = MediaScanner(FACES, has_audio=False)
+        scanner = WindowCutter(FACES, has_audio=False)
         frames = iterate_media(tmp_path / "clip.mp4", sample_rate=RATE)
         with Stages() as stages:
             items = stages.ahead(scanner.prepare(frames)) if is_apart else frames
-            answers.append(
-                ([window for stretch in scanner.scan(items) for window in stretch], scanner.sampler.tracks())
-            )
+            answers.append(([window for stretch in scanner.cut(items) for window in stretch], scanner.sampler.tracks()))
     (expected, tracks), (windows, tracks_apart) = answers
     assert tracks == tracks_apart and len(windows) == len(expected) >= 1
     for window, other in zip(windows, expected, strict=True):
@@ -130,7 +129,7 @@ def test_a_late_start_keeps_its_place_on_the_grid():
 
 def test_a_whole_frame_is_filed_under_no_face_and_cut_to_size():
     _, crops = sample([0.0, 0.2])
-    assert {crop.face for crop in crops} == {WHOLE_FRAME}
+    assert {crop.track for crop in crops} == {WHOLE_FRAME}
     assert all(crop.crop.shape == (16, 16, 3) and crop.crop.dtype == np.uint8 for crop in crops)
 
 
@@ -153,7 +152,7 @@ def test_two_faces_are_followed_apart_and_cut_out_at_every_moment():
     assert {len(track.times_seconds) for track in tracks.values()} == {2 * len(sampler.moments) - 1}
     happy, sad = sorted(tracks, key=lambda number: tracks[number].boxes[0][0])
     for number, own, other in ((happy, HAPPY, SAD), (sad, SAD, HAPPY)):
-        cut = [crop for crop in crops if crop.face == number]
+        cut = [crop for crop in crops if crop.track == number]
         assert [crop.moment for crop in cut] == sampler.moments
         for crop in cut:
             assert difference(crop.crop, own) < 0.5 * difference(crop.crop, other)
@@ -328,7 +327,7 @@ def check_no_picture(media) -> None:
 
 
 def test_sound_beside_the_picture_is_taken_instead_of_that_inside(folder):
-    media = load_clip_media(str(folder / "sound_inside.mp4"), str(folder / "sound.wav"), FACES)
+    media = load_clip_media(Recording(str(folder / "sound_inside.mp4"), str(folder / "sound.wav")), FACES)
     check_face(media)
     assert len(media.samples) == round(SECONDS * RATE) and media.samples.dtype == np.float32
     assert make.find_beep(media.samples, RATE) == pytest.approx(0.8, abs=0.005)
@@ -337,7 +336,7 @@ def test_sound_beside_the_picture_is_taken_instead_of_that_inside(folder):
 
 def test_sound_inside_the_picture_file_is_found_there(folder):
     path = str(folder / "sound_inside.mp4")
-    media = load_clip_media(path, path, FACES)
+    media = load_clip_media(Recording(path, path), FACES)
     check_face(media)
     assert make.find_beep(media.samples, RATE) == pytest.approx(make.BEEP_SECONDS, abs=0.01)
     assert media.duration_seconds == pytest.approx(SECONDS, abs=0.1)
@@ -346,18 +345,18 @@ def test_sound_inside_the_picture_file_is_found_there(folder):
 @pytest.mark.parametrize("with_path", [True, False])
 def test_a_clip_without_sound_has_no_samples(folder, with_path):
     path = str(folder / "silent.mp4")
-    media = load_clip_media(path, path if with_path else None, FACES)
+    media = load_clip_media(Recording(path, path if with_path else None), FACES)
     check_face(media)
     assert media.samples.shape == (0,)
     assert media.duration_seconds == pytest.approx(SECONDS, abs=0.01)
 
 
 def test_sound_that_is_not_asked_for_is_not_taken(folder):
-    assert load_clip_media(str(folder / "sound_inside.mp4"), None, FACES).samples.shape == (0,)
+    assert load_clip_media(Recording(str(folder / "sound_inside.mp4"), None), FACES).samples.shape == (0,)
 
 
 def test_a_clip_of_sound_alone_has_no_crops(folder):
-    media = load_clip_media(None, str(folder / "sound.wav"), FACES)
+    media = load_clip_media(Recording(None, str(folder / "sound.wav")), FACES)
     check_no_picture(media)
     assert len(media.samples) == round(SECONDS * RATE)
     assert media.duration_seconds == pytest.approx(SECONDS)
@@ -365,7 +364,7 @@ def test_a_clip_of_sound_alone_has_no_crops(folder):
 
 def test_a_clip_in_which_nobody_is_seen_has_no_crops_but_was_shown(tmp_path):
     path = str(make.make_clip(tmp_path / "square.mp4"))
-    media = load_clip_media(path, path, FACES)
+    media = load_clip_media(Recording(path, path), FACES)
     assert media.crops.shape == (0, 48, 48, 3) and media.moments.shape == (0,)
     assert media.shown.tolist() == list(range(7))
     assert len(media.samples) > 0
@@ -373,7 +372,7 @@ def test_a_clip_in_which_nobody_is_seen_has_no_crops_but_was_shown(tmp_path):
 
 def test_whole_frames_need_no_face(tmp_path):
     path = str(make.make_clip(tmp_path / "square.mp4"))
-    media = load_clip_media(path, None, FRAMES)
+    media = load_clip_media(Recording(path, None), FRAMES)
     assert media.moments.tolist() == media.shown.tolist() == list(range(7))
     assert media.crops.shape == (7, 16, 16, 3)
     # The red lower left corner that these pictures carry: nothing is cut off, and red comes first.
@@ -386,7 +385,7 @@ def test_the_main_face_is_the_one_that_fills_most_of_the_picture(tmp_path):
     large, small = draw_face("sad", speaker_seed=1, size=240), draw_face("happy", speaker_seed=2, size=120)
     canvas[:240, :240], canvas[60:180, 260:380] = large, small
     write_clip(tmp_path / "two.mp4", [canvas] * 8, FRAME_RATE)
-    media = load_clip_media(str(tmp_path / "two.mp4"), None, FACES)
+    media = load_clip_media(Recording(str(tmp_path / "two.mp4"), None), FACES)
     assert len(media.crops) == 4
     assert difference(media.crops[0], large) < 0.5 * difference(media.crops[0], small)
 
@@ -394,7 +393,7 @@ def test_the_main_face_is_the_one_that_fills_most_of_the_picture(tmp_path):
 def test_a_file_that_cannot_be_decoded_is_named(tmp_path):
     path = str(make.make_renamed_text(tmp_path / "text.mp4"))
     with pytest.raises(MediaError, match="text.mp4"):
-        load_clip_media(path, path, FACES)
+        load_clip_media(Recording(path, path), FACES)
 
 
 def test_all_sizes_follow_from_the_configuration(folder):
@@ -404,7 +403,7 @@ def test_all_sizes_follow_from_the_configuration(folder):
         window=WindowConfig(window_seconds=1.0),
     )
     path = str(folder / "sound_inside.mp4")
-    media = load_clip_media(path, path, config)
+    media = load_clip_media(Recording(path, path), config)
     preprocessor = Preprocessor(config)
     assert preprocessor.audio_input(cut_samples(media.samples, 0, 16000)).shape == (13, 20, 1)
     assert preprocessor.video_input(media.crops_by_moment(), 0, media.shown.tolist()).shape == (6, 32, 32, 3)

