@@ -139,7 +139,7 @@ def main(arguments: list[str] | None = None) -> int:
 def write_results(result: dict[str, Any], output: Path) -> None:
     """Prints the table, and writes it, all reports and the plot into a folder."""
     from benchmarks.results import format_rows, name_apart
-    from emotion.outputs.plots.evaluation import write_protocol_comparison
+    from emotion.outputs.plots.comparison import write_protocol_comparison
 
     rows, data = name_apart(result["rows"]), result["data"]
     table = "\n".join([format_rows(rows), "", result["settings"]["refit"], *result["notes"]])

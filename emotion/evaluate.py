@@ -111,13 +111,15 @@ def run_evaluation(arguments: list[str]) -> int:
 
 def write_plots(report: dict[str, Any], by_modality: dict[str, Any], folder: Path, human: dict[str, float]) -> None:
     """Draws an evaluation's plots into a folder."""
-    from emotion.outputs.plots import evaluation as plots
+    from emotion.outputs.plots.comparison import write_recall_by_modality
+    from emotion.outputs.plots.confidence import write_coverage_accuracy, write_reliability_diagram
+    from emotion.outputs.plots.training import write_report_matrix
 
     own = judged_by(report)
-    plots.write_confusion_matrix(report, folder / "confusion_matrix.png")
-    plots.write_reliability_diagram(report, folder / "reliability.png")
-    plots.write_coverage_accuracy(report, folder / "coverage_accuracy.png", human.get(own))
-    plots.write_recall_by_modality({own or "both": report, **by_modality}, folder / "recall_by_modality.png", human)
+    write_report_matrix(report, folder / "confusion_matrix.png")
+    write_reliability_diagram(report, folder / "reliability.png")
+    write_coverage_accuracy(report, folder / "coverage_accuracy.png", human.get(own))
+    write_recall_by_modality({own or "both": report, **by_modality}, folder / "recall_by_modality.png", human)
 
 
 def judged_by(report: dict[str, Any]) -> str | None:
@@ -157,7 +159,7 @@ def cross_validate_clips(args: argparse.Namespace, config: RunConfig, output: Pa
     clips, config, settings, _ = _load_training(args, config)
     with quiet_import():
         from emotion.training.crossvalidation import cross_validate
-    from emotion.outputs.plots.evaluation import write_fold_scores
+    from emotion.outputs.plots.training import write_fold_scores
     from emotion.outputs.score_tables import format_folds, format_report
 
     say_how_to_go_on(output)

@@ -1,7 +1,7 @@
-"""One colour for each emotion, the same in pictures and plots, that colour-blind people can tell apart.
+"""One colour for each emotion, the same in videos and plots, that colour-blind people can tell apart.
 
-The colours are those of Okabe & Ito (2008), "Color Universal Design", except that near-white stands in for their black:
-on dark pictures a black box would vanish, and black is taken for the outlines.
+The colours are those of Okabe & Ito (2008), "Color Universal Design", with near-white instead of their black: a black
+box would vanish in a dark video, and outlines are black.
 """
 
 from emotion.labels import canonical_emotion
@@ -34,13 +34,13 @@ def emotion_colour(emotion: str | None) -> Colour:
 
 
 def contrast_ratio(first: Colour, second: Colour) -> float:
-    """Contrast of two RGB colours, 1 to 21, as the Web Content Accessibility Guidelines 2.1 define it."""
+    """Returns the contrast of two colours, 1 to 21, as the Web Content Accessibility Guidelines 2.1 define it."""
     lighter, darker = sorted((_luminance(first), _luminance(second)), reverse=True)
     return (lighter + 0.05) / (darker + 0.05)
 
 
 def text_colour(background: Colour) -> Colour:
-    """Returns dark or white, whichever is easier to read on the RGB colour ``background``."""
+    """Returns dark or white, whichever is easier to read on ``background``."""
     return max((DARK, WHITE), key=lambda colour: contrast_ratio(colour, background))
 
 

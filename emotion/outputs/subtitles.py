@@ -1,4 +1,4 @@
-"""A result as SubRip subtitles (.srt), which any player shows over any copy of the video."""
+"""A result as SubRip subtitles (.srt), which any player shows over the video."""
 
 import itertools
 from collections import Counter
@@ -6,18 +6,18 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from emotion.outputs.timeline import Judgement, is_shown
+from emotion.outputs.timeline import TimelineRow, timeline_rows
 from emotion.results import UNSURE, EmotionSummary, MediaPrediction, in_percent
 
 GRID_SECONDS = 0.1
-STRETCH_SECONDS = 0.5  # what flits by faster cannot be read
+STRETCH_SECONDS = 0.5  # nobody can read faster changes
 
 
 def format_srt(prediction: MediaPrediction) -> str:
-    """Returns subtitles: a line for each face in sight, and for a voice judged by itself.
+    """Returns subtitles with a line for each face in sight, and one for the voice where it is judged by itself.
 
-    A subtitle stays as long as all emotions on it do, by what prevails in every half second. Beside each stands the
-    mean of its confidence over that time.
+    Each half second shows its most frequent emotions. A subtitle stays until one of them changes; it gives the mean
+    confidence over that time.
     """
     blocks = []
     for number, (start, end, lines) in enumerate(_cues(prediction), start=1):
@@ -26,10 +26,7 @@ def format_srt(prediction: MediaPrediction) -> str:
 
 
 def _cues(prediction: MediaPrediction) -> Iterator[tuple[float, float, list[str]]]:
-    rows = [(track.name, Judgement.of(prediction, track.face_id), track) for track in prediction.tracks]
-    by_frame = any("frame" in window.evidence for window in prediction.windows)
-    rows.append(("clip" if by_frame else "voice", Judgement.of(prediction, None), None))
-    rows = [row for row in rows if row[1].is_judged]
+    rows = [row for row in timeline_rows(prediction) if row.is_judged]
     first = prediction.start_seconds
     last = first + prediction.duration_seconds
     edges = _edges(rows, first, last)
@@ -47,32 +44,31 @@ def _cues(prediction: MediaPrediction) -> Iterator[tuple[float, float, list[str]
         begin = end
 
 
-def _edges(rows: list[tuple], first: float, last: float) -> list[float]:
-    """Where one stretch ends and the next begins.
+def _edges(rows: list[TimelineRow], first: float, last: float) -> list[float]:
+    """Returns where each stretch ends and the next begins.
 
-    The middles of windows, half a second apart, lie in the middles of stretches: on their edges an answer that is given
-    once would have the half of two, and prevail in neither.
+    Windows are half a second apart. Their middles lie in the middle of a stretch: on an edge, an answer that only one
+    window gives would be split between two stretches and win neither.
     """
-    middles = [float(judgement.middles_seconds[0]) for _, judgement, _ in rows]
-    shift = (middles[0] - STRETCH_SECONDS / 2 - first) % STRETCH_SECONDS if middles else 0.0
+    shift = (rows[0].middles_seconds[0] - STRETCH_SECONDS / 2 - first) % STRETCH_SECONDS if rows else 0.0
     edges = np.arange(first + shift, last, STRETCH_SECONDS).tolist()
-    # Less than half a stretch at either end is part of the one beside it.
+    # Less than half a stretch at either end joins the one beside it.
     least = STRETCH_SECONDS / 2 - 1e-6
     return [first, *(edge for edge in edges if edge - first >= least and last - edge >= least), last]
 
 
-def _prevailing(rows: list[tuple], start: float, end: float) -> dict[str, list[EmotionSummary]]:
-    """The answers of each face, or voice, for as long as the emotion that it shows most in a stretch of time lasts.
+def _prevailing(rows: list[TimelineRow], start: float, end: float) -> dict[str, list[EmotionSummary]]:
+    """Returns, by row, those answers within a stretch that give its most frequent emotion.
 
-    Who is not there for half of the stretch is left out.
+    A row that is shown for less than half of the stretch is left out.
     """
     moments = np.arange(start + GRID_SECONDS / 2, end, GRID_SECONDS).tolist() or [start]
     found = {}
-    for name, judgement, track in rows:
-        answers = [judgement.answer_at(time) for time in moments if is_shown(judgement, track, time)]
+    for row in rows:
+        answers = [answer for time in moments if (answer := row.answer_at(time)) is not None]
         if answers and 2 * len(answers) >= len(moments):
             ((most, _),) = Counter(_emotion(answer) for answer in answers).most_common(1)
-            found[name] = [answer for answer in answers if _emotion(answer) == most]
+            found[row.name] = [answer for answer in answers if _emotion(answer) == most]
     return found
 
 

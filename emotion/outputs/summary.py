@@ -1,15 +1,15 @@
-"""The answer in a few lines of text, for the console."""
+"""A result in a few lines of text, for the console."""
 
 from emotion.results import UNSURE, EmotionSummary, FaceTrack, MediaPrediction, in_percent
 
-MAX_FACES = 20  # that are listed; the tables hold all
+MAX_FACES = 20  # listed; the tables hold all
 MIN_SHARE = 0.005
-SHORTEST_SECONDS = 0.1  # of a course over time
+SHORTEST_SECONDS = 0.1  # a shorter file is a still picture, without times and shares
 
 
 def format_report(prediction: MediaPrediction) -> str:
-    """Returns the clip's emotion, confidence and evidence; then each face's, with its share of time by emotion."""
-    lines = [*_answer(prediction.overall)]
+    """Returns the clip's emotion, confidence and evidence, then each face's, with the share of its time by emotion."""
+    lines = _answer(prediction.overall)
     for track in prediction.tracks[:MAX_FACES]:
         shares = _shares(prediction, track.face_id)
         lines.append(f"{track.name}: {_in_short(prediction.by_face[track.face_id])}{_sight(track)}{shares}")
@@ -46,7 +46,7 @@ def _in_short(summary: EmotionSummary) -> str:
 
 
 def _sight(track: FaceTrack) -> str:
-    """When a face was in sight; nothing of a still picture."""
+    """Says when a face was in sight; nothing for a still picture."""
     first, last = track.times_seconds[0], track.times_seconds[-1]
     if last - first < SHORTEST_SECONDS:
         return ""

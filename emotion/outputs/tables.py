@@ -1,38 +1,38 @@
 """A result as JSON or CSV, for other programs.
 
-JSON: schema, version 3. Times are in seconds (``_s``) on the file's own clock, rounded to milliseconds; probabilities
-are rounded to four places. A number that is not known is null::
+JSON, schema version 3. Times are seconds (``_s``) on the file's own clock, rounded to milliseconds; probabilities are
+rounded to four places. An unknown number is null::
 
-    schema_version    3; rises when a name changes its meaning or goes away
+    schema_version    3; rises when a name changes its meaning or is removed
     file              the media file
     duration_seconds  its length
     has_video, has_audio
-    speech            [[start_s, end_s]]: where somebody speaks; null where nobody listened for it
+    speech            [[start_s, end_s]] of speech; null if no speech detector ran
     class_names       the model's emotions, in the order of its outputs
-    unsure_below      the confidence under which an emotion is "unsure"; 0 if it never is
-    overall           {emotion, most_probable, confidence, evidence, probabilities}: of the face most in sight, or of
-                      the voice where no face was judged
+    unsure_below      confidence below which an emotion is "unsure"; 0 if never
+    overall           {emotion, most_probable, confidence, evidence, probabilities} of the face most in sight; of the
+                      voice if no face was judged
     faces             [{face, emotion, most_probable, confidence, evidence, probabilities, time_shares, first_seen_s,
                       last_seen_s, boxes}]
-    voice             {emotion, most_probable, confidence, evidence, probabilities, time_shares} of the windows in which
-                      the voice was judged by itself; null if there are none
+    voice             {emotion, most_probable, confidence, evidence, probabilities, time_shares} of the windows that
+                      judge the voice by itself; null if there are none
     windows           [{start_s, end_s, face, emotion, most_probable, confidence, evidence, probabilities}]
-    notes             sentences a reader must know to judge the answer
+    notes             what a reader must know to judge the answer
     settings          what the caller wants kept with the result, or null
 
-``face`` is "face 1", "face 2", ... and null for a window judged by the sound alone. ``evidence`` is "face+voice",
-"face", "voice" or "none"; a model of whole frames has "frame" for "face". ``boxes`` holds ``[time_s, x1, y1, x2, y2]``
-for each sighting, in pixels of the upright picture, x2 and y2 exclusive. ``probabilities`` is {emotion: probability},
-``confidence`` the highest of them and ``most_probable`` its emotion. ``emotion`` is the answer: that same emotion, or
-"unsure" where ``confidence`` is below ``unsure_below``. ``time_shares`` is {emotion: share of the time judged in which
-it was the answer}, "unsure" among them. Without evidence ``emotion``, ``most_probable`` and ``probabilities`` are null
-and ``confidence`` is 0. Version 2 knew neither ``voice`` nor ``time_shares``, and its ``overall`` mixed the voices of
-several people with the face most in sight; version 1 knew neither "unsure" nor ``most_probable``.
+``face`` is "face 1", "face 2", ..., or null for a window that judges the sound alone. ``evidence`` is "face+voice",
+"face", "voice" or "none"; a model of whole frames has "frame" instead of "face". ``boxes`` holds ``[time_s, x1, y1,
+x2, y2]`` for each detection, in pixels of the upright frame, x2 and y2 exclusive. ``probabilities`` is {emotion:
+probability}, ``confidence`` the highest of them and ``most_probable`` its emotion. ``emotion`` is the answer: the same
+emotion, or "unsure" if ``confidence`` is below ``unsure_below``. ``time_shares`` is {emotion: share of the judged time
+with that answer}, "unsure" included. Without evidence ``emotion``, ``most_probable`` and ``probabilities`` are null
+and ``confidence`` is 0. Version 2 had no ``voice`` and no ``time_shares``, and its ``overall`` mixed several people's
+voices with the main face; version 1 had no "unsure" and no ``most_probable``.
 
-CSV: a line for each window, in UTF-8 with a header: ``start_s``, ``end_s``, ``face``, ``emotion``, ``confidence``,
-``evidence`` as above, then a column for the probability of each class. Fields that are null in JSON are empty, but that
-the ``face`` of a voice judged by itself is "voice". The last
-columns say the same in every line: ``schema_version``, ``model_sha256``, and ``settings`` as JSON.
+CSV, UTF-8 with a header: a line for each window with ``start_s``, ``end_s``, ``face``, ``emotion``, ``confidence`` and
+``evidence`` as above, and a probability column for each class. What is null in JSON is empty here, but the ``face`` of
+a voice judged by itself is "voice". The last columns are the same in every line: ``schema_version``, ``model_sha256``,
+and ``settings`` as JSON.
 """
 
 import csv
@@ -56,15 +56,12 @@ PROBABILITY_DIGITS = 4
 
 
 def to_json(prediction: MediaPrediction, *, settings: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Returns a result as plain JSON types, laid out as this module's docstring says.
+    """Returns a result as plain JSON types, in the schema above.
 
-    Args:
-        prediction: the result.
-        settings: names and values to be kept with it, such as the model's name. NumPy numbers and arrays, tuples and
-            paths become their JSON counterparts.
+    ``settings`` are kept with it, such as the model's name. NumPy values, tuples and paths become plain JSON types.
 
     Raises:
-        TypeError: if ``settings`` holds something that has no counterpart in JSON.
+        TypeError: if JSON cannot hold one of the settings.
     """
     return {
         "schema_version": SCHEMA_VERSION,
@@ -107,10 +104,10 @@ def format_csv(prediction: MediaPrediction, settings: dict[str, Any] | None = No
 
 
 def write_text(text: str, path: str | os.PathLike) -> None:
-    """Writes a result's text, so that the file is either whole or not there.
+    """Writes a result's text whole or not at all.
 
     Raises:
-        EmotionError: if nothing can be written there.
+        EmotionError: if the file cannot be written.
     """
     path = Path(path)
     try:
@@ -181,12 +178,12 @@ def _probabilities(probabilities: np.ndarray | None, class_names: tuple[str, ...
 
 
 def _number(value: float, digits: int) -> float | None:
-    # JSON knows neither NaN nor infinity. Adding 0.0 turns -0.0 into 0.0.
+    # JSON has no NaN and no infinity. Adding 0.0 turns -0.0 into 0.0.
     return round(float(value), digits) + 0.0 if math.isfinite(value) else None
 
 
 def _plain(value: Any) -> Any:
-    """Turns nested settings into what ``json`` can write strictly."""
+    """Returns nested settings as what strict JSON can hold."""
     if isinstance(value, Mapping):
         return {str(name): _plain(item) for name, item in value.items()}
     if isinstance(value, np.ndarray | np.generic):
@@ -199,6 +196,4 @@ def _plain(value: Any) -> Any:
         return None
     if value is None or isinstance(value, str | bool | int | float):
         return value
-    raise TypeError(
-        f"settings must hold JSON's types, numbers of NumPy or paths, got {type(value).__name__} {value!r}."
-    )
+    raise TypeError(f"settings must hold JSON types, NumPy values or paths, got {type(value).__name__} {value!r}.")

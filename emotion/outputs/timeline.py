@@ -1,4 +1,4 @@
-"""What was found of one face, or of the voice, at any moment: what videos, plots and subtitles show alike."""
+"""The answer for each face, and for the voice, at any moment: what videos, plots, pages and subtitles show alike."""
 
 import bisect
 import itertools
@@ -8,29 +8,37 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from emotion.results import UNSURE, EmotionSummary, FaceTrack, MediaPrediction, in_percent
+from emotion.results import UNSURE, EmotionSummary, FaceTrack, MediaPrediction, WindowPrediction, in_percent
 from emotion.windows import probabilities_at
 
-SPAN_SLACK_SECONDS = 0.25  # a last picture may be shown a little after the last window's end
-PAUSE_SECONDS = 1.0  # that is not long enough for a voice's label to go away
+SPAN_SLACK_SECONDS = 0.25  # the last picture may be shown a little after the last window's end
+PAUSE_SECONDS = 1.0  # a shorter pause in speech does not interrupt a voice's answer
+MOMENT_SECONDS = 0.04  # between two moments of a curve, at least
+MIN_SHOWN = 0.1  # an emotion that never becomes this probable gets no curve
 
 Span = tuple[float, float]  # start and end in seconds
 
 
 @dataclass(frozen=True)
-class Judgement:
-    """The windows in which one face, or the voice, was judged, in order of their middles.
+class TimelineRow:
+    """One face or the voice over time.
 
     Attributes:
+        name: "face 1", "voice", or "clip" for a model of whole frames.
+        track: the face's track, None for the voice.
+        summary: the one answer for the whole row, None if there is none.
         class_names: the model's classes.
-        unsure_below: the confidence under which an answer is ``unsure``.
-        middles_seconds: ``(n_windows,)`` rising; empty if it never was judged.
-        probabilities: ``(n_windows, n_classes)``.
-        evidence: of each window.
-        spans: the stretches of time for which the windows speak. A face's reach as far as its windows do; whether it
-            is in sight its track tells. A voice's are those in which it is heard and no other window is nearer.
+        unsure_below: the confidence below which an answer is ``unsure``.
+        middles_seconds: ``(n_windows,)``, the rising middles of the windows with evidence.
+        probabilities: ``(n_windows, n_classes)`` of these windows; ``(0,)`` if there are none.
+        evidence: of these windows.
+        spans: when a voice is heard and one of its own windows is the nearest; empty for a face, whose track says when
+            it is in sight.
     """
 
+    name: str
+    track: FaceTrack | None
+    summary: EmotionSummary | None
     class_names: tuple[str, ...]
     unsure_below: float
     middles_seconds: np.ndarray
@@ -39,35 +47,59 @@ class Judgement:
     spans: tuple[Span, ...]
 
     @classmethod
-    def of(cls, prediction: MediaPrediction, face_id: int | None) -> "Judgement":
-        """Gathers what was found of a face, or with None of the sound (or of whole frames) alone."""
-        windows = [w for w in prediction.windows if w.face_id == face_id and w.probabilities is not None]
-        windows.sort(key=lambda window: window.middle_seconds)
-        spans = join_spans((window.start_seconds, window.end_seconds) for window in windows)
-        if face_id is None:
-            spans = _voice_spans(prediction)
+    def of_face(cls, prediction: MediaPrediction, track: FaceTrack) -> "TimelineRow":
+        windows = _judged_windows(prediction, track.face_id)
+        return cls._build(prediction, windows, track.name, track, prediction.by_face[track.face_id])
+
+    @classmethod
+    def of_voice(cls, prediction: MediaPrediction) -> "TimelineRow":
+        """Gathers the windows judged without a face: by the voice alone, or as whole frames."""
+        windows = _judged_windows(prediction, None)
+        name = "clip" if any("frame" in window.evidence for window in windows) else "voice"
+        return cls._build(prediction, windows, name, None, prediction.voice, _voice_spans(prediction, windows))
+
+    @classmethod
+    def _build(cls, prediction: MediaPrediction, windows, name, track, summary, spans=()) -> "TimelineRow":
         return cls(
-            prediction.class_names,
-            prediction.unsure_below,
-            np.array([window.middle_seconds for window in windows]),
-            np.array([window.probabilities for window in windows]).reshape(len(windows), len(prediction.class_names)),
-            tuple(window.evidence for window in windows),
-            tuple(spans),
+            name=name,
+            track=track,
+            summary=summary,
+            class_names=prediction.class_names,
+            unsure_below=prediction.unsure_below,
+            middles_seconds=np.array([window.middle_seconds for window in windows]),
+            probabilities=np.array([window.probabilities for window in windows]),
+            evidence=tuple(window.evidence for window in windows),
+            spans=tuple(spans),
         )
 
     @property
     def is_judged(self) -> bool:
-        """Whether there was any evidence at all."""
+        """Whether any window had evidence."""
         return len(self.middles_seconds) > 0
 
-    def covers(self, time_seconds: float) -> bool:
-        """Whether a moment lies in one of the stretches."""
+    @property
+    def words(self) -> str:
+        """The row's one answer, as it stands above a curve."""
+        if self.track is None:
+            return "by whole frames" if self.name == "clip" else "by the sound alone"
+        if self.summary.emotion is None:
+            return "no evidence"
+        guess = f", most probably {self.summary.most_probable}" if self.summary.emotion == UNSURE else ""
+        return f"{self.summary.emotion}{guess}, {in_percent(self.summary.confidence)}, by {self.summary.evidence}"
+
+    def is_shown(self, time_seconds: float) -> bool:
+        """Whether the face is in sight, or the voice heard, at a moment."""
+        if self.track is not None:
+            return self.track.box_at(time_seconds) is not None
         return any(start <= time_seconds <= end for start, end in self.spans)
 
-    def answer_at(self, time_seconds: float) -> EmotionSummary:
-        """Returns the answer at a moment: between the middles of two windows the one fades to the other."""
-        if not self.is_judged:
-            return EmotionSummary.of(None, self.class_names, evidence="none")
+    def answer_at(self, time_seconds: float) -> EmotionSummary | None:
+        """Returns the answer at a moment, blended between the middles of the two nearest windows.
+
+        None if the face is out of sight, the voice is not heard, or the row has no evidence at all.
+        """
+        if not self.is_judged or not self.is_shown(time_seconds):
+            return None
         return EmotionSummary.of(
             probabilities_at(time_seconds, self.middles_seconds, self.probabilities),
             self.class_names,
@@ -76,122 +108,35 @@ class Judgement:
         )
 
 
-def join_spans(spans: Iterable[Span], *, slack_seconds: float = SPAN_SLACK_SECONDS) -> list[Span]:
-    """Joins stretches of time that touch, or nearly do, so that an hour of windows is a handful of stretches."""
-    joined: list[Span] = []
-    for start, end in sorted(spans):
-        if joined and start <= joined[-1][1] + slack_seconds:
-            joined[-1] = joined[-1][0], max(joined[-1][1], end)
-        else:
-            joined.append((start, end))
-    return joined
-
-
-def is_shown(judgement: Judgement, track: FaceTrack | None, time_seconds: float) -> bool:
-    """Whether there is something to be said at a moment of a face, which must be in sight, or of a voice."""
-    return judgement.covers(time_seconds) if track is None else track.box_at(time_seconds) is not None
-
-
-def _voice_spans(prediction: MediaPrediction) -> list[Span]:
-    """The stretches for which windows without a face speak: those nearer to their middles than to any other's.
-
-    Voices are heard only where somebody speaks, short pauses included; whole frames, which are judged the same way,
-    are always seen.
-    """
-    windows = [w for w in prediction.windows if w.face_id is None and w.probabilities is not None]
-    middles = sorted({window.middle_seconds for window in prediction.windows})
-    if not windows:
-        return []
-    edges = [(before + after) / 2 for before, after in itertools.pairwise(middles)]
-    edges = [middles[0] - math.inf, *edges, middles[-1] + math.inf]
-    spans = []
-    for window in windows:
-        place = bisect.bisect_left(middles, window.middle_seconds)
-        cell = edges[place], edges[place + 1]
-        first = window.start_seconds - SPAN_SLACK_SECONDS, window.end_seconds + SPAN_SLACK_SECONDS
-        spans.append((max(cell[0], first[0]), min(cell[1], first[1])))
-    spans = join_spans(spans, slack_seconds=0.0)
-    if prediction.speech is None or any("frame" in window.evidence for window in windows):
-        return spans
-    heard = join_spans(prediction.speech, slack_seconds=PAUSE_SECONDS)
-    return [
-        (max(first[0], second[0]), min(first[1], second[1]))
-        for first in spans
-        for second in heard
-        if max(first[0], second[0]) < min(first[1], second[1])
-    ]
-
-
-# ---- The rows of a timeline: one for each face, and one for the voice where it was judged by itself ----
-
-MOMENT_SECONDS = 0.04
-MIN_SHOWN = 0.1  # an emotion that never is this probable has no curve
-
-
-@dataclass(frozen=True)
-class TimelineRow:
-    """What one row of a timeline shows.
-
-    Attributes:
-        name: "face 1", "voice", or "clip" for a model of whole frames.
-        judgement: the windows behind it.
-        track: the face's, None for the voice.
-        summary: the one answer for the whole row.
-        words: that answer as it stands above the row.
-    """
-
-    name: str
-    judgement: Judgement
-    track: FaceTrack | None
-    summary: EmotionSummary | None
-    words: str
-
-    def answer_at(self, time_seconds: float) -> EmotionSummary | None:
-        """Returns the answer at a moment; None where the face is out of sight, or nothing was heard or judged."""
-        if not self.judgement.is_judged or not is_shown(self.judgement, self.track, time_seconds):
-            return None
-        return self.judgement.answer_at(time_seconds)
-
-
 def timeline_rows(prediction: MediaPrediction) -> list[TimelineRow]:
-    """Returns the rows of a result: the faces in order of appearance, then the voice, if it was judged by itself."""
-    rows = []
-    for track in prediction.tracks:
-        summary = prediction.by_face[track.face_id]
-        words = "no evidence"
-        if summary.emotion is not None:
-            guess = f", most probably {summary.most_probable}" if summary.emotion == UNSURE else ""
-            words = f"{summary.emotion}{guess}, {in_percent(summary.confidence)}, by {summary.evidence}"
-        rows.append(TimelineRow(track.name, Judgement.of(prediction, track.face_id), track, summary, words))
-    voice = Judgement.of(prediction, None)
-    if voice.is_judged and voice.spans:
-        by_frame = any("frame" in evidence for evidence in voice.evidence)
-        name, words = ("clip", "by whole frames") if by_frame else ("voice", "by the sound alone")
-        rows.append(TimelineRow(name, voice, None, prediction.voice, words))
-    return rows
+    """Returns the faces in order of appearance, then the voice if it was judged by itself."""
+    rows = [TimelineRow.of_face(prediction, track) for track in prediction.tracks]
+    voice = TimelineRow.of_voice(prediction)
+    # The windows of a voice may have been the nearest at no moment at all.
+    return [*rows, voice] if voice.spans else rows
 
 
 def choose_rows(rows: list[TimelineRow], limit: int) -> tuple[list[TimelineRow], int]:
-    """Returns the rows to show, and how many faces are left out: those that appear last. The voice is always shown."""
+    """Returns the rows to show and the number of faces left out: those that appear last. The voice always stays."""
     faces, voices = [row for row in rows if row.track], [row for row in rows if not row.track]
     return faces[:limit] + voices, max(0, len(faces) - limit)
 
 
 def choose_moments(prediction: MediaPrediction, most: int) -> np.ndarray:
-    """Returns evenly spaced seconds from the clip's start to its end, ``most`` at most."""
+    """Returns at most ``most`` evenly spaced seconds from the clip's start to its end."""
     start = prediction.start_seconds
     end = start + max(prediction.duration_seconds, MOMENT_SECONDS)
     return np.linspace(start, end, int(np.clip((end - start) / MOMENT_SECONDS, 2, most)))
 
 
 def stack_probabilities(answers: Sequence[EmotionSummary | None], n_classes: int) -> np.ndarray:
-    """Returns ``(n, n_classes)``, not a number where there is no answer."""
+    """Returns ``(n_answers, n_classes)``, NaN where there is no answer."""
     nothing = np.full(n_classes, np.nan)
     return np.array([nothing if answer is None else answer.probabilities for answer in answers], float)
 
 
 def find_stretches(answers: Sequence[EmotionSummary | None]) -> list[tuple[int, int, str]]:
-    """Returns first and last place, exclusive, and emotion of each stretch in which one emotion is the answer."""
+    """Returns (first index, index after the last, emotion) of each run of answers with the same emotion."""
     stretches, start = [], 0
     for emotion, group in itertools.groupby(answer and answer.emotion for answer in answers):
         end = start + len(list(group))
@@ -199,3 +144,42 @@ def find_stretches(answers: Sequence[EmotionSummary | None]) -> list[tuple[int, 
             stretches.append((start, end, emotion))
         start = end
     return stretches
+
+
+def _judged_windows(prediction: MediaPrediction, face_id: int | None) -> list[WindowPrediction]:
+    windows = [w for w in prediction.windows if w.face_id == face_id and w.probabilities is not None]
+    return sorted(windows, key=lambda window: window.middle_seconds)
+
+
+def _voice_spans(prediction: MediaPrediction, windows: Sequence[WindowPrediction]) -> list[Span]:
+    """Returns when windows without a face give the answer: when no other window's middle is nearer.
+
+    A voice also has to be heard: outside speech, short pauses aside, it has no answer. Whole frames always have one.
+    """
+    if not windows:
+        return []
+    middles = sorted({window.middle_seconds for window in prediction.windows})
+    edges = [(before + after) / 2 for before, after in itertools.pairwise(middles)]
+    edges = [-math.inf, *edges, math.inf]
+    spans = []
+    for window in windows:
+        place = bisect.bisect_left(middles, window.middle_seconds)
+        start = max(edges[place], window.start_seconds - SPAN_SLACK_SECONDS)
+        spans.append((start, min(edges[place + 1], window.end_seconds + SPAN_SLACK_SECONDS)))
+    spans = _join_spans(spans, slack_seconds=0.0)
+    if prediction.speech is None or any("frame" in window.evidence for window in windows):
+        return spans
+    heard = _join_spans(prediction.speech, slack_seconds=PAUSE_SECONDS)
+    both = [(max(a, b), min(c, d)) for a, c in spans for b, d in heard]
+    return [(start, end) for start, end in both if start < end]
+
+
+def _join_spans(spans: Iterable[Span], *, slack_seconds: float) -> list[Span]:
+    """Joins spans that overlap or lie at most ``slack_seconds`` apart."""
+    joined: list[Span] = []
+    for start, end in sorted(spans):
+        if joined and start <= joined[-1][1] + slack_seconds:
+            joined[-1] = joined[-1][0], max(joined[-1][1], end)
+        else:
+            joined.append((start, end))
+    return joined

@@ -24,8 +24,7 @@ from emotion.errors import DatasetError, RunError
 from emotion.evaluation.judging import Judgement, build_report, load_predictions, write_predictions
 from emotion.files import write_json, write_whole
 from emotion.models.run_folder import METRICS_FILE, MODEL_FILE, PREDICTIONS_FILE, SPLITS_FILE
-from emotion.outputs.plots.comparison import APART, RANDOM
-from emotion.outputs.plots.evaluation import write_protocol_comparison
+from emotion.outputs.plots.comparison import APART, RANDOM, write_protocol_comparison
 from emotion.training.fitting import train_fold
 
 FOLDS_FILE = "folds.json"

@@ -20,8 +20,7 @@ from emotion.inputs.window_cutter import WindowCutter
 from emotion.media.reading import iterate_media
 from emotion.models import build_model
 from emotion.models.run_folder import Run
-from emotion.outputs.timeline import Judgement
-from emotion.results import EmotionSummary, MediaPrediction, WindowPrediction
+from emotion.results import WindowPrediction
 from emotion.settings import InferenceSettings
 
 RATE = 22050
@@ -481,22 +480,6 @@ def test_impossible_settings_are_refused_by_name(settings):
     name = next(iter(settings)).replace("seconds", "sec")
     with pytest.raises(ConfigError, match=name):
         InferenceSettings(**settings)
-
-
-def test_a_change_of_face_is_shown_where_it_happens():
-    """Windows look as far back as ahead, so what is drawn neither lags behind a change nor runs ahead of it."""
-    names = ("happy", "sad")
-    windows = tuple(
-        WindowPrediction(start, start + 3.0, 1, "face", np.array([share, 1 - share]))
-        for start in np.arange(0, 7.1, 0.5)
-        for share in [np.clip((start + 3.0 - 5.0) / 3.0, 0, 1)]  # of the window that lies after the change at 5 s
-    )
-    prediction = MediaPrediction("a.mp4", names, 10.0, True, False, (), windows,
-                                 EmotionSummary.of(None, names, evidence="none"), {})  # fmt: skip
-    judgement = Judgement.of(prediction, 1)
-    shown = [judgement.answer_at(time).emotion for time in np.arange(0, 10, 0.1)]
-    change = 0.1 * shown.index("happy")
-    assert abs(change - 5.0) <= 0.2 and shown[0] == "sad" and shown[-1] == "happy"
 
 
 def test_of_a_clip_no_longer_than_a_window_it_is_said_how_to_see_its_course(predictor, tmp_path):

@@ -1,7 +1,4 @@
-"""Plots that set results side by side: face and voice, and systems that know the speakers or do not.
-
-Scores are shares in [0, 1], None or NaN where there is none: nothing is drawn for it, and a dash or words say so.
-"""
+"""Plots that compare: face against voice, and a random split against one by speaker."""
 
 import os
 import textwrap
@@ -43,30 +40,26 @@ PROTOCOLS = {
 }
 BAR_INCHES, GROUP_GAP_INCHES = 0.2, 0.16
 SYSTEM_INCHES = 0.95
-AXIS_INCHES = 0.75  # what is written along the axis
+AXIS_INCHES = 0.75  # the axis's own labels
 DASH_POINTS = 3
 HUMAN_LINE = {"linewidth": 2, "zorder": 2}
-BOX = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}  # behind a number that a line may cross
+BOX = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}  # keeps lines off a number
 
 
 def write_recall_by_modality(
     reports: Mapping[str, Mapping[str, Any]], path: str | os.PathLike, human: Mapping[str, float] | None = None
 ) -> Path:
-    """Draws the recall of every class from face and voice, voice alone, and face alone.
+    """Draws each class's recall from face and voice, from the voice alone, and from the face alone.
 
     Args:
-        reports: of evaluations, keyed by modality, any of ``MODALITIES``. At least one has the ``protocol``.
-        path: the picture to write (.png).
-        human: what people reach on the same clips, in [0, 1], with the same keys; None if it is not known.
-
-    Returns:
-        ``path``.
+        reports: of evaluations, keyed by any of ``MODALITIES``.
+        path: the file to write; see ``write_figure``.
+        human: what people reach on the same clips, with the same keys; None if unknown.
 
     Raises:
         ValueError: if there is no report, an unknown modality, or the reports have different classes.
-        EmotionError: if nothing can be written there.
     """
-    return write_figure(_build_recall_by_modality(reports, human), path)
+    return write_figure(build_recall_by_modality(reports, human), path)
 
 
 def write_protocol_comparison(
@@ -76,27 +69,23 @@ def write_protocol_comparison(
     human_accuracy: float | None = None,
     chance: float | None = None,
 ) -> Path:
-    """Draws what a split at random promises and what is left of it once the speakers are kept apart.
+    """Draws each system's score under a random split beside its score on speakers it has not met.
 
     Args:
         rows: one for each system and protocol: ``system``; ``protocol``, ``random`` or ``speakers apart``; ``score``,
             the UAR, with its 95 % interval ``low`` to ``high``; ``n``, the clips tested.
-        path: the picture to write (.png).
-        title: what stands above it.
-        human_accuracy: what people reach, in [0, 1]; None if it is not known.
-        chance: what guessing reaches, in [0, 1]; None to leave it out.
-
-    Returns:
-        ``path``.
+        path: the file to write; see ``write_figure``.
+        title: the headline.
+        human_accuracy: what people reach; None if unknown.
+        chance: what guessing reaches; None to leave it out.
 
     Raises:
         ValueError: if there is no row, an unknown protocol, or two rows for the same system and protocol.
-        EmotionError: if nothing can be written there.
     """
-    return write_figure(_build_protocol_comparison(rows, title, human_accuracy, chance), path)
+    return write_figure(build_protocol_comparison(rows, title, human_accuracy, chance), path)
 
 
-def _build_recall_by_modality(reports: Mapping[str, Mapping[str, Any]], human: Mapping[str, float] | None = None):
+def build_recall_by_modality(reports: Mapping[str, Mapping[str, Any]], human: Mapping[str, float] | None = None):
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
     from matplotlib.patheffects import withStroke
@@ -126,8 +115,8 @@ def _build_recall_by_modality(reports: Mapping[str, Mapping[str, Any]], human: M
         entries.append((Patch(color=colour), f"{words}: UAR {uar}, {count_clips(report['n'])}"))
         people = (human or {}).get(modality)
         if is_number(people):
-            # Each dash falls into a gap of the others, so that all can be seen where they coincide. The white edge
-            # keeps a line apart from bars of its own colour.
+            # Each line's dashes fall into the gaps of the others, so that all show where they coincide. The white edge
+            # separates a line from bars of its own colour.
             dashes = (DASH_POINTS * place, (DASH_POINTS, DASH_POINTS * max(1, len(shown) - 1)))
             edge = [withStroke(linewidth=4, foreground="white")]
             axes.axvline(100 * people, color=colour, linestyle=dashes, path_effects=edge, clip_on=False, **HUMAN_LINE)
@@ -157,7 +146,7 @@ def _draw_recall(axes, scores: Mapping[str, Any], position: float, thickness: fl
     axes.annotate(text, (end, position), (4, 0), textcoords="offset points", ha="left", **style)
 
 
-def _build_protocol_comparison(
+def build_protocol_comparison(
     rows: Sequence[Mapping[str, Any]], title: str, human_accuracy: float | None = None, chance: float | None = None
 ):
     from matplotlib.lines import Line2D
@@ -199,7 +188,7 @@ def _build_protocol_comparison(
 
 
 def _draw_system(axes, results: Mapping[str, Mapping[str, Any]], position: float) -> None:
-    """Draws a system's scores, the one at random above the other, joined by a line."""
+    """Draws a system's scores, the random split's above the other, joined by a line."""
     places = []
     for protocol, height, above in ((RANDOM, position - 0.14, True), (APART, position + 0.14, False)):
         score = results.get(protocol, {}).get("score")
@@ -209,7 +198,7 @@ def _draw_system(axes, results: Mapping[str, Mapping[str, Any]], position: float
                 axes, results[protocol].get("low"), results[protocol].get("high"), height, colour=colour, along="x"
             )
             axes.plot(100 * score, height, color=colour, marker=symbol, markersize=8, clip_on=False, zorder=3)
-            # Near either end the number leans inwards, so as to stay clear of what is written beside the axes.
+            # Near either end the number leans inwards, clear of the labels beside the axes.
             side = "right" if score > 0.9 else "left" if score < 0.1 else "center"
             style = {"va": "bottom" if above else "top", "ha": side}
             style |= {"fontsize": SMALL_POINTS, "color": colour, "zorder": 3.5, "bbox": BOX}
@@ -234,7 +223,7 @@ def _name_difference(results: Mapping[str, Mapping[str, Any]]) -> str:
     scores = [results.get(protocol, {}).get("score") for protocol in (RANDOM, APART)]
     if not all(map(is_number, scores)):
         return NOTHING
-    # Of the rounded scores, so that the reader who subtracts what stands in the plot finds the same.
+    # From the rounded scores, so that a reader who subtracts the numbers in the plot gets the same.
     tenths = round(1000 * scores[0]) - round(1000 * scores[1])
     sign = "+" if tenths > 0 else "−" if tenths < 0 else ""
     return f"{sign}{abs(tenths) / 10:.1f} points"

@@ -1,7 +1,4 @@
-"""Plots of how far a model's confidence can be trusted, and of what holding back its unsure answers buys.
-
-They draw the report of an evaluation, in which scores are shares in [0, 1].
-"""
+"""Plots of an evaluation's report: how far the confidence can be trusted, and what withholding unsure answers gains."""
 
 import math
 import os
@@ -32,48 +29,28 @@ from emotion.outputs.plots.figures import (
 from emotion.scores import COVERAGE_THRESHOLDS, N_CALIBRATION_BINS, wilson_interval
 
 MARKED_THRESHOLDS = dict(zip(COVERAGE_THRESHOLDS, "osD^", strict=True))  # confidence: symbol
-FEW_CLIPS = 10  # below, a share says next to nothing
+FEW_CLIPS = 10  # the accuracy of fewer clips says almost nothing
 MIN_DOT, DOT_RANGE = 25, 115  # area of a dot, square points
-# A mean of equal confidences on an edge may come out a rounding error above it.
+# The mean of equal confidences on a bin's edge may lie a rounding error above it.
 EDGE_TOLERANCE = 1e-9
 
 
 def write_reliability_diagram(report: Mapping[str, Any], path: str | os.PathLike) -> Path:
-    """Draws the accuracy that answers of each confidence really have, and how many there are (Guo et al. 2017).
-
-    Args:
-        report: of an evaluation.
-        path: the picture to write (.png).
-
-    Returns:
-        ``path``.
-
-    Raises:
-        EmotionError: if nothing can be written there.
-    """
-    return write_figure(_build_reliability_diagram(report), path)
+    """Draws the accuracy of the answers at each confidence, and how many there are (Guo et al. 2017)."""
+    return write_figure(build_reliability_diagram(report), path)
 
 
 def write_coverage_accuracy(
     report: Mapping[str, Any], path: str | os.PathLike, human_accuracy: float | None = None
 ) -> Path:
-    """Draws how right the answers are if only the more confident ones are given (El-Yaniv & Wiener 2010).
+    """Draws the accuracy if only the most confident answers are given (El-Yaniv & Wiener 2010).
 
-    Args:
-        report: of an evaluation.
-        path: the picture to write (.png).
-        human_accuracy: what people reach on the same clips, all answered, in [0, 1]; None if it is not known.
-
-    Returns:
-        ``path``.
-
-    Raises:
-        EmotionError: if nothing can be written there.
+    ``human_accuracy`` is what people reach on the same clips, all answered; None if unknown.
     """
-    return write_figure(_build_coverage_accuracy(report, human_accuracy), path)
+    return write_figure(build_coverage_accuracy(report, human_accuracy), path)
 
 
-def _build_reliability_diagram(report: Mapping[str, Any]):
+def build_reliability_diagram(report: Mapping[str, Any]):
     from matplotlib.lines import Line2D
 
     rows = [row for row in report["calibration"] if is_number(row["confidence"]) and is_number(row["accuracy"])]
@@ -96,7 +73,7 @@ def _build_reliability_diagram(report: Mapping[str, Any]):
             zorder=3,
         )
     else:
-        _say_nothing_to_draw(axes, 75)
+        _write_no_clips(axes, 75)
     set_percent_axis(axes.yaxis, "answers of this confidence that are right")
     _draw_counts(counts, rows, most)
     set_percent_axis(axes.xaxis, "")
@@ -125,11 +102,11 @@ def _build_reliability_diagram(report: Mapping[str, Any]):
 
 
 def _draw_counts(axes, rows: Sequence[Mapping[str, Any]], most: int) -> None:
-    """Draws how many clips lie in each bin of confidence, with the number above the bar."""
+    """Draws the number of clips in each bin of confidence."""
     bins = [math.ceil(row["confidence"] * N_CALIBRATION_BINS - EDGE_TOLERANCE) for row in rows]
     centres = [100 * (max(number, 1) - 0.5) / N_CALIBRATION_BINS for number in bins]
     axes.bar(centres, [row["n"] for row in rows], width=90 / N_CALIBRATION_BINS, color=BLUE)
-    # Numbers of four digits and more are wider than a bar.
+    # Numbers of four or more digits are wider than a bar.
     rotation = 90 if most > 999 else 0
     for centre, row in zip(centres, rows, strict=True):
         axes.annotate(
@@ -148,7 +125,7 @@ def _draw_counts(axes, rows: Sequence[Mapping[str, Any]], most: int) -> None:
     axes.set_ylabel("clips", fontsize=LABEL_POINTS)
 
 
-def _build_coverage_accuracy(report: Mapping[str, Any], human_accuracy: float | None = None):
+def build_coverage_accuracy(report: Mapping[str, Any], human_accuracy: float | None = None):
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
@@ -168,10 +145,10 @@ def _build_coverage_accuracy(report: Mapping[str, Any], human_accuracy: float | 
             (Line2D([], [], color=BLUE), "accuracy of the answers given"),
             (Patch(color=BLUE, alpha=0.2), "its 95 % interval, which takes the clips as independent"),
             *_mark_thresholds(axes, rows),
-            *_shade_what_is_not_known(axes, rows[-1]),
+            *_shade_unknown(axes, rows[-1]),
         ]
     else:
-        _say_nothing_to_draw(axes, 50)
+        _write_no_clips(axes, 50)
     if is_number(human_accuracy):
         axes.axhline(100 * human_accuracy, color=VERMILION, linestyle="--", linewidth=1.5, zorder=2)
         label = f"human raters, on the data set's own emotions ({percent(human_accuracy)})"
@@ -184,7 +161,7 @@ def _build_coverage_accuracy(report: Mapping[str, Any], human_accuracy: float | 
 
 
 def _mark_thresholds(axes, rows: Sequence[Mapping[str, Any]]) -> list[tuple[object, str]]:
-    """Marks where the confidence passes round numbers; returns entries for the legend, which says the numbers."""
+    """Marks round thresholds of confidence on the curve, and returns legend entries with their numbers."""
     from matplotlib.lines import Line2D
 
     thresholds_of = {}
@@ -206,8 +183,8 @@ def _mark_thresholds(axes, rows: Sequence[Mapping[str, Any]]) -> list[tuple[obje
     return entries
 
 
-def _shade_what_is_not_known(axes, last: Mapping[str, Any]) -> list[tuple[object, str]]:
-    """Shades the coverage of too few clips, and that which no threshold reaches; returns entries for the legend."""
+def _shade_unknown(axes, last: Mapping[str, Any]) -> list[tuple[object, str]]:
+    """Shades the coverage of too few clips and that which no threshold reaches, and returns legend entries."""
     from matplotlib.patches import Patch
 
     entries = []
@@ -222,5 +199,5 @@ def _shade_what_is_not_known(axes, last: Mapping[str, Any]) -> list[tuple[object
     return entries
 
 
-def _say_nothing_to_draw(axes, height: float) -> None:
+def _write_no_clips(axes, height: float) -> None:
     axes.text(30, height, "no clips", ha="center", va="center", color=GREY, fontsize=LABEL_POINTS)

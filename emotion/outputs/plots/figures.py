@@ -1,8 +1,9 @@
-"""What all plots share: a figure without a screen, colours, titles that fit, numbers as text, and writing the picture.
+"""What all plots share: figures, colours, titles that fit, numbers as text, and writing the file.
 
-The plots use matplotlib's objects rather than pyplot, which keeps state for the whole process and may look for a
-screen. matplotlib is imported when the first plot is drawn, since it takes half a second. The same input gives the same
-bytes: nothing of the time or the machine is written into a picture.
+In each module of this folder ``build_*`` returns a figure and ``write_*`` writes it. The plots use matplotlib's objects
+instead of pyplot, which keeps state for the whole process and may look for a screen. matplotlib takes half a second to
+import, so that waits for the first plot. The same input gives the same bytes: no time and no machine is written into a
+file. Scores are shares in [0, 1], None or NaN where there is none: nothing is drawn then, and a dash says so.
 """
 
 import math
@@ -14,29 +15,28 @@ from pathlib import Path
 from typing import Any
 
 from emotion.errors import EmotionError
+from emotion.files import written_whole
 
 DOTS_PER_INCH = 150
 WIDTH_INCHES = 7.2
 TITLE_POINTS, LABEL_POINTS, SMALL_POINTS = 11, 10, 9
 LINE_INCHES = 0.19  # of a title or legend, from one line to the next
 MARGIN_PIXELS = 15
-LEGEND_HANDLE_PIXELS = 75  # the symbol before the text, and the gap between them
+LEGEND_HANDLE_PIXELS = 75  # the symbol before the text, and the gap after it
 MAX_NAME_LENGTH = 24  # characters
-UNBROKEN_SPACE = "\u00a0"
+NO_BREAK_SPACE = "\u00a0"
 FORMATS = ("png", "svg", "pdf")
 
-# Okabe & Ito (2008), "Color Universal Design": colour-blind people can tell them apart.
+# Okabe & Ito (2008), "Color Universal Design", which colour-blind people can tell apart.
 BLUE, ORANGE, GREEN, VERMILION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 GREY, PALE = "#555555", "#D9D9D9"
-NOTHING = "–"  # stands where there is no number
+NOTHING = "–"  # in place of a missing number
 
 
 def build_figure(*, width_inches: float, height_inches: float):
     """Returns an empty figure whose parts make room for one another.
 
-    Args:
-        width_inches: of all of it.
-        height_inches: of the axes and what is written along them; a title and a legend add theirs.
+    ``height_inches`` is that of the axes and their labels; a title and a legend add theirs.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -47,41 +47,27 @@ def build_figure(*, width_inches: float, height_inches: float):
 
 
 def write_figure(figure, path: str | os.PathLike) -> Path:
-    """Writes a figure and returns where; the ending chooses the format, and none means PNG.
+    """Writes a figure and returns its path; the ending chooses the format, PNG if there is none.
 
     Raises:
-        EmotionError: if the ending is not one of ``FORMATS``, or nothing can be written there.
+        EmotionError: if the ending is not one of ``FORMATS``, or the file cannot be written.
     """
     path = Path(path)
-    ending = check_plot(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with warnings.catch_warnings():
-            # A name in letters that the font lacks is drawn as boxes; the file's own name says it.
-            warnings.filterwarnings("ignore", "Glyph .* missing from font")
-            figure.savefig(partial, format=ending)
-        os.replace(partial, path)
-    except OSError as error:
-        raise EmotionError(f"{path}: cannot be written ({error.strerror}). Choose another folder.") from error
-    finally:
-        partial.unlink(missing_ok=True)
-    return path
-
-
-def check_plot(path: Path) -> str:
-    """Returns the format that a plot's name asks for.
-
-    Raises:
-        EmotionError: if it is not one of ``FORMATS``.
-    """
     ending = path.suffix.lower().lstrip(".") or "png"
     if ending not in FORMATS:
         raise EmotionError(f"{path}: a plot cannot be written as .{ending}. Choose one of {', '.join(FORMATS)}.")
-    return ending
+    try:
+        with written_whole(path) as partial, warnings.catch_warnings():
+            # Letters that the font lacks are drawn as boxes.
+            warnings.filterwarnings("ignore", "Glyph .* missing from font")
+            figure.savefig(partial, format=ending)
+    except OSError as error:
+        raise EmotionError(f"{path}: cannot be written ({error.strerror}). Choose another folder.") from error
+    return path
 
 
 def set_title(figure, headline: str, *details: str) -> None:
-    """Writes the headline and the details above all axes, one below the other, broken to the figure's width."""
+    """Writes the headline and the details above all axes, each wrapped to the figure's width."""
     room = figure.bbox.width - 2 * MARGIN_PIXELS
     title = "\n".join(wrap(figure, text, TITLE_POINTS, room) for text in (headline, *details) if text)
     _add_lines(figure, title.count("\n") + 1)
@@ -90,7 +76,7 @@ def set_title(figure, headline: str, *details: str) -> None:
 
 
 def set_legend(figure, entries: Sequence[tuple[object, str]]) -> None:
-    """Writes (symbol, text) pairs below all axes, one below the other, where they can hide no data."""
+    """Lists (symbol, text) pairs below all axes, where they hide no data."""
     room = figure.bbox.width - 2 * MARGIN_PIXELS - LEGEND_HANDLE_PIXELS
     handles = [handle for handle, _ in entries]
     labels = [wrap(figure, label, SMALL_POINTS, room) for _, label in entries]
@@ -103,12 +89,7 @@ def _add_lines(figure, n_lines: int) -> None:
 
 
 def set_percent_axis(axis, label: str) -> None:
-    """Makes an axis run from 0 to 100 %, whatever is drawn.
-
-    Args:
-        axis: ``axes.xaxis`` or ``axes.yaxis``; what is drawn along it are percents.
-        label: what they are percents of.
-    """
+    """Makes ``axes.xaxis`` or ``axes.yaxis`` run from 0 to 100 %, whatever is drawn."""
     getattr(axis.axes, f"set_{axis.axis_name}lim")(0, 100)
     axis.set_ticks(range(0, 101, 20), [f"{percent} %" for percent in range(0, 101, 20)], fontsize=SMALL_POINTS)
     axis.set_label_text(label, fontsize=LABEL_POINTS)
@@ -117,7 +98,7 @@ def set_percent_axis(axis, label: str) -> None:
 
 
 def set_rows(axes, labels: Sequence[str], *, every: int = 1) -> None:
-    """Makes rows of the y axis, the first on top, and names every ``every``th of them."""
+    """Turns the y axis into rows, the first on top, and labels every ``every``th of them."""
     axes.set_ylim(len(labels) - 0.5, -0.5)
     axes.set_yticks(range(0, len(labels), every), [plain(label) for label in labels[::every]], fontsize=SMALL_POINTS)
     axes.tick_params(axis="y", length=0, pad=9)
@@ -125,7 +106,7 @@ def set_rows(axes, labels: Sequence[str], *, every: int = 1) -> None:
 
 
 def set_right_labels(axes, positions: Sequence[float], labels: Sequence[str], title: str = "") -> None:
-    """Writes labels beside the rows on the right, and a title above them, where they can hide no data."""
+    """Writes labels to the right of the axes, and a title above them, where they hide no data."""
     right = axes.secondary_yaxis("right")
     right.set_yticks(positions, [plain(label) for label in labels], fontsize=SMALL_POINTS)
     right.tick_params(length=0, pad=9)
@@ -135,14 +116,9 @@ def set_right_labels(axes, positions: Sequence[float], labels: Sequence[str], ti
 
 
 def draw_interval(axes, low: float | None, high: float | None, position: float, *, colour: str, along: str) -> None:
-    """Draws an interval with its ends, in percent; nothing if it has none.
+    """Draws an interval, given as shares, along the ``x`` or ``y`` axis; nothing if an end is missing.
 
-    Args:
-        axes: where.
-        low, high: the ends as shares, in [0, 1].
-        position: on the other axis.
-        colour: of the line.
-        along: ``x`` or ``y``, the axis of the interval.
+    ``position`` is its place on the other axis.
     """
     if is_number(low) and is_number(high):
         ends, beside = [100 * low, 100 * high], [position, position]
@@ -151,32 +127,32 @@ def draw_interval(axes, low: float | None, high: float | None, position: float, 
 
 
 def wrap(figure, text: str, points: float, room_pixels: float) -> str:
-    """Returns the text with line breaks, such that no line is wider than the room."""
+    """Returns the text with line breaks, so that no line is wider than the room."""
     from matplotlib.font_manager import FontProperties
 
     renderer, font = figure.canvas.get_renderer(), FontProperties(size=points)
-    # A number and its percent sign stay together; textwrap leaves this kind of space alone.
-    words = " ".join(text.split()).replace(" %", f"{UNBROKEN_SPACE}%")
+    # textwrap does not break at this kind of space, so a number keeps its percent sign.
+    words = " ".join(text.split()).replace(" %", f"{NO_BREAK_SPACE}%")
 
     def width(line: str) -> float:
         return renderer.get_text_width_height_descent(line, font, False)[0]
 
-    # No line holds twice as many characters as one of average width; trying the others would take long.
+    # No line holds more than twice as many characters as one of average width; trying more would take long.
     n_most = min(len(words), int(2 * room_pixels * len(words) / max(width(words), 1)))
     for n_characters in range(max(n_most, 1), 0, -1):
         lines = textwrap.wrap(words, n_characters)
         if all(width(line) <= room_pixels for line in lines):
             break
-    return plain("\n".join(lines).replace(UNBROKEN_SPACE, " "))
+    return plain("\n".join(lines).replace(NO_BREAK_SPACE, " "))
 
 
 def plain(text: str) -> str:
-    """Returns a text such that matplotlib does not take what stands between two dollar signs for a formula."""
+    """Returns a text with escaped dollar signs, between which matplotlib would read a formula."""
     return text.replace("$", r"\$")
 
 
 def short_name(name: str) -> str:
-    """Returns a name on one line, without its middle if it is too long."""
+    """Returns a name on one line, its middle cut out if it is too long."""
     name = " ".join(str(name).split())
     if len(name) <= MAX_NAME_LENGTH:
         return name
@@ -194,12 +170,9 @@ def percent(share: float | None, decimals: int = 0) -> str:
 
 
 def percent_with_interval(share: float | None, intervals: Mapping[str, Any] | None, score: str = "uar") -> str:
-    """Returns ``62.3 % (95 % interval 58.1 to 66.0 %, over speakers)``, or as much of it as is known.
+    """Returns ``62.3 % (95 % interval 58.1 to 66.0 %, over speakers)``, or the part of it that is known.
 
-    Args:
-        share: the score, in [0, 1].
-        intervals: of a report: a pair for each score, and ``unit``.
-        score: which of them.
+    ``intervals`` are a report's: a pair for each score, and ``unit``.
     """
     interval = (intervals or {}).get(score)
     if not is_number(share) or not is_interval(interval):
@@ -213,7 +186,7 @@ def is_interval(interval: Sequence[float | None] | None) -> bool:
 
 
 def describe_report(report: Mapping[str, Any]) -> tuple[str, str]:
-    """Returns what stands above every plot of a report: its protocol, and its size and main scores."""
+    """Returns the title lines of every plot of a report: its protocol, and its size and main scores."""
     uar, accuracy = percent_with_interval(report["uar"], report.get("intervals")), percent(report["accuracy"], 1)
     return sentence(report["protocol"]), f"{count_clips(report['n'])}, UAR {uar}, accuracy {accuracy}"
 

@@ -1,4 +1,4 @@
-"""The plot of a clip: how probable each emotion is over time, for every face and the voice, and which one prevails."""
+"""The plot of a clip: each emotion's probability over time, for every face and the voice."""
 
 import os
 import textwrap
@@ -32,36 +32,29 @@ from emotion.outputs.timeline import (
 from emotion.results import MediaPrediction
 
 TIMELINE_INCHES = 9.6
-WIDEN_SECONDS, MAX_INCHES = 60.0, 32.0  # a longer clip has a wider plot, up to here
+WIDEN_SECONDS, MAX_INCHES = 60.0, 32.0  # a clip longer than this gets a wider plot, up to this width
 ROW_INCHES, STRIP_SHARE = 2.2, 0.14
-MAX_ROWS = 40  # further faces are not drawn, and said to be missing
+MAX_ROWS = 40  # the title says how many further faces are left out
 MAX_MOMENTS = 1500
-LETTER_POINTS = 6.0  # of the strip's letters, on average
-NOTE_LETTERS = 22  # in a line beside the curves
+LETTER_POINTS = 6.0  # the strip's letters, on average
+NOTE_LETTERS = 22  # per line beside the curves
 LINE_POINTS, RIM_POINTS = 1.8, 3.2
 
 
 def write_timeline(prediction: MediaPrediction, path: str | os.PathLike) -> Path:
-    """Draws the probabilities over time, a row for each face and one for the voice.
+    """Draws the probabilities over time, a row for each face and one for the voice, and returns ``path``.
 
-    The curves are what the annotated video shows, moment by moment: between the middles of two windows the one fades to
-    the other. There is none where a face is out of sight or nothing was heard. Below them a strip names the emotion
-    that prevails, grey where the model is unsure.
-
-    Args:
-        prediction: what was found.
-        path: the picture to write (.png, .svg or .pdf).
-
-    Returns:
-        ``path``.
+    The curves show the same as the annotated video at each moment, and nothing while a face is out of sight or the
+    voice is not heard. A strip below them names the most probable emotion, grey where the model is unsure. The path's
+    ending chooses the format: .png, .svg or .pdf.
 
     Raises:
-        EmotionError: if the ending is none of these, or nothing can be written there.
+        EmotionError: if the ending is another, or the file cannot be written.
     """
-    return write_figure(_build_timeline(prediction), path)
+    return write_figure(build_timeline(prediction), path)
 
 
-def _build_timeline(prediction: MediaPrediction):
+def build_timeline(prediction: MediaPrediction):
     rows = timeline_rows(prediction)
     shown, n_missing = choose_rows(rows, MAX_ROWS)
     width = float(np.clip(TIMELINE_INCHES * prediction.duration_seconds / WIDEN_SECONDS, TIMELINE_INCHES, MAX_INCHES))
@@ -97,13 +90,13 @@ def _set_time_axis(axes, start: float, end: float) -> None:
 def _draw_curves(axes, row: TimelineRow, moments: np.ndarray, answers: list) -> None:
     from matplotlib.patheffects import Normal, withStroke
 
-    names = row.judgement.class_names
+    names = row.class_names
     probabilities = stack_probabilities(answers, len(names))
     peaks = np.max(np.nan_to_num(probabilities), axis=0)
     quiet = [name for name, peak in zip(names, peaks, strict=True) if peak < MIN_SHOWN]
     for index in np.argsort(peaks):
         if peaks[index] >= MIN_SHOWN:
-            # A dark rim lets pale colours stand out from the paper.
+            # A dark rim sets pale colours off from the white background.
             axes.plot(
                 moments, 100 * probabilities[:, index], color=_share(emotion_colour(names[index])),
                 linewidth=LINE_POINTS, label=plain(names[index]), solid_capstyle="round", clip_on=False,
@@ -113,8 +106,8 @@ def _draw_curves(axes, row: TimelineRow, moments: np.ndarray, answers: list) -> 
     axes.spines[["top", "right"]].set_visible(False)
     axes.set_title(sentence(f"{row.name}: {row.words}"), loc="left", fontsize=LABEL_POINTS)
     handles, labels = (part[::-1] for part in axes.get_legend_handles_labels())
-    if 0 < row.judgement.unsure_below < 1:
-        handles.append(axes.axhline(100 * row.judgement.unsure_below, color=GREY, linewidth=0.8, linestyle=":"))
+    if 0 < row.unsure_below < 1:
+        handles.append(axes.axhline(100 * row.unsure_below, color=GREY, linewidth=0.8, linestyle=":"))
         labels.append("unsure below")
     axes.legend(
         handles, labels, loc="upper left", bbox_to_anchor=(1.01, 1.03), frameon=False, fontsize=SMALL_POINTS,
@@ -126,12 +119,12 @@ def _draw_curves(axes, row: TimelineRow, moments: np.ndarray, answers: list) -> 
             plain(words), (1.01, 0), (0, -STRIP_SHARE * 72 * ROW_INCHES), xycoords="axes fraction",
             textcoords="offset points", va="bottom", fontsize=SMALL_POINTS - 2, color=GREY,
         )  # fmt: skip
-        # The legend above it makes room on the right; below the curves it needs none.
+        # The legend above it already makes room on the right.
         note.set_in_layout(False)
 
 
 def _draw_strip(axes, moments: np.ndarray, answers: list) -> None:
-    """Draws stretches of the emotion that prevails; its name where there is room."""
+    """Draws a stretch for each time with the same answer, with the emotion's name where there is room."""
     axes.set_ylim(0, 1)
     axes.set_yticks([])
     axes.spines[:].set_visible(False)

@@ -1,4 +1,4 @@
-"""Plots of a training run: its curves over the epochs, and its confusion matrix."""
+"""Plots of training and testing: curves over the epochs, the confusion matrix, and a cross-validation's folds."""
 
 import math
 import os
@@ -18,6 +18,7 @@ from emotion.outputs.plots.figures import (
     VERMILION,
     WIDTH_INCHES,
     build_figure,
+    describe_report,
     is_interval,
     is_number,
     percent,
@@ -37,28 +38,31 @@ TRAINING_COLOUR, VALIDATION_COLOUR, BEST_COLOUR = BLUE, VERMILION, GREY
 MAX_MARKED_EPOCHS = 30
 QUANTITIES = ("loss", "accuracy")
 CELL_INCHES = 0.75
-MARGIN_INCHES = (2.9, 2.1)  # beside the cells, and above and below, for the names
-MIN_WIDTH_INCHES = 6.0  # few classes still need room for the title
-WHITE_TEXT_ABOVE_PERCENT = 65  # darkness of a cell from which white reads better than black
+MARGIN_INCHES = (2.9, 2.1)  # for the names, in width and in height
+MIN_WIDTH_INCHES = 6.0  # room for the title above few classes
+WHITE_TEXT_ABOVE_PERCENT = 65  # in darker cells white is easier to read than black
+FOLD_INCHES = 0.28
+AXIS_INCHES = 0.75  # the axis's own labels
+MIN_LABEL_INCHES = 0.18  # from one line to the next
+MAX_HEIGHT_INCHES = 120.0  # matplotlib draws at most 65536 pixels
+MAX_SPEAKERS_LENGTH = 34  # characters
 
 
 def write_training_curves(history: Mapping[str, Sequence[float]], path: str | os.PathLike) -> Path:
-    """Draws loss and accuracy over the epochs, for training and validation, and marks the best epoch.
-
-    The best epoch is that of the lowest validation loss, which is what early stopping goes by.
+    """Draws loss and accuracy over the epochs, and marks the best epoch: the one early stopping goes back to.
 
     Args:
-        history: values of each epoch, keyed as Keras does: ``loss``, ``accuracy``, ``val_loss``, ``val_accuracy``. What
-            is missing is left out; other keys are not drawn.
-        path: the picture to write; its ending chooses the format (.png, .svg, .pdf).
-
-    Returns:
-        ``path``.
+        history: values of each epoch under Keras's keys ``loss``, ``accuracy``, ``val_loss`` and ``val_accuracy``, or
+            some of them. Other keys are not drawn.
+        path: the file to write; see ``write_figure``.
 
     Raises:
         ValueError: if there is no epoch to draw.
-        EmotionError: if nothing can be written there.
     """
+    return write_figure(build_training_curves(history), path)
+
+
+def build_training_curves(history: Mapping[str, Sequence[float]]):
     quantities = [name for name in QUANTITIES if len(history.get(name, ())) or len(history.get(f"val_{name}", ()))]
     if not quantities:
         raise ValueError(f"history needs values under 'loss' or 'accuracy', got the keys {sorted(history)}.")
@@ -66,39 +70,38 @@ def write_training_curves(history: Mapping[str, Sequence[float]], path: str | os
     best_epoch = _best_epoch(history.get("val_loss", ()))
     for axes, quantity in zip(figure.subplots(1, len(quantities), squeeze=False)[0], quantities, strict=True):
         _draw_curves(axes, quantity, history.get(quantity, ()), history.get(f"val_{quantity}", ()), best_epoch)
-    return write_figure(figure, path)
+    return figure
 
 
 def write_confusion_matrix(
     matrix: np.ndarray, class_names: Sequence[str], path: str | os.PathLike, title: str, *details: str
 ) -> Path:
-    """Draws how often each emotion was taken for which: the share of its row, and the count.
-
-    The recall of every emotion stands on the right of its row, the precision of every answer above its column.
+    """Draws each count with its share of the row, the recall beside the rows and the precision above the columns.
 
     Args:
-        matrix: ``(n_classes, n_classes)`` counts; a row is a true emotion, a column what the model said.
-        class_names: the emotions, in the order of both.
-        path: the picture to write; its ending chooses the format (.png, .svg, .pdf).
-        title: what stands above it.
+        matrix: ``(n_classes, n_classes)`` counts; a row for each true emotion, a column for each answer.
+        class_names: the emotions, in the matrix's order.
+        path: the file to write; see ``write_figure``.
+        title: the headline.
         details: further lines of the title.
 
-    Returns:
-        ``path``.
-
     Raises:
-        ValueError: if the matrix is not square, or has another size than ``class_names``.
-        EmotionError: if nothing can be written there.
+        ValueError: if the matrix does not have a row and a column for each class.
     """
-    return write_figure(_build_confusion_matrix(matrix, class_names, title, *details), path)
+    return write_figure(build_confusion_matrix(matrix, class_names, title, *details), path)
 
 
-def _build_confusion_matrix(matrix: np.ndarray, class_names: Sequence[str], title: str, *details: str):
+def write_report_matrix(report: Mapping[str, Any], path: str | os.PathLike) -> Path:
+    """Draws the confusion matrix of an evaluation's report under its protocol and scores."""
+    return write_confusion_matrix(report["confusion_matrix"], report["classes"], path, *describe_report(report))
+
+
+def build_confusion_matrix(matrix: np.ndarray, class_names: Sequence[str], title: str, *details: str):
     matrix = np.asarray(matrix, dtype=np.int64)
     n_classes = len(class_names)
     if matrix.shape != (n_classes, n_classes):
         raise ValueError(
-            f"matrix must be of shape {(n_classes, n_classes)}, as class_names has it, got {matrix.shape}."
+            f"matrix must have the shape {(n_classes, n_classes)} for {n_classes} class_names, got {matrix.shape}."
         )
     row_totals = matrix.sum(axis=1)
     percents = 100 * matrix / np.maximum(row_totals, 1)[:, None]
@@ -121,7 +124,7 @@ def _build_confusion_matrix(matrix: np.ndarray, class_names: Sequence[str], titl
 
 
 def _label_cells(axes, matrix: np.ndarray, names: Sequence[str]) -> None:
-    """Writes the names below and beside the cells, the precision above them and the recall on their right."""
+    """Writes the names below and to the left of the cells, the precision above and the recall to the right."""
     places, between = range(len(names)), np.arange(len(names) - 1) + 0.5
     counted = [f"{name} ({total:d})" for name, total in zip(names, matrix.sum(axis=1), strict=True)]
     axes.set_xticks(places, names, rotation=45, ha="right", rotation_mode="anchor")
@@ -144,7 +147,7 @@ def _label_cells(axes, matrix: np.ndarray, names: Sequence[str]) -> None:
 
 def _draw_curves(axes, quantity: str, training: Sequence[float], validation: Sequence[float], best_epoch: int | None):
     n_epochs = max(len(training), len(validation))
-    marked = n_epochs <= MAX_MARKED_EPOCHS  # beyond, the markers run together
+    marked = n_epochs <= MAX_MARKED_EPOCHS  # with more, the markers run together
     curves = ("training", training, TRAINING_COLOUR, "o"), ("validation", validation, VALIDATION_COLOUR, "s")
     for name, values, colour, symbol in curves:
         if len(values):
@@ -152,8 +155,8 @@ def _draw_curves(axes, quantity: str, training: Sequence[float], validation: Seq
             axes.plot(epochs, values, color=colour, marker=symbol if marked else None, markersize=3.5, label=name)
     if best_epoch is not None:
         axes.axvline(best_epoch, color=BEST_COLOUR, linestyle="--", linewidth=1, zorder=0)
-    if best_epoch is not None and len(validation) >= best_epoch:
-        best = validation[best_epoch - 1]
+    best = validation[best_epoch - 1] if best_epoch is not None and len(validation) >= best_epoch else None
+    if is_number(best):
         axes.plot(
             [best_epoch],
             [best],
@@ -177,42 +180,32 @@ def _draw_curves(axes, quantity: str, training: Sequence[float], validation: Seq
 
 
 def _best_epoch(validation_losses: Sequence[float]) -> int | None:
-    """Number, from 1, of the epoch with the lowest validation loss; None where there is none."""
+    """Returns the number, from 1, of the epoch with the lowest validation loss; None if there is none."""
     losses = np.asarray(validation_losses, dtype=np.float64)
     return int(np.nanargmin(losses)) + 1 if np.isfinite(losses).any() else None
 
 
-# ---- The plot of a cross-validation: the score of every fold, and of all of them pooled ----
-
-FOLD_INCHES = 0.28
-AXIS_INCHES = 0.75  # what is written along the axis
-MIN_LABEL_INCHES = 0.18  # from one line to the next
-MAX_HEIGHT_INCHES = 120.0  # matplotlib draws pictures of at most 65536 pixels
-MAX_SPEAKERS_LENGTH = 34  # characters
+# ---- Cross-validation ----
 
 
 def write_fold_scores(
     fold_rows: Sequence[Mapping[str, Any]], pooled: Mapping[str, Any], path: str | os.PathLike, title: str
 ) -> Path:
-    """Draws the UAR of every fold of a cross-validation, and that of all their clips pooled.
+    """Draws the UAR of each fold of a cross-validation, and that of all clips pooled.
 
     Args:
         fold_rows: ``fold`` (a number), ``uar``, ``n`` and ``speakers`` of each.
         pooled: ``uar`` of all clips and its 95 % ``interval``; or a whole report, with ``intervals``.
-        path: the picture to write (.png).
-        title: what stands above it.
-
-    Returns:
-        ``path``.
+        path: the file to write; see ``write_figure``.
+        title: the headline.
 
     Raises:
         ValueError: if there is no fold.
-        EmotionError: if nothing can be written there.
     """
-    return write_figure(_build_fold_scores(fold_rows, pooled, title), path)
+    return write_figure(build_fold_scores(fold_rows, pooled, title), path)
 
 
-def _build_fold_scores(fold_rows: Sequence[Mapping[str, Any]], pooled: Mapping[str, Any], title: str):
+def build_fold_scores(fold_rows: Sequence[Mapping[str, Any]], pooled: Mapping[str, Any], title: str):
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
@@ -254,7 +247,7 @@ def _name_fold(row: Mapping[str, Any]) -> str:
 
 
 def _name_speakers(speakers: Sequence[str]) -> str:
-    """Returns as many names as there is room for, and how many more; the data set they share is named once."""
+    """Returns the names that fit and the number of the others; a data set shared by all is named once."""
     if not speakers:
         return "speakers not known"
     datasets = {speaker.partition(":")[0] if ":" in speaker else "" for speaker in speakers}

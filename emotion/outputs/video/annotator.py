@@ -1,6 +1,6 @@
-"""Draws a result onto the pictures it belongs to: each face's box, its emotion and how sure the model is of it.
+"""Draws a result onto a video's frames: each face's box, emotion and confidence, the voice, and a timeline.
 
-Sizes follow the picture's shorter side, so that a label reads alike at 240p and at 4K.
+Sizes follow the frame's shorter side, so that labels look alike at 240p and at 4K.
 """
 
 import math
@@ -11,7 +11,7 @@ import numpy as np
 
 from emotion.media.pictures import Canvas, RgbPicture
 from emotion.outputs.palette import DARK, Colour, emotion_colour
-from emotion.outputs.timeline import Judgement
+from emotion.outputs.timeline import TimelineRow
 from emotion.outputs.video.layout import (
     MIN_BOX_HEIGHT_PER_PANEL,
     N_PLACES_BESIDE,
@@ -22,29 +22,38 @@ from emotion.outputs.video.layout import (
     place_bars,
     place_plate,
 )
-from emotion.outputs.video.marks import blur_face, draw_box, plate_that_fits
-from emotion.outputs.video.text import TextRun, Tile, draw_tile, names_width, panel_size, render_bars
+from emotion.outputs.video.marks import blur_face, draw_box
+from emotion.outputs.video.text import (
+    TextRun,
+    Tile,
+    draw_tile,
+    names_width,
+    panel_size,
+    plate_that_fits,
+    render_bars,
+)
 from emotion.outputs.video.timeline_strip import TimelineStrip
 from emotion.results import UNSURE, Box, EmotionSummary, FaceTrack, MediaPrediction, in_percent
 
 N_BARS = 3
 NOTICE = "Emotions recognised by AI"
-BARS_HIDDEN_SECONDS = 1.0  # bars that had to make room stay away for so long
-LOOK_AHEAD_STEP, N_LOOKS_AHEAD = 0.25, 12  # seconds, to choose a place in which they need not make room
-MAX_SAMPLES = 500
-# A face out of sight for longer than this, whose box would lie on a face that is in sight, is behind it.
+BARS_HIDDEN_SECONDS = 1.0  # how long bars that had to make room stay away
+LOOK_AHEAD_STEP, N_LOOKS_AHEAD = 0.25, 12  # seconds; used to find a place where bars can stay
+MAX_SAMPLES = 500  # boxes of a track that are looked at
+NO_EVIDENCE = EmotionSummary.of(None, (), evidence="none")
+# A face not detected for this long is behind another one if that one covers this share of its box.
 HIDDEN_SECONDS, HIDDEN_SHARE = 0.05, 0.3
-BLUR_GAP_SECONDS = 2.0  # as long as this a face may be lost and stays blurred; at its first and last a quarter of it
+BLUR_GAP_SECONDS = 2.0  # a face lost for up to this long stays blurred; before and after its track, a quarter of it
 
 
 class Annotator:
-    """Marks the faces, and the voice, of one media file on its pictures.
+    """Draws the results for one media file on its frames.
 
     Args:
-        prediction: what was found in the file.
-        notice: whether to state on every picture that an emotion recognition system is at work, as the EU's AI Act
-            asks of those who use one (Regulation 2024/1689, Article 50).
-        blur_faces: whether to make all faces unrecognisable, those that were not judged, too.
+        prediction: the results.
+        notice: whether to state on every frame that an emotion recognition system is in use, as the EU's AI Act
+            requires of its users (Regulation 2024/1689, Article 50).
+        blur_faces: whether to make all faces unrecognisable, including those without a result.
         timeline: whether to draw the timeline along the bottom.
     """
 
@@ -60,7 +69,7 @@ class Annotator:
         self.show(prediction)
 
     def show(self, prediction: MediaPrediction) -> None:
-        """Takes another result of the same media, as it grows while a camera is watched; places are kept."""
+        """Replaces the results while a camera is watched; labels keep their places."""
         self._prediction = prediction
         self._blurred = _TracksInTime((*prediction.tracks, *prediction.passed_over) if self.blur_faces else ())
         self._passed_over = _TracksInTime(prediction.passed_over if self.blur_faces else ())
@@ -68,27 +77,20 @@ class Annotator:
         self._strip: tuple[tuple[int, int], TimelineStrip] | None = None
         self._class_names = prediction.class_names
         self._tracks = prediction.tracks
-        self._judgements = {track.face_id: Judgement.of(prediction, track.face_id) for track in prediction.tracks}
-        self._voice = Judgement.of(prediction, None)
-        # A model of whole frames judges pictures without faces, and the voice together with them.
-        by_frame = any("frame" in window.evidence for window in prediction.windows)
-        self._voice_name = "clip" if by_frame else "voice"
+        self._rows = {track.face_id: TimelineRow.of_face(prediction, track) for track in prediction.tracks}
+        self._voice = TimelineRow.of_voice(prediction)
 
     def annotate(self, image: np.ndarray, time_seconds: float) -> np.ndarray:
-        """Draws what was found at a moment.
+        """Returns a copy of a frame with the results for its moment drawn on it.
 
-        A face in sight gets a box, a plate with its name, emotion, confidence and evidence, and bars for the most
-        probable emotions where there is room. Where the model is unsure, box and plate are grey and the plate says so
-        before it names the most probable emotion; the bars keep their colours. The voice gets a plate in the lower left
-        corner where it is heard and judged apart from the faces. A timeline along the bottom
-        fills as the video plays.
+        Each face in sight gets a box, a plate with its name, emotion, confidence and evidence, and bars for the most
+        probable emotions where there is room. If the model is unsure, box and plate are grey, and the plate says
+        "unsure" before the most probable emotion. A voice that is judged apart from the faces gets a plate in the lower
+        left corner while it is heard. A timeline along the bottom fills as the video plays.
 
         Args:
-            image: ``(height, width, 3)``, RGB uint8; left as it is.
-            time_seconds: when it is shown, on the file's own clock.
-
-        Returns:
-            A new image of the same shape.
+            image: ``(height, width, 3)``, RGB uint8.
+            time_seconds: when the frame is shown, on the file's own clock.
 
         Raises:
             ValueError: if the image has another shape or type.
@@ -100,7 +102,7 @@ class Annotator:
         return drawn.image
 
     def draw(self, canvas: Canvas, time_seconds: float) -> None:
-        """Draws into a picture, in place, what ``annotate`` draws into a copy of one."""
+        """Draws the same as ``annotate``, but in place."""
         height, width = canvas.shape[:2]
         for track in self._blurred.near(time_seconds):
             box = track.box_at(time_seconds, BLUR_GAP_SECONDS)
@@ -124,17 +126,17 @@ class Annotator:
         return self._strip[1]
 
     def _faces_in_sight(self, time_seconds: float, scale: Scale) -> list["_Subject"]:
-        # Large faces come first, so theirs is the first choice of places: they are the ones looked at.
+        # Large faces come first: viewers look at them, so their labels choose their places first.
         faces = []
         for track, box in visible_boxes(self._tracks, time_seconds):
             seen = overlap(box, (0, 0, scale.width, scale.height))
             if seen:
-                answer = self._judgements[track.face_id].answer_at(time_seconds)
+                answer = self._rows[track.face_id].answer_at(time_seconds) or NO_EVIDENCE
                 faces.append((-seen, _Subject(track.name, answer, self._class_names, box, track)))
         return [face for _, face in sorted(faces, key=lambda pair: pair[0])]
 
     def _tiles(self, faces: Sequence["_Subject"], time_seconds: float, scale: Scale) -> Iterator[tuple[Tile, Box]]:
-        """Everything to be blended into the picture, and where."""
+        """Yields plates and bars, with the rectangle of each."""
         boxes = [face.box for face in faces]
         unmarked = [
             box for track in self._passed_over.near(time_seconds) if (box := track.box_at(time_seconds)) is not None
@@ -163,7 +165,7 @@ class Annotator:
             if may_have and time_seconds >= self._bars_hidden_until.get(face.name, -1.0):
                 before = self._bar_places.get(face.name)
                 if before is None or before >= N_PLACES_BESIDE:
-                    # Out of a corner of the picture they come back where there is room for good.
+                    # Bars leave a corner of the frame only for a place where they can stay.
                     n_free, place = self._lasting_place(face.track, size, time_seconds, scale)
                     before = place if before is None or n_free == N_LOOKS_AHEAD else before
                 choice = place_bars(size, face.box, scale, taken=others + taken, is_alone=not others, before=before)
@@ -172,18 +174,18 @@ class Annotator:
                 taken.append(choice[1])
                 yield render_bars(bars, scale.font_size, names_pixels), choice[1]
             elif time_seconds >= self._bars_hidden_until.get(face.name, -1.0):
-                # They come back when there is room for good, not for a picture or two.
+                # Bars that lost their place wait, so that they do not flicker.
                 self._bars_hidden_until[face.name] = time_seconds + BARS_HIDDEN_SECONDS
 
     def _usual_height(self, track: FaceTrack) -> float:
-        """The height of a face in most pictures: whether it is large enough for bars must not change with every one."""
+        """Returns a face's median height: whether it gets bars must not change from frame to frame."""
         if track.face_id not in self._heights:
             boxes = track.boxes[:: 1 + len(track.boxes) // MAX_SAMPLES]
             self._heights[track.face_id] = float(np.median([box[3] - box[1] for box in boxes]))
         return self._heights[track.face_id]
 
     def _lasting_place(self, track: FaceTrack, size, time_seconds: float, scale: Scale) -> tuple[int, int | None]:
-        """Returns for how many looks ahead a face's bars can stay beside it, and where they can stay the longest."""
+        """Returns the place beside a face where its bars can stay the longest, after the number of looks ahead."""
         longest, chosen = 0, None
         moments = time_seconds + LOOK_AHEAD_STEP * np.arange(N_LOOKS_AHEAD)
         shown = [visible_boxes(self._tracks, moment) for moment in moments]
@@ -200,11 +202,11 @@ class Annotator:
         return longest, chosen
 
     def _place_notice(self, size: tuple[int, int], scale: Scale) -> Box:
-        """The corner in which the notice covers least of all faces of the video; the same for all pictures."""
+        """Returns the corner in which the notice covers the least of all faces; the same in every frame."""
         if self._notice_corner is None:
             right, bottom = scale.width - scale.margin - size[0], scale.height - scale.margin - size[1]
             corners = [(left, top) for top in (scale.margin, bottom) for left in (scale.margin, right)]
-            boxes = [box for track in self._prediction.tracks for box in track.boxes[:: 1 + len(track.boxes) // 500]]
+            boxes = [box for track in self._tracks for box in track.boxes[:: 1 + len(track.boxes) // MAX_SAMPLES]]
             covered = [sum(overlap(scale.moved_inside(*corner, size), box) for box in boxes) for corner in corners]
             self._notice_corner = corners[int(np.argmin(covered))]
         return scale.moved_inside(*self._notice_corner, size)
@@ -212,15 +214,15 @@ class Annotator:
     def _corner_text(self, time_seconds: float) -> tuple[tuple[TextRun, ...], Colour] | None:
         if not self._tracks and not self._voice.is_judged:
             return (TextRun("no face, no voice: no evidence"),), emotion_colour(None)
-        if self._voice.covers(time_seconds):
-            answer = self._voice.answer_at(time_seconds)
-            voice = _Subject(self._voice_name, answer, self._class_names)
-            return voice.runs, voice.colour
-        return None
+        answer = self._voice.answer_at(time_seconds)
+        if answer is None:
+            return None
+        voice = _Subject(self._voice.name, answer, self._class_names)
+        return voice.runs, voice.colour
 
 
 class _TracksInTime:
-    """Faces by the seconds in which they may be in sight: of hours of them only a few are at any moment."""
+    """Tracks indexed by the seconds in which they may be in sight: an hour-long video has thousands, a second few."""
 
     def __init__(self, tracks: Sequence[FaceTrack]):
         self._by_second: dict[int, list[FaceTrack]] = {}
@@ -234,7 +236,7 @@ class _TracksInTime:
 
 
 def visible_boxes(tracks: Sequence[FaceTrack], time_seconds: float) -> list[tuple[FaceTrack, Box]]:
-    """Returns the faces in sight at a moment with their boxes, without those that are hidden behind another one."""
+    """Returns the faces in sight at a moment with their boxes, without those hidden behind another face."""
     boxes = [(track, box) for track in tracks if (box := track.box_at(time_seconds)) is not None]
     away = {track.face_id: track.seconds_from_sighting(time_seconds) for track, _ in boxes}
 
@@ -250,7 +252,7 @@ def visible_boxes(tracks: Sequence[FaceTrack], time_seconds: float) -> list[tupl
 
 @dataclass(frozen=True)
 class _Subject:
-    """A face in sight, or the voice, and what is to be written of it."""
+    """A face in sight, or the voice, and the text of its labels."""
 
     name: str
     answer: EmotionSummary
@@ -269,12 +271,12 @@ class _Subject:
         percent = in_percent(self.answer.confidence).replace("%", " %")
         if self.answer.emotion == UNSURE:
             percent = f"{self.answer.most_probable} {percent}"
-        # A voice's evidence is plain from its name.
+        # The name "voice" already says what the evidence is.
         evidence = (TextRun(self.answer.evidence),) if self.box is not None else ()
         return TextRun(self.name), TextRun(self.answer.emotion, is_bold=True), TextRun(percent), *evidence
 
     def bars(self, n_bars: int) -> tuple[tuple[str, int, Colour], ...]:
-        """Name, percent and colour of the most probable emotions, falling; nothing without evidence."""
+        """Returns name, percent and colour of the most probable emotions, the highest first; none without evidence."""
         probabilities = self.answer.probabilities
         if probabilities is None:
             return ()

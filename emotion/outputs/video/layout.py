@@ -1,6 +1,6 @@
-"""Sizes and places of what is drawn on a picture: pure arithmetic in pixels.
+"""Where plates and bars go on a frame: pure arithmetic in pixels.
 
-Rectangles are boxes ``(x1, y1, x2, y2)`` whose right and bottom edges are exclusive.
+A rectangle is a box ``(x1, y1, x2, y2)``; its right and bottom edges are exclusive.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,24 +11,24 @@ from emotion.results import Box
 Size = tuple[int, int]  # width and height
 
 MIN_FONT_PIXELS = 11
-FONT_SHARE = 1 / 34  # of the picture's shorter side
+FONT_SHARE = 1 / 34  # of the frame's shorter side
 LINE_SHARE = 1 / 240
-MIN_LINE_PIXELS = 2  # a single line loses its colour to the halved colour planes of yuv420p video
-MARGIN_SHARE = 1 / 50  # between a plate that belongs to no face and the picture's edge
-MIN_BOX_HEIGHT_PER_PANEL = 0.8  # a face much smaller than its bars gets none
-N_PLACES_BESIDE = 3  # a face: to its right, to its left, and below
-MAX_HIDDEN_SHARE = 0.1  # of its own face that bars may hide in a corner of a picture that the face fills
+MIN_LINE_PIXELS = 2  # yuv420p halves the colour planes, so a line of one pixel would lose its colour
+MARGIN_SHARE = 1 / 50  # between a plate that belongs to no face and the frame's edge
+MIN_BOX_HEIGHT_PER_PANEL = 0.8  # a face much smaller than its bars gets no bars
+N_PLACES_BESIDE = 3  # to the right of a face, to its left, and below
+MAX_HIDDEN_SHARE = 0.1  # of a face that fills the frame: what its own bars in a corner may hide
 
-# What a plate's place costs, each a share of the plate's own area: covering other plates is worst, then hiding another
-# face, then hiding its own. A later place must save something to be taken, so that plates do not flutter.
+# The cost of a plate's place per pixel covered: other plates are worst, then other faces, then its own face. Each later
+# choice also costs a share of the plate's area, so that plates do not jump for little.
 PLATE_OVERLAP_COST, OTHER_FACE_COST, OWN_FACE_COST, LATER_PLACE_COST = 20.0, 1.0, 0.5, 0.02
 
 
 @dataclass(frozen=True)
 class Scale:
-    """A picture's size, and the sizes of letters, lines and margins that follow from it.
+    """A frame's size, and the sizes of letters, lines and margins that follow from it.
 
-    ``height`` is that of the part in which labels may be put, above the timeline.
+    ``height`` is that of the part where labels may go, above the timeline.
     """
 
     width: int
@@ -39,7 +39,7 @@ class Scale:
 
     @classmethod
     def of(cls, width: int, height: int, *, kept_free: int = 0) -> "Scale":
-        """Sizes for a picture, the lowest ``kept_free`` pixels of which take no labels."""
+        """Returns the sizes for a frame whose lowest ``kept_free`` pixels take no labels."""
         short = min(height, width)
         return cls(
             width=width,
@@ -50,7 +50,7 @@ class Scale:
         )
 
     def moved_inside(self, left: int, top: int, size: Size) -> Box:
-        """Returns a rectangle of a size, in the picture and as near to that left upper corner as can be."""
+        """Returns a rectangle inside the frame, as near to this upper left corner as possible."""
         left = max(0, min(left, self.width - size[0]))
         top = max(0, min(top, self.height - size[1]))
         return rectangle(left, top, size)
@@ -68,24 +68,16 @@ def area(box: Box) -> int:
 
 
 def overlap(first: Box, second: Box) -> int:
-    """Pixels that two rectangles share."""
+    """Returns the number of pixels that two rectangles share."""
     width = min(first[2], second[2]) - max(first[0], second[0])
     height = min(first[3], second[3]) - max(first[1], second[1])
     return width * height if width > 0 and height > 0 else 0
 
 
 def place_plate(size: Size, box: Box, scale: Scale, *, boxes: Sequence[Box], taken: Sequence[Box]) -> Box:
-    """Chooses where a face's plate hides least: above its box, else below, beside, inside, or further away.
+    """Returns the rectangle where a face's plate hides least: above its box, below, beside, inside, or further off.
 
-    Args:
-        size: of the plate; no larger than the picture.
-        box: the face.
-        scale: of the picture.
-        boxes: all faces in the picture, this one among them.
-        taken: the plates that have their place already.
-
-    Returns:
-        The plate's rectangle, inside the picture.
+    ``boxes`` are all faces in the frame, this one included; ``taken`` are the plates placed before.
     """
     best, lowest = None, float("inf")
     for index, (left, top) in enumerate(_corners_by_preference(size, box, scale.line)):
@@ -121,15 +113,14 @@ def place_bars(
     Args:
         size: of the panel.
         box: the face.
-        scale: of the picture.
-        taken: other faces, plates and other panels, none of which may be covered.
-        is_alone: whether no other face is in sight. Then the panel may also stand in a corner of the picture, where it
-            may cover a little of the face.
-        before: the choice made for the picture before, or the one that can be kept longest from now on; it is taken if
-            it can be, so that panels do not flutter.
+        scale: of the frame.
+        taken: other faces, plates and panels, none of which may be covered.
+        is_alone: whether no other face is in sight. Then the panel may also go into a corner of the frame, where it may
+            cover a little of the face.
+        before: the choice to keep if it is free, so that panels do not jump.
 
     Returns:
-        The number of the choice and the panel's rectangle, or None where there is no room.
+        The number of the choice and the panel's rectangle, or None if there is no room.
     """
     gap = 2 * scale.line
     beside = _places_beside(size, box, scale)
@@ -149,7 +140,7 @@ def place_bars(
 
 
 def is_free_beside(index: int, size: Size, box: Box, scale: Scale, *, taken: Sequence[Box]) -> bool:
-    """Whether one of the ``N_PLACES_BESIDE`` first choices of ``place_bars`` is in the picture and covers nothing."""
+    """Whether one of the first ``N_PLACES_BESIDE`` choices of ``place_bars`` is in the frame and covers nothing."""
     place = _places_beside(size, box, scale)[index]
     return scale.holds(place) and not any(overlap(place, other) for other in taken)
 

@@ -1,40 +1,22 @@
-"""The single marks that are drawn on a picture: a face's box, a plate that fits, a face made unrecognisable."""
+"""A face's box, and a face blurred beyond recognition."""
 
 import cv2
 import numpy as np
 
 from emotion.media.pictures import Canvas
 from emotion.outputs.palette import DARK, Colour
-from emotion.outputs.video.layout import MIN_FONT_PIXELS, Scale, area
-from emotion.outputs.video.text import TextRun, Tile, plate_size, render_plate
+from emotion.outputs.video.layout import Scale, area
 from emotion.results import Box
 
 CORNER_SHARE = 0.08  # of the box's shorter side
-MOSAIC_CELLS = 7  # a side of a blurred face: enough to see that there is one, too few to see whose it is
+MOSAIC_CELLS = 7  # per side: enough to see a face, too few to recognise it
 BLUR_MARGIN = 0.25  # of the box's size, on every side
-SMALLEST_FONT_PIXELS = 5  # where a picture is too narrow for its label
-
-
-def plate_that_fits(runs: tuple[TextRun, ...], colour: Colour, scale: Scale) -> Tile:
-    """Draws a plate no larger than the picture.
-
-    A picture too narrow for the label gets smaller letters down to what can be read, then no evidence, then the name's
-    last word alone ("1 happy 87 %"), then letters as small as it takes.
-    """
-    shortened = (TextRun(runs[0].text.split()[-1]), *runs[1:3]) if len(runs) > 1 else runs
-    choices = ((runs, MIN_FONT_PIXELS - 2), (runs[:3], MIN_FONT_PIXELS - 2), (shortened, SMALLEST_FONT_PIXELS))
-    for text, smallest in choices:
-        for font_size in range(scale.font_size, smallest - 1, -1):
-            width, height = plate_size(text, font_size)
-            if width <= scale.width and height <= scale.height:
-                return render_plate(text, font_size, colour)
-    return render_plate(shortened, SMALLEST_FONT_PIXELS, colour)
 
 
 def draw_box(canvas: Canvas, box: Box, colour: Colour, scale: Scale) -> None:
-    """Draws a closed line with round corners, its middle on the box's outermost pixels, all of it in the picture."""
+    """Draws a box as a line with round corners, centred on the box's outermost pixels and kept inside the frame."""
     rim = max(1, scale.line // 2)
-    inset = rim + scale.line // 2 + 1  # OpenCV's smooth lines come out a pixel wider on either side
+    inset = rim + scale.line // 2 + 1  # OpenCV's smooth lines are a pixel wider on each side
     x1, x2 = (max(inset, min(x, scale.width - 1 - inset)) for x in (box[0], box[2] - 1))
     y1, y2 = (max(inset, min(y, scale.height - 1 - inset)) for y in (box[1], box[3] - 1))
     radius = max(0, min(round(min(x2 - x1, y2 - y1) * CORNER_SHARE), 6 * scale.line))
@@ -52,20 +34,16 @@ def draw_box(canvas: Canvas, box: Box, colour: Colour, scale: Scale) -> None:
 
 
 def _frame_around(outline: Box, radius: int, reach: int, scale: Scale) -> list[Box]:
-    """The four parts of the picture, above, below and on both sides, in which a line's pixels lie.
+    """Returns the parts of the frame that hold a line's pixels: above, below and on both sides, inside stays out.
 
-    Args:
-        outline: the line.
-        radius: of its corners.
-        reach: pixels that it reaches to either side.
-        scale: of the picture.
+    ``radius`` is that of the line's corners, ``reach`` the pixels it covers on each side of its middle.
     """
     x1, y1, x2, y2 = outline
     left, right = max(0, x1 - reach), min(scale.width, x2 + reach + 1)
     top, bottom = max(0, y1 - reach), min(scale.height, y2 + reach + 1)
     upper = min(bottom, y1 + radius + reach)
     lower = max(upper, y2 - radius - reach)
-    if x2 - x1 < 8 * reach or y2 - y1 < 8 * reach:  # OpenCV cuts lines off less smoothly at the edge of a part
+    if x2 - x1 < 8 * reach or y2 - y1 < 8 * reach:  # OpenCV draws lines less smoothly at the edge of a part
         return [(left, top, right, bottom)] if left < right and top < bottom else []
     inner_left = min(right, x1 + reach + 1)
     inner_right = max(inner_left, x2 - reach)
@@ -79,7 +57,7 @@ def _frame_around(outline: Box, radius: int, reach: int, scale: Scale) -> list[B
 
 
 def blur_face(canvas: Canvas, box: Box) -> None:
-    """Makes a face unrecognisable, in place: a few smooth patches are left of it."""
+    """Blurs a face in place to a few smooth patches."""
     height, width = canvas.shape[:2]
     x1, y1, x2, y2 = box
     margin_x, margin_y = BLUR_MARGIN * (x2 - x1), BLUR_MARGIN * (y2 - y1)

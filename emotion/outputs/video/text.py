@@ -1,7 +1,7 @@
-"""Label plates and bar panels: drawn once, kept, and blended into pictures.
+"""Label plates and bar panels: each is drawn once, cached, and blended into frames.
 
-OpenCV's own letters are thin strokes without a percent sign worth the name at small sizes, so text is set by Pillow in
-DejaVu Sans, which matplotlib brings along on every system.
+OpenCV's own font is hard to read at small sizes, so Pillow sets the text in DejaVu Sans, which matplotlib brings along
+on every system.
 """
 
 import functools
@@ -14,15 +14,17 @@ from PIL import Image, ImageDraw, ImageFont
 
 from emotion.media.pictures import Canvas
 from emotion.outputs.palette import DARK, WHITE, Colour, text_colour
+from emotion.outputs.video.layout import MIN_FONT_PIXELS, Scale
 
-RIM_OPACITY = 0.8  # of the dark rim that sets a plate off from a picture of its own colour
+SMALLEST_FONT_PIXELS = 5  # in a frame too narrow for its label
+RIM_OPACITY = 0.8  # of the dark rim that separates a plate from a background of its own colour
 PANEL_OPACITY = 0.72
 TRACK_OPACITY = 0.22  # of the full length behind a bar
 PANEL_TEXT_SCALE = 0.8  # of the plate's font size
 MIN_PANEL_FONT_PIXELS = 9
 BAR_LENGTH = 5.5  # font sizes
 OVERSAMPLING = 4  # for smooth round corners
-MAX_TILES = 128  # kept; a plate at 4K takes 0.3 MB
+MAX_TILES = 128  # cached; a plate at 4K takes 0.3 MB
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Tile:
 
     Attributes:
         colours: ``(height, width, 3)`` uint8, RGB already multiplied by the opacity.
-        see_through: ``(height, width, 3)`` uint8, 0 where opaque to 255 where nothing is drawn, three times the same.
+        see_through: ``(height, width, 3)`` uint8, from 0 (opaque) to 255 (transparent), the same in all three channels.
     """
 
     colours: np.ndarray
@@ -52,7 +54,7 @@ class TextRun:
 
 
 def blend_tile(image: np.ndarray, tile: Tile, left: int, top: int) -> None:
-    """Draws a tile into an RGB image ``(height, width, 3)`` uint8 in place; what lies outside the image is cut off."""
+    """Draws a tile into an RGB image ``(height, width, 3)`` uint8 in place; parts outside the image are cut off."""
     width, height = tile.size
     x1, y1 = max(left, 0), max(top, 0)
     x2, y2 = min(left + width, image.shape[1]), min(top + height, image.shape[0])
@@ -64,7 +66,7 @@ def blend_tile(image: np.ndarray, tile: Tile, left: int, top: int) -> None:
 
 
 def draw_tile(canvas: Canvas, tile: Tile, left: int, top: int) -> None:
-    """Draws a tile into a picture in place; what lies outside the picture is cut off."""
+    """Draws a tile into a canvas in place; parts outside it are cut off."""
     height, width, _ = canvas.shape
     x1, y1 = max(left, 0), max(top, 0)
     x2, y2 = min(left + tile.size[0], width), min(top + tile.size[1], height)
@@ -74,7 +76,7 @@ def draw_tile(canvas: Canvas, tile: Tile, left: int, top: int) -> None:
 
 
 def plate_size(runs: tuple[TextRun, ...], font_size: int) -> tuple[int, int]:
-    """Width and height in pixels of the plate that ``render_plate`` draws."""
+    """Returns width and height in pixels of the plate that ``render_plate`` draws."""
     gap, padding, rim = _spacing(font_size)
     text_width = sum(_text_mask(run.text, font_size, run.is_bold).width for run in runs) + gap * (len(runs) - 1)
     return text_width + 2 * (padding + rim), _line_height(font_size) + 2 * (max(1, font_size // 10) + rim)
@@ -82,13 +84,7 @@ def plate_size(runs: tuple[TextRun, ...], font_size: int) -> tuple[int, int]:
 
 @functools.lru_cache(maxsize=MAX_TILES)
 def render_plate(runs: tuple[TextRun, ...], font_size: int, background: Colour) -> Tile:
-    """Draws text in dark or white on a rounded plate with a dark rim.
-
-    Args:
-        runs: the text, set side by side.
-        font_size: in pixels.
-        background: RGB of the plate.
-    """
+    """Draws text, dark or white, on a rounded plate with a dark rim."""
     gap, padding, rim = _spacing(font_size)
     width, height = plate_size(runs, font_size)
     canvas = _Canvas(width, height)
@@ -103,14 +99,27 @@ def render_plate(runs: tuple[TextRun, ...], font_size: int, background: Colour) 
     return canvas.tile()
 
 
+def plate_that_fits(runs: tuple[TextRun, ...], colour: Colour, scale: Scale) -> Tile:
+    """Draws a plate no larger than the frame.
+
+    If the label is too wide, the letters shrink to the smallest readable size, then the evidence goes, then all of the
+    name but its last word ("1 happy 87 %"), then the letters shrink as far as they must.
+    """
+    shortened = (TextRun(runs[0].text.split()[-1]), *runs[1:3]) if len(runs) > 1 else runs
+    choices = ((runs, MIN_FONT_PIXELS - 2), (runs[:3], MIN_FONT_PIXELS - 2), (shortened, SMALLEST_FONT_PIXELS))
+    for text, smallest in choices:
+        for font_size in range(scale.font_size, smallest - 1, -1):
+            width, height = plate_size(text, font_size)
+            if width <= scale.width and height <= scale.height:
+                return render_plate(text, font_size, colour)
+    return render_plate(shortened, SMALLEST_FONT_PIXELS, colour)
+
+
 @functools.lru_cache(maxsize=MAX_TILES)
 def render_bars(rows: tuple[tuple[str, int, Colour], ...], font_size: int, names_pixels: int) -> Tile:
-    """Draws horizontal bars on a dark, see-through panel.
+    """Draws horizontal bars, each (name, percent, colour), on a dark translucent panel.
 
-    Args:
-        rows: name, percent and RGB colour of each bar, from the top.
-        font_size: of the plate the panel belongs to, in pixels.
-        names_pixels: width kept for the names, so that panels do not change their width with the names they show.
+    ``font_size`` is that of the plate beside it, ``names_pixels`` the width kept for names.
     """
     size = _panel_font_size(font_size)
     width, height = panel_size(len(rows), font_size, names_pixels)
@@ -143,7 +152,7 @@ def render_mark(text: str, height: int) -> Tile:
 
 
 def panel_size(n_rows: int, font_size: int, names_pixels: int) -> tuple[int, int]:
-    """Width and height in pixels of the panel that ``render_bars`` draws."""
+    """Returns width and height in pixels of the panel that ``render_bars`` draws."""
     size = _panel_font_size(font_size)
     gap, padding, _ = _spacing(size)
     return 2 * padding + names_pixels + gap + round(BAR_LENGTH * size), n_rows * _row_height(size) + 2 * (padding // 2)
@@ -151,7 +160,7 @@ def panel_size(n_rows: int, font_size: int, names_pixels: int) -> tuple[int, int
 
 @functools.lru_cache(maxsize=32)
 def names_width(names: tuple[str, ...], font_size: int) -> int:
-    """Pixels the longest of the names takes on a panel that belongs to a plate of this font size."""
+    """Returns the width in pixels of the longest name on a panel beside a plate of this font size."""
     return max(_text_mask(name, _panel_font_size(font_size), False).width for name in names)
 
 
@@ -160,7 +169,7 @@ def _panel_font_size(font_size: int) -> int:
 
 
 def _spacing(font_size: int) -> tuple[int, int, int]:
-    """Gap between runs, padding left and right, and rim of a plate, in pixels."""
+    """Returns the gap between runs, the padding left and right, and the rim of a plate, in pixels."""
     return max(2, round(font_size * 0.45)), max(2, round(font_size * 0.4)), max(1, round(font_size / 18))
 
 
@@ -184,7 +193,7 @@ def _line_height(font_size: int) -> int:
 
 @functools.lru_cache(maxsize=512)
 def _text_mask(text: str, font_size: int, is_bold: bool) -> Image.Image:
-    """Opacity (an 8-bit picture) of a text; the height and the baseline depend on the font size alone."""
+    """Returns the opacity (an 8-bit picture) of a text; height and baseline depend on the font size alone."""
     font = _font(font_size, is_bold)
     picture = Image.new("L", (max(1, int(np.ceil(font.getlength(text)))), _line_height(font_size)))
     ImageDraw.Draw(picture).text((0, font.getmetrics()[0]), text, fill=255, font=font, anchor="ls")
@@ -193,7 +202,7 @@ def _text_mask(text: str, font_size: int, is_bold: bool) -> Image.Image:
 
 @functools.lru_cache(maxsize=512)
 def _rounded_mask(width: int, height: int, radius: int, opacity: float = 1.0) -> Image.Image:
-    """Opacity (an 8-bit picture) of a rectangle with round corners."""
+    """Returns the opacity (an 8-bit picture) of a rectangle with round corners."""
     scale = OVERSAMPLING
     picture = Image.new("L", (width * scale, height * scale))
     corner = (width * scale - 1, height * scale - 1)
@@ -202,7 +211,7 @@ def _rounded_mask(width: int, height: int, radius: int, opacity: float = 1.0) ->
 
 
 class _Canvas:
-    """A transparent picture on which masks are painted over one another."""
+    """A transparent picture on which masks are painted one over another."""
 
     def __init__(self, width: int, height: int):
         self._colours = Image.new("RGB", (width, height))

@@ -1,14 +1,14 @@
-"""The annotated video: the source's pictures with their faces labelled, its timing, and its sound."""
+"""Writes the annotated video, with the source's timing and sound, or the annotated image."""
 
 import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 
 import numpy as np
 
 from emotion.config import AudioConfig
 from emotion.errors import EmotionError, MediaError
+from emotion.files import written_whole
 from emotion.media.pictures import RgbPicture, VideoFrame, YuvPicture
 from emotion.media.reading import iterate_media
 from emotion.media.streams import Damage, SharedSource
@@ -33,14 +33,14 @@ def write_annotated_video(
     """Draws a prediction onto the video it was made from.
 
     Args:
-        prediction: what was found; its ``path`` is read once more.
-        output: the file to write: H.264 and AAC in MP4, which browsers play.
-        annotator: what draws, if not with the settings it has by itself.
+        prediction: the result; the media file at its ``path`` is read again.
+        output: the MP4 file to write, H.264 and AAC, which browsers play.
+        annotator: by default one with the default settings.
         progress: called with the seconds done and their total.
-        stopwatch: told how long decoding, drawing and encoding take.
+        stopwatch: measures decoding, drawing and encoding.
 
     Raises:
-        MediaError: if the source has no pictures, or the output cannot be written.
+        MediaError: if the source has no frames, or the output cannot be written.
     """
     annotator = annotator or Annotator(prediction)
     stopwatch = stopwatch or Stopwatch()
@@ -60,7 +60,7 @@ def write_annotated_video(
         if first is None:
             raise MediaError(f"{prediction.path}: has no picture to draw on.")
         height, width = first[1].shape[:2]
-        # Whatever was decoded in a way that can be written is written in the same colours.
+        # A frame decoded in a colour space that can be written keeps it.
         space = first[1].space if isinstance(first[1], YuvPicture) else None
         with VideoWriter(output, width=width, height=height, source=source, space=space) as writer:
             for time_seconds, drawn in itertools.chain([first], pictures):
@@ -76,15 +76,10 @@ def write_annotated_video(
 def write_annotated_image(
     prediction: MediaPrediction, output: str | os.PathLike, *, annotator: Annotator | None = None
 ) -> None:
-    """Draws a prediction onto the still picture it was made from.
-
-    Args:
-        prediction: what was found; its ``path`` is read once more.
-        output: the file to write, with one of ``IMAGE_SUFFIXES``.
-        annotator: what draws, if not with the settings it has by itself.
+    """Draws a prediction onto the image it was made from, and writes a file with one of ``IMAGE_SUFFIXES``.
 
     Raises:
-        MediaError: if the source has no picture.
+        MediaError: if the source has no frame.
         EmotionError: if the output cannot be written.
     """
     frame = next(_frames(prediction.path), None)
@@ -102,20 +97,15 @@ def write_image(image: np.ndarray, output: str | os.PathLike) -> None:
     """
     from PIL import Image
 
-    path = Path(output)
-    partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
     try:
-        Image.fromarray(image).save(partial, quality=92)
-        os.replace(partial, path)
+        with written_whole(output) as partial:
+            Image.fromarray(image).save(partial, quality=92)
     except (OSError, ValueError) as error:
-        raise EmotionError(f"{path}: cannot be written ({error}). Choose another folder or name.") from error
-    finally:
-        partial.unlink(missing_ok=True)
+        raise EmotionError(f"{output}: cannot be written ({error}). Choose another folder or name.") from error
 
 
-def _frames(path: str, source: SharedSource | None = None):
-    # No sound is decoded here: the writer copies it from the source. The rate is that of nothing.
-    # Who made the prediction has told of any damage.
+def _frames(path: str, source: SharedSource | None = None) -> Iterator[VideoFrame]:
+    # The writer copies the sound from the source. Damage was reported when the prediction was made.
     silent = Damage(path, is_silent=True)
     rate = AudioConfig().sample_rate
     return iterate_media(path, sample_rate=rate, with_audio=False, damage=silent, shared=source)

@@ -1,16 +1,15 @@
-"""The plots show the numbers they were given, and touch no state outside themselves."""
-
-import subprocess
-import sys
+"""The plots of training and cross-validation show the numbers they were given."""
 
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
-from PIL import Image
+from plot_reports import ALL_SURE, draw, fold, legend_texts, lines_at, side_labels, spans
 
-from emotion.errors import EmotionError
-from emotion.labels import EIGHT_EMOTIONS
-from emotion.outputs.plots.training import write_confusion_matrix, write_training_curves
+from emotion.outputs.plots.training import (
+    build_confusion_matrix,
+    build_fold_scores,
+    build_training_curves,
+    write_report_matrix,
+)
 
 HISTORY = {
     "loss": [2.0, 1.5, 1.2, 1.0],
@@ -21,27 +20,13 @@ HISTORY = {
 }
 
 
-@pytest.fixture
-def saved(monkeypatch):
-    """The figures saved during a test, in order."""
-    figures = []
-    save = Figure.savefig
-
-    def remember(figure, *args, **kwargs):
-        figures.append(figure)
-        return save(figure, *args, **kwargs)
-
-    monkeypatch.setattr(Figure, "savefig", remember)
-    return figures
-
-
 def curves_of(axes):
     return {line.get_label(): list(line.get_ydata()) for line in axes.get_lines()}
 
 
-def test_the_curves_are_the_history_and_the_axes_are_labelled(tmp_path, saved):
-    write_training_curves(HISTORY, tmp_path / "curves.png")
-    loss, accuracy = saved[0].axes
+def test_the_curves_are_the_history_and_the_axes_are_labelled():
+    figure = build_training_curves(HISTORY)
+    loss, accuracy = figure.axes
     assert curves_of(loss)["training"] == HISTORY["loss"]
     assert curves_of(loss)["validation"] == HISTORY["val_loss"]
     assert curves_of(accuracy)["training"] == HISTORY["accuracy"]
@@ -50,34 +35,36 @@ def test_the_curves_are_the_history_and_the_axes_are_labelled(tmp_path, saved):
     assert [axes.get_ylabel() for axes in (loss, accuracy)] == ["loss", "accuracy"]
 
 
-def test_epochs_are_counted_from_one(tmp_path, saved):
-    write_training_curves(HISTORY, tmp_path / "curves.png")
-    assert list(saved[0].axes[0].get_lines()[0].get_xdata()) == [1, 2, 3, 4]
+def test_epochs_are_counted_from_one():
+    figure = build_training_curves(HISTORY)
+    assert list(figure.axes[0].get_lines()[0].get_xdata()) == [1, 2, 3, 4]
 
 
-def test_the_best_epoch_is_that_of_the_lowest_validation_loss(tmp_path, saved):
-    write_training_curves(HISTORY, tmp_path / "curves.png")
-    loss, accuracy = saved[0].axes
+def test_the_best_epoch_is_that_of_the_lowest_validation_loss():
+    figure = build_training_curves(HISTORY)
+    loss, accuracy = figure.axes
     assert curves_of(loss)["best epoch 3: 1.600"] == [1.6]
     assert curves_of(accuracy)["best epoch 3: 0.400"] == [0.4]
 
 
-def test_a_history_without_validation_has_no_best_epoch(tmp_path, saved):
-    write_training_curves({"loss": [2.0, 1.0]}, tmp_path / "curves.png")
-    (loss,) = saved[0].axes
+def test_a_history_without_validation_has_no_best_epoch():
+    figure = build_training_curves({"loss": [2.0, 1.0]})
+    (loss,) = figure.axes
     assert list(curves_of(loss)) == ["training"]
 
 
-def test_a_loss_that_is_not_a_number_is_never_the_best(tmp_path, saved):
-    write_training_curves({"loss": [2.0, 1.0, 1.0], "val_loss": [np.nan, 1.5, np.nan]}, tmp_path / "curves.png")
-    assert "best epoch 2: 1.500" in curves_of(saved[0].axes[0])
+def test_a_loss_that_is_not_a_number_is_never_the_best():
+    figure = build_training_curves({"loss": [2.0, 1.0, 1.0], "val_loss": [np.nan, 1.5, np.nan]})
+    assert "best epoch 2: 1.500" in curves_of(figure.axes[0])
 
 
-def test_one_epoch_is_enough_and_none_is_refused(tmp_path):
-    write_training_curves({name: values[:1] for name, values in HISTORY.items()}, tmp_path / "curves.png")
-    assert Image.open(tmp_path / "curves.png").size[0] > 600
+def test_one_epoch_is_enough_and_none_is_refused():
+    assert build_training_curves({name: values[:1] for name, values in HISTORY.items()}).axes
     with pytest.raises(ValueError, match="loss"):
-        write_training_curves({"learning_rate": [1e-3]}, tmp_path / "none.png")
+        build_training_curves({"learning_rate": [1e-3]})
+
+
+# ---- Confusion matrix ----
 
 
 def cell_texts(figure, n_classes):
@@ -85,78 +72,90 @@ def cell_texts(figure, n_classes):
     return np.array(texts).reshape(n_classes, n_classes, 2)
 
 
-def test_cells_give_the_share_of_their_row_and_the_count(tmp_path, saved):
-    write_confusion_matrix(np.array([[6, 2], [5, 5]]), ("happy", "sad"), tmp_path / "m.png", "Title")
-    texts = cell_texts(saved[0], 2)
+def test_cells_give_the_share_of_their_row_and_the_count():
+    figure = build_confusion_matrix(np.array([[6, 2], [5, 5]]), ("happy", "sad"), "Title")
+    texts = cell_texts(figure, 2)
     assert texts[0].tolist() == [["75 %", "6"], ["25 %", "2"]]
     assert texts[1].tolist() == [["50 %", "5"], ["50 %", "5"]]
-    axes = saved[0].axes[0]
-    assert saved[0].get_suptitle() == "Title"
+    axes = figure.axes[0]
+    assert figure.get_suptitle() == "Title"
     assert [label.get_text() for label in axes.get_xticklabels()] == ["happy", "sad"]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["happy (8)", "sad (10)"]
 
 
-def side_labels(axes, place):
-    """The texts beside or above the cells, which a secondary axis holds."""
-    axis = {"right": "yaxis", "top": "xaxis"}[place]
-    (labels,) = [
-        [tick.label2.get_text() for tick in getattr(part, axis).get_major_ticks()]
-        for part in axes.child_axes
-        if getattr(part, axis).get_label_position() == place
-    ]
-    return labels
+def test_recall_stands_beside_the_rows_and_precision_above_the_columns():
+    figure = build_confusion_matrix(np.array([[6, 2, 0], [3, 5, 0], [0, 0, 0]]), ("a", "b", "c"), "")
+    figure.canvas.draw()
+    assert side_labels(figure.axes[0], "right") == ["75 %", "62 %", "–"]
+    assert side_labels(figure.axes[0], "top") == ["67 %", "71 %", "–"]
 
 
-def test_recall_stands_beside_the_rows_and_precision_above_the_columns(tmp_path, saved):
-    write_confusion_matrix(np.array([[6, 2, 0], [3, 5, 0], [0, 0, 0]]), ("a", "b", "c"), tmp_path / "m.png", "")
-    saved[0].canvas.draw()
-    assert side_labels(saved[0].axes[0], "right") == ["75 %", "62 %", "–"]
-    assert side_labels(saved[0].axes[0], "top") == ["67 %", "71 %", "–"]
+def test_a_row_without_clips_has_no_share():
+    figure = build_confusion_matrix(np.array([[0, 0], [1, 3]]), ("happy", "sad"), "")
+    assert cell_texts(figure, 2)[0].tolist() == [["–", "0"], ["–", "0"]]
 
 
-def test_a_row_without_clips_has_no_share(tmp_path, saved):
-    write_confusion_matrix(np.array([[0, 0], [1, 3]]), ("happy", "sad"), tmp_path / "m.png", "")
-    assert cell_texts(saved[0], 2)[0].tolist() == [["–", "0"], ["–", "0"]]
-
-
-def test_the_texts_of_eight_classes_do_not_overlap_and_none_is_cut_off(tmp_path, saved):
-    matrix = np.full((8, 8), 1234) + np.diag([5000] * 8)
-    write_confusion_matrix(matrix, EIGHT_EMOTIONS, tmp_path / "m.png", "Eight emotions, split by speaker " * 5)
-    figure = saved[0]
-    renderer = figure.canvas.get_renderer()
-    axes = figure.axes[0]
-    cells = [text.get_window_extent(renderer) for text in axes.texts]
-    assert not any(a.overlaps(b) for i, a in enumerate(cells) for b in cells[:i])
-    title = figure._suptitle
-    assert not any(title.get_window_extent(renderer).overlaps(part.get_tightbbox(renderer)) for part in axes.child_axes)
-    for label in (*axes.get_xticklabels(), *axes.get_yticklabels(), title, axes.xaxis.label, axes.yaxis.label):
-        box = label.get_window_extent(renderer)
-        assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= figure.bbox.x1 and box.y1 <= figure.bbox.y1
-
-
-def test_a_matrix_of_another_size_than_the_names_is_refused(tmp_path):
+def test_a_matrix_of_another_size_than_the_names_is_refused():
     with pytest.raises(ValueError, match=r"\(2, 2\)"):
-        write_confusion_matrix(np.zeros((3, 3), int), ("happy", "sad"), tmp_path / "m.png", "")
+        build_confusion_matrix(np.zeros((3, 3), int), ("happy", "sad"), "")
 
 
-def test_a_folder_that_does_not_exist_is_named(tmp_path):
-    with pytest.raises(EmotionError, match="nowhere"):
-        write_training_curves(HISTORY, tmp_path / "nowhere" / "curves.png")
+def test_the_confusion_matrix_says_protocol_size_and_uar_with_its_interval(tmp_path, monkeypatch):
+    from matplotlib.figure import Figure
+
+    titles = []
+    save = Figure.savefig
+
+    def remember(figure, *arguments, **options):
+        titles.append(figure.get_suptitle())
+        return save(figure, *arguments, **options)
+
+    monkeypatch.setattr(Figure, "savefig", remember)
+    low, high = (f"{100 * end:.1f}" for end in ALL_SURE["intervals"]["uar"])
+    write_report_matrix(ALL_SURE, tmp_path / "m.png")
+    title = titles[0].replace("\n", " ")
+    assert title.startswith("No speaker on two sides")
+    assert f"40 clips, UAR 75.0 % (95 % interval {low} to {high} %, over speakers), accuracy 75.0 %" in title
 
 
-def test_the_ending_chooses_the_format_and_an_unknown_one_is_named(tmp_path):
-    assert write_training_curves(HISTORY, tmp_path / "curves.svg") == tmp_path / "curves.svg"
-    assert (tmp_path / "curves.svg").read_text(encoding="utf-8").startswith("<?xml")
-    with pytest.raises(EmotionError, match=r"curves\.jpx: .*png, svg, pdf"):
-        write_training_curves(HISTORY, tmp_path / "curves.jpx")
+# ---- Folds ----
 
 
-def test_importing_the_plots_imports_no_matplotlib_and_drawing_no_pyplot(tmp_path):
-    code = (
-        "import sys\n"
-        "from emotion.outputs.plots import training as training_plots\n"
-        "assert 'matplotlib' not in sys.modules\n"
-        f"training_plots.write_training_curves({{'loss': [2.0, 1.0]}}, {str(tmp_path / 'curves.png')!r})\n"
-        "assert 'matplotlib.pyplot' not in sys.modules\n"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)
+def test_folds_stand_in_order_with_their_score_speakers_and_size():
+    figure = build_fold_scores([fold(1, 0.5), fold(2, 0.7, ["a:1", "b:2"], 30), fold(3, None, [])], ALL_SURE, "Title")
+    axes = draw(figure).axes[0]
+    assert side_labels(axes) == ["50.0 %", "70.0 %", "–"]
+    labels = [label.get_text() for label in axes.get_yticklabels()]
+    assert labels == ["1: s: 1, 2 (60)", "2: a:1, b:2 (30)", "3: speakers not known (60)"]
+    dots = [line.get_xdata()[0] for line in axes.lines if len(line.get_xdata()) == 1]
+    assert np.allclose(dots, [50, 70])
+    assert any("mean of the folds 60.0 %, standard deviation 14.1 points" in text for text in legend_texts(figure))
+
+
+def test_the_pooled_score_is_a_line_with_its_interval_in_either_form():
+    for pooled in ({"uar": 0.6, "interval": [0.5, 0.65]}, {"uar": 0.6, "intervals": {"uar": [0.5, 0.65]}}):
+        figure = build_fold_scores([fold(1, 0.5)], pooled, "")
+        assert len(lines_at(figure.axes[0], 60)) == 1
+        assert np.allclose(spans(figure.axes[0]), [(50, 65)])
+        assert "all clips pooled: UAR 60.0 % (95 % interval 50.0 to 65.0 %)" in legend_texts(figure)
+    figure = build_fold_scores([fold(1, 0.5)], {"uar": 0.6}, "")
+    assert "all clips pooled: UAR 60.0 %" in legend_texts(figure)
+
+
+def test_many_speakers_are_named_as_far_as_there_is_room():
+    axes = build_fold_scores([fold(1, 0.5, [f"ravdess:{i:02d}" for i in range(1, 25)])], ALL_SURE, "").axes[0]
+    assert axes.get_yticklabels()[0].get_text() == "1: ravdess: 01, 02, 03 and 21 more (60)"
+
+
+def test_very_many_folds_are_not_all_named_and_keep_the_picture_drawable(monkeypatch):
+    monkeypatch.setattr("emotion.outputs.plots.training.MAX_HEIGHT_INCHES", 6.0)
+    figure = build_fold_scores([fold(i, 0.5) for i in range(60)], ALL_SURE, "")
+    assert figure.get_figheight() < 7
+    assert list(figure.axes[0].get_yticks()) == list(range(0, 60, 3))
+    assert len(side_labels(draw(figure).axes[0])) == 20
+    assert sum(len(line.get_xdata()) == 1 for line in figure.axes[0].lines) == 60
+
+
+def test_no_fold_is_refused():
+    with pytest.raises(ValueError, match="at least one"):
+        build_fold_scores([], ALL_SURE, "")

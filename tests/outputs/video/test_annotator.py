@@ -18,7 +18,6 @@ from emotion.outputs.palette import (
     emotion_colour,
     text_colour,
 )
-from emotion.outputs.timeline import Judgement
 from emotion.outputs.video.annotator import NOTICE, Annotator, visible_boxes
 from emotion.outputs.video.layout import N_PLACES_BESIDE, Scale, overlap, place_plate
 from emotion.outputs.video.text import TextRun, blend_tile, render_bars, render_plate
@@ -242,17 +241,6 @@ def test_bars_keep_their_place_for_as_long_as_they_can_and_their_face_however_it
         annotator.annotate(make_picture(), float(time))
         places.append(dict(annotator._bar_places))
     assert len({place["face 1"] for place in places}) == 1
-
-
-def test_a_voice_is_shown_where_somebody_speaks_and_no_window_gives_it_to_a_face():
-    track = make_track(1, (200, 50, 300, 170), tuple(np.arange(0, 9, 0.08)))
-    spoken = dataclasses.replace(make_window(1, "happy", 3.0, 6.0), evidence="face+voice")
-    windows = [make_window(None, "sad"), make_window(1, "happy"), spoken, make_window(None, "sad", 6.0, 9.0)]
-    prediction = dataclasses.replace(make_prediction([track], windows), speech=((1.0, 1.6), (2.0, 7.0)))
-    shown = [Judgement.of(prediction, None).covers(time) for time in (0.5, 1.2, 1.8, 2.9, 3.1, 4.5, 5.9, 6.1, 7.5)]
-    assert shown == [False, True, True, True, False, False, False, True, False]
-    everywhere = dataclasses.replace(prediction, speech=None)
-    assert Judgement.of(everywhere, None).covers(0.5) and not Judgement.of(everywhere, None).covers(4.5)
 
 
 def test_a_face_outside_the_picture_is_not_marked():
