@@ -1,4 +1,4 @@
-"""Pictures from a camera, as they are seen."""
+"""Frames from a camera."""
 
 import threading
 import time
@@ -10,21 +10,21 @@ import cv2
 from emotion.errors import MediaError
 from emotion.media.pictures import VideoFrame
 
-FIRST_PICTURE_SECONDS = 10.0  # a camera that has shown nothing for so long does not work
-PATIENCE_SECONDS = 3.0  # nor does one that stops for so long
+FIRST_FRAME_SECONDS = 10.0  # how long to wait for the first frame
+PATIENCE_SECONDS = 3.0  # how long to wait for each later one
 
 
 class Camera:
-    """A camera's latest picture, whatever comes in between. Use it with ``with``.
+    """Yields a camera's latest frame and drops those that came meanwhile. Use it with ``with``.
 
-    A thread takes the pictures, so that one that takes long to judge does not make all later ones late.
+    A thread reads the camera, so that a frame that takes long to process does not delay all later ones.
 
     Args:
         index: the camera's number, 0 for the first.
-        max_seconds: after which the pictures end by themselves; None for never.
+        max_seconds: when to stop; None for never.
 
     Raises:
-        MediaError: if there is no such camera, or it gives no picture.
+        MediaError: if the camera cannot be opened.
     """
 
     def __init__(self, index: int, *, max_seconds: float | None = None):
@@ -33,8 +33,8 @@ class Camera:
         self._capture = open_capture(index)
         if not self._capture.isOpened():
             raise MediaError(
-                f"{self._name}: cannot be opened. Is it plugged in, free, and may you use it? Cameras are numbered "
-                "from 0; a file is given by its name."
+                f"{self._name}: cannot be opened. Check that it is plugged in, that no other program uses it, and that "
+                "you have permission. Cameras are numbered from 0; to read a file, give its name."
             )
         self._latest: VideoFrame | None = None
         self._arrived = threading.Condition()
@@ -49,18 +49,18 @@ class Camera:
     def __exit__(self, *exception) -> None:
         self._stops = True
         self._thread.join(timeout=PATIENCE_SECONDS)
-        if not self._thread.is_alive():  # or it may be reading just now, which OpenCV does not bear
+        if not self._thread.is_alive():  # OpenCV must not release a camera during a read
             self._capture.release()
 
     def frames(self) -> Iterator[VideoFrame]:
-        """Yields the latest picture each time, RGB, with the seconds since the start; until the camera stops.
+        """Yields the latest RGB frame each time, with the seconds since the start, until the camera stops.
 
         Raises:
-            MediaError: if not one picture comes.
+            MediaError: if no frame comes at all.
         """
         last = None
         while self._max_seconds is None or time.monotonic() - self._start < self._max_seconds:
-            patience = FIRST_PICTURE_SECONDS if last is None else PATIENCE_SECONDS
+            patience = FIRST_FRAME_SECONDS if last is None else PATIENCE_SECONDS
             if last is not None and self._max_seconds is not None:
                 patience = min(patience, max(0.0, self._start + self._max_seconds - time.monotonic()))
             with self._arrived:
@@ -71,7 +71,7 @@ class Camera:
             last = frame
             yield VideoFrame(frame.time_seconds, cv2.cvtColor(frame.image, cv2.COLOR_BGR2RGB), frame.duration_seconds)
         if last is None:
-            raise MediaError(f"{self._name}: gives no picture. Does another program hold it?")
+            raise MediaError(f"{self._name}: gives no picture. Close other programs that use it.")
 
     def _watch(self) -> None:
         last_seconds = -1.0
@@ -88,8 +88,7 @@ class Camera:
 
 
 def open_capture(index: int):
-    """Opens a camera through OpenCV."""
-    # OpenCV would complain on the error stream about a camera that is not there; we do so ourselves.
+    """Opens a camera through OpenCV, without OpenCV's own messages about a missing one."""
     level = cv2.utils.logging.getLogLevel()
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     try:

@@ -1,7 +1,7 @@
-"""The pictures of a video: as a decoder gives them, and as RGB where that is asked for.
+"""A video's pictures as they were decoded, converted to RGB only on request.
 
-Video is stored as brightness at full size and colour at half size (YUV 4:2:0). Most of what is done with a picture
-needs its brightness alone, or a small part of it, so whole pictures are turned into RGB only when somebody asks.
+Video stores brightness at full size and colour at half size (YUV 4:2:0). Most steps need only the brightness, or a
+small part of the picture, so whole pictures are rarely converted.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ import numpy as np
 
 from emotion.results import Box
 
-# Numbers of H.273's tables. What a player takes for the matrix where a file names none depends on the height.
+# Numbers from H.273's tables. If a file states no matrix, players choose one by the height.
 BT709, UNSPECIFIED = 1, 2
 MATRICES_601 = (5, 6)
 KNOWN_MATRICES = (BT709, UNSPECIFIED, *MATRICES_601)
@@ -28,18 +28,14 @@ LUMA_WEIGHTS = {"709": (0.2126, 0.0722), "601": (0.299, 0.114)}
 
 @dataclass(frozen=True)
 class ColourSpace:
-    """What a file says of its colours, in the numbers of H.273; the range is the limited one, 16 to 235.
-
-    Attributes:
-        matrix, primaries, transfer: 2 where the file says nothing.
-    """
+    """What a file states about its colours, in H.273's numbers, 2 for nothing; the range is limited, 16 to 235."""
 
     matrix: int = BT709
     primaries: int = BT709
     transfer: int = BT709
 
     def weights(self, height: int) -> str:
-        """The weights of red, green and blue that pictures of a height are made with: ``709`` or ``601``."""
+        """Returns which ``LUMA_WEIGHTS`` apply to pictures of a height."""
         if self.matrix == UNSPECIFIED:
             return "709" if height >= SMALLEST_HD_HEIGHT else "601"
         return "601" if self.matrix in MATRICES_601 else "709"
@@ -53,24 +49,15 @@ class Canvas(Protocol):
         """Height, width and 3."""
 
     def region(self, part: Box) -> contextlib.AbstractContextManager[np.ndarray]:
-        """Lends a part of the picture as RGB ``(height, width, 3)`` uint8, to be changed in place.
-
-        What was changed is in the picture when the block is left.
-
-        Args:
-            part: left, top, right and bottom in pixels, the latter two exclusive.
+        """Lends a part as RGB ``(height, width, 3)`` uint8, to be changed in place until the block ends.
 
         Raises:
-            ValueError: if the part is empty or does not lie within the picture.
+            ValueError: if the part is empty or not inside the picture.
         """
 
 
 class RgbPicture:
-    """A picture to draw on that is RGB.
-
-    Attributes:
-        image: ``(height, width, 3)`` uint8, changed in place.
-    """
+    """An RGB picture to draw on; ``image`` is ``(height, width, 3)`` uint8 and changed in place."""
 
     def __init__(self, image: np.ndarray):
         self.image = image
@@ -86,17 +73,16 @@ class RgbPicture:
 
 
 class YuvPicture:
-    """A picture to draw on that stays as it was decoded wherever nothing is drawn.
+    """A picture to draw on that stays as decoded wherever nothing is drawn.
 
     Args:
-        frame: of PyAV in ``yuv420p``: brightness, and both colours at half the size. Height and width are even.
-        space: of its colours.
-        is_decoders: whether a decoder may still need it, so that nothing can be drawn on it.
+        frame: PyAV's, in ``yuv420p`` and of even height and width; it is changed in place.
+        space: its colour space.
+        is_decoders: whether a decoder may still need the frame, which makes it read-only.
 
     Attributes:
-        frame: the same one, which is what a writer takes; changed in place.
-        luma: its brightness ``(height, width)`` uint8, no copy.
-        blue, red: its colours ``(height / 2, width / 2)`` uint8, no copies.
+        luma: a view of the brightness, ``(height, width)`` uint8.
+        blue, red: views of the colours, ``(height / 2, width / 2)`` uint8.
     """
 
     def __init__(self, frame: av.VideoFrame, space: ColourSpace, *, is_decoders: bool = False):
@@ -108,11 +94,11 @@ class YuvPicture:
 
     @classmethod
     def make(cls, width: int, height: int, space: ColourSpace) -> "YuvPicture":
-        """Returns a picture of even sizes whose content is still to be written."""
+        """Returns a picture of even size with undefined content."""
         return cls(av.VideoFrame(width, height, "yuv420p"), space)
 
     def copy(self) -> "YuvPicture":
-        """Returns one to draw on."""
+        """Returns a copy that can be drawn on."""
         copied = self.make(self.shape[1], self.shape[0], self.space)
         copied.luma[:], copied.blue[:], copied.red[:] = self.luma, self.blue, self.red
         return copied
@@ -120,7 +106,7 @@ class YuvPicture:
     @contextlib.contextmanager
     def region(self, part: Box) -> Iterator[np.ndarray]:
         left, top, right, bottom = _check_part(self.shape, part)
-        # Two rows and two columns share their colours.
+        # Each two rows and two columns share their colours.
         x1, y1, x2, y2 = left - left % 2, top - top % 2, right + right % 2, bottom + bottom % 2
         luma = self.luma[y1:y2, x1:x2]
         blue, red = (plane[y1 // 2 : y2 // 2, x1 // 2 : x2 // 2] for plane in (self.blue, self.red))
@@ -134,7 +120,7 @@ class YuvPicture:
         luma[:], blue[:], red[:] = changed[..., 0], half[..., 1], half[..., 2]
 
     def sample(self, row_step: int, column_step: int) -> np.ndarray:
-        """Returns every so many rows and columns as RGB ``(rows, columns, 3)`` uint8."""
+        """Returns every ``row_step``-th row and ``column_step``-th column as RGB ``(rows, columns, 3)`` uint8."""
         rows, columns = np.arange(0, self.shape[0], row_step), np.arange(0, self.shape[1], column_step)
         half = np.ix_(rows // 2, columns // 2)
         luma = np.ascontiguousarray(self.luma[::row_step, ::column_step])
@@ -143,20 +129,22 @@ class YuvPicture:
 
 
 def _view(plane) -> np.ndarray:
-    """A plane's pixels; rows may be longer in memory than the picture is wide."""
+    """Returns a view of a plane's pixels; rows in memory may be longer than the picture is wide."""
     return np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width]
 
 
 def _check_part(shape: tuple[int, int, int], part: Box) -> Box:
     left, top, right, bottom = part
     if not (0 <= left < right <= shape[1] and 0 <= top < bottom <= shape[0]):
-        raise ValueError(f"({left}, {top}, {right}, {bottom}) is no part of a picture of {shape[1]} x {shape[0]}.")
+        raise ValueError(
+            f"({left}, {top}, {right}, {bottom}) is not inside the picture, which has {shape[1]} x {shape[0]} pixels."
+        )
     return part
 
 
 @functools.cache
 def _matrices(weights: str) -> tuple[np.ndarray, np.ndarray]:
-    """The ``(3, 4)`` matrices that turn YUV of the limited range into RGB, and back (ITU-T H.273, section 8.3)."""
+    """Returns the ``(3, 4)`` matrices from limited-range YUV to RGB and back (ITU-T H.273, section 8.3)."""
     red, blue = LUMA_WEIGHTS[weights]
     luma = np.array([red, 1 - red - blue, blue])
     from_rgb = np.stack([
@@ -170,32 +158,18 @@ def _matrices(weights: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 class VideoFrame:
-    """A picture of a video, the second at which it is shown, and for how long.
+    """An upright picture of a video, and when and for how long it is shown on the file's own clock.
 
-    Attributes:
-        time_seconds, duration_seconds: on the file's own clock.
-        height, width: of the upright picture, in pixels.
+    ``image`` is ``(height, width, 3)`` RGB uint8, or a picture as decoded.
     """
 
-    def __init__(
-        self,
-        time_seconds: float,
-        image: "np.ndarray | DecodedPicture",
-        duration_seconds: float = 0.0,
-    ):
-        """Takes a picture.
-
-        Args:
-            time_seconds: when it is shown.
-            image: ``(height, width, 3)``, RGB uint8 and upright; or a picture that is still as it was decoded.
-            duration_seconds: for how long.
-        """
+    def __init__(self, time_seconds: float, image: "np.ndarray | DecodedPicture", duration_seconds: float = 0.0):
         self.time_seconds, self.duration_seconds = time_seconds, duration_seconds
         self._source = image
         self.height, self.width = image.shape[:2]
 
     def at(self, time_seconds: float, duration_seconds: float) -> "VideoFrame":
-        """The same picture, shown at another time."""
+        """Returns the same picture, shown at another time."""
         return VideoFrame(time_seconds, self._source, duration_seconds)
 
     @functools.cached_property
@@ -205,22 +179,22 @@ class VideoFrame:
 
     @functools.cached_property
     def luma(self) -> np.ndarray:
-        """The brightness ``(height, width)`` uint8: 16 to 235 where it is as it was decoded, else 0 to 255."""
+        """Brightness ``(height, width)`` uint8: 16 to 235 if as decoded, else 0 to 255."""
         return cv2.cvtColor(self.image, cv2.COLOR_RGB2GRAY) if self._yuv is None else self._yuv.luma
 
     def sample(self, row_step: int, column_step: int) -> np.ndarray:
-        """Returns every so many rows and columns as RGB ``(rows, columns, 3)`` uint8."""
+        """Returns every ``row_step``-th row and ``column_step``-th column as RGB ``(rows, columns, 3)`` uint8."""
         if self._yuv is not None and "image" not in self.__dict__:
             return self._yuv.sample(row_step, column_step)
         return np.ascontiguousarray(self.image[::row_step, ::column_step])
 
     def canvas(self) -> RgbPicture | YuvPicture:
-        """Returns a copy to draw on, as it was decoded where that can be drawn on."""
+        """Returns a copy to draw on, as decoded if possible."""
         return self._source.to_yuv().copy() if self.is_decoded else RgbPicture(np.array(self._source, order="C"))
 
     @property
     def is_decoded(self) -> bool:
-        """Whether it is still as it was decoded."""
+        """Whether the picture is as decoded."""
         return not isinstance(self._source, np.ndarray)
 
     @functools.cached_property
@@ -230,12 +204,12 @@ class VideoFrame:
 
 @dataclass(frozen=True)
 class DecodedPicture:
-    """A picture that is still as it was decoded, of a layout that can be turned without fail.
+    """An upright picture as decoded.
 
     Attributes:
-        shape: height, width and 3 of the upright picture.
-        to_rgb: returns it as RGB ``(height, width, 3)`` uint8, anew at each call.
-        to_yuv: returns its planes, which are the decoder's and cannot be drawn on.
+        shape: height, width and 3.
+        to_rgb: returns it as RGB ``(height, width, 3)`` uint8, converted at each call.
+        to_yuv: returns its planes, read-only because they are the decoder's.
     """
 
     shape: tuple[int, int, int]

@@ -1,14 +1,14 @@
 """Reads any media file in one pass: upright frames with their own timestamps, and mono sound on the same clock.
 
-Second 0 is the container's first presentation time, whichever stream it belongs to; a sound that starts 0.3 s after
-the picture keeps that offset. Nothing is held back: memory does not grow with the length of the file.
+Second 0 is the container's first presentation time in any stream: sound that starts 0.3 s after the first frame keeps
+that offset. Memory use does not grow with the length of the file.
 """
 
 import contextlib
 import itertools
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
@@ -21,24 +21,22 @@ from PIL import Image, UnidentifiedImageError
 
 from emotion.errors import MediaError
 from emotion.media import streams
+from emotion.media.orientation import TURNS, find_turn, find_turn_of_image
 from emotion.media.pictures import KNOWN_MATRICES, LIMITED_RANGE, ColourSpace, DecodedPicture, VideoFrame, YuvPicture
 
-NUDGE_SECONDS = 0.001  # how far a frame is set after its predecessor when its timestamp does not rise
-MAX_PROBE_PACKETS = 300  # read at most that far in search of a first frame
+# Recognised file extensions.
+VIDEO_SUFFIXES = (
+    ".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".flv", ".wmv", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".3gp",
+    ".ogv", ".vob", ".mxf",
+)  # fmt: skip
+SOUND_SUFFIXES = (".wav", ".mp3", ".flac", ".ogg", ".oga", ".opus", ".m4a", ".aac", ".wma", ".aif", ".aiff", ".amr")
+STILL_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif")
+MEDIA_SUFFIXES = frozenset(VIDEO_SUFFIXES + SOUND_SUFFIXES + STILL_SUFFIXES)
+
+NUDGE_SECONDS = 0.001  # added to the time of the frame before if a timestamp does not rise
+MAX_PROBE_PACKETS = 300  # read in search of the first frame
 FORMATS_WITH_EXACT_DURATION = ("mov", "matroska")
-EXIF_ORIENTATION = 0x0112
-# What makes a picture upright, by the number of its orientation in EXIF 2.3.
-TURNS = {
-    1: lambda image: image,
-    2: lambda image: image[:, ::-1],
-    3: lambda image: image[::-1, ::-1],
-    4: lambda image: image[::-1],
-    5: lambda image: image.swapaxes(0, 1),
-    6: lambda image: np.rot90(image, -1),
-    7: lambda image: image[::-1, ::-1].swapaxes(0, 1),
-    8: np.rot90,
-}
-SEEK_MARGIN_SECONDS = 2.0  # sound and picture are indexed apart, and a decoder needs some packets to get going
+SEEK_MARGIN_SECONDS = 2.0  # sound and video have separate indexes, and a decoder needs some packets to start
 
 
 @dataclass(frozen=True)
@@ -46,13 +44,11 @@ class MediaInfo:
     """What a media file holds.
 
     Attributes:
-        path: the file.
-        has_video: whether there are pictures; a still image is a video of one frame, cover art is none.
-        has_audio: whether there is sound.
-        width, height: pixels of the upright picture; None without video.
-        frame_rate: frames a second on average; None for a still image or where unknown.
-        duration_seconds: length of the longest stream; None for a still image or where unknown.
-        video_codec, audio_codec: the codecs' names, such as ``h264`` and ``aac``; None where there is no such stream.
+        has_video: also True for an image, which is a video of one frame; cover art does not count.
+        width, height: pixels of the upright frame; None without video.
+        frame_rate: average frames a second; None for an image, or if unknown.
+        duration_seconds: length of the longest stream; None for an image, or if unknown.
+        video_codec, audio_codec: names such as ``h264`` and ``aac``; None without such a stream.
         is_still: whether it is a single image.
     """
 
@@ -70,7 +66,7 @@ class MediaInfo:
 
 @dataclass(frozen=True)
 class AudioChunk:
-    """Mono samples ``(n_samples,)``, float32 in [-1, 1], and the second of the first of them."""
+    """Mono samples ``(n_samples,)``, float32 in [-1, 1], and the second at which they start."""
 
     time_seconds: float
     samples: np.ndarray
@@ -78,25 +74,24 @@ class AudioChunk:
 
 @dataclass(frozen=True)
 class Waveform:
-    """A file's whole sound: mono samples ``(n_samples,)``, float32 in [-1, 1], and the second it starts at."""
+    """A file's whole sound: mono samples ``(n_samples,)``, float32 in [-1, 1], and the second at which it starts."""
 
     samples: np.ndarray
     start_seconds: float
 
 
 def probe_media(path: str | os.PathLike) -> MediaInfo:
-    """Tells what a media file holds, from its headers and its first frame.
+    """Reads from a file's headers and first frame what it holds.
 
     Raises:
-        MediaError: if the file is missing, a folder, empty, a Git LFS pointer, not media, or holds neither picture nor
-            sound.
+        MediaError: as ``open_media``; or if the file holds neither video nor sound.
     """
     with streams.open_media(path) as container:
         video, audio = _require_streams(container, path)
         is_still = _is_still(container, path)
         width = height = rate = None
         if video is not None:
-            turn = _turn_of_still(path) if is_still else None
+            turn = find_turn_of_image(path) if is_still else None
             height, width = _first_picture_size(container, video, streams.Damage(path, is_silent=True), turn)
             rate = None if is_still else video.average_rate or video.guessed_rate
         duration = None if is_still or container.duration is None else container.duration / av.time_base
@@ -124,24 +119,23 @@ def iterate_media(
     damage: streams.Damage | None = None,
     shared: streams.SharedSource | None = None,
 ) -> Iterator[VideoFrame | AudioChunk]:
-    """Reads a media file once, giving pictures and sound as they come in the file.
+    """Reads a media file once and yields frames and sound in the order in which the file stores them.
 
     Args:
         path: the file.
-        sample_rate: samples a second of the sound given.
+        sample_rate: of the sound, in Hz.
         with_video, with_audio: the streams to decode.
-        start_seconds: what lies before may be left out, where the file's index allows to. Times stay the file's own.
-        damage: told what could not be used; without it, a warning goes into the log.
-        shared: the file opened already; gets the packets of its sound, which is then not decoded here.
+        start_seconds: earlier frames and sound are skipped where the file's index allows it. Times do not shift.
+        damage: collects what could not be decoded; by default it only logs a warning.
+        shared: the open file; it collects its sound's packets, which are not decoded here.
 
     Yields:
-        ``VideoFrame`` at strictly rising times, all of the first frame's size, and ``AudioChunk`` that join without gap
-        or overlap. Pauses in the sound are filled with zeros. Picture and sound are in order each, but not in order
-        with each other.
+        ``VideoFrame`` at strictly rising times, all of the first frame's size, and ``AudioChunk`` without gaps or
+        overlaps; pauses in the sound become zeros. Frames are in order and so are chunks, but the two are not aligned.
 
     Raises:
-        MediaError: if the file cannot be opened, holds neither picture nor sound, or nothing of it can be decoded. A
-            file damaged half-way gives what can be decoded, and a warning in the log.
+        MediaError: if the file cannot be opened, holds neither video nor sound, or nothing in it can be decoded. A
+            file damaged half-way yields what can be decoded.
     """
     with streams.open_media(path) if shared is None else contextlib.nullcontext(shared.container) as container:
         video, audio = _require_streams(container, path)
@@ -155,10 +149,10 @@ def iterate_media(
             try:
                 container.seek(round(target * av.time_base))
             except av.FFmpegError as error:
-                damage.note(f"no index to find second {start_seconds:g} by: {error.strerror}")
+                damage.note(f"cannot seek to second {start_seconds:g}: {error.strerror}")
         readers = {}
         if with_video and video is not None:
-            readers[video] = _VideoReader(video, origin, turn=_turn_of_still(path) if is_still else None)
+            readers[video] = _VideoReader(video, origin, turn=find_turn_of_image(path) if is_still else None)
         if with_audio and audio is not None and shared is None:
             readers[audio] = _SoundReader(audio, origin, sample_rate)
         for stream, frame in streams.decode_streams(container, list(readers), damage, shared=shared):
@@ -183,11 +177,7 @@ def iterate_media(
 
 
 def load_waveform(path: str | os.PathLike, sample_rate: int) -> Waveform | None:
-    """Reads a file's whole sound, at ``sample_rate`` samples a second; None where the file has no sound.
-
-    Raises:
-        MediaError: as ``iterate_media``.
-    """
+    """Reads a file's whole sound; None if it has none. Raises as ``iterate_media``."""
     chunks = list(iterate_media(path, sample_rate=sample_rate, with_video=False))
     if not chunks:
         return None
@@ -198,14 +188,14 @@ def _require_streams(container, path) -> tuple:
     video, audio = streams.pick_streams(container)
     if video is None and audio is None:
         way_out = "Give a video, sound or image file."
-        if Path(path).suffix.lower() in STILL_SUFFIXES:  # an animated WebP, say
+        if Path(path).suffix.lower() in STILL_SUFFIXES:  # such as an animated WebP
             way_out = "It may be cut off, or of a kind that FFmpeg cannot read: convert it to PNG, JPEG, GIF or MP4."
-        raise MediaError(f"{path}: holds neither picture nor sound that can be decoded. {way_out}")
+        raise MediaError(f"{path}: holds neither video nor sound that can be decoded. {way_out}")
     return video, audio
 
 
 def _is_still(container, path) -> bool:
-    """Whether a file holds a single picture that is not a moment of a video."""
+    """Whether a file holds a single image rather than a video."""
     name = container.format.name
     if name == "gif":
         with streams.open_media(path) as again:
@@ -214,32 +204,19 @@ def _is_still(container, path) -> bool:
     return name == "image2" or name.endswith("_pipe")
 
 
-def _turn_of_still(path) -> int | None:
-    """How a photograph is to be turned, by its EXIF orientation; None where it has none that is known.
-
-    PyAV tells of a rotation alone, and photographs may be mirrored, too.
-    """
-    try:
-        with Image.open(path) as image:
-            turn = image.getexif().get(EXIF_ORIENTATION)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return None
-    return turn if turn in TURNS else None
-
-
 def _note_damaged_still(path, damage: streams.Damage) -> None:
-    """FFmpeg paints over what is missing of a picture, and says nothing; Pillow knows."""
+    """Finds out through Pillow whether part of an image is missing: FFmpeg fills such parts silently."""
     try:
         with Image.open(path) as image:
             image.load()
     except (UnidentifiedImageError, Image.DecompressionBombError, ValueError, SyntaxError):
-        return  # not of the kinds that it knows
+        return  # a format that Pillow does not know
     except OSError as error:
         damage.note(str(error))
 
 
 def _first_picture_size(container, video, damage: streams.Damage, turn: int | None) -> tuple[int, int]:
-    """Returns height and width of the first frame, upright; of the header where no frame can be decoded."""
+    """Returns height and width of the first upright frame; those in the header if no frame can be decoded."""
     reader = _VideoReader(video, Fraction(0), turn=turn)
     for _, frame in streams.decode_streams(container, [video], damage, max_packets=MAX_PROBE_PACKETS):
         return reader.picture(frame).shape[:2]
@@ -247,7 +224,7 @@ def _first_picture_size(container, video, damage: streams.Damage, turn: int | No
 
 
 class _VideoReader:
-    """Turns the decoded frames of one stream into upright pictures of one size at rising times."""
+    """Turns the decoded frames of one stream into upright frames of one size at rising times."""
 
     def __init__(self, stream, origin: Fraction, *, turn: int | None = None):
         self.clock = streams.StreamClock(stream, origin)
@@ -257,7 +234,7 @@ class _VideoReader:
         aspect = stream.sample_aspect_ratio or 1
         self._pixel_aspect = aspect if Fraction(1, 4) <= aspect <= 4 else 1
         self._reformatter = VideoReformatter()
-        self._lock = threading.Lock()  # one thread decodes, another asks for RGB
+        self._lock = threading.Lock()  # one thread decodes while another converts to RGB
         self._size: tuple[int, int] | None = None
         self._last: float | None = None
 
@@ -273,14 +250,14 @@ class _VideoReader:
         return iter(())
 
     def picture(self, frame) -> np.ndarray | DecodedPicture:
-        """Returns the frame as an upright picture with square pixels, in the size of the first.
+        """Returns an upright picture with square pixels, in the size of the first one.
 
-        It is RGB at once, unless it needs no more than its colours turned.
+        It stays as decoded, until somebody asks for RGB, if nothing but its colours needs conversion.
         """
         if self._size is None:
             self._size = (max(1, round(frame.width * self._pixel_aspect)), frame.height)
         width, height = self._size
-        turn = _find_turn(frame) if self._turn is None else TURNS[self._turn]
+        turn = find_turn(frame) if self._turn is None else TURNS[self._turn]
 
         def to_rgb(matrix: str | None = None) -> np.ndarray:
             with self._lock:
@@ -292,41 +269,20 @@ class _VideoReader:
         if turn is not None or (frame.width, frame.height) != self._size or not _is_drawable(frame):
             return to_rgb()
         space = ColourSpace(frame.colorspace, frame.color_primaries, frame.color_trc)
-        # FFmpeg takes what a file does not say for BT.601, whatever the height.
+        # If a file does not state its colours, FFmpeg assumes BT.601, whatever the height.
         to_rgb = partial(to_rgb, f"itu{space.weights(height)}")
         return DecodedPicture((height, width, 3), to_rgb, lambda: YuvPicture(frame, space, is_decoders=True))
 
 
 def _is_drawable(frame) -> bool:
-    """Whether a frame is of the layout that ``YuvPicture`` takes, and that is written."""
+    """Whether a frame has the layout that ``YuvPicture`` and the writer take."""
     is_whole = frame.width % 2 == 0 and frame.height % 2 == 0
     has_known_colours = frame.color_range in (0, LIMITED_RANGE) and frame.colorspace in KNOWN_MATRICES
     return is_whole and has_known_colours and frame.format.name == "yuv420p"
 
 
-def _find_turn(frame) -> Callable[[np.ndarray], np.ndarray] | None:
-    """How a frame is turned and mirrored to be as its display matrix asks; None where it stands upright.
-
-    The matrix maps x to a x + c y and y to b x + d y. ``frame.rotation``, which is made from it, takes a mirrored
-    picture for one that stands on its head, so it serves only where PyAV cannot hand out the matrix.
-    """
-    try:
-        matrix = frame.side_data.get("DISPLAYMATRIX")
-    except ValueError:  # PyAV 18 stumbles over kinds of side data it has no name for, such as EXIF in still images
-        quarters = round(frame.rotation / 90)
-        return partial(np.rot90, k=quarters) if quarters % 4 else None
-    if matrix is None:
-        return None
-    a, b, _, c, d = (int(value) for value in np.frombuffer(matrix, np.int32, count=5))
-    is_lying = abs(b) > abs(a)
-    x, y = (c, b) if is_lying else (a, d)
-    if not is_lying and x > 0 and y > 0:
-        return None
-    return lambda image: (image.swapaxes(0, 1) if is_lying else image)[:: -1 if y < 0 else 1, :: -1 if x < 0 else 1]
-
-
 class _SoundReader:
-    """Turns the decoded frames of one stream into an unbroken mono signal."""
+    """Turns the decoded frames of one stream into a mono signal without gaps."""
 
     def __init__(self, stream, origin: Fraction, sample_rate: int):
         self.clock = streams.StreamClock(stream, origin)
@@ -341,17 +297,6 @@ class _SoundReader:
 
     def _chunks(self, blocks) -> Iterator[AudioChunk]:
         for index, samples in blocks:
-            # Resampling overshoots, and float files may hold anything.
+            # Resampling overshoots, and files of floats may hold any value.
             mono = np.clip(np.nan_to_num(samples[0]), -1.0, 1.0)
             yield AudioChunk(index / self._sound.sample_rate, mono)
-
-
-# ---- By what ending the names of media files are known ----
-
-VIDEO_SUFFIXES = (
-    ".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".flv", ".wmv", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".3gp",
-    ".ogv", ".vob", ".mxf",
-)  # fmt: skip
-SOUND_SUFFIXES = (".wav", ".mp3", ".flac", ".ogg", ".oga", ".opus", ".m4a", ".aac", ".wma", ".aif", ".aiff", ".amr")
-STILL_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif")
-MEDIA_SUFFIXES = frozenset(VIDEO_SUFFIXES + SOUND_SUFFIXES + STILL_SUFFIXES)

@@ -1,4 +1,4 @@
-"""The sound of a source file, as packets ready to be muxed beside a new picture: AAC is copied, all else encoded."""
+"""The source's sound as packets for a new video: AAC is copied, everything else is encoded as AAC."""
 
 import collections
 from collections.abc import Iterator
@@ -12,18 +12,18 @@ from emotion.media import streams
 AAC_SAMPLE_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
 AAC_LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 5: "5.0", 6: "5.1", 8: "7.1"}  # others are mixed down to stereo
 AAC_BITS_PER_CHANNEL = 96_000  # a second
-MAX_PRIMING_SECONDS = 0.2  # of sound before second 0 that a decoder may need to warm up
+MAX_PRIMING_SECONDS = 0.2  # sound before second 0, which a decoder may need to start
 
 
 class SourceSound:
-    """The sound of a source file, muxed into an output in step with its picture."""
+    """Muxes a source file's sound into an output, in step with its video."""
 
     def __init__(self, source: streams.SharedSource, output):
         self._source, self._output, self._stream = source, output, source.sound
         self._ready: collections.deque = collections.deque()  # packets of the output
         if self._stream is None:
             return
-        # Who reads the pictures has told of any damage.
+        # Damage was reported when the frames were read.
         self._damage = streams.Damage(source.path, is_silent=True)
         self._clock = streams.StreamClock(self._stream, streams.first_presentation_time(source.container))
         self._is_copied = self._stream.codec_context.name == "aac"
@@ -42,7 +42,7 @@ class SourceSound:
         self._sound = streams.ContinuousSound(self._rate, self._layout)
 
     def mux_until(self, time_seconds: float) -> None:
-        """Muxes the packets that begin up to a moment, so that neither stream runs far ahead of the other."""
+        """Muxes the packets that begin up to a moment, which keeps sound and video close in the file."""
         while True:
             while self._ready and self._ready[0].pts * self._ready[0].time_base <= time_seconds:
                 self._output.mux(self._ready.popleft())
@@ -52,7 +52,7 @@ class SourceSound:
             self._ready.extend(self._copy(packet) if self._is_copied else self._encode(packet))
 
     def finish(self) -> None:
-        """Muxes all that is left, once the source has been read to its end."""
+        """Muxes the rest, after the source was read to its end."""
         self.mux_until(float("inf"))
         if self._stream is not None and not self._is_copied:
             self._output.mux(

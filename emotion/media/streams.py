@@ -1,4 +1,4 @@
-"""What reading and writing share: opening a file, its packets and frames, its clock, its sound made continuous."""
+"""What reading and writing share: opening a file, its packets and frames, its clock, and gapless sound."""
 
 import collections
 import itertools
@@ -17,10 +17,10 @@ from emotion.errors import MediaError
 
 logger = logging.getLogger(__name__)
 
-MAX_BACKWARD_SECONDS = 1.0  # a timestamp further behind the one before it opens a new stretch of the clock
-MAX_FORWARD_SECONDS = 3600.0  # so does one further ahead: no pause lasts that long, but damaged clocks jump by days
-GAP_SECONDS = 0.05  # timestamps and sample counts that differ by less do so from rounding
-MAX_READ_FAILURES = 20  # in a row, before the rest of a damaged file is given up
+MAX_BACKWARD_SECONDS = 1.0  # a timestamp that goes back further than this restarts the clock
+MAX_FORWARD_SECONDS = 3600.0  # so does a larger jump ahead: no pause is that long, but damaged clocks jump by days
+GAP_SECONDS = 0.05  # smaller differences between timestamps and sample counts come from rounding
+MAX_READ_FAILURES = 20  # in a row, before the rest of a damaged file is skipped
 WEB_PAGE = re.compile(rb"\s*(<!doctype html|<html)", re.IGNORECASE)
 HEAD_BYTES = 256
 LFS_POINTER = b"version https://git-lfs.github.com/spec"
@@ -29,18 +29,16 @@ COVER_ART = Disposition.attached_pic | Disposition.timed_thumbnails
 
 
 class Damage:
-    """Warns once that a file is damaged, and counts what could not be used.
+    """Warns once that a file is damaged, and counts what could not be decoded.
 
-    Args:
-        path: the file.
-        is_silent: whether to leave it to the caller to tell what ``words`` say.
+    ``is_silent`` leaves the warning to the caller, who finds the first complaint in ``words``.
     """
 
     def __init__(self, path: str | os.PathLike, *, is_silent: bool = False):
         self.path = path
         self.is_silent = is_silent
         self.count = 0
-        self.words = ""  # of the first complaint, in brackets, to be put into a message
+        self.words = ""  # the first complaint, in brackets, for a message
 
     def note(self, words: object) -> None:
         self.count += 1
@@ -50,17 +48,17 @@ class Damage:
 
 
 class StreamClock:
-    """Turns one stream's timestamps into seconds on the file's clock, and bridges those that cannot be true."""
+    """Turns one stream's timestamps into seconds on the file's clock, and corrects impossible jumps."""
 
     def __init__(self, stream, origin: Fraction):
         self._time_base = stream.time_base
         self._origin = origin
         self._shift = 0.0
         self._last = 0.0
-        self.end_seconds: float | None = None  # of what has been placed so far
+        self.end_seconds: float | None = None  # of all frames so far
 
     def place(self, pts: int | None, duration_seconds: float) -> float:
-        """Returns the second at which a frame begins. Without a timestamp it follows the frame before it."""
+        """Returns the second at which a frame begins; without a timestamp, it follows the frame before it."""
         time = self.end_seconds or 0.0
         if pts is not None:
             time = float(pts * self._time_base - self._origin) + self._shift
@@ -84,7 +82,7 @@ def open_media(path: str | os.PathLike):
     if os.path.isdir(name):
         raise MediaError(f"{name}: is a folder. Give a media file inside it.")
     if os.path.exists(name) and not os.path.isfile(name):
-        raise MediaError(f"{name}: is a pipe or a device. Give a file; cameras are given by their number.")
+        raise MediaError(f"{name}: is a pipe or a device. Give a file; to use a camera, give its number.")
     try:
         with open(name, "rb") as file:
             head = file.read(HEAD_BYTES)
@@ -97,15 +95,15 @@ def open_media(path: str | os.PathLike):
     if head.startswith(LFS_POINTER):
         raise MediaError(f"{name}: is a Git LFS pointer, not the media itself. Run `git lfs pull` to download it.")
     if WEB_PAGE.match(head):
-        raise MediaError(f"{name}: is a web page, not media: its download went wrong. Download the file itself.")
+        raise MediaError(f"{name}: is a web page, not media: the download went wrong. Download the file itself.")
     try:
-        # "file:" keeps a colon in the name from being read as a protocol; the white list keeps a playlist in disguise
-        # from reaching the network; some recorders write metadata that is no UTF-8.
+        # With "file:", a colon in the name does not make a protocol. The allowed protocols keep a disguised playlist
+        # off the network. Some recorders write metadata that is not UTF-8.
         container = av.open(f"file:{name}", options={"protocol_whitelist": "file"}, metadata_errors="replace")
     except (av.FFmpegError, OSError) as error:
         words = getattr(error, "strerror", None) or error
         raise MediaError(
-            f"{name}: not a readable media file ({words}). Is it whole? Download it again, or convert it to MP4."
+            f"{name}: not a readable media file ({words}). Download it again, or convert it to MP4."
         ) from error
     if container.format.name.split(",")[0] in FORMATS_REFUSED:
         container.close()
@@ -114,9 +112,9 @@ def open_media(path: str | os.PathLike):
 
 
 def pick_streams(container) -> tuple:
-    """Returns the first video stream that is not cover art and the first audio stream, each None where there is none.
+    """Returns the first video stream other than cover art and the first audio stream, None for one that is missing.
 
-    Streams without a decoder or without a size or rate do not count, nor do data and subtitles.
+    A stream without a decoder, or without a size or sample rate, counts as missing.
     """
     video = audio = None
     for stream in container.streams:
@@ -135,15 +133,15 @@ def first_presentation_time(container) -> Fraction:
 
 
 def read_packets(container, streams, damage: Damage) -> Iterator:
-    """Yields the streams' packets in file order, passing over stretches that cannot be read."""
-    failures = 0 if streams else MAX_READ_FAILURES  # PyAV takes an empty list to mean every stream
+    """Yields the streams' packets in file order, without those that cannot be read."""
+    failures = 0 if streams else MAX_READ_FAILURES  # to PyAV an empty list means every stream
     while failures < MAX_READ_FAILURES:
         try:
             for packet in container.demux(streams):
                 failures = 0
                 if packet.is_corrupt:
                     damage.note("a corrupt packet")
-                if packet.size:  # an empty packet would end the decoder, and some files have them in the middle
+                if packet.size:  # an empty packet ends the decoder, and some files have one midway
                     yield packet
             return
         except (av.FFmpegError, OSError) as error:
@@ -152,7 +150,7 @@ def read_packets(container, streams, damage: Damage) -> Iterator:
 
 
 def decode_packet(stream, packet, damage: Damage) -> list:
-    """Returns the frames that a packet completes, or with None those the decoder still holds; none if it is damaged."""
+    """Returns the frames that a packet completes, or for None those still in the decoder; none if it is damaged."""
     try:
         return stream.codec_context.decode(packet)
     except (av.FFmpegError, OSError) as error:
@@ -163,9 +161,9 @@ def decode_packet(stream, packet, damage: Damage) -> list:
 def decode_streams(
     container, streams, damage: Damage, *, max_packets: int | None = None, shared: "SharedSource | None" = None
 ) -> Iterator[tuple]:
-    """Yields ``(stream, frame)`` in file order, passing over packets that cannot be decoded.
+    """Yields ``(stream, frame)`` in file order, without packets that cannot be decoded.
 
-    With ``shared``, the packets of its sound are handed to it.
+    ``shared`` gets the packets of its sound.
     """
     sound = shared.sound if shared is not None else None
     for stream in streams:
@@ -181,13 +179,10 @@ def decode_streams(
 
 
 class SharedSource:
-    """A file that is opened once for its pictures and its sound. Use it with ``with``.
+    """A file opened once for its frames and its sound; raises as ``open_media``. Use it with ``with``.
 
-    ``iterate_media(shared=...)`` decodes the pictures, and puts the packets of the sound aside as they come.
-    ``VideoWriter(source=...)`` takes them from there, in another thread if need be.
-
-    Raises:
-        MediaError: as ``open_media``.
+    ``iterate_media(shared=...)`` decodes the frames and puts the sound's packets here, from which
+    ``VideoWriter(source=...)`` takes them, in another thread if need be.
     """
 
     def __init__(self, path: str | os.PathLike):
@@ -206,38 +201,37 @@ class SharedSource:
         self._packets.append(packet)
 
     def take(self):
-        """Returns the next packet of the sound; None where it has not been read yet."""
+        """Returns the sound's next packet; None if it has not been read yet."""
         return self._packets.popleft() if self._packets else None
 
 
 class ContinuousSound:
-    """Joins decoded audio frames into one unbroken signal of one rate and layout.
+    """Joins decoded audio frames into one signal of one sample rate and channel layout, without gaps.
 
-    Gaps between the frames' times are filled with silence and overlaps are cut, so that a sample's place in the signal
-    is also its place in time: sample ``index`` sounds at ``index / sample_rate`` seconds.
+    Gaps between frames become silence and overlaps are cut, so that sample ``index`` sounds at ``index / sample_rate``
+    seconds.
     """
 
     def __init__(self, sample_rate: int, layout: str):
         self.sample_rate = sample_rate
         self.layout = layout
         self._resampler: av.AudioResampler | None = None
-        self._kind: tuple | None = None  # of the frames the resampler was made for
-        self._input_end = 0.0  # seconds, by counting the samples that went in
+        self._kind: tuple | None = None  # format, layout and rate that the resampler takes
+        self._input_end = 0.0  # seconds, counted in samples pushed
         self._position = 0  # index of the next sample out of the resampler
-        self._given: int | None = None  # index of the next sample to give out
+        self._given: int | None = None  # index of the next sample to yield
 
     def push(self, frame, time_seconds: float) -> Iterator[tuple[int, np.ndarray]]:
-        """Takes a decoded frame and the second it begins at.
+        """Takes a decoded frame and the second at which it begins.
 
-        Yields:
-            ``(index, samples)``: finished float32 samples ``(n_channels, n_samples)`` and the index of the first. The
-            first index is 0 or more; sound from before second 0 is cut.
+        Yields ``(index, samples)``: float32 samples ``(n_channels, n_samples)`` and the index of the first. Sound
+        before second 0 is cut.
         """
         kind = (frame.format.name, frame.layout.name, frame.sample_rate)
         if kind != self._kind or abs(time_seconds - self._input_end) > GAP_SECONDS:
             yield from self.flush()
             self._kind = kind
-            # Without the option a loud stereo or 5.1 recording would exceed 1 when mixed down.
+            # Without this option, mixing down a loud stereo or 5.1 recording would exceed 1.
             self._resampler = av.AudioResampler(
                 "fltp", self.layout, self.sample_rate, options={"rematrix_maxval": "1.0"}
             )
@@ -246,11 +240,11 @@ class ContinuousSound:
             if self._given is None:
                 self._given = max(0, self._position)
         self._input_end += frame.samples / frame.sample_rate
-        frame.pts = None  # places are counted here, and the filter behind the resampler dislikes jitter
+        frame.pts = None  # samples are counted here; timestamp jitter upsets the resampler
         yield from self._give(self._resampler.resample(frame))
 
     def flush(self) -> Iterator[tuple[int, np.ndarray]]:
-        """Yields what the resampler still holds, as ``push`` does."""
+        """Yields the rest in the resampler, as ``push`` does."""
         if self._resampler is not None:
             yield from self._give(self._resampler.resample(None))
             self._resampler = self._kind = None

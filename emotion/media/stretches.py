@@ -1,4 +1,4 @@
-"""A stretch of a media file, as if it had been cut out."""
+"""Part of a media file, read as if it were a file of its own."""
 
 import math
 import os
@@ -18,22 +18,16 @@ def iterate_stretch(
     start_seconds: float = 0.0,
     end_seconds: float | None = None,
 ) -> Iterator[VideoFrame | AudioChunk]:
-    """Reads a stretch of a media file as ``iterate_media`` reads a whole one; times count from its start.
+    """Reads part of a media file as ``iterate_media`` reads a whole one; times count from its start.
 
-    Args:
-        path: the file.
-        sample_rate: samples a second of the sound given.
-        with_video, with_audio: the streams to decode.
-        start_seconds, end_seconds: the stretch, on the file's own clock; None for all to the end.
-
-    Yields:
-        The pictures whose times lie in the stretch, and its sound, cut to the sample.
+    ``start_seconds`` and ``end_seconds`` are on the file's own clock; None reads to the end. Yields the frames whose
+    times lie between them, and the sound, cut to the sample.
 
     Raises:
-        MediaError: as ``iterate_media``; and if the file ends before the stretch begins.
+        MediaError: as ``iterate_media``; and if the file ends before ``start_seconds``.
     """
     info = probe_media(path)
-    # Until each stream has passed the end, the file may still hold something of the stretch.
+    # The file may hold more of the part until each of its streams has passed the end.
     running = {VideoFrame} if with_video and info.has_video else set()
     running |= {AudioChunk} if with_audio and info.has_audio else set()
     has_streams, is_empty, reached = bool(running), True, 0.0
@@ -61,6 +55,6 @@ def iterate_stretch(
     if has_streams and is_empty:
         to = "its end" if end == math.inf else f"second {end:g}"
         raise MediaError(
-            f"{path}: holds nothing from second {start_seconds:g} to {to}; it reaches to about second {reached:.1f}. "
-            "Mend the start and end given for it."
+            f"{path}: holds nothing from second {start_seconds:g} to {to}; it ends at about second {reached:.1f}. "
+            "Correct the start and end given for it."
         )

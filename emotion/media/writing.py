@@ -1,7 +1,7 @@
-"""Writes annotated video that plays anywhere: H.264 and AAC in an MP4 file, with the source's sound kept in step.
+"""Writes video that plays anywhere: H.264 and AAC in an MP4 file, with the source's sound in step.
 
-Picture times are written as given, at 1/90000 s, so a variable frame rate survives. The file appears under its name
-only when it is complete.
+Frame times are written as given, in units of 1/90000 s, so a variable frame rate survives. The file gets its name only
+when it is complete.
 """
 
 import contextlib
@@ -25,24 +25,25 @@ from emotion.media.streams import SharedSource
 
 logger = logging.getLogger(__name__)
 
-TICKS_PER_SECOND = 90_000  # MPEG's own clock; all common frame rates are whole numbers of ticks or within 6 us
-SINGLE_FRAME_SECONDS = 0.04  # how long a picture is shown that has neither a successor nor a predecessor
-# The index first, so that a browser can start before it has all; a late start is kept in movie ticks, by default 1 ms.
+TICKS_PER_SECOND = 90_000  # MPEG's own clock: the frames of all common rates fall on a tick, or within 6 us
+SINGLE_FRAME_SECONDS = 0.04  # how long the only frame of a video is shown
+# The index comes first, so that a browser can start early. The timescale keeps the start time exact; by default it is
+# rounded to 1 ms.
 MUXER_OPTIONS = {"movflags": "+faststart", "movie_timescale": str(TICKS_PER_SECOND)}
 SUFFIXES = (".mp4", ".m4v", ".mov")
-# Written into every file, so that our own results are not taken for clips.
+# Marks our own results, so that they are not mistaken for clips.
 COMMENT = "made by emotion recognition: faces annotated"
 
 
 def check_output(path: str | os.PathLike, source_path: str | os.PathLike | None = None) -> None:
-    """Makes sure that a video can be written to a path, before any work is done for it.
+    """Checks that a video can be written to a path, before any work is done for it.
 
     Raises:
-        MediaError: if the name is no MP4's, the folder is missing or closed to us, or the path is the source's own.
+        MediaError: for a wrong extension, a missing or read-only folder, or the source's own path.
     """
     path = Path(path)
     if path.suffix.lower() not in SUFFIXES:
-        raise MediaError(f"{path}: the name must end in {', '.join(SUFFIXES)}, since MP4 is what is written.")
+        raise MediaError(f"{path}: the name must end in {', '.join(SUFFIXES)}, because the video is an MP4 file.")
     if path.is_dir():
         raise MediaError(f"{path}: is a folder. Give the name of the file to write.")
     if not path.parent.is_dir():
@@ -57,31 +58,29 @@ def check_output(path: str | os.PathLike, source_path: str | os.PathLike | None 
 
 
 def is_annotated(path: str | os.PathLike) -> bool:
-    """Whether a file is a video that was written here."""
+    """Whether a file is a video that this module wrote."""
     try:
         options = {"protocol_whitelist": "file"}
         with av.open(f"file:{os.fspath(path)}", options=options, metadata_errors="ignore") as container:
             return container.metadata.get("comment") == COMMENT
     except (av.FFmpegError, OSError, ValueError):
-        return False  # whatever it is, it was not written here
+        return False
 
 
 class VideoWriter:
     """Writes frames, and the sound of a source file, to an MP4 file. Use it with ``with``.
 
-    Sound in AAC is copied, other sound is encoded as AAC at its own rate and channel layout. All of the source's sound
-    is written, on the clock of ``iterate_media``. H.264 needs even sizes: an odd width or height grows by one pixel
-    that repeats the edge.
-
-    If the block is left by an exception, no file is left behind and one already there is untouched.
+    AAC sound is copied; other sound is encoded as AAC at its own rate and channel layout. All of the source's sound is
+    written, on the clock of ``iterate_media``. H.264 needs even sizes, so an odd width or height grows by one pixel
+    that repeats the edge. After an exception nothing is left behind, and an earlier file stays as it was.
 
     Args:
         output_path: the file to write, ending in .mp4, .m4v or .mov.
-        width, height: pixels of the images to be written.
-        source: the file whose sound is kept, if any; somebody else reads it, picture by picture as they are written.
+        width, height: of the frames, in pixels.
+        source: the file whose sound is kept, which the caller reads as it writes; None for no sound.
         crf: x264's constant quality; lower is better and larger, 18 to 28 is sensible.
         preset: x264's speed, such as ``veryfast`` or ``medium``.
-        space: of the colours written. Pictures that are given as they were decoded, of this space, stay as they are.
+        space: the colour space to write. Decoded pictures of this space are written without conversion.
     """
 
     def __init__(
@@ -107,15 +106,11 @@ class VideoWriter:
         self._container = None
         self._video = None
         self._sound: SourceSound | None = None
-        self._waiting = None  # the frame written last, held until its successor tells how long it is shown
+        self._waiting = None  # the last frame: its duration is known only when the next one comes
         self._frame_ticks = round(SINGLE_FRAME_SECONDS * TICKS_PER_SECOND)
 
     def __enter__(self) -> Self:
-        """Opens source and output.
-
-        Raises:
-            MediaError: if the output cannot be written there, or the source cannot be read.
-        """
+        """Opens the output; raises ``MediaError`` if it cannot be written."""
         check_output(self._path, self._source and self._source.path)
         try:
             with self._errors_named():
@@ -126,22 +121,21 @@ class VideoWriter:
         return self
 
     def write(self, time_seconds: float, image: np.ndarray | YuvPicture) -> None:
-        """Adds a picture.
+        """Adds a frame.
 
         Args:
-            time_seconds: when it is shown; at least 0, and above the time of the picture before it.
-            image: ``(height, width, 3)``, RGB uint8; or a picture in the planes that are written, which then is the
-                writer's own.
+            time_seconds: when it is shown; at least 0, and later than the frame before.
+            image: ``(height, width, 3)``, RGB uint8; or a ``YuvPicture``, which belongs to the writer from then on.
 
         Raises:
-            ValueError: for a time that does not rise, an image of another shape or type, or the one given last.
+            ValueError: for a time that does not rise, an image of another shape or type, or the same picture again.
             MediaError: if the output cannot be written, for example because the disk is full.
         """
         dtype = np.uint8 if isinstance(image, YuvPicture) else image.dtype
         if image.shape != self._shape or dtype != np.uint8:
             raise ValueError(f"image must be uint8 of shape {self._shape}, got {dtype} of {image.shape}.")
         if self._waiting is not None and getattr(image, "frame", None) is self._waiting:
-            raise ValueError("A picture in planes is the writer's own once it was given; give a copy of it.")
+            raise ValueError("This picture already belongs to the writer; give a copy of it.")
         ticks = round(time_seconds * TICKS_PER_SECOND)
         after = -1 if self._waiting is None else self._waiting.pts
         if ticks <= after:
@@ -158,17 +152,13 @@ class VideoWriter:
         self._waiting = frame
 
     def __exit__(self, exc_type, exc_value, traceback) -> None:
-        """Completes the file; after an exception, removes it.
-
-        Raises:
-            MediaError: if no picture was written, or the file could not be completed.
-        """
+        """Completes the file, or removes it after an exception; ``MediaError`` if that fails or there is no frame."""
         if exc_type is not None:
             self._abandon()
             return
         try:
             if self._waiting is None:
-                raise MediaError(f"{self._path}: not written, since not one picture was given.")
+                raise MediaError(f"{self._path}: cannot be written without a frame. Write at least one.")
             with self._errors_named():
                 self._encode_waiting()
                 self._container.mux(self._video.encode(None))
@@ -196,7 +186,7 @@ class VideoWriter:
         context.colorspace = self._space.matrix
         context.color_primaries, context.color_trc = self._space.primaries, self._space.transfer
         context.color_range = LIMITED_RANGE
-        context.flags |= CodecFlags.frame_duration  # or the last picture's duration would be that of 24 frames a second
+        context.flags |= CodecFlags.frame_duration  # otherwise the last frame lasts 1/24 s
         if self._source is not None:
             self._sound = SourceSound(self._source, self._container)
 
@@ -228,7 +218,7 @@ class VideoWriter:
             self._container.mux(self._video.encode(self._waiting))
 
     def _abandon(self) -> None:
-        """Closes everything and deletes the unfinished file; what goes wrong then is of no more interest."""
+        """Closes and deletes the unfinished file; further errors are only logged."""
         try:
             if self._container is not None:
                 self._container.close()
@@ -238,8 +228,10 @@ class VideoWriter:
 
     @contextlib.contextmanager
     def _errors_named(self) -> Iterator[None]:
-        """Turns what FFmpeg or the system says of the output into a ``MediaError`` that names it."""
+        """Turns errors of FFmpeg or the system into a ``MediaError`` that names the output."""
         try:
             yield
         except (av.FFmpegError, OSError) as error:
-            raise MediaError(f"{self._path}: could not be written ({error.strerror}). Is the disk full?") from error
+            raise MediaError(
+                f"{self._path}: could not be written ({error.strerror}). Check the free disk space."
+            ) from error

@@ -211,7 +211,7 @@ def test_a_picture_in_planes_is_given_once(tmp_path):
 @pytest.mark.parametrize("part", [(-1, 0, 4, 4), (0, 0, 321, 4), (4, 4, 4, 8), (0, -2, 4, 4), (0, 0, 4, 241)])
 def test_only_parts_of_a_picture_are_lent(part):
     for picture in (RgbPicture(make_scene()), to_yuv(make_scene(), BT709)):
-        with pytest.raises(ValueError, match="is no part of a picture of 320 x 240"), picture.region(part):
+        with pytest.raises(ValueError, match="320 x 240"), picture.region(part):
             pass
 
 
