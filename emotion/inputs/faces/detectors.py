@@ -1,4 +1,4 @@
-"""The face detectors to choose from, behind one interface: ``detect(image) -> list[Face]``, largest face first."""
+"""Choosing a face detector: YuNet, RetinaFace, Haar cascade, or the whole picture as one face."""
 
 import importlib.util
 from collections.abc import Callable
@@ -12,23 +12,21 @@ from emotion.inputs.faces.crops import TEMPLATE
 from emotion.inputs.faces.detection import MAX_SIDE, Face, FaceDetector, YuNetDetector, clip_box, find_yunet
 from emotion.weights import find_weights
 
-# ---- RetinaFace with MobileNetV2 (Deng et al. 2020, "RetinaFace: Single-Shot Multi-Level Face Localisation") ----
-
-SIDE_MULTIPLE = 32  # of both sides of the pictures that the network takes
+SIDE_MULTIPLE = 32  # the sides of RetinaFace's input are multiples of this
+HAAR_FILE = "haarcascade_frontalface_default.xml"
+# The landmarks' places in a Haar box, in shares of its side: medians over the faces that YuNet finds, too, in the clips
+# of docs/inference.md.
+HAAR_LANDMARKS = np.array([[0.313, 0.386], [0.687, 0.386], [0.5, 0.604], [0.337, 0.766], [0.663, 0.766]])
+HAAR_MIN_SIDE_SHARE = 1 / 16  # of the picture's shorter side
 
 
 class RetinaFaceDetector:
-    """Finds faces and their five landmarks."""
+    """RetinaFace with MobileNetV2 (Deng et al. 2020, "RetinaFace: Single-Shot Multi-Level Face Localisation")."""
 
     def __init__(self, *, min_score: float = 0.6, max_side: int = MAX_SIDE):
-        """Loads the network.
+        """Loads the network; ``WeightsError`` if it was not fetched yet or is another file.
 
-        Args:
-            min_score: faces below this confidence are left out.
-            max_side: larger pictures are shrunk so that their longer side has this many pixels.
-
-        Raises:
-            WeightsError: if the network was not fetched yet, or is another file.
+        Faces below ``min_score`` are dropped; pictures are shrunk to a longer side of ``max_side`` pixels.
         """
         path = find_weights("retinaface")
         try:
@@ -55,7 +53,7 @@ class RetinaFaceDetector:
         right, bottom = (-side % SIDE_MULTIPLE for side in small_size)
         padded = cv2.copyMakeBorder(small, 0, bottom, 0, right, cv2.BORDER_CONSTANT)
         rows = self._network(self._to_tensor(padded[None].astype(np.float32))).numpy()
-        # The network speaks in parts of the padded picture.
+        # The network answers in shares of the padded picture.
         to_image = np.array([padded.shape[1] * width / small_size[0], padded.shape[0] * height / small_size[1]])
         faces = []
         for row in rows[np.isfinite(rows).all(axis=1) & (rows[:, 15] >= self._min_score)]:
@@ -66,17 +64,10 @@ class RetinaFaceDetector:
         return sorted(faces, key=lambda face: -face.size[0] * face.size[1])
 
 
-HAAR_FILE = "haarcascade_frontalface_default.xml"
-# Where the landmarks stand in the box of Haar's cascade, in parts of its side: medians over the faces that YuNet finds,
-# too, in the clips of docs/inference.md.
-HAAR_LANDMARKS = np.array([[0.313, 0.386], [0.687, 0.386], [0.5, 0.604], [0.337, 0.766], [0.663, 0.766]])
-HAAR_MIN_SIDE_SHARE = 1 / 16  # of the picture's shorter side
-
-
 class HaarDetector:
-    """Viola & Jones's cascade (2001), as OpenCV carries it: boxes only, upright frontal faces, many false alarms.
+    """OpenCV's cascade of Viola & Jones (2001): upright frontal faces only, with many false alarms.
 
-    It knows no landmarks; they are put where they usually are in its boxes, so tilted heads are not set upright.
+    It finds boxes without landmarks. These are put at their usual places, so tilted heads stay tilted.
     """
 
     def __init__(self, *, max_side: int = MAX_SIDE):
@@ -107,10 +98,10 @@ class HaarDetector:
 
 
 class WholePicture:
-    """Takes every picture for one face that fills it, as in data sets of faces that are cut out already."""
+    """Treats the centre square as a cropped face, for data sets of cropped faces."""
 
     def detect(self, image: np.ndarray) -> list[Face]:
-        """Returns one face: the largest square in the middle of the picture."""
+        """Returns one face: the largest centre square."""
         height, width = image.shape[:2]
         side = min(height, width)
         left, top = (width - side) // 2, (height - side) // 2
@@ -127,11 +118,11 @@ DETECTORS: dict[str, Callable[[], FaceDetector]] = {
 
 
 def check_detector(name: str) -> None:
-    """Makes sure that a face detector can be built, without doing so.
+    """Checks that a face detector can be built.
 
     Raises:
         ConfigError: if there is none of that name.
-        EmotionError: if its network is not here; the message says how to get it.
+        EmotionError: if its network is missing; the message says how to get it.
     """
     if name not in DETECTORS:
         raise ConfigError(f"There is no face detector {name!r}. Choose one of {', '.join(DETECTORS)}.")
@@ -144,14 +135,6 @@ def check_detector(name: str) -> None:
 
 
 def build_detector(name: str) -> FaceDetector:
-    """Makes a face detector.
-
-    Args:
-        name: a key of ``DETECTORS``.
-
-    Raises:
-        ConfigError: if there is none of that name.
-        EmotionError: if its network is not here; the message says how to get it.
-    """
+    """Builds one of ``DETECTORS``; raises as ``check_detector``."""
     check_detector(name)
     return DETECTORS[name]()

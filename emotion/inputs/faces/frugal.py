@@ -1,44 +1,38 @@
-"""Finding the faces of a video in a third of the time: large ones are followed in small pictures.
+"""Face detection in a third of the time: between full looks, large faces are found in smaller pictures.
 
-The work of a detector goes with the pixels it is shown. A face that fills a seventh of the picture is found as well at
-half the size; small ones, and new ones, need the whole of it. So every few pictures are looked at thoroughly, and those
-between only so long as the same number of large faces is found.
+A detector's time grows with the pixels. A face that fills a seventh of the frame is found at half the size, too; small
+and new faces need the full size. So every few frames get a full look, and the frames in between a quick one, as long as
+it finds the same number of large faces.
 """
 
 import numpy as np
 
 from emotion.inputs.faces.detection import QUICK_SIDE, Face, FaceDetector
 
-# How many pictures are looked at quickly, at most, after a thorough look, and for how long: a new face waits no longer.
+# Quick looks after a full one, at most, and for how long: a new face waits no longer than that.
 MAX_QUICK_LOOKS, MAX_QUICK_SECONDS = 3, 0.4
-# The smallest side of a face, in pixels of the small picture, that a quick look is trusted with.
+# The smallest side of a face that a quick look finds reliably, in pixels of the small picture.
 MIN_QUICK_FACE = 48
-# For so many pictures after a face was lost it is looked for thoroughly: it may come back, and smaller.
+# Frames that get a full look after a face was lost: it may come back smaller.
 N_SEARCHED = 8
 
 
 class FrugalDetector:
-    """Looks for faces in the pictures of one video, in order of time.
+    """Detects faces in the frames of one video, in order of time.
 
-    Args:
-        detector: of single pictures. One without ``quick``, a faster detector, is asked about every picture.
+    A ``detector`` without the attribute ``quick``, a faster detector, gets every frame.
     """
 
     def __init__(self, detector: FaceDetector):
         self._detector = detector
         self._quick: FaceDetector | None = getattr(detector, "quick", None)
         self._known: list[Face] = []
-        self._looked_seconds: float | None = None  # when the last thorough look was
+        self._looked_seconds: float | None = None  # time of the last full look
         self._n_quick = 0
         self._n_searched = N_SEARCHED
 
     def detect(self, image: np.ndarray, time_seconds: float) -> list[Face]:
-        """Returns the faces of the next RGB picture ``(height, width, 3)`` uint8, largest first.
-
-        Args:
-            image: the picture.
-            time_seconds: when it is shown.
-        """
+        """Returns the faces of the next RGB frame ``(height, width, 3)`` uint8, largest first."""
         if self._trusts_quick_looks(image, time_seconds):
             found = self._quick.detect(image)
             if len(found) == len(self._known):
@@ -51,7 +45,7 @@ class FrugalDetector:
         return found
 
     def forget(self) -> None:
-        """Looks at the next picture thoroughly: it is of another shot."""
+        """Gives the next frame a full look, because it belongs to another shot."""
         self._looked_seconds = None
 
     def _trusts_quick_looks(self, image: np.ndarray, time_seconds: float) -> bool:

@@ -1,9 +1,9 @@
-"""Who is speaking: whose mouth moves with the sound.
+"""Active speaker detection: how mouths move, and whose mouth moves with the sound.
 
-While somebody speaks, the mouth opens and closes with the loudness of the voice, its motion leading the sound by up to
-a tenth of a second (Chandrasekaran et al. 2009, "The natural statistics of audiovisual speech"). So for each face the
-mouth's motion is correlated with the sound, in the manner of Hershey & Movellan (1999, "Audio vision: using
-audio-visual synchrony to locate sounds"). All here is arithmetic on one window.
+A speaker's mouth opens and closes with the loudness of the voice, up to a tenth of a second ahead of the sound
+(Chandrasekaran et al. 2009, "The natural statistics of audiovisual speech"). So the motion of each face's mouth is
+correlated with the sound, as Hershey & Movellan did (1999, "Audio vision: using audio-visual synchrony to locate
+sounds").
 """
 
 import math
@@ -17,42 +17,37 @@ from scipy.ndimage import gaussian_filter1d
 from emotion.inputs.faces.crops import crop_face
 from emotion.media.pictures import VideoFrame
 
-# ---- How mouths move: what tells who of several people is speaking ----
-
 CROP_PIXELS = 64
-# Rows and columns of the crop: brows, eyes and nose, which move with the head; the mouth, and where its lips meet.
+# Rows and columns of the crop: brows, eyes and nose, which move with the head; the mouth; and where the lips meet.
 HEAD_ROWS, HEAD_COLUMNS = (14, 40), (10, 54)
 MOUTH_ROWS, MOUTH_COLUMNS = (42, 60), (18, 46)
 LIPS_ROW = 50
-# Two pictures further apart do not tell what the mouth did in between; closer ones bring noise and cost time.
+# Frames further apart miss what the mouth did in between; closer ones add noise and take time.
 MAX_GAP_SECONDS = 0.15
 MIN_GAP_SECONDS = 0.025
 
 
 class MouthWatcher:
-    """Measures, from picture to picture, how fast the mouths of the faces in sight open."""
+    """Measures from frame to frame how fast the mouths of the faces in sight open."""
 
     def __init__(self):
         self._flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
         self._flow.setFinestScale(0)
         rows, columns = np.mgrid[:CROP_PIXELS, :CROP_PIXELS]
         self._places = np.stack([np.ones(rows.shape), columns, rows], axis=-1)
-        # Least squares for an affine motion is a product with a matrix that depends on the places alone.
+        # The least-squares fit of an affine motion is a matrix product; the matrix depends on the places alone.
         self._fit = np.linalg.pinv(self._head(self._places))
-        self._before: tuple[float, np.ndarray, bool] | None = None  # when, its brightness, and of which range
-        self._cut: dict[int, tuple[np.ndarray, np.ndarray]] = {}  # by face: landmarks, and the crop last cut by them
+        self._before: tuple[float, np.ndarray, bool] | None = None  # time, luma, and whether it is decoded
+        self._cut: dict[int, tuple[np.ndarray, np.ndarray]] = {}  # by track: landmarks, and the last crop
 
     def add(self, frame: VideoFrame, landmarks: Mapping[int, np.ndarray]) -> dict[int, float]:
-        """Takes the next picture.
+        """Takes the next frame and returns, by track, the speed at which each mouth opens (below 0: closes).
+
+        The unit is crop sides a second. The result is empty if the frame comes too soon or too late after the last.
 
         Args:
-            frame: later than the one before.
-            landmarks: ``(5, 2)`` as in ``Face.landmarks`` of each face in sight, found in this picture or shortly
-                before.
-
-        Returns:
-            For each face the speed at which its mouth opens (below 0: closes), in sides of a face's crop a second;
-            nothing for a picture that comes too early or too late after the one before.
+            frame: the frame.
+            landmarks: by track, ``Face.landmarks`` found in this frame or shortly before.
         """
         before = self._before
         if before is not None and frame.time_seconds - before[0] < MIN_GAP_SECONDS:
@@ -65,29 +60,29 @@ class MouthWatcher:
         if seconds > MAX_GAP_SECONDS:
             return {}
         return {
-            face: self._opening(before[1], frame.luma, face, points, cut_before) / (CROP_PIXELS * seconds)
-            for face, points in landmarks.items()
+            track: self._opening(before[1], frame.luma, track, points, cut_before) / (CROP_PIXELS * seconds)
+            for track, points in landmarks.items()
         }
 
     def forget(self) -> None:
-        """Forgets the picture before, because the next one is of another shot."""
+        """Forgets the last frame, because the next one belongs to another shot."""
         self._before = None
 
     def _opening(
         self,
         before: np.ndarray,
         now: np.ndarray,
-        face: int,
+        track: int,
         landmarks: np.ndarray,
         cut_before: Mapping[int, tuple[np.ndarray, np.ndarray]],
     ) -> float:
-        """How many pixels of the crop the lower half of the mouth moved away from the upper half."""
-        known, first = cut_before.get(face, (None, None))
-        # Faces are looked for in every second picture or so: between, a picture is cut alike twice.
+        """Returns how many crop pixels the lower half of the mouth moved away from the upper half."""
+        known, first = cut_before.get(track, (None, None))
+        # Faces are detected in only some frames; in between the landmarks, and so the last crop, stay the same.
         if known is not landmarks:
             first = crop_face(before, landmarks, CROP_PIXELS)
         second = crop_face(now, landmarks, CROP_PIXELS)
-        self._cut[face] = (landmarks, second)
+        self._cut[track] = (landmarks, second)
         flow = self._flow.calc(first, second, None)
         head_motion = self._fit @ self._head(flow)
         vertical = self._mouth(flow)[..., 1] - self._mouth(self._places) @ head_motion[:, 1]
@@ -104,34 +99,36 @@ class MouthWatcher:
         return grid[slice(*MOUTH_ROWS), slice(*MOUTH_COLUMNS)]
 
 
-RATE_HZ = 50  # of the grid on which sound and motion are compared
-LAGS = range(-2, 8, 2)  # steps of the grid by which the sound may follow the motion: -40 to 120 ms
-LOUDNESS_RANGE_DB = 40.0  # below the window's loudest moment; what is quieter counts as silence
-# Deviations, in steps, of the smoothing: of how much is going on, and of how fast it changes.
+# ---- Motion against sound ----
+
+RATE_HZ = 50  # of the time grid on which sound and motion are compared
+LAGS = range(-2, 8, 2)  # steps by which the sound may follow the motion: -40 to 120 ms
+LOUDNESS_RANGE_DB = 40.0  # below the window's loudest moment; anything quieter counts as silence
+# Standard deviations, in steps, of the smoothing of amounts and of changes.
 SLOW, FAST = 4.0, 1.5
-MIN_SEEN = 0.5  # share of the speech during which the mouth must have been watched
+MIN_SEEN = 0.5  # share of the speech during which the mouth must be in sight
 MIN_SPEECH_STEPS = RATE_HZ // 5
-# Below this a mouth is still. Talking faces came to 0.06 and more in the windows that docs/inference.md speaks of.
+# Below this a mouth is still. Talking faces reached at least 0.06 in the windows that docs/inference.md describes.
 MIN_ACTIVITY = 0.02
-# A face alone in sight is heard unless its mouth does not follow the sound at all: speakers came to 0.8 and more. The
-# only mouth of several that moves must follow it a little better.
+# A face alone in sight speaks unless its mouth ignores the sound; speakers reached at least 0.8. The only mouth that
+# moves among several must follow the sound a little better.
 MIN_SYNCHRONY_ALONE, MIN_SYNCHRONY_ONLY = 0.2, 0.35
-# Among several that move the speaker's must be in step with the sound by this, and by this more than any other's.
+# If several mouths move, the speaker's must reach the first, and lead every other by the second.
 MIN_SYNCHRONY, MIN_LEAD = 0.5, 0.15
-# Chance makes any mouth follow a syllable or two. Several faces are compared over this much speech at least, and one
-# that was out of sight for more than a tenth of the speech over this much.
+# Any mouth follows a syllable or two by chance. Several faces are compared over at least the first much speech, and a
+# face that was in sight for less than the third of it over at least the second.
 MIN_COMPARED_SECONDS, MIN_COMPARED_IN_PART, ALL_IN_SIGHT = 0.6, 1.0, 0.9
 
 
 @dataclass(frozen=True)
 class Mouth:
-    """What a mouth did while the window's speech was heard.
+    """What a mouth did during a window's speech.
 
     Attributes:
-        activity: mean speed at which it opened or closed during the speech, in sides of a face's crop a second.
-        synchrony: two correlations added up, -2 to 2: of the amount of motion with the loudness, and of the opening's
-            speed with the rise of the loudness. Above 0.8 for most speakers, about 0.4 for others.
-        seen_seconds: speech during which it was watched.
+        activity: mean speed of opening or closing, in crop sides a second.
+        synchrony: the sum of two correlations, -2 to 2: amount of motion with loudness, and speed of opening with rise
+            of loudness. Above 0.8 for most speakers, about 0.4 for others.
+        seen_seconds: speech during which the mouth was in sight.
         seen_share: the same as a share of all speech.
     """
 
@@ -146,7 +143,7 @@ class Mouth:
 
     @property
     def is_comparable(self) -> bool:
-        """Whether it was watched for long enough to be held against others."""
+        """Whether it was in sight for long enough to be compared with others."""
         needed = MIN_COMPARED_SECONDS if self.seen_share >= ALL_IN_SIGHT else MIN_COMPARED_IN_PART
         return self.seen_seconds >= needed
 
@@ -168,15 +165,14 @@ def watch_mouth(
 ) -> Mouth | None:
     """Compares a mouth's motion with the sound of a window.
 
-    Args:
-        times_seconds, speeds: when the mouth was measured, rising, and what ``MouthWatcher`` found.
-        start_seconds: of the window.
-        loudness_db: ``(n_steps,)`` from ``compute_loudness`` of the window's sound.
-        is_speech: ``(n_steps,)`` bool.
+    A mouth that was out of sight during most of the speech counts as still. None if it could not be measured, because
+    the frames are too far apart or there is hardly any speech.
 
-    Returns:
-        A still mouth where it was out of sight during most of the speech: who speaks was somebody else. None where it
-        could not be measured, because the pictures are too far apart, or hardly anything was spoken.
+    Args:
+        times_seconds, speeds: rising times, and what ``MouthWatcher`` measured at each.
+        start_seconds: of the window.
+        loudness_db: ``(n_steps,)`` from ``compute_loudness``.
+        is_speech: ``(n_steps,)`` bool.
     """
     grid = start_seconds + (np.arange(len(loudness_db)) + 0.5) / RATE_HZ
     times = np.asarray(times_seconds, dtype=np.float64)
@@ -202,27 +198,23 @@ def watch_mouth(
 
 
 def find_speaker(mouths: Mapping[int, Mouth | None], before: int | None = None) -> int | None:
-    """Chooses the face whose voice is heard.
+    """Returns the track of the face that speaks; None if it is nobody in sight, or unclear who.
 
-    A face alone in sight is taken to be speaking unless its mouth keeps still or moves without any regard to the sound;
-    so is one whose mouth was not measured, because the pictures are too far apart. Among several the speaker's mouth
-    must follow the sound clearly better than every other that moves; the only one that moves, and the one that spoke
-    just before, need less.
+    A face alone in sight speaks unless its mouth is still or ignores the sound; if it could not be measured, it speaks,
+    too. Among several, the speaker's mouth must follow the sound clearly better than every other that moves. Less is
+    asked of the only mouth that moves, and of the face that spoke just before.
 
     Args:
-        mouths: of the faces in sight, None where it could not be compared with the sound.
-        before: who spoke in the window before this one, which it overlaps.
-
-    Returns:
-        The face's key; None where nobody in sight is known to be speaking.
+        mouths: by track, of the faces in sight; None for one that could not be measured.
+        before: the speaker in the window before, which overlaps this one.
     """
     if len(mouths) == 1:
-        (face, mouth), *_ = mouths.items()
-        return face if mouth is None or (mouth.moves and mouth.synchrony >= MIN_SYNCHRONY_ALONE) else None
-    moving = {face: mouth for face, mouth in mouths.items() if mouth is not None and mouth.moves}
+        ((track, mouth),) = mouths.items()
+        return track if mouth is None or (mouth.moves and mouth.synchrony >= MIN_SYNCHRONY_ALONE) else None
+    moving = {track: mouth for track, mouth in mouths.items() if mouth is not None and mouth.moves}
     if not moving:
         return None
-    best, *others = sorted(moving, key=lambda face: moving[face].synchrony, reverse=True)
+    best, *others = sorted(moving, key=lambda track: moving[track].synchrony, reverse=True)
     needed = MIN_SYNCHRONY if others else MIN_SYNCHRONY_ONLY
     lead = moving[best].synchrony - moving[others[0]].synchrony if others else math.inf
     if moving[best].is_comparable and moving[best].synchrony >= needed and lead >= MIN_LEAD:
@@ -231,7 +223,7 @@ def find_speaker(mouths: Mapping[int, Mouth | None], before: int | None = None) 
 
 
 def _correlation(motion: np.ndarray, sound: np.ndarray, is_seen: np.ndarray) -> float:
-    """The highest correlation of a motion with a sound that follows it by one of ``LAGS``; 0 where either is even."""
+    """Returns the highest correlation of a motion with the sound after any of ``LAGS``; 0 if either is constant."""
     found = []
     for lag in LAGS:
         n_steps = len(motion) - abs(lag)

