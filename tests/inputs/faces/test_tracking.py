@@ -1,4 +1,4 @@
-"""Faces keep their numbers through crossings, losses and cuts, by where they are and by what they look like."""
+"""Faces keep their tracks through crossings, losses and cuts, by where they are and by what they look like."""
 
 import cv2
 import numpy as np
@@ -38,12 +38,12 @@ def put(scene: np.ndarray, speaker: int, x: float, y: float = 150.0, *, mouth: f
 
 
 class Film:
-    """Shows a tracker one moment after the other and gathers who was given which number."""
+    """Shows a tracker one moment after the other and gathers who was given which track."""
 
     def __init__(self):
         self.tracker = FaceTracker()
         self.time = 0.0
-        self._numbers: dict[int, list[int]] = {}
+        self._given: dict[int, list[int]] = {}
         self._shot = None
 
     def show(self, speakers: dict[int, float], *, scene_seed: int = 0, hidden: set[int] = frozenset()) -> None:
@@ -55,16 +55,16 @@ class Film:
             self.tracker.cut(self.time)
         self._shot = shot
         faces = {speaker: face for speaker, face in faces.items() if speaker not in hidden}
-        numbers = self.tracker.update(self.time, list(faces.values()), scene)
-        for speaker, number in zip(faces, numbers, strict=True):
-            self._numbers.setdefault(speaker, []).append(number)
+        given = self.tracker.update(self.time, list(faces.values()), scene)
+        for speaker, track in zip(faces, given, strict=True):
+            self._given.setdefault(speaker, []).append(track)
         self.time += STEP
 
     def ids(self, speaker: int) -> set[int]:
         """The ids under which a speaker stands in the result."""
         tracks = self.tracker.tracks()
-        numbers = {self.tracker.resolve(number) for number in self._numbers[speaker]}
-        return {tracks[number].face_id for number in numbers if number in tracks}
+        given = {self.tracker.resolve(track) for track in self._given[speaker]}
+        return {tracks[track].face_id for track in given if track in tracks}
 
 
 @pytest.mark.parametrize("n_steps", [12, 25, 50])
@@ -147,7 +147,7 @@ def test_what_was_taken_for_a_new_face_and_is_an_old_one_is_joined_with_it():
     assert 20 * STEP < MAX_DOUBT_SECONDS
 
 
-def test_two_faces_of_one_moment_never_share_a_number():
+def test_two_faces_of_one_moment_never_share_a_track():
     film = Film()
     for _ in range(10):
         film.show({1: 200.0})
@@ -162,19 +162,19 @@ def test_a_copy_of_a_face_that_appears_beside_it_is_another_face():
         scene = make_scene()
         faces = [put(scene, 1, 200.0)] + ([put(scene, 1, 600.0)] if i >= 10 else [])
         # The larger one is found first.
-        numbers = film.tracker.update(film.time, faces[::-1], scene)
+        given = film.tracker.update(film.time, faces[::-1], scene)
         film.time += STEP
-        assert len(set(numbers)) == len(numbers)
-        assert len({film.tracker.resolve(number) for number in numbers}) == len(numbers)
+        assert len(set(given)) == len(given)
+        assert len({film.tracker.resolve(track) for track in given}) == len(given)
 
 
 def test_where_pictures_are_far_apart_a_face_stays_in_sight_from_one_to_the_next():
     for seconds, is_seen in ((1.0, True), (0.1, False)):
         tracker, scene = FaceTracker(), make_scene()
         face = put(scene, 1, 300.0)
-        for number in range(12):
-            found = [] if number in range(5, 10) and seconds < 1 else [face]
-            tracker.update(number * seconds, found, scene)
+        for step in range(12):
+            found = [] if step in range(5, 10) and seconds < 1 else [face]
+            tracker.update(step * seconds, found, scene)
         (track,) = tracker.tracks().values()
         assert (track.box_at(7.5 * seconds) is not None) == is_seen
         assert track.seconds_in_sight == pytest.approx(11.0 if is_seen else 0.5)
@@ -188,6 +188,106 @@ def test_recent_sightings_can_be_had_by_themselves():
     (track,) = recent.values()
     assert track.face_id == 2 and track.times_seconds[0] >= 1.0
     assert set(film.tracker.tracks()) == {1, 2}
+
+
+# ---- By place alone ----
+
+
+def make_face(x: float, y: float = 100.0, size: float = 60.0) -> Face:
+    box = (round(x - size / 2), round(y - size / 2), round(x + size / 2), round(y + size / 2))
+    return Face(box, np.zeros((5, 2), np.float32), 0.9)
+
+
+def follow(moments: dict[float, list[Face]]) -> tuple[FaceTracker, list[list[int]]]:
+    tracker = FaceTracker()
+    return tracker, [tracker.update(time, faces) for time, faces in moments.items()]
+
+
+def test_a_moving_and_growing_face_keeps_its_track():
+    moments = {i / 10: [make_face(100 + 15 * i, size=60 * 1.05**i)] for i in range(20)}
+    tracker, given = follow(moments)
+    assert given == [[1]] * 20
+    (track,) = tracker.tracks().values()
+    assert track.face_id == 1
+    assert track.times_seconds == tuple(moments)
+    assert track.boxes == tuple(faces[0].box for faces in moments.values())
+
+
+def test_a_face_lost_for_a_short_while_comes_back_as_itself_and_later_as_another():
+    for gap, expected in ((MAX_LOST_SECONDS - 0.1, 1), (MAX_LOST_SECONDS + 0.1, 2)):
+        times = [0.0, 0.1, 0.2, 0.2 + gap, 0.3 + gap, 0.4 + gap]
+        looked = {0.2 + i / 100: [] for i in range(1, round(100 * gap))}  # in vain, while it is gone
+        moments = looked | {time: [make_face(100)] for time in times}
+        _, given = follow(dict(sorted(moments.items())))
+        assert [seen for seen in given if seen] == [[1]] * 3 + [[expected]] * 3
+
+
+def test_a_face_in_pictures_far_apart_is_one_face_since_it_was_never_missed():
+    _, given = follow({time: [make_face(100)] for time in (0.0, 4.0, 9.0)})
+    assert given == [[1], [1], [1]]
+
+
+def test_tracks_do_not_depend_on_the_order_in_which_faces_are_found():
+    left, right = make_face(100), make_face(300)
+    _, given = follow({0.0: [left, right], 0.1: [right, left], 0.2: [left, right]})
+    assert given == [[1, 2], [2, 1], [1, 2]]
+
+
+def test_faces_that_pass_each_other_keep_their_tracks():
+    # One above the other, and each found first in turn.
+    moments = {}
+    for i in range(21):
+        rightward, leftward = make_face(100 + 10 * i, y=100), make_face(300 - 10 * i, y=170)
+        moments[i / 10] = [rightward, leftward] if i % 2 == 0 else [leftward, rightward]
+    _, given = follow(moments)
+    assert given == [[1, 2] if i % 2 == 0 else [2, 1] for i in range(21)]
+
+
+def test_a_near_and_a_far_face_that_cross_are_told_apart_by_their_size():
+    moments = {i / 10: [make_face(100 + 10 * i, size=120), make_face(300 - 10 * i, size=50)] for i in range(21)}
+    _, given = follow(moments)
+    assert given == [[1, 2]] * 21
+
+
+def test_of_two_faces_one_of_which_leaves_the_other_keeps_its_track():
+    moments = {0.0: [make_face(100), make_face(160)], 0.1: [make_face(155)], 0.2: [make_face(150)]}
+    _, given = follow(moments)
+    assert given == [[1, 2], [2], [2]]
+
+
+@pytest.mark.parametrize("after", [make_face(400), make_face(100, size=150)], ids=["elsewhere", "much larger"])
+def test_after_a_cut_a_face_in_another_place_or_size_is_another_face(after):
+    _, given = follow({0.0: [make_face(100)], 0.1: [make_face(100)], 0.2: [after], 0.3: [after]})
+    assert given == [[1], [1], [2], [2]]
+
+
+def test_false_alarms_are_dropped_and_the_faces_counted_without_them():
+    moments = {i / 10: [make_face(300)] for i in range(10)}
+    moments[0.0] = [make_face(50), make_face(300)]
+    moments[0.5] = [make_face(300), make_face(600)]
+    tracker, given = follow(moments)
+    assert given[0] == [1, 2] and given[5] == [2, 3]
+    tracks = tracker.tracks()
+    assert list(tracks) == [2]
+    assert tracks[2].face_id == 1
+
+
+def test_faces_are_numbered_in_order_of_appearance():
+    late = {i / 10: [make_face(300)] + ([make_face(100)] if i >= 3 else []) for i in range(10)}
+    tracker, _ = follow(late)
+    assert [(track.face_id, track.times_seconds[0]) for track in tracker.tracks().values()] == [(1, 0.0), (2, 0.3)]
+
+
+def test_the_one_sighting_in_a_still_picture_is_kept():
+    tracker, given = follow({0.0: [make_face(100), make_face(300)]})
+    assert given == [[1, 2]]
+    assert [track.times_seconds for track in tracker.tracks().values()] == [(0.0,), (0.0,)]
+
+
+def test_without_faces_there_are_no_tracks():
+    tracker, given = follow({0.0: [], 0.1: []})
+    assert given == [[], []]
+    assert tracker.tracks() == {} and FaceTracker().tracks() == {}
 
 
 # ---- Looks ----
