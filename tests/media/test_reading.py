@@ -7,6 +7,7 @@ import av
 import media_files as make
 import numpy as np
 import pytest
+from PIL import Image, ImageOps
 
 from emotion.errors import MediaError
 from emotion.media.pictures import VideoFrame
@@ -68,12 +69,6 @@ def test_a_rotated_clip_is_read_upright(tmp_path, rotation):
 def test_a_mirrored_clip_is_not_taken_for_one_on_its_head(tmp_path):
     frames, _, _ = read(make.make_clip(tmp_path / "clip.mp4", mirrored=True, audio_codec=None, seconds=0.2))
     assert np.abs(frames[0].image.astype(int) - make.make_picture(0.0)[:, ::-1]).mean() < 6
-
-
-def test_a_photo_is_turned_as_its_exif_block_says(tmp_path):
-    frames, _, _ = read(make.make_jpeg_with_orientation(tmp_path / "photo.jpg", 6))
-    clockwise = np.rot90(make.make_picture(0.0), -1)
-    assert np.abs(frames[0].image.astype(int) - clockwise).mean() < 8
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg"])
@@ -332,8 +327,6 @@ def test_media_in_which_nothing_decodes_is_an_error(tmp_path):
 
 
 def test_a_gif_of_one_picture_is_a_still_and_one_that_moves_is_none(tmp_path):
-    from PIL import Image
-
     pictures = [Image.fromarray(np.full((40, 60, 3), level, np.uint8)) for level in (50, 150)]
     pictures[0].save(tmp_path / "still.gif")
     pictures[0].save(tmp_path / "moving.gif", save_all=True, append_images=pictures[1:], duration=100)
@@ -343,8 +336,6 @@ def test_a_gif_of_one_picture_is_a_still_and_one_that_moves_is_none(tmp_path):
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_a_photograph_is_turned_and_mirrored_as_its_exif_says(tmp_path, orientation):
-    from PIL import Image, ImageOps
-
     pixels = np.zeros((40, 60, 3), np.uint8)
     pixels[:20, :30, 0], pixels[:20, 30:, 1], pixels[20:, :30, 2] = 200, 200, 200
     exif = Image.Exif()
@@ -360,8 +351,6 @@ def test_a_photograph_is_turned_and_mirrored_as_its_exif_says(tmp_path, orientat
 
 
 def test_a_picture_that_was_cut_off_is_said_to_be_damaged(tmp_path):
-    from PIL import Image
-
     noise = np.random.default_rng(0).integers(0, 256, (80, 80, 3), dtype=np.uint8)
     Image.fromarray(noise).save(tmp_path / "whole.jpg")
     content = (tmp_path / "whole.jpg").read_bytes()
@@ -373,8 +362,6 @@ def test_a_picture_that_was_cut_off_is_said_to_be_damaged(tmp_path):
 
 
 def test_a_picture_of_a_kind_that_cannot_be_read_is_to_be_converted(tmp_path):
-    from PIL import Image
-
     pictures = [Image.fromarray(np.full((40, 60, 3), level, np.uint8)) for level in (50, 150)]
     pictures[0].save(tmp_path / "moving.webp", save_all=True, append_images=pictures[1:], duration=100)
     with pytest.raises(MediaError, match=r"moving\.webp: .*convert it to PNG"):

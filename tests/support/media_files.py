@@ -136,15 +136,6 @@ def make_still(path: Path, width: int = WIDTH, height: int = HEIGHT) -> Path:
     return path
 
 
-def make_jpeg_with_orientation(path: Path, orientation: int) -> Path:
-    """Writes a JPEG whose EXIF block says how the camera was held; 6 means turn it clockwise by a quarter."""
-    plain = make_still(path).read_bytes()
-    entry = struct.pack("<HHIHH", 0x0112, 3, 1, orientation, 0)
-    exif = b"Exif\0\0" + b"II*\0" + struct.pack("<IH", 8, 1) + entry + struct.pack("<I", 0)
-    path.write_bytes(plain[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + plain[2:])
-    return path
-
-
 def make_mp3_with_cover(path: Path) -> Path:
     """Writes an MP3 file of one second whose ID3 tag holds a PNG as its cover."""
     make_clip(path, video_codec=None, audio_codec="libmp3lame", container_options={"id3v2_version": "0"})
