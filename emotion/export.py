@@ -14,7 +14,7 @@ from pathlib import Path
 
 from emotion.console import Reporter, run_program
 from emotion.errors import ConfigError
-from emotion.inference.clip_search import find_sources
+from emotion.inference.clip_search import find_clips
 from emotion.media.reading import probe_media
 from emotion.models.names import resolve_model
 from emotion.models.onnx_runtime import INT8_FILE, ONNX_FILE
@@ -93,8 +93,8 @@ def _export_portable(args: argparse.Namespace) -> int:
 def _export_int8(args: argparse.Namespace) -> int:
     from emotion.models.export_int8 import export_int8
 
-    sources = find_sources(args.calibrate_on)
-    clips = [Path(args.calibrate_on[0])] if sources is None else [source.path for source in sources]
+    found = find_clips(args.calibrate_on)
+    clips = [Path(args.calibrate_on[0])] if found is None else [clip.path for clip in found]
     Reporter().say(
         f"Looking at {len(clips)} clip(s), then turning the network: this takes about as long as the clips last."
     )

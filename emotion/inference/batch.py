@@ -1,4 +1,4 @@
-"""Many files with one model: judged one after the other, counted, and taken up again after a stop."""
+"""Many clips with one model: analysed one after the other, counted, and resumed after an interruption."""
 
 import csv
 import io
@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Self
 
+from emotion.console import SILENT, Reporter
 from emotion.errors import ConfigError, EmotionError
 from emotion.files import displayable, write_whole
-from emotion.inference.clip_search import Source
+from emotion.inference.clip_search import ClipFile
 from emotion.results import MediaPrediction, in_percent
 
 logger = logging.getLogger(__name__)
@@ -29,33 +30,33 @@ MAX_FAILURES_SHOWN = 20
 
 
 def check_folder(folder: Path, *, resume: bool, overwrite: bool) -> None:
-    """Makes sure that a folder can take the results of several files, and that it is said what becomes of those there.
+    """Makes sure that a folder can take the results of a batch.
 
     Raises:
-        ConfigError: if it is a file, or holds results and is neither to be gone on with nor to be replaced.
+        ConfigError: if it is a file, or holds results and neither ``resume`` nor ``overwrite`` says what to do.
     """
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"{folder}: is a file. Name a folder with --output_dir.")
-    there = [name for name in (SUMMARY_FILE, SETTINGS_FILE) if (folder / name).exists()]
-    if there and not resume and not overwrite:
+    if resume or overwrite:
+        return
+    if any((folder / name).exists() for name in (SUMMARY_FILE, SETTINGS_FILE)):
         raise ConfigError(
-            f"{folder}: holds results already. Go on with them by --resume, replace them with --overwrite, or name "
-            "another folder with --output_dir."
+            f"{folder}: holds results already. Continue with --resume, replace them with --overwrite, or name another "
+            "--output_dir."
         )
 
 
 class Batch:
-    """A folder of results that knows which files are done.
+    """A folder of results that knows which clips are done.
 
     Args:
-        folder: of the results; made if it is not there.
-        settings: the model and everything that results depend on.
-        resume: whether to go on with what is there, made with the same settings.
-        overwrite: whether to begin anew over what is there.
+        folder: made if it does not exist.
+        settings: the model and everything else that results depend on.
+        resume: continue with the results there, if they were made with the same settings.
+        overwrite: start again.
 
     Raises:
-        ConfigError: if there are results already and it is not said what to do with them, or they were made with other
-            settings.
+        ConfigError: as ``check_folder``, or if the results were made with other settings.
     """
 
     def __init__(self, folder: Path, settings: dict[str, Any], *, resume: bool = False, overwrite: bool = False):
@@ -70,36 +71,36 @@ class Batch:
         write_whole(folder / SETTINGS_FILE, json.dumps(settings, indent=2, sort_keys=True) + "\n")
         self._write()
 
-    def claim(self, source: Source) -> Source:
-        """Returns the source under a name that no other file's results have."""
-        row = self.rows.get(_key(source))
+    def claim(self, clip: ClipFile) -> ClipFile:
+        """Returns the clip under a name that no other clip's results have."""
+        row = self.rows.get(_key(clip))
         if row is not None:
-            return Source(source.path, row["name"])
+            return ClipFile(clip.path, row["name"])
         taken = {row["name"].casefold() for row in self.rows.values()}
-        name, number = source.name, 2
+        name, number = clip.name, 2
         while name.casefold() in taken:
-            name, number = f"{source.name} {number}", number + 1
-        return Source(source.path, name)
+            name, number = f"{clip.name} {number}", number + 1
+        return ClipFile(clip.path, name)
 
-    def is_done(self, source: Source) -> bool:
-        """Whether a file was judged before, as it is now, and all that was written of it is still there."""
-        row = self.rows.get(_key(source))
-        if row is None or row["status"] != DONE or row["version"] != _version(source):
+    def is_done(self, clip: ClipFile) -> bool:
+        """Whether a clip was analysed, has not changed since, and all its results still exist."""
+        row = self.rows.get(_key(clip))
+        if row is None or row["status"] != DONE or row["version"] != _version(clip):
             return False
-        return all(path.exists() for path in self.outputs(source))
+        return all(path.exists() for path in self.outputs(clip))
 
-    def outputs(self, source: Source) -> list[Path]:
-        """What was, or was to be, written of a file before: all that may be replaced."""
-        row = self.rows.get(_key(source))
+    def outputs(self, clip: ClipFile) -> list[Path]:
+        """Returns the files that an earlier run wrote, or meant to write, for a clip: these may be replaced."""
+        row = self.rows.get(_key(clip))
         return [] if row is None else [self.folder / name for name in row["outputs"].split("|") if name]
 
-    def note_begun(self, source: Source, outputs: Iterable[Path]) -> None:
-        self._note(source, status=BEGUN, outputs=self._names(outputs))
+    def note_begun(self, clip: ClipFile, outputs: Iterable[Path]) -> None:
+        self._note(clip, status=BEGUN, outputs=self._names(outputs))
 
-    def note_done(self, source: Source, prediction: MediaPrediction, outputs: Iterable[Path]) -> None:
+    def note_done(self, clip: ClipFile, prediction: MediaPrediction, outputs: Iterable[Path]) -> None:
         answer = prediction.overall
         self._note(
-            source,
+            clip,
             status=DONE,
             emotion=answer.emotion or "",
             confidence="" if answer.emotion is None else f"{answer.confidence:.4f}",
@@ -110,16 +111,16 @@ class Batch:
             message="; ".join(prediction.notes),
         )
 
-    def note_failed(self, source: Source, error: str) -> None:
-        outputs = self._names(path for path in self.outputs(source) if path.exists())
-        self._note(source, status=FAILED, message=error, outputs=outputs)
+    def note_failed(self, clip: ClipFile, error: str) -> None:
+        outputs = self._names(path for path in self.outputs(clip) if path.exists())
+        self._note(clip, status=FAILED, message=error, outputs=outputs)
 
     def _names(self, outputs: Iterable[Path]) -> str:
         return "|".join(str(path.relative_to(self.folder)) for path in outputs)
 
-    def _note(self, source: Source, **values: str) -> None:
-        named = {"file": _key(source), "name": source.name, "version": _version(source)}
-        self.rows[_key(source)] = {**dict.fromkeys(COLUMNS, ""), **named, **values}
+    def _note(self, clip: ClipFile, **values: str) -> None:
+        named = {"file": _key(clip), "name": clip.name, "version": _version(clip)}
+        self.rows[_key(clip)] = {**dict.fromkeys(COLUMNS, ""), **named, **values}
         self._write()
 
     def _read(self) -> dict[str, dict[str, str]]:
@@ -128,7 +129,7 @@ class Batch:
                 return {row["file"]: {name: row.get(name) or "" for name in COLUMNS} for row in csv.DictReader(file)}
         except (OSError, KeyError, csv.Error, UnicodeDecodeError) as error:
             raise ConfigError(
-                f"{self._summary}: not a summary of ours ({error}). Begin anew with --overwrite."
+                f"{self._summary}: is not a summary of this program ({error}). Start again with --overwrite."
             ) from error
 
     def _check_settings(self, settings: dict[str, Any]) -> None:
@@ -139,33 +140,33 @@ class Batch:
             before = None
         if before != json.loads(json.dumps(settings)):
             raise ConfigError(
-                f"{self.folder}: its results were made with another model or other settings ({SETTINGS_FILE} there "
-                "lists them). Use the same, or name another --output_dir, or begin anew with --overwrite."
+                f"{self.folder}: holds results of another model or other settings (listed in its {SETTINGS_FILE}). Use "
+                "the same, name another --output_dir, or start again with --overwrite."
             )
 
     def _write(self) -> None:
-        lines = [dict(zip(COLUMNS, COLUMNS, strict=True)), *self.rows.values()]
         text = io.StringIO()
         writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-        writer.writerows(lines)
+        writer.writeheader()
+        writer.writerows(self.rows.values())
         write_whole(self._summary, text.getvalue())
 
 
-def _key(source: Source) -> str:
-    return displayable(source.path.resolve())
+def _key(clip: ClipFile) -> str:
+    return displayable(clip.path.resolve())
 
 
-def _version(source: Source) -> str:
-    """What changes when a file does: its size and when it was last written."""
+def _version(clip: ClipFile) -> str:
+    """What changes when a file does: its size, and when it was last written."""
     try:
-        found = source.path.stat()
+        found = clip.path.stat()
     except OSError:
         return ""
     return f"{found.st_size} {found.st_mtime_ns}"
 
 
 class _StopSignal:
-    """Remembers Ctrl-C, since in the midst of a decoder's or a network's own code Python may drop the interrupt."""
+    """Remembers Ctrl-C: Python may drop the interrupt inside the code of a decoder or a network."""
 
     def __init__(self):
         self._came = False
@@ -181,7 +182,7 @@ class _StopSignal:
             signal.signal(signal.SIGINT, self._before)
 
     def check(self) -> None:
-        """Raises ``KeyboardInterrupt`` if the user wanted to stop and nothing did."""
+        """Raises ``KeyboardInterrupt`` if Ctrl-C was pressed and nothing stopped."""
         if self._came:
             raise KeyboardInterrupt
 
@@ -191,67 +192,61 @@ class _StopSignal:
 
 
 def run_batch(
-    sources: list[Source],
+    clips: list[ClipFile],
     batch: Batch,
-    process: Callable[[Source], tuple[MediaPrediction, list[Path]]],
+    process: Callable[[ClipFile], tuple[MediaPrediction, list[Path]]],
     *,
-    say: Callable[[str], None],
-    warn: Callable[[str], None],
+    reporter: Reporter = SILENT,
 ) -> int:
-    """Judges files one after the other; one that cannot be judged is reported, and the rest go on.
+    """Analyses clips one after the other; a bad one is reported, and the rest go on.
 
     Args:
-        sources: the files.
-        batch: where results and their summary go.
-        process: judges one file and returns the result and the files written.
-        say: told of each file as it is done.
-        warn: told of each file that cannot be judged.
+        process: analyses one clip; returns the result and the files written.
 
     Returns:
-        How many files failed.
+        How many clips failed.
     """
     n_skipped = n_failed = 0
     with _StopSignal() as stop:
-        for number, source in enumerate(sources, start=1):
+        for number, clip in enumerate(clips, start=1):
             stop.check()
-            if batch.is_done(source):
+            if batch.is_done(clip):
                 n_skipped += 1
                 continue
-            named = batch.claim(source)
+            named = batch.claim(clip)
             try:
                 prediction, outputs = process(named)
             except Exception as error:
-                # Whatever is wrong with one file, even with this program, the others are to be judged.
-                words = _words(source, error)
+                # Even a fault of this program must not cost the other clips.
+                words = _words(clip, error)
                 batch.note_failed(named, words)
                 n_failed += 1
-                warn(f"[{number}/{len(sources)}] failed: {words}")
+                reporter.warn(f"[{number}/{len(clips)}] failed: {words}")
                 continue
             batch.note_done(named, prediction, outputs)
             answer = prediction.overall
             words = "no evidence" if answer.emotion is None else f"{answer.emotion} {in_percent(answer.confidence)}"
-            say(f"[{number}/{len(sources)}] {displayable(source.path)}: {words}, {answer.evidence}")
+            reporter.say(f"[{number}/{len(clips)}] {displayable(clip.path)}: {words}, {answer.evidence}")
     if n_skipped:
-        say(f"files done before, and not judged again: {n_skipped}")
+        reporter.say(f"done before, skipped: {n_skipped}")
     return n_failed
 
 
-def _words(source: Source, error: Exception) -> str:
-    """What a user needs to know of what went wrong with a file."""
+def _words(clip: ClipFile, error: Exception) -> str:
     if isinstance(error, EmotionError):
         return str(error)
     if isinstance(error, OSError):
-        return f"{displayable(source.path)}: its results cannot be written ({error.strerror}). Give it a shorter name."
-    logger.debug("%s", source.path, exc_info=error)
-    return f"{displayable(source.path)}: a fault of this program ({type(error).__name__}: {error}). Please report it."
+        return f"{displayable(clip.path)}: its results cannot be written ({error.strerror}). Give it a shorter name."
+    logger.debug("%s", clip.path, exc_info=error)
+    return f"{displayable(clip.path)}: a bug in this program ({type(error).__name__}: {error}). Please report it."
 
 
-def format_summary(sources: list[Source], batch: Batch) -> str:
-    """Returns how many files gave which answer, and which failed and why."""
-    rows = [batch.rows[_key(source)] for source in sources if _key(source) in batch.rows]
+def format_summary(clips: list[ClipFile], batch: Batch) -> str:
+    """Returns how many clips got which answer, and which failed and why."""
+    rows = [batch.rows[_key(clip)] for clip in clips if _key(clip) in batch.rows]
     done = [row for row in rows if row["status"] == DONE]
     failed = [row for row in rows if row["status"] == FAILED]
-    lines = [f"{len(done)} of {len(sources)} files judged, {len(failed)} failed"]
+    lines = [f"{len(done)} of {len(clips)} clips analysed, {len(failed)} failed"]
     counts = Counter(row["emotion"] or "no evidence" for row in done)
     width = max((len(name) for name in counts), default=0)
     lines += [f"  {name:<{width}}  {n:>5}  {n / len(done):>4.0%}" for name, n in counts.most_common()]

@@ -1,4 +1,4 @@
-"""Which media files a user means: by their names, by folders, by patterns."""
+"""Which media files you mean: named one by one, by folders, by patterns."""
 
 import glob
 import os
@@ -15,73 +15,71 @@ from emotion.media.writing import is_annotated
 
 
 @dataclass(frozen=True)
-class Source:
-    """A file to be judged, and what the names of its outputs begin with, folders included."""
+class ClipFile:
+    """A file to analyse, and what the names of its results begin with, subfolders included."""
 
     path: Path
     name: str
 
 
-def find_sources(places: Sequence[str]) -> list[Source] | None:
+def find_clips(places: Sequence[str]) -> list[ClipFile] | None:
     """Finds the media files that a user means.
 
     Args:
-        places: files, folders (searched with all that is in them) and patterns such as ``clips/*.mp4``.
+        places: files, folders (searched with their subfolders) and patterns such as ``clips/*.mp4``.
 
     Returns:
-        The files in order, each once; None if a single file is meant, which need not exist.
+        Each file once, in order; None if one single file is meant, which need not exist.
 
     Raises:
-        MediaError: if a folder or pattern holds no media file, or may not be looked into.
-        ConfigError: for an empty name, such as a variable that is not set gives.
+        MediaError: if a folder or pattern holds no media file, or cannot be read.
+        ConfigError: for an empty name, as an empty variable gives.
     """
     if not all(places):
-        raise ConfigError("The name of a clip is empty. Is a variable not set? The current folder is called .")
+        raise ConfigError("A clip's name is empty. Is a variable empty? For the current folder write .")
     try:
-        return _find_sources(places)
+        return _find(places)
     except OSError as error:
         where = error.filename or places[0]
-        raise MediaError(
-            f"{where}: cannot be read ({error.strerror}). Check the permissions of its folders."
-        ) from error
+        raise MediaError(f"{where}: cannot be read ({error.strerror}). Check the folder's permissions.") from error
 
 
-def _find_sources(places: Sequence[str]) -> list[Source] | None:
-    if len(places) == 1 and not Path(places[0]).is_dir() and (Path(places[0]).exists() or not _is_pattern(places[0])):
+def _find(places: Sequence[str]) -> list[ClipFile] | None:
+    if (
+        len(places) == 1
+        and not Path(places[0]).is_dir()
+        and (Path(places[0]).exists() or not glob.has_magic(places[0]))
+    ):
         return None
-    found: dict[Path, tuple[Path, Path]] = {}  # by what they are, whatever they are called: path, and its folder
+    found: dict[Path, tuple[Path, Path]] = {}  # by resolved path: the path as found, and the folder it was found in
     for place in places:
         path = Path(place)
         if path.is_dir():
-            os.listdir(path)  # searching a folder that is closed to us finds nothing and says nothing
-            inside = [(item, path) for item in sorted(path.rglob("*")) if _is_media(item, path)]
-        elif path.exists() or not _is_pattern(place):
+            os.listdir(path)  # raises for a folder without permission, where rglob finds nothing
+            inside = [(item, path) for item in sorted(path.rglob("*")) if _is_clip(item, path)]
+        elif path.exists() or not glob.has_magic(place):
             inside = [(path, path.parent)]
         else:
             matches = (Path(item) for item in sorted(glob.glob(place, recursive=True)))
-            inside = [(item, item.parent) for item in matches if _is_media(item, item.parent)]
+            inside = [(item, item.parent) for item in matches if _is_clip(item, item.parent)]
         if not inside:
-            endings = ", ".join(sorted(MEDIA_SUFFIXES))
-            raise MediaError(f"{place}: no media file found there. Known endings: {endings}.")
+            extensions = ", ".join(sorted(MEDIA_SUFFIXES))
+            raise MediaError(f"{place}: no media files found. Recognised extensions: {extensions}.")
         for item, root in inside:
             found.setdefault(item.resolve(), (item, root))
-    if len(found) == 1 and not any(Path(place).is_dir() or _is_pattern(place) for place in places):
+    if len(found) == 1 and not any(Path(place).is_dir() or glob.has_magic(place) for place in places):
         return None  # one file, named several times
-    return _name_sources(dict(found.values()))
+    return _name_clips(dict(found.values()))
 
 
-def _is_pattern(place: str) -> bool:
-    return glob.has_magic(place)
-
-
-def _is_media(path: Path, root: Path) -> bool:
-    """Whether a file found in a folder is a clip: hidden ones, in hidden folders too, and our own results are none."""
+def _is_clip(path: Path, root: Path) -> bool:
+    """Whether a file in a folder is a clip. Hidden files and folders are left out, and so are our own results."""
     is_hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
-    return path.suffix.lower() in MEDIA_SUFFIXES and path.is_file() and not is_hidden and not _is_ours(path)
+    return path.suffix.lower() in MEDIA_SUFFIXES and path.is_file() and not is_hidden and not _is_result(path)
 
 
-def _is_ours(path: Path) -> bool:
-    """Whether a file was made by this program: a plot, a video that says so, or an image beside what it was made of."""
+def _is_result(path: Path) -> bool:
+    """Whether this program made a file: a plot, a video that says so, or an image beside the one it was made from."""
     if path.stem.endswith(f"{MARK}_plot"):
         return True
     if not path.stem.endswith(MARK):
@@ -93,23 +91,22 @@ def _is_ours(path: Path) -> bool:
     return any(other.exists() for other in (*beside, path.with_name(base)))
 
 
-def _named(path: Path) -> str:
-    """What an output is named by: no name holds the mark that parts them in a summary."""
+def _result_name(path: Path) -> str:
+    """A name for results, without the bar that separates names in a summary."""
     return displayable(path).replace("|", "_")
 
 
-def _name_sources(found: dict[Path, Path]) -> list[Source]:
-    """Names outputs by their files without the ending, or with it where two would be named alike."""
-    plain = {path: _named(path.relative_to(root).with_suffix("")) for path, root in found.items()}
-    counts = Counter(name.casefold() for name in plain.values())
-    sources, taken = [], set()
+def _name_clips(found: dict[Path, Path]) -> list[ClipFile]:
+    """Names results after their clips, without the extension where that is unique."""
+    short = {path: _result_name(path.relative_to(root).with_suffix("")) for path, root in found.items()}
+    counts = Counter(name.casefold() for name in short.values())
+    clips, taken = [], set()
     for path, root in found.items():
-        name = plain[path]
-        if counts[name.casefold()] > 1:
-            name = _named(path.relative_to(root))
+        whole = _result_name(path.relative_to(root))
+        name = whole if counts[short[path].casefold()] > 1 else short[path]
         number = 2
         while name.casefold() in taken:
-            name, number = f"{_named(path.relative_to(root))} {number}", number + 1
+            name, number = f"{whole} {number}", number + 1
         taken.add(name.casefold())
-        sources.append(Source(path, name))
-    return sources
+        clips.append(ClipFile(path, name))
+    return clips

@@ -1,172 +1,179 @@
-"""The jobs of ``run_inference.py``: one media file, many, or a camera, each with a model that is given to it."""
+"""What ``run_inference.py`` does: one clip, many clips, or a camera, each planned without a model and run with one."""
 
 import contextlib
 import dataclasses
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from emotion.console import ProgressBar
+from emotion.config import RunConfig
+from emotion.console import SILENT, Reporter
+from emotion.errors import ConfigError
 from emotion.files import locked_folder, locked_names
-from emotion.inference.batch import Batch, format_summary, run_batch
-from emotion.inference.clip_search import Source
+from emotion.inference.batch import Batch, check_folder, format_summary, run_batch
+from emotion.inference.clip_search import ClipFile, find_clips
 from emotion.inference.live_page import LivePage
-from emotion.inference.output_plan import OutputPlan, OutputRequest, check_plan, plan_outputs
-from emotion.inference.processing import (
-    describe_run,
-    format_timings,
-    list_written,
+from emotion.inference.output_plan import (
+    STANDARD_OUTPUT,
+    TABLES,
+    OutputPlan,
+    check_plan,
     make_folder,
-    prepare,
-    process_file,
-    write_tables,
+    plan_clip,
+    plan_outputs,
 )
+from emotion.inference.request import InferenceRequest
 from emotion.media.camera import Camera
 from emotion.media.reading import MediaInfo
+from emotion.outputs.subtitles import format_srt
 from emotion.outputs.summary import format_report
+from emotion.outputs.tables import format_csv, format_json, write_text
+from emotion.outputs.video.annotator import Annotator
+from emotion.outputs.video.writing import write_annotated_image, write_annotated_video
 from emotion.parallel import Stopwatch
 from emotion.results import MediaPrediction
 
 if TYPE_CHECKING:
     from emotion.inference.predictor import EmotionPredictor
 
+DEFAULT_FOLDER = Path("emotion_results")  # for the results of several clips
+STEPS = ("decode", "detect", "listen", "features", "model", "draw", "encode", "write")
 
-@dataclass(frozen=True)
-class Console:
-    """What is said on the console: nothing if ``quiet``, bars if ``progress``, the times if ``timings``."""
 
-    quiet: bool = False
-    progress: bool = True
-    timings: bool = False
+class Job(Protocol):
+    """Work for a model; everything that could be checked without one has been."""
 
-    def say(self, text: str, *, aside: bool = False) -> None:
-        """Prints a text; with ``aside`` on the error stream, because a table takes the other."""
-        if not self.quiet:
-            print(text, file=sys.stderr if aside else sys.stdout, flush=True)
+    def run(self, predictor: "EmotionPredictor", *, loading_seconds: float = 0.0) -> int:
+        """Does the work and returns how many files failed."""
 
-    def bar(self, what: str) -> ProgressBar:
-        """Returns a bar of seconds, to be told what is done and the total; it draws nothing where none are wanted."""
-        return ProgressBar(what, "s", shown=self.progress)
 
-    def warn(self, text: str) -> None:
-        """Prints what went wrong on the error stream, however quiet the rest."""
-        print(text, file=sys.stderr, flush=True)
+def plan_job(request: InferenceRequest, config: RunConfig) -> Job:
+    """Works out what a request asks for, and whether it can be done with a model of this configuration.
+
+    Raises:
+        MediaError: if the clip cannot be read, or the camera not opened.
+        ConfigError: if options contradict each other, or something cannot be written.
+        EmotionError: if the face detector is not installed.
+    """
+    request.check(config)
+    if request.camera is not None:
+        camera = CameraJob(request)
+        camera.check()
+        return camera
+    clips = find_clips(request.media)
+    if clips is not None:
+        request.check_names(len(clips))
+        folder = request.outputs.folder or DEFAULT_FOLDER
+        check_folder(folder, resume=request.resume, overwrite=request.outputs.overwrite)
+        return BatchJob(request, clips, folder)
+    if request.resume:
+        raise ConfigError("--resume is for several clips. Leave it out, or name a folder.")
+    if request.outputs.folder:
+        make_folder(request.outputs.folder)
+    clip = Path(request.media[0])
+    return FileJob(request, clip, *plan_clip(clip, request.outputs))
 
 
 @dataclass(frozen=True)
 class FileJob:
     """One clip."""
 
-    source: Path
+    request: InferenceRequest
+    clip: Path
     info: MediaInfo
     plan: OutputPlan
-    drawing: dict[str, Any]
-    console: Console
-    model: Path
-    overwrite: bool = False
 
     def run(self, predictor: "EmotionPredictor", *, loading_seconds: float = 0.0) -> int:
         stopwatch, start = Stopwatch(), time.perf_counter()
         with locked_names(self.plan.files().values()):
-            # Another program may have written there while this one loaded its model.
-            check_plan(self.plan, self.source, overwrite=self.overwrite)
+            # Another program may have written there while the model was loading.
+            check_plan(self.plan, self.clip, overwrite=self.request.outputs.overwrite)
             prediction = process_file(
-                predictor, self.source, self.info, self.plan, settings=describe_run(predictor, self.model),
-                drawing=self.drawing, progress=self.console.bar, stopwatch=stopwatch,
+                predictor, self.clip, self.info, self.plan, settings=describe_run(predictor, self.request.model),
+                drawing=self.request.drawing, stopwatch=stopwatch, reporter=self.request.reporter,
             )  # fmt: skip
-        lines = [format_report(prediction), *list_written(self.plan)]
-        if self.console.timings:
+        lines = _result_lines(prediction, self.plan)
+        if self.request.timings:
             seconds = time.perf_counter() - start
-            lines.append(format_timings(stopwatch, prediction.duration_seconds, seconds, loading_seconds))
-        self.console.say("\n".join(lines), aside=self.plan.prints)
+            lines.append(_format_timings(stopwatch, prediction.duration_seconds, seconds, loading_seconds))
+        _beside(self.plan, self.request.reporter).say("\n".join(lines))
         return 0
 
 
 @dataclass(frozen=True)
 class BatchJob:
-    """Several clips."""
+    """Several clips, each with its own results in one folder."""
 
-    sources: list[Source]
-    request: OutputRequest
-    drawing: dict[str, Any]
-    console: Console
+    request: InferenceRequest
+    clips: list[ClipFile]
     folder: Path
-    resume: bool
-    model: Path
 
     def run(self, predictor: "EmotionPredictor", *, loading_seconds: float = 0.0) -> int:
         with locked_folder(self.folder):
             return self._run(predictor, loading_seconds)
 
     def _run(self, predictor: "EmotionPredictor", loading_seconds: float) -> int:
-        settings = describe_run(predictor, self.model)
+        request, reporter = self.request, self.request.reporter
+        settings = describe_run(predictor, request.model)
         depends = {
             **settings,
-            **self.drawing,
-            "outputs": {name: getattr(self.request, name) for name in ("video", "plot", "json", "csv", "srt")},
+            **request.drawing,
+            "outputs": {name: getattr(request.outputs, name) for name in ("video", "plot", *TABLES)},
         }
-        batch = Batch(self.folder, depends, resume=self.resume, overwrite=self.request.overwrite)
-        request = dataclasses.replace(self.request, folder=self.folder)
+        batch = Batch(self.folder, depends, resume=request.resume, overwrite=request.outputs.overwrite)
+        outputs = dataclasses.replace(request.outputs, folder=self.folder)
         stopwatch, start, seconds = Stopwatch(), time.perf_counter(), 0.0
-        clips = {source.path.resolve() for source in self.sources}
+        all_clips = {clip.path.resolve() for clip in self.clips}
 
-        def process(source: Source) -> tuple[MediaPrediction, list[Path]]:
+        def process(clip: ClipFile) -> tuple[MediaPrediction, list[Path]]:
             nonlocal seconds
-            make_folder((self.folder / source.name).parent)
-            # What a stop left of this very clip may be replaced; nothing else without being asked.
-            info, plan = prepare(source.path, request, name=source.name, ours=batch.outputs(source), clips=clips)
+            make_folder((self.folder / clip.name).parent)
+            # What an interrupted run left of this very clip may be replaced.
+            ours = batch.outputs(clip)
+            info, plan = plan_clip(clip.path, outputs, name=clip.name, ours=ours, clips=all_clips)
             with locked_names(plan.files().values()):
-                batch.note_begun(source, plan.files().values())
+                batch.note_begun(clip, plan.files().values())
                 prediction = process_file(
-                    predictor, source.path, info, plan, settings=settings, drawing=self.drawing,
-                    progress=self.console.bar, stopwatch=stopwatch,
+                    predictor, clip.path, info, plan, settings=settings, drawing=request.drawing,
+                    stopwatch=stopwatch, reporter=reporter,
                 )  # fmt: skip
             seconds += prediction.duration_seconds
-            return prediction, [path for path in plan.files().values() if path.exists()]
+            return prediction, list(plan.written().values())
 
         try:
-            n_failed = run_batch(self.sources, batch, process, say=self.console.say, warn=self.console.warn)
+            n_failed = run_batch(self.clips, batch, process, reporter=reporter)
         except KeyboardInterrupt:
-            self.console.say(
-                f"{format_summary(self.sources, batch)}\nGo on with the rest by the same command and --resume."
-            )
+            reporter.say(f"{format_summary(self.clips, batch)}\nTo go on: run the same command with --resume.")
             raise
-        self.console.say(format_summary(self.sources, batch))
-        if self.console.timings:
-            self.console.say(format_timings(stopwatch, seconds, time.perf_counter() - start, loading_seconds))
+        reporter.say(format_summary(self.clips, batch))
+        if request.timings:
+            reporter.say(_format_timings(stopwatch, seconds, time.perf_counter() - start, loading_seconds))
         return n_failed
 
 
 @dataclass(frozen=True)
 class CameraJob:
-    """A camera: shown in the browser, and recorded if a name for the video is given."""
+    """A camera: shown in the browser, and recorded if you name a file."""
 
-    number: int
-    request: OutputRequest
-    drawing: dict[str, Any]
-    console: Console
-    max_seconds: float | None
-    port: int
-    model: Path
+    request: InferenceRequest
 
     def run(self, predictor: "EmotionPredictor", *, loading_seconds: float = 0.0) -> int:
         from emotion.inference.live import run_live
 
-        name, plan = f"camera {self.number}", self.plan()
+        request, plan = self.request, self.plan()
+        name, reporter = f"camera {request.camera}", _beside(plan, request.reporter)
         with contextlib.ExitStack() as stack:
-            camera = stack.enter_context(Camera(self.number, max_seconds=self.max_seconds))
+            camera = stack.enter_context(Camera(request.camera, max_seconds=request.max_seconds))
             page = None
-            if self.request.video:
-                page = stack.enter_context(LivePage(self.port))
-                self.console.say(f"{name}: open {page.address} in a browser. Ctrl-C ends it.", aside=plan.prints)
+            if request.outputs.video:
+                page = stack.enter_context(LivePage(request.port))
+                reporter.say(f"{name}: open {page.address} in a browser. Ctrl-C ends it.")
             prediction = run_live(
-                predictor, camera.frames(), name=name, page=page, output=plan.picture, drawing=self.drawing
+                predictor, camera.frames(), name=name, page=page, output=plan.picture, drawing=request.drawing
             )
-        write_tables(prediction, plan, describe_run(predictor, self.model))
-        lines = [format_report(prediction), *list_written(plan)]
-        self.console.say("\n".join(lines), aside=plan.prints)
+        write_tables(prediction, plan, describe_run(predictor, request.model))
+        reporter.say("\n".join(_result_lines(prediction, plan)))
         return 0
 
     def check(self) -> None:
@@ -176,17 +183,109 @@ class CameraJob:
             MediaError: if the camera cannot be opened.
             ConfigError: if something cannot be written, or the page cannot be served.
         """
-        with Camera(self.number, max_seconds=0.0):
+        with Camera(self.request.camera, max_seconds=0.0):
             pass
-        if self.request.folder != Path():
-            make_folder(self.request.folder)
-        check_plan(self.plan(), None, overwrite=self.request.overwrite)
-        if self.request.video:
-            LivePage(self.port).close()
+        if self.request.outputs.folder:
+            make_folder(self.request.outputs.folder)
+        check_plan(self.plan(), None, overwrite=self.request.outputs.overwrite)
+        if self.request.outputs.video:
+            LivePage(self.request.port).close()
 
     def plan(self) -> OutputPlan:
-        """Where the recording and the tables go; a plot and a recording only where they are asked for."""
-        request = dataclasses.replace(
-            self.request, video=self.request.output is not None, plot=self.request.save_plot is not None
-        )
-        return plan_outputs(Path(f"camera_{self.number}"), request, has_video=True, is_still=False)
+        """Where the recording and the tables go; a recording and a plot only if you name them."""
+        wanted = self.request.outputs
+        wanted = dataclasses.replace(wanted, video=wanted.output is not None, plot=wanted.save_plot is not None)
+        return plan_outputs(Path(f"camera_{self.request.camera}"), wanted, has_video=True, is_still=False)
+
+
+def process_file(
+    predictor: "EmotionPredictor",
+    clip: Path,
+    info: MediaInfo,
+    plan: OutputPlan,
+    *,
+    settings: dict[str, Any],
+    drawing: dict[str, Any],
+    stopwatch: Stopwatch | None = None,
+    reporter: Reporter = SILENT,
+) -> MediaPrediction:
+    """Analyses one clip and writes what was planned.
+
+    Args:
+        settings: kept in the tables; from ``describe_run``.
+        drawing: what ``Annotator`` takes besides the result.
+        reporter: draws two bars, "Watching" and "Drawing". An error that a bar raises stops the work.
+
+    Raises:
+        MediaError: if the clip cannot be decoded.
+        EmotionError: if something cannot be written.
+    """
+    stopwatch = stopwatch or Stopwatch()
+    reporter = SILENT if info.is_still else reporter
+    prediction = predictor.predict(clip, info=info, progress=reporter.bar("Watching", "s"), stopwatch=stopwatch)
+    # The picture may turn out to be undecodable though its header is whole.
+    if plan.picture is not None and prediction.has_video:
+        annotator = Annotator(prediction, **drawing)
+        if info.is_still:
+            write_annotated_image(prediction, plan.picture, annotator=annotator)
+        else:
+            write_annotated_video(
+                prediction, plan.picture, annotator=annotator, progress=reporter.bar("Drawing", "s"),
+                stopwatch=stopwatch,
+            )  # fmt: skip
+    # Last: if you stop while the video is drawn, no table stands in the way of the next try.
+    with stopwatch("write"):
+        write_tables(prediction, plan, {**settings, "window_seconds": prediction.window_seconds})
+    return prediction
+
+
+def write_tables(prediction: MediaPrediction, plan: OutputPlan, settings: dict[str, Any]) -> None:
+    """Writes, or prints, everything that was planned except the picture.
+
+    Raises:
+        EmotionError: if something cannot be written.
+    """
+    makers = (
+        (plan.json, lambda: format_json(prediction, settings)),
+        (plan.csv, lambda: format_csv(prediction, settings)),
+        (plan.srt, lambda: format_srt(prediction)),
+    )
+    for path, make in makers:
+        if path == STANDARD_OUTPUT:
+            print(make(), end="", flush=True)
+        elif path is not None:
+            write_text(make(), path)
+    if plan.plot is not None:
+        from emotion.outputs.plots.timeline import write_timeline  # matplotlib takes half a second
+
+        write_timeline(prediction, plan.plot)
+
+
+def describe_run(predictor: "EmotionPredictor", model: Path) -> dict[str, Any]:
+    """Returns how a result is made, as tables keep it: the model, its hash, and the settings in force."""
+    return {
+        "model": str(model),
+        "model_sha256": predictor.run.sha256,
+        "runtime": predictor.run.runtime,
+        **dataclasses.asdict(predictor.settings),
+        "window_seconds": predictor.window_seconds,
+        "step_seconds": predictor.step_seconds,
+        "unsure_below": predictor.unsure_below,
+    }
+
+
+def _beside(plan: OutputPlan, reporter: Reporter) -> Reporter:
+    """A reporter that leaves the standard output to a table, if one is printed."""
+    return dataclasses.replace(reporter, aside=plan.prints)
+
+
+def _result_lines(prediction: MediaPrediction, plan: OutputPlan) -> list[str]:
+    return [format_report(prediction), *(f"{what}: {path}" for what, path in plan.written().items())]
+
+
+def _format_timings(stopwatch: Stopwatch, clip_seconds: float, total_seconds: float, loading_seconds: float) -> str:
+    steps = [(name, stopwatch.seconds[name]) for name in STEPS if name in stopwatch.seconds]
+    words = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in steps)
+    speed = f", {clip_seconds / total_seconds:.1f} times as fast as it plays" if clip_seconds else ""
+    words = f"{words}; steps overlap" if sum(seconds for _, seconds in steps) > total_seconds else words
+    return f"time: {total_seconds:.1f} s{speed} ({words}), after {loading_seconds:.1f} s of loading"

@@ -1,128 +1,112 @@
-"""What the arguments of ``run_inference.py`` ask for, checked before a model is loaded."""
+"""What you ask ``run_inference.py`` for, and whether it makes sense: checked before a model is loaded."""
 
-import argparse
 import dataclasses
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
 
 from emotion.config import RunConfig
+from emotion.console import SILENT, Reporter
 from emotion.errors import ConfigError
-from emotion.inference.batch import check_folder
-from emotion.inference.clip_search import find_sources
-from emotion.inference.jobs import BatchJob, CameraJob, Console, FileJob
-from emotion.inference.output_plan import DEFAULT_NAME, OutputRequest
-from emotion.inference.processing import make_folder, prepare
+from emotion.inference.output_plan import DEFAULT_NAME, TABLES, OutputRequest
 from emotion.inputs.faces.detectors import check_detector
 from emotion.settings import InferenceSettings
 
-if TYPE_CHECKING:
-    from emotion.inference.predictor import EmotionPredictor
-
-DEFAULT_FOLDER = Path("emotion_results")  # of several files' results
 MAX_CAMERA_DIGITS = 3
 LIVE_WINDOW_SECONDS, LIVE_STEP_SECONDS = 1.0, 0.25  # of a camera
 
 
-class Job(Protocol):
-    """Something to be done with a model, all of whose settings have been checked."""
+@dataclass(frozen=True)
+class InferenceRequest:
+    """Clips or a camera, a model, and what to write.
 
-    def run(self, predictor: "EmotionPredictor", *, loading_seconds: float = 0.0) -> int:
-        """Does it and returns how many files failed."""
-
-
-def choose_settings(args: argparse.Namespace) -> InferenceSettings:
-    """Makes the settings that the arguments ask for; a camera gets short windows, since it can only look back.
-
-    Raises:
-        ConfigError: if one of them is impossible.
+    Attributes:
+        media: files, folders and patterns, or one camera number.
+        model: its folder.
+        settings: how the model is used, as you chose; ``settings_in_force`` adds what a camera needs.
+        outputs: the files to write.
+        resume: whether to skip clips of a batch that are done.
+        notice, blur_faces: as for ``Annotator``.
+        max_seconds, port: for a camera: when to stop, and where to serve the page.
+        reporter, timings: what to say, and whether also where the time went.
     """
-    settings = InferenceSettings(
-        window_seconds=args.window_sec, step_seconds=args.step_sec, face_detector=args.face_detector,
-        max_faces=args.max_faces, min_face=args.min_face, unsure_below=args.unsure_below,
-    )  # fmt: skip
-    if _camera_number(args.media) is None:
-        return settings
-    return dataclasses.replace(
-        settings,
-        window_seconds=settings.window_seconds or LIVE_WINDOW_SECONDS,
-        step_seconds=settings.step_seconds or LIVE_STEP_SECONDS,
-    )
 
+    media: tuple[str, ...]
+    model: Path
+    settings: InferenceSettings
+    outputs: OutputRequest
+    resume: bool = False
+    notice: bool = False
+    blur_faces: bool = False
+    max_seconds: float | None = None
+    port: int = 0
+    reporter: Reporter = SILENT
+    timings: bool = False
 
-def plan_job(args: argparse.Namespace, settings: InferenceSettings, config: RunConfig) -> Job:
-    """Works out what the arguments of ``run_inference.py`` ask for, and whether it can be done, without a model.
+    @property
+    def camera(self) -> int | None:
+        """The number of the camera, if one is meant and not a file of that name."""
+        first = self.media[0]
+        is_number = len(self.media) == 1 and first.isdecimal() and len(first) <= MAX_CAMERA_DIGITS
+        return int(first) if is_number and not Path(first).exists() else None
 
-    Args:
-        args: as its parser gives them; ``media`` is a list.
-        settings: made of them.
-        config: of the model.
-
-    Raises:
-        MediaError: if the clip cannot be read.
-        ConfigError: if arguments contradict each other, or something cannot be written.
-        EmotionError: if the face detector is not here.
-    """
-    check_detector(settings.face_detector)
-    _check_contradictions(args)
-    if args.blur_faces and not config.looks_for_faces:
-        raise ConfigError(
-            f"--blur_faces: {args.model} does not look for faces, so it cannot hide them. Use another model."
+    @property
+    def settings_in_force(self) -> InferenceSettings:
+        """The settings; a camera gets short windows, since it cannot look ahead."""
+        if self.camera is None:
+            return self.settings
+        return dataclasses.replace(
+            self.settings,
+            window_seconds=self.settings.window_seconds or LIVE_WINDOW_SECONDS,
+            step_seconds=self.settings.step_seconds or LIVE_STEP_SECONDS,
         )
-    request = OutputRequest(
-        output=args.output, video=not args.no_video, save_plot=args.save_plot, plot=not args.no_plot, json=args.json,
-        csv=args.csv, srt=args.srt, folder=args.output_dir or Path(), overwrite=args.overwrite,
-    )  # fmt: skip
-    console = Console(quiet=args.quiet, progress=not (args.no_progress or args.quiet), timings=args.timings)
-    drawing = {"notice": args.notice, "blur_faces": args.blur_faces}
-    for place in args.media:
-        if "://" in place:
-            raise ConfigError(f"{place}: is an address. Download the file first and give its name.")
-    number = _camera_number(args.media)
-    if number is not None:
-        camera = CameraJob(number, request, drawing, console, args.max_seconds, args.port, args.model)
-        camera.check()
-        return camera
-    if args.max_seconds is not None:
-        raise ConfigError("--max_seconds is for cameras; a file is judged to its end.")
-    sources = find_sources(args.media)
-    if sources is not None:
-        _check_names(args, len(sources))
-        folder = args.output_dir or DEFAULT_FOLDER
-        check_folder(folder, resume=args.resume, overwrite=args.overwrite)
-        return BatchJob(sources, request, drawing, console, folder, args.resume, args.model)
-    if args.resume:
-        raise ConfigError("--resume is for several files. Leave it out, or name a folder.")
-    source = Path(args.media[0])
-    if args.output_dir:
-        make_folder(args.output_dir)
-    return FileJob(source, *prepare(source, request), drawing, console, args.model, args.overwrite)
 
+    @property
+    def drawing(self) -> dict[str, bool]:
+        """What ``Annotator`` takes besides the result."""
+        return {"notice": self.notice, "blur_faces": self.blur_faces}
 
-def _check_contradictions(args: argparse.Namespace) -> None:
-    contradictions = (
-        ("no_video", "output"), ("no_video", "notice"), ("no_video", "blur_faces"), ("no_plot", "save_plot"),
-        ("resume", "overwrite"),
-    )  # fmt: skip
-    for one, other in contradictions:
-        if getattr(args, one) and getattr(args, other):
-            raise ConfigError(f"--{one} and --{other} contradict each other. Leave one of them out.")
-    if args.max_seconds is not None and not args.max_seconds > 0:
-        raise ConfigError(f"--max_seconds must be above 0, got {args.max_seconds:g}.")
+    def check(self, config: RunConfig) -> None:
+        """Makes sure that the options fit each other and the model.
 
+        Raises:
+            ConfigError: if they do not.
+            EmotionError: if the face detector is not installed.
+        """
+        check_detector(self.settings.face_detector)
+        wanted = self.outputs
+        contradictions = (
+            ("no_video", "output", not wanted.video and wanted.output),
+            ("no_video", "notice", not wanted.video and self.notice),
+            ("no_video", "blur_faces", not wanted.video and self.blur_faces),
+            ("no_plot", "save_plot", not wanted.plot and wanted.save_plot),
+            ("resume", "overwrite", self.resume and wanted.overwrite),
+        )
+        for one, other, are_both in contradictions:
+            if are_both:
+                raise ConfigError(f"--{one} and --{other} contradict each other. Leave one out.")
+        if self.max_seconds is not None and not self.max_seconds > 0:
+            raise ConfigError(f"--max_seconds must be above 0, got {self.max_seconds:g}.")
+        if self.blur_faces and not config.looks_for_faces:
+            raise ConfigError(f"--blur_faces: {self.model} does not detect faces, so it cannot blur them.")
+        for place in self.media:
+            if "://" in place:
+                raise ConfigError(f"{place}: is a URL; download it and pass the file.")
+        if self.camera is None and self.max_seconds is not None:
+            raise ConfigError("--max_seconds is for cameras; files are always analysed to their end.")
 
-def _check_names(args: argparse.Namespace, n_clips: int) -> None:
-    """Refuses names of single files where there are several clips."""
-    for name in ("output", "save_plot"):
-        if getattr(args, name):
-            raise ConfigError(f"--{name} names one file, but there are {n_clips} clips. Use --output_dir FOLDER.")
-    for name in ("json", "csv", "srt"):
-        if getattr(args, name) not in (None, DEFAULT_NAME):
-            raise ConfigError(
-                f"--{name} {getattr(args, name)} names one file, but there are {n_clips} clips. Give --{name} by "
-                "itself: each clip gets its own."
-            )
+    def check_names(self, n_clips: int) -> None:
+        """Refuses names of single files where there are several clips.
 
-
-def _camera_number(media: list[str]) -> int | None:
-    is_number = len(media) == 1 and media[0].isdecimal() and len(media[0]) <= MAX_CAMERA_DIGITS
-    return int(media[0]) if is_number and not Path(media[0]).exists() else None
+        Raises:
+            ConfigError: if there is one.
+        """
+        for option in ("output", "save_plot"):
+            if getattr(self.outputs, option):
+                raise ConfigError(f"--{option} names one file, but there are {n_clips} clips. Use --output_dir FOLDER.")
+        for kind in TABLES:
+            name = getattr(self.outputs, kind)
+            if name not in (None, DEFAULT_NAME):
+                raise ConfigError(
+                    f"--{kind} {name} names one file, but there are {n_clips} clips. Use --{kind} without a name: each "
+                    "clip gets its own."
+                )

@@ -1,4 +1,4 @@
-"""What the page does with one clip: check its length, judge it, write the files that can be downloaded."""
+"""What the page does with one clip: check its length, analyse it, write the files to download."""
 
 import dataclasses
 import functools
@@ -7,10 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from emotion.console import Reporter
 from emotion.errors import ConfigError, EmotionError, MediaError
-from emotion.inference.output_plan import OutputPlan, OutputRequest
+from emotion.inference.jobs import describe_run, process_file, write_tables
+from emotion.inference.output_plan import OutputPlan, OutputRequest, plan_clip
 from emotion.inference.predictor import EmotionPredictor
-from emotion.inference.processing import describe_run, prepare, process_file, write_tables
 from emotion.media.reading import probe_media
 from emotion.models.run_folder import CONFIG_FILE, Run, check_run, load_run
 from emotion.places import default_run, saved_models
@@ -23,12 +24,12 @@ Tell = Callable[[str, float], None]
 
 
 class Stopped(EmotionError):
-    """The user asked to stop, or closed the page."""
+    """The user pressed Stop, or closed the page."""
 
 
 @dataclass(frozen=True)
 class Analysis:
-    """What was found, and the files written; None for what there is not."""
+    """A result, and the files written; None for those that there are not."""
 
     prediction: MediaPrediction
     video: Path | None
@@ -38,20 +39,16 @@ class Analysis:
 
 
 def find_models(chosen: Path, name: str) -> dict[str, Path]:
-    """Returns the model folders to choose from by name.
+    """Returns the model folders that the page offers, by name.
 
     Args:
-        chosen: the one that stands first.
-        name: what it is called.
-
-    Returns:
-        That one, the shipped one, and all in ``saved_models`` that are whole; of two with one name the later is
-        numbered.
+        chosen: stands first, under ``name``. The shipped model and all complete ones in ``saved_models`` follow; of two
+            with one name the later is numbered.
     """
     folders = [default_run(), *sorted(path.parent for path in saved_models().glob(f"*/{CONFIG_FILE}"))]
     models, places = {name: chosen}, {chosen.resolve()}
     for folder in folders:
-        if folder.resolve() in places or not _is_whole(folder):
+        if folder.resolve() in places or not _is_complete(folder):
             continue
         places.add(folder.resolve())
         number = sum(other == folder.name or other.startswith(f"{folder.name} (") for other in models)
@@ -59,7 +56,7 @@ def find_models(chosen: Path, name: str) -> dict[str, Path]:
     return models
 
 
-def _is_whole(folder: Path) -> bool:
+def _is_complete(folder: Path) -> bool:
     try:
         check_run(folder)
     except EmotionError:
@@ -68,12 +65,12 @@ def _is_whole(folder: Path) -> bool:
 
 
 class Analyst:
-    """Judges clips for the page, one at a time.
+    """Analyses clips for the page, one at a time.
 
     Args:
         models: folders by the names that the page shows; the first is loaded at once.
         max_seconds: longer clips are refused.
-        runtime: what computes; see ``load_run``.
+        runtime: see ``load_run``.
 
     Raises:
         RunError: if the first model cannot be loaded.
@@ -93,7 +90,7 @@ class Analyst:
             RunError: if it cannot be loaded.
         """
         if model not in self.models:
-            raise ConfigError(f"{model}: no such model here. Choose one of {', '.join(self.models)}.")
+            raise ConfigError(f"{model}: no such model. Choose one of {', '.join(self.models)}.")
         return self._load(self.models[model])
 
     def analyse(
@@ -108,21 +105,18 @@ class Analyst:
         tell: Tell = lambda what, share: None,
         is_stopped: Callable[[], bool] = lambda: False,
     ) -> Analysis:
-        """Judges a clip and writes video, plot, JSON and CSV.
+        """Analyses a clip and writes video, plot, JSON and CSV into a folder.
 
         Args:
-            clip: the file.
-            folder: to write to.
-            model: by the name that the page shows.
-            settings: how it is used.
+            model: the name that the page shows.
             notice, blur_faces: as for ``Annotator``.
-            tell: called with what is being done and the share of all the work that is done, 0 to 1.
-            is_stopped: asked now and then whether the work is to end.
+            tell: called with what is being done and the share of all work that is done, 0 to 1.
+            is_stopped: asked now and then whether to stop.
 
         Raises:
             MediaError: if the clip cannot be read, or is too long.
             Stopped: once ``is_stopped``.
-            EmotionError: if the model does not do this, or nothing can be written.
+            EmotionError: if the model cannot do this, or nothing can be written.
         """
         if is_stopped():  # while it waited for others
             raise Stopped("Stopped.")
@@ -132,23 +126,23 @@ class Analyst:
             tell("Loading the model", 0.0)
             predictor = EmotionPredictor(self.run(model), settings)
             if blur_faces and not predictor.config.looks_for_faces:
-                raise ConfigError(f"{model} does not look for faces, so it cannot hide them. Choose another model.")
+                raise ConfigError(f"{model} does not detect faces, so it cannot blur them. Choose another model.")
             if info.is_still:
-                raise MediaError(f"{clip}: is a picture; this page takes clips. Judge it with run_inference.py.")
-            request = OutputRequest(json="", csv="", folder=folder)
-            _, plan = prepare(clip, request)
-            settings_in_force = {**describe_run(predictor, self.models[model]), "model": model}
+                raise MediaError(f"{clip}: is a picture; this page takes videos. Use run_inference.py for it.")
+            _, plan = plan_clip(clip, OutputRequest(json="", csv="", folder=folder))
+            used = {**describe_run(predictor, self.models[model]), "model": model}
+            reporter = _PageReporter(
+                tell=tell, is_stopped=is_stopped, check_length=functools.partial(self._check_length, clip)
+            )
             prediction = process_file(
-                predictor, clip, info, OutputPlan(picture=plan.picture), settings=settings_in_force,
-                drawing={"notice": notice, "blur_faces": blur_faces},
-                progress=functools.partial(self._progress, clip, tell, is_stopped),
+                predictor, clip, info, OutputPlan(picture=plan.picture), settings=used,
+                drawing={"notice": notice, "blur_faces": blur_faces}, reporter=reporter,
             )  # fmt: skip
-            # Where it lies on this computer is not for those who download the tables.
+            # The tables keep the clip's name, but not its place on this computer.
             shown = dataclasses.replace(prediction, path=clip.name)
-            in_force = {**settings_in_force, "window_seconds": prediction.window_seconds}
-            write_tables(shown, dataclasses.replace(plan, picture=None), in_force)
-        written = plan.files()
-        files = {name: path for name, path in written.items() if path.exists()}
+            used["window_seconds"] = prediction.window_seconds
+            write_tables(shown, dataclasses.replace(plan, picture=None), used)
+        files = plan.written()
         picture = plan.picture if plan.picture in files.values() else None
         return Analysis(prediction, picture, files.get("plot"), files.get("JSON"), files.get("CSV"))
 
@@ -156,19 +150,27 @@ class Analyst:
         if seconds is not None and seconds > self.max_seconds:
             raise MediaError(
                 f"{clip}: lasts {_in_words(seconds)}; this page takes clips of up to {_in_words(self.max_seconds)}. "
-                "Cut it, or judge it with run_inference.py, which knows no limit."
+                "Cut it, or use run_inference.py, which has no limit."
             )
 
-    def _progress(self, clip: Path, tell: Tell, is_stopped: Callable[[], bool], what: str) -> Callable:
-        # Watching takes about as long as drawing.
-        first = 0.0 if what == "Watching" else 0.5
+
+@dataclass(frozen=True, kw_only=True)
+class _PageReporter(Reporter):
+    """Moves the page's progress bar, and ends the work when the user stops it or the clip proves too long."""
+
+    tell: Tell
+    is_stopped: Callable[[], bool]
+    check_length: Callable[[float], None]
+
+    def bar(self, what: str, unit: str) -> Callable[[float, float | None], None]:
+        begun = 0.0 if what == "Watching" else 0.5  # drawing takes about as long
 
         def progress(done: float, total: float | None) -> None:
-            if is_stopped():
+            if self.is_stopped():
                 raise Stopped("Stopped.")
-            self._check_length(clip, done)  # headers of recordings from browsers do not tell
+            self.check_length(done)  # recordings from browsers do not state their length
             share = min(1.0, done / total) if total else 0.0
-            tell(what, first + 0.5 * share)
+            self.tell(what, begun + 0.5 * share)
 
         return progress
 
