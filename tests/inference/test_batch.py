@@ -2,6 +2,7 @@
 
 import csv
 import errno
+import functools
 import json
 import os
 import re
@@ -18,7 +19,7 @@ import soundfile
 from recording import Recorder
 
 import run_inference
-from emotion.console import SOME_FILES_FAILED, run_program
+from emotion.console import SOME_FILES_FAILED
 from emotion.datasets.synthetic.faces import draw_face
 from emotion.datasets.synthetic.voices import synthesize_voice
 from emotion.errors import ConfigError, MediaError
@@ -226,17 +227,9 @@ def folder(tmp_path):
 
 
 @pytest.fixture
-def run(trained, monkeypatch, capsys):
-    """Runs the program; returns its exit code, output and errors."""
-
-    def run(*arguments):
-        options = (*arguments, "--model", trained.path, "--no_progress")
-        monkeypatch.setattr(sys, "argv", ["run_inference.py", *map(str, options)])
-        code = run_program(run_inference.main)
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return run
+def run(call, trained):
+    """Calls the program with a small model."""
+    return functools.partial(call, run_inference, "--model", trained.path, "--no_progress")
 
 
 def read_summary(folder: Path) -> dict[str, dict[str, str]]:
@@ -246,7 +239,7 @@ def read_summary(folder: Path) -> dict[str, dict[str, str]]:
 
 def test_a_bad_file_is_named_and_counted_and_the_rest_finished(folder, run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    code, out, err = run(folder, "--json")
+    code, out, err = run("--video_path", folder, "--json")
     assert code == SOME_FILES_FAILED and err.count("\n") == 1 and "empty.mp4" in err
     assert "2 of 3" in out and "empty.mp4" in out
     results = tmp_path / "emotion_results"
@@ -264,12 +257,12 @@ def test_a_bad_file_is_named_and_counted_and_the_rest_finished(folder, run, tmp_
     assert json.loads((results / "face_emotion.json").read_text())["overall"]["emotion"] == rows["face.png"]["emotion"]
 
     # Once more: refused, unless it is said what to do with what is there.
-    code, _, err = run(folder, "--json")
+    code, _, err = run("--video_path", folder, "--json")
     assert code == 2 and "--resume" in err
     before = {path: path.stat().st_mtime_ns for path in results.glob("*_emotion*")}
     (folder / "empty.mp4").unlink()
     soundfile.write(folder / "more.wav", synthesize_voice("happy", speaker_seed=1, sample_rate=22050), 22050)
-    code, out, _ = run(folder, "--json", "--resume")
+    code, out, _ = run("--video_path", folder, "--json", "--resume")
     assert code == 0 and "skipped: 2" in out and "3 of 3" in out
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert read_summary(results)["more.wav"]["status"] == DONE
@@ -279,7 +272,7 @@ def test_a_batch_replaces_nothing_of_others_unasked(folder, run, tmp_path):
     (folder / "empty.mp4").unlink()
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "voice_emotion.json").write_text("precious")
-    options = (folder, "--json", "--no_plot", "--output_dir", tmp_path / "out")
+    options = ("--video_path", folder, "--json", "--no_plot", "--output_dir", tmp_path / "out")
     code, _, err = run(*options)
     assert code == SOME_FILES_FAILED and "voice_emotion.json" in err and "--overwrite" in err
     assert (tmp_path / "out" / "voice_emotion.json").read_text() == "precious"
@@ -295,7 +288,7 @@ def test_no_clip_of_a_batch_is_replaced_by_the_results_of_another(folder, run):
     before = (folder / "voice_emotion.png").read_bytes()
     (folder / "voice.jpg").write_bytes(before)
     clips = [folder / "voice.jpg", folder / "voice_emotion.png"]
-    code, _, err = run(*clips, "--overwrite", "--output_dir", folder)
+    code, _, err = run("--video_path", *clips, "--overwrite", "--output_dir", folder)
     assert code == SOME_FILES_FAILED and "voice_emotion.png" in err
     assert (folder / "voice_emotion.png").read_bytes() == before
     assert (folder / "voice_emotion_emotion.png").is_file()
@@ -304,7 +297,7 @@ def test_no_clip_of_a_batch_is_replaced_by_the_results_of_another(folder, run):
 def test_names_that_are_no_unicode_stop_nothing(folder, run, tmp_path):
     odd = os.fsencode(folder) + b"/odd\xff\nname.wav"
     os.rename(folder / "voice.wav", odd)
-    options = (folder, "--json", "--csv", "--srt", "--output_dir", tmp_path / "out")
+    options = ("--video_path", folder, "--json", "--csv", "--srt", "--output_dir", tmp_path / "out")
     code, out, err = run(*options)
     assert code == SOME_FILES_FAILED and err.count("\n") == 1 and "empty.mp4" in err  # which is bad
     assert "2 of 3" in out
