@@ -1,4 +1,4 @@
-"""For the documentation's generator: pages that lie elsewhere in the project, and links that lead out of ``docs/``."""
+"""MkDocs hooks: pages whose text lies elsewhere in the project, and links that lead out of ``docs/``."""
 
 import html
 import posixpath
@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 ROOT = Path(__file__).resolve().parent.parent
-# Pages that are files of the project, where people look for them.
+# Pages of the site, and the project's files that they show.
 PAGES = {
     "index.md": "README.md",
     "dataset.md": "dataset/README.md",
@@ -15,7 +15,7 @@ PAGES = {
     "contributing.md": "CONTRIBUTING.md",
     "changelog.md": "CHANGELOG.md",
 }
-# What comes first, from left to right: a block of code, a link, whose words may be code, or code, which holds no link.
+# A code block, a link (whose words may be code), or inline code, in which nothing is a link.
 TOKEN = re.compile(
     r"^```.*?^```|(?P<link>(!?)\[((?:`[^`\n]*`|[^\]`])*)\]\(([^)\s]+)\))|`[^`\n]+`", re.MULTILINE | re.DOTALL
 )
@@ -23,7 +23,7 @@ REFERENCE = re.compile(r"""(?:href|src)="([^"#?]+)[^"]*\"""")
 
 
 def on_page_markdown(markdown: str, page, **_) -> str:
-    """Puts a project's file in a page's place, and turns links that lead out of the site into plain text."""
+    """Returns the text of the project's file for a page in ``PAGES``, with links out of the site as plain text."""
     name = page.file.src_uri
     source = PAGES.get(name, f"docs/{name}")
     if name in PAGES:
@@ -32,19 +32,19 @@ def on_page_markdown(markdown: str, page, **_) -> str:
 
 
 def on_post_build(config, **_) -> None:
-    """Looks for every file that a page of the site refers to.
+    """Checks every reference of the site's pages.
 
     Raises:
-        FileNotFoundError: naming the page and what is not there; the site is not to be used then.
+        FileNotFoundError: a page refers to a file that does not exist.
     """
     site = Path(config["site_dir"])
     for page in sorted(site.rglob("*.html")):
         for target in REFERENCE.findall(page.read_text(encoding="utf-8")):
-            if re.match(r"[a-z]+:|/", target):  # another site's; "/": of the page for what is not found
+            if re.match(r"[a-z]+:|/", target):  # another site; "/": the 404 page
                 continue
             place = page.parent / unquote(html.unescape(target))
             if not (place / "index.html" if place.is_dir() else place).exists():
-                raise FileNotFoundError(f"{page.relative_to(site)} refers to {target}, which is not there.")
+                raise FileNotFoundError(f"{page.relative_to(site)} refers to {target}, which does not exist.")
 
 
 def _relink(link: re.Match, source: str, name: str) -> str:
@@ -60,7 +60,7 @@ def _relink(link: re.Match, source: str, name: str) -> str:
         inside = shown[wanted]
     else:
         if not (ROOT / wanted).exists():
-            raise FileNotFoundError(f"{source} links to {target}, which is not there.")
+            raise FileNotFoundError(f"{source} links to {target}, which does not exist.")
         return words
     relative = posixpath.relpath(inside, posixpath.dirname(name) or ".")
     return f"{mark}[{words}]({relative}{'#' + anchor if anchor else ''})"

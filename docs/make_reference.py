@@ -1,6 +1,6 @@
-"""Writes docs/reference/ from the programs' own options and the package's docstrings: python docs/make_reference.py
+"""Writes docs/reference/ from the programs' options and the package's docstrings: python docs/make_reference.py
 
-A test fails where what is written there is not what this would write.
+A test fails when the pages in docs/reference/ are out of date.
 """
 
 import argparse
@@ -31,7 +31,7 @@ PROGRAMS = {
     "python -m emotion.weights": "emotion.weights",
     "python -m benchmarks": "benchmarks.__main__",
 }
-# What a program of one's own is meant to use.
+# The public Python interface.
 PUBLIC = {
     "emotion.inference.predictor": ("EmotionPredictor",),
     "emotion.settings": ("InferenceSettings",),
@@ -53,8 +53,8 @@ PUBLIC = {
 
 
 def write_commands() -> str:
-    """Returns a page with a table of options for each program."""
-    parts = [NOTE, "# Commands", "", "Each says the same with `--help`. Run them in the project's folder."]
+    """Returns the page of commands: a table of options for each program."""
+    parts = [NOTE, "# Commands", "", "`--help` shows the same. Run the commands in the project's folder."]
     for name, module in PROGRAMS.items():
         parser = build_parser(module)
         parts += ["", f"## {name}", "", _flow(parser.description)]
@@ -63,7 +63,7 @@ def write_commands() -> str:
 
 
 def build_parser(place: str) -> argparse.ArgumentParser:
-    """Returns the parser of a value of ``PROGRAMS``: a module's ``build_parser``, or the function after a colon."""
+    """Returns the parser for a value of ``PROGRAMS``: from the module's ``build_parser``, or the function after the colon."""
     module, _, function = place.partition(":")
     return getattr(importlib.import_module(module), function or "build_parser")()
 
@@ -100,7 +100,7 @@ def _spell(action: argparse.Action) -> str:
 def _explain(action: argparse.Action, parser: argparse.ArgumentParser) -> str:
     default = str(action.default)
     values = {**vars(action), "prog": parser.prog}
-    # A path of this machine is nobody else's.
+    # Paths are relative to the project's folder.
     values["default"] = action.default if str(ROOT) not in default else default.replace(f"{ROOT}/", "")
     text = (action.help or "") % values if action.help and action.help is not argparse.SUPPRESS else ""
     return text.replace(f"{ROOT}/", "")
@@ -111,7 +111,7 @@ def _cell(text: str) -> str:
 
 
 def _flow(text: str | None) -> str:
-    """A description, of which lines that are commands keep their form."""
+    """Returns a description as Markdown, with its commands in code blocks."""
     blocks = re.split(r"\n\s*\n", inspect.cleandoc(text or ""))
     shown = []
     for block in blocks:
@@ -124,7 +124,7 @@ def _flow(text: str | None) -> str:
 
 
 def write_python() -> str:
-    """Returns a page with the signatures and docstrings of what is public."""
+    """Returns the page of the Python interface: signatures and docstrings."""
     example = """```python
 from emotion import EmotionPredictor
 
@@ -178,17 +178,17 @@ def _signature(name: str, value) -> str:
 
 
 def _plain(text: str) -> str:
-    """A parameter or an annotation as one would write it, on any machine and in any version of Python."""
+    """Returns a parameter or annotation in the same short form on every machine and Python version."""
     text = re.sub(r"<factory>", "...", text)
     text = re.sub(r"<class '([^']+)'>", r"\1", text)
     text = re.sub(r"(?:Posix|Windows)?Path\('[^']*/(saved_models/\w+)'\)", r'"\1"', text)
-    text = re.sub(r"(?<=[:>] )'([^']*)'", r"\1", text)  # an annotation that names what is defined later
+    text = re.sub(r"(?<=[:>] )'([^']*)'", r"\1", text)  # an annotation in quotes
     text = re.sub(r"\b(?:pathlib\.(?:_local\.)?|numpy\.|collections\.abc\.|typing\.|emotion\.[\w.]*\.)", "", text)
     return re.sub(r"^'|'$", "", text) if text.count("'") == 2 and text[0] == text[-1] == "'" else text
 
 
 def _doc(value) -> str:
-    """A docstring whose sections (Args, Returns, Raises, Attributes) have become lists."""
+    """Returns a docstring as Markdown, with its sections (Args, Returns, ...) as lists."""
     lines, shown, in_section = inspect.cleandoc(value.__doc__ or "").splitlines(), [], False
     in_code = False
     for line in lines:

@@ -1,4 +1,4 @@
-"""The documents hold: links lead somewhere, the reference is the programs' own, and every command is run by a test."""
+"""The documents are true: links work, paths exist, the reference is up to date, and commands run."""
 
 import importlib
 import os
@@ -10,43 +10,22 @@ import sys
 from pathlib import Path
 
 import pytest
-from document_commands import COMMANDS, DOCUMENTS, ROOT, RUN_HERE, follow, make_place, python_blocks
+from document_commands import (
+    COMMANDS,
+    DOCUMENTS,
+    NOT_RUN,
+    ROOT,
+    RUN_HERE,
+    RUN_IN_MINUTES,
+    follow,
+    make_place,
+    python_blocks,
+)
 
 sys.path.insert(0, str(ROOT / "docs"))
 import make_reference
 
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
-
-# What is not run in this file is run by another test, named here, or needs what no test has, for the reason given.
-ELSEWHERE = {
-    r"python train_model.py --demo": "tests/journeys/test_programs.py",
-    r"python train_model.py --list_models": "tests/models/test_export_onnx.py",
-    r"python train_model.py --recipe": "tests/journeys/test_programs.py",
-    r"python train_model.py --fusion late|python -m emotion.fuse": "tests/training/test_late_fusion.py",
-    r"python train_model.py( --model (NAME|logmel_cnn)( --modality audio)?)?$": "tests/journeys/test_programs.py",
-    r"python train_model.py --model resnet18_ast --pretrained": "tests/journeys/test_programs.py",
-    r"python train_model.py --manifest clips.csv": "tests/journeys/test_documents.py",
-    r"python run_inference.py 0": "tests/inference/test_live.py",
-    r"python run_inference.py .*--model saved_models/(RUN|mine)": "tests/journeys/test_programs.py",
-    r"python run_inference.py .*--model hf://|python -m emotion.hub": "tests/models/test_hub.py",
-    r"python -m emotion.export .*--format|cd saved_models/default/export/onnx": "tests/models/test_export_portable.py",
-    r"python -m emotion.export .*--precision int8|python run_inference.py .*--runtime int8": "tests/models/test_export_onnx.py",  # noqa: E501
-    r"python -m emotion.export saved_models/RUN$": "tests/models/test_export_onnx.py",
-    r"python -m emotion.datasets download": "tests/datasets/test_download.py",
-    r"python -m emotion.datasets convert-labels": "tests/datasets/check/test_label_conversion.py",
-    r"python -m emotion.weights": "tests/models/test_pretrained.py",
-    r"python -m emotion.evaluate (folds|protocols)|python -m emotion.evaluate --model saved_models/RUN":
-        "tests/journeys/test_evaluate.py",
-    r"python -m emotion.web_demo|make demo-web|make test-browser|emotion-demo": "tests/browser/test_page.py",
-    r"python -m benchmarks|python -m benchmarks.precision|python -m benchmarks.designs": "tests/benchmarks/test_speed.py",  # noqa: E501
-    r"python benchmarks/baselines.py": "tests/benchmarks/test_baselines.py",
-    r"python samples/make_astronaut_clip.py": "it makes the sample anew, which is kept as it is",
-    r"make (demo|test|lint)$": ".ci/run",
-    r"make docs": "docs/make_reference.py",  # and test_the_site_is_built below, where MkDocs is installed
-    r"make test-reference": "tests/reference",
-    r"emotion-(infer|train)": "tests/journeys/test_packaging.py",
-    r"pip |python -m pip |python3 -m venv|hf auth login|git |docker ": "needs the network, or an account",
-}  # fmt: skip
 
 
 def test_there_are_documents_and_commands():
@@ -75,6 +54,15 @@ def test_links_lead_to_what_is_there(path):
             assert anchor in anchors_of(place), f"{path.name} links to {target}"
 
 
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_modules_named_in_a_document_exist(path):
+    """Paths such as ``inputs/faces/crops.py`` count from the project's folder or from ``emotion/``."""
+    text = path.read_text(encoding="utf-8")
+    for name in re.findall(r"`([\w/]+/[\w/]*(?:\.py)?)`", text):
+        if "NAME" not in name and (name.endswith(".py") or (ROOT / "emotion" / name.split("/")[0]).is_dir()):
+            assert (ROOT / name).exists() or (ROOT / "emotion" / name).exists(), f"{path.name} names {name}"
+
+
 # ---- The reference ----
 
 
@@ -100,7 +88,7 @@ def test_the_site_is_built_without_a_broken_link(tmp_path):
 
 
 def parser_of(words: list[str]):
-    """The parser of the program that a command starts, and its arguments; None for another's program."""
+    """Returns the command's parser and arguments, or None for a program that is not ours."""
     names = {**make_reference.PROGRAMS, "python -m benchmarks.precision": "benchmarks.precision",
              "python -m benchmarks.designs": "benchmarks.designs", "benchmarks/baselines.py": "benchmarks.baselines",
              "emotion-infer": "emotion.infer", "emotion-train": "emotion.train",
@@ -113,7 +101,7 @@ def parser_of(words: list[str]):
 
 
 @pytest.mark.parametrize(("document", "command"), COMMANDS)
-def test_a_command_is_one_that_its_program_understands(document, command, monkeypatch):
+def test_a_command_has_valid_options(document, command, monkeypatch):
     monkeypatch.setattr("emotion.models.hub.fetch", lambda repository, revision=None: Path(repository))
     if command.startswith("make "):
         targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
@@ -130,30 +118,18 @@ def test_a_command_is_one_that_its_program_understands(document, command, monkey
         parser.parse_args(arguments)  # exits at what it does not know
 
 
-def run_here(command: str) -> bool:
-    return any(command == each for each in RUN_HERE)
+@pytest.mark.parametrize(("document", "command"), COMMANDS)
+def test_it_is_known_what_runs_a_command(document, command):
+    run = command in RUN_HERE or command in RUN_IN_MINUTES
+    assert run or [pattern for pattern in NOT_RUN if re.match(pattern, command)], f"{document}: {command}"
 
 
-# In this order, in one folder that holds the project, clip.mp4, clips/, my_clips/ and clips.csv.
-
-
-@pytest.mark.parametrize(("document", "command"), [each for each in COMMANDS if not run_here(each[1])])
-def test_a_command_that_is_not_run_here_is_run_elsewhere(document, command):
-    """A file named for it is there and speaks of the program: that it runs it is for its reader to see."""
-    places = [place for pattern, place in ELSEWHERE.items() if re.match(pattern, command)]
-    assert places, f"{document}: no test runs {command}"
-    for place in places:
-        if " " in place or (ROOT / place).is_dir():
-            continue
-        text = (ROOT / place).read_text(encoding="utf-8")
-        words = [word.removesuffix(".py") for word in shlex.split(command) if not word.startswith(("-", "python"))]
-        program = re.search(r"-m ([\w.]+)", command)
-        wanted = program.group(1) if program else words[-1 if words[0] == "cd" else 0]
-        assert any(each in text for each in (wanted, wanted.split(".")[-1], wanted.split("/")[-1])), (place, command)
-
-
-def test_what_is_run_here_stands_in_a_document():
-    assert [command for command in RUN_HERE if command not in {each for _, each in COMMANDS}] == []
+def test_the_table_of_what_runs_commands_is_up_to_date():
+    commands = {command for _, command in COMMANDS}
+    assert [command for command in (*RUN_HERE, *RUN_IN_MINUTES) if command not in commands] == []
+    for pattern, place in NOT_RUN.items():
+        assert any(re.match(pattern, command) for command in commands), pattern
+        assert " " in place or (ROOT / place).is_file(), place
 
 
 @pytest.fixture(scope="module")
@@ -161,9 +137,9 @@ def place(tmp_path_factory) -> Path:
     return make_place(tmp_path_factory.mktemp("documents"))
 
 
-def test_the_commands_do_what_they_are_there_for_and_the_tutorial_leads_to_a_model(place):
+def test_the_commands_work_and_the_tutorial_leads_to_a_model(place):
     drawing, naming = python_blocks(ROOT / "docs" / "tutorial.md")
-    # Fewer clips, and an epoch instead of twenty, are the only differences to the text.
+    # The only differences to the text: fewer clips, and one epoch instead of twenty.
     drawing = drawing.replace("n_speakers=4, n_repetitions=2", "n_speakers=4, n_repetitions=1")
     exec(f"import os; os.chdir({str(place)!r})\n{drawing}", {"__name__": "tutorial"})
     for command in RUN_HERE:

@@ -1,4 +1,4 @@
-"""What tests of the documents share: their commands, and a folder in which these can be followed."""
+"""The commands in the documents, the table of what runs each, and a folder in which they can run."""
 
 import os
 import re
@@ -23,7 +23,7 @@ PROGRAMS = re.compile(r"^(\.venv/bin/|)(python3?|make|pip|hf|docker|git|emotion-
 
 
 def commands_of(path: Path) -> list[str]:
-    """The commands in a document's blocks, without what follows a #, in one line each."""
+    """Returns the commands in a document's code blocks, without comments, one string each."""
     found = []
     for language, block in BLOCK.findall(path.read_text(encoding="utf-8")):
         if language not in ("", "sh", "console"):
@@ -43,8 +43,8 @@ def python_blocks(path: Path) -> list[str]:
 
 
 def make_place(place: Path) -> Path:
-    """Makes a folder that looks like the project's to whoever follows the documents in it."""
-    # Copies: a link would lead the programs to write into the project itself.
+    """Makes a folder in which the documents' commands work as in the project's own."""
+    # Copies: with links, the programs would write into the project itself.
     for name in ("run_inference.py", "train_model.py"):
         shutil.copy(ROOT / name, place / name)
     shutil.copytree(ROOT / "emotion", place / "emotion", ignore=shutil.ignore_patterns("__pycache__"))
@@ -68,6 +68,7 @@ def follow(place: Path, command: str, **variables: str) -> subprocess.CompletedP
     )
 
 
+# Run by test_documents.py, in this order, in one folder.
 RUN_HERE = (
     "python run_inference.py --video_path clip.mp4",
     "python run_inference.py clips/ --json --csv --srt",
@@ -81,3 +82,58 @@ RUN_HERE = (
     "python train_model.py --dataset_dir my_clips --protocol random --epochs 20 --output saved_models/mine",
     "python train_model.py --manifest clean/manifest.csv --epochs 20 --output saved_models/mine_apart",
 )
+
+# Run by documents/test_every_command.py, in this order; each with what makes it take seconds, or find what the ones
+# before it wrote.
+QUICK, RAVDESS = "--epochs 1 --no_progress", "--dataset ravdess --dataset_dir dataset"
+RUN_IN_MINUTES = {
+    "python run_inference.py clip.mp4 --model saved_models/accurate": "",
+    "python train_model.py --list_models": "",
+    "python train_model.py --demo": QUICK,
+    "python train_model.py": f"{QUICK} --output saved_models/RUN",
+    "python train_model.py --manifest clips.csv": QUICK,
+    "python train_model.py --model NAME": f"{QUICK} --modality video --output saved_models/FACES",
+    "python train_model.py --model NAME --modality audio": f"{QUICK} --output saved_models/VOICES",
+    "python -m emotion.fuse --audio saved_models/VOICES --video saved_models/FACES --out saved_models/FUSED": "",
+    "python train_model.py --fusion late --audio_model logmel_cnn --video_model mfcc_cnn_3d --method product":
+        f"{QUICK} --output saved_models/mine",
+    "python run_inference.py --video_path clip.mp4 --model saved_models/RUN": "--overwrite",
+    "python run_inference.py --video_path clip.mp4 --model saved_models/mine": "--overwrite",
+    "python -m emotion.export saved_models/RUN": "",
+    "python -m emotion.export saved_models/RUN --format litert": "",
+    "python -m emotion.export saved_models/RUN --precision int8 --calibrate_on CLIP [CLIP ...]": "",
+    "python -m emotion.export saved_models/default --format onnx": "",
+    "cd saved_models/default/export/onnx && python example.py": "",
+    "python -m emotion.export saved_models/default --format savedmodel": "",
+    "python -m emotion.export saved_models/default --format litert": "",
+    "python -m emotion.export saved_models/default --precision int8 --calibrate_on clip.mp4 another.mp4": "",
+    "python run_inference.py --video_path clip.mp4 --runtime int8": "--overwrite",
+    "python -m emotion.hub push saved_models/RUN USER/NAME": "--license mit",
+    "python -m emotion.hub push saved_models/mine USER/NAME --license cc-by-nc-sa-4.0": "",
+    "python -m emotion.hub pull USER/NAME": "",
+    "python run_inference.py --video_path clip.mp4 --model hf://USER/NAME": "--overwrite",
+    f"python -m emotion.evaluate --model saved_models/RUN {RAVDESS} --modality audio": "",
+    f"python -m emotion.evaluate folds {RAVDESS} --folds 5 --output saved_models/folds": QUICK,
+    f"python -m emotion.evaluate protocols {RAVDESS} --folds 5 --output saved_models/protocols": QUICK,
+    "python -m emotion.evaluate folds --protocol kfold --dataset_dir DIR --output FOLDER/kfold": f"{QUICK} --folds 5",
+    "python -m emotion.evaluate folds --protocol random --dataset_dir DIR --output FOLDER/random": f"{QUICK} --folds 5",
+    "python benchmarks/baselines.py --dataset_dir DIR": "--systems mfcc_svm",
+    "python benchmarks/baselines.py --dataset_dir DIR --compare FOLDER": "--systems mfcc_svm",
+    "python -m emotion.datasets convert-labels train_sent_emo.csv --output labels/": "",
+    "python -m benchmarks.designs --data_dir DIR": "--models logmel_cnn --parts ears --voice_epochs 1",
+    "python -m benchmarks.precision --data_dir DATA --calibrate_on CLIPS": "--faces 10",
+}  # fmt: skip
+
+# Not run from the documents: patterns, with the test that runs the same in small, or the reason.
+NOT_RUN = {
+    r"make (demo|test|docs|lint)$": ".ci/run",
+    r"make test-fast$": "part of make test",
+    r"make (demo-web|test-browser)$|python -m emotion.web_demo": "tests/browser/test_page.py",
+    r"docker |pip |python -m pip |python3 -m venv|hf auth login": "needs the network or an account",
+    r"python -m emotion.datasets download": "tests/datasets/test_download.py",
+    r"python -m emotion.weights |.*--pretrained": "tests/models/test_pretrained.py",
+    r"python -m benchmarks( |$)": "tests/benchmarks/test_speed.py",
+    r"python train_model.py --recipe": "tests/training/test_recipes.py",
+    r"python run_inference.py 0 ": "tests/inference/test_live.py",
+    r"python samples/make_astronaut_clip.py": "needs scikit-image, and replaces the sample",
+}
