@@ -63,7 +63,7 @@ def write_commands() -> str:
 
 
 def build_parser(place: str) -> argparse.ArgumentParser:
-    """Returns the parser for a value of ``PROGRAMS``: from the module's ``build_parser``, or the function after the colon."""
+    """Returns the parser for a value of ``PROGRAMS``: a module, whose ``build_parser`` counts, or MODULE:FUNCTION."""
     module, _, function = place.partition(":")
     return getattr(importlib.import_module(module), function or "build_parser")()
 
