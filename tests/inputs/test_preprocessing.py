@@ -76,7 +76,7 @@ def test_what_is_prepared_ahead_changes_nothing():
     for crops, *others in answers[1:]:
         assert others == list(answers[0][1:]) and len(crops) == len(answers[0][0]) > 5
         for crop, expected in zip(crops, answers[0][0], strict=True):
-            assert (crop.moment, crop.track) == (expected.moment, expected.face)
+            assert (crop.moment, crop.track) == (expected.moment, expected.track)
             np.testing.assert_array_equal(crop.crop, expected.crop)
 
 
