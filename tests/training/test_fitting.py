@@ -58,15 +58,13 @@ def test_the_model_is_saved_without_the_optimizers_state(trained):
     assert getattr(load_run(trained.path).model, "optimizer", None) is None
 
 
-def test_the_scores_of_the_loaded_model_are_those_that_were_written(trained, clips, cache_dir):
-    from emotion.datasets.cache import ClipCache
+def test_the_scores_of_the_loaded_model_are_those_that_were_written(trained, clips):
     from emotion.evaluation.judging import build_report, judge_clips
 
     run = load_run(trained.path)
     split = load_splits(trained.path / "splits.csv")
     test_clips = [clip for clip in clips if split.sides[clip.clip_id] == "test"]
-    judgements, _ = judge_clips(test_clips, ClipCache(cache_dir, run.config), run)
-    scores = build_report(judgements, run.config.class_names)
+    scores = build_report(judge_clips(test_clips, run).judgements, run.config.class_names)
     assert scores["confusion_matrix"] == trained.metrics["test"]["confusion_matrix"]
 
 
