@@ -51,9 +51,9 @@ def call(monkeypatch, capsys):
     return functools.partial(call_program, monkeypatch=monkeypatch, capsys=capsys)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def eagerly():
-    """Networks compute without being traced first, which for one small epoch would cost more than the epoch."""
+    """For the rest of a file networks compute without being traced, which costs more than a small network's epochs."""
     import tensorflow as tf
 
     tf.config.run_functions_eagerly(True)

@@ -3,7 +3,6 @@
 import csv
 import hashlib
 import json
-import sys
 
 import media_files
 import pytest
@@ -11,7 +10,6 @@ from small_models import EMOTIONS, small_config
 
 from emotion import evaluate
 from emotion.config_files import write_config
-from emotion.console import run_program
 
 KEYS = {
     "protocol", "n", "n_skipped", "classes", "accuracy", "uar", "macro_f1", "weighted_f1", "per_class",
@@ -20,16 +18,14 @@ KEYS = {
 
 
 @pytest.fixture
-def call(monkeypatch, capsys, cache_dir):
-    def call(*arguments):
-        cache = () if "--cache_dir" in arguments else ("--cache_dir", cache_dir)
-        words = [str(word) for word in (*arguments, *cache, "--no_progress")]
-        monkeypatch.setattr(sys, "argv", [evaluate.__file__, *words])
-        code = run_program(evaluate.main)
-        said = capsys.readouterr()
-        return code, said.out, said.err
+def call(call, cache_dir):
+    """The program in this process, on the shared folder of decoded clips unless the test names another."""
 
-    return call
+    def call_evaluate(*arguments):
+        cache = () if "--cache_dir" in arguments else ("--cache_dir", cache_dir)
+        return call(evaluate, *arguments, *cache, "--no_progress")
+
+    return call_evaluate
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +130,8 @@ def test_a_folder_of_plots_or_of_decoded_clips_that_cannot_be_made_is_named(call
     assert err.startswith("error: ") and "file" in err and "Traceback" not in err
 
 
-def test_folds_are_trained_and_tabled(call, dataset_dir, config_file, tmp_path):
+@pytest.mark.trains
+def test_folds_are_trained_and_tabled(call, dataset_dir, config_file, tmp_path, eagerly):
     arguments = ("folds", "--root", dataset_dir, "--config", config_file, "--folds", 2, "--output", tmp_path / "cv")
     code, out, err = call(*arguments)
     assert (code, err) == (0, "")
@@ -149,7 +146,8 @@ def test_folds_are_trained_and_tabled(call, dataset_dir, config_file, tmp_path):
     assert again.split("| fold |")[1] == out.split("| fold |")[1]
 
 
-def test_two_protocols_stand_side_by_side(call, dataset_dir, config_file, tmp_path):
+@pytest.mark.trains
+def test_two_protocols_stand_side_by_side(call, dataset_dir, config_file, tmp_path, eagerly):
     code, out, _ = call(
         "protocols", "--root", dataset_dir, "--config", config_file, "--modality", "audio", "--epochs", 1,
         "--output", tmp_path / "both",

@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from shared import make_once
 from small_models import small_config, small_design
 
 from emotion import export
@@ -39,12 +40,19 @@ def make_run(folder: Path, seed: int = 0, **changes) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory) -> Path:
+    def make(folder):
+        export_onnx(load_run(make_run(folder / "run")))
+        return folder / "run"
+
+    return make_once(tmp_path_factory, "exported", make)
+
+
 @pytest.fixture
-def run(tmp_path) -> Path:
-    """A run folder with its ``model.onnx``."""
-    folder = make_run(tmp_path / "run")
-    export_onnx(load_run(folder))
-    return folder
+def run(exported, tmp_path) -> Path:
+    """A run folder with its ``model.onnx``, to be changed at will."""
+    return shutil.copytree(exported, tmp_path / "run")
 
 
 # ---- Eight bits ----
@@ -94,6 +102,7 @@ def clips_to_look_at(tmp_path_factory) -> list[Path]:
     return sorted(root.rglob("01-*.mp4"))
 
 
+@pytest.mark.trains
 def test_a_network_in_eight_bits_is_made_used_and_told_from_the_other(run, clips_to_look_at, capsys):
     sys_argv = ["export", str(run), "--precision", "int8", "--calibrate_on", str(clips_to_look_at[0].parents[1])]
     with pytest.MonkeyPatch.context() as patch:
@@ -130,6 +139,7 @@ def test_eight_bits_need_clips_with_something_in_them(run, tmp_path):
 # ---- Equal answers ----
 
 
+@pytest.mark.trains
 @pytest.mark.parametrize("name", sorted(ARCHITECTURES))
 def test_every_design_answers_alike_in_both_runtimes(name, tmp_path):
     keras.utils.set_random_seed(1)
@@ -148,6 +158,7 @@ def test_every_design_answers_alike_in_both_runtimes(name, tmp_path):
     np.testing.assert_allclose(answers[1], answers[0], atol=1e-5)
 
 
+@pytest.mark.trains
 @pytest.mark.parametrize("modalities", [("audio", "video"), ("audio",), ("video",)])
 def test_the_branch_of_what_is_missing_is_left_out(modalities, tmp_path):
     config = small_config(modalities=modalities)
@@ -225,6 +236,7 @@ def test_a_branch_that_goes_step_by_step_is_left_as_it_is(fold_steps):
             np.testing.assert_array_equal(rewritten.run(None, inputs)[0], session.run(None, inputs)[0])
 
 
+@pytest.mark.trains
 def test_what_cannot_be_rewritten_is_written_as_it_was(run, monkeypatch):
     def fail(network, nothing):
         raise ValueError("no such thing")
@@ -251,6 +263,7 @@ def test_calibration_works_on_either(run):
     assert not np.allclose(both[1].predict(inputs), both[1].without_calibration().predict(inputs), atol=1e-3)
 
 
+@pytest.mark.trains
 def test_kernels_that_16_bits_hold_take_half_the_space(tmp_path):
     config = small_config(model={**small_config().model, "fusion_units": 512})
     for halved in (False, True):
@@ -260,6 +273,7 @@ def test_kernels_that_16_bits_hold_take_half_the_space(tmp_path):
     assert sizes[1] < 0.8 * sizes[0]  # the graph itself takes the rest
 
 
+@pytest.mark.trains
 def test_what_answers_otherwise_is_not_written(run, monkeypatch):
     (run / ONNX_FILE).unlink()
     monkeypatch.setattr(onnx_export, "compare", lambda run, network: float("nan"))
@@ -405,6 +419,7 @@ def test_inference_runs_where_nothing_but_its_own_requirements_is_installed(tmp_
     assert found["settings"]["runtime"] == "onnx"
 
 
+@pytest.mark.trains
 def test_without_keras_a_run_without_an_onnx_file_is_refused_with_the_way_out(tmp_path):
     folder = make_run(tmp_path / "run")
     done = run_without(str(ROOT / "samples" / "astronaut.mp4"), "--model", str(folder), folder=tmp_path)
@@ -449,6 +464,7 @@ def test_the_requirements_of_inference_are_among_those_of_everything():
 # ---- The command ----
 
 
+@pytest.mark.trains
 def test_the_command_writes_the_file_and_says_how_equal_it_is(tmp_path, monkeypatch, capsys):
     folder = make_run(tmp_path / "run")
     monkeypatch.setattr(sys, "argv", ["export", str(folder)])

@@ -22,6 +22,8 @@ from emotion.models.export_portable import FORMATS, collect_checked, export_port
 from emotion.models.run_folder import load_run, write_run
 from emotion.places import default_run, project_dir, sample_clip, saved_models
 
+pytestmark = pytest.mark.trains
+
 N_LINES = 15
 
 

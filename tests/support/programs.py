@@ -25,7 +25,7 @@ def call_program(program, *arguments, monkeypatch, capsys, cwd: Path | None = No
     """
     capsys.readouterr()  # of whatever ran before
     with monkeypatch.context() as patch:
-        patch.setattr(sys, "argv", [f"{program.__name__}.py", *map(str, arguments)])
+        patch.setattr(sys, "argv", [program.__file__, *map(str, arguments)])
         if cwd is not None:
             patch.chdir(cwd)
         try:

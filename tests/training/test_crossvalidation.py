@@ -15,6 +15,8 @@ from emotion.evaluation.judging import load_predictions
 from emotion.training import crossvalidation
 from emotion.training.crossvalidation import cross_validate
 
+pytestmark = [pytest.mark.trains, pytest.mark.usefixtures("eagerly")]
+
 
 def config_for(protocol, **changes):
     return small_config(training={"protocol": protocol, **changes})

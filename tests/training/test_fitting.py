@@ -22,6 +22,8 @@ from emotion.models.run_folder import check_run, load_run
 from emotion.training.callbacks import EpochCheckpoint, load_state
 from emotion.training.fitting import load_history, train
 
+pytestmark = [pytest.mark.trains, pytest.mark.usefixtures("eagerly")]
+
 
 class Killed(BaseException):
     """Stands for a kill: nothing in the program catches it."""

@@ -119,7 +119,7 @@ def test_the_layer_answers_as_the_weights_were_fitted(method):
 
 
 @pytest.fixture(scope="module")
-def experts(clips, cache_dir, tmp_path_factory):
+def experts(clips, cache_dir, tmp_path_factory, eagerly):
     """An expert of voices and one of faces, of two designs."""
     folder = tmp_path_factory.mktemp("experts")
     configs = {
@@ -132,6 +132,7 @@ def experts(clips, cache_dir, tmp_path_factory):
     }
 
 
+@pytest.mark.trains
 @pytest.mark.parametrize("method", FUSION_METHODS)
 def test_two_runs_become_one_that_inference_takes_like_any_other(
     method, experts, clips, cache_dir, tmp_path, monkeypatch
@@ -235,6 +236,7 @@ def test_stretches_of_one_file_are_told_apart(tmp_path):
     assert list(sides.values()) == ["train", "test", "validation"]
 
 
+@pytest.mark.trains
 def test_clips_that_an_expert_learned_from_find_no_weights(experts, clips, cache_dir, tmp_path):
     contents = {path: hashlib.sha256(Path(path).read_bytes()).hexdigest() for clip in clips for path in clip.paths}
     sides = choose_sides(clips, list(experts.values()), contents)
@@ -246,6 +248,7 @@ def test_clips_that_an_expert_learned_from_find_no_weights(experts, clips, cache
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.trains
 def test_training_trains_both_experts_and_joins_them(dataset_dir, cache_dir, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("emotion.training.late_fusion.MIN_CLIPS", 2)
     settings = {
