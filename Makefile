@@ -1,8 +1,9 @@
 # make demo   set up, then label the emotions in the clip in samples/
 # make demo-web   set up, then open the same in a page of the browser
 # make test   set up, then run the tests
-# make test-fast   the same without those that train or export a network
+# make test-fast   the same without the tests that train or export a network
 # make test-browser   set up, then click through that page in Chromium
+# make test-all   both of these in one go, as CI runs them
 # make test-documents   set up, then run every command of the documents, twenty minutes
 # make docs   set up, then build the documentation into site/
 # make lint   check style
@@ -13,8 +14,11 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
+# Of all that lies in the packages little is imported, and Python compiles that when it is.
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
+TEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo demo-web docs test test-fast test-browser test-documents test-reference lint format setup clean
+.PHONY: demo demo-web docs test test-fast test-all test-browser test-documents test-reference lint format setup chromium clean
 
 demo: $(VENV)/ready
 	$(BIN)/python run_inference.py --video_path samples/astronaut.mp4 --overwrite
@@ -25,15 +29,20 @@ demo-web: $(VENV)/ready-web
 setup: $(VENV)/ready
 
 test: $(VENV)/ready-dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(TEST)
 
 test-fast: $(VENV)/ready-dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not trains"
+	$(TEST) -m "not trains"
+
+test-all: $(VENV)/ready-dev chromium
+	$(TEST) --override-ini "norecursedirs=.* reference documents"
+
+test-browser: $(VENV)/ready-dev chromium
+	$(BIN)/python -m pytest tests/browser
 
 # The browser is the system's own: Playwright's download of one is not needed.
-test-browser: $(VENV)/ready-dev
+chromium:
 	@command -v chromium >/dev/null || { echo "Chromium is needed. On Debian: sudo apt install chromium"; exit 2; }
-	$(BIN)/python -m pytest tests/browser
 
 test-documents: $(VENV)/ready-dev
 	$(BIN)/python -m pytest tests/documents
@@ -58,23 +67,23 @@ $(VENV)/ready: requirements.txt
 		"make demo PYTHON=/path/to/python3.12"; exit 2; }
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "This Python cannot make virtual environments." \
 		"On Debian and Ubuntu: sudo apt install python3-venv"; exit 2; }
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(INSTALL) -r requirements.txt
 	touch $@
 
 $(VENV)/ready-web: $(VENV)/ready requirements-web.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-web.txt
+	$(INSTALL) -r requirements-web.txt
 	touch $@
 
 $(VENV)/ready-docs: $(VENV)/ready requirements-docs.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-docs.txt
+	$(INSTALL) -r requirements-docs.txt
 	touch $@
 
 $(VENV)/ready-dev: $(VENV)/ready requirements-dev.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	$(INSTALL) -r requirements-dev.txt
 	touch $@
 
 $(VENV)/ready-reference: $(VENV)/ready-dev requirements-reference.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-reference.txt
+	$(INSTALL) -r requirements-reference.txt
 	touch $@
 
 clean:

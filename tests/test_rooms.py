@@ -86,6 +86,28 @@ def test_no_module_needs_itself():
     assert sorted(order) == sorted(modules)
 
 
+def calls_at_import(source: str) -> set[str]:
+    """The names of functions and methods that a module calls while it is imported."""
+    found, pending = set(), [ast.parse(source)]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, ast.Call):
+            found.add(getattr(node.func, "attr", getattr(node.func, "id", "")))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            defaults = [*node.args.defaults, *node.args.kw_defaults, *getattr(node, "decorator_list", [])]
+            pending.extend(each for each in defaults if each)
+        else:
+            pending.extend(ast.iter_child_nodes(node))
+    return found
+
+
+def test_no_module_asks_the_disk_for_anything_when_it_is_imported():
+    asking = {"exists", "is_file", "is_dir", "isfile", "isdir", "stat", "iterdir", "listdir", "glob", "rglob", "open",
+              "read_text", "read_bytes", "mkdir", "makedirs", "cwd", "getcwd"}  # fmt: skip
+    found = {module: calls_at_import(source) & asking for module, source in read_modules().items()}
+    assert {module: calls for module, calls in found.items() if calls} == {}
+
+
 @pytest.mark.parametrize(
     "source",
     [
