@@ -17,7 +17,7 @@ CROP_PIXELS = 64
 # The surroundings, hair and clothes, are taken at half the scale, with more room below the face than above.
 WIDE_PIXELS, WIDE_SCALE, WIDE_SHIFT = 128, 0.5, (32.0, 16.0)
 GRID = 4  # patches per side, whose mean colours are compared
-# Median distances between different people (nine, in 337 frames of docs/inference.md's clips). Dividing by them gives
+# Median distances between different people (nine, in 337 frames of docs/lab_notebook.md). Dividing by them gives
 # the three parts of a distance equal weight.
 SHAPE_UNIT, FACE_UNIT, AROUND_UNIT = 0.60, 3.75, 6.67
 COLOUR_UNIT = 40.0

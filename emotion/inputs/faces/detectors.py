@@ -15,7 +15,7 @@ from emotion.weights import find_weights
 SIDE_MULTIPLE = 32  # the sides of RetinaFace's input are multiples of this
 HAAR_FILE = "haarcascade_frontalface_default.xml"
 # The landmarks' places in a Haar box, in shares of its side: medians over the faces that YuNet finds, too, in the clips
-# of docs/inference.md.
+# of docs/lab_notebook.md.
 HAAR_LANDMARKS = np.array([[0.313, 0.386], [0.687, 0.386], [0.5, 0.604], [0.337, 0.766], [0.663, 0.766]])
 HAAR_MIN_SIDE_SHARE = 1 / 16  # of the picture's shorter side
 

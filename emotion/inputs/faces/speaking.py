@@ -108,7 +108,7 @@ LOUDNESS_RANGE_DB = 40.0  # below the window's loudest moment; anything quieter 
 SLOW, FAST = 4.0, 1.5
 MIN_SEEN = 0.5  # share of the speech during which the mouth must be in sight
 MIN_SPEECH_STEPS = RATE_HZ // 5
-# Below this a mouth is still. Talking faces reached at least 0.06 in the windows that docs/inference.md describes.
+# Below this a mouth is still. Talking faces reached at least 0.06 in the windows that docs/lab_notebook.md describes.
 MIN_ACTIVITY = 0.02
 # A face alone in sight speaks unless its mouth ignores the sound; speakers reached at least 0.8. The only mouth that
 # moves among several must follow the sound a little better.

@@ -12,7 +12,7 @@ from emotion.training.recipes.light_voice import LightChoices
 from emotion.training.recipes.whisper_voice import WhisperChoices
 
 WHISPER = "whisper_cnn_3d"
-FACE_SHARE = 1 / 3  # of a window in which a face shows as much as in all of it: see docs/models_shipped.md
+FACE_SHARE = 1 / 3  # of a window in which a face shows as much as in all of it: see docs/lab_notebook.md
 
 
 @dataclass(frozen=True)
