@@ -123,7 +123,7 @@ FIGURES = {
     "one protocol": partial(build_protocol_comparison, PAIR[:1], LONG_TITLE),
     "one fold": partial(build_fold_scores, [fold(1, 1.0, ["s"])], ONE_CLIP, LONG_TITLE),
     "many folds": partial(build_fold_scores, MANY_FOLDS, ALL_SURE, "Title"),
-    "curves": partial(build_training_curves, {**HISTORY, "val_accuracy": [0.2, float("nan")]}),
+    "curves": partial(build_training_curves, {**HISTORY, "val_accuracy": [0.2, float("nan"), 0.3]}),
 }
 
 
