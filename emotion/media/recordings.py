@@ -1,4 +1,4 @@
-"""One recording, whatever files hold it: a whole file, a part of one, or picture and sound in two files."""
+"""One recording, in whatever files it is stored: a whole file, part of one, or video and sound in two files."""
 
 import heapq
 import os
@@ -13,12 +13,11 @@ from emotion.media.stretches import iterate_stretch
 
 @dataclass(frozen=True)
 class Recording:
-    """Where picture and sound of one recording lie.
+    """The files that hold one recording.
 
     Attributes:
-        video_path, audio_path: the files; the same one where a file holds both, None where there is none.
-        start_seconds, end_seconds: the part of the files that is meant, on their own clocks; ``end_seconds`` None for
-            everything to the end.
+        video_path, audio_path: the same file if it holds both; None for a stream that is missing.
+        start_seconds, end_seconds: the part to read, on the files' own clocks; an end of None reads everything.
     """
 
     video_path: str | None
@@ -45,11 +44,7 @@ class Recording:
         return RecordingInfo.of(self, infos)
 
     def read(self, sample_rate: int, *, damage: Damage | None = None) -> Iterator[VideoFrame | AudioChunk]:
-        """Yields pictures and sound as ``iterate_media`` does; two files are read side by side, in order of time.
-
-        Args:
-            sample_rate: samples a second of the sound given.
-            damage: told what could not be decoded.
+        """Yields frames and sound as ``iterate_media``; two files are read side by side, in order of time.
 
         Raises:
             MediaError: as ``iterate_media``; and if a file ends before the part begins.
@@ -71,13 +66,7 @@ class Recording:
 
 @dataclass(frozen=True)
 class RecordingInfo:
-    """What a recording holds, by its files' headers.
-
-    Attributes:
-        has_video, has_audio: the streams there are.
-        is_still: whether the picture is a single image.
-        duration_seconds: None for a still or where the headers do not say.
-    """
+    """What a recording holds, from its files' headers; ``duration_seconds`` is None for an image, or if unknown."""
 
     has_video: bool
     has_audio: bool

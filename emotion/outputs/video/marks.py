@@ -34,7 +34,7 @@ def draw_box(canvas: Canvas, box: Box, colour: Colour, scale: Scale) -> None:
 
 
 def _frame_around(outline: Box, radius: int, reach: int, scale: Scale) -> list[Box]:
-    """Returns the parts of the frame that hold a line's pixels: above, below and on both sides, inside stays out.
+    """Returns the parts of the frame that hold a line's pixels: above, below and beside the face.
 
     ``radius`` is that of the line's corners, ``reach`` the pixels it covers on each side of its middle.
     """
