@@ -3,7 +3,6 @@
 Sizes follow the frame's shorter side, so that labels look alike at 240p and at 4K.
 """
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -12,17 +11,10 @@ import numpy as np
 from emotion.media.pictures import Canvas, RgbPicture
 from emotion.outputs.palette import DARK, Colour, emotion_colour
 from emotion.outputs.timeline import TimelineRow
-from emotion.outputs.video.layout import (
-    MIN_BOX_HEIGHT_PER_PANEL,
-    N_PLACES_BESIDE,
-    Scale,
-    area,
-    is_free_beside,
-    overlap,
-    place_bars,
-    place_plate,
-)
+from emotion.outputs.video.bars import MAX_SAMPLES, BarPlaces
+from emotion.outputs.video.layout import Scale, overlap, place_plate
 from emotion.outputs.video.marks import blur_face, draw_box
+from emotion.outputs.video.sightings import TracksInTime, visible_boxes
 from emotion.outputs.video.text import (
     TextRun,
     Tile,
@@ -37,12 +29,7 @@ from emotion.results import UNSURE, Box, EmotionSummary, FaceTrack, MediaPredict
 
 N_BARS = 3
 NOTICE = "Emotions recognised by AI"
-BARS_HIDDEN_SECONDS = 1.0  # how long bars that had to make room stay away
-LOOK_AHEAD_STEP, N_LOOKS_AHEAD = 0.25, 12  # seconds; used to find a place where bars can stay
-MAX_SAMPLES = 500  # boxes of a track that are looked at
 NO_EVIDENCE = EmotionSummary.of(None, (), evidence="none")
-# A face not detected for this long is behind another one if that one covers this share of its box.
-HIDDEN_SECONDS, HIDDEN_SHARE = 0.05, 0.3
 BLUR_GAP_SECONDS = 2.0  # a face lost for up to this long stays blurred; before and after its track, a quarter of it
 
 
@@ -64,16 +51,17 @@ class Annotator:
         self.blur_faces = blur_faces
         self._has_timeline = timeline
         self._notice_corner: tuple[int, int] | None = None
-        self._bar_places: dict[str, int] = {}
-        self._bars_hidden_until: dict[str, float] = {}
+        self.bar_places = BarPlaces()
         self.show(prediction)
 
     def show(self, prediction: MediaPrediction) -> None:
         """Replaces the results while a camera is watched; labels keep their places."""
         self._prediction = prediction
-        self._blurred = _TracksInTime((*prediction.tracks, *prediction.passed_over) if self.blur_faces else ())
-        self._passed_over = _TracksInTime(prediction.passed_over if self.blur_faces else ())
-        self._heights: dict[int, float] = {}
+        self._blurred = TracksInTime(
+            (*prediction.tracks, *prediction.passed_over) if self.blur_faces else (), BLUR_GAP_SECONDS
+        )
+        self._passed_over = TracksInTime(prediction.passed_over if self.blur_faces else (), BLUR_GAP_SECONDS)
+        self.bar_places.follow(prediction.tracks)
         self._strip: tuple[tuple[int, int], TimelineStrip] | None = None
         self._class_names = prediction.class_names
         self._tracks = prediction.tracks
@@ -160,46 +148,12 @@ class Annotator:
             bars = face.bars(N_BARS)
             size = panel_size(len(bars), scale.font_size, names_pixels)
             others = [other.box for other in faces if other is not face] + unmarked
-            choice = None
-            may_have = bars and self._usual_height(face.track) >= MIN_BOX_HEIGHT_PER_PANEL * size[1]
-            if may_have and time_seconds >= self._bars_hidden_until.get(face.name, -1.0):
-                before = self._bar_places.get(face.name)
-                if before is None or before >= N_PLACES_BESIDE:
-                    # Bars leave a corner of the frame only for a place where they can stay.
-                    n_free, place = self._lasting_place(face.track, size, time_seconds, scale)
-                    before = place if before is None or n_free == N_LOOKS_AHEAD else before
-                choice = place_bars(size, face.box, scale, taken=others + taken, is_alone=not others, before=before)
-            if choice is not None:
-                self._bar_places[face.name] = choice[0]
-                taken.append(choice[1])
-                yield render_bars(bars, scale.font_size, names_pixels), choice[1]
-            elif time_seconds >= self._bars_hidden_until.get(face.name, -1.0):
-                # Bars that lost their place wait, so that they do not flicker.
-                self._bars_hidden_until[face.name] = time_seconds + BARS_HIDDEN_SECONDS
-
-    def _usual_height(self, track: FaceTrack) -> float:
-        """Returns a face's median height: whether it gets bars must not change from frame to frame."""
-        if track.face_id not in self._heights:
-            boxes = track.boxes[:: 1 + len(track.boxes) // MAX_SAMPLES]
-            self._heights[track.face_id] = float(np.median([box[3] - box[1] for box in boxes]))
-        return self._heights[track.face_id]
-
-    def _lasting_place(self, track: FaceTrack, size, time_seconds: float, scale: Scale) -> tuple[int, int | None]:
-        """Returns the place beside a face where its bars can stay the longest, after the number of looks ahead."""
-        longest, chosen = 0, None
-        moments = time_seconds + LOOK_AHEAD_STEP * np.arange(N_LOOKS_AHEAD)
-        shown = [visible_boxes(self._tracks, moment) for moment in moments]
-        for index in range(N_PLACES_BESIDE):
-            n_free = 0
-            for boxes in shown:
-                own = next((box for other, box in boxes if other is track), None)
-                others = [box for other, box in boxes if other is not track]
-                if own is None or not is_free_beside(index, size, own, scale, taken=others):
-                    break
-                n_free += 1
-            if n_free > longest:
-                longest, chosen = n_free, index
-        return longest, chosen
+            place = self.bar_places.choose(
+                face.track, face.box, size if bars else None, time_seconds, scale, others=others, taken=taken
+            )
+            if place is not None:
+                taken.append(place)
+                yield render_bars(bars, scale.font_size, names_pixels), place
 
     def _place_notice(self, size: tuple[int, int], scale: Scale) -> Box:
         """Returns the corner in which the notice covers the least of all faces; the same in every frame."""
@@ -219,35 +173,6 @@ class Annotator:
             return None
         voice = _Subject(self._voice.name, answer, self._class_names)
         return voice.runs, voice.colour
-
-
-class _TracksInTime:
-    """Tracks indexed by the seconds in which they may be in sight: an hour-long video has thousands, a second few."""
-
-    def __init__(self, tracks: Sequence[FaceTrack]):
-        self._by_second: dict[int, list[FaceTrack]] = {}
-        for track in tracks:
-            first, last = track.times_seconds[0] - BLUR_GAP_SECONDS, track.times_seconds[-1] + BLUR_GAP_SECONDS
-            for second in range(math.floor(first), math.floor(last) + 1):
-                self._by_second.setdefault(second, []).append(track)
-
-    def near(self, time_seconds: float) -> Sequence[FaceTrack]:
-        return self._by_second.get(math.floor(time_seconds), ())
-
-
-def visible_boxes(tracks: Sequence[FaceTrack], time_seconds: float) -> list[tuple[FaceTrack, Box]]:
-    """Returns the faces in sight at a moment with their boxes, without those hidden behind another face."""
-    boxes = [(track, box) for track in tracks if (box := track.box_at(time_seconds)) is not None]
-    away = {track.face_id: track.seconds_from_sighting(time_seconds) for track, _ in boxes}
-
-    def is_hidden(track: FaceTrack, box: Box) -> bool:
-        return away[track.face_id] > HIDDEN_SECONDS and any(
-            away[other.face_id] < away[track.face_id] and overlap(box, others_box) > HIDDEN_SHARE * area(box)
-            for other, others_box in boxes
-            if other is not track
-        )
-
-    return [(track, box) for track, box in boxes if not is_hidden(track, box)]
 
 
 @dataclass(frozen=True)

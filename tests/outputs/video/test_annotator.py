@@ -9,8 +9,9 @@ from marked_predictions import make_prediction, make_track, make_window
 
 from emotion.labels import EIGHT_EMOTIONS
 from emotion.outputs.palette import DARK, EMOTION_COLOURS, NO_EVIDENCE_COLOUR, WHITE
-from emotion.outputs.video.annotator import NOTICE, Annotator, visible_boxes
+from emotion.outputs.video.annotator import NOTICE, Annotator
 from emotion.outputs.video.layout import N_PLACES_BESIDE, Scale, overlap, place_plate
+from emotion.outputs.video.sightings import visible_boxes
 from emotion.outputs.video.text import TextRun, blend_tile, render_bars, render_plate
 from emotion.outputs.video.timeline_strip import TimelineStrip
 from emotion.results import UNSURE, FaceTrack
@@ -230,8 +231,8 @@ def test_bars_keep_their_place_for_as_long_as_they_can_and_their_face_however_it
     annotator, places = plain_annotator(prediction), []
     for time in np.arange(0, 3, 0.1):
         annotator.annotate(make_picture(), float(time))
-        places.append(dict(annotator._bar_places))
-    assert len({place["face 1"] for place in places}) == 1
+        places.append(annotator.bar_places.chosen[1])
+    assert len(set(places)) == 1
 
 
 def test_a_face_outside_the_picture_is_not_marked():
@@ -474,7 +475,7 @@ def test_bars_come_back_to_their_face_out_of_a_corner():
     places = {}
     for time in (0.5, 1.5, 2.5, 5.0):
         annotator.annotate(make_picture(), time)
-        places[time] = annotator._bar_places["face 1"]
+        places[time] = annotator.bar_places.chosen[1]
     assert places[0.5] == places[1.5] >= N_PLACES_BESIDE
     assert places[2.5] == places[5.0] < N_PLACES_BESIDE
 
