@@ -15,10 +15,7 @@ def make_prediction(*by_face, unsure_below=0.0, voice=None):
     """One face for each of the probabilities given, of which the first is the clip's answer, and perhaps a voice."""
     summaries = {
         face_id: EmotionSummary.of(
-            probabilities,
-            CLASS_NAMES,
-            evidence="none" if probabilities is None else "face",
-            unsure_below=unsure_below,
+            probabilities, CLASS_NAMES, evidence="none" if probabilities is None else "face", unsure_below=unsure_below
         )
         for face_id, probabilities in enumerate(by_face, start=1)
     }

@@ -10,10 +10,7 @@ import numpy as np
 
 # The landmarks' places in a crop, in shares of its side: YuNet's medians on FER2013's images, made symmetric. So crops
 # frame faces like the images from which the shipped models learned.
-TEMPLATE = np.array(
-    [[0.31, 0.385], [0.69, 0.385], [0.50, 0.595], [0.342, 0.765], [0.658, 0.765]],
-    dtype=np.float64,
-)
+TEMPLATE = np.array([[0.31, 0.385], [0.69, 0.385], [0.50, 0.595], [0.342, 0.765], [0.658, 0.765]], dtype=np.float64)
 
 TO_COMPLEX = np.array([1, 1j])
 COMPLEX_TEMPLATE = TEMPLATE @ TO_COMPLEX

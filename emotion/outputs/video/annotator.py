@@ -15,15 +15,7 @@ from emotion.outputs.video.bars import MAX_SAMPLES, BarPlaces
 from emotion.outputs.video.layout import Scale, overlap, place_plate
 from emotion.outputs.video.marks import blur_face, draw_box
 from emotion.outputs.video.sightings import TracksInTime, visible_boxes
-from emotion.outputs.video.text import (
-    TextRun,
-    Tile,
-    draw_tile,
-    names_width,
-    panel_size,
-    plate_that_fits,
-    render_bars,
-)
+from emotion.outputs.video.text import TextRun, Tile, draw_tile, names_width, panel_size, plate_that_fits, render_bars
 from emotion.outputs.video.timeline_strip import TimelineStrip
 from emotion.results import UNSURE, Box, EmotionSummary, FaceTrack, MediaPrediction, in_percent
 
