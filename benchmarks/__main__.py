@@ -13,10 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.measures import Measure, append_history, format_measures, read_history, write_ratio_plot
-from emotion.console import SOME_FILES_FAILED, Reporter, quiet_import, run_program
+from emotion.console import SOME_FILES_FAILED, Reporter, command_line, quiet_import, run_program
 from emotion.errors import ConfigError
 from emotion.places import CACHE_DIR
-from emotion.training.options import command_line
 
 PARTS = ("inference", "training", "plain", "designs", "growth")
 MIN_LONGEST = 300.0  # growth needs two lengths

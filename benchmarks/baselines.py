@@ -16,11 +16,11 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from emotion.config import RunConfig, TrainConfig
-from emotion.console import SOME_FILES_FAILED, ProgressBar, quiet_import, run_program
+from emotion.console import SOME_FILES_FAILED, ProgressBar, command_line, quiet_import, run_program
 from emotion.datasets import DATASETS
 from emotion.errors import ConfigError
 from emotion.places import CACHE_DIR
-from emotion.training.options import check_data_options, command_line, reporter_for
+from emotion.training.options import DataRequest, reporter_for
 
 SYSTEM_NAMES = ("mfcc_svm", "compare_logreg")
 FOLD_PROTOCOLS = ("kfold", "random")
@@ -54,7 +54,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> int:
     args = build_parser().parse_args(arguments)
-    check_data_options(args)
+    data = DataRequest(args.dataset, args.root, args.manifest)
     settings = TrainConfig(seed=args.seed)
     if args.output.exists() and not args.output.is_dir():
         raise ConfigError(f"--output {args.output}: is a file. Name a folder.")
@@ -63,7 +63,6 @@ def main(arguments: list[str] | None = None) -> int:
         from benchmarks.results import HOW, describe_row, find_cross_validations, load_compared, run_protocol
         from benchmarks.systems import SYSTEMS
         from emotion.evaluation.judging import write_predictions
-    from emotion.datasets.loading import load_clips
     from emotion.datasets.protocols import split_folds
     from emotion.labels import class_index
     from emotion.training.workflows import describe_data
@@ -72,7 +71,7 @@ def main(arguments: list[str] | None = None) -> int:
     systems = {name: SYSTEMS[name] for name in dict.fromkeys(args.systems)}
     feature_sets = {name: system.build_features() for name, system in systems.items()}
     compared = [found for folder in args.compare for found in find_cross_validations(folder)]
-    clips, source = load_clips(args.dataset, args.root, args.manifest, reporter=reporter_for(args))
+    clips, source = data.load(reporter_for(args))
     class_names = describe_data(RunConfig(), clips, source).class_names
     clips = [clip for clip in clips if class_index(clip.emotion, class_names) is not None]
 

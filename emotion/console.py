@@ -1,10 +1,10 @@
-"""What the command-line programs share: quiet libraries, one-line errors, exit codes, progress."""
+"""What all commands share: one-line errors and exit codes, messages and progress bars, quiet libraries."""
 
-import argparse
 import contextlib
 import errno
 import logging
 import os
+import shlex
 import signal
 import sys
 import tempfile
@@ -12,6 +12,7 @@ import threading
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from emotion.errors import EmotionError
 from emotion.parallel import limit_blas
@@ -28,24 +29,25 @@ BAR_WITHOUT_TOTAL = "{desc}: {n:.0f} {unit}, {elapsed} so far"
 
 
 def run_program(main: Callable[[], int]) -> int:
-    """Runs a program's main function and turns its errors into one line and an exit code.
+    """Runs a program's main function; an error becomes one line on the error stream and an exit code.
 
     Returns:
-        What ``main`` returns; the error's own code for an ``EmotionError``; 130 after Ctrl-C.
+        What ``main`` returns; an ``EmotionError``'s own code; 1 for other file errors; 2 if a package is missing; 130
+        after Ctrl-C. SIGTERM ends the program with 143.
     """
-    # These must be set before TensorFlow is imported, which happens within main.
+    # To be set before ``main`` imports TensorFlow.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     limit_blas()
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # for processes that this one starts
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # for child processes
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr)
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it explains how it traces functions
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of retraced functions
     warnings.simplefilter("ignore", category=FutureWarning)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")  # names of files need not be Unicode
+            stream.reconfigure(errors="backslashreplace")  # file names need not be Unicode
     if threading.current_thread() is threading.main_thread():
-        # Ends the program as Ctrl-C does, so that nothing half done is left behind.
+        # As after Ctrl-C, ``finally`` blocks run and remove half-written files.
         signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(TERMINATED))
     try:
         return main()
@@ -61,11 +63,11 @@ def run_program(main: Callable[[], int]) -> int:
         print("\nStopped.", file=sys.stderr)  # a progress bar may stand on the line
         return INTERRUPTED
     except BrokenPipeError:
-        # The reader of our output has gone, as after `| head`; keep Python from complaining about it at its end.
+        # Whoever read our output has gone, as after `| head`; Python would complain when it flushes at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        # What is left are folders that cannot be made, full disks and the like: the user's to mend, not ours to trace.
+        # Folders that cannot be made, full disks and the like: you can mend these, a traceback would not help.
         if error.filename is None and error.errno != errno.ENOSPC:
             raise
         where = f"{error.filename}: " if error.filename else ""
@@ -78,9 +80,9 @@ def run_program(main: Callable[[], int]) -> int:
 
 @contextlib.contextmanager
 def quiet_import():
-    """Holds back what TensorFlow's C++ side writes to the error stream while it is imported.
+    """Hides what TensorFlow's C++ code writes to the error stream while you import it, unless the import fails.
 
-    Its first messages come before its own log level takes effect. They are shown after all if the import fails.
+    Its first messages come before its log level takes effect.
     """
     sys.stderr.flush()
     kept = os.dup(2)
@@ -97,25 +99,50 @@ def quiet_import():
             os.close(kept)
 
 
+# ---- How the program was called ----
+
+
 def called_as(script: str, command: str) -> str:
-    """Returns the name by which a program was started: its script's, or that of the command that pip installs."""
+    """Returns the name you started a program by: its script, or the command that pip installs."""
     return command if os.path.basename(sys.argv[0]).split(".")[0] == command else script
 
 
-def add_version(parser: argparse.ArgumentParser) -> None:
-    """Gives a program the option to tell its version."""
+def add_version(parser) -> None:
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+
+
+def program_name() -> str:
+    """Returns how to call the running Python from the current folder, as briefly as possible."""
+    path = Path(sys.executable)
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+
+
+def command_line() -> str:
+    """Returns the command you typed, to keep beside its results."""
+    program = Path(sys.argv[0])
+    # For ``python -m emotion.X`` the first argument is the module's file.
+    called = ["-m", f"emotion.{program.stem}"] if program.parent.name == "emotion" else [sys.argv[0]]
+    return shlex.join([program_name(), *called, *sys.argv[1:]])
+
+
+def command_to_go_on(output: Path) -> str:
+    """Returns the command you typed with the folder it writes, so that it goes on there after a stop."""
+    named = any(word.startswith("--output") for word in sys.argv)
+    return command_line() + ("" if named else f" --output {shlex.quote(str(output))}")
+
+
+# ---- Messages and progress ----
 
 
 @dataclass(frozen=True)
 class Reporter:
-    """What a program tells its user while it works: messages, warnings and progress bars.
+    """What a program tells you while it works: messages, warnings and progress bars.
 
-    Functions that take long take a ``reporter``. By default they get ``SILENT``, which only logs.
+    Functions that run for long take a ``reporter``. The default, ``SILENT``, only logs.
 
     Attributes:
-        shows_text: whether messages are printed. Warnings always are.
-        shows_bars: whether progress bars are drawn.
+        shows_text: whether to print messages. Warnings are always printed.
+        shows_bars: whether to draw progress bars.
         aside: whether messages go to the error stream, because the output stream carries a table.
     """
 
@@ -124,18 +151,18 @@ class Reporter:
     aside: bool = False
 
     def say(self, text: str) -> None:
-        """Prints a message at once, also into a pipe."""
+        """Prints a message and flushes it, so that it passes through a pipe at once."""
         if self.shows_text:
             print(text, file=sys.stderr if self.aside else sys.stdout, flush=True)
 
     def warn(self, text: str) -> None:
-        """Prints a warning on the error stream, above a bar if one is drawn."""
+        """Prints a warning on the error stream, above the bar if there is one."""
         from tqdm import tqdm
 
         tqdm.write(text, file=sys.stderr)
 
     def bar(self, what: str, unit: str) -> "ProgressBar":
-        """Returns a bar; call it with what is done and the total."""
+        """Returns a bar. Call it with the amount done and the total."""
         return ProgressBar(what, unit, shown=self.shows_bars)
 
     @property
@@ -156,10 +183,7 @@ SILENT = _Silent(shows_text=False, shows_bars=False)
 
 
 class ProgressBar:
-    """A bar with the time left, on the error stream; silent if turned off.
-
-    It can be called with what is done and the total, in any unit; the total may be None where it is not known.
-    """
+    """A bar on the error stream with the time left. Call it with the amount done and the total, None if unknown."""
 
     def __init__(self, what: str, unit: str, *, shown: bool = True):
         self._what, self._unit, self._shown = what, unit, shown
@@ -168,7 +192,7 @@ class ProgressBar:
     def __call__(self, done: float, total: float | None) -> None:
         if not self._shown or total == 0:  # a still picture
             return
-        # A header may promise less than the file holds, and what is over would not be shown.
+        # A file may hold more than its header promises; tqdm shows nothing beyond the total.
         total = max(total, done) if total else None
         if self._bar is None:
             from tqdm import tqdm
@@ -187,4 +211,4 @@ class ProgressBar:
         self._bar.update(done - self._bar.n)
         if total is not None and done >= total:
             self._bar.close()
-            self._bar = None  # it may be used for another pass
+            self._bar = None  # ready for another pass

@@ -4,8 +4,8 @@ python -m emotion.export saved_models/RUN
 python -m emotion.export saved_models/RUN --precision int8 --calibrate_on CLIP [CLIP ...]
 python -m emotion.export saved_models/RUN --format litert
 
-The first two write what run_inference.py takes into the model folder. With --format a folder is written that runs
-without this package: the network, its settings, an example, and inputs with the answers that belong to them.
+The first two write what run_inference.py uses into the model folder. With --format you get a folder that runs without
+this package: the network, its settings, an example, and inputs with the answers they must give.
 """
 
 import argparse
@@ -16,6 +16,7 @@ from emotion.console import Reporter, run_program
 from emotion.errors import ConfigError
 from emotion.inference.clip_search import find_clips
 from emotion.media.reading import probe_media
+from emotion.models.export_onnx import export_onnx
 from emotion.models.names import resolve_model
 from emotion.models.onnx_runtime import INT8_FILE, ONNX_FILE
 from emotion.models.run_folder import check_run, load_run
@@ -29,16 +30,18 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m emotion.export", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    add = parser.add_argument
-    add("model", metavar="RUN", help="the model folder")
-    add("--precision", choices=("float32", "int8"), default="float32", help="int8: faster on processors that know such "
-        "sums, and not quite alike; run_inference.py --runtime int8 takes it (default: %(default)s)")  # fmt: skip
-    add("--calibrate_on", nargs="+", metavar="CLIP", help="for int8: media of the kind that the model will judge, some "
-        "minutes in all; also folders and patterns")  # fmt: skip
-    add("--format", choices=FORMATS, help="write a folder that runs elsewhere, by ONNX Runtime, TensorFlow or LiteRT")
-    add("--output", type=Path, metavar="FOLDER", help=f"which folder that is (default: RUN/{EXPORT_DIR}/FORMAT)")
-    add("--check_on", type=Path, metavar="CLIP", help="with --format: a clip with a face and a voice, on whose windows "
-        "the answers are compared (default: the sample's)")  # fmt: skip
+    parser.add_argument("model", metavar="RUN", help="the model folder")
+    add = parser.add_argument_group("for run_inference.py").add_argument
+    add("--precision", choices=("float32", "int8"), default="float32", help="int8 is faster on processors with 8-bit "
+        "arithmetic, and its answers differ slightly; use it with run_inference.py --runtime int8 (default: "
+        "%(default)s)")  # fmt: skip
+    add("--calibrate_on", nargs="+", metavar="CLIP", help="for int8: a few minutes of media like those you will judge; "
+        "files, folders or patterns")  # fmt: skip
+    add = parser.add_argument_group("for other programs").add_argument
+    add("--format", choices=FORMATS, help="write a folder for ONNX Runtime, TensorFlow or LiteRT")
+    add("--output", type=Path, metavar="FOLDER", help=f"that folder (default: RUN/{EXPORT_DIR}/FORMAT)")
+    add("--check_on", type=Path, metavar="CLIP", help="a clip with a face and a voice to compare the answers on "
+        "(default: the sample clip)")  # fmt: skip
     return parser
 
 
@@ -51,61 +54,59 @@ def main() -> int:
         parser.error("--precision int8 is for run_inference.py alone; leave it or --format out")
     if (args.output or args.check_on) and not args.format:
         parser.error("--output and --check_on go with --format")
-    args.model = resolve_model(args.model)
-    check_run(args.model)
-    if args.model.resolve().is_relative_to(kept_dir().resolve()) and not args.output:
+    model = resolve_model(args.model)
+    check_run(model)
+    if model.resolve().is_relative_to(kept_dir().resolve()) and not args.output:
         raise ConfigError(
-            f"{args.model}: is what was fetched from the hub, which the next fetch may replace. Make a folder of it "
-            "first: python -m emotion.hub pull USER/NAME; or name another for --format with --output."
+            f"{model}: was fetched from the hub, and the next fetch may replace it. Make a folder of your own first: "
+            "python -m emotion.hub pull USER/NAME. Or write elsewhere: --format FORMAT --output FOLDER."
         )
+    reporter = Reporter()
     if args.format:
-        return _export_portable(args)
-    if args.precision == "int8":
-        return _export_int8(args)
-    from emotion.models.export_onnx import export_onnx
-
-    difference = export_onnx(load_run(args.model))
-    path = args.model / ONNX_FILE
-    Reporter().say(f"{path}: {path.stat().st_size / 1e6:.1f} MB, max abs difference {difference:.2g}")
+        _export_portable(model, args.format, args.output, args.check_on, reporter)
+    elif args.precision == "int8":
+        _export_int8(model, args.calibrate_on, reporter)
+    else:
+        difference = export_onnx(load_run(model))
+        reporter.say(f"{_describe(model / ONNX_FILE)}, max abs difference {difference:.2g}")
     return 0
 
 
-def _export_portable(args: argparse.Namespace) -> int:
+def _export_portable(model: Path, kind: str, output: Path | None, clip: Path | None, reporter: Reporter) -> None:
     from emotion.models.export_portable import EXAMPLE_FILE, export_portable
     from emotion.models.export_portable import FORMATS as PORTABLE
 
-    clip = args.check_on or sample_clip()
-    if args.check_on is None and not sample_clip().is_file():
-        raise ConfigError("The sample clip is not here. Name a clip with a face and a voice: --check_on CLIP.")
+    if clip is None and not sample_clip().is_file():
+        raise ConfigError("The sample clip is missing. Name a clip with a face and a voice: --check_on CLIP.")
+    clip = clip or sample_clip()
     probe_media(clip)
-    # Into the folder in which pip put the model that came along nobody looks.
-    is_shipped = is_installed() and args.model.resolve().is_relative_to(shipped_dir().resolve())
-    folder = args.output or (Path(EXPORT_DIR) if is_shipped else args.model / EXPORT_DIR) / args.format
-    difference = export_portable(load_run(args.model), args.format, folder, check_on=clip)
+    # Nobody looks into the folder in which pip puts the shipped model.
+    is_shipped = is_installed() and model.resolve().is_relative_to(shipped_dir().resolve())
+    folder = output or (Path(EXPORT_DIR) if is_shipped else model / EXPORT_DIR) / kind
+    difference = export_portable(load_run(model), kind, folder, check_on=clip)
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    Reporter().say(
+    reporter.say(
         f"{folder}: {size / 1e6:.1f} MB, max abs difference {difference:.2g} on windows of {clip.name}. "
-        f"To try it, where numpy and {PORTABLE[args.format].needs} are installed: cd {folder} && python {EXAMPLE_FILE}"
+        f"To try it where numpy and {PORTABLE[kind].needs} are installed: cd {folder} && python {EXAMPLE_FILE}"
     )
-    return 0
 
 
-def _export_int8(args: argparse.Namespace) -> int:
+def _export_int8(model: Path, calibrate_on: list[str], reporter: Reporter) -> None:
     from emotion.models.export_int8 import export_int8
 
-    found = find_clips(args.calibrate_on)
-    clips = [Path(args.calibrate_on[0])] if found is None else [clip.path for clip in found]
-    Reporter().say(
-        f"Looking at {len(clips)} clip(s), then turning the network: this takes about as long as the clips last."
-    )
-    report = export_int8(load_run(args.model), clips)
-    path = args.model / INT8_FILE
-    Reporter().say(
-        f"{path}: {path.stat().st_size / 1e6:.1f} MB; on {report.n_windows} windows of these clips probabilities "
-        f"differ from float32's by {report.mean_difference:.2g} on average, {report.max_difference:.2g} at most; "
+    found = find_clips(calibrate_on)
+    clips = [Path(calibrate_on[0])] if found is None else [clip.path for clip in found]
+    reporter.say(f"Calibrating on {len(clips)} clip(s), then converting: this takes about as long as the clips last.")
+    report = export_int8(load_run(model), clips)
+    reporter.say(
+        f"{_describe(model / INT8_FILE)}; on {report.n_windows} windows of these clips probabilities differ from "
+        f"float32's by {report.mean_difference:.2g} on average, {report.max_difference:.2g} at most; "
         f"{report.n_same} have the same most probable emotion. To use it: run_inference.py --runtime int8"
     )
-    return 0
+
+
+def _describe(path: Path) -> str:
+    return f"{path}: {path.stat().st_size / 1e6:.1f} MB"
 
 
 if __name__ == "__main__":

@@ -1,12 +1,13 @@
-"""Evaluating a finished model on labelled clips, with all that could flatter it left out or said.
+"""Evaluates a finished model on labelled clips, and leaves out or names whatever would flatter it.
 
-Clips that the model met in training are left out, whatever they are called now; speakers that it met are counted in the
-protocol; emotions that it has no class for are counted, never guessed; files that cannot be read are named.
+Clips that the model met in training are left out, even under another name. The protocol counts speakers that it met.
+Emotions that it has no class for are counted, never guessed. Files that cannot be read are named.
 """
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from emotion.config import RunConfig
@@ -26,12 +27,12 @@ class Assessment:
     """What an evaluation found.
 
     Attributes:
-        report: JSON types: those of ``build_report`` with ``protocol``, ``modality``, ``n_clips``, ``n_skipped``,
+        report: JSON types: those of ``build_report`` and ``protocol``, ``modality``, ``n_clips``, ``n_skipped``,
             ``skipped`` (``unreadable``: reasons by clip; ``without_evidence``: clips), ``left_out`` (``no_such_class``:
-            clips by emotion; ``seen_in_training``: their number, None where the model's folder does not record what it
-            met) and ``model``.
-        judgements: the answer for every clip scored.
-        by_modality: further reports, of the same clips by one modality alone.
+            clips by emotion; ``seen_in_training``: their number, None if the model's folder has no record of them) and
+            ``model``.
+        judgements: one for each clip scored.
+        by_modality: reports on the clips with both, by one modality alone.
     """
 
     report: dict[str, Any]
@@ -48,14 +49,12 @@ def assess(
     each_modality: bool = False,
     reporter: Reporter = SILENT,
 ) -> Assessment:
-    """Evaluates a model.
+    """Evaluates a model on labelled clips.
 
     Args:
-        run: the model.
-        clips: labelled recordings.
         modality: ``audio``, ``video``, or ``both`` for all that the model takes.
         include_seen: whether to score clips that the model met in training, too.
-        each_modality: whether to judge clips with face and voice by each alone as well.
+        each_modality: whether to judge clips with face and voice also by each alone.
 
     Raises:
         ConfigError: if the model does not take the modality.
@@ -66,8 +65,8 @@ def assess(
     unmapped = Counter(clip.emotion for clip in clips if class_index(clip.emotion, run.config.class_names) is None)
     covered = [clip for clip in clips if clip.emotion not in unmapped]
     if unmapped:
-        reporter.say(f"Left out, since the model has no such class: {_count_words(unmapped)}.")
-    # Files are left alone that the model would not look at.
+        reporter.say(f"Left out, the model has no such class: {_count_words(unmapped)}.")
+    # Files of the other modality are not even opened.
     restricted = {clip.clip_id: restrict_clip(clip, modalities) for clip in covered}
     without_evidence = [clip_id for clip_id, clip in restricted.items() if clip is None]
     usable = [clip for clip in restricted.values() if clip is not None]
@@ -75,9 +74,7 @@ def assess(
     seen = _load_seen(run)
     met = _find_met(usable, seen) if seen and not include_seen else set()
     if met:
-        reporter.say(
-            f"Left out, since the model met them in training: {len(met)} clips. --include_seen scores them too."
-        )
+        reporter.say(f"Left out, the model met them in training: {len(met)} clips. --include_seen scores them too.")
     usable = [clip for clip in usable if clip.clip_id not in met]
     if not usable:
         raise DatasetError(
@@ -110,11 +107,28 @@ def assess(
     if each_modality and both:
         clips_with_both = [clip for clip in usable if clip.clip_id in both]
         for name in modalities:
-            what = "sound" if name == "audio" else "picture"
+            what = "voice" if name == "audio" else "face"
             reporter.say(f"For the plot by modality: judging the {len(both)} clips with both by their {what} alone.")
             alone = judge_clips(clips_with_both, run, modalities=(name,), reporter=reporter)
             by_modality[name] = build_report(alone.judgements, run.config.class_names, unsure_below=unsure_below)
     return Assessment(report, judgements, by_modality)
+
+
+def write_plots(
+    report: Mapping[str, Any], by_modality: Mapping[str, Any], folder: Path, human_accuracy: Mapping[str, float]
+) -> None:
+    """Draws the plots of ``assess``'s reports into a folder, with the accuracy of human raters by modality."""
+    from emotion.outputs.plots.comparison import write_recall_by_modality
+    from emotion.outputs.plots.confidence import write_coverage_accuracy, write_reliability_diagram
+    from emotion.outputs.plots.training import write_report_matrix
+
+    modes = [name.removesuffix("_only") for name, n in report["evidence"].items() if n]
+    judged_by = modes[0] if len(modes) == 1 else ""  # not all clips by the same
+    write_report_matrix(report, folder / "confusion_matrix.png")
+    write_reliability_diagram(report, folder / "reliability.png")
+    write_coverage_accuracy(report, folder / "coverage_accuracy.png", human_accuracy.get(judged_by))
+    reports = {judged_by or "both": report, **by_modality}
+    write_recall_by_modality(reports, folder / "recall_by_modality.png", human_accuracy)
 
 
 def _load_seen(run: Run) -> SeenClips | None:
@@ -123,20 +137,20 @@ def _load_seen(run: Run) -> SeenClips | None:
 
 
 def _find_met(clips: Sequence[Clip], seen: SeenClips) -> set[str]:
-    """Returns the ids of the clips that stood on the training or validation side."""
+    """Returns the ids of the clips that the model was trained or validated on."""
     met = set()
     for clip in clips:
         try:
             contents = hash_files([clip])
         except MediaError:
-            contents = {}  # decoding will say what is wrong with it
+            contents = {}  # decoding will report it
         if seen.has_met(clip, contents):
             met.add(clip.clip_id)
     return met
 
 
 def _describe(judgements: Sequence[Judgement], seen: SeenClips | None, config: RunConfig, include_seen: bool) -> str:
-    """Returns the protocol in words: what the model may have met of these clips and speakers."""
+    """Returns the protocol: what the model may have met of these clips and speakers."""
     if seen is None:
         return _describe_unrecorded(judgements, config)
     if include_seen:
@@ -145,7 +159,7 @@ def _describe(judgements: Sequence[Judgement], seen: SeenClips | None, config: R
 
 
 def _describe_unrecorded(judgements: Sequence[Judgement], config: RunConfig) -> str:
-    """Returns the protocol in words where the model's folder does not say which clips it met."""
+    """Returns the protocol if the model's folder has no record of the clips it met."""
     given = {judgement.clip_id.partition(":")[0] for judgement in judgements}
     trained_on = [source.name for source in config.data]
     shared = [name for name in trained_on if any(name.lower().replace("-", "").startswith(prefix) for prefix in given)]
@@ -165,10 +179,10 @@ def _why_none(clips, unmapped: Mapping[str, int], met: set[str], modalities: Seq
     if not clips:
         return "there are none."
     if met:
-        return f"the model met {len(met)} of them in training. --include_seen scores them all the same."
+        return f"the model met {len(met)} of them in training. --include_seen scores them anyway."
     if sum(unmapped.values()) == len(clips):
         return f"the model has no class for {_count_words(unmapped)}."
-    return f"they hold nothing that is judged ({' and '.join(modalities)})."
+    return f"none holds what is judged ({' and '.join(modalities)})."
 
 
 def _count_words(counts: Mapping[str, int]) -> str:

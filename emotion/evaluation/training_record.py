@@ -1,8 +1,8 @@
-"""What a model has met in training and validation, and what of the clips at hand is among it.
+"""Which clips and speakers a model was trained on, and which of the clips at hand are among them.
 
-People and recordings have no names that hold everywhere. A recording is known again by its content; by its id only
-within a published data set, whose ids say which recording it is. A speaker is known again by name within one data set
-or table; the same name in another table may or may not be the same person, and the words here say so.
+A recording is recognised by its content; by its id only within a published data set, whose ids name recordings. A
+speaker is recognised by name within one data set or table. The same name in two tables may or may not be one person,
+and the protocol says so.
 """
 
 import math
@@ -18,14 +18,13 @@ from emotion.datasets.split_files import UNLISTED, read_rows, read_stretches
 
 @dataclass(frozen=True)
 class SeenClips:
-    """What stood on a model's training and validation sides.
+    """What a model was trained and validated on.
 
     Attributes:
-        clip_ids: the clips.
-        speakers: whose they are, as far as known.
-        all_speakers_known: whether every clip says whose it is.
+        speakers: those that are known.
+        all_speakers_known: whether every clip names its speaker.
         stretches: by a file's hash, the stretches of it that were met, ``(start, end)`` in seconds.
-        unlisted: data that was met, too, and is too much to be listed clip by clip.
+        unlisted: further data, too much to be listed clip by clip.
     """
 
     clip_ids: frozenset[str]
@@ -35,12 +34,7 @@ class SeenClips:
     unlisted: tuple[str, ...] = ()
 
     def has_met(self, clip: Clip, contents: Mapping[str, str]) -> bool:
-        """Returns whether the model met a clip, or a part of it.
-
-        Args:
-            clip: the clip.
-            contents: hashes of files by path; files without one are compared by nothing.
-        """
+        """Returns whether the model met a clip or a part of it; ``contents`` maps paths to files' hashes."""
         if clip.clip_id in self.clip_ids and (_table(clip.clip_id) in PUBLISHED or not self.stretches):
             return True
         start, end = clip.start_seconds or 0.0, math.inf if clip.end_seconds is None else clip.end_seconds
@@ -51,11 +45,7 @@ class SeenClips:
         )
 
     def describe(self, speakers: Iterable[str | None]) -> str:
-        """Returns the protocol in words, for clips of which the model met no file.
-
-        Args:
-            speakers: of these clips; None for one that is not known.
-        """
+        """Returns the protocol for clips of which the model met no file, by their speakers (None if unknown)."""
         also = f" (also trained on, but not listed and so not compared: {', '.join(self.unlisted)})"
         return self._describe_listed(set(speakers)) + (also if self.unlisted else "")
 
@@ -71,29 +61,21 @@ class SeenClips:
         namesakes = [s for s in known if s not in strangers and s.partition(":")[2] in names]
         if namesakes:
             return (
-                f"{beginning} in training, but {len(namesakes)} of the {len(known)} speakers have the names of people "
-                "in the table it was trained on, and may be the same: probably optimistic"
+                f"{beginning} in training, but {len(namesakes)} of the {len(known)} speakers have the names of "
+                "speakers in its training table, and may be the same people: probably optimistic"
             )
         if None in speakers or len(strangers) < len(known) or not self.all_speakers_known:
-            return f"{beginning} in training; whether it met their speakers cannot be told"
+            return f"{beginning} in training; whether it met their speakers is unknown"
         return f"speaker-independent: the model met none of the {len(known)} speakers in training or validation"
 
 
 def load_seen(path: str | os.PathLike) -> SeenClips:
-    """Reads from a written split what stands on its training and validation sides.
-
-    Raises:
-        DatasetError: as ``split_files.load_splits``.
-    """
+    """Reads what a model was trained and validated on from its ``splits.csv``; errors are ``load_splits``'s."""
     return _gather([row for row in read_rows(path) if row["side"] != TEST])
 
 
 def load_sides(path: str | os.PathLike) -> dict[str, SeenClips]:
-    """Reads from a written split what stands on each of its sides.
-
-    Raises:
-        DatasetError: as ``split_files.load_splits``.
-    """
+    """Reads what stands on each side of a ``splits.csv``; errors are those of ``load_splits``."""
     rows = read_rows(path)
     return {side: _gather([row for row in rows if row["side"] == side]) for side in SIDES}
 

@@ -1,4 +1,4 @@
-"""Scores as text tables, for the console and for Markdown."""
+"""Scores as text, for the console and for Markdown."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,7 +10,7 @@ FEWEST_UNITS = {"speakers": 6, "clips": 20}  # to draw intervals from
 
 
 def format_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Returns a Markdown table that is aligned as plain text too: the first column to the left, others to the right."""
+    """Returns a Markdown table that also reads as plain text: the first column flush left, the others flush right."""
     cells = [list(header), *[list(row) for row in rows]]
     widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
 
@@ -26,17 +26,30 @@ def format_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def warn_of_few(report: Mapping[str, Any]) -> str:
-    """Returns a line if a report's intervals are drawn from so few speakers, or clips, that they say little."""
+    """Returns a line for intervals drawn from too few speakers or clips; nothing if there are enough."""
     unit = report["intervals"]["unit"]
     n_units = report["n_speakers" if unit == "speakers" else "n"]
     if n_units >= FEWEST_UNITS[unit]:
         return ""
-    units = unit if n_units > 1 else unit.removesuffix("s")
-    return f"(with {n_units} {units} such an interval says little, and is too narrow if anything)"
+    return f"(only {n_units} {unit if n_units > 1 else unit.removesuffix('s')}: the true interval is wider)"
+
+
+def format_training(metrics: Mapping[str, Any]) -> str:
+    """Returns a finished training's scores on its test side, or without one on its validation side."""
+    side = "test" if "test" in metrics else "validation"
+    scores = metrics[side]
+    low, high = scores["intervals"]["uar"]
+    lines = [
+        f"{side}: {SCORE_NAMES['uar']} {scores['uar']:.1%}, accuracy {scores['accuracy']:.1%}, "
+        f"clips: {scores['n']}, speakers: {scores['n_speakers']}, protocol: {metrics['protocol']}",
+        f"95 % interval of the UAR: {low:.1%} to {high:.1%}, over {scores['intervals']['unit']}",
+        warn_of_few(scores),
+    ]
+    return "\n".join(line for line in lines if line)
 
 
 def format_report(report: Mapping[str, Any]) -> str:
-    """Returns a report's protocol, scores with their 95 % intervals, and a table by emotion."""
+    """Returns a report's protocol, its scores with 95 % intervals, and tables by emotion and sex."""
     lines = [f"protocol: {report['protocol']}", _counts(report)]
     unit = report["intervals"]["unit"]
     for name, what in SCORE_NAMES.items():
@@ -54,7 +67,7 @@ def format_report(report: Mapping[str, Any]) -> str:
     human = report.get("human_accuracy") or {}
     if human:
         by_modality = ", ".join(f"{name} {accuracy:.1%}" for name, accuracy in human.items())
-        lines.append(f"accuracy of human raters on this data set, for its own emotions: {by_modality}")
+        lines.append(f"accuracy of human raters on this data set's own emotions: {by_modality}")
     rows = [
         [emotion, str(row["n"]), *(_percent(row[name]) for name in ("recall", "precision", "f1"))]
         for emotion, row in report["per_class"].items()
@@ -71,38 +84,23 @@ def format_report(report: Mapping[str, Any]) -> str:
 
 def format_folds(rows: Sequence[Mapping[str, Any]]) -> str:
     """Returns a table of a cross-validation's folds."""
-    return format_table(
-        ["fold", "clips", "speakers", "UAR", "accuracy", "weighted F1", "epochs"],
-        [
-            [
-                str(row["fold"]),
-                str(row["n"]),
-                str(len(row["speakers"])),
-                *(f"{row[name]:.1%}" for name in ("uar", "accuracy", "weighted_f1")),
-                str(row["epochs"]),
-            ]
-            for row in rows
-        ],
-    )
+    header = ["fold", "clips", "speakers", "UAR", "accuracy", "weighted F1", "epochs"]
+    return format_table(header, [
+        [str(row["fold"]), str(row["n"]), str(len(row["speakers"])),
+         *(_percent(row[name]) for name in ("uar", "accuracy", "weighted_f1")), str(row["epochs"])]
+        for row in rows
+    ])  # fmt: skip
 
 
 def format_protocols(rows: Sequence[Mapping[str, Any]]) -> str:
     """Returns a table of systems under different protocols."""
-    return format_table(
-        ["system", "protocol", "UAR", "95 % interval", "accuracy", "weighted F1", "clips"],
-        [
-            [
-                row["system"],
-                row["protocol"],
-                f"{row['score']:.1%}",
-                f"{row['low']:.1%} to {row['high']:.1%} over {row['unit']}",
-                f"{row['accuracy']:.1%}",
-                f"{row['weighted_f1']:.1%}",
-                str(row["n"]),
-            ]
-            for row in rows
-        ],
-    )
+    header = ["system", "protocol", "UAR", "95 % interval", "accuracy", "weighted F1", "clips"]
+    return format_table(header, [
+        [row["system"], row["protocol"], _percent(row["score"]),
+         f"{row['low']:.1%} to {row['high']:.1%} over {row['unit']}",
+         _percent(row["accuracy"]), _percent(row["weighted_f1"]), str(row["n"])]
+        for row in rows
+    ])  # fmt: skip
 
 
 def _counts(report: Mapping[str, Any]) -> str:

@@ -1,17 +1,20 @@
-"""Command-line options that several programs share: the data, and the settings of a training."""
+"""The options that several commands share, and the records made of them: the data to read, a training's settings."""
 
 import argparse
 import dataclasses
-import shlex
-import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from emotion.config import (
     CROPS,
+    CROSS_VALIDATED,
     DEFAULT_ARCHITECTURE,
     FUSION_METHODS,
     MODALITIES,
     PRECISIONS,
+    DataSource,
     RunConfig,
     TrainConfig,
     VideoConfig,
@@ -20,124 +23,197 @@ from emotion.config import (
 from emotion.config_files import from_dict, read_settings
 from emotion.console import Reporter
 from emotion.datasets import DATASETS
+from emotion.datasets.clips import Clip
 from emotion.errors import ConfigError
 from emotion.labels import canonical_emotion
 from emotion.models import ARCHITECTURES, LATE_FUSION, check_audio, find_design
 from emotion.places import CLIP_CACHE_DIR, DATASET_DIR
 
+# For each option of a training the part of ``RunConfig`` and the setting in it.
+SETTINGS = {
+    "epochs": ("training", "epochs"),
+    "batch_size": ("training", "batch_size"),
+    "lr": ("training", "learning_rate"),
+    "seed": ("training", "seed"),
+    "protocol": ("training", "protocol"),
+    "weight_decay": ("training", "weight_decay"),
+    "pretrained": ("training", "pretrained"),
+    "frozen_epochs": ("training", "frozen_epochs"),
+    "layer_decay": ("training", "layer_decay"),
+    "precision": ("training", "precision"),
+    "window_sec": ("window", "window_seconds"),
+    "crop": ("video", "crop"),
+    "video_len": ("video", "n_frames"),
+}
 
-def add_data_options(parser: argparse.ArgumentParser) -> None:
-    """Adds the options that say which clips to read."""
-    add = parser.add_argument
-    add("--dataset", choices=sorted(DATASETS), help="the data set (default: told by the folder's layout)")
-    add("--dataset_dir", "--root", dest="root", type=Path, metavar="DIR", help="its folder, or what a manifest's paths "
-        f"are relative to (default: {DATASET_DIR}, or the manifest's own folder)")  # fmt: skip
-    add("--manifest", type=Path, metavar="FILE", help="CSV with the columns path, emotion and, as far as known, "
-        "speaker, audio_path, start_s, end_s, split, sex; instead of --dataset")  # fmt: skip
-    add("--cache_dir", type=Path, default=CLIP_CACHE_DIR, help="decoded clips (default: %(default)s)")
-    add("--no_progress", action="store_true", help="no progress bars")
+
+@dataclass(frozen=True)
+class DataRequest:
+    """Which clips a command reads.
+
+    Attributes:
+        dataset: a key of ``DATASETS``; None to recognise it by the folder's layout.
+        root: its folder, or the folder that a manifest's paths are relative to.
+        manifest: a table of clips.
+        cache_dir: where decoded clips are kept.
+
+    Raises:
+        ConfigError: if two data sets are named, or a manifest is asked for and not named.
+    """
+
+    dataset: str | None = None
+    root: Path | None = None
+    manifest: Path | None = None
+    cache_dir: Path = CLIP_CACHE_DIR
+
+    def __post_init__(self):
+        if self.manifest is not None and self.dataset not in (None, "manifest"):
+            raise ConfigError(f"--manifest and --dataset {self.dataset} name two data sets; leave one of them out.")
+        if self.manifest is None and self.dataset == "manifest" and self.root is None:
+            raise ConfigError("--dataset manifest needs its table: --manifest FILE.")
+
+    def load(self, reporter: Reporter) -> tuple[list[Clip], DataSource]:
+        """Finds the clips; returns them with the data set's name and licence.
+
+        Raises:
+            DatasetError: if there are none.
+        """
+        from emotion.datasets.loading import load_clips
+
+        return load_clips(self.dataset, self.root, self.manifest, reporter=reporter)
+
+    def options(self) -> list[str]:
+        """Returns the words of a command line that name the same data."""
+        names = {"dataset": "dataset", "root": "dataset_dir", "manifest": "manifest", "cache_dir": "cache_dir"}
+        given = {name: value for name, value in vars(self).items() if value != getattr(DataRequest, name)}
+        return [word for name, value in given.items() for word in (f"--{names[name]}", str(value))]
+
+
+# ---- Options ----
+
+
+def add_data_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """Adds the group that ``read_data_options`` reads, and returns it."""
+    group = parser.add_argument_group("data")
+    add = group.add_argument
+    add("--dataset", choices=sorted(DATASETS), help="the data set (default: detected from the folder layout)")
+    add("--dataset_dir", "--root", dest="root", type=Path, metavar="DIR", help="folder of the data set, or the one "
+        f"that a manifest's paths are relative to (default: {DATASET_DIR}, or the manifest's own folder)")  # fmt: skip
+    add("--manifest", type=Path, metavar="FILE", help="your own table instead of --dataset: CSV with the columns path, "
+        "emotion and, if known, speaker, audio_path, start_s, end_s, split, sex")  # fmt: skip
+    add("--cache_dir", type=Path, default=CLIP_CACHE_DIR, help="where decoded clips are kept (default: %(default)s)")
+    return group
 
 
 def add_training_options(parser: argparse.ArgumentParser) -> None:
-    """Adds the options that ``build_config`` reads."""
+    """Adds the groups "model" and "training", which ``build_config`` reads."""
     train, video, window = TrainConfig(), VideoConfig(), WindowConfig()
-    add = parser.add_argument
-    add("--model", default=None, choices=sorted(ARCHITECTURES), help=f"the network (default: {DEFAULT_ARCHITECTURE})")
-    add("--modality", choices=("both", *MODALITIES), help="what to learn from (default: both)")
-    add("--config", type=Path, metavar="FILE", help="JSON with any of the settings in a model folder's config.json; "
-        "options given here come before it")  # fmt: skip
-    add("--epochs", type=int, help=f"passes over the training clips, at most (default: {train.epochs})")
-    add("--batch_size", type=int, help=f"clips a step (default: {train.batch_size})")
-    add("--lr", type=float, help=f"Adam's first learning rate (default: {train.learning_rate})")
-    add("--weight_decay", type=float, help="AdamW's (default: 0, or the model's own)")
-    add("--pretrained", nargs="+", metavar="NAME", help="begin with weights that python -m emotion.weights fetched: "
+    add = parser.add_argument_group("model").add_argument
+    add("--model", choices=sorted(ARCHITECTURES), help=f"network to train (default: {DEFAULT_ARCHITECTURE})")
+    add("--modality", choices=("both", *MODALITIES), help="train on faces, voices or both (default: both)")
+    add("--labels", nargs="+", metavar="EMOTION", help="the classes, in the order of the outputs (default: those that "
+        "the data has)")  # fmt: skip
+    add("--window_sec", type=float, help=f"window length in seconds (default: {window.window_seconds})")
+    add("--video_len", type=int, metavar="FRAMES", help="frames per window (default: the network's own)")
+    add("--crop", choices=CROPS, help=f"show the aligned face, or the whole frame (default: {video.crop})")
+    add("--pretrained", nargs="+", metavar="NAME", help="start from weights fetched by python -m emotion.weights: "
         "resnet18 and ast for resnet18_ast, mobilefacenet for mobilefacenet_lstm")  # fmt: skip
-    add("--frozen_epochs", type=int, help="epochs for which pretrained parts stay as they are (default: 0)")
-    add("--layer_decay", type=float, help="factor by which each block of them learns slower than the next (default: 1)")
-    add("--precision", choices=PRECISIONS, help=f"in which the network computes while it learns (default: "
-        f"{train.precision}; mixed_bfloat16 is faster on processors and GPUs that know it)")  # fmt: skip
-    add("--video_len", type=int, metavar="FRAMES", help="frames a window (default: the model's own)")
-    add(
-        "--labels", nargs="+", metavar="EMOTION", help="the classes, in the order of the outputs (default: those found)"
-    )
-    add("--seed", type=int, help=f"of split, weights and augmentation (default: {train.seed})")
-    add("--window_sec", type=float, help=f"seconds a model judges at once (default: {window.window_seconds})")
-    add("--crop", choices=CROPS, help=f"cut out the aligned face, or use whole frames (default: {video.crop})")
+    add("--config", type=Path, metavar="FILE", help="JSON with any settings of a model folder's config.json; options "
+        "override it")  # fmt: skip
+    add = parser.add_argument_group("training").add_argument
+    add("--epochs", type=int, help=f"largest number of passes over the training clips (default: {train.epochs})")
+    add("--batch_size", type=int, help=f"clips per step (default: {train.batch_size})")
+    add("--lr", type=float, help=f"Adam's initial learning rate (default: {train.learning_rate})")
+    add("--weight_decay", type=float, help="AdamW's weight decay (default: 0, or the network's own)")
+    add("--frozen_epochs", type=int, help="epochs during which pretrained parts stay fixed (default: 0)")
+    add("--layer_decay", type=float, help="factor by which each pretrained block learns more slowly than the one after "
+        "it (default: 1)")  # fmt: skip
+    add("--precision", choices=PRECISIONS, help=f"number format during training (default: {train.precision}; "
+        "mixed_bfloat16 is faster on processors and GPUs that support it)")  # fmt: skip
+    add("--seed", type=int, help=f"seed of the split, the weights and the augmentation (default: {train.seed})")
 
 
-def add_fusion_options(parser: argparse.ArgumentParser) -> None:
-    """Adds the options that say how answers are joined."""
-    add = parser.add_argument
-    add("--method", choices=FUSION_METHODS, default="product", help="weighted average of the answers, product of the "
-        "calibrated answers, or a linear classifier on both (default: %(default)s)")  # fmt: skip
-    add("--by_class", action="store_true", help="weights for each class, not one for all")
+def add_fusion_options(group) -> None:
+    """Adds to a parser or group how two experts are joined."""
+    group.add_argument("--method", choices=FUSION_METHODS, default="product", help="weighted average of the answers, "
+        "product of the calibrated answers, or a linear classifier on both (default: %(default)s)")  # fmt: skip
+    group.add_argument("--by_class", action="store_true", help="a weight for each class instead of one for all")
 
 
-def build_config(args: argparse.Namespace, *, protocol: str | None = None) -> RunConfig:
-    """Returns the settings: the options given, else those of ``--config``, else the architecture's defaults.
-
-    Args:
-        args: what ``add_training_options`` asked for.
-        protocol: of the split; None for that of ``--config`` or the default.
-
-    Raises:
-        ConfigError: for a setting that is impossible.
-    """
-    values = read_settings(args.config, complete=False) if args.config else {}
-    named = values.get("architecture") if isinstance(values, dict) else None
-    if args.model is None and named == LATE_FUSION:
-        raise ConfigError(f"{args.config}: {LATE_FUSION} is made of two models: train_model.py --fusion late.")
-    base = find_design(args.model or str(named or DEFAULT_ARCHITECTURE)).default_config()
-    config = from_dict(RunConfig, values, complete=False, where=str(args.config), defaults=base)
-    given = {
-        "training": {"epochs": args.epochs, "batch_size": args.batch_size, "learning_rate": args.lr,
-                     "seed": args.seed, "protocol": protocol, "weight_decay": args.weight_decay,
-                     "pretrained": None if args.pretrained is None else tuple(args.pretrained),
-                     "frozen_epochs": args.frozen_epochs, "layer_decay": args.layer_decay,
-                     "precision": args.precision},
-        "window": {"window_seconds": args.window_sec},
-        "video": {"crop": args.crop, "n_frames": args.video_len},
-    }  # fmt: skip
-    for part, values in given.items():
-        chosen = {name: value for name, value in values.items() if value is not None}
-        config = dataclasses.replace(config, **{part: dataclasses.replace(getattr(config, part), **chosen)})
-    if args.modality is not None:
-        config = dataclasses.replace(config, modalities=MODALITIES if args.modality == "both" else (args.modality,))
-    if args.labels is not None:
-        config = dataclasses.replace(config, class_names=tuple(canonical_emotion(name) for name in args.labels))
-    config = dataclasses.replace(config, architecture=args.model or config.architecture)
-    check_audio(config)
-    return config
+def add_progress_option(group) -> None:
+    group.add_argument("--no_progress", action="store_true", help="show no progress bars")
 
 
-def check_data_options(args: argparse.Namespace) -> None:
-    """Makes sure that the data is named once.
-
-    Raises:
-        ConfigError: if it is not.
-    """
-    if args.manifest is not None and args.dataset not in (None, "manifest"):
-        raise ConfigError(f"--manifest and --dataset {args.dataset} name two data sets; leave one of them out.")
-    if args.manifest is None and args.dataset == "manifest" and args.root is None:
-        raise ConfigError("--dataset manifest needs its table: --manifest FILE.")
+# ---- From options to records ----
 
 
-def program_name() -> str:
-    """Returns how to call the Python that is running, as short as it can be said from the current folder."""
-    path = Path(sys.executable)
-    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
-
-
-def command_line() -> str:
-    """Returns the command that was given, to be kept beside what it made."""
-    # Python gives a module that it runs with -m as the path of its file.
-    program = Path(sys.argv[0])
-    is_module = program.parent.name == "emotion"
-    return shlex.join(
-        [program_name(), *(["-m", f"emotion.{program.stem}"] if is_module else [sys.argv[0]]), *sys.argv[1:]]
-    )
+def read_data_options(args: argparse.Namespace) -> DataRequest:
+    return DataRequest(args.dataset, args.root, args.manifest, args.cache_dir)
 
 
 def reporter_for(args: argparse.Namespace) -> Reporter:
-    """Returns what a program with ``--no_progress`` reports through."""
+    """Returns the reporter of a command with ``--no_progress``."""
     return Reporter(shows_bars=not args.no_progress)
+
+
+def given_settings(args: argparse.Namespace) -> list[str]:
+    """Returns the options you gave that decide how a model is built or trained."""
+    names = ("model", "modality", "config", "labels", *SETTINGS)
+    return [f"--{name}" for name in names if getattr(args, name, None) is not None]
+
+
+def build_config(args: argparse.Namespace) -> RunConfig:
+    """Returns a training's settings: the options you gave, else those of ``--config``, else the network's defaults.
+
+    Raises:
+        ConfigError: for an impossible setting.
+    """
+    return _build(vars(args))
+
+
+def build_expert_configs(args: argparse.Namespace) -> dict[str, RunConfig]:
+    """Returns the settings of the two experts of ``--fusion late``, by modality.
+
+    Raises:
+        ConfigError: for an impossible setting, a cross-validation, or pretrained weights that no expert takes.
+    """
+    from emotion.models.pretrained import known_weights
+
+    wanted, configs = args.pretrained, {}
+    for modality in MODALITIES:
+        model = getattr(args, f"{modality}_model") or args.model
+        known = known_weights(model or DEFAULT_ARCHITECTURE) if wanted else {}
+        weights = wanted and [name for name in wanted if known.get(name, "").startswith(f"{modality}_")]
+        configs[modality] = _build({**vars(args), "model": model, "modality": modality, "pretrained": weights})
+        if configs[modality].training.protocol in CROSS_VALIDATED:
+            raise ConfigError(
+                "--fusion late trains one pair of experts: choose --protocol speaker, random or official."
+            )
+    taken = {name for config in configs.values() for name in config.training.pretrained}
+    if spare := sorted(set(wanted or ()) - taken):
+        raise ConfigError(f"Neither expert takes the weights {', '.join(spare)}. Leave them out of --pretrained.")
+    return configs
+
+
+def _build(options: Mapping[str, Any]) -> RunConfig:
+    file, model = options["config"], options["model"]
+    values = read_settings(file, complete=False) if file else {}
+    named = values.get("architecture") if isinstance(values, dict) else None
+    if model is None and named == LATE_FUSION:
+        raise ConfigError(f"{file}: {LATE_FUSION} joins two models: train it with train_model.py --fusion late.")
+    base = find_design(model or str(named or DEFAULT_ARCHITECTURE)).default_config()
+    config = from_dict(RunConfig, values, complete=False, where=str(file), defaults=base)
+    for part in ("training", "window", "video"):
+        chosen = {
+            setting: tuple(options[name]) if name == "pretrained" else options[name]
+            for name, (where, setting) in SETTINGS.items()
+            if where == part and options.get(name) is not None
+        }
+        config = dataclasses.replace(config, **{part: dataclasses.replace(getattr(config, part), **chosen)})
+    if (modality := options["modality"]) is not None:
+        config = dataclasses.replace(config, modalities=MODALITIES if modality == "both" else (modality,))
+    if (labels := options["labels"]) is not None:
+        config = dataclasses.replace(config, class_names=tuple(canonical_emotion(name) for name in labels))
+    config = dataclasses.replace(config, architecture=model or config.architecture)
+    check_audio(config)
+    return config

@@ -1,17 +1,21 @@
-"""Trainings from a folder of data to a run folder, as ``train_model.py`` offers them."""
+"""Whole trainings, from labelled clips to a finished folder with its scores told. Each command calls one of them."""
 
 import dataclasses
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from emotion.config import DataSource, RunConfig
 from emotion.config_files import load_config
 from emotion.console import SILENT, Reporter, quiet_import
-from emotion.datasets import DATASETS, summarize
+from emotion.datasets import DATASETS, human_accuracy, summarize
 from emotion.datasets.clips import Clip
 from emotion.errors import DatasetError, RunError
 from emotion.labels import EIGHT_EMOTIONS, class_index
+from emotion.models.export_onnx import write_onnx
+from emotion.models.run_folder import CONFIG_FILE, MODEL_FILE, load_run
+from emotion.outputs.score_tables import format_folds, format_protocols, format_report, format_training
 from emotion.places import CACHE_DIR, saved_models
 
 if TYPE_CHECKING:
@@ -25,107 +29,31 @@ DEMO_SPEAKERS = 8
 DEMO_REPETITIONS = 3
 
 
+# ---- One model ----
+
+
 def train_on_clips(
-    clips: list[Clip], source: DataSource, config: RunConfig, output: Path, **settings
+    clips: list[Clip], source: DataSource, config: RunConfig, output: Path, *, reporter: Reporter = SILENT, **settings
 ) -> "TrainingResult":
-    """Trains one model on clips.
+    """Trains one model, tells its scores and writes its ONNX file.
 
     Args:
         clips: labelled recordings.
-        source: what to call them.
-        config: all settings. Where its classes are all eight emotions, those that no clip shows are dropped.
+        source: name and licence of the data set.
+        config: if its classes are all eight emotions, those that no clip shows are dropped.
         output: the run folder to write.
-        **settings: passed to ``training.train``.
+        **settings: passed to ``fitting.train``.
     """
-    return _train(clips, describe_data(config, clips, source), output, **settings)
+    result = _train(clips, describe_data(config, clips, source), output, reporter=reporter, **settings)
+    _warn_of_skipped(result.failures, reporter)
+    reporter.say(format_training(result.metrics))
+    reporter.say(f"model: {output}")
+    write_onnx(output, reporter)
+    return result
 
 
-def train_experts(
-    clips: list[Clip],
-    source: DataSource,
-    configs: dict[str, RunConfig],
-    output: Path,
-    *,
-    method: str,
-    by_class: bool,
-    reporter: Reporter = SILENT,
-    **settings,
-) -> int:
-    """Trains an expert for voices and one for faces apart, and joins them late.
-
-    Args:
-        clips: labelled recordings.
-        source: what to call them.
-        configs: of the experts, by modality.
-        output: the run folder to write; the experts lie in it, in ``audio_expert/`` and ``video_expert/``. Those that
-            are finished are taken as they are.
-        method, by_class: as in ``joining.fuse_runs``.
-        **settings: passed to ``training.train``.
-
-    Returns:
-        How many clips could not be read.
-    """
-    from emotion.models.run_folder import CONFIG_FILE, MODEL_FILE, load_run
-    from emotion.training.late_fusion import fuse_runs
-
-    configs = {modality: describe_data(config, clips, source) for modality, config in configs.items()}
-    failures: dict[str, str] = {}
-    sides = None
-    for modality, config in configs.items():
-        folder = output / f"{modality}_expert"
-        begun = (folder / CONFIG_FILE).is_file()
-        if begun:
-            check_same_settings(load_config(folder / CONFIG_FILE), config, folder)
-        if (folder / MODEL_FILE).is_file():
-            reporter.say(f"{folder} is finished already.")
-            continue
-        if sides is None:
-            # One split for both, drawn from all clips, whatever of them each expert can use.
-            with quiet_import():
-                from emotion.training.fitting import draw_split
-            covered = [clip for clip in clips if class_index(clip.emotion, config.class_names) is not None]
-            sides = draw_split(covered, config).sides
-        result = _train(clips, config, folder, reporter=reporter, resume=begun, sides=sides, **settings)
-        failures |= result.failures
-    experts = [load_run(output / f"{modality}_expert") for modality in configs]
-    fuse_runs(
-        *experts, clips, output, method=method, by_class=by_class, cache_dir=settings["cache_dir"],
-        reporter=reporter,
-    )  # fmt: skip
-    for clip_id, reason in failures.items():
-        reporter.say(f"left out {clip_id}: {reason}")
-    return len(failures)
-
-
-def check_same_settings(begun: RunConfig, wanted: RunConfig, folder: Path) -> None:
-    """Makes sure that a training goes on as it was begun.
-
-    Raises:
-        RunError: if it was begun with other settings.
-    """
-    names = ("architecture", "class_names", "audio", "video", "window", "training", "model")
-    differing = [name for name in names if getattr(begun, name) != getattr(wanted, name)]
-    if differing:
-        raise RunError(
-            f"{folder}: was begun with other settings ({', '.join(differing)}). Give the same ones, or name another "
-            "--output."
-        )
-
-
-def train_on_demo(
-    config: RunConfig,
-    output: Path,
-    *,
-    reporter: Reporter = SILENT,
-    **settings,
-) -> "TrainingResult":
-    """Draws a small synthetic data set, RAVDESS-shaped, and trains on it.
-
-    Args:
-        config: all settings.
-        output: the run folder to write.
-        **settings: passed to ``training.train``.
-    """
+def train_on_demo(config: RunConfig, output: Path, *, reporter: Reporter = SILENT, **settings) -> "TrainingResult":
+    """Draws a small synthetic data set in the layout of RAVDESS, and trains on it as ``train_on_clips`` does."""
     from emotion.datasets.synthetic.clips import write_synthetic_dataset
 
     folder = DEMO_DIR / f"seed{config.training.seed}"
@@ -144,29 +72,154 @@ def train_on_demo(
         unfinished.rename(folder)
     clips = DATASETS["ravdess"].load(folder)
     reporter.say(summarize(clips))
-    reporter.say("These faces and voices are drawn: the model learns to tell them apart, and nothing about people.")
-    config = describe_data(config, clips, DataSource(DEMO_NAME, "made by this program", len(clips)))
-    return _train(clips, config, output, reporter=reporter, **settings)
+    reporter.say("Faces and voices are synthetic: the model learns to tell them apart, and nothing about people.")
+    source = DataSource(DEMO_NAME, "made by this program", len(clips))
+    return train_on_clips(clips, source, config, output, reporter=reporter, **settings)
+
+
+# ---- Several models ----
+
+
+def cross_validate_on_clips(
+    clips: list[Clip], source: DataSource, config: RunConfig, output: Path, *, resume_command: str,
+    reporter: Reporter = SILENT, **settings,
+) -> dict[str, str]:  # fmt: skip
+    """Cross-validates, then tells and plots the scores.
+
+    Args:
+        clips, source, config, output: as for ``train_on_clips``; ``output`` may hold the same
+            cross-validation, unfinished.
+        resume_command: the command to go on with after a stop.
+        **settings: passed to ``crossvalidation.cross_validate``.
+
+    Returns:
+        The clips that could not be used, with the reasons.
+    """
+    config = describe_data(config, clips, source)
+    with quiet_import():
+        from emotion.outputs.plots.training import write_fold_scores
+        from emotion.training.crossvalidation import cross_validate
+
+    reporter.say(f"If it is stopped, go on with: {resume_command}")
+    result = cross_validate(clips, config, output, reporter=reporter, **settings)
+    folds = result.report["folds"]
+    reporter.say(format_folds(folds))
+    reporter.say(format_report(result.report))
+    title = f"{config.architecture} ({' + '.join(result.modalities)}), {result.report['protocol']}"
+    write_fold_scores(folds, result.report, output / "folds.png", title)
+    reporter.say(f"written: {output}")
+    _warn_of_skipped(result.failures, reporter)
+    return result.failures
+
+
+def compare_on_clips(
+    clips: list[Clip], source: DataSource, config: RunConfig, output: Path, *, resume_command: str,
+    reporter: Reporter = SILENT, **settings,
+) -> dict[str, str]:  # fmt: skip
+    """Cross-validates under a random and a speaker-independent protocol, and tells the scores side by side.
+
+    Arguments and result are those of ``cross_validate_on_clips``; settings go to ``crossvalidation.compare_protocols``.
+    """
+    config = describe_data(config, clips, source)
+    with quiet_import():
+        from emotion.training.crossvalidation import compare_protocols
+
+    if all(clip.speaker is None for clip in clips):
+        raise DatasetError("No clip names its speaker, so there is no speaker-independent protocol to compare with.")
+    reporter.say(f"If it is stopped, go on with: {resume_command}")
+    human = human_accuracy(source.name)
+    report, failures = compare_protocols(clips, config, output, human_accuracy=human, reporter=reporter, **settings)
+    reporter.say(format_protocols(report["rows"]))
+    reporter.say(f"written: {output}")
+    _warn_of_skipped(failures, reporter)
+    return failures
+
+
+def train_experts(
+    clips: list[Clip],
+    source: DataSource,
+    configs: Mapping[str, RunConfig],
+    output: Path,
+    *,
+    method: str,
+    by_class: bool,
+    cache_dir: Path,
+    reporter: Reporter = SILENT,
+    **settings,
+) -> dict[str, str]:
+    """Trains an expert for voices and one for faces on one split, and joins them by late fusion.
+
+    Args:
+        clips, source: as for ``train_on_clips``.
+        configs: of the experts, by modality.
+        output: the run folder to write. The experts lie in its ``audio_expert/`` and ``video_expert/``; finished ones
+            are taken as they are, an unfinished one is gone on with.
+        method, by_class: as for ``late_fusion.fuse_runs``.
+        **settings: passed to ``fitting.train``.
+
+    Returns:
+        The clips that could not be used, with the reasons.
+
+    Raises:
+        RunError: if an expert was begun with other settings.
+    """
+    settings = {"cache_dir": cache_dir, "reporter": reporter, **settings}
+    failures: dict[str, str] = {}
+    sides = None
+    configs = {modality: describe_data(config, clips, source) for modality, config in configs.items()}
+    for modality, config in configs.items():
+        folder = output / f"{modality}_expert"
+        begun = (folder / CONFIG_FILE).is_file()
+        if begun:
+            check_same_settings(load_config(folder / CONFIG_FILE), config, folder)
+        if (folder / MODEL_FILE).is_file():
+            reporter.say(f"{folder} is finished already.")
+            continue
+        if sides is None:
+            # One split for both, drawn from all clips, whichever of them each expert can use.
+            with quiet_import():
+                from emotion.training.fitting import draw_split
+            covered = [clip for clip in clips if class_index(clip.emotion, config.class_names) is not None]
+            sides = draw_split(covered, config).sides
+        failures |= _train(clips, config, folder, resume=begun, sides=sides, **settings).failures
+    with quiet_import():
+        from emotion.training.late_fusion import fuse_runs
+    experts = [load_run(output / f"{modality}_expert") for modality in configs]
+    fuse_runs(*experts, clips, output, method=method, by_class=by_class, cache_dir=cache_dir, reporter=reporter)
+    _warn_of_skipped(failures, reporter)
+    write_onnx(output, reporter)
+    return failures
+
+
+def check_same_settings(begun: RunConfig, wanted: RunConfig, folder: Path) -> None:
+    """Makes sure that a training goes on with the settings it was begun with.
+
+    Raises:
+        RunError: if it was begun with others.
+    """
+    names = ("architecture", "class_names", "audio", "video", "window", "training", "model")
+    differing = [name for name in names if getattr(begun, name) != getattr(wanted, name)]
+    if differing:
+        raise RunError(
+            f"{folder}: was begun with other settings ({', '.join(differing)}). Give the same ones, or name another "
+            "--output."
+        )
 
 
 def make_recipe(
-    name: str,
-    data_root: Path,
-    output: Path | None,
-    *,
-    with_folds: bool,
-    reporter: Reporter = SILENT,
-) -> int:
-    """Makes a shipped model anew, stage by stage, and prints its scores on validation data.
+    name: str, data_root: Path, output: Path | None, *, with_folds: bool, reporter: Reporter = SILENT
+) -> None:
+    """Makes a shipped model anew, stage by stage, and tells its scores on validation data.
 
     Args:
-        name: of the recipe, one of ``RECIPE_NAMES``.
+        name: one of ``RECIPE_NAMES``.
         data_root: folder of the data sets.
-        output: the run folder to write: new, empty, or this recipe's own; None for that under ``saved_models/``.
-        with_folds: whether to cross-validate the voice branch, too.
+        output: the run folder to write: new, empty, or this recipe's own; None for the one under ``saved_models/``.
+        with_folds: whether to cross-validate the voice branch as well.
 
-    Returns:
-        The program's exit code.
+    Raises:
+        DatasetError: if data is missing.
+        RunError: if ``output`` holds another model.
     """
     if not data_root.is_dir():
         raise DatasetError(f"{data_root}: no such folder. Name the folder of the data sets with --data_root.")
@@ -177,18 +230,20 @@ def make_recipe(
         from emotion.training.recipes.settings import RECIPES
         from emotion.training.recipes.table import format_table
     if output.exists() and not is_made_by(output, name) and (output.is_file() or any(output.iterdir())):
-        raise RunError(f"{output}: holds something else than this recipe's model. Name a new or empty --output.")
+        raise RunError(f"{output}: holds something other than this recipe's model. Name a new or empty --output.")
     metrics = make_shipped(RECIPES[name], data_root, output, RECIPE_DIR, with_folds=with_folds, reporter=reporter)
     reporter.say(format_table(metrics))
     reporter.say(f"model: {output}")
-    return 0
+
+
+# ---- Parts ----
 
 
 def describe_data(config: RunConfig, clips: list[Clip], source: DataSource) -> RunConfig:
-    """Notes the data in the configuration, and leaves classes out that it has no clip of, unless they were chosen.
+    """Notes the data set in the settings; of eight default classes it keeps those that a clip shows.
 
     Raises:
-        DatasetError: if less than two classes are left.
+        DatasetError: if fewer than two classes are left.
     """
     names = config.class_names
     if names == EIGHT_EMOTIONS:
@@ -196,7 +251,7 @@ def describe_data(config: RunConfig, clips: list[Clip], source: DataSource) -> R
         names = tuple(name for name in EIGHT_EMOTIONS if name in present)
         if len(names) < 2:
             shown = ", ".join(names) or "none of " + ", ".join(EIGHT_EMOTIONS)
-            raise DatasetError(f"The {len(clips)} clips show {shown}: two emotions are needed to tell apart.")
+            raise DatasetError(f"The {len(clips)} clips show {shown}; training needs at least two emotions.")
     return dataclasses.replace(config, class_names=names, data=(source,))
 
 
@@ -205,3 +260,8 @@ def _train(*args, **settings) -> "TrainingResult":
     with quiet_import():
         from emotion.training.fitting import train
     return train(*args, **settings)
+
+
+def _warn_of_skipped(failures: Mapping[str, str], reporter: Reporter) -> None:
+    for clip_id, reason in failures.items():
+        reporter.warn(f"skipped {clip_id}: {reason}")

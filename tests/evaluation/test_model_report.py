@@ -80,7 +80,7 @@ def test_a_speaker_met_in_training_is_counted_in_the_protocol(run, clips):
     report, _, _ = judge(run, [dataclasses.replace(stranger, speaker=met)])
     assert report["protocol"].endswith("1 of the 1 speakers: optimistic")
     report, _, _ = judge(run, [dataclasses.replace(stranger, speaker=None)])
-    assert report["protocol"].endswith("whether it met their speakers cannot be told")
+    assert report["protocol"].endswith("whether it met their speakers is unknown")
 
 
 def test_two_clips_of_one_name_are_refused(run, clips):
@@ -138,7 +138,7 @@ def test_clips_without_the_modality_asked_for_are_skipped(unrecorded, clips):
     assert report["modality"] == "audio"
     assert report["evidence"] == {"both": 0, "audio_only": len(clips), "video_only": 0}
     assert report["skipped"]["without_evidence"] == ["silent"]
-    with pytest.raises(DatasetError, match="hold nothing that is judged"):
+    with pytest.raises(DatasetError, match="none holds what is judged"):
         judge(unrecorded, [silent], modality="audio")
 
 

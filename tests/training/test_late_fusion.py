@@ -85,9 +85,9 @@ def test_of_two_branches_the_one_that_knows_more_gets_the_greater_weight():
 
 def test_classes_have_weights_of_their_own_only_where_there_are_enough_clips():
     few = make_clips(n=4)
-    with pytest.raises(ValueError, match="need 2 clips of each"):
+    with pytest.raises(ValueError, match="need 2 clips"):
         fit_fusion(few, "average", by_class=True)
-    with pytest.raises(ValueError, match="need 2 clips of each"):
+    with pytest.raises(ValueError, match="need 2 clips"):
         fit_fusion(few, "stacking")
     with pytest.raises(ValueError, match="method must be one of"):
         fit_fusion(few, "sum")
@@ -173,13 +173,13 @@ def test_two_runs_become_one_that_inference_takes_like_any_other(
 def test_experts_that_do_not_go_together_are_refused_with_the_reason():
     audio, video = (small_design("logmel_cnn", modalities=(modality,)) for modality in ("audio", "video"))
     assert join_configs(audio, video, "average").class_names == audio.class_names
-    with pytest.raises(ConfigError, match="--audio: the model takes video. Train one by --modality audio"):
+    with pytest.raises(ConfigError, match="--audio: the model takes video.*--modality audio"):
         join_configs(video, video, "average")
     other = dataclasses.replace(video, class_names=("happy", "angry"))
-    with pytest.raises(ConfigError, match="tell different emotions apart"):
+    with pytest.raises(ConfigError, match="--labels"):
         join_configs(audio, other, "average")
     longer = dataclasses.replace(video, window=dataclasses.replace(video.window, window_seconds=2.0))
-    with pytest.raises(ConfigError, match="judge windows of 1 and 2 s"):
+    with pytest.raises(ConfigError, match="1 and 2 s.*--window_sec"):
         join_configs(audio, longer, "average")
     whole = dataclasses.replace(join_configs(audio, video, "average"), class_names=("happy", "angry"))
     with pytest.raises(ConfigError, match="audio_expert has other classes"):
@@ -243,7 +243,7 @@ def test_clips_that_an_expert_learned_from_find_no_weights(experts, clips, cache
     learned = [clip for clip in clips if sides[clip.clip_id] == "train"]
     assert learned
     runs = [load_run(experts[modality]) for modality in ("audio", "video")]
-    with pytest.raises(DatasetError, match="Only 0 clips hold a voice and a face and were not learned from"):
+    with pytest.raises(DatasetError, match="Only 0 clips"):
         fuse_runs(*runs, learned, tmp_path / "run", method="average", cache_dir=cache_dir)
     assert not (tmp_path / "run").exists()
 

@@ -61,5 +61,5 @@ def test_a_file_of_an_earlier_format_keeps_what_it_does_not_say_to_the_design(op
     old = {"format_version": 3, "training": {"epochs": 5}, "video": {"image_size": 96}}
     assert options("--model", "mobilefacenet_lstm", file=old).video.fill == "none"
     assert options("--model", "resnet18_ast", file=old).training.weight_decay == 0.01
-    with pytest.raises(ConfigError, match="late_fusion is made of two models"):
+    with pytest.raises(ConfigError, match="late_fusion.*--fusion late"):
         options(file={"architecture": "late_fusion"})
