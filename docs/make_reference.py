@@ -70,14 +70,18 @@ def build_parser(place: str) -> argparse.ArgumentParser:
 
 def _tables(parser: argparse.ArgumentParser, name: str) -> list[str]:
     lines, rows = [], []
-    for action in parser._actions:
-        if isinstance(action, argparse._SubParsersAction):
-            described = {choice.dest: choice.help for choice in action._choices_actions}
-            for command, inner in action.choices.items():
-                lines += ["", f"### {name} {command}", "", _flow(described.get(command) or inner.description)]
-                lines += _tables(inner, f"{name} {command}")
-        elif not isinstance(action, argparse._HelpAction):
-            rows.append(f"| {_spell(action)} | {_cell(_explain(action, parser))} |")
+    for group in parser._action_groups:
+        shown = [action for action in group._group_actions if not isinstance(action, argparse._HelpAction)]
+        if shown and group not in (parser._positionals, parser._optionals, parser._subparsers):
+            rows.append(f"| **{group.title}** | |")
+        for action in shown:
+            if isinstance(action, argparse._SubParsersAction):
+                described = {choice.dest: choice.help for choice in action._choices_actions}
+                for command, inner in action.choices.items():
+                    lines += ["", f"### {name} {command}", "", _flow(described.get(command) or inner.description)]
+                    lines += _tables(inner, f"{name} {command}")
+            else:
+                rows.append(f"| {_spell(action)} | {_cell(_explain(action, parser))} |")
     table = ["", "| option | what |", "|---|---|", *rows] if rows else []
     return table + lines
 
