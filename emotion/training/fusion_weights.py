@@ -107,7 +107,7 @@ def fit_weights(
     """
     n_classes = audio[0].shape[1]
     n_weights = n_classes if by_class else 1
-    lengths = [len(windows) for windows in audio]
+    ends = np.cumsum([len(windows) for windows in audio])
     first, second = np.concatenate(audio), np.concatenate(video)
 
     def build(parameters: np.ndarray) -> np.ndarray:
@@ -119,22 +119,13 @@ def fit_weights(
     def loss(parameters: np.ndarray) -> float:
         spread = parameters.reshape(2, n_weights)
         spread = spread - spread.mean(axis=1, keepdims=True)
-        answers = _merge(_join(method, first, second, build(parameters)), lengths)
-        return _surprise(answers, class_indices) + WEIGHT_DECAY * float(np.square(spread).sum())
+        windows = np.split(_join(method, first, second, build(parameters)), ends[:-1])
+        answers = np.stack([merge_probabilities(rows) for rows in windows])
+        of_truth = np.maximum(answers[np.arange(len(answers)), class_indices], SMALLEST)
+        return float(-np.mean(np.log(of_truth))) + WEIGHT_DECAY * float(np.square(spread).sum())
 
     found = minimize(loss, np.zeros(2 * n_weights), method="Powell", bounds=[(-4.0, 2.0)] * (2 * n_weights))
     return build(found.x)
-
-
-def compute_loss(clips: JoinedClips, weights: FusionWeights) -> float:
-    """Returns the mean negative log likelihood of the true classes under the clips' joint answers."""
-    return _surprise(answer_clips(clips, weights), clips.class_indices)
-
-
-def answer_clips(clips: JoinedClips, weights: FusionWeights) -> np.ndarray:
-    """Returns an answer for each clip, ``(n_clips, n_classes)``: the mean over its windows."""
-    joined = weights.join(np.concatenate(clips.audio), np.concatenate(clips.video))
-    return _merge(joined, [len(windows) for windows in clips.audio])
 
 
 def _fit_stacking(
@@ -162,15 +153,6 @@ def _join(method: str, audio: np.ndarray, video: np.ndarray, weights: np.ndarray
     if method == "product":
         return softmax(weights[0] * audio + weights[1] * video)
     return softmax(audio @ weights[0] + video @ weights[1] + bias)
-
-
-def _merge(windows: np.ndarray, lengths: Sequence[int]) -> np.ndarray:
-    return np.stack([merge_probabilities(part) for part in np.split(windows, np.cumsum(lengths)[:-1])])
-
-
-def _surprise(answers: np.ndarray, class_indices: np.ndarray) -> float:
-    of_truth = answers[np.arange(len(answers)), class_indices]
-    return float(-np.mean(np.log(np.maximum(of_truth, SMALLEST))))
 
 
 def _calibrate(probabilities: np.ndarray, temperature: float) -> np.ndarray:

@@ -164,7 +164,7 @@ def test_intervals_of_few_are_said_to_tell_little():
     enough = build_report([judgement(str(i), speaker=f"s{i % 6}") for i in range(50)], NAMES)
     assert "true interval is wider" not in format_report({**enough, "protocol": "none"})
     alone = build_report([judgement("a", speaker="x")], NAMES)
-    assert "with 1 clip such an interval" in format_report({**alone, "protocol": "none"})
+    assert "only 1 clip:" in format_report({**alone, "protocol": "none"})
 
 
 def test_nothing_to_score_is_refused():
