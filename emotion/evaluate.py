@@ -53,8 +53,8 @@ def build_parser() -> argparse.ArgumentParser:
     add("--model", default=default_run(), metavar="DIR", help="model folder (default: saved_models/default)")
     add("--modality", choices=("both", *MODALITIES), default="both", help="judge by face, voice or both (default: "
         "%(default)s)")  # fmt: skip
-    add_data_options(parser).add_argument("--include_seen", action="store_true", help="also score clips that the model "
-        "met in training: flatters")  # fmt: skip
+    add = add_data_options(parser, cached=False).add_argument
+    add("--include_seen", action="store_true", help="also score clips that the model met in training: flatters")
     group = parser.add_argument_group("output")
     group.add_argument("--json", type=Path, metavar="FILE", help="write all scores")
     group.add_argument("--predictions", type=Path, metavar="FILE", help="write the answer for each clip, as CSV")

@@ -92,8 +92,8 @@ class DataRequest:
 # ---- Options ----
 
 
-def add_data_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
-    """Adds the group that ``read_data_options`` reads, and returns it."""
+def add_data_options(parser: argparse.ArgumentParser, *, cached: bool = True) -> argparse._ArgumentGroup:
+    """Adds the group "data", which ``read_data_options`` reads, and returns it."""
     group = parser.add_argument_group("data")
     add = group.add_argument
     add("--dataset", choices=sorted(DATASETS), help="the data set (default: detected from the folder layout)")
@@ -101,7 +101,8 @@ def add_data_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup
         f"that a manifest's paths are relative to (default: {DATASET_DIR}, or the manifest's own folder)")  # fmt: skip
     add("--manifest", type=Path, metavar="FILE", help="your own table instead of --dataset: CSV with the columns path, "
         "emotion and, if known, speaker, audio_path, start_s, end_s, split, sex")  # fmt: skip
-    add("--cache_dir", type=Path, default=CLIP_CACHE_DIR, help="where decoded clips are kept (default: %(default)s)")
+    kept = "where decoded clips are kept (default: %(default)s)" if cached else "not used: no decoded clips are kept"
+    add("--cache_dir", type=Path, default=CLIP_CACHE_DIR, help=kept)
     return group
 
 

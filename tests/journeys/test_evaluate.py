@@ -119,13 +119,11 @@ def test_a_bad_row_of_a_manifest_is_named_by_its_line(call, trained, clips, tmp_
     assert "line 3" in err
 
 
-def test_a_folder_of_plots_or_of_decoded_clips_that_cannot_be_made_is_named(call, trained, dataset_dir, tmp_path):
+def test_a_folder_that_cannot_be_made_is_named(call, trained, dataset_dir, config_file, tmp_path):
     (tmp_path / "file").write_text("")
     code, _, err = call("--model", trained.path, "--root", dataset_dir, "--plots", tmp_path / "file" / "plots")
     assert (code, "file/plots" in err) == (2, True)
-    code, _, err = call(
-        "--model", trained.path, "--root", dataset_dir, "--include_seen", "--cache_dir", tmp_path / "file"
-    )
+    code, _, err = call("folds", "--root", dataset_dir, "--config", config_file, "--cache_dir", tmp_path / "file")
     assert code == 1
     assert err.startswith("error: ") and "file" in err and "Traceback" not in err
 
