@@ -185,10 +185,13 @@ def train_experts(
     with quiet_import():
         from emotion.training.late_fusion import fuse_runs
     experts = [load_run(output / f"{modality}_expert") for modality in configs]
-    fuse_runs(*experts, clips, output, method=method, by_class=by_class, cache_dir=cache_dir, reporter=reporter)
-    _warn_of_skipped(failures, reporter)
+    metrics = fuse_runs(
+        *experts, clips, output, method=method, by_class=by_class, cache_dir=cache_dir, reporter=reporter
+    )
+    skipped = metrics["skipped"]  # ``fuse_runs`` has told of these
+    _warn_of_skipped({clip_id: reason for clip_id, reason in failures.items() if clip_id not in skipped}, reporter)
     write_onnx(output, reporter)
-    return failures
+    return failures | skipped
 
 
 def check_same_settings(begun: RunConfig, wanted: RunConfig, folder: Path) -> None:
