@@ -1,7 +1,7 @@
-"""Every setting of a model and of its training, with its unit, in frozen records; ``emotion.config_files`` saves them.
+"""Every setting of a model and of its training, in frozen records; ``emotion.config_files`` reads and writes them.
 
-``RunConfig`` is what a model folder's ``config.json`` holds. It is the only home of the class order and of all sizes:
-preprocessing, models and inference derive theirs from it.
+``RunConfig`` is the content of a model folder's ``config.json``. The class order and all sizes are defined here and
+nowhere else: preprocessing, models and inference derive theirs from it.
 """
 
 import math
@@ -19,40 +19,48 @@ MODALITIES = ("audio", "video")
 CROPS = ("face", "frame")
 AUDIO_FEATURES = ("mfcc", "log_mel", "fbank")
 FILLS = ("nearest", "none")
+PRECISIONS = ("float32", "mixed_bfloat16")
 PROTOCOLS = ("speaker", "random", "official", "kfold", "loso")
+CROSS_VALIDATED = ("kfold", "loso")  # protocols that train one model per fold
 FUSION_METHODS = ("average", "product", "stacking")
-CROSS_VALIDATED = ("kfold", "loso")  # protocols that train several models, so they have a folder of run folders
 RECIPE_NAMES = ("default", "accurate")
 DEFAULT_ARCHITECTURE = "mfcc_cnn_3d"
 DEFAULT_FOLDS = 5
 
 
-def _check_positive(record, *names: str) -> None:
+def _check(name: str, value, is_allowed: bool, rule: str) -> None:
+    if not is_allowed:
+        raise ConfigError(f"{name} must {rule}, got {value!r}.")
+
+
+def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    _check(name, value, value in choices, f"be one of {', '.join(choices)}")
+
+
+def _check_positive(section: str, record, *names: str) -> None:
     for name in names:
         value = getattr(record, name)
-        if not 0 < value < math.inf:
-            raise ConfigError(f"{type(record).__name__}: {name} must be above 0 and finite, got {value}.")
+        _check(f"{section}.{name}", value, 0 < value < math.inf, "be above 0 and finite")
 
 
 @dataclass(frozen=True)
 class AudioConfig:
-    """How a window of sound becomes a picture.
+    """How a window of sound becomes the picture that a model sees.
 
     Attributes:
-        features: ``mfcc`` for cepstral coefficients, ``log_mel`` for the logarithmic mel spectrum that Whisper takes,
-            ``fbank`` for Kaldi's filter banks as the Audio Spectrogram Transformer takes them.
-        sample_rate: samples a second, after resampling.
-        n_mfcc: MFCCs only: coefficients kept, the height of the picture.
-        n_steps: MFCCs only: columns of the picture; the hop is derived so that they span the whole window. The others'
-            steps are 10 ms apart however long the window is.
-        n_mels: mel bands: those under the cepstrum, or the height of the other pictures.
-        min_frequency_hz, max_frequency_hz: the bands' limits. Telephones, 16 kHz recordings and lossy codecs end at
-            about the upper one: what lies above tells the recorder, not the emotion.
-        top_db: decibels below the window's loudest band at which the spectrum is floored; filter banks are not.
-        silence_dbfs: a window without a twentieth of a second louder than this, in decibels below full scale, holds no
-            sound to speak of. The dither of 16-bit sound lies at -96, a quiet room at -60.
-        noise_dbfs, noise_range_db: nor does a window below this level that varies by less than this: speech rises and
-            falls, the noise of a room or a microphone does not. Speech as quiet varies by 30 dB and more.
+        features: ``mfcc``; ``log_mel``, the logarithmic mel spectrum that Whisper takes; or ``fbank``, Kaldi's filter
+            banks as the Audio Spectrogram Transformer takes them.
+        sample_rate: samples per second, after resampling.
+        n_mfcc: coefficients, the picture's height; MFCCs only.
+        n_steps: columns, spread over the whole window; MFCCs only. The other features have one every 10 ms.
+        n_mels: mel bands; for features other than MFCCs the picture's height.
+        min_frequency_hz, max_frequency_hz: limits of the bands. Above the upper one, telephones, 16 kHz recordings
+            and lossy codecs hold nothing: a model would learn the recorder, not the emotion.
+        top_db: dynamic range: decibels below the window's loudest band at which values are cut off. Not for ``fbank``.
+        silence_dbfs: a window is silent if no 0.05 s of it are louder than this, in dB relative to full scale. 16-bit
+            dither lies at -96, a quiet room at -60.
+        noise_dbfs, noise_range_db: a window is noise, and treated as silent, if it is quieter than the first (dB
+            relative to full scale) and its level varies by less than the second (dB). Quiet speech varies by 30 dB.
     """
 
     features: str = "mfcc"
@@ -68,36 +76,34 @@ class AudioConfig:
     noise_range_db: float = 20.0
 
     def __post_init__(self):
-        if self.features not in AUDIO_FEATURES:
-            raise ConfigError(f"audio.features must be one of {', '.join(AUDIO_FEATURES)}, got {self.features!r}.")
-        _check_positive(self, "sample_rate", "n_mfcc", "n_mels", "top_db")
-        if self.n_steps < 2:
-            raise ConfigError(f"audio.n_steps must be at least 2, got {self.n_steps}.")
-        if self.features == "mfcc" and self.n_mfcc > self.n_mels:
-            raise ConfigError(f"audio.n_mfcc must not exceed audio.n_mels ({self.n_mels}), got {self.n_mfcc}.")
+        _check_choice("audio.features", self.features, AUDIO_FEATURES)
+        _check_positive("audio", self, "sample_rate", "n_mfcc", "n_mels", "top_db")
+        _check("audio.n_steps", self.n_steps, self.n_steps >= 2, "be at least 2")
+        if self.features == "mfcc":
+            _check("audio.n_mfcc", self.n_mfcc, self.n_mfcc <= self.n_mels, f"not exceed audio.n_mels ({self.n_mels})")
 
 
-# What Whisper's encoder was trained on (Radford et al. 2022): 80 bands over all of 16 kHz sound, 80 dB deep.
+# As Whisper's encoder was trained (Radford et al. 2022): 80 bands over all of 16 kHz sound, 80 dB of range.
 WHISPER_AUDIO = AudioConfig(
     features="log_mel", sample_rate=16000, n_mels=80, min_frequency_hz=0.0, max_frequency_hz=8000.0, top_db=80.0
 )
-# What the Audio Spectrogram Transformer was trained on (Gong et al. 2021).
+# As the Audio Spectrogram Transformer was trained (Gong et al. 2021).
 AST_AUDIO = AudioConfig(features="fbank", sample_rate=16000, n_mels=128, min_frequency_hz=20.0, max_frequency_hz=8000.0)
-# For networks that learn their own filters from a spectrum: what speech holds, in as many bands as tell vowels apart.
+# For networks trained from scratch: the range of speech, in enough bands to tell vowels apart.
 LOG_MEL_AUDIO = AudioConfig(features="log_mel", sample_rate=16000, n_mels=64, max_frequency_hz=7600.0)
 
 
 @dataclass(frozen=True)
 class VideoConfig:
-    """How a window of pictures becomes the frames a model sees.
+    """How a window of pictures becomes the frames that a model sees.
 
     Attributes:
-        n_frames: frames a window, evenly spaced over it.
-        image_size: side of each square frame, in pixels.
+        n_frames: frames per window, evenly spaced.
+        image_size: side of the square frames, in pixels.
         crop: ``face`` for the aligned face, ``frame`` for the whole picture.
-        min_sight: share of a window's moments for which a face must be in sight to count as evidence.
-        fill: what a model sees at a moment without a face: the ``nearest`` one of the window, or ``none``, a frame of
-            zeros, for models that pass over such frames and so take clips of any length.
+        min_sight: share of a window's frames, 0 to 1, with a face in sight from which a face counts as evidence.
+        fill: where a frame has no face: ``nearest`` repeats the nearest one of the window, ``none`` leaves zeros, for
+            models that skip such frames.
     """
 
     n_frames: int = 20
@@ -107,23 +113,20 @@ class VideoConfig:
     fill: str = "nearest"
 
     def __post_init__(self):
-        _check_positive(self, "n_frames", "image_size")
-        if self.crop not in CROPS:
-            raise ConfigError(f"video.crop must be one of {', '.join(CROPS)}, got {self.crop!r}.")
-        if self.fill not in FILLS:
-            raise ConfigError(f"video.fill must be one of {', '.join(FILLS)}, got {self.fill!r}.")
+        _check_positive("video", self, "n_frames", "image_size")
+        _check_choice("video.crop", self.crop, CROPS)
+        _check_choice("video.fill", self.fill, FILLS)
 
 
 @dataclass(frozen=True)
 class WindowConfig:
-    """The stretches of time that a model judges.
+    """The sliding windows that a model judges.
 
     Attributes:
-        window_seconds: the stretch it judges at once.
-        step_seconds: from one to the next.
-        face_share: the share of a window, above 0 and at most 1, that tells as much where a face is the only evidence.
-            A voice takes a sentence to show its emotion, an expression changes within one. Below 1 for models that
-            were found to judge faces as well by so little.
+        window_seconds: length of a window.
+        step_seconds: from the start of one window to the start of the next.
+        face_share: share of the window length, above 0 and at most 1, that is judged where a face is the only
+            evidence: an expression may change within a sentence. Below 1 for models that judge faces as well by less.
     """
 
     window_seconds: float = 3.0
@@ -131,19 +134,15 @@ class WindowConfig:
     face_share: float = 1.0
 
     def __post_init__(self):
-        _check_positive(self, "window_seconds", "step_seconds", "face_share")
-        if self.face_share > 1:
-            raise ConfigError(f"window.face_share must be at most 1, got {self.face_share}.")
-        if self.window_seconds > MAX_WINDOW_SECONDS:
-            raise ConfigError(f"window.window_seconds must be at most {MAX_WINDOW_SECONDS}, got {self.window_seconds}.")
+        _check_positive("window", self, "window_seconds", "step_seconds", "face_share")
+        _check("window.face_share", self.face_share, self.face_share <= 1, "be at most 1")
+        seconds = self.window_seconds
+        _check("window.window_seconds", seconds, seconds <= MAX_WINDOW_SECONDS, f"be at most {MAX_WINDOW_SECONDS}")
 
     @property
     def face_window_seconds(self) -> float:
-        """The stretch judged at once where a face is the only evidence."""
+        """Length of a window where a face is the only evidence."""
         return self.window_seconds * self.face_share
-
-
-PRECISIONS = ("float32", "mixed_bfloat16")
 
 
 @dataclass(frozen=True)
@@ -151,24 +150,24 @@ class TrainConfig:
     """How a model is trained.
 
     Attributes:
-        epochs: passes over the training clips, at most.
-        batch_size: clips a step.
-        learning_rate: Adam's first step size.
-        weight_decay: share of the kernels that a step of learning rate 1 takes away (AdamW); 0 for plain Adam.
-        clip_norm: gradients are scaled down to this norm.
-        patience_epochs: epochs without a better validation loss before training stops.
-        reduce_patience_epochs: the same before the learning rate is halved.
-        modality_dropout: chance that a training clip with face and voice is shown with only one of them.
-        pretrained: weights to begin with, by their names in ``emotion.weights``; they must be here.
-        frozen_epochs: for how many epochs such weights stay as they are, while the layers behind them settle.
-        layer_decay: factor by which each layer of a pretrained network learns slower than the one after it.
-        precision: in which the network computes while it learns: ``float32``, or ``mixed_bfloat16``, which takes less
-            time on processors and GPUs that know it. The weights, and the finished model, are float32 either way.
-        augment: whether training clips are varied on the fly.
+        epochs: at most.
+        batch_size: clips per step.
+        learning_rate: Adam's, before it is reduced.
+        weight_decay: AdamW's; 0 for plain Adam.
+        clip_norm: the gradient norm is limited to this.
+        patience_epochs: epochs without a better validation loss after which training stops.
+        reduce_patience_epochs: epochs without a better validation loss after which the learning rate is halved.
+        modality_dropout: chance, 0 to 1, that a training clip with face and voice loses one of them.
+        pretrained: names of weights in ``emotion.weights`` to start from; fetch them first.
+        frozen_epochs: epochs for which pretrained layers are not trained.
+        layer_decay: each block of a pretrained encoder learns this much slower than the next, above 0 and at most 1.
+        precision: of the computation in training: ``float32``, or ``mixed_bfloat16``, which is faster where the
+            hardware supports it. Weights and the finished model are float32 either way.
+        augment: whether training clips are varied at random.
         balance: whether rare emotions weigh more in the loss.
-        test_fraction, validation_fraction: share of the speakers (or clips) set apart.
-        protocol: how clips are split. ``speaker``, ``kfold`` and ``loso`` keep every speaker on one side, ``random``
-            does not, ``official`` does as the data set's authors did.
+        test_fraction, validation_fraction: shares of the speakers (or clips), 0 to 1.
+        protocol: how clips are split. ``speaker``, ``kfold`` and ``loso`` keep each speaker in one split, ``random``
+            does not, ``official`` follows the data set's authors.
         seed: of the split, the weights and the augmentation.
     """
 
@@ -192,36 +191,30 @@ class TrainConfig:
     seed: int = 0
 
     def __post_init__(self):
-        _check_positive(self, "epochs", "batch_size", "learning_rate", "clip_norm", "layer_decay")
+        _check_positive("training", self, "epochs", "batch_size", "learning_rate", "clip_norm", "layer_decay")
         for name in ("patience_epochs", "reduce_patience_epochs", "weight_decay", "frozen_epochs"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ConfigError(f"training.{name} must not be negative, got {getattr(self, name)}.")
-        if self.layer_decay > 1:
-            raise ConfigError(f"training.layer_decay must be at most 1, got {self.layer_decay}.")
-        if not 0 <= self.seed < 2**32:
-            raise ConfigError(f"training.seed must lie in 0 to 2**32 - 1, got {self.seed}.")
+            value = getattr(self, name)
+            _check(f"training.{name}", value, 0 <= value < math.inf, "be at least 0 and finite")
+        _check("training.layer_decay", self.layer_decay, self.layer_decay <= 1, "be at most 1")
+        _check("training.seed", self.seed, 0 <= self.seed < 2**32, "lie in 0 to 2**32 - 1")
         for name in ("test_fraction", "validation_fraction", "modality_dropout"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ConfigError(f"training.{name} must lie in [0, 1), got {getattr(self, name)}.")
-        if self.validation_fraction + self.test_fraction >= 1:
-            raise ConfigError("training.validation_fraction and test_fraction must leave something to train on.")
-        if self.precision not in PRECISIONS:
-            raise ConfigError(f"training.precision must be one of {', '.join(PRECISIONS)}, got {self.precision!r}.")
-        if self.protocol not in PROTOCOLS:
-            raise ConfigError(f"training.protocol must be one of {', '.join(PROTOCOLS)}, got {self.protocol!r}.")
-        if self.validation_fraction == 0:
-            raise ConfigError("training.validation_fraction must be above 0: the best epoch is chosen by it.")
+            value = getattr(self, name)
+            _check(f"training.{name}", value, 0 <= value < 1, "lie in [0, 1)")
+        name, fraction = "training.validation_fraction", self.validation_fraction
+        _check(name, fraction, fraction > 0, "be above 0, because validation selects the best epoch")
+        _check(name, fraction, fraction + self.test_fraction < 1, f"be below 1 - test_fraction ({self.test_fraction})")
+        _check_choice("training.precision", self.precision, PRECISIONS)
+        _check_choice("training.protocol", self.protocol, PROTOCOLS)
 
 
 @dataclass(frozen=True)
 class CalibrationConfig:
-    """What makes a trained network's confidence mean what it says, and when an answer is withheld.
+    """Temperatures that correct a network's confidence, and the threshold of the answer "unsure".
 
     Attributes:
-        both, face, voice: temperature of the probabilities of a window with a face and a voice, with a face alone, and
-            with a voice alone. Above 1 the network was too sure, below 1 too modest; 1 leaves its answer as it is. For
-            a model of whole frames ``face`` stands for the frame.
-        unsure_below: the confidence, 0 to 1, under which the answer is "unsure". 0 always gives the emotion.
+        both, face, voice: temperature for windows with a face and a voice, only a face (or whole frames), and only a
+            voice. Above 1 lowers the confidence, below 1 raises it; 1 changes nothing.
+        unsure_below: confidence, 0 to 1, below which the answer is "unsure"; 0 always gives the emotion.
     """
 
     both: float = 1.0
@@ -230,14 +223,13 @@ class CalibrationConfig:
     unsure_below: float = 0.0
 
     def __post_init__(self):
-        _check_positive(self, "both", "face", "voice")
-        if not 0 <= self.unsure_below <= 1:
-            raise ConfigError(f"calibration.unsure_below must lie in 0 to 1, got {self.unsure_below}.")
+        _check_positive("calibration", self, "both", "face", "voice")
+        _check("calibration.unsure_below", self.unsure_below, 0 <= self.unsure_below <= 1, "lie in 0 to 1")
 
 
 @dataclass(frozen=True)
 class DataSource:
-    """A data set a model has seen: its name, its licence and the number of clips or pictures."""
+    """A data set that a model was trained on; ``n_clips`` counts clips or pictures."""
 
     name: str
     licence: str
@@ -246,14 +238,14 @@ class DataSource:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """Everything needed to rebuild a model and to feed it. Saved as ``config.json``.
+    """Everything needed to rebuild a model and its inputs; saved as ``config.json``.
 
     Attributes:
         architecture: a key of ``emotion.models.ARCHITECTURES``.
         class_names: the emotions, in the order of the model's outputs.
-        modalities: the evidence the model takes: ``audio``, ``video`` or both.
-        calibration: of the trained network; a new training starts without.
-        model: settings of the architecture; empty for its defaults.
+        modalities: ``audio``, ``video`` or both.
+        calibration: of the trained network; none before training.
+        model: the architecture's own settings; its defaults for those left out.
         data: what the model was trained on.
     """
 
@@ -272,33 +264,28 @@ class RunConfig:
     def __post_init__(self):
         if self.format_version != FORMAT_VERSION:
             raise ConfigError(
-                f"format_version {self.format_version} is not understood; this program reads {FORMAT_VERSION}. "
-                "Update the program, or train the model again."
+                f"format_version must be {FORMAT_VERSION}, got {self.format_version}. Update the program, or train the "
+                "model again."
             )
-        if len(self.class_names) < 2 or len(set(self.class_names)) != len(self.class_names):
-            raise ConfigError(f"class_names needs two or more different emotions, got {list(self.class_names)}.")
-        for name in self.class_names:
-            if canonical_emotion(name) != name:
-                raise ConfigError(f"class_names holds {name!r}; its canonical name is {canonical_emotion(name)!r}.")
-        if not self.modalities or any(m not in MODALITIES for m in self.modalities):
-            raise ConfigError(f"modalities must be some of {', '.join(MODALITIES)}, got {list(self.modalities)}.")
-        if len(set(self.modalities)) != len(self.modalities):
-            raise ConfigError(f"modalities must not hold one of them twice, got {list(self.modalities)}.")
-        if self.audio.features != "mfcc":
-            if self.window_samples < self.win_length:
-                raise ConfigError(
-                    f"window.window_seconds must be at least {SPECTRUM_WINDOW_SECONDS}, the length of one spectrum, "
-                    f"got {self.window.window_seconds}."
-                )
-        elif self.window.window_seconds * self.audio.sample_rate < self.audio.n_steps:
-            raise ConfigError(
-                f"window.window_seconds must be long enough to hold {self.audio.n_steps} audio.n_steps at "
-                f"{self.audio.sample_rate} samples a second, got {self.window.window_seconds}."
-            )
+        names, modalities = list(self.class_names), list(self.modalities)
+        is_unique = len(set(names)) == len(names)
+        _check("class_names", names, len(names) >= 2 and is_unique, "hold two or more different emotions")
+        for name in names:
+            _check("class_names", name, canonical_emotion(name) == name, f"be canonical ({canonical_emotion(name)!r})")
+        n_known = len(set(modalities) & set(MODALITIES))
+        _check("modalities", modalities, 0 < n_known == len(modalities), f"be of {', '.join(MODALITIES)}, each once")
+        seconds, audio = self.window.window_seconds, self.audio
+        if audio.features == "mfcc":
+            fits = seconds * audio.sample_rate >= audio.n_steps
+            rule = f"hold at least audio.n_steps ({audio.n_steps}) samples at {audio.sample_rate} per second"
+        else:
+            fits = self.window_samples >= self.win_length
+            rule = f"be at least {SPECTRUM_WINDOW_SECONDS}, the length of one spectrum"
+        _check("window.window_seconds", seconds, fits, rule)
 
     @property
     def looks_for_faces(self) -> bool:
-        """Whether the model sees faces that are cut out of the pictures, not whole pictures or none."""
+        """Whether the model sees cropped faces, not whole pictures or none."""
         return "video" in self.modalities and self.video.crop == "face"
 
     @property
@@ -308,7 +295,7 @@ class RunConfig:
 
     @property
     def audio_shape(self) -> tuple[int, int, int]:
-        """Shape of a window of sound as a model takes it: bands or coefficients, steps, and one channel."""
+        """Shape of the audio input: bands or coefficients, steps, one channel."""
         audio = self.audio
         if audio.features == "log_mel":
             return (audio.n_mels, self.window_samples // self.hop_length, 1)
@@ -318,23 +305,22 @@ class RunConfig:
 
     @property
     def video_shape(self) -> tuple[int, int, int, int]:
-        """Shape of a window of pictures as a model takes it: frames, height, width and RGB."""
+        """Shape of the video input: frames, height, width, RGB."""
         return (self.video.n_frames, self.video.image_size, self.video.image_size, 3)
 
     @property
     def hop_length(self) -> int:
-        """Samples between two steps: for MFCCs such that ``n_steps`` centred steps span the window."""
+        """Samples between two steps; for MFCCs such that ``n_steps`` centred steps span the window."""
         if self.audio.features != "mfcc":
             return max(1, round(SPECTRUM_HOP_SECONDS * self.audio.sample_rate))
         return max(1, self.window_samples // (self.audio.n_steps - 1))
 
     @property
     def n_fft(self) -> int:
-        """Length of the spectrum's transform in samples.
+        """Length of the Fourier transform in samples.
 
-        For MFCCs it is a power of two, above the hop by a quarter of it at least: the window's ends count for nothing,
-        so windows that merely touch would leave the samples between them unseen. Filter banks take the power of two
-        that holds their window.
+        For MFCCs the next power of two from 1.25 hops: the Hann window fades out at its ends, so windows that merely
+        touch would miss the samples between them. For filter banks the next power of two from ``win_length``.
         """
         if self.audio.features == "log_mel":
             return self.win_length
@@ -343,12 +329,12 @@ class RunConfig:
 
     @property
     def win_length(self) -> int:
-        """Length of the spectrum's window in samples."""
+        """Length of the STFT window in samples."""
         if self.audio.features == "mfcc":
             return self.n_fft
         return max(2, round(SPECTRUM_WINDOW_SECONDS * self.audio.sample_rate))
 
     @property
     def frame_interval_seconds(self) -> float:
-        """Time between two of a window's frames."""
+        """Time between two frames of a window."""
         return self.window.window_seconds / self.video.n_frames

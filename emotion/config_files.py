@@ -1,4 +1,4 @@
-"""Reading and writing configuration records as strict JSON: nothing unknown, nothing missing, every type right."""
+"""Reads and writes configuration records as strict JSON: no unknown or missing names, no wrong types."""
 
 import dataclasses
 import json
@@ -21,11 +21,10 @@ def from_dict(record_type, values: dict[str, Any], *, complete: bool = True, whe
     """Builds a configuration record from plain JSON types.
 
     Args:
-        record_type: the dataclass to build, for example ``RunConfig``.
-        values: names and values; nested records are dicts.
-        complete: whether every name must be there. If False, a missing one takes its default, where it has one.
+        record_type: the dataclass to build, such as ``RunConfig``.
+        complete: whether every name must be there, or may take its default.
         where: what to call ``values`` in error messages.
-        defaults: a record to take missing values from instead, if not ``complete``.
+        defaults: a record to take missing values from, if not ``complete``.
 
     Raises:
         ConfigError: for an unknown name, a missing one, or a value of the wrong type.
@@ -72,12 +71,10 @@ def load_config(path: str | os.PathLike, *, complete: bool = True) -> RunConfig:
     """Reads a ``RunConfig`` from a JSON file.
 
     Args:
-        path: the file.
-        complete: whether every setting must be there (as in a model folder) or may take its default (as in a file
-            given to training).
+        complete: whether every setting must be there (a model folder) or may take its default (a file for training).
 
     Raises:
-        ConfigError: if the file is missing, is no JSON, or holds unknown, missing or impossible settings.
+        ConfigError: if the file is missing, is not JSON, or holds unknown, missing or invalid settings.
     """
     values = read_settings(path, complete=complete)
     try:
@@ -87,14 +84,10 @@ def load_config(path: str | os.PathLike, *, complete: bool = True) -> RunConfig:
 
 
 def read_settings(path: str | os.PathLike, *, complete: bool = True) -> dict[str, Any]:
-    """Reads the JSON object of a configuration file, in the present format, for ``from_dict`` to check.
-
-    Args:
-        path: the file.
-        complete: whether it is a model's whole configuration, to which what earlier formats did not know is added.
+    """Reads a configuration file, unchecked, in the present format.
 
     Raises:
-        ConfigError: if the file is missing or is no JSON.
+        ConfigError: if the file is missing or is not JSON.
     """
     path = Path(path)
     try:
@@ -107,10 +100,10 @@ def read_settings(path: str | os.PathLike, *, complete: bool = True) -> dict[str
 
 
 def upgrade_settings(values, *, complete: bool = True):
-    """Brings older files up to date.
+    """Updates settings of an earlier format; of a ``complete`` configuration, adds what that format did not have.
 
-    Format 1 knew MFCCs only and did not name them; 1 and 2 no calibration; 1 to 3 windows of one length, filled frames,
-    and trainings without pretrained weights or weight decay; 1 to 4 float32 alone.
+    Format 1 had MFCCs only, unnamed; 1 and 2 no calibration; 1 to 3 no face_share, fill, pretrained weights or weight
+    decay; 1 to 4 no precision.
     """
     version = values.get("format_version") if isinstance(values, dict) else None
     if isinstance(version, bool) or version not in (1, 2, 3, 4):

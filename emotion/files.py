@@ -1,4 +1,4 @@
-"""Files that are either whole or not there."""
+"""Files that are written whole or not at all, locks, and files of installed packages."""
 
 import contextlib
 import hashlib
@@ -19,9 +19,9 @@ except ImportError:  # Windows has no such locks
 
 
 def displayable(name: str | os.PathLike) -> str:
-    """Returns a file's name as it can be written anywhere: what is no Unicode, and line breaks, by their codes.
+    """Returns a file's name as printable Unicode; other bytes and line breaks become escape codes.
 
-    Names that differ still do: ``caf\\xe8`` is not ``caf\\xe9``.
+    Different names stay different: ``caf\\xe8`` is not ``caf\\xe9``.
     """
     text = os.fsencode(name).decode("utf-8", "backslashreplace")
     return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
@@ -29,9 +29,9 @@ def displayable(name: str | os.PathLike) -> str:
 
 @contextlib.contextmanager
 def written_whole(path: str | os.PathLike) -> Iterator[Path]:
-    """Lends a path to write a file to, in the same folder; if the block ends well, it takes the place of ``path``.
+    """Yields a temporary path in the same folder; if the block succeeds, that file replaces ``path``.
 
-    A kill or an error leaves the old file or the new one, never half of one. Every file that the program writes and
+    After an error or a kill ``path`` is the old file or the new one, never half of one. Every file that the program
     reads again is written this way.
 
     Example:
@@ -48,17 +48,17 @@ def written_whole(path: str | os.PathLike) -> Iterator[Path]:
 
 
 def write_whole(path: str | os.PathLike, text: str) -> None:
-    """Writes a text file whole; see ``written_whole``."""
+    """Writes a UTF-8 text file whole; see ``written_whole``."""
     with written_whole(path) as partial:
-        partial.write_text(text, encoding="utf-8", errors="replace")  # names of files need not be Unicode
+        partial.write_text(text, encoding="utf-8", errors="replace")  # file names need not be Unicode
 
 
 @contextlib.contextmanager
 def locked_folder(folder: Path) -> Iterator[None]:
-    """Keeps other programs that do the same out of a folder for a while; the lock ends with the program, too.
+    """Locks a folder against other programs that lock it; a lock ends with its program.
 
     Raises:
-        ConfigError: if another program is in it.
+        ConfigError: if another program holds the lock.
     """
     if fcntl is None:
         yield
@@ -70,7 +70,7 @@ def locked_folder(folder: Path) -> Iterator[None]:
     except OSError:
         os.close(handle)
         raise ConfigError(
-            f"{folder}: another program is writing its results there. Wait for it, or name another folder."
+            f"{folder}: another program is writing its results there. Wait for it, or choose another folder."
         ) from None
     try:
         yield
@@ -80,10 +80,10 @@ def locked_folder(folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def locked_names(paths: Iterable[Path]) -> Iterator[None]:
-    """Keeps other programs that do the same from writing files for a while; the locks end with the program, too.
+    """Locks files to be written against other programs that lock them; a lock ends with its program.
 
     Raises:
-        ConfigError: if another program is writing one of them.
+        ConfigError: if another program holds one of the locks.
     """
     if fcntl is None:
         yield
@@ -94,51 +94,47 @@ def locked_names(paths: Iterable[Path]) -> Iterator[None]:
             place = Path(tempfile.gettempdir()) / f"emotion-{name}.lock"
             try:
                 file = stack.enter_context(open(place, "w", encoding="utf-8"))
-            except OSError:  # another user's
+            except OSError:  # the lock file belongs to another user
                 continue
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
-                raise ConfigError(f"{path}: another program is writing it. Wait, or give another name.") from None
+                raise ConfigError(f"{path}: another program is writing it. Wait, or choose another name.") from None
             stack.callback(place.unlink, missing_ok=True)
         yield
 
 
 def write_json(path: str | os.PathLike, values: Any) -> None:
-    """Writes JSON that people can read, whole or not at all.
+    """Writes indented JSON, whole or not at all.
 
     Raises:
-        ValueError: if a number in it is not finite: JSON has no word for that.
+        ValueError: if a number is not finite, which JSON cannot express.
     """
     write_whole(path, json.dumps(values, indent=2, allow_nan=False) + "\n")
 
 
-# ---- Files that come inside installed packages: found without importing the package, and known by their SHA-256 ----
-
-
 def find_packaged_file(package: str, name: str, sha256: str, *, what: str) -> Path:
-    """Returns where a file of an installed package lies, after checking that it is the expected one.
+    """Returns the path of a file in an installed package, without importing the package.
 
     Args:
-        package: that carries it. It is not imported, which would cost time and bring nothing.
         name: of the file, beside the package's ``__init__.py``.
-        sha256: of its content.
-        what: it is, as an error is to call it.
+        sha256: of its content; checked.
+        what: what to call the file in errors.
 
     Raises:
-        EmotionError: if it is not installed or is another file.
+        EmotionError: if it is not installed or has another hash.
     """
     spec = importlib.util.find_spec(package)
     path = Path(spec.origin).parent / name if spec and spec.origin else None
     if path is None or not path.is_file():
         raise EmotionError(
-            f"{what} {name} is not installed. It comes with the package {package.replace('_', '-')}: pip install -r "
+            f"{what} {name} is not installed. It is part of the package {package.replace('_', '-')}: pip install -r "
             "requirements.txt"
         )
     with open(path, "rb") as file:
         if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
             raise EmotionError(
-                f"{path} is not {what[0].lower()}{what[1:]} that this program was tested with: pip install "
+                f"{path}: is not {what[0].lower()}{what[1:]} that this program was tested with. pip install "
                 "--force-reinstall -r requirements.txt"
             )
     return path

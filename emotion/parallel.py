@@ -1,8 +1,4 @@
-"""Stages of a program that work at the same time, each in a thread of its own, with short queues between them.
-
-What takes time here, decoding, detection, networks and encoding, runs outside of Python's lock, so that threads are
-enough to keep several cores busy.
-"""
+"""Parallel work: stages in threads, items in processes, and a stopwatch for the parts of a program."""
 
 import contextlib
 import itertools
@@ -14,7 +10,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from multiprocessing import active_children, get_context
 from typing import Any, Self, TypeVar
 
@@ -22,23 +17,24 @@ from emotion.errors import EmotionError
 
 Item = TypeVar("Item")
 
-# Pictures waiting between two stages. A few even out that some take longer; those of 4K weigh 12 MB each as they were
-# decoded, and 25 more where RGB was asked for.
+# ---- Stages in threads ----
+#
+# Decoding, detection, networks and encoding release Python's lock, so threads keep several cores busy.
+
+# Pictures waiting between two stages: enough to even out slow ones. A 4K picture takes 12 MB, or 37 MB with its RGB.
 N_WAITING = 4
-PATIENCE_SECONDS = 0.05  # between two looks at whether the work is to go on
+PATIENCE_SECONDS = 0.05  # between two checks whether to stop
 
 
 class _Over(BaseException):
-    """Ends a stage that waits for another when the work is to stop."""
+    """Ends a stage that waits for another when the work stops."""
 
 
 class Stages:
-    """Threads that fetch items ahead of whoever takes them, all of which end when the block is left.
+    """Threads that produce items ahead of their consumers; a context manager that ends them all.
 
-    OpenCV and NumPy's matrix products use one thread for each call from then on, in the whole program.
-
-    However it is left, at the end, by an error or by Ctrl-C, each thread stops at its next item and closes what it
-    fetched from, before the block is over.
+    When the block is left, also by an error or Ctrl-C, each thread stops at its next item and closes its source. From
+    entering on, OpenCV and NumPy's matrix products use one thread per call, in the whole program.
 
     Example:
         with Stages() as stages:
@@ -49,7 +45,6 @@ class Stages:
     """
 
     def __init__(self, n_waiting: int = N_WAITING):
-        """Takes how many items a stage may be ahead."""
         self._n_waiting = n_waiting
         self._is_over = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -64,12 +59,9 @@ class Stages:
             thread.join()
 
     def ahead(self, items: Iterable[Item]) -> Iterator[Item]:
-        """Yields items that a thread of their own fetches, from now on.
+        """Yields items that a new thread fetches from now on; nothing else may use the source then.
 
-        An error of the source is raised where its item would have come.
-
-        Args:
-            items: the source; nobody else may touch it from then on.
+        An error of the source is raised in place of its item.
         """
         waiting: queue.Queue = queue.Queue(self._n_waiting)
         thread = threading.Thread(target=self._fetch, args=(items, waiting), daemon=True)
@@ -100,7 +92,7 @@ class Stages:
             self._put(waiting, "end", None)
         except _Over:
             pass
-        except BaseException as error:  # whatever it is, it belongs to whoever takes the items
+        except BaseException as error:  # raised again where the items are taken
             with contextlib.suppress(_Over):
                 self._put(waiting, "error", error)
         finally:
@@ -118,7 +110,7 @@ class Stages:
 
 
 def share_cores() -> None:
-    """Has OpenCV and OpenBLAS use one thread for each call: where several stages work at once, more get in the way."""
+    """Limits OpenCV and OpenBLAS to one thread per call; with several stages at once, more threads slow each other."""
     import cv2
 
     cv2.setNumThreads(1)
@@ -126,26 +118,24 @@ def share_cores() -> None:
 
 
 def limit_blas() -> None:
-    """Has OpenBLAS, or what else multiplies NumPy's matrices, use one thread for each call from now on.
+    """Limits NumPy's BLAS to one thread per call, unless ``OPENBLAS_NUM_THREADS`` is set.
 
-    Its threads wait for work by spinning, which takes a fifth of all processor time where matrices are small. Its own
-    variable is read once, when NumPy is imported; whoever has set that has chosen, and nothing is changed.
+    BLAS threads spin while they wait, which takes a fifth of all processor time where matrices are small. The variable
+    alone would be too late: it is read when NumPy is imported.
     """
     if "OPENBLAS_NUM_THREADS" in os.environ:
         return
     try:
         from threadpoolctl import threadpool_limits
-    except ImportError:  # in an environment that is older than this need, which is of speed alone
+    except ImportError:  # an older environment; only speed suffers
         return
     threadpool_limits(1, user_api="blas")
 
 
-# ---- Work on many items in processes of their own, so that one that brings its process down costs only itself ----
+# ---- Items in processes: an item that crashes its process costs only itself ----
 
-IN_FLIGHT = 2  # items a process: one being worked on, one waiting
-
-# The result of an item whose process ended under it.
-CRASHED = object()
+IN_FLIGHT = 2  # items per process: one in work, one waiting
+CRASHED = object()  # the result of an item that crashed its process
 
 
 def run_in_processes(
@@ -153,21 +143,19 @@ def run_in_processes(
 ) -> Iterator[tuple[Any, Any]]:
     """Calls a function with each item, on several cores.
 
-    If a process dies, what was in hand is tried again one by one: a broken pool fails all it holds, so every such item
-    is suspect, not only the guilty one.
+    If a process dies, the pool fails all items in work. They are tried again one by one, to find the one that crashes.
 
     Args:
-        function: importable by its name, or a partial of such a one.
-        items: whatever can be sent to a process.
-        n_processes: at least one.
+        function: must be importable by name, or a partial of such a function.
+        items: must be picklable.
         initializer: called once in every process.
 
     Yields:
-        Each item with the function's result, or with ``CRASHED``, as they are done. What the function raises is raised
-        here.
+        Each item with the function's result, or ``CRASHED``, in the order they finish. Errors of the function are
+        raised here.
 
     Raises:
-        EmotionError: if not even an idle process lives.
+        EmotionError: if even an idle process dies.
     """
     waiting = iter(items)
     while True:
@@ -199,9 +187,9 @@ def run_in_processes(
                     yield item, CRASHED
 
 
-@contextmanager
+@contextlib.contextmanager
 def _pool(n_processes: int, initializer: Callable[[], None] | None) -> Iterator[ProcessPoolExecutor]:
-    # Spawned, not forked: decoders and TensorFlow keep threads that a fork would leave in pieces.
+    # Spawned, not forked: the threads of decoders and TensorFlow do not survive a fork.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     others = set(active_children())
     pool = ProcessPoolExecutor(
@@ -210,8 +198,7 @@ def _pool(n_processes: int, initializer: Callable[[], None] | None) -> Iterator[
     try:
         yield pool
     except BaseException:
-        # Nobody waits for what is in hand. A second Ctrl-C may interrupt the pool's own way of ending its processes, so
-        # that the program waits for them for good.
+        # Without this, a second Ctrl-C may interrupt the pool's own shutdown, and the program would hang.
         for process in set(active_children()) - others:
             process.terminate()
         raise
@@ -220,8 +207,8 @@ def _pool(n_processes: int, initializer: Callable[[], None] | None) -> Iterator[
 
 
 def _begin(initializer: Callable[[], None] | None) -> None:
-    # Ctrl-C reaches all processes of a terminal. One that dies of it with a queue in hand leaves the others waiting for
-    # good; so they finish what they are at, and are told to end by the one that the user stopped.
+    # Ctrl-C reaches all processes of a terminal. One that died of it while it holds a queue would block the others. So
+    # workers ignore it, and the main process ends them.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if initializer is not None:
         initializer()
@@ -232,21 +219,19 @@ def _check_alive(pool: ProcessPoolExecutor) -> None:
         pool.submit(os.getpid).result()
     except BrokenProcessPool as error:
         raise EmotionError(
-            "The processes that read files end as soon as they are started. Is the memory full? Close other programs. "
-            "A script of your own must begin its work under: if __name__ == '__main__':"
+            "The processes that read files end as soon as they start. Is the memory full? Close other programs. If this "
+            "is your own script, put its main code under: if __name__ == '__main__':"
         ) from error
 
 
-# ---- Where the time goes: a stopwatch for the parts of a program ----
-
-Item = TypeVar("Item")
+# ---- Stopwatch ----
 
 
 class Stopwatch:
     """Adds up the wall-clock seconds spent on each named part.
 
-    Parts may be nested; the time of the inner one counts for it alone. Several threads may use one stopwatch: what each
-    of them spends adds up, so that parts which overlap sum to more than has passed.
+    Time in a nested part counts for that part alone. Several threads may use one stopwatch; their times add up, so the
+    sum may be more than has passed.
 
     Example:
         stopwatch = Stopwatch()
@@ -275,7 +260,7 @@ class Stopwatch:
                 self.seconds[part] = self.seconds.get(part, 0.0) + own
 
     def watch(self, part: str, items: Iterable[Item]) -> Iterator[Item]:
-        """Yields the items, counting the time that each takes to come for a part."""
+        """Yields the items; the time to get each counts for ``part``."""
         iterator = iter(items)
         try:
             while True:

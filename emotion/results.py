@@ -1,7 +1,4 @@
-"""What inference gives back: plain frozen records that know neither model nor media.
-
-Writers (video, tables, plots) take these and nothing else.
-"""
+"""The results of inference: frozen records that know neither model nor media, and all that the writers in outputs see."""
 
 import bisect
 import itertools
@@ -11,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 Box = tuple[int, int, int, int]  # x1, y1, x2, y2 in pixels of the upright picture; x2 and y2 exclusive
-MAX_GAP_SECONDS = 0.5  # between two sightings of a face that was not out of sight
-UNSURE = "unsure"  # given as the emotion where the confidence is too low for an answer
+MAX_GAP_SECONDS = 0.5  # longest time between two detections of a face that stayed in sight
+UNSURE = "unsure"  # the answer where the confidence is too low
 
 
 @dataclass(frozen=True)
@@ -21,10 +18,10 @@ class FaceTrack:
 
     Attributes:
         face_id: 1, 2, ... in order of appearance.
-        times_seconds: moments at which the face was found, rising, on the file's own clock.
-        boxes: the face's box at each of these moments.
-        cuts_seconds: moments at which the shot changed, rising: when the first picture of the new one is shown.
-        max_gap_seconds: between two sightings of a face that was not out of sight; longer where there are few pictures.
+        times_seconds: when the face was detected, rising, on the file's own clock.
+        boxes: one for each of these times.
+        cuts_seconds: when a new shot begins, rising.
+        max_gap_seconds: longest time between two detections of a face that stayed in sight; longer at low frame rates.
     """
 
     face_id: int
@@ -35,7 +32,7 @@ class FaceTrack:
 
     @property
     def seconds_in_sight(self) -> float:
-        """For how long the face was seen, short losses included."""
+        """How long the face was in sight, short gaps included."""
         gaps = (after - before for before, after in itertools.pairwise(self.times_seconds))
         return sum(gap for gap in gaps if gap <= self.max_gap_seconds)
 
@@ -45,14 +42,14 @@ class FaceTrack:
 
     @property
     def total_area(self) -> int:
-        """Pixels of all boxes together: how much of the picture the face fills, for how long."""
+        """Sum of the areas of all boxes, in pixels."""
         return sum((x2 - x1) * (y2 - y1) for x1, y1, x2, y2 in self.boxes)
 
     def box_at(self, time_seconds: float, max_gap_seconds: float = 0.0) -> Box | None:
-        """Returns the box at a moment, interpolated between sightings; None where the face is not in sight.
+        """Returns the box at a time, interpolated between detections; None where the face is out of sight.
 
-        A face is taken to stay in sight between two sightings at most ``max_gap_seconds`` apart (its own, or longer
-        ones asked for), and for a quarter of that before its first sighting and after its last; but never beyond a cut.
+        A face is in sight between two detections at most ``max_gap_seconds`` apart (the track's own, if that is
+        longer), and for a quarter of that time before and after a detection, but never across a cut.
         """
         max_gap_seconds = max(max_gap_seconds, self.max_gap_seconds)
         times = self.times_seconds
@@ -73,24 +70,24 @@ class FaceTrack:
         return self.boxes[nearest]
 
     def seconds_from_sighting(self, time_seconds: float) -> float:
-        """Returns how far a moment is from the nearest one at which the face was found."""
+        """Returns the time to the nearest detection; infinity if there is none."""
         right = bisect.bisect_left(self.times_seconds, time_seconds)
         near = self.times_seconds[max(0, right - 1) : right + 1]
         return min((abs(time - time_seconds) for time in near), default=float("inf"))
 
     def _cut_between(self, start: float, end: float) -> bool:
-        """Whether a shot ends after a moment and before or at another."""
+        """Whether a new shot begins after ``start`` and no later than ``end``."""
         return bisect.bisect_right(self.cuts_seconds, start) < bisect.bisect_right(self.cuts_seconds, end)
 
 
 @dataclass(frozen=True)
 class WindowPrediction:
-    """What the model says of one window for one face, or for the voice alone.
+    """The model's answer for one window and one face, or for the voice alone.
 
     Attributes:
-        start_seconds, end_seconds: the window on the file's own clock.
-        face_id: the face judged, or None where the window was judged by the sound alone.
-        evidence: ``face+voice``, ``face``, ``voice`` or ``none``; a model of whole frames has ``frame`` for ``face``.
+        start_seconds, end_seconds: on the file's own clock.
+        face_id: None for the voice alone.
+        evidence: ``face+voice``, ``face``, ``voice`` or ``none``; with ``frame`` for ``face`` in models of whole frames.
         probabilities: ``(n_classes,)`` in the order of the result's class names; None without evidence.
     """
 
@@ -107,12 +104,11 @@ class WindowPrediction:
 
 @dataclass(frozen=True)
 class EmotionSummary:
-    """One answer for a stretch of time. Made by ``EmotionSummary.of``, the one place where probabilities become words.
+    """One answer for a span of time. Only ``EmotionSummary.of`` turns probabilities into an emotion.
 
     Attributes:
-        emotion: the answer: the most probable emotion, ``UNSURE`` where its probability is too low to be given as the
-            answer, None without evidence.
-        most_probable: the most probable emotion however low its probability; None without evidence.
+        emotion: the most probable emotion, or ``UNSURE`` if its probability is too low; None without evidence.
+        most_probable: the most probable emotion, however low its probability; None without evidence.
         confidence: the probability of ``most_probable``; 0 without evidence.
         evidence: as in ``WindowPrediction``.
         probabilities: ``(n_classes,)``; None without evidence.
@@ -128,14 +124,7 @@ class EmotionSummary:
     def of(
         cls, probabilities: np.ndarray | None, class_names: Sequence[str], *, evidence: str, unsure_below: float = 0.0
     ) -> "EmotionSummary":
-        """Puts probabilities into words.
-
-        Args:
-            probabilities: ``(n_classes,)``; None without evidence.
-            class_names: the classes, in the order of the probabilities.
-            evidence: what was judged.
-            unsure_below: the confidence under which the answer is ``UNSURE``.
-        """
+        """Returns the answer for probabilities ``(n_classes,)``; ``UNSURE`` below the confidence ``unsure_below``."""
         if probabilities is None:
             return cls(None, None, 0.0, evidence, None)
         best = int(np.argmax(probabilities))
@@ -148,21 +137,19 @@ class MediaPrediction:
     """Everything found in one media file.
 
     Attributes:
-        path: the file.
         class_names: the model's classes, in the order of all probabilities.
         duration_seconds: from the first to the end of the last picture or sound.
-        has_video, has_audio: the streams the file holds.
+        has_video, has_audio: whether the file has such a stream.
         tracks: the faces, in order of appearance.
         windows: in order of time, then face.
-        overall: one answer for the clip.
-        by_face: one answer for each face, keyed by ``face_id``.
-        voice: one answer for the windows in which the voice was judged by itself; None if there are none.
-        passed_over: faces that were followed but not judged, because they are too small or too many.
-        notes: what a reader must know to judge the answer, such as "no sound".
-        window_seconds: the length of the windows, but for those that are cut short by the ends of the clip.
-        speech: stretches of time, ``(start, end)``, in which somebody speaks; None where nobody listened for that.
-        unsure_below: the confidence under which ``overall`` and ``by_face`` are ``UNSURE``, and under which whatever is
-            said of a window or a moment must be, too.
+        overall: the answer for the clip.
+        by_face: the answer for each face, by ``face_id``.
+        voice: the answer for the windows with the voice alone; None if there are none.
+        passed_over: faces that were tracked but not judged: too small, or more than ``max_faces``.
+        notes: what you need to know to judge the answer, such as "no sound".
+        window_seconds: length of the windows; those at the ends of the clip may be shorter.
+        speech: ``(start, end)`` of each time in which somebody speaks; None without speech detection.
+        unsure_below: confidence below which an answer, of any window or moment, is ``UNSURE``.
     """
 
     path: str
@@ -183,21 +170,22 @@ class MediaPrediction:
 
     @property
     def start_seconds(self) -> float:
-        """When the first window begins: a file's clock need not begin at 0."""
+        """When the first window begins; a file's clock need not start at 0."""
         return min((window.start_seconds for window in self.windows), default=0.0)
 
     def answer(self, window: WindowPrediction) -> EmotionSummary:
-        """Puts one of the windows into words."""
+        """Returns the answer for one of the windows."""
         return EmotionSummary.of(
             window.probabilities, self.class_names, evidence=window.evidence, unsure_below=self.unsure_below
         )
 
     def time_shares(self, face_id: int | None) -> dict[str, float]:
-        """For how much of the time that a face, or with None the voice by itself, was judged each answer holds.
+        """Returns for which share of its time a face, or the voice alone (None), has each answer.
+
+        A window stands for the time that is nearer to its middle than to any other window's.
 
         Returns:
-            By emotion, and ``UNSURE``, shares that add up to 1, the largest first; empty without evidence. Each window
-            speaks for the time that is nearer to its middle than to that of any other.
+            By emotion or ``UNSURE``, shares that sum to 1, the largest first; empty without evidence.
         """
         windows = [window for window in self.windows if window.face_id == face_id and window.probabilities is not None]
         if not windows:
@@ -207,7 +195,7 @@ class MediaPrediction:
         edges = [windows[0].start_seconds, *between, windows[-1].end_seconds]
         shares: dict[str, float] = {}
         for window, (start, end) in zip(windows, itertools.pairwise(edges), strict=True):
-            # Two windows in the same place, as of a clip without length, have no time of their own.
+            # Windows with the same middle, as in a picture, have no time of their own.
             emotion = self.answer(window).emotion
             seconds = min(end, window.end_seconds) - max(start, window.start_seconds)
             shares[emotion] = shares.get(emotion, 0.0) + max(seconds, 1e-9)
@@ -216,11 +204,11 @@ class MediaPrediction:
 
 
 def join_evidence(evidences: Iterable[str]) -> str:
-    """Returns what several windows were judged by, all together: ``face`` and ``voice`` make ``face+voice``."""
+    """Returns the evidence of several windows together: ``face`` and ``voice`` make ``face+voice``."""
     parts = {part for evidence in evidences for part in evidence.split("+")}
     return "+".join(part for part in ("face", "frame", "voice") if part in parts) or "none"
 
 
 def in_percent(confidence: float) -> str:
-    """Returns a confidence in whole percent, such as ``87%``; what is not quite sure is never called 100%."""
+    """Returns a confidence such as ``87%``; above 0.99 it is ``>99%``, never 100 %."""
     return ">99%" if confidence > 0.99 else f"{confidence:.0%}"

@@ -1,7 +1,4 @@
-"""Scores of a classifier, their uncertainty, and how far its confidence can be trusted.
-
-Pure arithmetic on class indices and probabilities.
-"""
+"""Scores of a classifier with intervals, and how well its confidence is calibrated. Pure arithmetic."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -26,8 +23,8 @@ def compute_scores(matrix: np.ndarray) -> dict[str, float]:
     """Computes scores from a confusion matrix.
 
     Returns:
-        ``n``; ``accuracy``; ``uar``, the unweighted average recall, and ``macro_f1``, both over the classes that occur;
-        ``weighted_f1``, over the same, each class by its number of clips.
+        ``n``; ``accuracy``; ``uar`` (unweighted average recall) and ``macro_f1``, over the classes that occur;
+        ``weighted_f1``, the mean of F1 weighted by the classes' numbers of clips.
     """
     n_true = matrix.sum(axis=1)
     if not n_true.any():
@@ -37,10 +34,9 @@ def compute_scores(matrix: np.ndarray) -> dict[str, float]:
 
 
 def compute_per_class(matrix: np.ndarray) -> list[dict[str, float | int | None]]:
-    """Returns ``recall``, ``precision``, ``f1`` and ``n`` of every class; None for what cannot be said.
+    """Returns ``recall``, ``precision``, ``f1`` and ``n`` of every class.
 
-    There is no recall of a class without clips, no precision of one that was never answered, and no F1 where either
-    is missing and the other is not 0.
+    Recall and F1 are None for a class without clips, precision is None for a class that was never predicted.
     """
     n_true, n_predicted, right = matrix.sum(axis=1), matrix.sum(axis=0), np.diag(matrix)
     return [
@@ -57,23 +53,17 @@ def compute_per_class(matrix: np.ndarray) -> list[dict[str, float | int | None]]
 def bootstrap_intervals(
     true: np.ndarray, predicted: np.ndarray, groups: Sequence[str], n_classes: int, *, seed: int = 0
 ) -> dict[str, tuple[float, float]]:
-    """Returns 95 % intervals of the scores by drawing groups with replacement (percentile bootstrap, Efron 1979).
+    """Returns 95 % intervals ``(low, high)`` of ``SCORES`` by percentile bootstrap (Efron 1979) over speakers.
 
-    Clips of one speaker are alike, so it is speakers that must be drawn, not clips.
+    Clips of one speaker are alike, so whole speakers are drawn with replacement, not clips.
 
     Args:
         true, predicted: ``(n,)`` class indices.
-        groups: ``(n,)`` the speaker of each clip. Where there is but one, clips are drawn.
-        n_classes: number of classes.
-        seed: of the draws.
-
-    Returns:
-        (low, high) for each of ``SCORES``.
+        groups: ``(n,)`` the speaker of each clip; if there is only one, clips are drawn instead.
     """
     true, predicted = np.asarray(true), np.asarray(predicted)
     names, members = np.unique(np.asarray(groups), return_inverse=True)
     if len(names) == 1:
-        # One speaker cannot tell how much speakers differ; clips at least tell how much clips do.
         names, members = np.arange(len(true)), np.arange(len(true))
     matrices = np.zeros((len(names), n_classes, n_classes))
     np.add.at(matrices, (members, true, predicted), 1)
@@ -103,16 +93,16 @@ def compute_calibration(confidences: np.ndarray, is_right: np.ndarray) -> tuple[
     """Compares confidence with accuracy in bins of equal width (Guo et al. 2017).
 
     Args:
-        confidences: ``(n,)`` the probability of the answer given.
+        confidences: ``(n,)`` the probability of each answer.
         is_right: ``(n,)`` bool.
 
     Returns:
-        The expected calibration error: the mean distance between confidence and accuracy, weighted by clips; and for
-        every bin that holds clips its mean ``confidence``, ``accuracy``, ``n``, and the accuracy's 95 % interval
-        (Wilson 1927) ``low`` to ``high``.
+        The expected calibration error, which is the mean distance between confidence and accuracy, weighted by clips;
+        and for every bin with clips ``confidence`` (mean), ``accuracy``, ``n``, and ``low`` and ``high``, the 95 %
+        interval of the accuracy.
     """
     confidences, is_right = np.asarray(confidences, np.float64), np.asarray(is_right, bool)
-    # A confidence on an edge belongs to the bin below it; 0 to the first.
+    # A confidence on an edge belongs to the bin below.
     bins = np.clip(np.ceil(confidences * N_CALIBRATION_BINS).astype(int) - 1, 0, N_CALIBRATION_BINS - 1)
     rows, error = [], 0.0
     for index in range(N_CALIBRATION_BINS):
@@ -129,15 +119,15 @@ def compute_calibration(confidences: np.ndarray, is_right: np.ndarray) -> tuple[
 def compute_coverage_accuracy(
     confidences: np.ndarray, is_right: np.ndarray, n_unanswered: int = 0
 ) -> list[dict[str, float | int]]:
-    """Shows what accuracy is left if only answers above a threshold are given (El-Yaniv & Wiener 2010).
+    """Returns coverage and accuracy if only answers above a threshold are given (El-Yaniv & Wiener 2010).
 
     Args:
-        confidences: ``(n,)`` the probability of the answer given.
+        confidences: ``(n,)`` the probability of each answer.
         is_right: ``(n,)`` bool.
-        n_unanswered: further clips that got no answer at all; they keep the coverage below 1.
+        n_unanswered: further clips without any answer; they keep the coverage below 1.
 
     Returns:
-        ``threshold``, ``coverage`` (share of all clips answered), ``accuracy`` of those, and their number ``n``, from
+        ``threshold``, ``coverage`` (share of all clips answered), ``accuracy`` and number ``n`` of the answers, from
         the highest threshold to the lowest.
     """
     order = np.argsort(-np.asarray(confidences, np.float64), kind="stable")
@@ -146,12 +136,12 @@ def compute_coverage_accuracy(
     n = len(ranked)
     steps = range(1, N_COVERAGE_POINTS + 1)
     thresholds = [ranked[max(1, round(n * step / N_COVERAGE_POINTS)) - 1] for step in steps]
-    # A row also where somebody might set the threshold, so that a plot can mark it.
+    # Plots mark these thresholds, so each needs a row.
     for limit in COVERAGE_THRESHOLDS:
         thresholds += ranked[ranked >= limit][-1:].tolist()
     points = {}
     for threshold in thresholds:
-        # Clips as confident as the last one taken are answered too.
+        # Clips with the same confidence are answered together.
         answered = int(np.searchsorted(-ranked, -threshold, side="right"))
         points[answered] = {
             "threshold": float(threshold),
@@ -165,16 +155,10 @@ def compute_coverage_accuracy(
 def compute_answered(
     confidences: np.ndarray, is_right: np.ndarray, unsure_below: float, n_unanswered: int = 0
 ) -> dict[str, float | int | None]:
-    """Shows what is left if answers below a threshold are withheld.
-
-    Args:
-        confidences: ``(n,)`` the probability of the most probable class.
-        is_right: ``(n,)`` bool.
-        unsure_below: the confidence under which no answer is given.
-        n_unanswered: further clips that got no answer at all; they keep the coverage below 1.
+    """Returns coverage and accuracy if answers below a confidence are "unsure"; see ``compute_coverage_accuracy``.
 
     Returns:
-        ``unsure_below``, ``n`` answers, ``coverage`` (their share of all clips) and ``accuracy``, None without answers.
+        ``unsure_below``, ``n`` answers, their ``coverage`` and ``accuracy``, which is None without answers.
     """
     answered = np.asarray(confidences, np.float64) >= unsure_below
     n = int(answered.sum())

@@ -1,4 +1,4 @@
-"""How a trained model is put to use on media: what a user chooses at inference, apart from what training fixed."""
+"""What a user chooses at inference; everything else is fixed by training."""
 
 import math
 from dataclasses import dataclass, replace
@@ -13,17 +13,16 @@ MIN_STEP_SECONDS = 0.05
 
 @dataclass(frozen=True)
 class InferenceSettings:
-    """What is chosen at inference. None stands for what the model brings.
+    """What a user chooses at inference. None means the model's own value.
 
     Attributes:
-        window_seconds: the stretch of time that one answer is about. Shorter than the model's own, and the model sees
-            and hears no more than that; longer, and the answers of the model's windows in it are averaged.
-        step_seconds: from one window to the next.
-        face_detector: one of ``FACE_DETECTORS``; with ``none`` the whole picture is taken for one face, cut out
-            already.
-        max_faces: the faces that are most in sight are judged, this many at most.
-        min_face: pixels; smaller faces, by the shorter side of their box, are passed over.
-        unsure_below: the confidence, 0 to 1, under which the answer is "unsure".
+        window_seconds: window length of each answer. Below the model's own, the model gets only that much; above, the
+            answers of the model's windows within it are averaged.
+        step_seconds: from the start of one window to the start of the next.
+        face_detector: one of ``FACE_DETECTORS``; ``none`` treats the picture as one cropped face.
+        max_faces: at most this many faces are judged, those longest in sight.
+        min_face: shorter side of a face's box, in pixels, below which the face is ignored.
+        unsure_below: confidence, 0 to 1, below which the answer is "unsure".
     """
 
     window_seconds: float | None = None

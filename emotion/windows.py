@@ -1,19 +1,18 @@
-"""Sliding windows over a clip, and the merging of their probabilities. Pure arithmetic; times in seconds."""
+"""Sliding windows over a clip, and means of their probabilities. Pure arithmetic; times in seconds."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
-# What is left behind the last whole step is no longer than this: not worth a window of its own.
+# A remainder no longer than this after the last whole step gets no window of its own.
 SHORTEST_TAIL_SECONDS = 0.1
 
 
 def count_steps(spare_seconds: float, step_seconds: float) -> int:
-    """Returns how many steps it takes from the first window to the one that ends with a stretch of time.
+    """Returns the number of steps from the first window to the last.
 
     Args:
-        spare_seconds: by how much the stretch is longer than a window.
-        step_seconds: from one window to the next.
+        spare_seconds: duration of the clip minus that of a window.
     """
     if spare_seconds <= 0:
         return 0
@@ -25,14 +24,10 @@ def count_steps(spare_seconds: float, step_seconds: float) -> int:
 def sliding_windows(
     duration_seconds: float, window_seconds: float, step_seconds: float, start_seconds: float = 0.0
 ) -> list[tuple[float, float]]:
-    """Cuts a stretch of time into windows of one length.
+    """Returns ``(start, end)`` of windows of one length, in order, that cover a duration.
 
-    The first window begins at ``start_seconds``, the last one ends at the end of the stretch, or at most a tenth of a
-    second before it (so the last step may be shorter). A stretch no longer than a window gives one window, which may
-    reach past the end.
-
-    Returns:
-        ``(start, end)`` pairs, rising.
+    The last window ends at the end, or up to 0.1 s before it; the last step may be shorter than the others. A duration
+    no longer than a window gives one window, which may reach past the end.
     """
     spare = duration_seconds - window_seconds
     n_steps = count_steps(spare, step_seconds)
@@ -43,10 +38,10 @@ def sliding_windows(
 
 
 def merge_probabilities(probabilities: Sequence[np.ndarray], weights: Sequence[float] | None = None) -> np.ndarray:
-    """Averages probabilities ``(n, n_classes)`` to ``(n_classes,)``, weighted, and scales them to sum 1.
+    """Returns the weighted mean ``(n_classes,)`` of probabilities ``(n, n_classes)``, scaled to sum 1.
 
     Raises:
-        ValueError: if there is nothing to average.
+        ValueError: if there are no rows.
     """
     stacked = np.asarray(probabilities, dtype=np.float64)
     if stacked.ndim != 2 or not len(stacked):
@@ -58,16 +53,14 @@ def merge_probabilities(probabilities: Sequence[np.ndarray], weights: Sequence[f
 def probabilities_at(
     time_seconds: float, middles_seconds: Sequence[float], probabilities: Sequence[np.ndarray]
 ) -> np.ndarray:
-    """Probabilities at a moment, interpolated linearly between the middles of the windows around it.
+    """Returns probabilities at a time, interpolated linearly between the middles of the windows around it.
 
-    Before the first middle and after the last, the first and the last window hold.
+    Before the first middle and after the last, the first or last window's probabilities are returned.
 
     Args:
-        time_seconds: the moment.
-        middles_seconds: the windows' middles, rising.
+        middles_seconds: of the windows, rising.
         probabilities: ``(n_windows, n_classes)``.
     """
-    # Of hours of windows only the two around the moment count.
     right = int(np.clip(np.searchsorted(middles_seconds, time_seconds), 0, len(middles_seconds) - 1))
     left = max(0, right - 1)
     before, after = middles_seconds[left], middles_seconds[right]

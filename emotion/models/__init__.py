@@ -1,4 +1,4 @@
-"""The architectures, one file each. Importing this package imports no Keras: each design is loaded when it is built."""
+"""The designs, one module each. Importing this package does not import Keras; a design is loaded when it is built."""
 
 import importlib
 from dataclasses import dataclass, field
@@ -9,13 +9,11 @@ from emotion.errors import ConfigError
 
 @dataclass(frozen=True)
 class Design:
-    """An architecture, and the settings it takes unless told otherwise.
+    """An architecture and its default settings.
 
     Attributes:
-        module: which holds ``DESCRIPTION``, ``default_config`` and ``build_model``.
-        audio, video: how its inputs are made.
-        training: how it is trained.
-        fixed_audio: settings of the sound that must be as in ``audio``, since its first layers were made for them.
+        module: has ``DESCRIPTION``, ``default_config()`` and ``build_model(config)``.
+        fixed_audio: settings that must be as in ``audio``, because the first layers were made for them.
     """
 
     module: str
@@ -25,7 +23,7 @@ class Design:
     fixed_audio: tuple[str, ...] = ()
 
     def default_config(self) -> RunConfig:
-        """Returns settings that say nothing of the architecture's name and of its own layers."""
+        """Returns the default settings; the architecture's name and its own model settings are left open."""
         return RunConfig(audio=self.audio, video=self.video, training=self.training)
 
 
@@ -53,15 +51,15 @@ ARCHITECTURES = {
         "emotion.models.logmel_cnn", audio=LOG_MEL_AUDIO, video=VideoConfig(n_frames=15), fixed_audio=("features",)
     ),
 }
-# Made of two models that were trained before, by ``python -m emotion.fuse``; not to be trained by itself.
+# Joins two trained models: built by ``python -m emotion.fuse``, not trained by itself.
 LATE_FUSION = "late_fusion"
 
 
 def find_design(name: str) -> Design:
-    """Returns an architecture's entry.
+    """Returns the design called ``name``.
 
     Raises:
-        ConfigError: if there is no such architecture.
+        ConfigError: if there is no such design.
     """
     if name == LATE_FUSION:
         return Design("emotion.models.late_fusion")
@@ -71,19 +69,19 @@ def find_design(name: str) -> Design:
 
 
 def load_architecture(name: str):
-    """Returns the module of an architecture, which holds ``build_model`` and ``default_config``.
+    """Imports and returns a design's module.
 
     Raises:
-        ConfigError: if there is no such architecture.
+        ConfigError: if there is no such design.
     """
     return importlib.import_module(find_design(name).module)
 
 
 def load_layers(config: RunConfig) -> None:
-    """Imports all designs that a model consists of, so that a file of it can be loaded.
+    """Imports the modules of a model's design and of its experts, so that Keras knows the layers in its file.
 
     Raises:
-        ConfigError: if one of them is not known.
+        ConfigError: if there is no such design.
     """
     load_architecture(config.architecture)
     for expert in ("audio_expert", "video_expert"):
@@ -92,7 +90,7 @@ def load_layers(config: RunConfig) -> None:
 
 
 def check_audio(config: RunConfig) -> None:
-    """Makes sure that an architecture gets the picture of sound that it was made for.
+    """Makes sure that a design gets the audio features it was made for.
 
     Raises:
         ConfigError: if not.

@@ -1,6 +1,6 @@
-"""Attention between sequences (Vaswani et al. 2017), for every design that has transformer blocks.
+"""Multi-head attention (Vaswani et al. 2017) and transformer blocks, shared by the designs that attend.
 
-All lengths but the batch's are known when a network is built, so that it can be exported; only ``keras.ops`` are used.
+Only ``keras.ops`` are used, and every size but the batch's is known when a network is built, so it can be exported.
 """
 
 import math
@@ -13,7 +13,7 @@ from emotion.models.layers import PACKAGE
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
 def gelu(x):
-    """The exact GELU (Hendrycks & Gimpel 2016); Keras's own uses an operation that ONNX does not have."""
+    """The exact GELU (Hendrycks & Gimpel 2016). Keras's own uses an operation that ONNX does not have."""
     return 0.5 * x * (1.0 + ops.erf(x * math.sqrt(0.5)))
 
 
@@ -22,7 +22,7 @@ class SelfAttention(layers.Layer):
     """Multi-head self-attention.
 
     Args:
-        n_heads: by which the width is divided.
+        n_heads: must divide the width.
         key_bias: whether the keys have a bias, as in ViT. Whisper's have none: the softmax would cancel it anyway.
 
     Shape:
@@ -54,7 +54,7 @@ class SelfAttention(layers.Layer):
         return self._attend(x, x)
 
     def _attend(self, x, context):
-        # Scaling the queries costs less than scaling each pair of steps.
+        # Scaling the queries is cheaper than scaling the weight of every pair of steps.
         query = self._split(self.query(x) / math.sqrt(self._width // self.n_heads))
         keys = ops.transpose(self._split(self.key(context)), (0, 1, 3, 2))
         weights = ops.softmax(ops.matmul(query, keys), axis=-1)
@@ -92,14 +92,12 @@ class CrossAttention(SelfAttention):
 
 
 def transformer_block(x, n_heads: int, *, hidden: int, epsilon: float, key_bias: bool, name: str):
-    """Attention and two dense layers, each behind a norm and beside a way past it (Xiong et al. 2020, "pre-norm").
+    """Self-attention and two dense layers, each after a norm and with a shortcut (Xiong et al. 2020, "pre-norm").
 
     Args:
         x: ``(batch, n_steps, width)``.
-        n_heads, key_bias: of the attention.
         hidden: units of the first dense layer.
         epsilon: of the norms.
-        name: with which the layers' names begin.
     """
     y = layers.LayerNormalization(epsilon=epsilon, name=f"{name}_attention_norm")(x)
     y = SelfAttention(n_heads, key_bias=key_bias, name=f"{name}_attention")(y)

@@ -1,9 +1,8 @@
-"""Making a network's confidence mean what it says, and choosing when to answer "unsure". Pure arithmetic.
+"""Calibrates a network's confidence, and chooses below which confidence to answer "unsure". Pure arithmetic.
 
-A network trained on few voices is far surer of a new one than it is right. One number mends that: the temperature, by
-which the logits are divided before the softmax (Guo et al. 2017, "On Calibration of Modern Neural Networks"). It leaves
-the most probable class of a window as it is. It is fitted on clips that the network did not learn from, to the answer
-that is given for a clip: the mean over its windows.
+A network trained on few speakers is overconfident on new ones. Dividing its logits by one number, the temperature,
+corrects that (Guo et al. 2017, "On Calibration of Modern Neural Networks") and keeps the most probable class of every
+window. The temperature is fitted on clips that the network did not learn from, to the mean over each clip's windows.
 """
 
 import math
@@ -15,7 +14,7 @@ from emotion.windows import merge_probabilities
 
 LOG_TEMPERATURE_LIMITS = (-3.0, 3.0)
 MAX_UNSURE = 0.25
-# Where the network's softmax ran out of digits, this stands for the 0, whose logarithm cannot be divided.
+# Stands for probabilities that underflowed to 0, which have no logarithm.
 SMALLEST_PROBABILITY = float(np.finfo(np.float32).tiny)
 
 
@@ -32,13 +31,13 @@ def apply_temperature(probabilities: np.ndarray, temperatures: float | np.ndarra
 
     Args:
         probabilities: ``(n, n_classes)``.
-        temperatures: one for all rows, or ``(n,)``, one for each; above 0.
+        temperatures: one for all rows, or ``(n,)``; above 0.
 
     Returns:
-        ``(n, n_classes)`` of the same type. Rows of temperature 1 are the same to the last bit.
+        ``(n, n_classes)`` of the same type. Rows with temperature 1 do not change by a bit.
 
     Raises:
-        ValueError: if there is no row or temperature to go with the other, or a temperature is not above 0.
+        ValueError: for other shapes, or a temperature that is not above 0.
     """
     probabilities = np.asarray(probabilities)
     if probabilities.ndim != 2:
@@ -51,7 +50,7 @@ def apply_temperature(probabilities: np.ndarray, temperatures: float | np.ndarra
     temperatures = np.broadcast_to(temperatures, len(probabilities))
     changed = temperatures != 1
     rows = probabilities[changed].astype(np.float64)
-    # Over the largest of the row, so that a small temperature cannot turn all of them into 0.
+    # Divided by the row's largest, so that a small temperature cannot turn all of them into 0.
     powers = (rows / rows.max(axis=1, keepdims=True)) ** (1 / temperatures[changed, None])
     tempered = probabilities.copy()
     tempered[changed] = powers / powers.sum(axis=1, keepdims=True)
@@ -59,17 +58,16 @@ def apply_temperature(probabilities: np.ndarray, temperatures: float | np.ndarra
 
 
 def fit_temperature(clips: Sequence[np.ndarray], class_indices: Sequence[int]) -> float:
-    """Finds the temperature under which the answers for clips are least surprised by the truth.
+    """Finds the temperature with the least negative log likelihood of the clips' true classes.
 
-    What is minimised is the negative log likelihood of the true class in the mean of a clip's tempered windows.
+    A clip's answer is the mean over its windows' probabilities, after the temperature.
 
     Args:
-        clips: for each clip the probabilities of its windows, ``(n_windows, n_classes)``, as the network gives them.
-        class_indices: ``(n,)`` the true class of each clip.
+        clips: for each clip the network's own probabilities, ``(n_windows, n_classes)``.
+        class_indices: ``(n,)`` true classes.
 
     Returns:
-        The temperature, between ``exp(-3)`` and ``exp(3)``; near one of them if the clips cannot tell, such as where
-        every answer is right.
+        A temperature between ``exp(-3)`` and ``exp(3)``; one of these limits if, say, every answer is right.
 
     Raises:
         ValueError: if there is no clip, or not one class for each.
@@ -99,45 +97,42 @@ def choose_threshold(
     min_accuracy: float = 0.5,
     max_unsure: float = MAX_UNSURE,
 ) -> float:
-    """Chooses the confidence under which an answer is better withheld.
+    """Chooses the confidence below which to answer "unsure".
 
-    Answers of some confidence are worth giving if more than ``min_accuracy`` of them are right; by default, if they are
-    more often right than wrong. The clips tell, not the confidence: withholding a wrong answer gains ``min_accuracy``,
-    withholding a right one loses ``1 - min_accuracy``, and the threshold is that of the largest gain (the rule of Chow
-    1970, "On Optimum Recognition Error and Reject Tradeoff"). It lies where isotonic regression of being right on the
-    confidence crosses ``min_accuracy``; there are no bins whose edges could be chosen otherwise.
+    Withholding a wrong answer gains ``min_accuracy``, withholding a right one costs ``1 - min_accuracy``; the threshold
+    with the largest total gain wins (Chow 1970, "On Optimum Recognition Error and Reject Tradeoff"). This is where
+    isotonic regression of being right on the confidence crosses ``min_accuracy``, and needs no bins.
 
     Args:
         confidences: ``(n,)`` the probability of each clip's answer.
-        is_right: ``(n,)`` whether it is the true one.
-        min_accuracy: accuracy, 0 to 1, that the least sure answers given should have.
-        max_unsure: share of the clips, at most, that may be left without an answer; below 1.
+        is_right: ``(n,)`` bool.
+        min_accuracy: accuracy, 0 to 1, that the least confident given answers should have.
+        max_unsure: largest share of the clips to answer "unsure"; below 1.
 
     Returns:
-        The threshold, at which answers are still given: the confidence of the least sure of them; 0 if none is to be
-        withheld. Of thresholds that are equally good, the lowest.
+        The lowest confidence at which answers are given, or 0 to give all. Among equally good thresholds, the lowest.
 
     Raises:
-        ValueError: if there is no clip, a confidence is no number, or an argument lies outside its limits.
+        ValueError: if there is no clip, a confidence is not finite, or an argument lies outside its limits.
     """
     confidences, is_right = np.asarray(confidences, np.float64), np.asarray(is_right, bool)
     if confidences.ndim != 1 or not len(confidences) or confidences.shape != is_right.shape:
         raise ValueError(
-            f"choose_threshold needs a confidence and a verdict for each clip, got {confidences.shape} and "
+            f"choose_threshold needs confidences and is_right of one length, at least 1, got {confidences.shape} and "
             f"{is_right.shape}."
         )
     if not np.isfinite(confidences).all():
-        raise ValueError("choose_threshold needs confidences that are numbers.")
+        raise ValueError("choose_threshold needs finite confidences.")
     if not 0 <= min_accuracy <= 1 or not 0 <= max_unsure < 1:
         raise ValueError(
             f"min_accuracy must lie in 0 to 1 and max_unsure in [0, 1), got {min_accuracy} and {max_unsure}."
         )
     order = np.argsort(confidences, kind="stable")
     ranked = confidences[order]
-    # What withholding the least sure clips gains, by their number.
+    # gains[n]: what withholding the n least confident answers gains.
     may_be_unsure = is_right[order][: math.floor(max_unsure * len(order))]
     gains = np.concatenate([[0.0], np.cumsum(min_accuracy - may_be_unsure)])
-    # Clips of one confidence are withheld together or not at all.
+    # A threshold cannot part clips with the same confidence.
     is_possible = np.concatenate([[True], ranked[1 : len(gains)] > ranked[: len(gains) - 1]])
     n_unsure = int(np.argmax(np.where(is_possible, gains, -np.inf)))
     return float(ranked[n_unsure]) if n_unsure else 0.0

@@ -1,4 +1,4 @@
-"""What ``train_model.py --list_models`` prints: the designs, with what each weighs and how long it takes here."""
+"""The table that ``train_model.py --list_models`` prints: each design's size, operations and speed on this machine."""
 
 import contextlib
 import dataclasses
@@ -23,14 +23,13 @@ N_TIMED = 10
 
 @dataclass(frozen=True)
 class Measured:
-    """What a design is found to be.
+    """A design's size and speed, for a window with face and voice.
 
     Attributes:
-        name, description: of the design.
-        n_parameters: weights, those that are not trained among them.
-        n_operations: multiplications and additions for a window with face and voice.
-        milliseconds: median time of judging such a window on this machine.
-        by_modality: operations of the design for one modality alone.
+        n_parameters: including those that are not trained.
+        n_operations: multiplications and additions.
+        milliseconds: median time on this machine.
+        by_modality: operations of the design built for one modality alone.
     """
 
     name: str
@@ -42,13 +41,11 @@ class Measured:
 
 
 def measure_design(name: str) -> Measured:
-    """Builds a design by its own defaults and measures it.
+    """Builds a design with its default settings and measures it.
 
     Raises:
         ConfigError: if there is no such design.
     """
-    pass
-
     module = load_architecture(name)
     config = dataclasses.replace(ARCHITECTURES[name].default_config(), architecture=name)
     model = build_model(config)
@@ -57,16 +54,11 @@ def measure_design(name: str) -> Measured:
         for modality in MODALITIES
     }
     seconds = time_window(Run(Path(), config, model, sha256=""), n_timed=N_TIMED)
-    return Measured(
-        name, module.DESCRIPTION, model.count_params(), count_operations(model), 1000 * seconds, alone
-    )  # fmt: skip
+    return Measured(name, module.DESCRIPTION, model.count_params(), count_operations(model), 1000 * seconds, alone)
 
 
 def measure_designs(reporter: Reporter = SILENT) -> str:
-    """Measures all designs, one after the other, and returns a table of them.
-
-    Args:
-    """
+    """Measures all designs, one after the other, and returns a table of them."""
     designs = []
     bar = reporter.bar("Measuring", "models")
     for number, name in enumerate(ARCHITECTURES):
@@ -94,22 +86,17 @@ def format_designs(designs: Sequence[Measured]) -> str:
         right = [cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True)]
         lines.append("  ".join([name.ljust(widths[0]), *right]))
     lines += ["", *(f"{design.name}: {design.description}" for design in designs), ""]
-    lines.append(
-        "GFLOP: 10^9 multiplications and additions. A window holds 3 s of sound and faces. Times: this machine's."
-    )
+    lines.append("GFLOP: 10^9 multiplications and additions. Windows: 3 s of sound and faces. Times: on this machine.")
     return "\n".join(lines)
 
 
-# ---- How much a network has to do for one window: multiplications and additions, counted while it does it once ----
+# ---- Counting multiplications and additions while a network answers once ----
 
 _CONVOLUTIONS = (layers.Conv1D, layers.Conv2D, layers.Conv3D)
 
 
 def count_operations(model: keras.Model) -> int:
-    """Counts a model's operations for a batch of one.
-
-    Layers that a layer consists of are counted with it, and frames that were folded into the batch one by one.
-    """
+    """Counts a model's operations for one window; inner layers and every folded frame count, too."""
     counted = 0
 
     def count(layer, inputs, output) -> None:
@@ -124,7 +111,7 @@ def count_operations(model: keras.Model) -> int:
 
 @contextlib.contextmanager
 def _watched(tell) -> Iterator[None]:
-    """Tells of every layer that is called meanwhile, with what went in and what came out."""
+    """Calls ``tell`` with the layer, its input and its output whenever a layer is called."""
     original = layers.Layer.__call__
 
     @functools.wraps(original)
@@ -150,7 +137,7 @@ def _operations(layer, inputs, output) -> int:
         return 2 * math.prod(output.shape) * inputs.shape[-1]
     if isinstance(layer, SelfAttention):
         queries, keys = inputs if isinstance(inputs, list | tuple) else (inputs, inputs)
-        # Each query meets each key, and takes its part of each value.
+        # Each query meets each key, then takes its share of each value.
         return 2 * 2 * math.prod(queries.shape) * keys.shape[1]
     if isinstance(layer, layers.LSTM):
         batch, n_steps, n_features = inputs.shape

@@ -1,7 +1,7 @@
-"""Weights trained in PyTorch, put into Keras networks: which array belongs to which layer, and how it lies.
+"""Loads weights trained in PyTorch into the encoders: maps array names to layers and transposes the arrays.
 
-Arrays go by the names of published files: torchvision's ResNet-18, ``MIT/ast-finetuned-audioset-10-10-0.4593`` of the
-Hugging Face hub (transformers' ``ASTForAudioClassification``), and the MobileFaceNets that PyTorch repositories share
+The names are those of published files: torchvision's ResNet-18, ``MIT/ast-finetuned-audioset-10-10-0.4593`` on the
+Hugging Face hub (transformers' ``ASTForAudioClassification``), and the MobileFaceNet common in PyTorch repositories
 (``conv1``, ``dw_conv1``, ``blocks``, ``conv2``, ``linear7``, ``linear1``).
 """
 
@@ -16,7 +16,7 @@ from emotion.weights import WeightsError
 
 Arrays = Mapping[str, np.ndarray]
 AST_PREFIX = "audio_spectrogram_transformer."
-# What AST learned from: 10 s of sound in 128 bands, cut into patches every 10 bands and steps.
+# Patches that AST was trained on: 10 s of sound in 128 bands, one patch every 10 bands and steps.
 AST_GRID = (12, 101)
 _NORM = ("weight", "bias", "running_mean", "running_var")
 _AST_PARTS = {
@@ -28,21 +28,17 @@ _AST_PARTS = {
     "dense2": ("output.dense",),
 }  # fmt: skip
 _MOBILEFACENET_PARTS = {
-    "conv1": "conv1",
-    "conv2": "dw_conv1",
-    "conv3": "conv2",
-    "global": "linear7",
-    "embed": "linear1",
-}
-# A bottleneck's convolutions by their place in the sequence they form there; norm and PReLU follow each.
+    "conv1": "conv1", "conv2": "dw_conv1", "conv3": "conv2", "global": "linear7", "embed": "linear1",
+}  # fmt: skip
+# Index of each convolution in a bottleneck's nn.Sequential; its norm and PReLU follow.
 _BOTTLENECK_PLACES = {"expand": 0, "depthwise": 3, "project": 6}
 
 
 def load_safetensors(path: str | os.PathLike) -> dict[str, np.ndarray]:
-    """Reads all arrays of a safetensors file, which holds nothing but arrays; half precision becomes float32.
+    """Reads all arrays of a safetensors file as float32.
 
     Raises:
-        WeightsError: if it is no such file.
+        WeightsError: if the file cannot be read or is of another kind.
     """
     from safetensors import SafetensorError
     from safetensors.numpy import load
@@ -52,20 +48,18 @@ def load_safetensors(path: str | os.PathLike) -> dict[str, np.ndarray]:
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read ({error.strerror}).") from None
     except SafetensorError as error:
-        raise WeightsError(f"{path}: is no safetensors file ({error}). Download it again.") from None
+        raise WeightsError(f"{path}: not a safetensors file ({error}). Download it again.") from None
     return {name: np.asarray(array, np.float32) for name, array in arrays.items()}
 
 
 def set_resnet18_weights(model, arrays: Arrays, *, name: str) -> None:
-    """Puts torchvision's ResNet-18 into a network, in place; its classifier is left out.
+    """Sets the weights of the ``resnet18`` called ``name`` within a model; the file's classifier is not used.
 
     Args:
-        model: that holds a ``resnet18`` of that name.
         arrays: as torchvision names them, such as ``layer1.0.conv1.weight``.
-        name: with which its layers' names begin.
 
     Raises:
-        WeightsError: if there is no such network, or an array is missing or of another shape.
+        WeightsError: if the model has no such encoder, or an array is missing or has another shape.
     """
 
     def names(part: str) -> list[str]:
@@ -77,7 +71,7 @@ def set_resnet18_weights(model, arrays: Arrays, *, name: str) -> None:
 
 
 def set_mobilefacenet_weights(model, arrays: Arrays, *, name: str) -> None:
-    """Puts a MobileFaceNet trained in PyTorch into a network, in place; arguments as for ``set_resnet18_weights``."""
+    """Sets the weights of the ``mobilefacenet`` called ``name``; see ``set_resnet18_weights``."""
 
     def names(part: str) -> list[str]:
         *place, last = part.split("_")
@@ -95,20 +89,16 @@ def set_mobilefacenet_weights(model, arrays: Arrays, *, name: str) -> None:
 
 
 def set_ast_weights(model, arrays: Arrays, *, name: str, grid: tuple[int, int] | None = None) -> None:
-    """Puts a trained Audio Spectrogram Transformer into a network, in place; its classifier is left out.
+    """Sets the weights of the ``ast_encoder`` called ``name``, which may have fewer blocks than the file.
 
-    Where the network's picture is shorter or longer than the one that was learned from, what tells the patches their
-    places is interpolated (as ViTs do for pictures of another size, Dosovitskiy et al. 2021).
+    For windows of another length the position embeddings are interpolated (as in ViT, Dosovitskiy et al. 2021).
 
     Args:
-        model: that holds an ``ast_encoder`` of that name, of as many blocks or fewer.
-        arrays: as the published file names them, with or without ``audio_spectrogram_transformer.`` before.
-        name: with which its layers' names begin.
-        grid: patches from low to high and from early to late that the arrays were learned with, by default
-            ``AST_GRID``.
+        arrays: as the published file names them, with or without the prefix ``audio_spectrogram_transformer.``.
+        grid: patches along bands and steps that the arrays were trained with; ``AST_GRID`` by default.
 
     Raises:
-        WeightsError: if there is no such network, or an array is missing or of another shape.
+        WeightsError: if the model has no such encoder, or an array is missing or has another shape.
     """
     grid = grid or AST_GRID
     plain = {key.removeprefix(AST_PREFIX): array for key, array in arrays.items()}
@@ -118,9 +108,9 @@ def set_ast_weights(model, arrays: Arrays, *, name: str, grid: tuple[int, int] |
         gathering = [plain[f"embeddings.{token}_token"][0] for token in ("cls", "distillation")]
         learned = plain["embeddings.position_embeddings"][0]
     except KeyError as error:
-        raise WeightsError(f"The file holds no {error.args[0]}: it is no Audio Spectrogram Transformer.") from None
+        raise WeightsError(f"The file has no {error.args[0]}, so it is not an Audio Spectrogram Transformer.") from None
     if learned.shape[0] != N_GATHERING + grid[0] * grid[1]:
-        raise WeightsError(f"The file has {learned.shape[0]} positions, where {grid[0]} x {grid[1]} patches need "
+        raise WeightsError(f"The file has {learned.shape[0]} positions; {grid[0]} x {grid[1]} patches need "
                            f"{N_GATHERING + grid[0] * grid[1]}.")  # fmt: skip
     if learned.shape[1] != positions.positions.shape[1]:
         raise WeightsError(f"The file's tokens are {learned.shape[1]} wide, the network's "
@@ -142,19 +132,14 @@ def set_ast_weights(model, arrays: Arrays, *, name: str, grid: tuple[int, int] |
 
 
 def interpolate_positions(positions: np.ndarray, grid: tuple[int, int], wanted: tuple[int, int]) -> np.ndarray:
-    """Stretches what tells patches their places over another number of them, linearly in both directions.
+    """Resizes position embeddings from one grid of patches (rows, columns) to another, bilinearly.
 
-    Args:
-        positions: ``(rows * columns, width)``.
-        grid: their rows and columns.
-        wanted: rows and columns to be made.
-
-    Returns:
-        ``(wanted_rows * wanted_columns, width)``.
+    Shape:
+        ``(rows * columns, width)`` to ``(wanted_rows * wanted_columns, width)``.
     """
     values = positions.reshape(*grid, -1)
     for axis in (0, 1):
-        # Patches stand for stretches, not points: the middles of the new ones are looked up between those of the old.
+        # Align the middles of the patches, not their corners.
         middles = (np.arange(wanted[axis]) + 0.5) * grid[axis] / wanted[axis] - 0.5
         middles = np.clip(middles, 0, grid[axis] - 1)
         below = np.floor(middles).astype(int)
@@ -165,17 +150,17 @@ def interpolate_positions(positions: np.ndarray, grid: tuple[int, int], wanted: 
 
 
 def _set_weights(model, arrays: Arrays, name: str, names: Callable[[str], list[str]], skipped=()) -> None:
-    """Gives every layer whose name begins with ``name`` the arrays whose names belong to the rest of it."""
+    """Sets the weights of every layer ``{name}_{part}`` to the arrays called ``names(part)``."""
     prefix = f"{name}_"
     found = [layer for layer in model.layers if layer.weights and layer.name.startswith(prefix)]
     found = [layer for layer in found if layer.name.removeprefix(prefix) not in skipped]
     if not found:
-        raise WeightsError(f"{model.name} has no layers named {prefix}... to put weights into.")
+        raise WeightsError(f"{model.name} has no layers named {prefix}... to load weights into.")
     for layer in found:
         wanted = names(layer.name.removeprefix(prefix))
         missing = [array for array in wanted if array not in arrays]
         if missing:
-            raise WeightsError(f"The file holds no {missing[0]}, which {layer.name} needs.")
+            raise WeightsError(f"The file has no {missing[0]}, which {layer.name} needs.")
         shapes = [tuple(weight.shape) for weight in layer.weights]
         weights = [_as_keras(arrays[array], shape, layer) for array, shape in zip(wanted, shapes, strict=True)]
         if [weight.shape for weight in weights] != shapes:
@@ -184,7 +169,7 @@ def _set_weights(model, arrays: Arrays, name: str, names: Callable[[str], list[s
 
 
 def _as_keras(array: np.ndarray, shape: tuple[int, ...], layer) -> np.ndarray:
-    """PyTorch's kernels begin with outputs and inputs, Keras's end with inputs and outputs."""
+    """Moves a kernel's axes: PyTorch begins with outputs and inputs, Keras ends with inputs and outputs."""
     if array.ndim == 4:
         is_depthwise = type(layer).__name__ == "DepthwiseConv2D"
         return array.transpose((2, 3, 0, 1) if is_depthwise else (2, 3, 1, 0))

@@ -1,7 +1,9 @@
-"""ResNet-18 (He et al. 2016, "Deep Residual Learning for Image Recognition"), laid out as torchvision's.
+"""Encoders as others published them: ResNet-18, MobileFaceNet and the Audio Spectrogram Transformer (AST).
 
-Keras pads a convolution of stride 2 at the end only, PyTorch on both sides; weights trained by the one are wrong for
-the other. So the padding here is a layer of its own.
+They follow the PyTorch originals layer by layer, so that ``emotion.models.conversion`` can load PyTorch's weights. A
+convolution of stride 2 is padded at the end only by Keras, on both sides by PyTorch, so padding is a layer of its own.
+
+All layer names begin with the ``name`` that an encoder is given.
 """
 
 import keras
@@ -11,38 +13,35 @@ from emotion.models.attention import transformer_block
 from emotion.models.frame_layers import IMAGENET_MEAN, IMAGENET_STD, ScalePixels
 from emotion.models.layers import PACKAGE
 
-RESNET_NORM_EPSILON = 1e-5  # PyTorch's
-STAGES = (64, 128, 256, 512)
+NORM_EPSILON = 1e-5  # PyTorch's batch normalisation
+
+# ---- ResNet-18 (He et al. 2016, "Deep Residual Learning for Image Recognition"), as torchvision builds it ----
+
+STAGES = (64, 128, 256, 512)  # channels
 BLOCKS_PER_STAGE = 2
 
 
 def resnet18(pictures, *, stages=STAGES, norm_momentum: float, name: str):
     """ResNet-18 up to its global average.
 
-    Args:
-        pictures: ``(batch, height, width, 3)`` RGB, 0 to 255.
-        stages: channels of each of the four stages.
-        norm_momentum: of the running means of batch normalisation.
-        name: with which all layers' names begin.
-
-    Returns:
-        ``(batch, stages[-1])``.
+    Shape:
+        ``(batch, height, width, 3)`` RGB, 0 to 255, to ``(batch, stages[-1])``.
     """
     mean, deviation = ([255 * value for value in values] for values in (IMAGENET_MEAN, IMAGENET_STD))
     x = ScalePixels(mean, deviation, name=f"{name}_scale")(pictures)
     x = _convolution(x, stages[0], 7, strides=2, momentum=norm_momentum, name=f"{name}_conv1", norm=f"{name}_bn1")
     x = layers.ReLU(name=f"{name}_relu1")(x)
-    # Behind a ReLU zeros are as good as the minus infinity that PyTorch pads with.
+    # PyTorch pads with minus infinity; after a ReLU zeros give the same maximum.
     x = layers.ZeroPadding2D(1, name=f"{name}_pool_pad")(x)
     x = layers.MaxPooling2D(3, strides=2, name=f"{name}_pool")(x)
     for stage, filters in enumerate(stages, start=1):
         for block in range(BLOCKS_PER_STAGE):
             strides = 2 if stage > 1 and block == 0 else 1
-            x = _block(x, filters, strides, norm_momentum, f"{name}_layer{stage}_{block}")
+            x = _residual_block(x, filters, strides, norm_momentum, f"{name}_layer{stage}_{block}")
     return layers.GlobalAveragePooling2D(name=f"{name}_mean")(x)
 
 
-def _block(x, filters: int, strides: int, momentum: float, name: str):
+def _residual_block(x, filters: int, strides: int, momentum: float, name: str):
     y = _convolution(x, filters, 3, strides=strides, momentum=momentum, name=f"{name}_conv1", norm=f"{name}_bn1")
     y = layers.ReLU(name=f"{name}_relu1")(y)
     y = _convolution(y, filters, 3, momentum=momentum, name=f"{name}_conv2", norm=f"{name}_bn2")
@@ -53,16 +52,16 @@ def _block(x, filters: int, strides: int, momentum: float, name: str):
 
 
 def _convolution(x, filters: int, size: int, *, strides: int = 1, momentum: float, name: str, norm: str):
+    """A convolution padded on both sides, and batch normalisation called ``norm``."""
     if size > 1:
         x = layers.ZeroPadding2D(size // 2, name=f"{name}_pad")(x)
     x = layers.Conv2D(filters, size, strides=strides, use_bias=False, name=name)(x)
-    return layers.BatchNormalization(epsilon=RESNET_NORM_EPSILON, momentum=momentum, name=norm)(x)
+    return layers.BatchNormalization(epsilon=NORM_EPSILON, momentum=momentum, name=norm)(x)
 
 
 # ---- MobileFaceNet (Chen et al. 2018) ----
 
-MOBILE_NORM_EPSILON = 1e-5
-PRELU_START = 0.25  # the slope below 0 to begin with (He et al. 2015)
+PRELU_START = 0.25  # initial slope below 0 (He et al. 2015)
 FIRST_CHANNELS, LAST_CHANNELS = 64, 512
 # Expansion, channels, repetitions and stride of each run of bottlenecks: table 1 of the paper.
 BOTTLENECKS = ((2, 64, 5, 2), (4, 128, 1, 2), (2, 128, 6, 1), (4, 128, 1, 2), (2, 128, 2, 1))
@@ -75,15 +74,11 @@ def mobilefacenet(
     """MobileFaceNet, from faces to the features that tell them apart.
 
     Args:
-        faces: ``(batch, side, side, 3)`` RGB, 0 to 255; the paper's side is 112.
-        n_features: of the result.
-        bottlenecks: as ``BOTTLENECKS``.
+        faces: the paper's side is 112 pixels.
         first, last: channels before and after the bottlenecks.
-        norm_momentum: of the running means of batch normalisation.
-        name: with which all layers' names begin.
 
-    Returns:
-        ``(batch, n_features)``, of no fixed length.
+    Shape:
+        ``(batch, side, side, 3)`` RGB, 0 to 255, to ``(batch, n_features)``, not normalised.
     """
     x = ScalePixels([127.5] * 3, [128.0] * 3, name=f"{name}_scale")(faces)
     x = _mobile_convolution(x, first, 3, strides=2, momentum=norm_momentum, name=f"{name}_conv1")
@@ -112,10 +107,8 @@ def _bottleneck(x, expansion: int, channels: int, strides: int, momentum: float,
 def _mobile_convolution(
     x, filters: int, size: int, *, strides: int = 1, activation: bool = True, momentum: float, name: str
 ):
-    if size > 1:
-        x = layers.ZeroPadding2D(size // 2, name=f"{name}_pad")(x)
-    x = layers.Conv2D(filters, size, strides=strides, use_bias=False, name=name)(x)
-    return _norm(x, activation, momentum, name)
+    x = _convolution(x, filters, size, strides=strides, momentum=momentum, name=name, norm=f"{name}_norm")
+    return _prelu(x, name) if activation else x
 
 
 def _depthwise(
@@ -124,28 +117,26 @@ def _depthwise(
     if padded:
         x = layers.ZeroPadding2D(size // 2, name=f"{name}_pad")(x)
     x = layers.DepthwiseConv2D(size, strides=strides, use_bias=False, name=name)(x)
-    return _norm(x, activation, momentum, name)
+    x = layers.BatchNormalization(epsilon=NORM_EPSILON, momentum=momentum, name=f"{name}_norm")(x)
+    return _prelu(x, name) if activation else x
 
 
-def _norm(x, activation: bool, momentum: float, name: str):
-    x = layers.BatchNormalization(epsilon=MOBILE_NORM_EPSILON, momentum=momentum, name=f"{name}_norm")(x)
-    if not activation:
-        return x
-    # One slope for each channel, wherever in the picture.
+def _prelu(x, name: str):
+    """A PReLU with one slope for each channel, shared by all pixels."""
     start = initializers.Constant(PRELU_START)
     return layers.PReLU(alpha_initializer=start, shared_axes=[1, 2], name=f"{name}_prelu")(x)
 
 
 # ---- Audio Spectrogram Transformer (Gong et al. 2021): a vision transformer on a spectrogram ----
 
-AST_NORM_EPSILON = 1e-12  # that of the published model
+AST_NORM_EPSILON = 1e-12  # of the published model
 PATCH_SIZE, STRIDE = 16, 10
-N_GATHERING = 2  # tokens that stand for no patch
+N_GATHERING = 2  # tokens without a patch: they gather what the patches say
 
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
 class TokenPositions(layers.Layer):
-    """Puts the gathering tokens before the patches and adds to each token what tells its place; all of it is learned.
+    """Puts the gathering tokens before the patches, and adds a learned position to every token.
 
     Shape:
         ``(batch, n_patches, width)`` to ``(batch, n_patches + 2, width)``.
@@ -158,7 +149,7 @@ class TokenPositions(layers.Layer):
         self.positions = self.add_weight(shape=(n_patches + N_GATHERING, width), initializer=start, name="positions")
 
     def call(self, patches):
-        # Added to zeros made of the patches themselves, since the size of the batch is not known before.
+        # Zeros made from the patches have the batch's size, which is not known when the network is built.
         none = ops.zeros_like(patches[:, :N_GATHERING])
         tokens = ops.concatenate([none + self.gathering, patches], axis=1)
         return tokens + self.positions
@@ -169,22 +160,21 @@ class TokenPositions(layers.Layer):
 
 
 def count_patches(n_mels: int, n_steps: int, stride: int = STRIDE) -> tuple[int, int]:
-    """Returns how many patches a picture has from low to high and from early to late."""
+    """Returns the number of patches along the bands and along the steps."""
     return tuple((size - PATCH_SIZE) // stride + 1 for size in (n_mels, n_steps))
 
 
 def ast_encoder(picture, *, width: int, n_heads: int, n_blocks: int, stride: int = STRIDE, name: str):
-    """AST up to the norm that ends it.
+    """AST up to and including its last norm.
 
     Args:
-        picture: normalised filter banks ``(batch, n_mels, n_steps, 1)``, each of the two at least 16.
-        width, n_heads, n_blocks: the published model has 768, 12 and 12.
-        stride: from one patch to the next, in bands and in steps; the published model's patches of 16 overlap by 6.
-        name: with which all layers' names begin.
+        picture: normalised filter banks, at least 16 bands and 16 steps.
+        width, n_heads, n_blocks: 768, 12 and 12 in the published model.
+        stride: between patches, in bands and in steps. The published model's patches of 16 overlap by 6.
 
-    Returns:
-        ``(batch, n_patches + 2, width)``; the first two gather, the patches follow from low to high bands and, within
-        each band, from early to late.
+    Shape:
+        ``(batch, n_mels, n_steps, 1)`` to ``(batch, n_patches + 2, width)``: two gathering tokens, then the
+        patches from low to high bands and, within each band, from early to late.
     """
     x = layers.Conv2D(width, PATCH_SIZE, strides=stride, name=f"{name}_patches")(picture)
     x = layers.Reshape((x.shape[1] * x.shape[2], width), name=f"{name}_tokens")(x)

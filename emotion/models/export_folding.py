@@ -1,8 +1,7 @@
-"""A network of convolutions over time as one of pictures alone, with the same answers.
+"""Rewrites a network with 3D convolutions as one with 2D convolutions that gives the same answers.
 
-A convolution over a few moments is one over a picture that holds the channels of all of them. So the frames of a clip
-become pictures of a batch, and every convolution one of two dimensions, the only kind that ONNX Runtime computes in
-eight bits.
+The frames of a clip become pictures of the batch. The channels of neighbouring frames are stacked in one picture, so
+that a 2D convolution sees what the 3D one saw. ONNX Runtime computes only 2D convolutions in eight bits.
 """
 
 from collections.abc import Iterable
@@ -15,19 +14,18 @@ from keras import layers, ops
 from emotion.models.frame_layers import FoldFrames, UnfoldFrames
 from emotion.models.layers import PACKAGE, FaceStandardization
 
-# Layers for which it makes no difference whether a frame is a part of a clip or a picture of its own.
+# Layers that give the same result for a frame in a clip and for a picture of its own.
 FRAME_BY_FRAME = (layers.BatchNormalization, layers.ReLU, layers.Add)
 
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
 class NeighbouringFrames(layers.Layer):
-    """Puts the channels of frames that follow each other into one picture, as a convolution over time takes them.
+    """Stacks the channels of neighbouring frames in one picture, as a convolution over time with padding ``same`` does.
 
     Args:
         n_frames: of a clip.
-        n_taps: frames that are taken together.
-        stride: frames from one group to the next. Before the first and after the last frame there are zeros, as many as
-            padding ``same`` has.
+        n_taps: frames stacked together.
+        stride: frames from one group to the next.
 
     Shape:
         ``(batch * n_frames, height, width, channels)`` to ``(batch * ceil(n_frames / stride), height, width, n_taps *
@@ -60,32 +58,29 @@ class NeighbouringFrames(layers.Layer):
 
 
 def fold_time(model: keras.Model) -> keras.Model:
-    """Returns a network that gives the answers of ``model`` without a convolution of three dimensions.
-
-    Args:
-        model: a functional model. What lies between its frames and the mean over each of them may be convolutions with
-            padding ``same`` and ``FRAME_BY_FRAME``.
+    """Returns a network that answers as the functional ``model`` does, without 3D convolutions.
 
     Raises:
-        ValueError: if it holds other layers there.
+        ValueError: if between its frames and the mean over each frame there are layers other than convolutions with
+            padding ``same`` and those in ``FRAME_BY_FRAME``.
     """
     folder = _Folder()
     folded = keras.models.clone_model(model, clone_function=folder.replace, call_function=folder.call)
     for layer in model.layers:
         weights = layer.get_weights()
         if isinstance(layer, layers.Conv3D):
-            # (taps, height, width, inputs, outputs): the taps' channels stand side by side.
+            # (taps, height, width, inputs, outputs): the channels of all taps side by side.
             weights[0] = np.concatenate(list(weights[0]), axis=2)
         folded.get_layer(layer.name).set_weights(weights)
     return folded
 
 
 class _Folder:
-    """Builds the network layer by layer, and knows which tensors hold folded frames and how many a clip has."""
+    """Builds the network layer by layer; remembers which tensors hold folded frames, and how many a clip has."""
 
     def __init__(self):
         self._n_frames: dict[int, int] = {}
-        self._tensors: list[Any] = []  # kept, so that their ids stay theirs
+        self._tensors: list[Any] = []  # kept alive, so that no id is used twice
         self._sources: dict[str, layers.Layer] = {}
 
     def replace(self, layer: layers.Layer) -> layers.Layer:

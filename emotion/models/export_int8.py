@@ -1,7 +1,7 @@
-"""A trained network in eight bits: faster on processors that know such sums, and nearly as good.
+"""Writes a run's network in eight bits: faster on processors with 8-bit instructions, and nearly as accurate.
 
-What a layer's numbers reach is not known beforehand, so clips are needed to look at: some minutes of the kind that the
-model will judge. How far the answers move is measured on them, too, and said.
+Quantization needs the range of every layer's values. It is measured on clips like those that the model will judge, some
+minutes of them; so is how far the answers change.
 """
 
 import tempfile
@@ -20,18 +20,17 @@ from emotion.models.onnx_runtime import INT8_FILE, MADE_FROM, OnnxNetwork, writt
 from emotion.models.run_folder import Run
 
 MIN_WINDOWS, MAX_WINDOWS = 8, 96
-# The operations through which the video branch's numbers stay in eight bits from one convolution to the next.
+# Operations of the video branch between its convolutions; quantized too, so that values stay in eight bits.
 BETWEEN, VIDEO_LAYERS = ("Concat", "Pad", "Slice", "Reshape", "Transpose", "Add"), ("/video_", "/neighbouring_frames")
-FEWEST_CHANNELS = 4  # of a convolution worth it: sums over one or three are no work, and lose the most
+FEWEST_CHANNELS = 4  # convolutions over fewer input channels stay in float: they gain little and lose the most
 MAX_DIFFERENCE = 0.25  # of a probability
 
 
 @dataclass(frozen=True)
 class Int8Report:
-    """What eight bits changed.
+    """How far eight bits changed a network's answers.
 
     Attributes:
-        n_windows: that were looked at.
         mean_difference, max_difference: of a probability.
         n_same: windows whose most probable emotion stayed the same.
     """
@@ -43,17 +42,13 @@ class Int8Report:
 
 
 def export_int8(run: Run, clips: Sequence[Path]) -> Int8Report:
-    """Writes ``model.int8.onnx`` beside a run's ``model.keras``.
+    """Writes ``model.int8.onnx`` beside the ``model.keras`` of a run that Keras loaded.
 
     Args:
-        run: loaded by Keras.
         clips: media like those that the model will judge.
 
-    Returns:
-        How far its answers differ from Keras's on the windows of these clips.
-
     Raises:
-        EmotionError: if a clip cannot be read, they hold too little to look at, or the network cannot be turned.
+        EmotionError: if a clip cannot be read, the clips hold too few windows, or the network cannot be quantized.
     """
     windows = collect_windows(run, clips)
     path = run.path / INT8_FILE
@@ -64,20 +59,20 @@ def export_int8(run: Run, clips: Sequence[Path]) -> Int8Report:
         report = _compare(run, OnnxNetwork(partial), windows)
         if not report.max_difference <= MAX_DIFFERENCE:
             raise RunError(
-                f"{path}: not written, since a probability differs by {report.max_difference:.2g} from Keras's, more "
-                f"than {MAX_DIFFERENCE:g}. Give more clips, and clips of the kind that the model will judge."
+                f"{path}: not written, because a probability differs from Keras's by {report.max_difference:.2g}; at "
+                f"most {MAX_DIFFERENCE:g} is allowed. Give more clips, of the kind that the model will judge."
             )
     return report
 
 
 def collect_windows(run: Run, clips: Sequence[Path]) -> dict[str, np.ndarray]:
-    """Returns the model's inputs for windows of all the clips, evenly chosen where there are many.
+    """Returns the model's inputs for at most ``MAX_WINDOWS`` windows, spread evenly over all clips.
 
     Raises:
-        MediaError: if a clip cannot be read, or all of them hold too few windows with evidence.
+        MediaError: if a clip cannot be read, or the clips hold fewer than ``MIN_WINDOWS`` windows with evidence.
     """
     found: list[dict[str, np.ndarray]] = []
-    step = 1  # every so many windows are kept: an hour of them would fill the memory
+    step = 1  # only every ``step``-th window is kept: an hour of them would fill the memory
     for number, inputs in enumerate(cut_recordings([Recording.of_file(clip) for clip in clips], run.config)):
         if number % step == 0:
             found.append(inputs)
@@ -85,8 +80,8 @@ def collect_windows(run: Run, clips: Sequence[Path]) -> dict[str, np.ndarray]:
             found, step = found[::2], 2 * step
     if len(found) < MIN_WINDOWS:
         raise MediaError(
-            f"{', '.join(map(str, clips))}: windows with a face or a voice in all: {len(found)}, and at least "
-            f"{MIN_WINDOWS} are needed. Give more clips, or longer ones."
+            f"{', '.join(map(str, clips))}: {len(found)} windows with a face or a voice; at least {MIN_WINDOWS} are "
+            "needed. Give more or longer clips."
         )
     chosen = np.linspace(0, len(found) - 1, min(len(found), MAX_WINDOWS)).astype(int)
     return {name: np.stack([found[i][name] for i in chosen]) for name in found[0]}
@@ -102,7 +97,7 @@ def _quantize(run: Run, windows: dict[str, np.ndarray], folder: Path, target: Pa
 
             from emotion.models.export_folding import fold_time
     except ImportError as error:
-        raise RunError(f"{run.path}: cannot be turned ({error}). pip install -r requirements.txt") from error
+        raise RunError(f"{run.path}: cannot be quantized ({error}). pip install -r requirements.txt") from error
 
     class Reader(CalibrationDataReader):
         def __init__(self):
@@ -115,7 +110,7 @@ def _quantize(run: Run, windows: dict[str, np.ndarray], folder: Path, target: Pa
     try:
         with quiet_import():
             folded = fold_time(run.model)
-            folded({name: values[:1] for name, values in windows.items()})  # Keras exports what has been called
+            folded({name: values[:1] for name, values in windows.items()})  # Keras exports only what was called
             folded.export(folder / "folded.onnx", format="onnx", verbose=False)
             quant_pre_process(folder / "folded.onnx", folder / "prepared.onnx", skip_symbolic_shape=True)
             network = onnx.load(folder / "prepared.onnx")
@@ -130,9 +125,8 @@ def _quantize(run: Run, windows: dict[str, np.ndarray], folder: Path, target: Pa
         onnx.save(network, target)
     except EmotionError:
         raise
-    except Exception as error:
-        # The converters raise anything for a layer or an operation that they do not know.
-        raise RunError(f"{run.path}: cannot be turned into eight bits ({first_line(error)}).") from error
+    except Exception as error:  # the converters raise anything for an operation they do not know
+        raise RunError(f"{run.path}: cannot be quantized to eight bits ({first_line(error)}).") from error
 
 
 def _is_worth_it(node, shapes: dict[str, tuple[int, ...]]) -> bool:

@@ -1,4 +1,4 @@
-"""Writes a trained model's network for ONNX Runtime, after comparing its answers with Keras's."""
+"""Writes a run's network for ONNX Runtime, after comparing its answers with Keras's."""
 
 import contextlib
 import logging
@@ -15,26 +15,24 @@ from emotion.models.half_precision import MIN_VALUES
 from emotion.models.onnx_runtime import MADE_FROM, ONNX_FILE, OnnxNetwork, written_with_hash
 from emotion.models.run_folder import MODEL_FILE, Run, load_run
 
+if TYPE_CHECKING:
+    import onnx
+
 logger = logging.getLogger(__name__)
 
-MAX_DIFFERENCE = 1e-4  # of probabilities, between Keras and what is written
-N_COMPARED = 6
+MAX_DIFFERENCE = 1e-4  # of a probability, between Keras and the export
+N_COMPARED = 6  # windows
 LARGEST_UNASKED = 60_000_000  # bytes of model.keras
 
 
 def export_onnx(run: Run) -> float:
-    """Writes ``model.onnx`` beside a run's ``model.keras``.
-
-    Kernels that 16 bits hold without loss are stored so, and turned back when the file is loaded.
-
-    Args:
-        run: loaded by Keras.
+    """Writes ``model.onnx`` beside the ``model.keras`` of a run that Keras loaded.
 
     Returns:
-        The largest difference found between its probabilities and Keras's.
+        The largest difference between its probabilities and Keras's.
 
     Raises:
-        RunError: if it cannot be written, or answers differently; nothing is written then.
+        RunError: if the network cannot be converted, or answers differently; nothing is written then.
     """
     path = run.path / ONNX_FILE
     with written_with_hash(path) as partial:
@@ -43,16 +41,16 @@ def export_onnx(run: Run) -> float:
         difference = compare(run, OnnxNetwork(partial))
         if not difference <= MAX_DIFFERENCE:
             raise RunError(
-                f"{path}: not written, since its probabilities differ from Keras's by {difference:.1g}, more than "
-                f"{MAX_DIFFERENCE:g}."
+                f"{path}: not written, because its probabilities differ from Keras's by {difference:.1g}; at most "
+                f"{MAX_DIFFERENCE:g} is allowed."
             )
     return difference
 
 
 def write_onnx(folder: Path, reporter: Reporter = SILENT) -> None:
-    """Exports a finished run, and says so; a network that cannot be exported is run by Keras, which loses nothing.
+    """Exports a finished run and says so. If that fails, inference uses Keras, with the same answers.
 
-    A large one is left to who asks for it: the converter holds it many times over, 14 GB for 100 million weights.
+    Large networks are left for the user to export: the converter takes 14 GB for 100 million weights.
     """
     if (folder / MODEL_FILE).stat().st_size > LARGEST_UNASKED:
         reporter.say(f"To have inference load this large model faster: python -m emotion.export {folder}")
@@ -62,13 +60,11 @@ def write_onnx(folder: Path, reporter: Reporter = SILENT) -> None:
     except (RunError, OSError) as error:
         reporter.say(f"{error} Inference will use Keras.")
         return
-    reporter.say(
-        f"{folder / ONNX_FILE}: equal to {MODEL_FILE} within {difference:.1g}, and loaded in a tenth of the time."
-    )
+    reporter.say(f"{folder / ONNX_FILE}: equal to {MODEL_FILE} within {difference:.1g}, loads in a tenth of the time.")
 
 
 def convert_to_onnx(run: Run, path: Path) -> None:
-    """Writes a run's network as an ONNX file, unchecked.
+    """Writes a run's network as an ONNX file, unchecked. Kernels that fit 16 bits exactly are stored in 16 bits.
 
     Raises:
         RunError: if a package is missing, or the network cannot be converted.
@@ -76,64 +72,29 @@ def convert_to_onnx(run: Run, path: Path) -> None:
     try:
         with quiet_import():
             import onnx
-            import onnxruntime  # noqa: F401  (what is written is tried out at once)
+            import onnxruntime  # noqa: F401  (the export is run right after)
             import tf2onnx  # noqa: F401
     except ImportError as error:
         raise RunError(
             f"{path.parent}: cannot be written as ONNX ({error}). pip install -r requirements.txt"
         ) from error
-    run.predict(draw_inputs(run.config, 1))  # Keras exports only what has been called
+    run.predict(draw_inputs(run.config, 1))  # Keras exports only networks that were called
     try:
         with quiet_import(), _unmerged():
             run.model.export(path, format="onnx", verbose=False)
         network = onnx.load(path)
-    except Exception as error:
-        # The converter raises anything for an operation that it does not know.
+    except Exception as error:  # the converter raises anything for an operation it does not know
         raise RunError(f"{run.path}: cannot be written as ONNX ({first_line(error)}).") from error
-    for number, value in enumerate(network.graph.initializer):
-        array = onnx.numpy_helper.to_array(value)
-        if array.dtype != np.float32 or array.size < MIN_VALUES:
-            continue
-        with np.errstate(over="ignore"):
-            half = array.astype(np.float16)
-        if np.array_equal(half.astype(np.float32), array):
-            name = value.name
-            network.graph.initializer[number].CopyFrom(onnx.numpy_helper.from_array(half, f"{name}/half"))
-            cast = onnx.helper.make_node("Cast", [f"{name}/half"], [name], to=onnx.TensorProto.FLOAT)
-            network.graph.node.insert(0, cast)
+    _halve_exact_kernels(network)
     onnx.helper.set_model_props(network, {MADE_FROM: run.sha256})
     onnx.save(network, path)
 
 
-def skip_missing_modalities(config: RunConfig, path: Path) -> None:
-    """Rewrites an ONNX file so that it works through no frames of a sound file, and no sound of a silent clip.
-
-    One that cannot be rewritten, or answers otherwise then, stays as it is, which costs time and nothing else.
-    """
-    import onnx
-
-    nothing = {name: values[:1] * 0 for name, values in draw_inputs(config, 1).items()}
-    inputs = draw_inputs(config, N_COMPARED)
-    rewritten = path.with_name(f"rewritten-{path.name}")
-    try:
-        network = onnx.load(path)
-        skip_what_is_missing(network, nothing)
-        onnx.checker.check_model(network)
-        onnx.save(network, rewritten)
-        np.testing.assert_allclose(OnnxNetwork(rewritten)(inputs), OnnxNetwork(path)(inputs), atol=MAX_DIFFERENCE)
-        rewritten.replace(path)
-    except Exception as error:
-        # Both packages raise anything for what they cannot make sense of.
-        logger.info("%s: is left as it is (%s).", path, first_line(error))
-    finally:
-        rewritten.unlink(missing_ok=True)
-
-
 @contextlib.contextmanager
 def _unmerged() -> Iterator[None]:
-    """Keeps TensorFlow from multiplying the norms of a batch into the kernels before them.
+    """Keeps TensorFlow from multiplying batch norms into the kernels before them.
 
-    16 bits hold the kernels as they were trained, not such products. ONNX Runtime makes them when it loads the file.
+    The trained kernels may fit 16 bits exactly; such products do not. ONNX Runtime merges them when it loads the file.
     """
     from tf2onnx import tf_loader
 
@@ -145,8 +106,24 @@ def _unmerged() -> Iterator[None]:
         tf_loader.tf_optimize_grappler = optimize
 
 
+def _halve_exact_kernels(network: "onnx.ModelProto") -> None:
+    import onnx
+
+    for number, value in enumerate(network.graph.initializer):
+        array = onnx.numpy_helper.to_array(value)
+        if array.dtype != np.float32 or array.size < MIN_VALUES:
+            continue
+        with np.errstate(over="ignore"):
+            half = array.astype(np.float16)
+        if np.array_equal(half.astype(np.float32), array):
+            name = value.name
+            network.graph.initializer[number].CopyFrom(onnx.numpy_helper.from_array(half, f"{name}/half"))
+            cast = onnx.helper.make_node("Cast", [f"{name}/half"], [name], to=onnx.TensorProto.FLOAT)
+            network.graph.node.insert(0, cast)
+
+
 def draw_inputs(config: RunConfig, n: int) -> dict[str, np.ndarray]:
-    """Draws inputs of random content; where a model takes both, some lack the one or the other."""
+    """Draws random inputs for ``n`` windows; in a model of both modalities some windows lack one."""
     rng = np.random.default_rng(0)
     inputs = {
         "audio": rng.standard_normal((n, *config.audio_shape)).astype(np.float32),
@@ -159,27 +136,46 @@ def draw_inputs(config: RunConfig, n: int) -> dict[str, np.ndarray]:
 
 
 def compare(run: Run, network: OnnxNetwork) -> float:
-    """Returns the largest difference between the probabilities of a run and of its export, on random windows."""
+    """Returns the largest difference between a run's probabilities and its export's, on random windows."""
     inputs = draw_inputs(run.config, N_COMPARED)
     expected = run.without_calibration().predict(inputs)
     one_by_one = [network({name: values[i : i + 1] for name, values in inputs.items()}) for i in range(N_COMPARED)]
     return max(float(np.abs(expected - answers).max()) for answers in (network(inputs), np.concatenate(one_by_one)))
 
 
-# ---- Has an ONNX network leave out the branch of a modality that no window of a batch holds ----
+# ---- Graph surgery: skip a modality's branch where no window of the batch holds that modality ----
 
-if TYPE_CHECKING:
+
+def skip_missing_modalities(config: RunConfig, path: Path) -> None:
+    """Rewrites an ONNX file so that sound files cost no video branch, and silent clips no audio branch.
+
+    If the file cannot be rewritten, or answers differently then, it is left as it is: slower, but right.
+    """
     import onnx
 
+    nothing = {name: values[:1] * 0 for name, values in draw_inputs(config, 1).items()}
+    inputs = draw_inputs(config, N_COMPARED)
+    rewritten = path.with_name(f"rewritten-{path.name}")
+    try:
+        network = onnx.load(path)
+        skip_branches(network, nothing)
+        onnx.checker.check_model(network)
+        onnx.save(network, rewritten)
+        np.testing.assert_allclose(OnnxNetwork(rewritten)(inputs), OnnxNetwork(path)(inputs), atol=MAX_DIFFERENCE)
+        rewritten.replace(path)
+    except Exception as error:  # onnx and ONNX Runtime raise anything
+        logger.info("%s: is left as it is (%s).", path, first_line(error))
+    finally:
+        rewritten.unlink(missing_ok=True)
 
-def skip_what_is_missing(network: "onnx.ModelProto", nothing: Mapping[str, np.ndarray]) -> None:
-    """Changes a network in place.
 
-    A branch is what depends on one input alone. One whose results do not go window by window is left as it is.
+def skip_branches(network: "onnx.ModelProto", nothing: Mapping[str, np.ndarray]) -> None:
+    """Puts each branch, the nodes that depend on one input alone, behind an If; changes the network in place.
+
+    A branch whose results do not belong to one window each is left as it is.
 
     Args:
-        network: with an input for each modality.
-        nothing: by the input's name, its values in one window without that modality, ``(1, ...)``.
+        nothing: by the input's name, one window without that modality, ``(1, ...)``.
     """
     for name in nothing:
         inside, results = _find_branch(network.graph, name)
@@ -195,13 +191,13 @@ def skip_what_is_missing(network: "onnx.ModelProto", nothing: Mapping[str, np.nd
 
 
 def _find_branch(graph: "onnx.GraphProto", name: str) -> tuple[list["onnx.NodeProto"], list[str]]:
-    """Returns the nodes that depend on one input alone, with the constants of theirs, and what others take of them."""
+    """Returns the nodes that depend on one input alone, with their constants, and the values that other nodes use."""
     depends: dict[str, frozenset[str]] = {each.name: frozenset([each.name]) for each in graph.input}
     for node in graph.node:
         found = frozenset().union(*(depends.get(value, frozenset()) for value in _taken_by(node)))
         depends.update(dict.fromkeys(node.output, found))
     chosen = {node.output[0] for node in graph.node if depends[node.output[0]] == {name}}
-    # Constants, too, that nothing else takes; those of constants come after them, so the last ones are looked at first.
+    # Constants used by this branch alone belong to it. Nodes are sorted, so users are seen before what they use.
     takers: dict[str, list[str]] = {}
     for node in graph.node:
         for value in _taken_by(node):
@@ -222,23 +218,23 @@ def _find_branch(graph: "onnx.GraphProto", name: str) -> tuple[list["onnx.NodePr
 
 
 def _taken_by(node: "onnx.NodeProto") -> set[str]:
-    """What a node takes, and what the nodes within it take from outside."""
+    """A node's inputs, and those of the nodes within it."""
     parts = [each.g for each in node.attribute if each.HasField("g")]
     return {*node.input, *(value for part in parts for inner in part.node for value in _taken_by(inner))}
 
 
 def _compute(network: "onnx.ModelProto", results: list[str], inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-    """Returns what stands at some places of a network."""
+    """Returns the named values inside a network."""
     import onnx
     import onnxruntime
 
-    looked_at = onnx.ModelProto()
-    looked_at.CopyFrom(network)
-    del looked_at.graph.output[:]
-    looked_at.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in results)
+    part = onnx.ModelProto()
+    part.CopyFrom(network)
+    del part.graph.output[:]
+    part.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in results)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(looked_at.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(part.SerializeToString(), options, providers=["CPUExecutionProvider"])
     wanted = {each.name for each in session.get_inputs()}
     return session.run(results, {name: value for name, value in inputs.items() if name in wanted})
 
@@ -246,6 +242,7 @@ def _compute(network: "onnx.ModelProto", results: list[str], inputs: Mapping[str
 def _put_into_if(
     network: "onnx.ModelProto", name: str, inside: list["onnx.NodeProto"], nothing: dict[str, np.ndarray]
 ) -> None:
+    """Replaces a branch by an If, whose other side repeats ``nothing``, the branch's results without evidence."""
     from onnx import TensorProto, helper, numpy_helper
 
     graph = network.graph
@@ -282,7 +279,7 @@ def _put_into_if(
     ]
     kept = [each for each in graph.initializer if each.name not in own]
     del graph.node[:], graph.initializer[:]
-    # The question stands before the first node that takes its answer; the others stay where they were.
+    # The If goes before the first node that uses its results; the others stay in order.
     first = next((i for i, node in enumerate(rest) if not _taken_by(node).isdisjoint(nothing)), len(rest))
     graph.node.extend([*rest[:first], *ask, *rest[first:]])
     graph.initializer.extend(kept)

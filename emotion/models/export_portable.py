@@ -1,17 +1,14 @@
-"""A trained model as a folder that runs anywhere: ONNX, TensorFlow SavedModel or LiteRT, with all it takes to use it.
+"""Writes a trained model as a folder that runs without this package: ONNX, TensorFlow SavedModel or LiteRT.
 
-Beside the network lie its settings (``config.json``), what its inputs and outputs are (``model.json``), inputs with the
-answers that belong to them (``test_vectors.npz``), and a short program that runs it without this package
-(``example.py``). Nothing is written unless the network answers as Keras does on windows of a real clip.
+Beside the network the folder holds its settings (``config.json``), a description of its inputs and outputs
+(``model.json``), inputs with their expected answers (``test_vectors.npz``) and a short program that runs it
+(``example.py``). It is written only if the network answers as Keras does on windows of a real clip.
 """
 
-import dataclasses
 import itertools
 import json
 import shutil
 import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,81 +26,36 @@ from emotion.inputs.window_cutter import cut_recordings
 from emotion.media.pictures import VideoFrame
 from emotion.media.reading import iterate_media
 from emotion.media.recordings import Recording
-from emotion.models.export_onnx import convert_to_onnx
-from emotion.models.onnx_runtime import OnnxNetwork
+from emotion.models.portable_formats import FORMATS, PortableFormat
 from emotion.models.run_folder import CARD_FILE, CONFIG_FILE, Run
 from emotion.places import sample_clip
 
-MAX_DIFFERENCE = 1e-3  # of a probability, between Keras and what is written
-N_CHECKED, N_KEPT = 12, 4  # windows of the clip that are compared, and rows that go into the test vectors
+MAX_DIFFERENCE = 1e-3  # of a probability, between Keras and the export
+N_CHECKED, N_KEPT = 12, 4  # windows that are compared, and those that go into the test vectors
 ABOUT_FILE, VECTORS_FILE, EXAMPLE_FILE = "model.json", "test_vectors.npz", "example.py"
-PICTURE_SIDE = 400  # pixels of the picture in the test vectors, at most: a face and its surroundings
+PICTURE_SIDE = 400  # pixels, at most, of the picture in the test vectors
 ABOUT_VERSION = 1
 EVIDENCE = {"audio": "voice", "video": "face"}
 
-Answer = Callable[[dict[str, np.ndarray]], np.ndarray]
-
-# What follows is the same for all three; it gives calibrated probabilities.
-EXAMPLE = '''"""Runs {file} without the package that made it: pip install numpy {needs}"""
-import json
-import numpy as np
-{imports}
-about, vectors = json.load(open("model.json")), np.load("test_vectors.npz")
-inputs = {{name: vectors[name] for name in about["inputs"]}}
-{lines}
-held = {{name: values.reshape(len(raw), -1).any(axis=1) for name, values in inputs.items()}}
-seen, heard, warm = held.get("video", False), held.get("audio", False), about["temperatures"]
-temperature = np.where(seen & heard, warm["both"], np.where(seen, warm["face"], warm["voice"]))
-powers = raw ** (1 / np.atleast_1d(temperature)[:, None])
-p = powers / powers.sum(axis=1, keepdims=True)  # calibrated
-print([about["class_names"][i] for i in p.argmax(1)], "max abs difference:", abs(p - vectors["probabilities"]).max())
-'''
-
-
-@dataclass(frozen=True)
-class PortableFormat:
-    """One format.
-
-    Attributes:
-        file: the network's file, or folder, within the export.
-        write: makes it.
-        load: returns a function from inputs to the network's probabilities.
-        needs, imports, lines: of the example; ``lines`` set ``raw`` from ``inputs``.
-    """
-
-    file: str
-    write: Callable[[Run, Path], None]
-    load: Callable[[Path], Answer]
-    needs: str
-    imports: str
-    lines: str
-
-    @property
-    def example(self) -> str:
-        """The program that runs the export."""
-        return EXAMPLE.format(file=self.file, needs=self.needs, imports=self.imports, lines=self.lines)
-
 
 def export_portable(run: Run, name: str, folder: Path, *, check_on: Path | None = None) -> float:
-    """Writes a model as a folder that runs without this package.
+    """Writes a run that Keras loaded as a folder that runs without this package.
 
     Args:
-        run: loaded by Keras.
         name: of the format, a key of ``FORMATS``.
-        folder: to write; one that an earlier export wrote is replaced.
-        check_on: a clip with a face and a voice, on whose windows the answers are compared; by default the sample.
+        folder: to write; an earlier export there is replaced.
+        check_on: a clip with a face and a voice, on whose windows the answers are compared; the sample by default.
 
     Returns:
-        The largest difference found between its probabilities and Keras's.
+        The largest difference between its probabilities and Keras's.
 
     Raises:
-        MediaError: if the clip cannot be read, or holds no window that the model could judge.
+        MediaError: if the clip cannot be read, or holds no window that the model can judge.
         RunError: if the network cannot be written so, or answers differently; nothing is written then.
     """
     if folder.exists() and not _is_export(folder):
-        raise RunError(f"{folder}: is there already, and no export. Name another folder with --output.")
-    kind = FORMATS[name]
-    check_on = check_on or sample_clip()
+        raise RunError(f"{folder}: exists and is not an export. Name another folder with --output.")
+    kind, check_on = FORMATS[name], check_on or sample_clip()
     windows = collect_checked(run, check_on)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as place:
@@ -115,17 +67,17 @@ def export_portable(run: Run, name: str, folder: Path, *, check_on: Path | None 
         difference = float(np.abs(expected - answers).max())
         if not difference <= MAX_DIFFERENCE:
             raise RunError(
-                f"{folder}: not written, since its probabilities differ from Keras's by {difference:.2g}, more than "
-                f"{MAX_DIFFERENCE:g}."
+                f"{folder}: not written, because its probabilities differ from Keras's by {difference:.2g}; at most "
+                f"{MAX_DIFFERENCE:g} is allowed."
             )
         write_config(run.config, partial / CONFIG_FILE)
         about = describe(run, kind, difference=difference, n_checked=len(expected))
         write_json(partial / ABOUT_FILE, about)
-        np.savez_compressed(partial / VECTORS_FILE, **_make_vectors(run, windows, check_on))
+        np.savez_compressed(partial / VECTORS_FILE, **make_vectors(run, windows, check_on))
         (partial / EXAMPLE_FILE).write_text(kind.example, encoding="utf-8")
         for path in _terms(run.path):
             shutil.copy(path, partial / path.name)
-        before = Path(place) / "before"  # it goes with the temporary folder, once the new one is in its place
+        before = Path(place) / "before"  # deleted with the temporary folder
         if folder.exists():
             folder.rename(before)
         try:
@@ -138,7 +90,7 @@ def export_portable(run: Run, name: str, folder: Path, *, check_on: Path | None 
 
 
 def _terms(folder: Path) -> list[Path]:
-    """What of a run says how its weights may be used, which holds for them in any format."""
+    """A run's licences and model card: they hold for its weights in any format."""
     return [path for path in sorted(folder.glob("LICENCE*.txt")) + [folder / CARD_FILE] if path.is_file()]
 
 
@@ -146,15 +98,8 @@ def _is_export(folder: Path) -> bool:
     """Whether a folder holds what an export wrote, and nothing else."""
     if not folder.is_dir():
         return False
-    own = {
-        CONFIG_FILE,
-        ABOUT_FILE,
-        VECTORS_FILE,
-        EXAMPLE_FILE,
-        CARD_FILE,
-        "__pycache__",
-        *(kind.file for kind in FORMATS.values()),
-    }
+    own = {CONFIG_FILE, ABOUT_FILE, VECTORS_FILE, EXAMPLE_FILE, CARD_FILE, "__pycache__"}
+    own |= {kind.file for kind in FORMATS.values()}
     if not {path.name for path in folder.iterdir() if not path.match("LICENCE*.txt")} <= own:
         return False
     try:
@@ -167,21 +112,19 @@ def _is_export(folder: Path) -> bool:
 def collect_checked(run: Run, clip: Path) -> dict[str, np.ndarray]:
     """Returns the model's inputs for windows of a clip, by name.
 
-    Where a model takes both, the first three rows are a voice and a face of the clip together, the voice alone and the
-    face alone.
+    For a model of both modalities the first three rows are a voice with a face, the voice alone and the face alone.
 
     Raises:
-        MediaError: if the clip cannot be read, or has no window with evidence of a kind that the model takes.
+        MediaError: if the clip cannot be read, or lacks evidence of a modality that the model takes.
     """
-    windows = cut_recordings([Recording.of_file(clip)], run.config)
-    found = list(itertools.islice(windows, N_CHECKED))
+    found = list(itertools.islice(cut_recordings([Recording.of_file(clip)], run.config), N_CHECKED))
     if not found:
-        raise MediaError(f"{clip}: has no face and no voice that could be judged. Give another clip: --check_on CLIP.")
+        raise MediaError(f"{clip}: no face and no voice that the model can judge. Give another clip: --check_on CLIP.")
     windows = {name: np.stack([inputs[name] for inputs in found]) for name in run.config.modalities}
     held = {name: next((row for row in values if row.any()), None) for name, values in windows.items()}
     for name in [name for name, row in held.items() if row is None]:
         raise MediaError(
-            f"{clip}: holds no {EVIDENCE[name]} that is judged, so it cannot check a network that takes one. Give "
+            f"{clip}: no {EVIDENCE[name]} that the model can judge, so it cannot check the {name} branch. Give "
             "another clip: --check_on CLIP."
         )
     if len(windows) == 1:
@@ -193,14 +136,14 @@ def collect_checked(run: Run, clip: Path) -> dict[str, np.ndarray]:
 
 
 def describe(run: Run, kind: PortableFormat, *, difference: float, n_checked: int) -> dict[str, Any]:
-    """Returns what a program that uses the network must know, as plain JSON types."""
+    """Returns the content of ``model.json``: what a program that uses the network must know."""
     config = run.config
     shapes = {"audio": config.audio_shape, "video": config.video_shape}
     what = {
         "audio": f"{config.audio.features} of {config.window.window_seconds:g} s of mono sound at "
-        f"{config.audio.sample_rate} Hz; zeros where nothing is heard",
+        f"{config.audio.sample_rate} Hz; zeros where there is no sound",
         "video": f"{config.video.n_frames} {'aligned faces' if config.looks_for_faces else 'frames'}, RGB 0 to 255, "
-        f"{config.frame_interval_seconds:g} s apart; zeros where none is seen",
+        f"{config.frame_interval_seconds:g} s apart; zeros where there is none",
     }
     types = {"audio": "float32", "video": "uint8"}
     has_card = (run.path / CARD_FILE).is_file()
@@ -221,9 +164,9 @@ def describe(run: Run, kind: PortableFormat, *, difference: float, n_checked: in
         "max_abs_difference": difference,
         "n_windows_checked": n_checked,
         "preprocessing": f"docs/preprocessing.md of Audio-visual emotion recognition, with code; {VECTORS_FILE} holds "
-        "a second of each kind of media with what becomes of it",
+        "a sound and a picture with the inputs made from them",
         "licences": {source.name: source.licence for source in config.data},
-        **({"terms": f"{CARD_FILE} says what the model is for, and how its weights may be used"} if has_card else {}),
+        **({"terms": f"{CARD_FILE} says what the model is for and how you may use its weights"} if has_card else {}),
     }  # fmt: skip
 
 
@@ -233,14 +176,13 @@ def _answer(kind: PortableFormat, path: Path, windows: dict[str, np.ndarray], ru
             return kind.load(path)(windows)
     except EmotionError:
         raise
-    except Exception as error:
-        # The runtimes raise anything for an operation that they lack.
+    except Exception as error:  # the runtimes raise anything for an operation they lack
         words = first_line(error)
-        raise RunError(f"{run.path}: {path.name} is not written, since it cannot be run ({words}).") from error
+        raise RunError(f"{run.path}: {path.name} is not written, because it cannot be run ({words}).") from error
 
 
-def _make_vectors(run: Run, windows: dict[str, np.ndarray], clip: Path) -> dict[str, np.ndarray]:
-    """Inputs with their answers; and a second of each kind of media with what becomes of it."""
+def make_vectors(run: Run, windows: dict[str, np.ndarray], clip: Path) -> dict[str, np.ndarray]:
+    """Returns test vectors: windows with their answers, and a sound and a picture with the inputs made from them."""
     kept = {name: values[:N_KEPT] for name, values in windows.items()}
     vectors = {
         **kept,
@@ -267,96 +209,3 @@ def _make_vectors(run: Run, windows: dict[str, np.ndarray], clip: Path) -> dict[
         face = crop_face(image, landmarks, run.config.video.image_size)
         vectors |= {"picture": image, "picture_landmarks": landmarks.astype(np.float32), "picture_face": face}
     return vectors
-
-
-# ---- The formats ----
-
-
-def _write_onnx(run: Run, path: Path) -> None:
-    import onnx
-
-    convert_to_onnx(run, path)
-    network = onnx.load(path)
-    # It travels alone, too: whoever finds the file can read what its outputs mean.
-    kept = {entry.key: entry.value for entry in network.metadata_props}
-    onnx.helper.set_model_props(network, {**kept, "class_names": json.dumps(list(run.config.class_names))})
-    onnx.save(network, path)
-
-
-def _load_onnx(path: Path) -> Answer:
-    return OnnxNetwork(path)
-
-
-def _write_saved_model(run: Run, path: Path) -> None:
-    _export(run, path, "tf_saved_model")
-
-
-def _load_saved_model(path: Path) -> Answer:
-    import tensorflow as tf
-
-    network = tf.saved_model.load(str(path))
-    return lambda inputs: np.asarray(network.serve(inputs))
-
-
-def _write_litert(run: Run, path: Path) -> None:
-    import tensorflow as tf
-
-    # One window at a time: LiteRT plans its memory for shapes that are known.
-    signature = {x.name: tf.TensorSpec((1, *x.shape[1:]), x.dtype, x.name) for x in run.model.inputs}
-    _export(dataclasses.replace(run, model=_without_time(run.model)), path, "litert", input_signature=[signature])
-
-
-def _without_time(model):
-    """Returns the network without operations over time, some of which LiteRT does not have; as it is, if need be."""
-    from emotion.models.export_folding import fold_time
-
-    try:
-        return fold_time(model)
-    except ValueError:
-        return model
-
-
-def _load_litert(path: Path) -> Answer:
-    import tensorflow as tf
-
-    network = tf.lite.Interpreter(str(path)).get_signature_runner()
-
-    def answer(inputs: dict[str, np.ndarray]) -> np.ndarray:
-        n = len(next(iter(inputs.values())))
-        rows = [network(**{name: values[i : i + 1] for name, values in inputs.items()}) for i in range(n)]
-        return np.concatenate([next(iter(row.values())) for row in rows])
-
-    return answer
-
-
-def _export(run: Run, path: Path, name: str, **options) -> None:
-    shapes = {"audio": run.config.audio_shape, "video": run.config.video_shape}
-    # Keras exports only what has been called.
-    run.predict({each.name: np.zeros((1, *shapes[each.name]), each.dtype) for each in run.model.inputs})
-    try:
-        with quiet_import():
-            run.model.export(str(path), format=name, verbose=False, **options)
-    except EmotionError:
-        raise
-    except Exception as error:
-        # The converters raise anything for an operation that they do not know.
-        raise RunError(f"{run.path}: cannot be written as {name} ({first_line(error)}).") from error
-
-
-FORMATS = {
-    "onnx": PortableFormat(
-        "model.onnx", _write_onnx, _load_onnx, "onnxruntime", "import onnxruntime",
-        'raw = onnxruntime.InferenceSession("model.onnx").run(None, inputs)[0]',
-    ),
-    "savedmodel": PortableFormat(
-        "saved_model", _write_saved_model, _load_saved_model, "tensorflow", "import tensorflow as tf",
-        'network = tf.saved_model.load("saved_model")\nraw = network.serve(inputs).numpy()',
-    ),
-    "litert": PortableFormat(
-        "model.tflite", _write_litert, _load_litert, "ai-edge-litert",
-        "from ai_edge_litert.interpreter import Interpreter",
-        'run = Interpreter("model.tflite").get_signature_runner()  # takes one window at a time\n'
-        'rows = [{k: v[i : i + 1] for k, v in inputs.items()} for i in range(len(vectors["network"]))]\n'
-        "raw = np.concatenate([next(iter(run(**row).values())) for row in rows])",
-    ),
-}  # fmt: skip

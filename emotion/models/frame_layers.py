@@ -1,6 +1,6 @@
-"""What networks for single pictures need to work on clips: frames folded into the batch, scaling, and which are there.
+"""Layers that apply a network for single pictures to clips: fold frames into the batch, scale pixels, pool frames.
 
-``keras.ops`` only. Folding costs nothing, where a layer applied frame by frame takes fifteen times as long.
+Only ``keras.ops`` are used. Folding costs nothing; applying a network frame by frame takes fifteen times as long.
 """
 
 import keras
@@ -8,13 +8,13 @@ from keras import layers, ops
 
 from emotion.models.layers import PACKAGE
 
-# Mean and deviation of ImageNet's pictures by channel, in parts of 255: what ResNets trained on them expect.
+# Mean and standard deviation of ImageNet's channels, as parts of 255; ResNets trained on it expect them.
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
 class FoldFrames(layers.Layer):
-    """Makes every frame of a clip an example of its own.
+    """Turns every frame of a clip into a picture of the batch.
 
     Shape:
         ``(batch, n_frames, height, width, channels)`` of any type to ``(batch * n_frames, height, width, channels)``.
@@ -30,10 +30,7 @@ class FoldFrames(layers.Layer):
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
 class UnfoldFrames(layers.Layer):
-    """Puts the features of a clip's frames side by side again.
-
-    Args:
-        n_frames: in a clip.
+    """Groups the features of frames by clip again.
 
     Shape:
         ``(batch * n_frames, n_features)`` to ``(batch, n_frames, n_features)``.
@@ -56,10 +53,10 @@ class UnfoldFrames(layers.Layer):
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
 class ScalePixels(layers.Layer):
-    """Subtracts a mean from pixels of 0 to 255 and divides by a deviation, channel by channel.
+    """Subtracts a mean from pixels and divides by a deviation.
 
     Args:
-        mean, deviation: three each, in grey levels.
+        mean, deviation: for each of three channels, in grey levels, 0 to 255.
 
     Shape:
         ``(..., 3)`` to the same.
@@ -84,7 +81,7 @@ class ScalePixels(layers.Layer):
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
 class PresentFrames(layers.Layer):
-    """Which frames hold a picture: frames of zeros stand for moments at which there was nothing to see.
+    """Which frames hold a picture: all zeros stand for a moment without one.
 
     Shape:
         ``(batch, n_frames, height, width, channels)`` to bool ``(batch, n_frames)``.
@@ -102,7 +99,7 @@ class PresentFrames(layers.Layer):
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
 class PooledFrames(layers.Layer):
-    """Mean and maximum over the frames that hold a picture; zeros where none does.
+    """Mean and maximum over the frames that hold a picture; zeros if none does.
 
     Shape:
         features ``(batch, n_frames, n_features)`` and bool ``(batch, n_frames)`` to ``(batch, 2 * n_features)``.
@@ -110,7 +107,7 @@ class PooledFrames(layers.Layer):
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
-        self.supports_masking = True  # it is told which frames count, and ends what Keras hands on with them
+        self.supports_masking = True  # it gets its own mask, and Keras's mask ends here
 
     def compute_mask(self, inputs, mask=None):
         return None

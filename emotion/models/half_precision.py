@@ -1,22 +1,21 @@
-"""Storing a network's large weights as 16-bit numbers, which halves its file.
+"""Stores a network's kernels as 16-bit numbers, which halves its file.
 
-What is stored so are the kernels: weights of two or more dimensions and at least ``MIN_VALUES`` values. Biases, the
-statistics of normalisation and small arrays stay at 32 bits: they are few, and errors in them move every output. When a
-network is loaded Keras turns the stored numbers back into 32 bits, so it computes as before, with rounded weights.
+Kernels are weights with two or more dimensions and at least ``MIN_VALUES`` values. The other weights stay at 32 bits:
+they are few, and errors in them move every output. Keras turns 16-bit numbers back into 32 bits when it loads the file,
+so the network computes in 32 bits with rounded kernels.
 
-``store_halves`` loses nothing if the kernels were rounded first, by ``round_to_half``. Whoever wants scores of exactly
-the network that is stored rounds it before it is scored.
+To score exactly the network that is stored, call ``round_to_half`` before scoring; ``store_halves`` then loses nothing.
 """
 
 import io
 import math
-import os
 import zipfile
 from pathlib import Path
 
 import numpy as np
 
 from emotion.errors import RunError
+from emotion.files import written_whole
 
 MIN_VALUES = 1024
 LARGEST_HALF = float(np.finfo(np.float16).max)
@@ -24,10 +23,10 @@ WEIGHTS_MEMBER = "model.weights.h5"  # Keras's name for it in a .keras archive
 
 
 def round_to_half(model) -> None:
-    """Rounds a Keras model's kernels in place to what 16 bits can hold; the other weights stay as they are.
+    """Rounds a Keras model's kernels, in place, to 16-bit numbers.
 
     Raises:
-        RunError: if a kernel holds what 16 bits cannot: beyond 65504, or no number. The model is then left as it was.
+        RunError: if a kernel holds a value beyond 65504 or NaN; the model is then left as it was.
     """
     rounded = [
         (weight, _to_half(values, weight.path))
@@ -38,25 +37,16 @@ def round_to_half(model) -> None:
         weight.assign(values.astype(np.float32))
 
 
-def store_halves(path: str | os.PathLike) -> None:
-    """Rewrites a ``.keras`` file so that its kernels are stored as 16-bit numbers, and compressed.
-
-    Args:
-        path: what ``model.save`` wrote; replaced.
+def store_halves(path: Path) -> None:
+    """Rewrites a ``.keras`` file so that its kernels are stored as compressed 16-bit numbers.
 
     Raises:
-        RunError: if a kernel holds what 16 bits cannot; the file is then left as it was.
+        RunError: if a kernel holds a value beyond 65504 or NaN; the file is then left as it was.
     """
-    path = Path(path)
-    partial = path.with_name(f"halved-{path.name}")
-    try:
-        with zipfile.ZipFile(path) as whole, zipfile.ZipFile(partial, "w") as halved:
-            for member in whole.infolist():
-                content = whole.read(member)
-                halved.writestr(member, _halve_weights(content) if member.filename == WEIGHTS_MEMBER else content)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with written_whole(path) as partial, zipfile.ZipFile(path) as whole, zipfile.ZipFile(partial, "w") as halved:
+        for member in whole.infolist():
+            content = whole.read(member)
+            halved.writestr(member, _halve_weights(content) if member.filename == WEIGHTS_MEMBER else content)
 
 
 def _halve_weights(content: bytes) -> bytes:
@@ -69,7 +59,7 @@ def _halve_weights(content: bytes) -> bytes:
             if isinstance(item, h5py.Group):
                 copied = target.require_group(name)
             elif _is_kernel(item.shape, str(item.dtype)):
-                # Shuffling the bytes brings signs and exponents together, without which there is nothing to compress.
+                # Shuffling puts signs and exponents side by side; without it the numbers hardly compress.
                 copied = target.create_dataset(
                     name, data=_to_half(item[()], name), compression="gzip", compression_opts=4, shuffle=True
                 )
@@ -87,9 +77,9 @@ def _is_kernel(shape: tuple[int, ...], dtype: str) -> bool:
 
 
 def _to_half(values: np.ndarray, name: str) -> np.ndarray:
-    if not (np.abs(values) <= LARGEST_HALF).all():  # NaN is not, either
+    if not (np.abs(values) <= LARGEST_HALF).all():  # also refuses NaN
         raise RunError(
-            f"{name}: holds weights beyond {LARGEST_HALF:.0f} or none at all, which 16 bits cannot store. Write the "
-            "model without half_precision."
+            f"{name}: holds weights beyond {LARGEST_HALF:.0f} or NaN, which 16 bits cannot store. Write the model "
+            "without half_precision."
         )
     return values.astype(np.float16)

@@ -1,8 +1,8 @@
-"""Late fusion: two finished networks, one for sound and one for pictures, whose answers are joined.
+"""Late fusion: joins the answers of two trained networks, one for sound and one for pictures.
 
-Each answers by itself, is calibrated by a temperature of its own (Guo et al. 2017), and one of three rules makes one
-answer of both (Kittler et al. 1998, "On combining classifiers"; stacking: Wolpert 1992). Where only one has evidence,
-its calibrated answer stands. ``python -m emotion.fuse`` makes such a network and finds the weights.
+Each expert's answer is calibrated with its own temperature (Guo et al. 2017); one of three rules joins the two (Kittler
+et al. 1998, "On combining classifiers"; stacking: Wolpert 1992). Where only one expert has evidence, its calibrated
+answer is taken. ``python -m emotion.fuse`` builds such a model and fits the weights.
 """
 
 from collections.abc import Callable
@@ -19,31 +19,30 @@ from emotion.models import fusion
 from emotion.models.layers import PACKAGE, EvidencePresent
 
 DESCRIPTION = "two experts trained apart, their calibrated answers averaged, multiplied or stacked"
-SMALLEST = 1e-7  # a probability below it is taken for this
+SMALLEST = 1e-7  # lower probabilities are raised to this
 
 
 def default_config() -> dict[str, Any]:
     """Returns the design's own settings.
 
-    ``method``: how answers are joined, one of ``FUSION_METHODS``.
-    ``audio_expert``, ``video_expert``: the settings of each, as in its own ``config.json``.
+    ``method``: one of ``FUSION_METHODS``.
+    ``audio_expert``, ``video_expert``: each one's settings, as in its own ``config.json``.
     """
     return {"method": "average", "audio_expert": {}, "video_expert": {}}
 
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
 class JoinedAnswers(layers.Layer):
-    """Joins the calibrated answers of two experts.
+    """Calibrates and joins the answers of two experts.
 
-    With ``average`` probabilities are averaged by weights for each class; with ``product`` they are multiplied, each to
-    the power of such a weight; with ``stacking`` a linear classifier takes the logarithms of all.
+    ``average`` is the mean of the probabilities with a weight for each expert and class; ``product`` multiplies them,
+    each raised to such a weight; ``stacking`` is a linear classifier on the logarithms of all.
 
     Args:
-        method: one of ``FUSION_METHODS``.
-        video_order: for each class of the sound's expert, its place among those of the pictures' expert.
+        video_order: for each class of the audio expert, its index in the video expert.
 
     Shape:
-        probabilities of sound and of pictures ``(batch, n_classes)`` and two presences ``(batch, 1)``, 1 or 0, to
+        probabilities of both experts ``(batch, n_classes)`` and two presences ``(batch, 1)``, 1 or 0, to
         ``(batch, n_classes)``.
     """
 
@@ -98,10 +97,10 @@ class JoinedAnswers(layers.Layer):
 
 
 def expert_config(config: RunConfig, modality: str) -> RunConfig:
-    """Returns the settings of one of the experts.
+    """Returns an expert's configuration.
 
     Raises:
-        ConfigError: if they are missing or impossible.
+        ConfigError: if it is missing or invalid.
     """
     values = config.model.get(f"{modality}_expert")
     if not values:
@@ -110,14 +109,10 @@ def expert_config(config: RunConfig, modality: str) -> RunConfig:
 
 
 def build_model(config: RunConfig, build_expert: Callable[[RunConfig], keras.Model]) -> keras.Model:
-    """Builds the network; both experts are layers of it, ``audio_expert`` and ``video_expert``.
-
-    Args:
-        config: with the settings of both experts.
-        build_expert: builds the network of an expert by its settings.
+    """Builds the network. Both experts are layers of it, ``audio_expert`` and ``video_expert``.
 
     Raises:
-        ConfigError: if an expert's settings do not go with those of the whole.
+        ConfigError: if an expert's settings contradict those of the whole.
     """
     settings = fusion.complete_settings(config.model, default_config())
     if set(config.modalities) != set(MODALITIES):

@@ -1,4 +1,4 @@
-"""Blocks and layers that several architectures share. Only ``keras.ops``, so every Keras backend runs them."""
+"""Layers and blocks that several designs share. Only ``keras.ops`` are used, so every Keras backend runs them."""
 
 import contextlib
 from collections.abc import Iterator
@@ -9,22 +9,21 @@ from keras import layers, ops
 
 PACKAGE = "emotion"
 
-LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, the grey that FER2013's pictures were saved in
+LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as in FER2013's grey pictures
 
-# Keras's 0.99 takes hundreds of steps to catch up; a data set of a few hundred clips has but a few dozen an epoch.
+# Keras's 0.99 needs hundreds of steps to settle; a few hundred clips make only a few dozen steps an epoch.
 NORM_MOMENTUM = 0.9
 
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
 class FaceStandardization(layers.Layer):
-    """Grey pictures of mean 0 and deviation 1, whatever the camera's colours, brightness and contrast.
+    """Makes pictures grey with mean 0 and deviation 1, whatever the camera's colours, brightness and contrast.
 
     Args:
-        shrink: how many pixels of each side are averaged into one.
+        shrink: each block of ``shrink`` x ``shrink`` pixels is averaged into one.
 
     Shape:
-        input ``(..., height, width, 3)``, RGB 0 to 255 of any type; output ``(..., height / shrink, width / shrink,
-        1)``.
+        ``(..., height, width, 3)``, RGB 0 to 255 of any type, to ``(..., height / shrink, width / shrink, 1)``.
     """
 
     def __init__(self, shrink: int = 1, **kwargs):
@@ -36,11 +35,11 @@ class FaceStandardization(layers.Layer):
         images = ops.reshape(ops.cast(images, self.compute_dtype), (-1, *images.shape[-3:]))
         kernel = np.tile(LUMA, (self.shrink, self.shrink, 1))[..., None] / self.shrink**2
         kernel = ops.convert_to_tensor(kernel, dtype=self.compute_dtype)
-        # One convolution greys and averages in a third of the time that the two take one after the other.
+        # One convolution for grey and average takes a third of the time of two steps.
         grey = ops.reshape(ops.conv(images, kernel, strides=self.shrink, padding="valid"), (-1, *shape))
         centred = grey - ops.mean(grey, axis=(-3, -2, -1), keepdims=True)
         deviation = ops.sqrt(ops.mean(ops.square(centred), axis=(-3, -2, -1), keepdims=True))
-        # An even picture has no deviation; 1 of 255 grey levels keeps its noise from being blown up.
+        # One grey level more keeps the noise of an even picture small.
         return centred / (deviation + 1.0)
 
     def compute_output_shape(self, input_shape):
@@ -53,10 +52,10 @@ class FaceStandardization(layers.Layer):
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
 class EvidencePresent(layers.Layer):
-    """1 where an input holds anything at all, 0 where it is all zeros, this project's sign for absent evidence.
+    """1 where an input holds anything, 0 where it is all zeros, which means absent evidence.
 
     Shape:
-        input ``(batch, ...)``; output ``(batch, 1)``.
+        ``(batch, ...)`` to ``(batch, 1)``.
     """
 
     def call(self, inputs):
@@ -69,13 +68,12 @@ class EvidencePresent(layers.Layer):
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
 class StillPicture(layers.Layer):
-    """1 where all frames of a clip are one and the same, as those of a photograph are, else 0.
+    """1 where all frames of a clip are identical, as for a photograph, else 0.
 
-    People pose for photographs as they do not for a camera that runs: how common an expression is differs. Every fourth
-    pixel tells; a camera's noise alone sets frames apart.
+    Every fourth pixel is compared, and only the green channel: a camera's noise alone makes frames differ.
 
     Shape:
-        input ``(batch, n_frames, height, width, 3)``; output ``(batch, 1)``.
+        ``(batch, n_frames, height, width, 3)`` to ``(batch, 1)``.
     """
 
     def call(self, frames):
@@ -89,16 +87,15 @@ class StillPicture(layers.Layer):
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
 class ModalityDropout(layers.Layer):
-    """Hides, in training, one of two modalities from some of the examples that have both (Neverova et al. 2016).
+    """Hides, in training, one of two modalities from some of the windows that have both (Neverova et al. 2016).
 
     So the network learns to answer from sound alone, from pictures alone, and from both.
 
     Args:
-        rate: chance that an example with both loses one, either being equally likely.
-        seed: of the random choice.
+        rate: chance that a window with both loses one; either is equally likely.
 
     Shape:
-        input: two presences ``(batch, 1)``, 1 or 0; output: the same, with some ones turned to zero.
+        two presences ``(batch, 1)``, 1 or 0, to the same, with some ones turned to zeros.
     """
 
     def __init__(self, rate: float, seed: int | None = None, **kwargs):
@@ -127,9 +124,7 @@ class ModalityDropout(layers.Layer):
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
 class MomentAttention(layers.Layer):
-    """A mean over moments in which each counts as much as its features say (Meng et al. 2019, "Frame attention").
-
-    At first all moments count the same.
+    """A mean over moments, weighted by their features (Meng et al. 2019, "Frame attention"); equally before training.
 
     Shape:
         ``(batch, n_moments, n_features)`` to ``(batch, n_features)``.
@@ -147,14 +142,12 @@ class MomentAttention(layers.Layer):
 
 
 def convolution_block(x, filters: int, kernel, *, strides=1, activation: bool = True, name: str):
-    """Convolution, batch normalisation and ReLU, in as many dimensions as ``x`` has.
+    """Convolution, batch normalisation and ReLU, in 2D or 3D as ``x`` is.
 
     Args:
         x: ``(batch, height, width, channels)`` or ``(batch, frames, height, width, channels)``.
-        filters: channels of the result.
         kernel, strides: an int, or one for each dimension.
         activation: whether to end with the ReLU.
-        name: of the convolution; the other layers' names begin with it.
     """
     convolution = layers.Conv2D if len(x.shape) == 4 else layers.Conv3D
     x = convolution(filters, kernel, strides=strides, padding="same", use_bias=False, name=name)(x)
@@ -164,7 +157,7 @@ def convolution_block(x, filters: int, kernel, *, strides=1, activation: bool = 
 
 @contextlib.contextmanager
 def dtype_policy(name: str) -> Iterator[None]:
-    """Has layers that are built in the block compute by one of Keras's policies, such as ``mixed_bfloat16``."""
+    """Builds the layers of the block under one of Keras's dtype policies, such as ``mixed_bfloat16``."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(name)
     try:

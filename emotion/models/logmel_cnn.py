@@ -1,7 +1,4 @@
-"""Frames and log-mel: a 2D-CNN on each of 15 faces, pooled over time, and a 1D-CNN over log-mel bands, into an MLP.
-
-The plainest of the designs: everything is a convolution, and nothing but the pooling knows about the order of frames.
-"""
+"""The plainest design: a 2D-CNN on each of 15 faces, pooled over time, and a 1D-CNN on log-mel, into an MLP."""
 
 from typing import Any
 
@@ -15,12 +12,12 @@ from emotion.models.layers import NORM_MOMENTUM, FaceStandardization, convolutio
 from emotion.models.whisper_layers import PeakShift
 
 DESCRIPTION = "2D-CNN on 15 frames, pooled over time, and 1D-CNN on log-mel, concatenated into a small MLP"
-PEAK = 1.0  # the highest value of every picture of sound, so that loudness does not count
+PEAK = 1.0  # every log-mel picture is shifted to this maximum, so that loudness has no influence
 EXACT = "float32"
 
 
 def default_config() -> dict[str, Any]:
-    """Returns the design's own settings: channels of each stage, units of the dense layers, dropout rates."""
+    """Returns the design's own settings: channels of each stage, units of dense layers, dropout rates."""
     return {
         "audio_filters": [96, 128, 160, 192],
         "audio_kernel": 5,
@@ -34,7 +31,7 @@ def default_config() -> dict[str, Any]:
 
 
 def audio_branch(picture, settings: dict[str, Any]):
-    """1D convolutions along time over the bands of a log-mel picture, then mean and maximum over time.
+    """1D convolutions over time, with the log-mel bands as channels, then mean and maximum over time.
 
     Shape:
         ``(batch, n_mels, n_steps, 1)`` to ``(batch, audio_units)``.
@@ -57,10 +54,9 @@ def audio_branch(picture, settings: dict[str, Any]):
 
 
 def video_branch(frames, settings: dict[str, Any]):
-    """2D convolutions on every frame, then mean and maximum over those that hold a face.
+    """2D convolutions on every frame, then mean and maximum over those with a face.
 
-    Frames without a face have no part in the answer. While it is trained they still pass through the norms of the
-    batch, whose statistics they shift a little.
+    Frames without a face have no influence on the answer; in training they shift the batch statistics a little.
 
     Shape:
         ``(batch, n_frames, size, size, 3)`` to ``(batch, video_units)``.

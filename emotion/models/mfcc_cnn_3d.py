@@ -7,27 +7,14 @@ from keras import layers
 
 from emotion.config import RunConfig
 from emotion.models import fusion, video_cnn_3d
-from emotion.models.fusion import classifier, copy_branch
 from emotion.models.layers import NORM_MOMENTUM, convolution_block
-from emotion.models.video_cnn_3d import build_frame_network, inflate, video_branch
-
-__all__ = [
-    "DESCRIPTION",
-    "audio_branch",
-    "build_frame_network",
-    "build_model",
-    "build_voice_network",
-    "classifier",
-    "copy_branch",
-    "default_config",
-    "inflate",
-]
+from emotion.models.video_cnn_3d import video_branch
 
 DESCRIPTION = "2D-CNN on MFCCs and 3D-CNN on frames, concatenated into dense layers (the default)"
 
 
 def default_config() -> dict[str, Any]:
-    """Returns the design's own settings: channels of each stage, units of the dense layers, dropout rates."""
+    """Returns the design's own settings: channels of each stage, units of dense layers, dropout rates."""
     return {
         "audio_filters": [32, 64, 128],
         "audio_units": 128,
@@ -38,20 +25,20 @@ def default_config() -> dict[str, Any]:
 
 
 def audio_branch(mfcc, settings: dict[str, Any]):
-    """2D convolutions over an MFCC picture, then mean and maximum over time.
+    """2D convolutions over MFCCs, then mean and maximum over time.
 
-    The picture's height is kept apart until the dense layer: which coefficient a pattern stands at matters, when it
-    stands there does not. Averaging over both, as is usual for pictures, loses ten points of recall.
+    Only time is averaged: at which coefficient a pattern is matters, when it is does not. Averaging over both, as is
+    usual for pictures, costs ten points of recall.
 
     Shape:
         ``(batch, n_mfcc, n_steps, 1)`` to ``(batch, audio_units)``.
     """
-    # Each coefficient has a level and a spread of its own; this brings them to one scale.
+    # Normalise each coefficient by itself: their levels and spreads differ.
     x = layers.BatchNormalization(axis=1, momentum=NORM_MOMENTUM, name="audio_scale")(mfcc)
     for i, filters in enumerate(settings["audio_filters"], start=1):
         x = convolution_block(x, filters, 3, name=f"audio_conv{i}a")
         x = convolution_block(x, filters, 3, name=f"audio_conv{i}b")
-        pool = (2, 2) if i <= 2 else (2, 1)  # in the end a step is a quarter of a second; coarser costs recall
+        pool = (2, 2) if i <= 2 else (2, 1)  # the last steps are a quarter of a second; coarser ones cost recall
         x = layers.MaxPooling2D(pool, padding="same", name=f"audio_pool{i}")(x)
         x = layers.SpatialDropout2D(settings["audio_dropout"] / 2, name=f"audio_drop{i}")(x)
     x = layers.Permute((2, 1, 3), name="audio_time_first")(x)
@@ -73,6 +60,6 @@ def build_model(config: RunConfig) -> keras.Model:
 
 
 def build_voice_network(config: RunConfig) -> keras.Model:
-    """Builds the audio branch with an output of its own; see ``fusion.build_voice_network``."""
+    """Builds the audio branch with its own output; see ``fusion.build_voice_network``."""
     settings = fusion.complete_settings(config.model, default_config())
     return fusion.build_voice_network(config, settings, audio_branch=audio_branch)

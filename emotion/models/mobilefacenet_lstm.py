@@ -1,7 +1,7 @@
-"""MobileFaceNet on each face, a 2D-CNN on the log-mel spectrogram, an LSTM over time for each, then dense layers.
+"""MobileFaceNet on each face, a 2D-CNN on log-mel, an LSTM over time for each, then dense layers.
 
-The light one, made for talk of any length: moments without a face, and the silence behind a short clip, are passed over
-(Hochreiter & Schmidhuber 1997 for the LSTM; MobileFaceNet by Chen et al. 2018).
+The light design, for utterances of any length: the LSTMs (Hochreiter & Schmidhuber 1997) skip moments without a face
+and the silence after a short clip. MobileFaceNet: Chen et al. 2018.
 """
 
 from typing import Any
@@ -18,18 +18,18 @@ from emotion.models.whisper_layers import PeakShift
 
 DESCRIPTION = "MobileFaceNet on faces and 2D-CNN on log-mel, an LSTM over time for each, concatenated"
 ENCODER = "video_mobilefacenet"
-PEAK = 1.0  # the highest value of every picture of sound, so that loudness does not count
+PEAK = 1.0  # every log-mel picture is shifted to this maximum, so that loudness has no influence
 EXACT = "float32"
 PRETRAINED = {"mobilefacenet": ENCODER}
-QUIET_UNITS = 1e-3  # a step no further above the picture's floor in any band is silence
+QUIET_UNITS = 1e-3  # a step that is nowhere further above the picture's minimum is silence
 
 
 def default_config() -> dict[str, Any]:
     """Returns the design's own settings.
 
-    ``mobilefacenet_bottlenecks``: expansion, channels, repetitions and stride of each run, by default the paper's.
-    ``mobilefacenet_channels``: before and after them.
-    The rest are channels of each stage of the sound, units of the dense layers and the LSTMs, and dropout rates.
+    ``mobilefacenet_bottlenecks``: expansion, channels, repetitions and stride of each run; the paper's by default.
+    ``mobilefacenet_channels``: before and after the bottlenecks.
+    The rest: channels of each audio stage, units of dense layers and LSTMs, dropout rates.
     """
     return {
         "mobilefacenet_bottlenecks": [list(run) for run in BOTTLENECKS],
@@ -45,10 +45,10 @@ def default_config() -> dict[str, Any]:
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
 class HeardSteps(layers.Layer):
-    """Which steps of a log-mel picture hold any sound: those that lie above the picture's floor in some band.
+    """Which steps of a log-mel picture hold sound: those above the picture's minimum in any band.
 
     Args:
-        factor: how many of the picture's steps one step of the result stands for; one that is heard is enough.
+        factor: steps of the picture for each step of the result; one with sound is enough.
 
     Shape:
         ``(batch, n_mels, n_steps, 1)`` to bool ``(batch, n_steps / factor rounded up)``.
@@ -77,7 +77,7 @@ class HeardSteps(layers.Layer):
 
 
 def audio_branch(picture, settings: dict[str, Any]):
-    """2D convolutions over a log-mel picture, then an LSTM over the steps that are left, silence passed over.
+    """2D convolutions over log-mel, then an LSTM over the remaining steps; silence is skipped.
 
     Shape:
         ``(batch, n_mels, n_steps, 1)`` to ``(batch, audio_units)``.
@@ -87,7 +87,7 @@ def audio_branch(picture, settings: dict[str, Any]):
     x = PeakShift(PEAK, dtype=EXACT, name="audio_level")(picture)
     x = layers.BatchNormalization(axis=1, momentum=NORM_MOMENTUM, name="audio_scale")(x)
     for i, channels in enumerate(filters, start=1):
-        # The first one halves the picture by its step: most of the time would go into it.
+        # The first one halves the picture by its stride; without that it would take most of the time.
         x = convolution_block(x, channels, 3, strides=2 if i == 1 else 1, name=f"audio_conv{i}")
         if i > 1:
             x = layers.MaxPooling2D(2, padding="same", name=f"audio_pool{i}")(x)
@@ -95,17 +95,16 @@ def audio_branch(picture, settings: dict[str, Any]):
     x = layers.Permute((2, 1, 3), name="audio_time_first")(x)
     x = layers.Reshape((x.shape[1], x.shape[2] * x.shape[3]), name="audio_steps")(x)
     x = layers.Dense(settings["audio_units"], use_bias=False, name="audio_dense")(x)
-    # On steps of any scale the LSTM does not begin to learn: on RAVDESS its loss stays where it begins for 20 epochs.
+    # Without this norm the LSTM does not learn: on RAVDESS its loss stays put for 20 epochs.
     x = layers.BatchNormalization(momentum=NORM_MOMENTUM, name="audio_dense_norm")(x)
     x = layers.ReLU(name="audio_dense_relu")(x)
     return _over_time(x, heard, settings["audio_units"], settings["audio_dropout"], "audio")
 
 
 def video_branch(frames, settings: dict[str, Any]):
-    """MobileFaceNet on every face, then an LSTM over the frames that hold one.
+    """MobileFaceNet on every frame, then an LSTM over those with a face.
 
-    Frames without a face have no part in the answer. While it is trained they still pass through the norms of the
-    batch, whose statistics they shift a little.
+    Frames without a face have no influence on the answer; in training they shift the batch statistics a little.
 
     Shape:
         ``(batch, n_frames, size, size, 3)`` to ``(batch, video_units)``.
@@ -121,10 +120,12 @@ def video_branch(frames, settings: dict[str, Any]):
 
 
 def _over_time(x, mask, units: int, dropout: float, name: str):
-    """An LSTM over the steps that count, then the mean and the maximum of all that it answers: its last answer alone
-    would stand for the breath behind a sentence."""
+    """An LSTM over the masked steps, then mean and maximum over all its outputs.
+
+    Its last output alone would describe the breath after a sentence.
+    """
     x = layers.Dropout(dropout, name=f"{name}_sequence_drop")(x)
-    # cuDNN's LSTM takes no mask with gaps.
+    # cuDNN's LSTM cannot skip steps in the middle.
     x = layers.LSTM(units, return_sequences=True, use_cudnn=False, name=f"{name}_lstm")(x, mask=mask)
     x = PooledFrames(name=f"{name}_pool")([x, mask])
     x = layers.Dropout(dropout, name=f"{name}_drop")(x)

@@ -1,4 +1,4 @@
-"""What ``--model`` may name: a folder, one in ``saved_models/``, or a model on the Hugging Face hub."""
+"""What ``--model`` may name: a folder, a folder in ``saved_models/``, or a model on the Hugging Face hub."""
 
 from pathlib import Path
 
@@ -7,11 +7,11 @@ from emotion.places import HUB_SCHEME, find_model
 
 
 def resolve_model(name: str | Path) -> Path:
-    """Returns the folder that a user means by ``--model``.
+    """Returns the folder that ``--model`` names; a model on the hub is fetched first.
 
     Args:
-        name: a path, the name of one in ``saved_models/``, or ``hf://USER/NAME``, with ``@REVISION`` if wanted: what of
-            that has changed since is fetched; without a network it is what was fetched before.
+        name: a path, the name of a folder in ``saved_models/``, or ``hf://USER/NAME`` or ``hf://USER/NAME@REVISION``.
+            Without a network, the copy fetched before is used.
 
     Raises:
         EmotionError: if it cannot be fetched, or is no model of this program.
@@ -25,7 +25,7 @@ def resolve_model(name: str | Path) -> Path:
 
 
 def name_of(name: str | Path) -> str:
-    """Returns what to call a model whose name was given as for ``resolve_model``: no path, and no hash of the hub's."""
+    """Returns a short name for a model given as for ``resolve_model``: without path or hub scheme."""
     if str(name).startswith(HUB_SCHEME):
         return str(name).removeprefix(HUB_SCHEME)
     return find_model(name).resolve().name

@@ -1,10 +1,10 @@
-"""A run's network in ONNX Runtime: the same answers as Keras's without TensorFlow, which takes seconds to load.
+"""A run's network in ONNX Runtime: Keras's answers without TensorFlow, which takes seconds to load.
 
-``model.onnx`` lies beside ``model.keras`` and names the one it was made from by its SHA-256, so that a folder whose
-network was replaced is never judged by the old one. Its own SHA-256 stands in ``model.onnx.sha256``, as ``sha256sum``
-writes it, since a damaged weight would be used like any other. Both are made by ``emotion.export``.
+``emotion.export`` writes ``model.onnx`` beside ``model.keras``. The file names, by SHA-256, the ``model.keras`` it was
+made from, so that an outdated one is never used. ``model.onnx.sha256`` holds its own hash in ``sha256sum``'s format, so
+that a damaged one is never used either.
 
-``model.int8.onnx``, if there is one, computes in eight bits, faster and not quite alike; see
+``model.int8.onnx`` is an optional faster network in eight bits, whose answers differ a little; see
 ``emotion.models.export_int8``.
 """
 
@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from emotion.errors import ConfigError, RunError, first_line
-from emotion.files import written_whole
+from emotion.files import write_whole, written_whole
 
 logger = logging.getLogger(__name__)
 
@@ -26,28 +26,25 @@ ONNX_FILE = "model.onnx"
 INT8_FILE = "model.int8.onnx"
 HASH_SUFFIX = ".sha256"
 RUNTIMES = ("auto", "onnx", "int8", "keras")
-MADE_FROM = "keras_sha256"
+DEVICES = ("auto", "cpu", "gpu")
+MADE_FROM = "keras_sha256"  # key in the file's metadata
 
 
 class OnnxNetwork:
-    """A network from a dict of inputs to probabilities.
+    """A network in ONNX Runtime, called with a dict of inputs.
 
     Attributes:
         runtime: ``onnx``, or ``int8`` if it computes in eight bits.
-        input_shapes: by the input's name, without the axis of the batch.
-        n_outputs: classes told apart.
-        made_from: SHA-256 of the ``model.keras`` that it is equal to.
+        input_shapes: by the input's name, without the batch axis.
+        n_outputs: number of classes.
+        made_from: SHA-256 of the ``model.keras`` it was made from.
     """
 
     def __init__(self, path: str | os.PathLike, *, n_threads: int = 0):
-        """Loads a file.
-
-        Args:
-            path: of the ``.onnx`` file.
-            n_threads: that one call may use; 0 for one a core.
+        """Loads an ``.onnx`` file; one call may use ``n_threads``, 0 for one per core.
 
         Raises:
-            RunError: if it cannot be loaded, or ONNX Runtime is not installed.
+            RunError: if the file cannot be loaded, or ONNX Runtime is not installed.
         """
         try:
             import onnxruntime
@@ -56,16 +53,15 @@ class OnnxNetwork:
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = n_threads
-        options.log_severity_level = 3  # of what it logs, errors alone
-        # Threads that wait for work by spinning take the time that decoding and encoding need.
+        options.log_severity_level = 3  # errors only
+        # Threads that spin while waiting for work would slow down decoding and encoding.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             self._session = onnxruntime.InferenceSession(os.fspath(path), options, providers=["CPUExecutionProvider"])
             inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
             self.input_shapes = {each.name: tuple(each.shape[1:]) for each in inputs}
             self.n_outputs = outputs[0].shape[-1]
-        except Exception as error:
-            # ONNX Runtime's errors have no base but Exception; for a file they all mean the same.
+        except Exception as error:  # ONNX Runtime's errors have no common base
             words = first_line(error)
             raise RunError(f"{path}: not a loadable ONNX model ({words}). {_way_out(Path(path))}") from error
         self.runtime = "int8" if Path(path).name.endswith(INT8_FILE) else "onnx"
@@ -74,7 +70,8 @@ class OnnxNetwork:
     def __call__(self, inputs: dict[str, np.ndarray]) -> np.ndarray:
         """Returns probabilities ``(n, n_outputs)`` for a batch of inputs.
 
-        Windows that lack the same modality go together, since the network leaves out what none of a batch holds.
+        Windows are run in groups that lack the same modality: the network skips a branch only if the whole batch has
+        no evidence for it.
         """
         inputs = {name: np.asarray(inputs[name]) for name in self.input_shapes}
         n = len(next(iter(inputs.values())))
@@ -90,22 +87,22 @@ class OnnxNetwork:
 
 
 def find_held(values: np.ndarray) -> np.ndarray:
-    """Returns which rows of an input ``(n, ...)`` hold anything: zeros are the sign for evidence that is not there."""
+    """Returns ``(n,)`` bool: which rows of an input ``(n, ...)`` hold evidence, that is, are not all zeros."""
     return values.any(axis=tuple(range(1, values.ndim)))
 
 
 def find_network(folder: Path, keras_sha256: str, runtime: str) -> tuple[OnnxNetwork | None, str]:
-    """Returns a run's network in ONNX Runtime, or None if Keras is to be used, and why.
+    """Returns a run's network in ONNX Runtime; or None, and why Keras must be used.
 
     Args:
         folder: of the run.
         keras_sha256: of its ``model.keras``.
-        runtime: ``onnx`` insists on it, ``int8`` on the one in eight bits, ``keras`` never takes either, ``auto``
-            takes the former where there is one.
+        runtime: ``onnx`` or ``int8`` require that file, ``auto`` takes ``model.onnx`` if it is there and valid,
+            ``keras`` takes neither.
 
     Raises:
         ConfigError: if there is no such runtime.
-        RunError: if it is insisted on and not there, made from another network, or damaged.
+        RunError: if the required file is missing, damaged, or was made from another network.
     """
     if runtime not in RUNTIMES:
         raise ConfigError(f"runtime must be one of {', '.join(RUNTIMES)}, got {runtime!r}.")
@@ -118,21 +115,20 @@ def find_network(folder: Path, keras_sha256: str, runtime: str) -> tuple[OnnxNet
         if runtime != "auto":
             raise
         if path.is_file():
-            logger.warning("Keras is used instead, since %s", error)
+            logger.warning("Using Keras instead: %s", error)
         return None, str(error)
 
 
 def _open_network(path: Path, keras_sha256: str) -> OnnxNetwork:
-    make, hash_path = _way_out(path), path.with_name(path.name + HASH_SUFFIX)
+    make, hash_path = _way_out(path), _hash_path(path)
     if not path.is_file():
         raise RunError(f"{path}: no such file. {make}")
     try:
         wanted = hash_path.read_text(encoding="ascii").split()[0]
     except (OSError, ValueError, IndexError) as error:
-        raise RunError(f"{hash_path}: missing or unreadable, so {path.name} is not trusted. {make}") from error
-    with open(path, "rb") as file:
-        if hashlib.file_digest(file, "sha256").hexdigest() != wanted:
-            raise RunError(f"{path}: is damaged, or another file than {hash_path.name} says. {make}")
+        raise RunError(f"{hash_path}: missing or unreadable, so {path.name} is not used. {make}") from error
+    if _hash_of(path) != wanted:
+        raise RunError(f"{path}: is damaged, or not the file that {hash_path.name} belongs to. {make}")
     network = OnnxNetwork(path)
     if network.made_from != keras_sha256:
         raise RunError(f"{path}: was made from another network. {make}")
@@ -146,42 +142,42 @@ def _way_out(path: Path) -> str:
 
 @contextlib.contextmanager
 def written_with_hash(path: Path) -> Iterator[Path]:
-    """As ``files.written_whole``, for an ONNX file that gets its hash beside it."""
+    """As ``files.written_whole``, for an ONNX file; writes its hash beside it."""
     with written_whole(path) as partial:
         yield partial
-        # Between the two the hash is that of no file there, and Keras is used.
+        # Between the two replacements the hash fits no file, and Keras is used.
         write_hash(partial, path)
 
 
 def write_hash(content: Path, target: Path) -> None:
     """Writes, beside ``target``, the SHA-256 of the file that is to become it."""
-    with open(content, "rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    partial = target.with_name(f"partial-{target.name}{HASH_SUFFIX}")
-    partial.write_text(f"{digest}  {target.name}\n", encoding="ascii")
-    partial.replace(target.with_name(target.name + HASH_SUFFIX))
+    write_whole(_hash_path(target), f"{_hash_of(content)}  {target.name}\n")
 
 
-# ---- Which processor the model runs on, and by which runtime ----
+def _hash_path(path: Path) -> Path:
+    return path.with_name(path.name + HASH_SUFFIX)
 
-DEVICES = ("auto", "cpu", "gpu")
+
+def _hash_of(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def choose_device(name: str) -> None:
-    """Chooses the processor for all models of this process, before any is loaded.
+    """Sets the processor for all models of this process; call it before any is loaded.
 
     Args:
-        name: ``auto`` takes a GPU if TensorFlow finds one, ``cpu`` never does, ``gpu`` insists on one.
+        name: ``auto`` uses a GPU if TensorFlow finds one, ``cpu`` never does, ``gpu`` requires one.
 
     Raises:
-        ConfigError: if there is no such choice, or no GPU where one is asked for.
+        ConfigError: if there is no such device, or no GPU where one is required.
     """
     if name not in DEVICES:
         raise ConfigError(f"device must be one of {', '.join(DEVICES)}, got {name!r}.")
     if name == "auto":
         return
     if name == "cpu":
-        # Before TensorFlow is loaded, which it may be later or never, it looks for GPUs here and nowhere else.
+        # TensorFlow reads this when it is imported, which may be later or never.
         os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
         return
     try:
@@ -196,21 +192,12 @@ def choose_device(name: str) -> None:
 
 
 def choose_runtime(runtime: str, device: str) -> str:
-    """Chooses the runtime that goes with a processor, and the processor.
-
-    Args:
-        runtime: ``auto``, ``onnx``, ``int8`` or ``keras``; ONNX Runtime computes on the CPU here.
-        device: as for ``choose_device``.
-
-    Returns:
-        The runtime to load the model with.
+    """Sets the processor and returns the runtime to load the model with. ONNX Runtime computes on the CPU here.
 
     Raises:
         ConfigError: if the two contradict each other, or as ``choose_device``.
     """
     if device == "gpu" and runtime in ("onnx", "int8"):
-        raise ConfigError(
-            f"--runtime {runtime} computes on the CPU and --device gpu asks for a GPU. Leave one of them out."
-        )
+        raise ConfigError(f"--runtime {runtime} runs on the CPU, --device gpu asks for a GPU. Leave one of them out.")
     choose_device(device)
     return "keras" if device == "gpu" else runtime

@@ -1,8 +1,8 @@
-"""Networks that begin with weights trained by others: which designs take which, and how such layers learn.
+"""Pretrained encoders: which designs take which weights, and how such layers are trained.
 
-The layers behind a pretrained encoder begin at random, and their first errors would tear it apart. So the encoder may
-stay as it is for some epochs, and then learns more slowly the nearer a layer is to the input (discriminative learning
-rates, Howard & Ruder 2018; layer-wise decay, Clark et al. 2020).
+The layers after a pretrained encoder start at random; their first errors would damage it. So it may be frozen for some
+epochs, and then learns the slower the nearer a layer is to the input (discriminative learning rates, Howard & Ruder
+2018; layer-wise decay, Clark et al. 2020).
 """
 
 import re
@@ -17,7 +17,7 @@ from emotion.models import conversion, load_architecture
 from emotion.models.layers import PACKAGE
 from emotion.weights import find_weights
 
-NOT_DECAYED = ("bias", "gamma", "beta", "alpha", "positions", "gathering")  # weights of these names
+NOT_DECAYED = ("bias", "gamma", "beta", "alpha", "positions", "gathering")  # weights without weight decay
 SETTERS: dict[str, Callable] = {
     "resnet18": conversion.set_resnet18_weights,
     "ast": conversion.set_ast_weights,
@@ -26,30 +26,30 @@ SETTERS: dict[str, Callable] = {
 
 
 def known_weights(architecture: str) -> dict[str, str]:
-    """Returns the weights that a design can begin with, by their names, and how its layers that take them are named."""
+    """Returns the pretrained weights that a design can take: by name, the prefix of the layers that take them."""
     return getattr(load_architecture(architecture), "PRETRAINED", {})
 
 
 def check_pretrained(config: RunConfig) -> None:
-    """Makes sure that a design takes the weights it is to begin with, and that they are here.
+    """Makes sure that a design takes the weights that ``config`` names, and that they were fetched.
 
     Raises:
-        ConfigError: if the design does not know them.
-        WeightsError: if they were not fetched yet, or are damaged.
+        ConfigError: if the design does not take them.
+        WeightsError: if they were not fetched, or are damaged.
     """
     known = known_weights(config.architecture)
     for name in config.training.pretrained:
         if name not in known:
-            choices = f"Known: {', '.join(known)}." if known else "It takes none."
-            raise ConfigError(f"{config.architecture} has no part for the weights {name!r}. {choices}")
+            choices = f"It takes: {', '.join(known)}." if known else "It takes none."
+            raise ConfigError(f"{config.architecture} does not take the weights {name!r}. {choices}")
         find_weights(name)
 
 
 def set_pretrained(model: keras.Model, config: RunConfig) -> None:
-    """Puts the weights that a training begins with into a network, in place.
+    """Loads the pretrained weights that ``config`` names into a network.
 
     Raises:
-        WeightsError: if they are not here or do not fit the network.
+        WeightsError: if they were not fetched or do not fit the network.
     """
     known = known_weights(config.architecture)
     for name in config.training.pretrained:
@@ -58,7 +58,7 @@ def set_pretrained(model: keras.Model, config: RunConfig) -> None:
 
 
 def encoder_layers(model: keras.Model, config: RunConfig) -> dict[str, list[keras.layers.Layer]]:
-    """Returns the layers with weights of each pretrained encoder that a network has, from the input on."""
+    """Returns, for each pretrained encoder in a network, its layers with weights, from the input on."""
     known = known_weights(config.architecture)
     prefixes = {name: f"{known[name]}_" for name in config.training.pretrained}
     found = {
@@ -69,16 +69,16 @@ def encoder_layers(model: keras.Model, config: RunConfig) -> dict[str, list[kera
 
 
 def freeze_encoders(model: keras.Model, config: RunConfig, *, frozen: bool) -> None:
-    """Lets a network's pretrained encoders stay as they are, statistics and all, or learn again."""
+    """Freezes a network's pretrained encoders, batch statistics included, or thaws them."""
     for layers in encoder_layers(model, config).values():
         for layer in layers:
             layer.trainable = not frozen
 
 
 def layer_rates(model: keras.Model, config: RunConfig) -> dict[str, float]:
-    """Returns by how much slower than the others each layer of a pretrained encoder learns, by its name.
+    """Returns factors of the learning rate for the layers of pretrained encoders, by layer name.
 
-    Layers of one block learn alike: the last block by ``layer_decay``, the one before it by its square, and so on.
+    The last block has ``layer_decay``, the one before it its square, and so on.
     """
     rates = {}
     for layers in encoder_layers(model, config).values():
@@ -90,7 +90,7 @@ def layer_rates(model: keras.Model, config: RunConfig) -> dict[str, float]:
 
 
 def _block_of(name: str) -> str:
-    """What a layer's name begins with, up to the number of its block: ``audio_ast_block3_dense1`` is of block 3."""
+    """A layer's name up to its block's number: ``audio_ast_block3`` for ``audio_ast_block3_dense1``."""
     name = re.sub(r"_(norm|prelu)$", "", name).replace("bn1", "conv1").replace("_positions", "_patches")
     found = re.match(r".*?(block\d+|layer\d+_\d+|conv\d+)", name)
     return found.group() if found else name
@@ -98,10 +98,10 @@ def _block_of(name: str) -> str:
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
 class LayerwiseAdamW(keras.optimizers.AdamW):
-    """AdamW (Loshchilov & Hutter 2019) in which some layers learn more slowly.
+    """AdamW (Loshchilov & Hutter 2019) with a factor of the learning rate for each layer.
 
     Args:
-        rates: factors of the learning rate, by the names of layers.
+        rates: the factors, by layer name; 1 for the others.
     """
 
     def __init__(self, *args, rates: dict[str, float] | None = None, **kwargs):
@@ -109,16 +109,16 @@ class LayerwiseAdamW(keras.optimizers.AdamW):
         self.rates = dict(rates or {})
 
     def _rate(self, variable) -> float:
-        # TensorFlow hands over its own variable, which knows no layer.
+        # TensorFlow passes its own variable, which does not know its layer.
         path = self._trainable_variables[self._get_variable_index(variable)].path
         return self.rates.get(path.partition("/")[0], 1.0)
 
     def _use_weight_decay(self, variable):
-        # Here, and not by ``exclude_from_weight_decay``, which is forgotten when an optimizer is saved.
+        # Not by ``exclude_from_weight_decay``, which is lost when an optimizer is saved.
         return variable.path.rpartition("/")[2] not in NOT_DECAYED
 
     def _apply_weight_decay(self, variables):
-        # As in PyTorch's groups of parameters: what learns slowly decays slowly.
+        # As in PyTorch's parameter groups: slow layers also decay slowly.
         for variable in variables if self.weight_decay else ():
             if self._use_weight_decay(variable):
                 factor = self.rates.get(variable.path.partition("/")[0], 1.0) * self.weight_decay
@@ -132,7 +132,7 @@ class LayerwiseAdamW(keras.optimizers.AdamW):
 
 
 def build_optimizer(model: keras.Model, config: RunConfig) -> keras.optimizers.Optimizer:
-    """Returns the optimizer that a training's settings ask for; plain Adam where there is nothing more to it."""
+    """Returns the optimizer that a training's settings ask for: plain Adam unless rates or weight decay are set."""
     settings = config.training
     rates = layer_rates(model, config) if settings.layer_decay < 1 else {}
     options = {"learning_rate": settings.learning_rate, "clipnorm": settings.clip_norm}

@@ -1,8 +1,7 @@
 """ResNet-18 on frames and an Audio Spectrogram Transformer on filter banks, joined by cross-attention.
 
-The tokens of each modality ask those of the other what they make of it (Lu et al. 2019, "ViLBERT"), and what they hear
-is added to them; the means of both go into a classifier. The heavy one, made to begin with pretrained weights:
-``python -m emotion.weights resnet18`` and ``ast``.
+The tokens of each modality attend to those of the other (Lu et al. 2019, "ViLBERT"); the means of both go into the
+classifier. The heavy design, meant to start from pretrained weights: ``python -m emotion.weights resnet18`` (``ast``).
 """
 
 from typing import Any
@@ -27,9 +26,9 @@ PRETRAINED = {"ast": AUDIO_ENCODER, "resnet18": VIDEO_ENCODER}
 def default_config() -> dict[str, Any]:
     """Returns the design's own settings.
 
-    ``ast_width``, ``ast_heads``, ``ast_blocks``, ``ast_stride``: the transformer's size, by default the published one.
-    ``resnet_stages``: channels of ResNet-18's four stages.
-    ``fusion_width``, ``fusion_heads``: of the tokens that attend to each other.
+    ``ast_width``, ``ast_heads``, ``ast_blocks``, ``ast_stride``: the transformer's size; the published one by default.
+    ``resnet_stages``: channels of the four stages.
+    ``fusion_width``, ``fusion_heads``: of the tokens in cross-attention.
     """
     return {
         "ast_width": 768,
@@ -46,7 +45,7 @@ def default_config() -> dict[str, Any]:
 
 
 def audio_branch(picture, settings: dict[str, Any]):
-    """AST's tokens, brought to the width of the fusion: filter banks to ``(batch, n_patches + 2, fusion_width)``."""
+    """AST's tokens, projected for the fusion: filter banks to ``(batch, n_patches + 2, fusion_width)``."""
     x = ast_encoder(
         picture, width=settings["ast_width"], n_heads=settings["ast_heads"], n_blocks=settings["ast_blocks"],
         stride=settings["ast_stride"], name=AUDIO_ENCODER,
@@ -68,17 +67,12 @@ def _to_tokens(x, settings: dict[str, Any], name: str):
 
 
 def join_by_attention(features: list, presences: list, settings: dict[str, Any]):
-    """Lets the tokens of each modality attend to those of the other, and averages both.
+    """Lets the tokens of each modality attend to the other's, and averages both; see ``fusion.build_fused_model``.
 
-    A modality that is not there is not attended to, and adds nothing.
+    Nothing attends to an absent modality, and it adds nothing.
 
-    Args:
-        features: tokens ``(batch, n, fusion_width)`` of sound and of pictures.
-        presences: of sound and of pictures, each ``(batch, 1)``.
-        settings: of the fusion.
-
-    Returns:
-        ``(batch, 2 * fusion_width)``.
+    Shape:
+        two times tokens ``(batch, n, fusion_width)`` to ``(batch, 2 * fusion_width)``.
     """
     audio, video = features
     has_audio, has_video = presences
@@ -89,14 +83,14 @@ def join_by_attention(features: list, presences: list, settings: dict[str, Any])
 
 
 def pool_tokens(modality: str, tokens, settings: dict[str, Any]):
-    """Averages tokens: of pictures all, of sound the two that gather, as AST's own classifier does."""
+    """Averages all tokens of pictures, or the two gathering tokens of sound, as AST's own classifier does."""
     if modality == "audio":
         tokens = layers.Cropping1D((0, tokens.shape[1] - N_GATHERING), name="audio_gathering")(tokens)
     return layers.GlobalAveragePooling1D(name=f"{modality}_mean")(tokens)
 
 
 def _attend(x, context, presence, settings: dict[str, Any], name: str):
-    """One block of cross-attention; ``presence`` of the context is 0 where it must not be listened to."""
+    """One block of cross-attention; ``presence`` is 0 where the context is absent."""
     width = settings["fusion_width"]
     asking = layers.LayerNormalization(epsilon=NORM_EPSILON, name=f"{name}_norm")(x)
     asked = layers.LayerNormalization(epsilon=NORM_EPSILON, name=f"{name}_context_norm")(context)
@@ -115,7 +109,7 @@ def build_model(config: RunConfig) -> keras.Model:
     """Builds the network for the modalities that ``config`` names; see ``build_fused_model``.
 
     Raises:
-        ConfigError: if the heads do not divide a width, or a window is too short for a patch.
+        ConfigError: if a number of heads does not divide its width, or a window is shorter than a patch.
     """
     settings = fusion.complete_settings(config.model, default_config())
     for width, heads in (("ast_width", "ast_heads"), ("fusion_width", "fusion_heads")):
@@ -123,7 +117,7 @@ def build_model(config: RunConfig) -> keras.Model:
             raise ConfigError(f"{width} must be divisible by {heads} ({settings[heads]}), got {settings[width]}.")
     if "audio" in config.modalities and min(config.audio_shape[:2]) < PATCH_SIZE:
         raise ConfigError(
-            f"resnet18_ast needs {PATCH_SIZE} bands and steps of sound at least, got {config.audio_shape[:2]}. Choose "
+            f"resnet18_ast needs at least {PATCH_SIZE} bands and steps of sound, got {config.audio_shape[:2]}. Choose "
             "a longer window."
         )
     return fusion.build_fused_model(

@@ -1,13 +1,15 @@
-"""A run folder: a model that describes itself.
+"""A run folder: a trained model with everything needed to use it.
 
-``config.json``   architecture, class names in order, sizes, training settings, data and licences
-``model.keras``   the network, without the optimizer's state
-``model.onnx``    the same for ONNX Runtime, and its hash, see ``emotion.models.onnx_runtime``
-``splits.csv``    which clip stood on which side
-``history.csv``   losses and scores by epoch
-``metrics.json``  scores, with the protocol they were measured by
+``config.json``      architecture, class names in order, sizes, training settings, data and licences
+``model.keras``      the network, without the optimizer's state
+``model.onnx``       the same for ONNX Runtime, with its hash; see ``emotion.models.onnx_runtime``
+``splits.csv``       which clip is in which split
+``history.csv``      losses and scores by epoch
+``metrics.json``     scores, and the protocol behind them
 ``predictions.csv``  the answer for every test clip
-and the plots. While a training is under way, ``checkpoint/`` holds what it needs to go on.
+``checkpoint/``      only during training: what ``--resume`` needs
+
+There are plots, too.
 """
 
 import dataclasses
@@ -25,7 +27,7 @@ from emotion.config import CalibrationConfig, RunConfig
 from emotion.config_files import load_config, write_config
 from emotion.console import quiet_import
 from emotion.errors import ConfigError, RunError, first_line
-from emotion.files import write_json
+from emotion.files import write_json, written_whole
 from emotion.models import build_model, load_layers
 from emotion.models.calibration import apply_temperature
 from emotion.models.half_precision import round_to_half, store_halves
@@ -39,15 +41,15 @@ METRICS_FILE = "metrics.json"
 PREDICTIONS_FILE = "predictions.csv"
 CARD_FILE = "MODEL_CARD.md"
 CHECKPOINT_DIR = "checkpoint"
-N_WARMING = 5  # calls before those that are timed
+N_WARMING = 5  # untimed calls before the timed ones
 LFS_MARK = b"version https://git-lfs"
 
 
 def check_resumable(path: Path) -> None:
-    """Makes sure that a folder holds a training that was stopped.
+    """Makes sure that a folder holds an unfinished training.
 
     Raises:
-        RunError: if it holds none, or a finished one.
+        RunError: if not.
     """
     if not (path / CONFIG_FILE).is_file():
         raise RunError(f"{path}: holds no training to resume. Start one without --resume.")
@@ -56,10 +58,10 @@ def check_resumable(path: Path) -> None:
 
 
 def check_run(path: str | os.PathLike) -> RunConfig:
-    """Makes sure that a folder holds a finished run, without loading the network, and returns its configuration.
+    """Returns the configuration of a finished run, without loading the network.
 
     Raises:
-        RunError: if the folder is missing, incomplete, or its configuration is not understood.
+        RunError: if the folder is missing or incomplete, or its configuration is invalid.
     """
     path = Path(path)
     if path.is_file():
@@ -71,10 +73,10 @@ def check_run(path: str | os.PathLike) -> RunConfig:
     if not (path / CONFIG_FILE).is_file():
         folds = sorted(folder.name for folder in path.glob("fold_*") if (folder / MODEL_FILE).is_file())
         if folds:
-            raise RunError(f"{path}: is a cross-validation. Give the model of one of its folds: {path / folds[0]}")
+            raise RunError(f"{path}: is a cross-validation. Give one of its folds: {path / folds[0]}")
         raise RunError(
-            f"{path}: {CONFIG_FILE} is missing, so this is no model folder, or not a whole one. "
-            "Copy it again, or train a model with train_model.py."
+            f"{path}: {CONFIG_FILE} is missing, so this is not a complete model folder. Copy it again, or train a "
+            "model with train_model.py."
         )
     if not (path / MODEL_FILE).is_file():
         way_out = "Finish its training with: train_model.py --resume --output " + str(path)
@@ -91,13 +93,13 @@ def check_new_folder(output: Path) -> None:
     """Makes sure that a training would overwrite nothing.
 
     Raises:
-        RunError: if there is a file, or a folder that is not empty.
+        RunError: if ``output`` is a file or a folder that is not empty.
     """
     if output.exists() and not output.is_dir():
         raise RunError(f"{output}: is a file. Name a new or empty folder with --output.")
-    # A split alone is what a kill left of a training that had not begun.
+    # A split alone is left by a training that was killed before its first epoch.
     if output.exists() and any(path.name != SPLITS_FILE for path in output.iterdir()):
-        raise RunError(f"{output}: is not empty. Choose another --output, or go on with it: --resume.")
+        raise RunError(f"{output}: is not empty. Choose another --output, or continue its training with --resume.")
 
 
 @dataclass(frozen=True)
@@ -105,8 +107,7 @@ class Run:
     """A trained model with its configuration.
 
     Attributes:
-        path: the folder.
-        config: sizes, class names and all other settings.
+        path: of the folder.
         model: the Keras model, or an ``OnnxNetwork``.
         sha256: of ``model.keras``.
     """
@@ -119,17 +120,16 @@ class Run:
     def predict(self, inputs: dict[str, np.ndarray]) -> np.ndarray:
         """Returns calibrated probabilities ``(n, n_classes)`` for a batch of the model's inputs.
 
-        Each row has the temperature of the evidence that its inputs hold. Where that is 1, the probabilities are what
-        the network says, to the last bit.
+        Each row gets the temperature of its evidence: face and voice, face or voice. Temperature 1 changes no bit.
         """
         return apply_temperature(np.asarray(self._forward(inputs)), self._temperatures(inputs))
 
     def without_calibration(self) -> "Run":
-        """Returns the same run with all temperatures at 1, whose probabilities a calibration is to be fitted to."""
+        """Returns the run with all temperatures at 1, as a calibration is fitted to it."""
         return dataclasses.replace(self, config=dataclasses.replace(self.config, calibration=CalibrationConfig()))
 
     def _temperatures(self, inputs: dict[str, np.ndarray]) -> float | np.ndarray:
-        """Returns the temperature of each row, or one for all where the evidence makes no difference."""
+        """Returns the temperature of each row, or one for all if they are equal."""
         calibration = self.config.calibration
         if calibration.both == calibration.face == calibration.voice:
             return calibration.both
@@ -141,7 +141,7 @@ class Run:
 
     @property
     def runtime(self) -> str:
-        """What computes: ``onnx``, ``int8`` or ``keras``."""
+        """``onnx``, ``int8`` or ``keras``."""
         return self.model.runtime if isinstance(self.model, OnnxNetwork) else "keras"
 
     def __post_init__(self):
@@ -157,14 +157,14 @@ class Run:
         if keras.backend.backend() == "tensorflow":
             import tensorflow as tf
 
-            # A traced call takes a third of the time of model.predict on one window.
+            # For one window, a traced call takes a third of the time of model.predict.
             signature = {x.name: tf.TensorSpec((None, *x.shape[1:]), x.dtype) for x in model.inputs}
             forward = tf.function(forward, input_signature=[signature])
         object.__setattr__(self, "_forward", forward)
 
 
 def time_window(run: Run, *, n_timed: int = 30) -> float:
-    """Returns the median time, in seconds, in which a run judges one window, after some that do not count."""
+    """Returns the median time, in seconds, in which a run judges one window."""
     rng = np.random.default_rng(0)
     inputs = {
         "audio": rng.standard_normal((1, *run.config.audio_shape)).astype(np.float32),
@@ -182,17 +182,15 @@ def time_window(run: Run, *, n_timed: int = 30) -> float:
 def load_run(path: str | os.PathLike, *, runtime: str = "keras") -> Run:
     """Loads a model folder.
 
-    Nothing in the folder is executed: Keras's safe mode refuses code, and the layers come from this package.
+    No code in the folder is run: Keras's safe mode refuses it, and the layers come from this package.
 
     Args:
-        path: the folder.
         runtime: ``keras``, which can be trained further; ``onnx`` for ONNX Runtime, which loads faster; ``int8`` for
-            the same in eight bits; ``auto`` for ``onnx`` where the folder holds a ``model.onnx`` made from its
-            ``model.keras``, else ``keras``.
+            the network in eight bits; ``auto`` for ``onnx`` if there is a valid ``model.onnx``, else ``keras``.
 
     Raises:
         ConfigError: if there is no such runtime.
-        RunError: if the folder is missing, incomplete, or disagrees with itself.
+        RunError: if the folder is missing or incomplete, or its files contradict each other.
     """
     config = check_run(path)
     path = Path(path)
@@ -208,18 +206,18 @@ def load_run(path: str | os.PathLike, *, runtime: str = "keras") -> Run:
 
 
 def _check_file(path: Path) -> str:
-    """Makes sure that a file looks like a Keras model, and returns its SHA-256."""
+    """Makes sure that a file looks like a Keras model; returns its SHA-256."""
     with open(path, "rb") as file:
         if file.read(len(LFS_MARK)) == LFS_MARK:
-            raise RunError(f"{path}: is a Git LFS pointer, not the model. Fetch it with: git lfs pull")
+            raise RunError(f"{path}: is a Git LFS pointer, not the model. Fetch the model with: git lfs pull")
     if not zipfile.is_zipfile(path):
-        raise RunError(f"{path}: is damaged or no Keras model. Copy it again, or train the model again.")
+        raise RunError(f"{path}: is damaged or not a Keras model. Copy it again, or train the model again.")
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _load_keras(path: Path, config: RunConfig, reason: str):
-    """Loads a run's network; ``reason`` says why it is to be run by Keras."""
+    """Loads a run's network in Keras; ``reason`` says why ONNX Runtime is not used."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
         with quiet_import():
@@ -228,8 +226,8 @@ def _load_keras(path: Path, config: RunConfig, reason: str):
             keras.backend.backend()
     except ImportError as error:
         raise RunError(
-            f"{reason} So {path / MODEL_FILE} is to be run by Keras, which cannot be imported ({error}). Install it: "
-            "pip install -r requirements.txt"
+            f"{reason} So {path / MODEL_FILE} needs Keras, which cannot be imported ({error}). Install it: pip install "
+            "-r requirements.txt"
         ) from error
     try:
         load_layers(config)  # registers the layers that the file names
@@ -237,58 +235,48 @@ def _load_keras(path: Path, config: RunConfig, reason: str):
         raise RunError(f"{path / CONFIG_FILE}: {error}") from error
     try:
         return keras.saving.load_model(path / MODEL_FILE, compile=False, safe_mode=True)
-    except Exception as error:
-        # Keras raises anything from OSError to KeyError for a damaged or foreign file; all mean the same to a user.
+    except Exception as error:  # Keras raises anything from OSError to KeyError for a damaged or foreign file
         words = first_line(error)
         raise RunError(f"{path / MODEL_FILE}: not a loadable Keras model ({words}). Copy it again.") from error
 
 
 def _check_fit(path: Path, config: RunConfig, shapes: dict[str, tuple[int, ...]], n_outputs: int) -> None:
-    """Makes sure that a network takes and gives what its configuration says.
-
-    Raises:
-        RunError: if not.
-    """
+    """Makes sure that a network's inputs and outputs are those that its configuration describes."""
     if set(shapes) != set(config.modalities):
         raise RunError(f"{path}: the model takes {sorted(shapes)}, {CONFIG_FILE} says {sorted(config.modalities)}.")
     for name, shape in {"audio": config.audio_shape, "video": config.video_shape}.items():
         if name in shapes and shapes[name] != shape:
             raise RunError(
-                f"{path}: the model takes {name} of shape {shapes[name]}, {CONFIG_FILE} says {shape}. Bring back the "
+                f"{path}: the model takes {name} of shape {shapes[name]}, {CONFIG_FILE} says {shape}. Restore the "
                 "configuration it was trained with."
             )
     if n_outputs != len(config.class_names):
-        raise RunError(
-            f"{path}: the model tells {n_outputs} classes apart, {CONFIG_FILE} names {len(config.class_names)}."
-        )
+        raise RunError(f"{path}: the model has {n_outputs} classes, {CONFIG_FILE} names {len(config.class_names)}.")
 
 
 def write_run(path: str | os.PathLike, config: RunConfig, model, *, half_precision: bool = False) -> None:
-    """Writes a model and its configuration. The model comes last: a folder with a model is whole.
+    """Writes a model and its configuration. The model comes last, so a folder with a model is complete.
 
     Args:
-        path: the folder; made if it is not there.
-        config: of the model.
-        model: the Keras model; left as it is.
-        half_precision: whether to store its kernels as 16-bit numbers, which halves the file and rounds them. Scores
-            are those of the stored network only if the model was rounded before it was scored, by ``round_to_half``.
+        model: the Keras model; not changed.
+        half_precision: whether to store its kernels as 16-bit numbers, which rounds them and halves the file. For
+            scores of exactly the stored network, call ``round_to_half`` before scoring.
 
     Raises:
-        RunError: with ``half_precision``, if a kernel holds what 16 bits cannot. Nothing is written then.
+        RunError: with ``half_precision``, if a kernel does not fit 16 bits. Nothing is written then.
     """
     path = Path(path)
-    # A fresh network with the same weights has no optimizer, whose state would triple the file.
+    # A new network with the same weights has no optimizer, whose state would triple the file.
     bare = build_model(config)
     bare.set_weights(model.get_weights())
     if half_precision:
         round_to_half(bare)
     path.mkdir(parents=True, exist_ok=True)
     write_config(config, path / CONFIG_FILE)
-    temporary = path / f"partial-{MODEL_FILE}"
-    bare.save(temporary)
-    if half_precision:
-        store_halves(temporary)
-    os.replace(temporary, path / MODEL_FILE)
+    with written_whole(path / MODEL_FILE) as partial:
+        bare.save(partial)
+        if half_precision:
+            store_halves(partial)
 
 
 def write_metrics(path: str | os.PathLike, metrics: dict[str, Any]) -> None:

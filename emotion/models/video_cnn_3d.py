@@ -1,7 +1,7 @@
-"""The video branch: a small residual network (He et al. 2016) whose stages also reach over time.
+"""The video branch of two designs: a small residual network (He et al. 2016) that also convolves over time.
 
-``build_frame_network`` is the same branch for single pictures; ``inflate`` carries its weights over to three dimensions
-(Carreira & Zisserman 2017), so that a network can learn faces from stills, many times faster.
+``build_frame_network`` builds the same branch for single pictures, and ``inflate`` copies its weights to the 3D branch
+(Carreira & Zisserman 2017). So a network can learn faces from stills, many times faster than from clips.
 """
 
 from typing import Any
@@ -17,11 +17,10 @@ DEFAULTS = {"video_filters": [24, 48, 96, 192], "video_units": 128, "video_dropo
 
 
 def video_branch(frames, settings: dict[str, Any]):
-    """A small residual network over frames, in space and time.
+    """A small residual network over frames, in space and time; for single pictures with layers of the same names.
 
     Shape:
-        ``(batch, n_frames, size, size, 3)`` to ``(batch, video_units)``; without the frames' axis it is the network for
-        single pictures, with layers of the same names.
+        ``(batch, n_frames, size, size, 3)``, or ``(batch, size, size, 3)``, to ``(batch, video_units)``.
     """
     over_time = len(frames.shape) == 5
 
@@ -29,8 +28,8 @@ def video_branch(frames, settings: dict[str, Any]):
         return (time, space, space) if over_time else space
 
     first, *stages = settings["video_filters"]
-    # Halving by averages takes away the sharpness in which cameras, and the faces learned from, differ most.
-    # In float32 under every policy: half precision cannot hold a sum over a whole picture.
+    # Averaging to half the size removes sharpness, in which cameras and data sets differ most.
+    # In float32 under every policy: half precision cannot sum over a whole picture.
     x = FaceStandardization(shrink=2, dtype="float32", name="video_standard")(frames)
     x = convolution_block(x, first, sizes(1, 3), name="video_stem")
     for i, filters in enumerate(stages, start=1):
@@ -41,7 +40,7 @@ def video_branch(frames, settings: dict[str, Any]):
         y = convolution_block(y, filters, sizes(1, 3), activation=False, name=f"video_stage{i}_b")
         x = layers.ReLU(name=f"video_stage{i}_relu")(layers.Add(name=f"video_stage{i}_add")([x, y]))
     if over_time:
-        # An expression may last for a part of the window only: what shows most of it counts for more than the rest.
+        # An expression may fill only part of the window; attention finds that part.
         x = layers.AveragePooling3D((1, *x.shape[2:4]), name="video_pool")(x)
         x = layers.Reshape((x.shape[1], x.shape[4]), name="video_moments")(x)
         x = MomentAttention(name="video_attention")(x)
@@ -52,11 +51,10 @@ def video_branch(frames, settings: dict[str, Any]):
 
 
 def build_frame_network(config: RunConfig, *, over_time: bool = False, size: int | None = None) -> keras.Model:
-    """Builds the video branch with an output of its own, for single pictures or for clips.
+    """Builds the video branch with its own output, for single pictures or, with ``over_time``, for clips.
 
     Shape:
-        input ``(batch, size, size, 3)`` uint8, or with ``over_time`` ``(batch, n_frames, size, size, 3)``; output
-        ``logits (batch, n_classes)``.
+        ``(batch, size, size, 3)`` or ``(batch, n_frames, size, size, 3)`` uint8 to logits ``(batch, n_classes)``.
     """
     side = size or config.video.image_size
     shape = (config.video.n_frames, side, side, 3) if over_time else (side, side, 3)
@@ -68,14 +66,10 @@ def build_frame_network(config: RunConfig, *, over_time: bool = False, size: int
 
 
 def inflate(frame_network: keras.Model, model: keras.Model) -> None:
-    """Carries the video branch's weights from single pictures to clips.
+    """Copies the video branch's weights from single pictures to a model with the same settings.
 
-    A kernel over time starts as the picture's kernel in its middle and zeros before and after, so a clip of one still
-    gives just the features of that still, at the clip's ends too.
-
-    Args:
-        frame_network: from ``build_frame_network``.
-        model: a model of the same settings from ``build_model``, changed in place.
+    A kernel over time becomes the picture's kernel in its middle and zeros around it, so that a motionless clip gives
+    exactly the features of its still, even at the clip's ends.
     """
     for layer in branch_layers(frame_network, "video"):
         target = model.get_layer(layer.name)

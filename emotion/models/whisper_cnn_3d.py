@@ -1,8 +1,8 @@
-"""The accurate design: the first blocks of Whisper's encoder on sound, a 3D-CNN on frames, joined by dense layers.
+"""The accurate design: the first blocks of Whisper's encoder on sound and a 3D-CNN on frames, joined by dense layers.
 
-Whisper (Radford et al. 2022) has heard hundreds of thousands of hours of speech, and what its first blocks make of a
-voice tells emotions apart far better than features made by hand. A network built here starts at random;
-``emotion.training.recipes.whisper_weights`` brings OpenAI's weights.
+Whisper (Radford et al. 2022) was trained on hundreds of thousands of hours of speech; features of its first blocks tell
+emotions apart far better than handmade ones. The network starts from random weights;
+``emotion.training.recipes.whisper_weights`` loads OpenAI's.
 """
 
 from typing import Any
@@ -13,39 +13,24 @@ from keras import layers
 from emotion.config import RunConfig
 from emotion.errors import ConfigError
 from emotion.models import fusion, video_cnn_3d
-from emotion.models.fusion import classifier, copy_branch
 from emotion.models.layers import NORM_MOMENTUM
-from emotion.models.video_cnn_3d import build_frame_network, inflate, video_branch
+from emotion.models.video_cnn_3d import video_branch
 from emotion.models.whisper_layers import MaskedStatistics, PeakShift, VoicedSteps, whisper_encoder
-
-__all__ = [
-    "DESCRIPTION",
-    "audio_branch",
-    "build_frame_network",
-    "build_model",
-    "build_voice_network",
-    "classifier",
-    "complete_settings",
-    "copy_branch",
-    "default_config",
-    "encoder_layers",
-    "inflate",
-]
 
 DESCRIPTION = "first blocks of Whisper tiny.en on sound and 3D-CNN on frames, concatenated into dense layers"
 
 ENCODER = "audio_whisper"
-EXACT = "float32"  # under every policy: half precision can hold neither a sum over many steps nor a picture's decibels
+EXACT = "float32"  # under every policy: half precision can hold neither sums over many steps nor decibels
 
 
 def default_config() -> dict[str, Any]:
     """Returns the design's own settings.
 
-    ``whisper_width``, ``whisper_heads``: the encoder's size, by default that of tiny.en.
-    ``whisper_blocks``: how many of its blocks there are.
-    ``whisper_pooled``: the blocks whose outputs are listened to; 0 is what goes into the first.
-    ``whisper_peak``: the highest value that each picture is shifted to, so that loudness does not count; null leaves
-    pictures as they are. On RAVDESS the shift costs 0.3 points of recall; without it voices 24 dB quieter cost 14.
+    ``whisper_width``, ``whisper_heads``: the encoder's size; tiny.en's by default.
+    ``whisper_blocks``: number of transformer blocks.
+    ``whisper_pooled``: blocks whose outputs are used; 0 is the input of the first.
+    ``whisper_peak``: maximum that each log-mel picture is shifted to, so that loudness has no influence; null for no
+    shift. On RAVDESS the shift costs 0.3 points of recall; without it a voice 24 dB quieter costs 14.
     """
     return {
         "whisper_width": 384,
@@ -64,7 +49,7 @@ def whisper_statistics(picture, settings: dict[str, Any]):
     """Whisper's first blocks, then mean and deviation over the voiced part.
 
     Shape:
-        log-mel ``(batch, n_mels, n_steps, 1)`` to ``(batch, 2 * whisper_width)``, or that times the blocks listened to.
+        log-mel ``(batch, n_mels, n_steps, 1)`` to ``(batch, n_pooled_blocks * 2 * whisper_width)``.
     """
     levelled = picture
     if settings["whisper_peak"] is not None:
@@ -84,9 +69,9 @@ def whisper_statistics(picture, settings: dict[str, Any]):
 
 
 def audio_branch(picture, settings: dict[str, Any]):
-    """Whisper's view of a voice, through two dense layers: log-mel picture to ``(batch, audio_units)``."""
+    """Whisper's features through two dense layers: log-mel to ``(batch, audio_units)``."""
     x = whisper_statistics(picture, settings)
-    # A few of Whisper's channels are a hundred times as large as the others.
+    # A few of Whisper's channels are a hundred times larger than the others.
     x = layers.BatchNormalization(momentum=NORM_MOMENTUM, name="audio_scale")(x)
     x = layers.Dropout(settings["audio_dropout"], name="audio_pool_drop")(x)
     x = layers.Dense(settings["audio_units"], use_bias=False, name="audio_dense")(x)
@@ -103,20 +88,20 @@ def build_model(config: RunConfig) -> keras.Model:
 
 
 def build_voice_network(config: RunConfig) -> keras.Model:
-    """Builds the audio branch with an output of its own; see ``fusion.build_voice_network``."""
+    """Builds the audio branch with its own output; see ``fusion.build_voice_network``."""
     return fusion.build_voice_network(config, complete_settings(config), audio_branch=audio_branch)
 
 
 def encoder_layers(model: keras.Model) -> list[keras.layers.Layer]:
-    """Returns Whisper's own layers, from the sound upwards, to be frozen or tuned apart from the others."""
+    """Returns Whisper's own layers, from the input on."""
     return [layer for layer in model.layers if layer.name.startswith(f"{ENCODER}_")]
 
 
 def complete_settings(config: RunConfig) -> dict[str, Any]:
-    """Fills in ``default_config`` and checks what it says of Whisper.
+    """Completes the design's settings and checks those of Whisper.
 
     Raises:
-        ConfigError: for a name the design does not know, or blocks that do not exist.
+        ConfigError: for an unknown name, or blocks or heads that are not possible.
     """
     settings = fusion.complete_settings(config.model, default_config())
     width, n_heads = settings["whisper_width"], settings["whisper_heads"]

@@ -1,8 +1,7 @@
 """The encoder of Whisper (Radford et al. 2022, "Robust Speech Recognition via Large-Scale Weak Supervision").
 
-Two convolutions halve the steps, fixed sinusoids tell them where they stand, and transformer blocks (Vaswani et al.
-2017) with the norm before each part (Xiong et al. 2020) follow. All sizes are known when the network is built, so that
-it can be exported, and only ``keras.ops`` are used, so that every Keras backend runs it.
+Two convolutions halve the steps, fixed sinusoids add their positions, pre-norm transformer blocks follow. Only
+``keras.ops`` are used, so every backend runs it, and every size but the batch's is known, so that it can be exported.
 """
 
 import math
@@ -15,19 +14,18 @@ from keras import layers, ops
 from emotion.models.attention import gelu, transformer_block
 from emotion.models.layers import PACKAGE
 
-NORM_EPSILON = 1e-5  # PyTorch's, by which Whisper was trained
+NORM_EPSILON = 1e-5  # PyTorch's, with which Whisper was trained
 LONGEST_PERIOD = 10000
 VOICED_RANGE_DB = 35.0
-# Whisper's picture is a quarter of the decimal logarithm of the power.
-DECADES_PER_UNIT = 4.0
+DECADES_PER_UNIT = 4.0  # Whisper's log-mel is a quarter of the decimal logarithm of the power
 
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
 class SinusoidalPositions(layers.Layer):
-    """Adds fixed sines and cosines that tell each step's place (Vaswani et al. 2017, in Whisper's order).
+    """Adds fixed sinusoidal positions (Vaswani et al. 2017, in Whisper's order).
 
     Shape:
-        ``(batch, n_steps, width)`` to the same; the width is even.
+        ``(batch, n_steps, width)`` to the same; the width must be even.
     """
 
     def build(self, input_shape):
@@ -41,7 +39,7 @@ class SinusoidalPositions(layers.Layer):
 
 
 def compute_positions(n_steps: int, width: int) -> np.ndarray:
-    """Returns ``(n_steps, width)`` float32: sines of falling frequency, then the cosines."""
+    """Returns ``(n_steps, width)`` float32: sines of falling frequency, then their cosines."""
     frequencies = np.exp(-np.log(LONGEST_PERIOD) / (width // 2 - 1) * np.arange(width // 2))
     angles = np.arange(n_steps)[:, None] * frequencies
     return np.concatenate([np.sin(angles), np.cos(angles)], axis=1).astype(np.float32)
@@ -49,10 +47,10 @@ def compute_positions(n_steps: int, width: int) -> np.ndarray:
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
 class PeakShift(layers.Layer):
-    """Shifts a log-mel picture so that its highest value is ``peak``, however loud the recording is.
+    """Shifts a log-mel picture so that its maximum is ``peak``, however loud the recording is.
 
     Args:
-        peak: in the picture's units, of which one is 40 dB.
+        peak: in the picture's unit, which is 40 dB.
 
     Shape:
         ``(batch, n_mels, n_steps, 1)`` to the same.
@@ -74,13 +72,12 @@ class PeakShift(layers.Layer):
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
 class VoicedSteps(layers.Layer):
-    """1 for the steps from the first to the last loud one, 0 for the quiet before and after speech.
+    """1 from the first to the last loud step, 0 for the quiet before and after speech.
 
-    Loud is what lies within ``range_db`` of the loudest step. A picture without sound counts as voiced throughout.
+    Loud steps lie within ``range_db`` of the loudest one. In a picture without sound all steps are 1.
 
     Args:
-        factor: how many of the picture's steps one step of the result stands for.
-        range_db: in decibels.
+        factor: steps of the picture for each step of the result.
 
     Shape:
         a log-mel picture ``(batch, n_mels, n_steps, 1)`` to ``(batch, n_steps / factor rounded up, 1)``.
@@ -94,7 +91,7 @@ class VoicedSteps(layers.Layer):
     def call(self, picture):
         n_steps = picture.shape[2]
         n_results = -(-n_steps // self.factor)
-        # Against the picture's highest value, so that no exponent overflows.
+        # Relative to the maximum, so that no exponent overflows.
         relative = picture[..., 0] - ops.max(picture, axis=(1, 2))[..., None]
         power = ops.mean(ops.exp(relative * (DECADES_PER_UNIT * math.log(10))), axis=1)
         power = ops.pad(power, [[0, 0], [0, n_results * self.factor - n_steps]])
@@ -116,7 +113,7 @@ class VoicedSteps(layers.Layer):
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
 class MaskedStatistics(layers.Layer):
-    """Mean and standard deviation over the steps that a mask marks (Snyder et al. 2018).
+    """Mean and standard deviation over the steps in a mask (Snyder et al. 2018).
 
     Shape:
         features ``(batch, n_steps, width)`` and mask ``(batch, n_steps, 1)`` to ``(batch, 2 * width)``.
@@ -127,7 +124,7 @@ class MaskedStatistics(layers.Layer):
         n_marked = ops.maximum(ops.sum(mask, axis=1, keepdims=True), 1.0)
         mean = ops.sum(features * mask, axis=1, keepdims=True) / n_marked
         variance = ops.sum(ops.square(features - mean) * mask, axis=1) / n_marked[:, 0]
-        # The floor keeps the root's slope finite where nothing varies.
+        # The epsilon keeps the root's gradient finite where nothing varies.
         return ops.concatenate([mean[:, 0], ops.sqrt(variance + keras.config.epsilon())], axis=-1)
 
     def compute_output_shape(self, input_shape):
@@ -135,22 +132,20 @@ class MaskedStatistics(layers.Layer):
 
 
 def whisper_encoder(picture, *, width: int, n_heads: int, n_blocks: int, name: str) -> list[Any]:
-    """Whisper's encoder up to a block, without the norm that ends the whole one.
+    """The first blocks of Whisper's encoder, without its final norm.
 
     Args:
         picture: log-mel ``(batch, n_mels, n_steps, 1)``.
-        width, n_heads: tiny has 384 and 6.
-        n_blocks: transformer blocks; tiny has 4.
-        name: with which all layers' names begin.
+        width, n_heads, n_blocks: 384, 6 and 4 in tiny.
 
     Returns:
-        What goes into the first block and what comes out of each: ``n_blocks + 1`` times ``(batch, n_steps / 2 rounded
-        up, width)``, in steps of 20 ms.
+        The input of the first block and the output of each: ``n_blocks + 1`` times ``(batch, n_steps / 2 rounded up,
+        width)``, in steps of 20 ms.
     """
     x = layers.Reshape(picture.shape[1:3], name=f"{name}_bands")(picture)
     x = layers.Permute((2, 1), name=f"{name}_steps")(x)
     for i, strides in ((1, 1), (2, 2)):
-        # Keras's own padding would put all of it at the end where the stride is 2.
+        # With a stride of 2, Keras's own padding would be at the end only.
         x = layers.ZeroPadding1D(1, name=f"{name}_pad{i}")(x)
         x = layers.Conv1D(width, 3, strides=strides, activation=gelu, name=f"{name}_conv{i}")(x)
     outputs = [SinusoidalPositions(name=f"{name}_positions")(x)]
