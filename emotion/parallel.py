@@ -219,8 +219,8 @@ def _check_alive(pool: ProcessPoolExecutor) -> None:
         pool.submit(os.getpid).result()
     except BrokenProcessPool as error:
         raise EmotionError(
-            "The processes that read files end as soon as they start. Is the memory full? Close other programs. If this "
-            "is your own script, put its main code under: if __name__ == '__main__':"
+            "The processes that read files end as soon as they start. Is the memory full? Close other programs. "
+            "In a script of your own, put the main code under: if __name__ == '__main__':"
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""The results of inference: frozen records that know neither model nor media, and all that the writers in outputs see."""
+"""The results of inference: frozen records that know neither model nor media. All outputs are made from them alone."""
 
 import bisect
 import itertools
@@ -87,7 +87,7 @@ class WindowPrediction:
     Attributes:
         start_seconds, end_seconds: on the file's own clock.
         face_id: None for the voice alone.
-        evidence: ``face+voice``, ``face``, ``voice`` or ``none``; with ``frame`` for ``face`` in models of whole frames.
+        evidence: ``face+voice``, ``face``, ``voice`` or ``none``; models of whole frames say ``frame`` for ``face``.
         probabilities: ``(n_classes,)`` in the order of the result's class names; None without evidence.
     """
 
