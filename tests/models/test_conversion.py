@@ -40,11 +40,10 @@ def build_resnet(reference) -> keras.Model:
 def build_mobilefacenet(reference) -> keras.Model:
     pictures = keras.Input(reference["pictures"].shape[1:])
     first, last, n_features = reference["mobilefacenet_channels"].tolist()
-    features = mobilefacenet(
-        pictures, n_features=n_features, bottlenecks=reference["mobilefacenet_bottlenecks"].tolist(), first=first,
-        last=last, norm_momentum=0.9, name="net",
-    )  # fmt: skip
-    return keras.Model(pictures, features)
+    sizes = {"n_features": n_features, "bottlenecks": reference["mobilefacenet_bottlenecks"].tolist()}
+    return keras.Model(
+        pictures, mobilefacenet(pictures, first=first, last=last, norm_momentum=0.9, name="net", **sizes)
+    )
 
 
 def build_ast(reference, n_steps: int | None = None, **changes) -> tuple[keras.Model, tuple[int, int]]:
@@ -59,18 +58,18 @@ def answer(model: keras.Model, inputs: np.ndarray) -> np.ndarray:
     return np.asarray(model(inputs.astype(np.float32), training=False))
 
 
-def test_resnet18_gives_what_pytorch_gives(reference):
-    model = build_resnet(reference)
-    set_resnet18_weights(model, weights_of(reference, "resnet18"), name="net")
-    assert np.abs(reference["resnet18"]).max() > 0.1
-    np.testing.assert_allclose(answer(model, reference["pictures"]), reference["resnet18"], atol=1e-4)
-
-
-def test_mobilefacenet_gives_what_pytorch_gives(reference):
-    model = build_mobilefacenet(reference)
-    set_mobilefacenet_weights(model, weights_of(reference, "mobilefacenet"), name="net")
-    assert np.abs(reference["mobilefacenet"]).max() > 0.01
-    np.testing.assert_allclose(answer(model, reference["pictures"]), reference["mobilefacenet"], atol=1e-4)
+@pytest.mark.parametrize(
+    ("name", "build", "set_weights"),
+    [
+        ("resnet18", build_resnet, set_resnet18_weights),
+        ("mobilefacenet", build_mobilefacenet, set_mobilefacenet_weights),
+    ],
+)
+def test_a_network_for_pictures_gives_what_pytorch_gives(reference, name, build, set_weights):
+    model = build(reference)
+    set_weights(model, weights_of(reference, name), name="net")
+    assert np.abs(reference[name]).max() > 0.01
+    np.testing.assert_allclose(answer(model, reference["pictures"]), reference[name], atol=1e-4)
 
 
 @pytest.mark.parametrize("prefix", ["audio_spectrogram_transformer.", ""])
@@ -114,23 +113,23 @@ def test_places_that_are_interpolated_keep_their_course():
 
 
 def test_weights_that_do_not_fit_are_refused_by_name(reference):
-    model = build_resnet(reference)
-    arrays = weights_of(reference, "resnet18")
-    with pytest.raises(WeightsError, match="no layer2.0.downsample.1.running_var"):
-        set_resnet18_weights(model, {k: v for k, v in arrays.items() if k != "layer2.0.downsample.1.running_var"},
-                             name="net")  # fmt: skip
-    with pytest.raises(WeightsError, match="net_conv1 has weights"):
-        set_resnet18_weights(model, {**arrays, "conv1.weight": arrays["conv1.weight"][:2]}, name="net")
-    with pytest.raises(WeightsError, match="no layers named other_"):
-        set_resnet18_weights(model, arrays, name="other")
-    ast, grid = build_ast(reference)
-    with pytest.raises(WeightsError, match="no Audio Spectrogram Transformer"):
-        set_ast_weights(ast, arrays, name="net", grid=grid)
-    with pytest.raises(WeightsError, match="positions, where 12 x 101"):
-        set_ast_weights(ast, weights_of(reference, "ast"), name="net")
-    wider, _ = build_ast(reference, width=24)
-    with pytest.raises(WeightsError, match="12 wide, the network's 24"):
-        set_ast_weights(wider, weights_of(reference, "ast"), name="net", grid=grid)
+    model, arrays = build_resnet(reference), weights_of(reference, "resnet18")
+    lacking = {name: array for name, array in arrays.items() if name != "layer2.0.downsample.1.running_var"}
+    short = {**arrays, "conv1.weight": arrays["conv1.weight"][:2]}
+    for given, name, words in (
+        (lacking, "net", "layer2.0.downsample.1.running_var"), (short, "net", "net_conv1"), (arrays, "other", "other_"),
+    ):  # fmt: skip
+        with pytest.raises(WeightsError, match=words):
+            set_resnet18_weights(model, given, name=name)
+    (ast, grid), (wider, _) = build_ast(reference), build_ast(reference, width=24)
+    arrays = weights_of(reference, "ast")
+    for network, given, patches, words in (
+        (ast, weights_of(reference, "resnet18"), grid, "Audio Spectrogram Transformer"),
+        (ast, arrays, None, "12 x 101"),
+        (wider, arrays, grid, "12 wide.* 24"),
+    ):
+        with pytest.raises(WeightsError, match=words):
+            set_ast_weights(network, given, name="net", grid=patches)
 
 
 def test_a_file_of_arrays_is_read_whole_and_anything_else_is_refused(tmp_path, reference):
@@ -140,7 +139,7 @@ def test_a_file_of_arrays_is_read_whole_and_anything_else_is_refused(tmp_path, r
     np.testing.assert_array_equal(loaded["conv1.weight"], arrays["conv1.weight"])
     assert loaded["half"].dtype == np.float32
     (tmp_path / "model.safetensors").write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
-    with pytest.raises(WeightsError, match="model.safetensors: is no safetensors file"):
+    with pytest.raises(WeightsError, match="model.safetensors"):
         load_safetensors(tmp_path / "model.safetensors")
-    with pytest.raises(WeightsError, match="cannot be read"):
+    with pytest.raises(WeightsError, match="missing.safetensors"):
         load_safetensors(tmp_path / "missing.safetensors")

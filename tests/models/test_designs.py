@@ -1,5 +1,6 @@
-"""What every design must do, whatever it is made of."""
+"""The contract of all designs, and what single designs promise beyond it."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -10,16 +11,19 @@ import numpy as np
 import pytest
 from small_models import SMALL_DESIGNS, WITHOUT_DROPOUT, random_inputs, small_design
 
-from emotion.config import MODALITIES
+from emotion.config import MODALITIES, AudioConfig, RunConfig
 from emotion.config_files import to_dict
 from emotion.datasets import DATASETS
 from emotion.datasets.synthetic.clips import draw_clip, write_clip
 from emotion.datasets.synthetic.voices import synthesize_voice
+from emotion.errors import ConfigError
 from emotion.inference.predictor import EmotionPredictor
 from emotion.labels import SEVEN_EMOTIONS
 from emotion.models import ARCHITECTURES, build_model, load_architecture
+from emotion.models.layers import dtype_policy
 from emotion.models.mobilefacenet_lstm import HeardSteps
 from emotion.models.run_folder import HISTORY_FILE, load_run, write_run
+from emotion.models.video_cnn_3d import build_frame_network, inflate
 from emotion.training.fitting import load_history, train
 
 designs = pytest.mark.parametrize("name", sorted(ARCHITECTURES))
@@ -33,52 +37,66 @@ def test_every_design_has_small_settings_to_be_tested_with():
     assert set(SMALL_DESIGNS) == set(ARCHITECTURES)
 
 
-@designs
-@pytest.mark.parametrize("modalities", [MODALITIES, ("audio",), ("video",)])
-def test_a_design_is_built_from_its_configuration_alone_for_any_modalities(name, modalities):
-    config = small_design(name, modalities=modalities)
-    model = build_model(config)
-    assert model.name == name and set(model.input) == set(modalities)
-    for n in (1, 3):  # a batch of one, too
-        probabilities = answer(model, random_inputs(config, n))
-        assert probabilities.shape == (n, 2) and (probabilities > 0).all()
-        np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-6)
+def test_an_unknown_design_is_refused_with_the_choices():
+    with pytest.raises(ConfigError, match="mfcc_cnn_3d"):
+        load_architecture("resnet")
+
+
+# ---- The contract ----
 
 
 @designs
-def test_a_design_says_what_it_is_and_names_its_ends(name):
+def test_a_design_is_built_from_its_configuration_alone_for_any_modalities(name):
+    for modalities in (("audio",), ("video",), MODALITIES):
+        config = small_design(name, modalities=modalities)
+        model = build_model(config)
+        assert model.name == name and set(model.input) == set(modalities)
+        for n in (1, 3):  # a batch of one, too
+            probabilities = answer(model, random_inputs(config, n))
+            assert probabilities.shape == (n, 2) and (probabilities > 0).all()
+            np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-6)
     module = load_architecture(name)
     assert 20 < len(module.DESCRIPTION) < 120
     assert set(SMALL_DESIGNS[name]) <= set(module.default_config())
     json.dumps(module.default_config())  # goes into config.json
-    model = build_model(small_design(name))
     assert {"audio", "video", "probabilities", "logits"} <= {layer.name for layer in model.layers}
     assert not any("Lambda" in type(layer).__name__ for layer in model.layers)
 
 
 @designs
+def test_a_design_refuses_unknown_settings_and_sound_that_it_was_not_made_for(name):
+    config = small_design(name)
+    with pytest.raises(ConfigError, match="video_layers"):
+        build_model(small_design(name, model={"video_layers": 3}))
+    other = "mfcc" if config.audio.features != "mfcc" else "fbank"
+    config = dataclasses.replace(config, audio=AudioConfig(features=other))
+    if ARCHITECTURES[name].fixed_audio:
+        with pytest.raises(ConfigError, match=f"{name}.*audio.features.*{other!r}"):
+            build_model(config)
+    assert set(build_model(dataclasses.replace(config, modalities=("video",))).input) == {"video"}
+
+
+@designs
 @pytest.mark.parametrize("missing", MODALITIES)
 def test_what_a_missing_modality_would_have_shown_has_no_influence(name, missing):
-    model, config = build_model(small_design(name)), small_design(name)
-    inputs = random_inputs(config)
+    config = small_design(name)
+    model, inputs = build_model(config), random_inputs(config)
     absent = {**inputs, missing: np.zeros_like(inputs[missing])}
     joined = keras.Model(model.input, model.get_layer("branches").output)
-    gated = np.asarray(joined(absent, training=False))
+    gated = answer(joined, absent)
     half = gated.shape[1] // 2  # sound first, both as wide
     of_missing, of_other = (gated[:, :half], gated[:, half:])[:: 1 if missing == "audio" else -1]
     assert not of_missing.any() and of_other.any()
-    # Nor by a way round: where the other is missing, nothing changes with what is behind it.
-    renamed = {layer.name: layer for layer in model.layers}
-    for layer in renamed.values():
-        if layer.name.startswith(f"{missing}_") and layer.weights and "present" not in layer.name:
+    # Nor indirectly: other weights in the missing branch change nothing behind it.
+    for layer in model.layers:
+        if layer.name.startswith(f"{missing}_") and layer.weights:
             layer.set_weights([1.5 * weight + 0.1 for weight in layer.get_weights()])
-    np.testing.assert_allclose(np.asarray(joined(absent, training=False)), gated, atol=1e-6)
+    np.testing.assert_allclose(answer(joined, absent), gated, atol=1e-6)
 
 
 @pytest.mark.trains
 @designs
 def test_a_design_learns_eight_clips_by_heart_from_its_first_step_on(name):
-    keras.utils.set_random_seed(0)
     config = small_design(name, model=WITHOUT_DROPOUT, training={"modality_dropout": 0.0})
     model = build_model(config)
     # Eagerly: the few steps that it takes cost less than tracing them.
@@ -106,6 +124,19 @@ def test_a_saved_design_gives_the_same_answer_when_loaded(name, tmp_path):
     np.testing.assert_allclose(run.predict(inputs), answer(model, inputs), atol=1e-6)
 
 
+@designs
+def test_a_design_computes_in_bfloat16_where_asked_for_but_its_answers_are_in_float32(name):
+    config = small_design(name)
+    plain = build_model(config)
+    with dtype_policy("mixed_bfloat16"):
+        mixed = build_model(config)
+    mixed.set_weights(plain.get_weights())
+    answers = mixed(random_inputs(config), training=False)
+    assert keras.backend.standardize_dtype(answers.dtype) == "float32"
+    assert {"bfloat16"} < {layer.compute_dtype for layer in mixed.layers}
+    np.testing.assert_allclose(np.asarray(answers), answer(plain, random_inputs(config)), atol=0.03)
+
+
 @pytest.mark.trains
 @designs
 def test_a_design_is_trained_evaluated_and_used_like_any_other(name, clips, cache_dir, tmp_path, eagerly):
@@ -118,23 +149,6 @@ def test_a_design_is_trained_evaluated_and_used_like_any_other(name, clips, cach
     prediction = EmotionPredictor(tmp_path / "run").predict(tmp_path / "clip.mp4")
     assert prediction.overall.emotion in ("happy", "sad")
     assert len(prediction.tracks) == 1 and prediction.voice is not None
-
-
-@designs
-def test_a_design_computes_in_bfloat16_where_asked_for_but_its_answers_are_in_float32(name):
-    config = small_design(name)
-    keras.utils.set_random_seed(0)
-    plain = build_model(config)
-    keras.config.set_dtype_policy("mixed_bfloat16")
-    try:
-        mixed = build_model(config)
-    finally:
-        keras.config.set_dtype_policy("float32")
-    mixed.set_weights(plain.get_weights())
-    answers = mixed(random_inputs(config), training=False)
-    assert keras.backend.standardize_dtype(answers.dtype) == "float32"
-    assert {"bfloat16"} < {layer.compute_dtype for layer in mixed.layers}
-    np.testing.assert_allclose(np.asarray(answers), answer(plain, random_inputs(config)), atol=0.03)
 
 
 @pytest.mark.trains
@@ -229,10 +243,33 @@ def test_every_design_gives_the_same_answer_on_another_backend(tmp_path):
     assert done.stdout.splitlines() == [f"{name} agrees" for name in configs]
 
 
-# ---- Parts of single designs ----
+# ---- Single designs ----
 
 
-def test_silence_behind_a_short_clip_is_passed_over_by_an_lstm():
+def test_the_default_design_has_its_sizes():
+    model = build_model(RunConfig())
+    assert model.input["audio"].shape == (None, 40, 44, 1)
+    assert model.input["video"].shape == (None, 20, 112, 112, 3)
+    assert model.output_shape == (None, 8)
+    assert model.count_params() * 4 < 10e6  # bytes
+
+
+@pytest.mark.trains
+def test_an_inflated_network_sees_in_a_motionless_clip_what_it_saw_in_the_still():
+    config = small_design("mfcc_cnn_3d")
+    frame_network = build_frame_network(config)
+    frame_network.compile("sgd", "mse")
+    still = random_inputs(config, n=1)["video"][:, 0]
+    frame_network.fit(still, np.zeros((1, 2)), verbose=0)  # so that batch normalisation has something to carry over
+    model = build_model(config)
+    inflate(frame_network, model)
+    clip = still[:, None].repeat(config.video.n_frames, axis=1)
+    of_still = keras.Model(frame_network.input, frame_network.get_layer("video_features").output)
+    of_clip = keras.Model(model.input["video"], model.get_layer("video_features").output)
+    np.testing.assert_allclose(answer(of_still, still), answer(of_clip, clip), atol=1e-5)
+
+
+def test_silence_after_a_short_clip_is_skipped_by_an_lstm():
     picture = np.full((2, 4, 12, 1), -1.0, np.float32)
     picture[0, 2, :5] = 0.3
     heard = np.asarray(HeardSteps(2)(picture))

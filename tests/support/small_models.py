@@ -1,6 +1,7 @@
 """Settings under which a network of any design trains in seconds."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 
@@ -59,6 +60,18 @@ def small_design(name: str, **changes) -> RunConfig:
     video = dataclasses.replace(design.video, n_frames=4, image_size=32)
     model = {**SMALL_DESIGNS[name], **changes.pop("model", {})}
     return small_config(architecture=name, audio=audio, video=video, model=model, **changes)
+
+
+def write_small_run(folder: Path, config: RunConfig, seed: int = 0, **options) -> Path:
+    """Writes a run folder of an untrained network."""
+    import keras
+
+    from emotion.models import build_model
+    from emotion.models.run_folder import write_run
+
+    keras.utils.set_random_seed(seed)
+    write_run(folder, config, build_model(config), **options)
+    return folder
 
 
 def random_inputs(config, n: int = 2, seed: int = 0) -> dict[str, np.ndarray]:
