@@ -177,94 +177,68 @@ def test_a_setting_without_a_default_is_missed_even_where_defaults_are_taken():
         from_dict(RunConfig, {"data": [{"name": "mine"}]}, complete=False)
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("audio.n_mfcc", "40"),
-        ("audio.n_mfcc", 40.0),
-        ("audio.n_mfcc", True),
-        ("audio.n_mfcc", None),
-        ("audio.top_db", "80"),
-        ("audio.top_db", True),
-        ("audio", 3),
-        ("audio", [1]),
-        ("video.crop", 1),
-        ("video.crop", None),
-        ("training.augment", 1),
-        ("training.augment", "yes"),
-        ("training.seed", False),
-        ("class_names", "happy"),
-        ("class_names", {"happy": 0}),
-        ("class_names", ["happy", 1]),
-        ("modalities", "audio"),
-        ("model", []),
-        ("data", [3]),
-        ("data", [{"name": "x", "licence": "MIT", "n_clips": "many"}]),
-        ("architecture", 1),
-        ("format_version", "1"),
-        ("format_version", True),
-    ],
-)
+WRONG_TYPES = {
+    "audio": [3, [1]],
+    "audio.n_mfcc": ["40", 40.0, True, None],
+    "audio.top_db": ["80", True],
+    "video.crop": [1, None],
+    "training.augment": [1, "yes"],
+    "training.seed": [False],
+    "class_names": ["happy", {"happy": 0}, ["happy", 1]],
+    "modalities": ["audio"],
+    "model": [[]],
+    "data": [[3], [{"name": "x", "licence": "MIT", "n_clips": "many"}]],
+    "architecture": [1],
+    "format_version": ["1", True],
+}
+IMPOSSIBLE = {
+    "audio.sample_rate": [0],
+    "audio.n_mfcc": [-1, 129],
+    "audio.features": ["mel"],
+    "audio.n_steps": [1],
+    "audio.n_mels": [0],
+    "audio.top_db": [math.nan, math.inf],
+    "video.n_frames": [0],
+    "video.image_size": [-112],
+    "video.crop": ["body"],
+    "window.window_seconds": [0.0, math.nan, math.inf, -math.inf, 0.001],
+    "window.step_seconds": [-0.5],
+    "training.epochs": [0],
+    "training.batch_size": [-8],
+    "training.learning_rate": [math.nan, math.inf],
+    "training.clip_norm": [0.0],
+    "training.patience_epochs": [-1],
+    "training.reduce_patience_epochs": [-1],
+    "training.test_fraction": [1.0, math.nan],
+    "training.validation_fraction": [-0.1, 0.0, 0.9],
+    "training.modality_dropout": [math.inf],
+    "training.seed": [-1, 2**32],
+    "calibration.both": [0.0],
+    "calibration.face": [-1.0],
+    "calibration.voice": [math.nan, math.inf],
+    "calibration.unsure_below": [-0.1, 1.5, math.nan],
+    "class_names": [[], ["happy"], ["happy", "sad", "happy"]],
+    "modalities": [[], ["smell"], ["audio", "audio"]],
+    "format_version": [FORMAT_VERSION + 1],
+}
+
+
+def pairs(table: dict[str, list]) -> list[tuple]:
+    return [(name, value) for name, values in table.items() for value in values]
+
+
+@pytest.mark.parametrize(("name", "value"), pairs(WRONG_TYPES))
 def test_a_value_of_the_wrong_type_is_refused_by_its_name(name, value):
     with pytest.raises(ConfigError) as caught:
         from_dict(RunConfig, with_value(name, value))
     assert f"config.{name}" in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("audio.sample_rate", 0),
-        ("audio.n_mfcc", -1),
-        ("audio.n_mfcc", 129),
-        ("audio.features", "mel"),
-        ("audio.n_steps", 1),
-        ("audio.n_mels", 0),
-        ("audio.top_db", math.nan),
-        ("audio.top_db", math.inf),
-        ("video.n_frames", 0),
-        ("video.image_size", -112),
-        ("video.crop", "body"),
-        ("window.window_seconds", 0.0),
-        ("window.window_seconds", math.nan),
-        ("window.window_seconds", math.inf),
-        ("window.window_seconds", -math.inf),
-        ("window.window_seconds", 0.001),
-        ("window.step_seconds", -0.5),
-        ("training.epochs", 0),
-        ("training.batch_size", -8),
-        ("training.learning_rate", math.nan),
-        ("training.learning_rate", math.inf),
-        ("training.clip_norm", 0.0),
-        ("training.patience_epochs", -1),
-        ("training.reduce_patience_epochs", -1),
-        ("training.test_fraction", 1.0),
-        ("training.test_fraction", math.nan),
-        ("training.validation_fraction", -0.1),
-        ("training.modality_dropout", math.inf),
-        ("training.seed", -1),
-        ("training.seed", 2**32),
-        ("calibration.both", 0.0),
-        ("calibration.face", -1.0),
-        ("calibration.voice", math.nan),
-        ("calibration.voice", math.inf),
-        ("calibration.unsure_below", -0.1),
-        ("calibration.unsure_below", 1.5),
-        ("calibration.unsure_below", math.nan),
-        ("class_names", []),
-        ("class_names", ["happy"]),
-        ("class_names", ["happy", "sad", "happy"]),
-        ("modalities", []),
-        ("modalities", ["smell"]),
-        ("modalities", ["audio", "audio"]),
-        ("format_version", FORMAT_VERSION + 1),
-    ],
-)
+@pytest.mark.parametrize(("name", "value"), pairs(IMPOSSIBLE))
 def test_an_impossible_value_is_refused_by_its_name_and_shown(name, value):
     with pytest.raises(ConfigError) as caught:
         from_dict(RunConfig, with_value(name, value))
-    assert name.rpartition(".")[2] in str(caught.value)
-    assert str(value) in str(caught.value)
+    assert name in str(caught.value) and str(value) in str(caught.value)
 
 
 @pytest.mark.parametrize(("name", "value"), [("calibration.unsure_below", 1.5), ("class_names", ["happy", "suprised"])])
