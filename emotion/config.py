@@ -16,6 +16,7 @@ MAX_WINDOW_SECONDS = 60
 SPECTRUM_WINDOW_SECONDS = 0.025
 SPECTRUM_HOP_SECONDS = 0.01
 MODALITIES = ("audio", "video")
+INPUT_DTYPES = {"audio": "float32", "video": "uint8"}
 CROPS = ("face", "frame")
 AUDIO_FEATURES = ("mfcc", "log_mel", "fbank")
 FILLS = ("nearest", "none")
@@ -307,6 +308,12 @@ class RunConfig:
     def video_shape(self) -> tuple[int, int, int, int]:
         """Shape of the video input: frames, height, width, RGB."""
         return (self.video.n_frames, self.video.image_size, self.video.image_size, 3)
+
+    @property
+    def input_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of a model's inputs, by modality, without the batch axis."""
+        shapes = {"audio": self.audio_shape, "video": self.video_shape}
+        return {name: shapes[name] for name in MODALITIES if name in self.modalities}
 
     @property
     def hop_length(self) -> int:

@@ -13,7 +13,7 @@ from emotion.console import SILENT, Reporter, quiet_import
 from emotion.errors import RunError, first_line
 from emotion.models.half_precision import MIN_VALUES
 from emotion.models.onnx_runtime import MADE_FROM, ONNX_FILE, OnnxNetwork, written_with_hash
-from emotion.models.run_folder import MODEL_FILE, Run, load_run
+from emotion.models.run_folder import MODEL_FILE, Run, draw_inputs, load_run
 
 if TYPE_CHECKING:
     import onnx
@@ -120,19 +120,6 @@ def _halve_exact_kernels(network: "onnx.ModelProto") -> None:
             network.graph.initializer[number].CopyFrom(onnx.numpy_helper.from_array(half, f"{name}/half"))
             cast = onnx.helper.make_node("Cast", [f"{name}/half"], [name], to=onnx.TensorProto.FLOAT)
             network.graph.node.insert(0, cast)
-
-
-def draw_inputs(config: RunConfig, n: int) -> dict[str, np.ndarray]:
-    """Draws random inputs for ``n`` windows; in a model of both modalities some windows lack one."""
-    rng = np.random.default_rng(0)
-    inputs = {
-        "audio": rng.standard_normal((n, *config.audio_shape)).astype(np.float32),
-        "video": rng.integers(1, 256, (n, *config.video_shape), dtype=np.uint8),
-    }
-    inputs = {name: inputs[name] for name in config.modalities}
-    for number, values in enumerate(inputs.values()):
-        values[1 + number :: 3] = 0
-    return inputs
 
 
 def compare(run: Run, network: OnnxNetwork) -> float:

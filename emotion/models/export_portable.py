@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from emotion.config import INPUT_DTYPES
 from emotion.config_files import write_config
 from emotion.console import quiet_import
 from emotion.errors import EmotionError, MediaError, RunError, first_line
@@ -138,21 +139,20 @@ def collect_checked(run: Run, clip: Path) -> dict[str, np.ndarray]:
 def describe(run: Run, kind: PortableFormat, *, difference: float, n_checked: int) -> dict[str, Any]:
     """Returns the content of ``model.json``: what a program that uses the network must know."""
     config = run.config
-    shapes = {"audio": config.audio_shape, "video": config.video_shape}
     what = {
         "audio": f"{config.audio.features} of {config.window.window_seconds:g} s of mono sound at "
         f"{config.audio.sample_rate} Hz; zeros where there is no sound",
         "video": f"{config.video.n_frames} {'aligned faces' if config.looks_for_faces else 'frames'}, RGB 0 to 255, "
         f"{config.frame_interval_seconds:g} s apart; zeros where there is none",
     }
-    types = {"audio": "float32", "video": "uint8"}
     has_card = (run.path / CARD_FILE).is_file()
     return {
         "format_version": ABOUT_VERSION,
         "file": kind.file,
         "class_names": list(config.class_names),
         "inputs": {
-            name: {"shape": list(shapes[name]), "dtype": types[name], "what": what[name]} for name in config.modalities
+            name: {"shape": list(shape), "dtype": INPUT_DTYPES[name], "what": what[name]}
+            for name, shape in config.input_shapes.items()
         },
         "output": f"probabilities of the {len(config.class_names)} classes before the temperature: divide their "
         "logarithms by it, and scale to sum 1",

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import layers
 
-from emotion.config import MODALITIES, RunConfig
+from emotion.config import INPUT_DTYPES, MODALITIES, RunConfig
 from emotion.errors import ConfigError
 from emotion.models.layers import EvidencePresent, ModalityDropout, StillPicture
 
@@ -53,14 +53,11 @@ def build_fused_model(
         ``probabilities (batch, n_classes)``. All zeros mean that a modality is absent.
     """
     inputs, features, presences = {}, [], []
-    if "audio" in config.modalities:
-        inputs["audio"] = keras.Input(config.audio_shape, name="audio")
-        features.append(audio_branch(inputs["audio"], settings))
-        presences.append(EvidencePresent(name="audio_present")(inputs["audio"]))
-    if "video" in config.modalities:
-        inputs["video"] = keras.Input(config.video_shape, dtype="uint8", name="video")
-        features.append(video_branch(inputs["video"], settings))
-        presences.append(EvidencePresent(name="video_present")(inputs["video"]))
+    branches = {"audio": audio_branch, "video": video_branch}
+    for name, shape in config.input_shapes.items():
+        inputs[name] = keras.Input(shape, dtype=INPUT_DTYPES[name], name=name)
+        features.append(branches[name](inputs[name], settings))
+        presences.append(EvidencePresent(name=f"{name}_present")(inputs[name]))
     if len(features) == 2:
         rate = config.training.modality_dropout
         presences = ModalityDropout(rate, seed=config.training.seed, name="modality_dropout")(presences)

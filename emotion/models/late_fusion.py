@@ -12,7 +12,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from emotion.config import FUSION_METHODS, MODALITIES, RunConfig
+from emotion.config import FUSION_METHODS, INPUT_DTYPES, MODALITIES, RunConfig
 from emotion.config_files import from_dict, upgrade_settings
 from emotion.errors import ConfigError
 from emotion.models import fusion
@@ -122,8 +122,7 @@ def build_model(config: RunConfig, build_expert: Callable[[RunConfig], keras.Mod
         if sorted(expert.class_names) != sorted(config.class_names):
             raise ConfigError(f"model.{modality}_expert has other classes than the whole: {list(expert.class_names)}.")
     inputs = {
-        "audio": keras.Input(config.audio_shape, name="audio"),
-        "video": keras.Input(config.video_shape, dtype="uint8", name="video"),
+        name: keras.Input(shape, dtype=INPUT_DTYPES[name], name=name) for name, shape in config.input_shapes.items()
     }
     answers, presences = [], []
     for modality, expert in experts.items():

@@ -12,7 +12,7 @@ from emotion.console import quiet_import
 from emotion.errors import EmotionError, RunError, first_line
 from emotion.models.export_onnx import convert_to_onnx
 from emotion.models.onnx_runtime import OnnxNetwork
-from emotion.models.run_folder import Run
+from emotion.models.run_folder import Run, draw_inputs
 
 Answer = Callable[[dict[str, np.ndarray]], np.ndarray]
 
@@ -112,9 +112,7 @@ def _load_litert(path: Path) -> Answer:
 
 
 def _export(run: Run, path: Path, name: str, **options) -> None:
-    shapes = {"audio": run.config.audio_shape, "video": run.config.video_shape}
-    # Keras exports only networks that were called.
-    run.predict({each.name: np.zeros((1, *shapes[each.name]), each.dtype) for each in run.model.inputs})
+    run.predict(draw_inputs(run.config, 1))  # Keras exports only networks that were called
     try:
         with quiet_import():
             run.model.export(str(path), format=name, verbose=False, **options)

@@ -163,15 +163,22 @@ class Run:
         object.__setattr__(self, "_forward", forward)
 
 
-def time_window(run: Run, *, n_timed: int = 30) -> float:
-    """Returns the median time, in seconds, in which a run judges one window."""
+def draw_inputs(config: RunConfig, n: int) -> dict[str, np.ndarray]:
+    """Draws random inputs for ``n`` windows. From the second window on, some lack a modality."""
     rng = np.random.default_rng(0)
     inputs = {
-        "audio": rng.standard_normal((1, *run.config.audio_shape)).astype(np.float32),
-        "video": rng.integers(1, 256, (1, *run.config.video_shape), dtype=np.uint8),
+        "audio": rng.standard_normal((n, *config.audio_shape)).astype(np.float32),
+        "video": rng.integers(1, 256, (n, *config.video_shape), dtype=np.uint8),
     }
-    inputs = {name: inputs[name] for name in run.config.modalities}
-    seconds = []
+    inputs = {name: inputs[name] for name in config.modalities}
+    for number, values in enumerate(inputs.values()):
+        values[1 + number :: 3] = 0
+    return inputs
+
+
+def time_window(run: Run, *, n_timed: int = 30) -> float:
+    """Returns the median time, in seconds, in which a run judges one window."""
+    inputs, seconds = draw_inputs(run.config, 1), []
     for _ in range(n_timed + N_WARMING):
         start = time.perf_counter()
         run.predict(inputs)
@@ -244,8 +251,8 @@ def _check_fit(path: Path, config: RunConfig, shapes: dict[str, tuple[int, ...]]
     """Makes sure that a network's inputs and outputs are those that its configuration describes."""
     if set(shapes) != set(config.modalities):
         raise RunError(f"{path}: the model takes {sorted(shapes)}, {CONFIG_FILE} says {sorted(config.modalities)}.")
-    for name, shape in {"audio": config.audio_shape, "video": config.video_shape}.items():
-        if name in shapes and shapes[name] != shape:
+    for name, shape in config.input_shapes.items():
+        if shapes[name] != shape:
             raise RunError(
                 f"{path}: the model takes {name} of shape {shapes[name]}, {CONFIG_FILE} says {shape}. Restore the "
                 "configuration it was trained with."

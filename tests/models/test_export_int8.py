@@ -14,10 +14,9 @@ from emotion.errors import MediaError, RunError
 from emotion.models import build_model
 from emotion.models.export_folding import NeighbouringFrames, fold_time
 from emotion.models.export_int8 import collect_windows, export_int8
-from emotion.models.export_onnx import draw_inputs
 from emotion.models.layers import FaceStandardization
 from emotion.models.onnx_runtime import HASH_SUFFIX, INT8_FILE
-from emotion.models.run_folder import load_run
+from emotion.models.run_folder import draw_inputs, load_run
 
 
 @pytest.mark.parametrize("name", ["mfcc_cnn_3d", "whisper_cnn_3d", "logmel_cnn"])

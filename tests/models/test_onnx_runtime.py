@@ -11,9 +11,8 @@ from small_models import small_config, write_small_run
 from emotion.config_files import to_dict
 from emotion.errors import ConfigError, RunError
 from emotion.inference.predictor import EmotionPredictor
-from emotion.models.export_onnx import draw_inputs
 from emotion.models.onnx_runtime import HASH_SUFFIX, ONNX_FILE, choose_runtime, write_hash
-from emotion.models.run_folder import CONFIG_FILE, MODEL_FILE, load_run
+from emotion.models.run_folder import CONFIG_FILE, MODEL_FILE, draw_inputs, load_run
 from emotion.places import default_run
 
 

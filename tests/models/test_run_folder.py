@@ -13,9 +13,8 @@ from emotion.config import MODALITIES, CalibrationConfig
 from emotion.errors import RunError
 from emotion.models import build_model
 from emotion.models.calibration import apply_temperature
-from emotion.models.export_onnx import draw_inputs
 from emotion.models.half_precision import MIN_VALUES, round_to_half, store_halves
-from emotion.models.run_folder import Run, load_run, write_run
+from emotion.models.run_folder import Run, draw_inputs, load_run, write_run
 
 WARM = CalibrationConfig(both=2.0, face=0.5, voice=4.0)
 
