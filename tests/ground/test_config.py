@@ -104,7 +104,7 @@ def test_missing_settings_can_be_taken_from_another_record():
     ("name", "last_without"),
     [
         ("audio.features", 1),
-        ("calibration", 2),
+        ("calibration", 4),
         ("window.face_share", 3),
         ("video.fill", 3),
         ("training.weight_decay", 3),

@@ -164,6 +164,7 @@ if __name__ == "__main__":
         for _ in run_in_processes(time.sleep, [0.2] * 500, 2):
             print("begun", flush=True)
     except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # on a busy machine the second may come late
         print("stopped", flush=True)
 """
 
