@@ -43,7 +43,6 @@ def run_example(folder: Path) -> str:
     return done.stdout
 
 
-@pytest.mark.trains
 @pytest.mark.parametrize("name", FORMATS)
 def test_an_export_answers_alike_and_its_example_runs_it_without_this_package(run, name, tmp_path):
     folder = tmp_path / name
@@ -69,7 +68,6 @@ def test_an_export_answers_alike_and_its_example_runs_it_without_this_package(ru
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
-@pytest.mark.trains
 def test_what_answers_otherwise_is_refused_and_an_earlier_export_stays(run, tmp_path, monkeypatch):
     folder = tmp_path / "onnx"
     export_portable(run, "onnx", folder)
@@ -118,7 +116,6 @@ def test_a_clip_without_the_evidence_that_a_model_takes_cannot_check_it(run, tmp
             export_portable(run, "onnx", tmp_path / "onnx", check_on=path)
 
 
-@pytest.mark.trains
 def test_a_model_of_sound_alone_is_exported(tmp_path):
     config = small_design("mfcc_cnn_3d", modalities=("audio",))
     export_portable(load_run(write_small_run(tmp_path / "run", config)), "onnx", tmp_path / "onnx")
@@ -172,7 +169,6 @@ def test_options_that_do_not_go_together_are_named(options, words, call):
     assert done.code == 2 and words in done.err
 
 
-@pytest.mark.trains
 def test_how_the_weights_may_be_used_travels_along_and_the_folder_can_be_written_again(tmp_path):
     shipped = load_run(saved_models() / "accurate")
     for _ in range(2):
@@ -184,7 +180,6 @@ def test_how_the_weights_may_be_used_travels_along_and_the_folder_can_be_written
     assert about["licences"] == {source.name: source.licence for source in shipped.config.data} != {}
 
 
-@pytest.mark.trains
 def test_the_command_writes_the_folder_and_says_the_difference(run, tmp_path, call):
     done = call(export, run.path, "--format", "onnx", "--output", tmp_path / "out")
     assert done.code == 0
