@@ -20,7 +20,7 @@ from sklearn.metrics import recall_score
 
 from benchmarks.measures import Measure
 from emotion.datasets.clips import Clip
-from emotion.training.callbacks import NormSettler
+from emotion.training.callbacks import EpochSetter, NormSettler
 
 N_FRAMES, SIDE, N_MFCC, N_STEPS = 20, 112, 40, 44
 SAMPLE_RATE, SECONDS = 22050, 3.0
@@ -109,7 +109,7 @@ def measure(folder: Path) -> Iterator[Measure]:
     from emotion.datasets.cache import ClipCache
     from emotion.datasets.synthetic.clips import write_synthetic_dataset
     from emotion.models import build_model
-    from emotion.training.generators import ClipWindows, EpochSetter
+    from emotion.training.generators import ClipWindows
 
     root = folder / "plain_clips"
     if not root.is_dir():

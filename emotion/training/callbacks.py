@@ -1,4 +1,7 @@
-"""Saving a training after every epoch, so that a killed one goes on where it was."""
+"""What happens around an epoch: everything random is seeded, norms are refreshed, and the training is saved.
+
+A training that is killed goes on with the epoch it was in, and ends as if nothing had happened.
+"""
 
 import json
 import os
@@ -18,16 +21,47 @@ LAST_FILE = "last.keras"
 BEST_FILE = "best.keras"
 
 
-class EpochCheckpoint(keras.callbacks.Callback):
-    """Saves the network, the optimizer and the state of the other callbacks at the end of each epoch.
+class EpochSetter(keras.callbacks.Callback):
+    """Makes all that is random in an epoch follow from the seed and the epoch alone.
 
-    Keras's own ``BackupAndRestore`` brings back the weights but not how patient early stopping and the learning rate's
-    schedule have been, so a resumed run would go another way than one that was never killed.
+    It tells the batches which epoch it is before the first of them is asked for (Keras's own calls are one off), and
+    sets the random state of layers such as dropout.
+    """
+
+    def __init__(self, batches, seed: int):
+        super().__init__()
+        self._batches = batches
+        self._seed = seed
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._batches.set_epoch(epoch)
+        for index, layer in enumerate(self.model.layers):
+            generator = getattr(layer, "seed_generator", None)
+            if generator is not None:
+                state = np.random.default_rng((self._seed, epoch, index)).integers(2**31, size=2)
+                generator.state.assign(state.astype(generator.state.dtype))
+
+
+class RateLogger(keras.callbacks.Callback):
+    """Logs the learning rate in every epoch, so that all rows of ``history.csv`` have the same columns."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs["learning_rate"] = float(self.model.optimizer.learning_rate)
+
+
+# ---- Checkpoints ----
+
+
+class EpochCheckpoint(keras.callbacks.Callback):
+    """Saves the network, the optimizer and the state of other callbacks at the end of each epoch.
+
+    Keras's own ``BackupAndRestore`` forgets how long early stopping and the plateau have waited, so that a resumed
+    training would take another course.
 
     Args:
-        folder: where to save. All files in it always belong to the epoch that ``state.json`` tells.
-        candidate: where a better network of the epoch, if there was one, has been written.
-        callbacks: those whose ``best``, ``wait`` and similar attributes are to be kept.
+        folder: where to save. All files in it belong to the epoch that ``state.json`` names.
+        candidate: where another callback writes the best network so far, if this epoch's is.
+        callbacks: those whose ``best``, ``wait`` and similar attributes are saved, by name.
     """
 
     KEPT = ("best", "wait", "cooldown_counter", "best_epoch")
@@ -40,19 +74,18 @@ class EpochCheckpoint(keras.callbacks.Callback):
         self._state = load_state(folder)
 
     def on_train_begin(self, logs=None):
-        """Gives the other callbacks their state back; they reset it when training begins, so this must come last."""
-        if self._state is None:
-            return
-        for name, values in self._state["callbacks"].items():
+        """Restores the other callbacks. They reset themselves when training begins, so this one must come last."""
+        for name, values in (self._state or {}).get("callbacks", {}).items():
             for attribute, value in values.items():
-                setattr(self._callbacks[name], attribute, value)
+                if name in self._callbacks:
+                    setattr(self._callbacks[name], attribute, value)
 
     def on_epoch_end(self, epoch, logs=None):
         state = {
             "epochs_done": epoch + 1,
             "callbacks": {name: self._values(callback) for name, callback in self._callbacks.items()},
         }
-        # Written beside the last one and swapped in whole: a kill at any moment leaves a pair that belongs together.
+        # The whole folder is written beside the last one and swapped in, so its files always belong together.
         fresh = self._folder.with_name(f"{self._folder.name}.partial")
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir(parents=True)
@@ -75,7 +108,7 @@ class EpochCheckpoint(keras.callbacks.Callback):
 
 
 def load_state(folder: Path) -> dict[str, Any] | None:
-    """Returns what ``EpochCheckpoint`` saved last, or None. Mends a swap that a kill interrupted."""
+    """Returns what ``EpochCheckpoint`` saved last, or None. Completes a swap that a kill interrupted."""
     old = folder.with_name(f"{folder.name}.old")
     if not (folder / STATE_FILE).is_file() and (old / STATE_FILE).is_file():
         shutil.rmtree(folder, ignore_errors=True)
@@ -86,27 +119,37 @@ def load_state(folder: Path) -> dict[str, Any] | None:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise damaged(path) from error
+        raise _damaged(path) from error
 
 
-def damaged(path: Path) -> RunError:
-    """The error for a checkpoint that cannot be read."""
-    return RunError(
-        f"{path}: the checkpoint is damaged. Delete {path.parent} to begin this training anew with --resume."
-    )
+def _damaged(path: Path) -> RunError:
+    return RunError(f"{path}: the checkpoint is damaged. Delete {path.parent} to start this training anew.")
 
 
-def load_network(path: Path, **options) -> keras.Model:
-    """Loads a network that was saved here.
+def load_best(folder: Path) -> keras.Model:
+    """Loads the best network of a checkpoint.
 
     Raises:
         RunError: if the file is damaged.
     """
+    path = folder / BEST_FILE
     try:
-        return keras.saving.load_model(path, **options)
-    except Exception as error:
-        # As in runs.load_run: Keras raises anything for a damaged file.
-        raise damaged(path) from error
+        return keras.saving.load_model(path, compile=False)
+    except Exception as error:  # Keras raises anything for a damaged file
+        raise _damaged(path) from error
+
+
+def restore_last(folder: Path, model: keras.Model) -> None:
+    """Puts the weights of the last epoch into a network, and its optimizer's state if it is compiled.
+
+    Raises:
+        RunError: if the file is damaged.
+    """
+    path = folder / LAST_FILE
+    try:
+        model.load_weights(path)
+    except Exception as error:  # as above
+        raise _damaged(path) from error
 
 
 # ---- Fresh statistics for batch normalisation ----
@@ -115,12 +158,12 @@ MAX_CLIPS = 128  # more make no difference that a validation set of some hundred
 N_WORKERS = 2
 
 
-def settle_norms(model: keras.Model, batches: Iterable[Mapping[str, np.ndarray]]) -> None:
-    """Sets the statistics of each batch normalisation that learns to those of some batches taken together.
+def settle_norms(model: keras.Model, batches: Iterable[Any]) -> None:
+    """Sets the statistics of each trainable batch normalisation to those of some batches taken together.
 
     Args:
-        model: its weights stay as they are; what is frozen keeps its statistics, too.
-        batches: inputs, by name; of any sizes.
+        model: its weights stay as they are, and so do the statistics of frozen layers.
+        batches: inputs, of any sizes.
     """
     norms = [layer for layer in _layers(model) if isinstance(layer, keras.layers.BatchNormalization)]
     norms = [layer for layer in norms if layer.trainable]
@@ -133,7 +176,7 @@ def settle_norms(model: keras.Model, batches: Iterable[Mapping[str, np.ndarray]]
             layer.momentum = 0.0  # a call leaves the statistics of its own batch
         for inputs in batches:
             model(inputs, training=True)
-            n = len(next(iter(inputs.values())))
+            n = _count(inputs)
             n_clips += n
             for place, layer in enumerate(norms):
                 mean, variance = (_as_numbers(each) for each in (layer.moving_mean, layer.moving_variance))
@@ -149,6 +192,33 @@ def settle_norms(model: keras.Model, batches: Iterable[Mapping[str, np.ndarray]]
                 layer.moving_variance.assign(np.maximum(second / n_clips - mean**2, 0).astype(np.float32))
 
 
+def first_inputs(batches: keras.utils.PyDataset, max_clips: int = MAX_CLIPS) -> Iterator[Any]:
+    """Yields the inputs of the first batches of an epoch, until they hold ``max_clips``."""
+    with ThreadPoolExecutor(N_WORKERS) as pool:
+        n_clips, number = 0, 0
+        while n_clips < max_clips and number < batches.num_batches:
+            numbers = range(number, min(number + N_WORKERS, batches.num_batches))
+            for inputs, *_ in pool.map(batches.__getitem__, numbers):
+                n_clips += _count(inputs)
+                yield inputs
+            number = numbers.stop
+
+
+class NormSettler(keras.callbacks.Callback):
+    """Settles the norms before each validation, with the first clips of the epoch's order."""
+
+    def __init__(self, batches: keras.utils.PyDataset):
+        super().__init__()
+        self._batches = batches
+
+    def on_test_begin(self, logs=None):
+        settle_norms(self.model, first_inputs(self._batches))
+
+
+def _count(inputs: Mapping[str, np.ndarray] | np.ndarray | tuple) -> int:
+    return len(keras.tree.flatten(inputs)[0])
+
+
 def _as_numbers(variable) -> np.ndarray:
     return keras.ops.convert_to_numpy(variable).astype(np.float64)
 
@@ -159,28 +229,3 @@ def _layers(model: keras.Model) -> Iterable[keras.layers.Layer]:
             yield from _layers(layer)
         else:
             yield layer
-
-
-class NormSettler(keras.callbacks.Callback):
-    """Settles the norms before each validation of a training, with the first clips of the epoch's order.
-
-    Args:
-        batches: the training's.
-    """
-
-    def __init__(self, batches: keras.utils.PyDataset):
-        super().__init__()
-        self._batches = batches
-
-    def on_test_begin(self, logs=None):
-        settle_norms(self.model, self._first_inputs())
-
-    def _first_inputs(self) -> Iterator[Mapping[str, np.ndarray]]:
-        with ThreadPoolExecutor(N_WORKERS) as pool:
-            n_clips, number = 0, 0
-            while n_clips < MAX_CLIPS and number < self._batches.num_batches:
-                numbers = range(number, min(number + N_WORKERS, self._batches.num_batches))
-                for inputs, *_ in pool.map(self._batches.__getitem__, numbers):
-                    n_clips += len(next(iter(inputs.values())))
-                    yield inputs
-                number = numbers.stop

@@ -2,7 +2,6 @@
 
 import csv
 import dataclasses
-import logging
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -39,10 +38,9 @@ from emotion.models.run_folder import (
     write_run,
 )
 from emotion.outputs.plots.training import write_confusion_matrix, write_training_curves
-from emotion.training.callbacks import BEST_FILE, LAST_FILE, EpochCheckpoint, NormSettler, load_network, load_state
-from emotion.training.generators import ClipWindows, EpochSetter
-
-logger = logging.getLogger(__name__)
+from emotion.training.callbacks import BEST_FILE, load_best, load_state
+from emotion.training.generators import ClipWindows
+from emotion.training.loop import Patience, fit_network, has_stopped
 
 
 @dataclass(frozen=True)
@@ -88,7 +86,7 @@ def train(
         DatasetError: if too little can be read to train on.
         RunError: if ``output`` already holds a run, or holds none to resume.
     """
-    state = _prepare_folder(output, resume)
+    _check_folder(output, resume)
     if resume:
         config = load_config(output / CONFIG_FILE)
         if epochs is not None:
@@ -108,7 +106,7 @@ def train(
         check_split(split, prepared.clips, prepared.recordings)
         _write_beginning(prepared, split, output)
     reporter.say(f"Run folder: {output}. If training is stopped from here on, go on with: {resume_command}")
-    return _train_split(prepared, split, output, state, reporter)
+    return _train_split(prepared, split, output, reporter)
 
 
 def draw_split(clips: Sequence[Clip], config: RunConfig) -> Split:
@@ -149,14 +147,14 @@ def train_fold(prepared: TrainingClips, split: Split, output: Path, *, reporter:
         RunError: if ``output`` holds anything else.
     """
     resume = (output / CONFIG_FILE).is_file()
-    state = _prepare_folder(output, resume)
+    _check_folder(output, resume)
     if not resume:
         _write_beginning(prepared, split, output)
     elif load_splits(output / SPLITS_FILE) != split or load_config(output / CONFIG_FILE) != prepared.config:
         raise RunError(f"{output}: holds a training with another split or other settings. Choose another --output.")
     else:
         check_contents(output / SPLITS_FILE, prepared.clips, prepared.contents)
-    return _train_split(prepared, split, output, state, reporter)
+    return _train_split(prepared, split, output, reporter)
 
 
 def _write_beginning(prepared: TrainingClips, split: Split, output: Path) -> None:
@@ -165,7 +163,7 @@ def _write_beginning(prepared: TrainingClips, split: Split, output: Path) -> Non
     write_config(prepared.config, output / CONFIG_FILE)
 
 
-def _train_split(prepared: TrainingClips, split: Split, output: Path, state, reporter: Reporter) -> TrainingResult:
+def _train_split(prepared: TrainingClips, split: Split, output: Path, reporter: Reporter) -> TrainingResult:
     keras.utils.set_random_seed(prepared.config.training.seed)
     sides = {side: _on_side(prepared.clips, getattr(split, side)) for side in SIDES}
     apart = (
@@ -177,17 +175,16 @@ def _train_split(prepared: TrainingClips, split: Split, output: Path, state, rep
         f"{len(sides['train'])} clips to train on, {len(sides['validation'])} to validate, {len(sides['test'])} to "
         f"test ({apart})."
     )
-    _fit(sides, prepared, output, state, reporter)
+    _fit(sides, prepared, output, reporter)
     return _finish(sides, split, prepared, output)
 
 
-def _prepare_folder(output: Path, resume: bool) -> dict[str, Any] | None:
-    """Makes sure that nothing is overwritten, and returns the state to resume from, if any."""
+def _check_folder(output: Path, resume: bool) -> None:
+    """Makes sure that nothing is overwritten."""
     if resume:
         check_resumable(output)
-        return load_state(output / CHECKPOINT_DIR)
-    check_new_folder(output)
-    return None
+    else:
+        check_new_folder(output)
 
 
 def _on_side(clips: Sequence[Clip], clip_ids: Sequence[str]) -> list[Clip]:
@@ -195,78 +192,33 @@ def _on_side(clips: Sequence[Clip], clip_ids: Sequence[str]) -> list[Clip]:
     return [clip for clip in clips if clip.clip_id in wanted]
 
 
-def _fit(sides, prepared: TrainingClips, output: Path, state, reporter: Reporter) -> None:
+def _fit(sides, prepared: TrainingClips, output: Path, reporter: Reporter) -> None:
     cache, config = prepared.cache, prepared.config
     settings = config.training
-    checkpoint = output / CHECKPOINT_DIR
-    training = ClipWindows(sides["train"], cache, config, training=True)
-    validation = ClipWindows(sides["validation"], cache, config, training=False)
-    epochs_done = 0
-    if state:
-        epochs_done = state["epochs_done"]
-        model = load_network(checkpoint / LAST_FILE)
-    else:
-        with dtype_policy(settings.precision):
-            model = build_model(config)
-        set_pretrained(model, config)
-    _cut_history(output / HISTORY_FILE, epochs_done)
-    candidate = output / "candidate.keras"
-    candidate.unlink(missing_ok=True)  # of an epoch that will be run again
-    stopping = keras.callbacks.EarlyStopping(patience=settings.patience_epochs)
-    reducing = keras.callbacks.ReduceLROnPlateau(factor=0.5, patience=settings.reduce_patience_epochs, min_lr=1e-6)
-    best = keras.callbacks.ModelCheckpoint(candidate, save_best_only=True)
-    kept = {"early_stopping": stopping, "reduce_lr": reducing, "best": best}
-    if state and _has_stopped(state, settings):
+    batches = ClipWindows(sides[TRAIN], cache, config, training=True)
+    validation = ClipWindows(sides[VALIDATION], cache, config, training=False)
+    patience = Patience(settings.reduce_patience_epochs, settings.patience_epochs)
+    if has_stopped(output, settings.epochs, patience):
         return
+    state = load_state(output / CHECKPOINT_DIR)
+    epochs_done = state["epochs_done"] if state else 0
+    with dtype_policy(settings.precision):
+        model = build_model(config)
+    if not epochs_done:
+        set_pretrained(model, config)
     for first, last, is_frozen in _phases(settings, has_encoders=bool(encoder_layers(model, config))):
         if epochs_done >= last:
             continue
-        if epochs_done == first:
-            freeze_encoders(model, config, frozen=is_frozen)
-            model.compile(
-                build_optimizer(model, config),
-                keras.losses.SparseCategoricalCrossentropy(),
-                weighted_metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
-            )
-        _make_variables(model)
-        model.fit(
-            training,
-            validation_data=validation,
-            epochs=last,
-            initial_epoch=epochs_done,
-            shuffle=False,  # the generator shuffles by its own seed
-            verbose=reporter.keras_verbose,
-            callbacks=[
-                EpochSetter(training, settings.seed),
-                NormSettler(training),
-                _LearningRate(),
-                keras.callbacks.TerminateOnNaN(),
-                # What is frozen is not yet what is to be judged by its patience.
-                *([] if is_frozen else [stopping, reducing]),
-                best,
-                keras.callbacks.CSVLogger(output / HISTORY_FILE, append=epochs_done > 0),
-                keras.callbacks.TensorBoard(output / "tensorboard", write_graph=False),
-                # Last, so that it saves and restores what the others have become.
-                EpochCheckpoint(checkpoint, candidate, kept),
-            ],
-        )
-        epochs_done = last
-        if is_frozen and model.stop_training:  # at numbers that are none
+        freeze_encoders(model, config, frozen=is_frozen)
+        fit_network(
+            model, batches, keras.losses.SparseCategoricalCrossentropy(), build_optimizer(model, config), epochs=last,
+            first_epoch=first, seed=settings.seed, folder=output, validation=validation,
+            # Patience begins with the whole network: the frozen stretch only prepares it.
+            patience=None if is_frozen else patience,
+            metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")], reporter=reporter,
+        )  # fmt: skip
+        if model.stop_training:  # at a loss that is not a number, or by patience
             return
-
-
-def _make_variables(model: keras.Model) -> None:
-    """Makes the variables of a compiled model's optimizer, loss and metrics.
-
-    Left to the first step, they would be made while TensorFlow traces that, which it then does once more: seconds for a
-    small network, minutes for a large one.
-    """
-    n_classes = model.output_shape[-1]
-    labels, probabilities = np.zeros(1, np.int32), np.full((1, n_classes), 1 / n_classes, np.float32)
-    model.optimizer.build(model.trainable_variables)
-    model.compute_loss(y=labels, y_pred=probabilities)
-    model.compute_metrics(None, labels, probabilities)
-    model.reset_metrics()
 
 
 def _in_float32(model: keras.Model, config: RunConfig) -> keras.Model:
@@ -278,30 +230,11 @@ def _in_float32(model: keras.Model, config: RunConfig) -> keras.Model:
     return rebuilt
 
 
-class _LearningRate(keras.callbacks.Callback):
-    """Puts the learning rate among what is logged, in every epoch alike: ``history.csv`` has one header for all."""
-
-    def on_epoch_end(self, epoch, logs=None):
-        logs["learning_rate"] = float(self.model.optimizer.learning_rate)
-
-
 def _phases(settings: TrainConfig, *, has_encoders: bool) -> list[tuple[int, int, bool]]:
     """Returns the first and the last epoch of each stretch of a training, and whether its encoders are frozen."""
     n_frozen = min(settings.frozen_epochs, settings.epochs) if has_encoders else 0
     phases = [(0, n_frozen, True), (n_frozen, settings.epochs, False)]
     return [phase for phase in phases if phase[0] < phase[1]]
-
-
-def _has_stopped(state: dict[str, Any], settings) -> bool:
-    waited = state["callbacks"]["early_stopping"].get("wait", 0)
-    return state["epochs_done"] >= settings.epochs or waited >= max(1, settings.patience_epochs)
-
-
-def _cut_history(path: Path, n_epochs: int) -> None:
-    """Drops the rows of epochs that will be run again: a kill can come between the log and the checkpoint."""
-    if path.is_file():
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-        path.write_text("".join(lines[: n_epochs + 1]) if n_epochs else "", encoding="utf-8")
 
 
 def load_history(path: Path) -> dict[str, list[float]]:
@@ -312,15 +245,15 @@ def load_history(path: Path) -> dict[str, list[float]]:
 
 
 def _finish(sides, split: Split, prepared: TrainingClips, output: Path) -> TrainingResult:
-    config, path = prepared.config, output / CHECKPOINT_DIR / BEST_FILE
+    config, checkpoint = prepared.config, output / CHECKPOINT_DIR
     history = load_history(output / HISTORY_FILE)
     # Keras takes the first epoch's network for the best one even if its loss is not a number.
-    if not path.is_file() or not np.isfinite(history["val_loss"]).any():
+    if not (checkpoint / BEST_FILE).is_file() or not np.isfinite(history["val_loss"]).any():
         raise RunError(
             f"{output}: no epoch reached a finite validation loss, so there is no model to keep. Train anew with a "
             "lower --lr."
         )
-    best = _in_float32(load_network(path, compile=False), config)
+    best = _in_float32(load_best(checkpoint), config)
     write_training_curves(history, output / "training_curves.png")
     protocol = describe_split(split, prepared.clips, prepared.recordings)
     metrics: dict[str, Any] = {
@@ -339,5 +272,5 @@ def _finish(sides, split: Split, prepared: TrainingClips, output: Path) -> Train
     write_metrics(output, metrics)
     write_run(output, config, best)
     load_run(output)  # a run that cannot be loaded must fail here, not at its first use
-    shutil.rmtree(output / CHECKPOINT_DIR)
+    shutil.rmtree(checkpoint)
     return TrainingResult(output, metrics, prepared.failures)

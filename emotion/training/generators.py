@@ -93,27 +93,6 @@ class ClipWindows(keras.utils.PyDataset):
         return inputs
 
 
-class EpochSetter(keras.callbacks.Callback):
-    """Makes all that is random in an epoch follow from the seed and the epoch alone, so that training can be resumed.
-
-    It tells the generator which epoch it is before the first batch is asked for (Keras's own calls are one off), and
-    sets the random state of the layers that have one, such as dropout.
-    """
-
-    def __init__(self, batches, seed: int):
-        super().__init__()
-        self._batches = batches
-        self._seed = seed
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self._batches.set_epoch(epoch)
-        for index, layer in enumerate(self.model.layers):
-            generator = getattr(layer, "seed_generator", None)
-            if generator is not None:
-                state = np.random.default_rng((self._seed, epoch, index)).integers(2**31, size=2)
-                generator.state.assign(state.astype(generator.state.dtype))
-
-
 def varied_inputs(media: ClipMedia, preprocessor: Preprocessor, rng: np.random.Generator) -> dict[str, np.ndarray]:
     """Returns the model's inputs for a window somewhere over the voiced part of a clip, augmented where asked for.
 

@@ -13,6 +13,7 @@ from emotion.datasets.split_files import load_splits
 from emotion.errors import DatasetError, RunError
 from emotion.evaluation.judging import load_predictions
 from emotion.training import crossvalidation
+from emotion.training.callbacks import EpochCheckpoint
 from emotion.training.crossvalidation import cross_validate
 
 pytestmark = [pytest.mark.trains, pytest.mark.usefixtures("eagerly")]
@@ -59,25 +60,20 @@ def test_a_finished_fold_is_not_trained_again(result, clips, cache_dir, monkeypa
 
 
 def test_a_stopped_fold_goes_on_and_ends_like_one_that_was_not(result, clips, cache_dir, tmp_path, monkeypatch):
-    from emotion.training import fitting as training
+    save, epochs = EpochCheckpoint.on_epoch_end, []
 
-    original, calls = training._fit, []
-
-    def stop_in_the_second(sides, prepared, output, state, reporter):
-        calls.append(state)
-        if len(calls) == 2:
-            short = dataclasses.replace(prepared.config.training, epochs=1)
-            shortened = dataclasses.replace(prepared, config=dataclasses.replace(prepared.config, training=short))
-            original(sides, shortened, output, state, reporter)
+    def stop_at_the_fourth(self, epoch, logs=None):
+        epochs.append(epoch)
+        if len(epochs) == 4:
             raise KeyboardInterrupt
-        original(sides, prepared, output, state, reporter)
+        save(self, epoch, logs)
 
-    monkeypatch.setattr(training, "_fit", stop_in_the_second)
+    monkeypatch.setattr(EpochCheckpoint, "on_epoch_end", stop_at_the_fourth)
     arguments = {"n_folds": 2, "cache_dir": cache_dir}
     with pytest.raises(KeyboardInterrupt):
         cross_validate(clips, config_for("kfold"), tmp_path / "cv", **arguments)
     resumed = cross_validate(clips, config_for("kfold"), tmp_path / "cv", **arguments)
-    assert [state and state["epochs_done"] for state in calls] == [None, None, 1]
+    assert epochs == [0, 1, 0, 1, 1]
     assert resumed.report["confusion_matrix"] == result.report["confusion_matrix"]
 
 
