@@ -91,7 +91,7 @@ def fingerprint(name: str, epochs: int) -> str:
 @functools.cache
 def best_policy(name: str) -> str:
     """The arithmetic that this machine trains a design faster by; measured once, so that all folds have the same."""
-    from emotion.training.recipes.fitting import fastest_policy
+    from emotion.training.loop import fastest_policy
 
     return "float32" if name in EXACT_DESIGNS else fastest_policy()
 
@@ -139,9 +139,8 @@ def judge_fold(bank, split, config: RunConfig, epochs: int, folder: Path) -> lis
     import numpy as np
 
     from emotion.evaluation.judging import Judgement, load_predictions, write_predictions
-    from emotion.training.recipes.fitting import categorical_loss, fit
-    from emotion.training.recipes.voices import BankBatches, merge_windows
-    from emotion.training.recipes.whisper_voice import balanced_targets
+    from emotion.training.loop import fit_annealed
+    from emotion.training.recipes.voices import BankBatches, balanced_targets, categorical_loss, merge_windows
 
     done = folder / "predictions.csv"
     if done.is_file():
@@ -151,12 +150,12 @@ def judge_fold(bank, split, config: RunConfig, epochs: int, folder: Path) -> lis
     learned = np.flatnonzero(np.isin(ids, [*split.train, *split.validation]))
     tested = np.flatnonzero(np.isin(ids, split.test))
     targets = balanced_targets(classes, learned, n_classes)[bank.clip_of(np.arange(bank.n_windows))]
-    batches = BankBatches(bank, learned, targets, batch_size=VOICES_AT_ONCE, mixup=0.0, seed=SEED)
+    batches = BankBatches(bank, learned, targets, batch_size=VOICES_AT_ONCE, seed=SEED)
     keras.utils.set_random_seed(SEED)
     network = build_fast(config)
-    fit(
+    fit_annealed(
         network, batches, categorical_loss, epochs=epochs, weight_decay=WEIGHT_DECAY, seed=SEED,
-        learning_rate=LEARNING_RATES.get(config.architecture, LEARNING_RATE), backup_dir=folder / "backup",
+        learning_rate=LEARNING_RATES.get(config.architecture, LEARNING_RATE), folder=folder,
     )  # fmt: skip
     rows = bank.plain_rows_of(tested)
     windows = np.stack([bank.window(int(row)) for row in rows])
@@ -176,7 +175,7 @@ def score_eyes(name: str, data_dir: Path, epochs: int, output: Path) -> dict[str
     import numpy as np
 
     from emotion.evaluation.judging import Judgement, build_report
-    from emotion.training.recipes.fitting import fit
+    from emotion.training.loop import fit_annealed
 
     side, folder = SIDES[name], output / f"eyes_{name}_{fingerprint(name, epochs)}"
     config = design_config(name, "video", SEVEN_EMOTIONS, n_frames=1, image_size=side)
@@ -184,9 +183,10 @@ def score_eyes(name: str, data_dir: Path, epochs: int, output: Path) -> dict[str
     batches = build_picture_batches(train, side)
     keras.utils.set_random_seed(SEED)
     network = build_fast(config)
-    fit(
+    fit_annealed(
         network, batches, soft_loss, epochs=epochs, weight_decay=WEIGHT_DECAY, seed=SEED,
-        learning_rate=LEARNING_RATES.get(name, LEARNING_RATE), backup_dir=folder, verbose=2,
+        learning_rate=LEARNING_RATES.get(name, LEARNING_RATE), folder=folder,
+        reporter=Reporter(shows_bars=False),
     )  # fmt: skip
     clear = np.flatnonzero(test.majority >= 0)
     probabilities = predict(network, {"video": show(test.images[clear], side)}, config)
@@ -210,7 +210,7 @@ def load_faces(path: Path, output: Path):
 
 def build_picture_batches(stills, side: int):
     """Returns batches of varied pictures as clips of one frame, with the shares of FER+'s raters as targets."""
-    from emotion.training.recipes.face_batches import StillBatches
+    from emotion.training.recipes.face_branch import StillBatches
     from emotion.training.recipes.stills import LABEL_SETS
 
     class PictureBatches(StillBatches):
@@ -250,7 +250,7 @@ def logits_of(config: RunConfig):
 
 def build_fast(config: RunConfig):
     """Builds a design up to its logits, in the arithmetic that this machine trains it faster by."""
-    from emotion.training.recipes.fitting import dtype_policy
+    from emotion.models.layers import dtype_policy
 
     with dtype_policy(best_policy(config.architecture)):
         return logits_of(config)

@@ -228,14 +228,13 @@ def make_recipe(
         raise DatasetError(f"{data_root}: no such folder. Name the folder of the data sets with --data_root.")
     output = output or saved_models() / name
     with quiet_import():
-        from emotion.training.recipes.card import is_made_by
+        from emotion.training.recipes.card import format_scores, is_made_by
         from emotion.training.recipes.recipe import make_shipped
         from emotion.training.recipes.settings import RECIPES
-        from emotion.training.recipes.table import format_table
     if output.exists() and not is_made_by(output, name) and (output.is_file() or any(output.iterdir())):
         raise RunError(f"{output}: holds something other than this recipe's model. Name a new or empty --output.")
     metrics = make_shipped(RECIPES[name], data_root, output, RECIPE_DIR, with_folds=with_folds, reporter=reporter)
-    reporter.say(format_table(metrics))
+    reporter.say(format_scores(metrics))
     reporter.say(f"model: {output}")
 
 

@@ -1,6 +1,7 @@
 """The shipped model's recipe, from folders of data to a run folder, on a handful of drawn faces and made voices."""
 
 import dataclasses
+import json
 import shutil
 
 import cv2
@@ -16,32 +17,39 @@ from emotion.datasets.cache import ClipCache
 from emotion.datasets.clips import Clip
 from emotion.datasets.synthetic.faces import draw_face
 from emotion.datasets.synthetic.voices import synthesize_voice
-from emotion.errors import DatasetError, RunError
+from emotion.errors import DatasetError
 from emotion.evaluation.training_record import load_seen
-from emotion.labels import (
-    EIGHT_EMOTIONS,
-    EMODB_EMOTIONS,
-    FER2013_EMOTIONS,
-    RAVDESS_EMOTIONS,
-    SEVEN_EMOTIONS,
-)
+from emotion.labels import EIGHT_EMOTIONS, EMODB_EMOTIONS, FER2013_EMOTIONS, RAVDESS_EMOTIONS, SEVEN_EMOTIONS
 from emotion.models import mfcc_cnn_3d
 from emotion.models.calibration import softmax
 from emotion.models.run_folder import load_run
-from emotion.training.recipes.face_batches import Animation, StillBatches, smooth
-from emotion.training.recipes.face_branch import FrameStage, answering_branch, blend_over_time, build_headed_network
-from emotion.training.recipes.fitting import fit
+from emotion.training.recipes.card import format_scores
+from emotion.training.recipes.face_branch import (
+    Animation,
+    FaceChoices,
+    FrameStage,
+    StillBatches,
+    answering_branch,
+    blend_over_time,
+    build_headed_network,
+    smooth,
+)
 from emotion.training.recipes.joining import Branch, join_late
 from emotion.training.recipes.light_voice import LightChoices, compute_hints
-from emotion.training.recipes.recipe import make_shipped
+from emotion.training.recipes.recipe import fingerprint, make_shipped
 from emotion.training.recipes.scoring import Answers, measure_calibration, score_answers
-from emotion.training.recipes.settings import RECIPES, FaceChoices, Recipe, VoiceChoices
-from emotion.training.recipes.stages import fingerprint
+from emotion.training.recipes.settings import RECIPES, Recipe, VoiceChoices
 from emotion.training.recipes.stills import LABEL_SETS, load_ferplus, load_folders
-from emotion.training.recipes.table import format_table
 from emotion.training.recipes.voice_folds import join_calm
-from emotion.training.recipes.voices import VoiceBank, check_same_windows, load_voices, make_bank, merge_windows
-from emotion.training.recipes.whisper_voice import WhisperChoices, balanced_targets
+from emotion.training.recipes.voices import (
+    VoiceBank,
+    balanced_targets,
+    check_same_windows,
+    load_voices,
+    make_bank,
+    merge_windows,
+)
+from emotion.training.recipes.whisper_voice import WhisperChoices
 
 FACES = FaceChoices(
     filters=(4, 4, 8, 8), stages=(FrameStage(32, 1, 1e-3), FrameStage(112, 1, 1e-3)), clip_epochs=1, clip_steps=2
@@ -101,12 +109,12 @@ def whisper_arrays():
 def test_the_recipes_make_models_that_load_and_say_what_they_were_made_from(
     data_root, whisper_arrays, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("emotion.training.recipes.stages.load_whisper_encoder", lambda *_, **__: whisper_arrays)
-    for module in ("faces", "whisper_training"):
+    recipes = "emotion.training.recipes"
+    monkeypatch.setattr(f"{recipes}.recipe.load_whisper_encoder", lambda *_, **__: whisper_arrays)
+    for module in ("face_branch", "whisper_voice", "light_voice"):
         # Networks as small as these gain nothing by half precision, whatever the machine says of larger ones.
-        monkeypatch.setattr(f"emotion.training.recipes.{module}.fastest_policy", lambda: "float32")
-    monkeypatch.setattr("emotion.training.recipes.voice_folds.N_FOLDS", 2)
-    options = {"verbose": 0, "say": lambda _: None}
+        monkeypatch.setattr(f"{recipes}.{module}.fastest_policy", lambda: "float32")
+    monkeypatch.setattr(f"{recipes}.voice_folds.N_FOLDS", 2)
     made = {}
     validated = {
         clip.speaker for clip in load_voices(data_root, SEVEN_EMOTIONS, validation_fraction=0.4, seed=0).validation
@@ -114,9 +122,7 @@ def test_the_recipes_make_models_that_load_and_say_what_they_were_made_from(
     for architecture in ("whisper_cnn_3d", "mfcc_cnn_3d"):
         recipe = Recipe(architecture, FACES, VOICES)
         with_folds = architecture == "mfcc_cnn_3d"
-        metrics = make_shipped(
-            recipe, data_root, tmp_path / architecture, tmp_path / "work", with_folds=with_folds, **options
-        )
+        metrics = make_shipped(recipe, data_root, tmp_path / architecture, tmp_path / "work", with_folds=with_folds)
         run = load_run(tmp_path / architecture)
         assert run.config.architecture == architecture and run.config.class_names == SEVEN_EMOTIONS
         assert run.config.calibration.unsure_below == metrics["unsure_below"]
@@ -126,13 +132,15 @@ def test_the_recipes_make_models_that_load_and_say_what_they_were_made_from(
         sources = {source.name.split(",")[0] for source in run.config.data}
         assert sources >= {"RAVDESS speech", "EmoDB", "Whisper tiny.en"}
         assert (tmp_path / architecture / "LICENCE-whisper.txt").is_file() == (architecture[0] == "w")
-        assert (
-            metrics["photograph"]["n"] == metrics["face"]["n"] == 21
-            and metrics["voice"]["n"] == metrics["both"]["n"] > 0
-        )
+        assert (tmp_path / architecture / "model.onnx").is_file()
+        assert metrics["photograph"]["n"] == metrics["face"]["n"] == 21
+        assert metrics["voice"]["n"] == metrics["both"]["n"] > 0
         assert set(metrics["voice"]["by_sex"]) == {"male", "female"}
+        assert json.loads((tmp_path / architecture / "metrics.json").read_text()) == json.loads(json.dumps(metrics))
         assert ("folds" in metrics) == with_folds
-        assert "pairs above the better branch" in format_table(metrics)
+        card = (tmp_path / architecture / "MODEL_CARD.md").read_text()
+        for scores in (metrics["photograph"], metrics["both"]):
+            assert f"{scores['uar']:.1%}" in card and f"{scores['uar']:.1%}" in format_scores(metrics)
         seen = load_seen(tmp_path / architecture / "splits.csv")
         for clip in emodb.load(data_root / "emodb"):
             # Only the one that learns from a teacher hears what has no label, and only from speakers it learns from.
@@ -145,21 +153,12 @@ def test_the_recipes_make_models_that_load_and_say_what_they_were_made_from(
     assert all(scores["n"] == 32 and len(scores["uar_by_fold"]) == 2 for scores in (folds["8"], folds["7"]))
 
     # A second call finds every stage in the work folder and trains nothing again.
-    def must_not_run(*_, **__):
-        raise AssertionError("a finished stage was made again")
-
-    for name in (
-        "train_frame_network",
-        "tune_over_time",
-        "train_whisper_network",
-        "train_light_network",
-        "load_ferplus",
-    ):
-        monkeypatch.setattr(f"emotion.training.recipes.stages.{name}", must_not_run)
-    monkeypatch.setattr("emotion.training.recipes.voice_folds.train_whisper_network", must_not_run)
-    recipe = Recipe("mfcc_cnn_3d", FACES, VOICES)
-    again = make_shipped(recipe, data_root, tmp_path / "again", tmp_path / "work", **options)
+    monkeypatch.setattr(keras.Model, "fit", lambda *_, **__: pytest.fail("a finished stage was trained again"))
+    for name in ("load_ferplus", "train_frame_network", "train_whisper_network", "train_light_network"):
+        monkeypatch.setattr(f"{recipes}.recipe.{name}", lambda *_, **__: pytest.fail("a stage was made again"))
+    again = make_shipped(Recipe("mfcc_cnn_3d", FACES, VOICES), data_root, tmp_path / "again", tmp_path / "work")
     assert again["face"]["confusion_matrix"] == made["mfcc_cnn_3d"]["face"]["confusion_matrix"]
+    assert again["folds"] == made["mfcc_cnn_3d"]["folds"]
 
 
 def test_of_eight_emotions_calm_and_neutral_join_by_their_share_of_the_clips():
@@ -170,77 +169,6 @@ def test_of_eight_emotions_calm_and_neutral_join_by_their_share_of_the_clips():
     assert matrix[EIGHT_EMOTIONS.index("calm"), SEVEN_EMOTIONS.index("neutral")] == 0.75
     others = [i for i, name in enumerate(EIGHT_EMOTIONS) if name not in ("neutral", "calm")]
     np.testing.assert_array_equal(matrix[others][:, 1:], np.eye(6))
-
-
-def test_a_killed_training_goes_on_with_the_epoch_it_was_in(tmp_path):
-    network, batches = _small_training()
-    seen: list[int] = []
-
-    class Stop(Exception):
-        pass
-
-    def stop_at_the_third(epoch):
-        if epoch == 2:
-            raise Stop
-
-    batches.on_epoch = stop_at_the_third
-    with pytest.raises(Stop):
-        fit(network, batches, "mse", epochs=4, learning_rate=1e-2, weight_decay=0.0, seed=0, backup_dir=tmp_path / "b")
-    resumed, batches = _small_training()
-    batches.on_epoch = seen.append
-    fit(resumed, batches, "mse", epochs=4, learning_rate=1e-2, weight_decay=0.0, seed=0, backup_dir=tmp_path / "b")
-    assert seen == [2, 3]
-    whole, batches = _small_training()
-    fit(whole, batches, "mse", epochs=4, learning_rate=1e-2, weight_decay=0.0, seed=0, backup_dir=tmp_path / "c")
-    for one, other in zip(resumed.get_weights(), whole.get_weights(), strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
-
-
-def test_a_damaged_backup_is_named_and_a_half_written_one_falls_back_to_the_one_before(tmp_path):
-    class Stop(Exception):
-        pass
-
-    def stop_at_the_fourth(epoch):
-        if epoch == 3:
-            raise Stop
-
-    network, batches = _small_training()
-    batches.on_epoch = stop_at_the_fourth
-    options = {"epochs": 4, "learning_rate": 1e-2, "weight_decay": 0.0, "seed": 0, "backup_dir": tmp_path / "b"}
-    with pytest.raises(Stop):
-        fit(network, batches, "mse", **options)
-    weights = tmp_path / "b" / "latest.weights.h5"
-    weights.write_bytes(weights.read_bytes()[:1000])
-    seen: list[int] = []
-    resumed, batches = _small_training()
-    batches.on_epoch = lambda epoch: [seen.append(epoch), stop_at_the_fourth(epoch)]
-    with pytest.raises(Stop):
-        fit(resumed, batches, "mse", **options)
-    assert seen == [2, 3]
-    for path in (tmp_path / "b").glob("*.h5*"):
-        path.write_bytes(b"")
-    with pytest.raises(RunError, match="Delete the folder"):
-        fit(_small_training()[0], batches, "mse", **options)
-
-
-def _small_training():
-    keras.utils.set_random_seed(0)
-    numbers = keras.Input((3,))
-    network = keras.Model(numbers, keras.layers.Dense(2)(numbers))
-
-    class Batches(keras.utils.PyDataset):
-        num_batches, epoch = 5, 0
-        on_epoch = staticmethod(lambda epoch: None)
-
-        def set_epoch(self, epoch):
-            self.on_epoch(epoch)
-            self.epoch = epoch
-
-        def __getitem__(self, batch):
-            rng = np.random.default_rng((self.epoch, batch))
-            return rng.standard_normal((8, 3)).astype(np.float32), rng.standard_normal((8, 2)).astype(np.float32)
-
-    return network, Batches()
 
 
 def test_other_data_and_other_choices_have_another_fingerprint(data_root, tmp_path):
@@ -313,18 +241,16 @@ def test_batches_of_faces_follow_from_seed_epoch_and_place_alone(data_root):
         assert (pictures != second[1][0]).any()
 
 
-def test_the_answer_is_the_weighted_sum_of_the_heads_with_a_share_of_the_prior():
+def test_the_answer_is_the_head_of_ferplus_with_a_share_of_the_prior():
     config = Recipe("mfcc_cnn_3d", FACES).config()
     network = build_headed_network(config, over_time=True)
     prior = np.tile(np.arange(1, 8) / 28, (3, 1))
-    branch = answering_branch(network, (1.0, 0.5, 0.0), (0.5, 0.7), prior, disgust_offset=-0.4)
+    branch = answering_branch(network, prior, (0.5, 0.7), disgust_offset=-0.4)
     frames = np.random.default_rng(0).integers(0, 256, (2, 20, 112, 112, 3), dtype=np.uint8)
     heads = np.asarray(network(frames))
     features = np.asarray(keras.Model(network.input, network.get_layer("video_features").output)(frames))
     disgust = -0.4 * np.eye(7)[SEVEN_EMOTIONS.index("disgust")]
-    np.testing.assert_allclose(
-        branch.logits(features), heads[:, 0] + 0.5 * heads[:, 1] + 0.5 * np.log(prior[0]) + disgust, atol=1e-4
-    )
+    np.testing.assert_allclose(branch.logits(features), heads[:, 0] + 0.5 * np.log(prior[0]) + disgust, atol=1e-4)
     # Of photographs the whole offset is taken back.
     np.testing.assert_allclose(branch.still_bias, 0.2 * np.log(prior[0]) - disgust, atol=1e-5)
 
@@ -356,8 +282,8 @@ def test_a_bank_knows_which_window_belongs_to_which_clip():
     np.testing.assert_array_equal(bank.clip_of(np.arange(10)), [0, 0, 1, 1, 2, 2, 0, 0, 2, 2])
     np.testing.assert_array_equal(bank.rows_of(np.array([0, 1])), [0, 1, 2, 3, 6, 7])
     rng = np.random.default_rng(0)
-    assert {bank.draw_row(2, rng, 0.5) for _ in range(100)} == {4, 5, 8, 9}
-    assert {bank.draw_row(1, rng, 0.5) for _ in range(100)} == {2, 3}  # a clip without plain windows
+    assert {bank.draw_row(2, rng) for _ in range(100)} == {4, 5, 8, 9}
+    assert {bank.draw_row(1, rng) for _ in range(100)} == {2, 3}  # a clip without plain windows
 
 
 def test_windows_are_averaged_clip_by_clip():
@@ -439,7 +365,7 @@ def test_confidence_that_is_no_chance_is_told_from_chance():
         error, if_perfect = measure_calibration(answers.merged(), answers.classes)
         assert (error < 2 * if_perfect) == is_honest
     # Fitted on the other speakers, a temperature makes honest answers of both.
-    scores = score_answers(answers, 1.0, 4)
+    scores = score_answers(answers, "voice", 1.0, tuple("abcd"))
     assert scores["ece"] < 2 * scores["ece_if_perfect"] < 0.1
 
 

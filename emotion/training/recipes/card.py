@@ -1,12 +1,13 @@
-"""The model card of a shipped model (Mitchell et al. 2019, "Model cards for model reporting").
+"""The scores of a recipe's model on the console, and its model card (Mitchell et al. 2019).
 
-Its numbers come from the model's metrics, so that they are those of the weights beside it.
+All numbers come from the metrics of the model that lies beside the card.
 """
 
 from pathlib import Path
 from typing import Any
 
 from emotion.models.run_folder import CARD_FILE
+from emotion.outputs.score_tables import format_table
 from emotion.training.recipes.settings import WHISPER, Recipe
 
 TITLE = "# Model card: "
@@ -66,14 +67,7 @@ def is_made_by(output: Path, name: str) -> bool:
 
 
 def write_card(output: Path, recipe: Recipe, metrics: dict[str, Any], n_weights: int) -> None:
-    """Writes the card.
-
-    Args:
-        output: the run folder.
-        recipe: what the model was made by.
-        metrics: what ``make_shipped`` measured.
-        n_weights: how many numbers the network consists of.
-    """
+    """Writes the card into a run folder, from what ``make_shipped`` measured."""
     hears = HEARS[recipe.architecture].format(blocks=recipe.voices.whisper_blocks)
     whisper, name = recipe.architecture == WHISPER, recipe.name or output.name
     parts = [
@@ -109,6 +103,19 @@ def write_card(output: Path, recipe: Recipe, metrics: dict[str, Any], n_weights:
     (output / CARD_FILE).write_text("\n".join(part for part in parts if part), encoding="utf-8")
 
 
+def format_scores(metrics: dict[str, Any]) -> str:
+    """Returns the scores that ``make_shipped`` measured, for the console."""
+    better = max(metrics["face"]["uar"], metrics["voice"]["uar"])
+    return "\n".join([
+        f"{metrics['protocol']}:",
+        _scores_table(metrics),
+        f"pairs above the better branch: {100 * (metrics['both']['uar'] - better):+.1f} points of UAR",
+        f"unsure below a confidence of {metrics['unsure_below']:.2f}",
+        _folds_table(metrics),
+        f"model file {metrics['megabytes']:.1f} MB; one window {metrics['window_milliseconds']:.0f} ms on this machine",
+    ])  # fmt: skip
+
+
 def _scores_table(metrics: dict[str, Any]) -> str:
     names = {
         "photograph": "face alone, photographs: FER+ validation pictures with more than half of the votes on one class",
@@ -116,37 +123,37 @@ def _scores_table(metrics: dict[str, Any]) -> str:
         "voice": "voice alone: speakers apart from training",
         "both": "a moving face and a voice of the same emotion, of different people",
     }
-    rows = ["| evidence | UAR (95 % interval) | accuracy | ECE (if perfect) | n |", "|---|---|---|---|---|"]
+    rows = []
     for mode, words in names.items():
         scores = metrics[mode]
-        low, high = scores["uar_interval"]
-        rows.append(
-            f"| {words} | {scores['uar']:.1%} ({low:.1%} to {high:.1%}) | {scores['accuracy']:.1%} | "
-            f"{scores['ece']:.3f} ({scores['ece_if_perfect']:.3f}) | {scores['n']} |"
-        )
-    return "\n".join(rows) + "\n"
+        ece = f"{scores['ece']:.3f} ({scores['ece_if_perfect']:.3f})"
+        rows.append([words, _uar(scores), f"{scores['accuracy']:.1%}", ece, str(scores["n"])])
+    return format_table(["evidence", "UAR (95 % interval)", "accuracy", "ECE (if perfect)", "n"], rows) + "\n"
 
 
 def _folds_table(metrics: dict[str, Any]) -> str:
     if "folds" not in metrics:
         return ""
-    rows = [f"{metrics['folds']['protocol']}:\n", "| classes | UAR (95 % interval) | n |", "|---|---|---|"]
-    for n_classes, scores in metrics["folds"]["by_number_of_classes"].items():
-        low, high = scores["uar_interval"]
-        rows.append(f"| {n_classes} | {scores['uar']:.1%} ({low:.1%} to {high:.1%}) | {scores['n']} |")
-    return "\n".join(rows) + "\n"
+    by_number = metrics["folds"]["by_number_of_classes"]
+    rows = [[number, _uar(scores), str(scores["n"])] for number, scores in by_number.items()]
+    table = format_table(["classes", "UAR (95 % interval)", "n"], rows)
+    return f"{metrics['folds']['protocol']}:\n\n{table}\n"
 
 
 def _groups_table(metrics: dict[str, Any]) -> str:
-    names = metrics["class_names"]
-    rows = [f"| evidence | {' | '.join(names)} |", "|---|" + "---|" * len(names)]
+    recalls = []
     for mode in ("photograph", "face", "voice", "both"):
-        matrix = metrics[mode]["confusion_matrix"]
-        recalls = [f"{row[i] / sum(row):.0%}" if sum(row) else "none" for i, row in enumerate(matrix)]
-        rows.append(f"| {mode} | {' | '.join(recalls)} |")
-    rows += ["", "| voices of | voice alone, UAR | voice with a face, UAR | n |", "|---|---|---|---|"]
-    for kind in ("by_sex", "by_speaker"):
-        for group, scores in metrics["voice"][kind].items():
-            both = metrics["both"][kind][group]
-            rows.append(f"| {group} | {scores['uar']:.0%} | {both['uar']:.0%} | {scores['n']} |")
-    return "\n".join(rows) + "\n"
+        by_class = [row["recall"] for row in metrics[mode]["per_class"].values()]
+        recalls.append([mode, *("none" if recall is None else f"{recall:.0%}" for recall in by_class)])
+    rows = [
+        [group, f"{scores['uar']:.0%}", f"{metrics['both'][kind][group]['uar']:.0%}", str(scores["n"])]
+        for kind in ("by_sex", "by_speaker")
+        for group, scores in metrics["voice"][kind].items()
+    ]
+    groups = format_table(["voices of", "voice alone, UAR", "voice with a face, UAR", "n"], rows)
+    return f"{format_table(['evidence', *metrics['class_names']], recalls)}\n\n{groups}\n"
+
+
+def _uar(scores: dict[str, Any]) -> str:
+    low, high = scores["intervals"]["uar"]
+    return f"{scores['uar']:.1%} ({low:.1%} to {high:.1%})"

@@ -1,8 +1,8 @@
-"""Training the light voice branch, alone or with Whisper's as its teacher.
+"""Training the light voice branch of the default model, with Whisper's branch as its teacher.
 
-It hears the same windows as the teacher and learns three things at once: the labels, what the teacher answers (Hinton
-et al. 2015, "Distilling the knowledge in a neural network"), and what Whisper's unchanged blocks hear (hints, Romero et
-al. 2015). The last two need no labels.
+On the same windows as the teacher it learns three things at once: the labels, the teacher's answers (Hinton et al.
+2015, "Distilling the knowledge in a neural network"), and what Whisper's unchanged blocks hear (hints, Romero et al.
+2015). The last two need no labels.
 """
 
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ import numpy as np
 from keras import layers, ops
 
 from emotion.config import RunConfig
+from emotion.console import SILENT, Reporter
 from emotion.models import load_architecture
 from emotion.models.fusion import branch_layers
 from emotion.models.layers import dtype_policy
-from emotion.training.recipes.fitting import categorical_loss, fastest_policy, fit
-from emotion.training.recipes.voices import BankBatches, VoiceBank
-from emotion.training.recipes.whisper_voice import balanced_targets
+from emotion.training.loop import fastest_policy, fit_annealed
+from emotion.training.recipes.voices import BankBatches, VoiceBank, balanced_targets, categorical_loss
 
 
 @dataclass(frozen=True)
@@ -26,19 +26,15 @@ class LightChoices:
     """How the light branch is trained.
 
     Attributes:
-        epochs, learning_rate, weight_decay, batch_size: of the optimizer.
-        mixup: parameter of the beta distribution by which windows are mixed; 0 for none.
-        teacher_share: weight of the teacher's answer beside the label; 0 for no teacher. Clips of no class have the
-            teacher's answer alone.
-        hint_weight: weight of the hints' squared error beside the cross-entropy; 0 for none.
-        n_hints: principal components of Whisper's statistics that are hinted at.
+        teacher_share: weight of the teacher's answer beside the label. Clips of no class have the teacher's alone.
+        hint_weight: weight of the hints' squared error beside the cross-entropy.
+        n_hints: principal components of Whisper's statistics to be guessed.
     """
 
     epochs: int = 100
     learning_rate: float = 3e-3
     weight_decay: float = 0.05
     batch_size: int = 32
-    mixup: float = 0.0
     teacher_share: float = 0.3
     hint_weight: float = 1.0
     n_hints: int = 64
@@ -46,7 +42,7 @@ class LightChoices:
 
 @dataclass(frozen=True)
 class Teaching:
-    """What a teacher says of all windows of a bank.
+    """What the teacher says of all windows of a bank.
 
     Attributes:
         probabilities: ``(n_windows, n_classes)``.
@@ -58,50 +54,44 @@ class Teaching:
 
 
 def train_light_network(
-    bank: VoiceBank, chosen: np.ndarray, config: RunConfig, choices: LightChoices, teaching: Teaching | None = None, *,
-    seed: int, backup_dir: Path | None = None, verbose: int = 0,
+    bank: VoiceBank, chosen: np.ndarray, config: RunConfig, choices: LightChoices, teaching: Teaching, *, seed: int,
+    folder: Path, reporter: Reporter = SILENT,
 ) -> keras.Model:  # fmt: skip
     """Trains the audio branch of an architecture with an output of its own.
 
     Args:
         bank: windows as the architecture takes them.
-        chosen: indices of the clips to learn from. Those of no class are of use only with a teacher.
+        chosen: indices of the clips to learn from, labelled or not.
         config: of the network.
-        choices: how to train.
-        teaching: of the same windows; None to learn from labels alone.
-        seed: of weights and draws.
-        backup_dir: see ``fit``.
-        verbose: of Keras's progress bars.
+        teaching: of the same windows.
+        folder: for the training.
 
     Returns:
-        A network from windows to logits ``(batch, n_classes)``.
+        A float32 network from windows to logits ``(batch, n_classes)``.
     """
     keras.utils.set_random_seed(seed)
-    n_classes = len(config.class_names)
+    build_network = load_architecture(config.architecture).build_voice_network
     with dtype_policy(fastest_policy()):
-        network = load_architecture(config.architecture).build_voice_network(config)
-    classes = bank.classes(config.class_names)
-    labelled = chosen[classes[chosen] >= 0]
-    of_clips = balanced_targets(classes, labelled, n_classes)
+        network = build_network(config)
+    n_classes, classes = len(config.class_names), bank.classes(config.class_names)
+    of_clips = balanced_targets(classes, chosen[classes[chosen] >= 0], n_classes)
     targets = of_clips[bank.clip_of(np.arange(bank.n_windows))]
-    if teaching is None:
-        trained, loss, chosen = network, categorical_loss, labelled
-    else:
-        weight = np.where(targets.any(axis=1), targets.sum(axis=1), 1.0)[:, None]
-        share = np.where(targets.any(axis=1), choices.teacher_share, 1.0)[:, None]
-        soft = targets * (1 - share) + teaching.probabilities * weight * share
-        hints = compute_hints(teaching.statistics, bank.rows_of(chosen), choices.n_hints)
-        targets = np.concatenate([soft, hints], axis=1).astype(np.float32)
-        features = network.get_layer("audio_features").output
-        guesses = layers.Dense(choices.n_hints, dtype="float32", name="hints")(features)
-        trained = keras.Model(network.input, layers.Concatenate(dtype="float32")([network.output, guesses]))
-        loss = _build_taught_loss(n_classes, choices.hint_weight)
-    batches = BankBatches(bank, chosen, targets, batch_size=choices.batch_size, mixup=choices.mixup, seed=seed)
-    fit(
-        trained, batches, loss, epochs=choices.epochs, learning_rate=choices.learning_rate,
-        weight_decay=choices.weight_decay, seed=seed, backup_dir=backup_dir, verbose=verbose,
+    weight = np.where(targets.any(axis=1), targets.sum(axis=1), 1.0)[:, None]
+    share = np.where(targets.any(axis=1), choices.teacher_share, 1.0)[:, None]
+    soft = targets * (1 - share) + teaching.probabilities * weight * share
+    hints = compute_hints(teaching.statistics, bank.rows_of(chosen), choices.n_hints)
+    features = network.get_layer("audio_features").output
+    guesses = layers.Dense(choices.n_hints, dtype="float32", name="hints")(features)
+    taught = keras.Model(network.input, layers.Concatenate(dtype="float32")([network.output, guesses]))
+    batches = BankBatches(
+        bank, chosen, np.concatenate([soft, hints], axis=1).astype(np.float32), batch_size=choices.batch_size, seed=seed
+    )
+    fit_annealed(
+        taught, batches, _build_taught_loss(n_classes, choices.hint_weight), epochs=choices.epochs,
+        learning_rate=choices.learning_rate, weight_decay=choices.weight_decay, seed=seed, folder=folder,
+        reporter=reporter,
     )  # fmt: skip
-    final = load_architecture(config.architecture).build_voice_network(config)
+    final = build_network(config)
     for layer in [*branch_layers(network, "audio"), network.get_layer("logits")]:
         final.get_layer(layer.name).set_weights(layer.get_weights())
     return final
@@ -112,8 +102,7 @@ def compute_hints(statistics: np.ndarray, rows: np.ndarray, n_hints: int) -> np.
 
     Args:
         statistics: ``(n_windows, n_statistics)``.
-        rows: those that mean, deviation and components are taken from.
-        n_hints: how many components.
+        rows: what mean, deviation and components are fitted on.
 
     Returns:
         ``(n_windows, n_hints)`` float32.

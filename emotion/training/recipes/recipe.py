@@ -1,49 +1,99 @@
-"""How the models in ``saved_models/`` are made: their branches apart, from faces and from voices, then joined.
+"""How the shipped models are made, stage by stage.
 
-No set of labelled talking faces is open to all, so the networks never see a face and a voice of one person together:
-they learn faces from FER+ and muxspace, voices from RAVDESS and EmoDB, and what to make of both from pairs of a face
-and a voice that show the same emotion.
+No data set of labelled talking faces is open to all. So the networks never see a face and a voice of one person: they
+learn faces from photographs (FER+, muxspace), voices from RAVDESS and EmoDB, and how much each counts from pairs of a
+face and a voice that show the same emotion.
 
-Each stage leaves its result in a work folder; a recipe that was stopped goes on where it was.
+| stage | reads | leaves in the work folder |
+|---|---|---|
+| ``check_data`` | the data folder | (it finds what is missing before hours of training) |
+| ``cut_voices`` | ``ravdess/``, ``emodb/`` | ``voices-KEY/``: decoded clips, their windows, what Whisper hears |
+| ``align_faces`` | ``ferplus/``, ``muxspace/`` | ``faces-KEY/*.npz`` |
+| ``train_faces`` | aligned faces | ``faces-KEY/KEY/frames.keras``, ``clips.keras`` |
+| ``train_voice`` | windows, Whisper's weights | ``voices-KEY/KEY/*.keras`` |
+| ``join_branches`` | both branches, validation data | |
+| ``calibrate`` and ``score`` | the model, validation data | |
+| ``write_model`` | all of that | the run folder |
+| ``score_on_new_speakers`` | windows | ``voices-KEY/KEY/folds/`` |
+
+A KEY is a hash of the data's contents and of the choices that the stage depends on. A stage that finds its result takes
+it; one that was killed goes on with the epoch it was in.
 """
 
 import dataclasses
+import hashlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
-from emotion.config import CalibrationConfig, DataSource
+from emotion.config import CalibrationConfig, DataSource, RunConfig
 from emotion.console import SILENT, Reporter
 from emotion.datasets import emodb, ravdess
+from emotion.datasets.cache import ClipCache
 from emotion.datasets.clips import Clip
 from emotion.datasets.split_files import add_unlisted, write_splits
 from emotion.datasets.splits import Split
-from emotion.labels import SEVEN_EMOTIONS
+from emotion.files import written_whole
+from emotion.labels import EIGHT_EMOTIONS, SEVEN_EMOTIONS
+from emotion.models.calibration import softmax
 from emotion.models.export_onnx import write_onnx
 from emotion.models.half_precision import round_to_half
 from emotion.models.run_folder import MODEL_FILE, SPLITS_FILE, load_run, time_window, write_metrics, write_run
 from emotion.training.recipes.card import write_card
-from emotion.training.recipes.face_branch import answering_branch
+from emotion.training.recipes.face_branch import (
+    answering_branch,
+    blend_over_time,
+    train_clip_network,
+    train_frame_network,
+)
 from emotion.training.recipes.joining import Branch, join_late, weigh_branches
+from emotion.training.recipes.light_voice import Teaching, train_light_network
 from emotion.training.recipes.scoring import (
-    MODES,
+    EVIDENCE,
+    Answers,
     answer_faces,
     answer_voices,
     choose_unsure,
     fit_temperatures,
     score_answers,
 )
-from emotion.training.recipes.settings import WHISPER, Recipe
-from emotion.training.recipes.stages import FaceStages, VoiceStages, check_face_data
-from emotion.training.recipes.voice_folds import N_FOLDS, study_voices
-from emotion.training.recipes.whisper_weights import LICENCE
+from emotion.training.recipes.settings import MFCC, WHISPER, Recipe
+from emotion.training.recipes.stills import (
+    Stills,
+    find_pictures,
+    join_stills,
+    load_ferplus,
+    load_folders,
+    read_ferplus,
+    read_stills,
+    save_stills,
+)
+from emotion.training.recipes.voice_folds import N_FOLDS, cross_validate_voice
+from emotion.training.recipes.voices import VoiceBank, Voices, check_same_windows, load_voices, make_bank
+from emotion.training.recipes.whisper_voice import Heard, hear, predict_heard, train_whisper_network
+from emotion.training.recipes.whisper_weights import LICENCE, WHISPER_DIR, load_whisper_encoder
 
-Say = Callable[[str], None]
+# Raise this whenever the same data and choices would give another result, so that no older one is taken for it.
+STAGE_VERSION = 2
+FERPLUS_FILES = {"train": "ferplus/ferplus_train.npz", "valid": "ferplus/ferplus_valid.npz"}
+MUXSPACE = "muxspace"
+FACE_FOLDERS, VOICE_FOLDERS = ("ferplus", MUXSPACE), ("ravdess", "emodb")
 FACES = "FER2013 faces with FER+ votes, muxspace facial expressions"
 LICENCE_FILE = "LICENCE-whisper.txt"
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is made, from which data, in which folder, and who is told of it."""
+
+    recipe: Recipe
+    data_root: Path
+    folder: Path
+    reporter: Reporter
 
 
 def make_shipped(
@@ -61,82 +111,143 @@ def make_shipped(
         recipe: the choices, such as one of ``RECIPES``.
         data_root: folder with ``ferplus/``, ``muxspace/``, ``ravdess/`` and ``emodb/``.
         output: the run folder to write.
-        work_dir: where each stage's result is kept. The recipes share the stages that are the same.
+        work_dir: keeps each stage's result; recipes share the stages that are the same.
         with_folds: whether to cross-validate the voice branch in the end.
 
     Returns:
         The scores on validation data, as in ``metrics.json``.
 
     Raises:
-        DatasetError: if a data set is missing or a voice cannot be read.
+        DatasetError: if a data set is missing or damaged.
         WeightsError: if Whisper's weights cannot be had.
     """
-    verbose, say = reporter.keras_verbose, reporter.say
-    # What the data lacks comes to light here, not after hours of training.
-    check_face_data(data_root)
-    voices = VoiceStages(recipe, data_root, work_dir, verbose, say)
-    for architecture in {recipe.architecture, WHISPER}:
-        voices.bank(architecture)
-    voices.whisper_arrays()
-    faces = FaceStages(recipe, data_root, work_dir, verbose, say)
-    chosen = recipe.faces
-    face = answering_branch(
-        faces.network(), chosen.answer, chosen.prior_shares, faces.train.prior(), chosen.disgust_offset
-    )
-    voice_network = voices.network(recipe.architecture)
-    voice = Branch(voice_network, *voice_network.get_layer("logits").get_weights())
-    config = recipe.config()
-    say("Weighing the branches against each other.")
-    weights = weigh_branches(
-        voice, face, faces.validation, voices.bank(recipe.architecture), voices.chosen("validation"), config,
-        seed=recipe.voices.seed,
-    )  # fmt: skip
-    model = join_late(config, voice, face, weights)
-    round_to_half(model)
-    say("Scoring on validation data.")
-    heard_by = (faces.validation, voices.sides.validation, voices.cache(recipe.architecture))
-    answers = {
-        **answer_faces(traced(model), config, faces.validation),
-        **answer_voices(traced(model), config, *heard_by, seed=recipe.voices.seed),
-    }
-    temperatures = fit_temperatures(answers)
-    scores = {mode: score_answers(answers[mode], temperatures[mode], len(SEVEN_EMOTIONS)) for mode in MODES}
-    threshold = choose_unsure(answers, temperatures)
-    metrics = {
-        "protocol": "validation data, speakers of the voices apart from training (seed "
-        f"{recipe.voices.seed}); pairs of a face and a voice of the same emotion, of different people",
-        "class_names": list(SEVEN_EMOTIONS),
-        "unsure_below": threshold,
-        "late_fusion_weights": {"voice": weights[0], "face": weights[1]},
-        **scores,
-    }
-    calibration = CalibrationConfig(
-        **{name: temperatures[name] for name in ("face", "voice", "both")}, unsure_below=threshold
-    )
-    config = dataclasses.replace(
-        config, calibration=calibration, data=_sources(len(faces.train), voices, recipe.architecture)
-    )
-    output.mkdir(parents=True, exist_ok=True)
-    write_record(voices, recipe.architecture, output, seed=recipe.voices.seed)
-    if recipe.architecture == WHISPER:
-        (output / LICENCE_FILE).write_text(LICENCE, encoding="utf-8")
-    write_run(output, config, model, half_precision=True)
-    write_onnx(output, reporter)
-    metrics["megabytes"] = (output / MODEL_FILE).stat().st_size / 1e6
-    metrics["window_milliseconds"] = 1000 * time_window(load_run(output))
-    write_metrics(output, metrics)
-    write_card(output, recipe, metrics, model.count_params())
+    work = Work(recipe, data_root, work_dir, reporter)
+    check_data(work)
+    heard = cut_voices(work)
+    seen = align_faces(work)
+    face = train_faces(work, seen)
+    voice = train_voice(work, heard)
+    model, weights = join_branches(work, voice, face, heard, seen)
+    answers = ask(work, model, heard, seen)
+    calibration, temperatures = calibrate(answers)
+    metrics = score(work, answers, temperatures, calibration, weights)
+    write_model(work, model, calibration, metrics, output, heard, seen)
     if with_folds:
-        metrics["folds"] = cross_validate_voices(voices, recipe.architecture, say)
+        metrics["folds"] = score_on_new_speakers(work, heard)
         write_metrics(output, metrics)
         write_card(output, recipe, metrics, model.count_params())
     return metrics
 
 
-def cross_validate_voices(voices: VoiceStages, architecture: str, say: Say) -> dict[str, Any]:
-    """Cross-validates the voice branch; see ``study_voices``."""
-    say("Cross-validating the voice branch.")
-    scores = study_voices(voices, (architecture,), voices.folder / "folds", say=say)[architecture]
+def check_data(work: Work) -> None:
+    """Makes sure that the faces can be read and Whisper's weights are here, before hours are spent on other stages."""
+    for name in FERPLUS_FILES.values():
+        read_ferplus(work.data_root / name)
+    find_pictures(work.data_root / MUXSPACE, SEVEN_EMOTIONS)
+    _whisper_arrays(work)
+
+
+# ---- Voices ----
+
+
+@dataclass(frozen=True)
+class HeardVoices:
+    """Speech, ready to train on.
+
+    Attributes:
+        sides: clips, speakers apart.
+        configs, caches, banks: by architecture; each network has its own sample rate and features.
+        whisper: what Whisper's unchanged blocks make of the windows.
+        folder: for the networks.
+    """
+
+    sides: Voices
+    configs: dict[str, RunConfig]
+    caches: dict[str, ClipCache]
+    banks: dict[str, VoiceBank]
+    whisper: Heard
+    folder: Path
+
+    def chosen(self, side: str) -> np.ndarray:
+        """Returns indices, in the banks, of the clips of ``train``, ``validation`` or ``unlabelled``."""
+        wanted = {clip.clip_id for clip in getattr(self.sides, side)}
+        return np.flatnonzero([clip.clip_id in wanted for clip in self.sides.clips])
+
+
+def cut_voices(work: Work) -> HeardVoices:
+    """Sets speakers apart, and cuts and varies the windows of all clips; both designs, if one teaches the other."""
+    recipe, choices = work.recipe, work.recipe.voices
+    sides = load_voices(
+        work.data_root, SEVEN_EMOTIONS, validation_fraction=choices.validation_fraction, seed=choices.seed
+    )
+    configs = {name: dataclasses.replace(recipe.config(name), modalities=("audio",)) for name in (MFCC, WHISPER)}
+    forms = [(config.audio, config.window) for config in configs.values()]
+    key = fingerprint(
+        work.data_root, VOICE_FOLDERS, choices.validation_fraction, choices.n_variants, choices.seed, forms
+    )
+    windows = work.folder / f"voices-{key}"
+    caches = {name: ClipCache(windows / "clips", config) for name, config in configs.items()}
+    banks = {}
+    for name in dict.fromkeys((WHISPER, recipe.architecture)):
+        work.reporter.say(f"Windows of {len(sides.clips)} voices for {name}.")
+        banks[name] = make_bank(
+            sides.clips, caches[name], configs[name], n_variants=choices.n_variants, seed=choices.seed,
+            folder=windows / name,
+        )  # fmt: skip
+        check_same_windows(banks[WHISPER], banks[name])
+    blocks = f"{choices.whisper_blocks}-{'-'.join(map(str, choices.whisper_pooled))}"
+    whisper = hear(banks[WHISPER], configs[WHISPER], _whisper_arrays(work), windows / f"heard-{blocks}")
+    folder = windows / fingerprint(work.data_root, (), choices)
+    return HeardVoices(sides, configs, caches, banks, whisper, folder)
+
+
+def train_voice(work: Work, heard: HeardVoices) -> Branch:
+    """Trains the voice branch: Whisper's, and for a light design its own with Whisper's as the teacher."""
+    learned = heard.chosen("train")
+    if work.recipe.architecture != WHISPER:
+        learned = np.concatenate([learned, heard.chosen("unlabelled")])
+    network = train_voice_network(work, heard, learned, SEVEN_EMOTIONS, heard.folder)
+    return Branch(network, *network.get_layer("logits").get_weights())
+
+
+def train_voice_network(
+    work: Work, heard: HeardVoices, learned: np.ndarray, class_names: tuple[str, ...], folder: Path
+) -> keras.Model:
+    """Trains a voice network on the clips of these indices: from windows to logits."""
+    choices, architecture = work.recipe.voices, work.recipe.architecture
+    configs = {name: dataclasses.replace(each, class_names=class_names) for name, each in heard.configs.items()}
+    options = {"seed": choices.seed, "reporter": work.reporter}
+
+    def train_teacher() -> keras.Model:
+        bank = heard.banks[WHISPER]
+        labelled = learned[bank.classes(class_names)[learned] >= 0]
+        return train_whisper_network(
+            bank, heard.whisper, labelled, configs[WHISPER], _whisper_arrays(work), choices.whisper,
+            folder=folder / WHISPER, **options,
+        )  # fmt: skip
+
+    def train_pupil() -> keras.Model:
+        teacher = keep_network(work, folder / f"{WHISPER}.keras", train_teacher)
+        teaching = Teaching(softmax(predict_heard(teacher, heard.whisper)), heard.whisper.statistics)
+        return train_light_network(
+            heard.banks[architecture], learned, configs[architecture], choices.light, teaching,
+            folder=folder / architecture, **options,
+        )  # fmt: skip
+
+    make = train_teacher if architecture == WHISPER else train_pupil
+    return keep_network(work, folder / f"{architecture}.keras", make)
+
+
+def score_on_new_speakers(work: Work, heard: HeardVoices) -> dict[str, Any]:
+    """Cross-validates the voice branch by speaker."""
+    work.reporter.say("Cross-validating the voice branch.")
+    scores = cross_validate_voice(
+        heard.banks[work.recipe.architecture],
+        lambda learned, folder: train_voice_network(work, heard, learned, EIGHT_EMOTIONS, folder),
+        heard.folder / "folds",
+        seed=work.recipe.voices.seed,
+        reporter=work.reporter,
+    )
     protocol = (
         f"RAVDESS speech by the voice branch alone, {N_FOLDS} folds by speaker, trained with eight classes; for "
         "seven, calm joins neutral in the answers"
@@ -144,39 +255,181 @@ def cross_validate_voices(voices: VoiceStages, architecture: str, say: Say) -> d
     return {"protocol": protocol, "by_number_of_classes": scores}
 
 
-def traced(model: keras.Model) -> Callable[[dict[str, np.ndarray]], np.ndarray]:
-    """Returns a function from inputs to probabilities."""
-    return lambda inputs: np.asarray(model.predict_on_batch(inputs))
+def _whisper_arrays(work: Work) -> dict[str, np.ndarray]:
+    return load_whisper_encoder(WHISPER_DIR, work.recipe.voices.whisper_blocks, reporter=work.reporter)
 
 
-def write_record(voices: VoiceStages, architecture: str, output: Path, *, seed: int) -> None:
-    """Writes which voices the model met, so that no evaluation scores it on them unawares.
+# ---- Faces ----
 
-    The faces are too many to be listed, and lie in archives; the record says that they are missing from it.
-    """
-    clips = {"train": learned_voices(voices, architecture), "validation": voices.sides.validation}
+
+@dataclass(frozen=True)
+class SeenFaces:
+    """Aligned faces to learn from and to validate on, and the folder for the networks."""
+
+    train: Stills
+    validation: Stills
+    folder: Path
+
+
+def align_faces(work: Work) -> SeenFaces:
+    """Aligns the faces of FER+ and muxspace as inference aligns them."""
+    video, root = work.recipe.config().video, work.data_root
+    aligned = work.folder / f"faces-{fingerprint(root, FACE_FOLDERS, video)}"
+    # What is made of the finished networks does not concern their training.
+    trained = dataclasses.replace(work.recipe.faces, clip_share=0.0, prior_shares=(), disgust_offset=0.0)
+    makers = {
+        "ferplus_train": lambda: load_ferplus(root / FERPLUS_FILES["train"], SEVEN_EMOTIONS, size=video.image_size),
+        "muxspace": lambda: load_folders(root / MUXSPACE, SEVEN_EMOTIONS, size=video.image_size),
+        "ferplus_valid": lambda: load_ferplus(root / FERPLUS_FILES["valid"], SEVEN_EMOTIONS, size=video.image_size),
+    }
+    aligned.mkdir(parents=True, exist_ok=True)
+    loaded = {}
+    for name, make in makers.items():
+        path = aligned / f"{name}.npz"
+        if not path.is_file():
+            work.reporter.say(f"Aligning the faces of {name}.")
+            save_stills(make(), path)
+        loaded[name] = read_stills(path)
+    learned = join_stills(loaded["ferplus_train"], loaded["muxspace"])
+    return SeenFaces(learned, loaded["ferplus_valid"], aligned / fingerprint(root, (), trained))
+
+
+def train_faces(work: Work, seen: SeenFaces) -> Branch:
+    """Trains the face branch on pictures, then on pictures in motion, and takes the weights in between."""
+    config, choices, folder = work.recipe.config(), work.recipe.faces, seen.folder
+    frames = keep_network(
+        work, folder / "frames.keras",
+        lambda: train_frame_network(seen.train, config, choices, folder, work.reporter),
+    )  # fmt: skip
+    clips = keep_network(
+        work, folder / "clips.keras",
+        lambda: train_clip_network(frames, seen.train, config, choices, folder / "clips", work.reporter),
+    )  # fmt: skip
+    network = blend_over_time(frames, clips, choices.clip_share, config)
+    return answering_branch(network, seen.train.prior(), choices.prior_shares, choices.disgust_offset)
+
+
+# ---- Both ----
+
+
+def join_branches(
+    work: Work, voice: Branch, face: Branch, heard: HeardVoices, seen: SeenFaces
+) -> tuple[keras.Model, tuple[float, float]]:
+    """Joins the branches; returns the model and the weights of voice and face, fitted on pairs of validation data."""
+    work.reporter.say("Weighing the branches against each other.")
+    config, bank = work.recipe.config(), heard.banks[work.recipe.architecture]
+    weights = weigh_branches(
+        voice, face, seen.validation, bank, heard.chosen("validation"), config, seed=work.recipe.voices.seed
+    )
+    model = join_late(config, voice, face, weights)
+    round_to_half(model)
+    return model, weights
+
+
+def ask(work: Work, model: keras.Model, heard: HeardVoices, seen: SeenFaces) -> dict[str, Answers]:
+    """Asks the model about all validation data, by each kind of evidence."""
+    work.reporter.say("Scoring on validation data.")
+    config, cache = work.recipe.config(), heard.caches[work.recipe.architecture]
+
+    def predict(inputs: dict[str, np.ndarray]) -> np.ndarray:
+        return np.asarray(model.predict_on_batch(inputs))
+
+    return {
+        **answer_faces(predict, config, seen.validation),
+        **answer_voices(
+            predict, config, seen.validation, heard.sides.validation, cache, seed=work.recipe.voices.seed
+        ),
+    }  # fmt: skip
+
+
+def calibrate(answers: dict[str, Answers]) -> tuple[CalibrationConfig, dict[str, float]]:
+    """Fits a temperature for each kind of evidence, and the confidence below which the answer is ``unsure``."""
+    temperatures = fit_temperatures(answers)
+    named = {name: temperatures[name] for name in ("face", "voice", "both")}
+    return CalibrationConfig(**named, unsure_below=choose_unsure(answers, temperatures)), temperatures
+
+
+def score(
+    work: Work, answers: dict[str, Answers], temperatures: dict[str, float], calibration: CalibrationConfig, weights
+) -> dict[str, Any]:
+    """Scores the calibrated answers."""
+    return {
+        "protocol": "validation data, speakers of the voices apart from training (seed "
+        f"{work.recipe.voices.seed}); pairs of a face and a voice of the same emotion, of different people",
+        "class_names": list(SEVEN_EMOTIONS),
+        "unsure_below": calibration.unsure_below,
+        "late_fusion_weights": {"voice": weights[0], "face": weights[1]},
+        **{mode: score_answers(answers[mode], mode, temperatures[mode], SEVEN_EMOTIONS) for mode in EVIDENCE},
+    }
+
+
+def write_model(
+    work: Work, model: keras.Model, calibration: CalibrationConfig, metrics: dict[str, Any], output: Path,
+    heard: HeardVoices, seen: SeenFaces,
+) -> None:  # fmt: skip
+    """Writes the run folder: what was learned from, the model as Keras and ONNX, scores and card."""
+    recipe = work.recipe
+    clips = {"train": _learned_voices(recipe, heard), "validation": heard.sides.validation}
+    config = dataclasses.replace(
+        recipe.config(), calibration=calibration, data=_sources(recipe, clips["train"], len(seen.train))
+    )
+    output.mkdir(parents=True, exist_ok=True)
+    # The faces are too many to be listed, and lie in archives; the record says that they are missing from it.
     ids = {side: tuple(sorted(clip.clip_id for clip in clips[side])) for side in clips}
-    split = Split(ids["train"], ids["validation"], (), "speaker", seed)
+    split = Split(ids["train"], ids["validation"], (), "speaker", recipe.voices.seed)
     every_clip = [*clips["train"], *clips["validation"]]
-    write_splits(split, every_clip, output / SPLITS_FILE, voices.cache(architecture).contents(every_clip))
+    contents = heard.caches[recipe.architecture].contents(every_clip)
+    write_splits(split, every_clip, output / SPLITS_FILE, contents)
     add_unlisted(output / SPLITS_FILE, FACES, split)
+    if recipe.architecture == WHISPER:
+        (output / LICENCE_FILE).write_text(LICENCE, encoding="utf-8")
+    write_run(output, config, model, half_precision=True)
+    write_onnx(output, work.reporter)
+    metrics["megabytes"] = (output / MODEL_FILE).stat().st_size / 1e6
+    metrics["window_milliseconds"] = 1000 * time_window(load_run(output))
+    write_metrics(output, metrics)
+    write_card(output, recipe, metrics, model.count_params())
 
 
-def learned_voices(voices: VoiceStages, architecture: str) -> list[Clip]:
-    """Returns the clips that a design's voice branch learns from; what has no label, a pupil can learn from too."""
-    return [*voices.sides.train, *([] if architecture == WHISPER else voices.sides.unlabelled)]
+def _learned_voices(recipe: Recipe, heard: HeardVoices) -> list[Clip]:
+    """Returns the clips that the voice branch learns from; a pupil also learns from those without a label."""
+    return [*heard.sides.train, *([] if recipe.architecture == WHISPER else heard.sides.unlabelled)]
 
 
-def _sources(n_faces: int, voices: VoiceStages, architecture: str) -> tuple[DataSource, ...]:
-    learned = learned_voices(voices, architecture)
-
+def _sources(recipe: Recipe, learned: list[Clip], n_faces: int) -> tuple[DataSource, ...]:
     def n_clips(prefix: str) -> int:
         return sum(clip.clip_id.startswith(prefix) for clip in learned)
 
-    part = "the encoder's first blocks" if architecture == WHISPER else "as a teacher only"
+    part = "the encoder's first blocks" if recipe.architecture == WHISPER else "as a teacher only"
     return (
         DataSource(FACES, "labels MIT, pictures without a stated licence; Apache-2.0", n_faces),
         DataSource("RAVDESS speech", ravdess.LICENCE, n_clips("ravdess")),
         DataSource("EmoDB", emodb.LICENCE, n_clips("emodb")),
         DataSource(f"Whisper tiny.en, {part} (OpenAI)", "MIT", 0),
     )
+
+
+# ---- The work folder ----
+
+
+def fingerprint(data_root: Path, folders: tuple[str, ...], *choices) -> str:
+    """A short hash of choices, and of the names and contents of all the files that a stage is made from."""
+    digest = hashlib.sha256(repr((STAGE_VERSION, *choices)).encode())
+    for name in folders:
+        for path in sorted((data_root / name).rglob("*")):
+            if path.is_file():
+                digest.update(f"{path.relative_to(data_root)}\n".encode())
+                with path.open("rb") as file:
+                    digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()[:16]
+
+
+def keep_network(work: Work, path: Path, make: Callable[[], keras.Model]) -> keras.Model:
+    """Returns a stage's network: from its file if it is there, else made and saved without its optimizer."""
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        work.reporter.say(f"Training {path.stem}.")
+        network = make()
+        with written_whole(path) as partial:
+            network.save(partial, include_optimizer=False)
+    return keras.saving.load_model(path, compile=False)

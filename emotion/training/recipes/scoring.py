@@ -1,8 +1,8 @@
-"""Scores of a shipped model on validation data: by the face alone, by the voice alone, and by pairs of both.
+"""Calibration and scores on validation data: by the face alone, by the voice alone, and by pairs of both.
 
-Faces are those of which more than half of FER+'s raters chose one class: once as the photographs they are, once set in
-motion like the head of somebody on camera. Voices are judged by the mean over their sliding windows, as evaluation and
-inference do. A pair is a voice with the moving face of another person who shows the same emotion.
+The faces are those of which more than half of FER+'s raters chose one class, once as photographs, once set in motion
+like the head of somebody on camera. A voice is judged by the mean over its sliding windows, as in inference. A pair is
+a voice with the moving face of another person who shows the same emotion.
 """
 
 from collections.abc import Callable
@@ -14,32 +14,34 @@ import numpy as np
 from emotion.config import RunConfig
 from emotion.datasets.cache import ClipCache
 from emotion.datasets.clips import Clip
+from emotion.evaluation.judging import Judgement, build_report
 from emotion.inputs.preprocessing import Preprocessor
 from emotion.inputs.window_cutter import cut_clip
 from emotion.labels import class_index
 from emotion.models.calibration import apply_temperature, choose_threshold, fit_temperature
-from emotion.scores import bootstrap_intervals, compute_calibration, compute_confusion_matrix, compute_scores
+from emotion.scores import compute_calibration
 from emotion.training.recipes.animation import animate_still
 from emotion.training.recipes.stills import Stills
 from emotion.windows import merge_probabilities
 
-MODES = ("photograph", "face", "voice", "both")
+EVIDENCE = {"photograph": "video_only", "face": "video_only", "voice": "audio_only", "both": "both"}
 N_AT_ONCE = 32
 N_DRAWS = 200
 N_PARTS = 5  # into which groups are dealt to measure calibration on those it was not fitted on
+LEFT_OUT = ("calibration", "coverage_accuracy", "evidence", "n_unanswered")  # of a report
 
 Predict = Callable[[dict[str, np.ndarray]], np.ndarray]
 
 
 @dataclass(frozen=True)
 class Answers:
-    """A model's uncalibrated answers in one evidence mode.
+    """A model's uncalibrated answers for one kind of evidence.
 
     Attributes:
         clips: for each clip ``(n_windows, n_classes)`` probabilities.
         classes: ``(n,)`` true class indices.
-        groups: ``(n,)`` what clips are alike: the speaker, or the face itself.
-        sexes: ``(n,)`` of the speaker; empty where not known.
+        groups: ``(n,)`` the speaker, or where it is not known the face itself.
+        sexes: ``(n,)`` of the speakers; empty where not known.
     """
 
     clips: list[np.ndarray]
@@ -68,6 +70,9 @@ class Answers:
         return fit_temperature(self.clips, self.classes)
 
 
+# ---- Asking the model ----
+
+
 def pair_faces(faces: Stills, classes: np.ndarray, *, seed: int) -> np.ndarray:
     """Draws for each class index the index of a clear face of that class."""
     rng = np.random.default_rng(seed)
@@ -76,15 +81,10 @@ def pair_faces(faces: Stills, classes: np.ndarray, *, seed: int) -> np.ndarray:
 
 
 def answer_faces(predict: Predict, config: RunConfig, faces: Stills) -> dict[str, Answers]:
-    """Asks a model about all faces, as photographs and set in motion.
+    """Asks a model about all clear faces, as ``photograph`` and as moving ``face``.
 
     Args:
         predict: inputs to uncalibrated probabilities ``(n, n_classes)``.
-        config: of the model.
-        faces: aligned faces; those without a clear majority are left out.
-
-    Returns:
-        ``Answers`` for ``photograph`` and ``face``.
     """
     clear = np.flatnonzero(faces.majority >= 0)
     nothing_heard = np.zeros((1, *config.audio_shape), np.float32)
@@ -103,16 +103,12 @@ def answer_faces(predict: Predict, config: RunConfig, faces: Stills) -> dict[str
 def answer_voices(
     predict: Predict, config: RunConfig, faces: Stills, voices: list[Clip], cache: ClipCache, *, seed: int
 ) -> dict[str, Answers]:
-    """Asks a model about all voices, alone and each paired with a face.
+    """Asks a model about all voices, alone as ``voice`` and paired with a face as ``both``.
 
     Args:
-        predict, config, faces: as for ``answer_faces``.
+        predict: as for ``answer_faces``.
         voices: labelled clips, which ``cache`` holds.
-        cache: of decoded clips.
-        seed: of the faces that voices are paired with.
-
-    Returns:
-        ``Answers`` for ``voice`` and ``both``.
+        seed: of the pairs.
     """
     preprocessor = Preprocessor(config)
     nothing_seen = np.zeros((1, *config.video_shape), np.uint8)
@@ -140,18 +136,20 @@ def moving_face(faces: Stills, index: int, config: RunConfig) -> np.ndarray:
     return np.broadcast_to(clip[..., None], config.video_shape)
 
 
+# ---- Calibration ----
+
+
 def fit_temperatures(answers: dict[str, Answers]) -> dict[str, float]:
-    """Returns the temperature of each mode; photographs and moving faces share theirs."""
+    """Returns the temperature for each kind of evidence; photographs and moving faces share theirs."""
     faces = [answers["photograph"], answers["face"]]
     joined = (np.concatenate([getattr(part, name) for part in faces]) for name in ("classes", "groups", "sexes"))
-    both_kinds = Answers([clip for part in faces for clip in part.clips], *joined)
-    temperatures = {mode: answers[mode].fit_temperature() for mode in ("voice", "both")}
-    of_faces = both_kinds.fit_temperature()
-    return {"photograph": of_faces, "face": of_faces, **temperatures}
+    of_faces = Answers([clip for part in faces for clip in part.clips], *joined).fit_temperature()
+    apart = {mode: answers[mode].fit_temperature() for mode in ("voice", "both")}
+    return {"photograph": of_faces, "face": of_faces, **apart}
 
 
 def choose_unsure(answers: dict[str, Answers], temperatures: dict[str, float]) -> float:
-    """Chooses the confidence under which answers are better withheld, each mode counting the same."""
+    """Chooses the confidence below which the answer is ``unsure``; all kinds of evidence count the same."""
     n = min(len(mode.clips) for mode in answers.values())
     confidences, is_right = [], []
     for name, mode in answers.items():
@@ -162,51 +160,11 @@ def choose_unsure(answers: dict[str, Answers], temperatures: dict[str, float]) -
     return choose_threshold(np.concatenate(confidences), np.concatenate(is_right))
 
 
-def score_answers(answers: Answers, temperature: float, n_classes: int) -> dict[str, Any]:
-    """Scores answers at a temperature.
-
-    Returns:
-        The scores of ``compute_scores``; ``uar_interval`` and ``accuracy_interval`` (95 %); ``confusion_matrix``;
-        ``ece``, the expected calibration error, where speakers are known of those that the temperature was not fitted
-        on; ``ece_if_perfect``, see ``measure_calibration``; and where they are known ``by_sex`` and ``by_speaker``,
-        each with ``n``, ``accuracy`` and ``uar``.
-    """
-    merged = answers.merged(temperature)
-    predicted = merged.argmax(axis=1)
-    matrix = compute_confusion_matrix(answers.classes, predicted, n_classes)
-    intervals = bootstrap_intervals(answers.classes, predicted, answers.groups, n_classes)
-    scores = {
-        **compute_scores(matrix),
-        "uar_interval": intervals["uar"],
-        "accuracy_interval": intervals["accuracy"],
-        "confusion_matrix": matrix.tolist(),
-        "temperature": temperature,
-    }
-    if not answers.sexes.any():
-        scores["ece"], scores["ece_if_perfect"] = measure_calibration(merged, answers.classes)
-    else:
-        apart = np.zeros_like(merged)
-        for others, these in answers.apart():
-            apart[these] = answers.part(these).merged(answers.part(others).fit_temperature())
-        scores["ece"], scores["ece_if_perfect"] = measure_calibration(apart, answers.classes)
-        for name, groups in (("by_sex", answers.sexes), ("by_speaker", answers.groups)):
-            scores[name] = {
-                str(group): _short_scores(answers.classes[groups == group], predicted[groups == group], n_classes)
-                for group in np.unique(groups)
-            }
-    return scores
-
-
 def measure_calibration(merged: np.ndarray, classes: np.ndarray) -> tuple[float, float]:
-    """Measures how far confidence lies from accuracy.
+    """Returns the expected calibration error of answers ``(n, n_classes)``, and what chance alone would make of it.
 
-    Args:
-        merged: ``(n, n_classes)`` answers.
-        classes: ``(n,)`` true class indices.
-
-    Returns:
-        The expected calibration error, and what it would be on average if every answer were right with just its
-        confidence as the chance: on a few hundred clips chance alone makes several hundredths.
+    The second is the mean error if every answer were right just as often as its confidence says: on a few hundred clips
+    that is several hundredths.
     """
     confidences = merged.max(axis=1)
     rng = np.random.default_rng(0)
@@ -214,6 +172,25 @@ def measure_calibration(merged: np.ndarray, classes: np.ndarray) -> tuple[float,
     return compute_calibration(confidences, merged.argmax(axis=1) == classes)[0], float(np.mean(drawn))
 
 
-def _short_scores(true: np.ndarray, predicted: np.ndarray, n_classes: int) -> dict[str, float]:
-    scores = compute_scores(compute_confusion_matrix(true, predicted, n_classes))
-    return {name: scores[name] for name in ("n", "accuracy", "uar")}
+def score_answers(answers: Answers, mode: str, temperature: float, class_names: tuple[str, ...]) -> dict[str, Any]:
+    """Scores answers at a temperature.
+
+    Returns:
+        A report as of ``build_report`` with ``temperature``, ``ece`` and ``ece_if_perfect``; see
+        ``measure_calibration``. Where speakers are known, each one's calibration is measured at the temperature that
+        fits the others.
+    """
+    merged = answers.merged(temperature)
+    is_speech = bool(answers.sexes.any())
+    rows = zip(answers.classes, merged, answers.groups.tolist(), answers.sexes.tolist(), strict=True)
+    judgements = [
+        Judgement(str(i), int(index), row, EVIDENCE[mode], *((speaker, sex) if is_speech else (None, None)))
+        for i, (index, row, speaker, sex) in enumerate(rows)
+    ]
+    report = build_report(judgements, class_names)
+    apart = merged.copy()
+    for others, these in answers.apart() if is_speech else ():
+        apart[these] = answers.part(these).merged(answers.part(others).fit_temperature())
+    ece, if_perfect = measure_calibration(apart, answers.classes)
+    kept = {name: value for name, value in report.items() if name not in LEFT_OUT}
+    return {**kept, "temperature": temperature, "ece": ece, "ece_if_perfect": if_perfect}

@@ -1,4 +1,4 @@
-"""Sets of labelled still faces: read, aligned as inference aligns faces, and kept beside the recipe's other results."""
+"""Labelled photographs of faces: read, aligned as inference aligns faces, and kept in the work folder."""
 
 import logging
 import zlib
@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from emotion.errors import DatasetError
+from emotion.files import written_whole
 from emotion.inputs.faces.crops import crop_face
 from emotion.inputs.faces.detection import YuNetDetector
 from emotion.labels import FER2013_EMOTIONS, FERPLUS_VOTES
@@ -22,15 +23,16 @@ DETECTION_SIDE = 192
 
 # Who labelled a face. They disagree in what they call neutral, so a network learns an answer for each of them.
 LABEL_SETS = ("ferplus", "fer2013", "muxspace")
+HELP = "see docs/models_shipped.md"
 
 
 @dataclass(frozen=True)
 class Stills:
-    """Aligned grey faces with what each set of labels says of them.
+    """Aligned grey faces and their labels.
 
     Attributes:
         images: ``(n, size, size)`` uint8.
-        targets: ``(n, n_label_sets, n_classes)`` float32; rows sum to 1, or to 0 where a set says nothing of a face.
+        targets: ``(n, n_label_sets, n_classes)`` float32; rows sum to 1, or to 0 where a set has no label for a face.
         majority: ``(n,)`` the class that more than half of FER+'s raters chose, -1 where there is none.
     """
 
@@ -47,12 +49,25 @@ class Stills:
         return sums / np.maximum(sums.sum(axis=1, keepdims=True), 1e-9)
 
 
-def align_stills(images, size: int) -> np.ndarray:
-    """Aligns pictures that show one face each; a picture in which no face is found is scaled as it is.
+def join_stills(*parts: Stills) -> Stills:
+    """Concatenates several sets."""
+    names = ("images", "targets", "majority")
+    return Stills(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
-    Args:
-        images: sequence of grey or RGB uint8 pictures.
-        size: side of the result in pixels.
+
+def save_stills(stills: Stills, path: Path) -> None:
+    with written_whole(path) as partial:
+        np.savez(partial, images=stills.images, targets=stills.targets, majority=stills.majority)
+
+
+def read_stills(path: Path) -> Stills:
+    """Reads what ``save_stills`` wrote."""
+    with np.load(path) as data:
+        return Stills(data["images"], data["targets"], data["majority"])
+
+
+def align_stills(images, size: int) -> np.ndarray:
+    """Aligns grey or RGB pictures of one face each; where no face is found, the whole picture is scaled.
 
     Returns:
         ``(n, size, size)`` uint8, grey.
@@ -75,25 +90,22 @@ def align_stills(images, size: int) -> np.ndarray:
     return aligned
 
 
+# ---- FER+: one file of small pictures ----
+
+
 def load_ferplus(path: Path, class_names: tuple[str, ...], *, size: int) -> Stills:
     """Reads FER2013 faces with FER+ votes from an ``.npz`` with ``images``, ``votes`` and ``fer2013_label``.
 
-    A face's FER+ target is the ten raters' distribution over the classes (Barsoum et al. 2016), its FER2013 target the
-    first and noisier label. Faces that most raters gave to no class of ours (contempt, unknown, not a face) are left
-    out.
-
-    Args:
-        path: the file.
-        class_names: the classes, in order.
-        size: side of the aligned faces in pixels.
+    The FER+ target is the distribution of ten raters over the classes (Barsoum et al. 2016), the FER2013 target the
+    older and noisier label. Left out are faces that most raters gave to none of our classes (contempt, unknown, not a
+    face).
 
     Raises:
-        DatasetError: if there is no such file, it cannot be read, or it lacks one of the arrays.
+        DatasetError: if the file is missing or damaged.
     """
     pictures, all_votes, fer_labels = read_ferplus(path)
     all_votes = all_votes.astype(np.float32)
-    columns = [FERPLUS_VOTES.index(name) for name in class_names]
-    votes = all_votes[:, columns]
+    votes = all_votes[:, [FERPLUS_VOTES.index(name) for name in class_names]]
     n_raters = all_votes.sum(axis=1)
     kept = votes.sum(axis=1) > n_raters / 2
     votes, n_raters, pictures, fer_labels = votes[kept], n_raters[kept], pictures[kept], fer_labels[kept]
@@ -107,19 +119,19 @@ def load_ferplus(path: Path, class_names: tuple[str, ...], *, size: int) -> Stil
 
 
 def read_ferplus(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Reads pictures ``(n, height, width)`` uint8, votes ``(n, 10)`` and FER2013's labels ``(n,)``, and checks them.
+    """Returns pictures ``(n, height, width)`` uint8, votes ``(n, 10)`` and FER2013's labels ``(n,)``, checked.
 
     Raises:
-        DatasetError: if there is no such file, it cannot be read, or it lacks one of the arrays.
+        DatasetError: if the file is missing or damaged.
     """
     if not path.is_file():
-        raise DatasetError(f"{path}: no such file. FER+ faces are expected there; see docs/models_shipped.md.")
+        raise DatasetError(f"{path}: no such file. FER+ faces are expected there; {HELP}.")
     try:
         with np.load(path) as data:
             arrays = data["images"], data["votes"], data["fer2013_label"]
         _check_ferplus(*arrays)
     except (KeyError, ValueError, TypeError, OSError, EOFError, BadZipFile, zlib.error) as error:
-        raise DatasetError(f"{path}: not a file of FER+ faces ({error}); see docs/models_shipped.md.") from error
+        raise DatasetError(f"{path}: not a file of FER+ faces ({error}); {HELP}.") from error
     return arrays
 
 
@@ -133,26 +145,23 @@ def _check_ferplus(pictures: np.ndarray, votes: np.ndarray, fer_labels: np.ndarr
         raise ValueError(f"fer2013_label must be ({n},) of -1 to {len(FER2013_EMOTIONS) - 1}")
 
 
-def load_folders(root: Path, class_names: tuple[str, ...], *, size: int) -> Stills:
-    """Reads muxspace's pictures from one folder per emotion, ``root/<emotion>/*.jpg``.
+# ---- muxspace: a folder of pictures for each emotion ----
 
-    Args:
-        root: the folder of folders.
-        class_names: the classes, in order.
-        size: side of the aligned faces in pixels.
+
+def load_folders(root: Path, class_names: tuple[str, ...], *, size: int) -> Stills:
+    """Reads the pictures ``root/<emotion>/*.jpg``.
 
     Raises:
-        DatasetError: if there is no such folder, one of a class lacks pictures, or a picture cannot be read.
+        DatasetError: if an emotion has no pictures, or one cannot be read.
     """
-    paths = find_pictures(root, class_names)
     pictures, classes = [], []
-    for index, name in enumerate(class_names):
-        for path in paths[name]:
+    for name, paths in find_pictures(root, class_names).items():
+        for path in paths:
             picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
             if picture is None:
                 raise DatasetError(f"{path}: not a readable picture. Fetch it anew or delete it.")
             pictures.append(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB))
-            classes.append(index)
+            classes.append(class_names.index(name))
     targets = np.zeros((len(classes), len(LABEL_SETS), len(class_names)), np.float32)
     targets[np.arange(len(classes)), LABEL_SETS.index("muxspace"), classes] = 1
     return Stills(align_stills(pictures, size), targets, np.full(len(classes), -1))
@@ -162,36 +171,12 @@ def find_pictures(root: Path, class_names: tuple[str, ...]) -> dict[str, list[Pa
     """Returns the pictures of each class, sorted.
 
     Raises:
-        DatasetError: if there is no such folder, or one of a class lacks pictures.
+        DatasetError: if a class has none.
     """
     if not root.is_dir():
-        raise DatasetError(
-            f"{root}: no such folder. Pictures by emotion are expected there; see docs/models_shipped.md."
-        )
+        raise DatasetError(f"{root}: no such folder. Pictures by emotion are expected there; {HELP}.")
     paths = {name: sorted((root / name).glob("*.[jJ][pP][gG]")) for name in class_names}
     empty = [name for name in class_names if not paths[name]]
     if empty:
-        raise DatasetError(f"{root}: no .jpg pictures in folders named {', '.join(empty)}; see docs/models_shipped.md.")
+        raise DatasetError(f"{root}: no .jpg pictures in folders named {', '.join(empty)}; {HELP}.")
     return paths
-
-
-def join_stills(*parts: Stills) -> Stills:
-    """Puts several sets one behind the other."""
-    return Stills(
-        np.concatenate([part.images for part in parts]),
-        np.concatenate([part.targets for part in parts]),
-        np.concatenate([part.majority for part in parts]),
-    )
-
-
-def save_stills(stills: Stills, path: Path) -> None:
-    """Keeps aligned faces in a file, written under a temporary name first."""
-    temporary = path.with_name(f"partial-{path.name}")
-    np.savez(temporary, images=stills.images, targets=stills.targets, majority=stills.majority)
-    temporary.replace(path)
-
-
-def read_stills(path: Path) -> Stills:
-    """Reads what ``save_stills`` wrote."""
-    with np.load(path) as data:
-        return Stills(data["images"], data["targets"], data["majority"])

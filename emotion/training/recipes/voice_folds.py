@@ -1,90 +1,74 @@
-"""How well the voice branches do on speakers they never heard: cross-validation by speaker over RAVDESS.
+"""How well a voice branch does on speakers it never heard: cross-validation by speaker over RAVDESS.
 
-The shipped models keep some speakers for validation once; here every speaker of RAVDESS that the data folder holds is
-tested once, by branches made in the same way from the other speakers and EmoDB.
+The shipped models keep a few speakers for validation; here every speaker of RAVDESS is tested once, by a branch made in
+the same way from all other speakers and EmoDB. The branches learn RAVDESS's eight emotions; scores for seven are those
+of the same answers with calm counted as neutral.
 """
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 
+from emotion.console import SILENT, Reporter
 from emotion.datasets.protocols import folds_by_speaker
-from emotion.files import write_json
+from emotion.evaluation.judging import Judgement, build_report
 from emotion.labels import EIGHT_EMOTIONS, SEVEN_EMOTIONS, class_index
 from emotion.models.calibration import softmax
-from emotion.scores import bootstrap_intervals, compute_confusion_matrix, compute_scores
-from emotion.training.recipes.light_voice import Teaching, train_light_network
-from emotion.training.recipes.settings import WHISPER
-from emotion.training.recipes.stages import MFCC, VoiceStages
-from emotion.training.recipes.voices import check_same_windows, merge_windows
-from emotion.training.recipes.whisper_voice import predict_heard, train_whisper_network
+from emotion.training.recipes.voices import VoiceBank, merge_windows
 
 N_FOLDS = 5
+KEPT = ("n", "accuracy", "uar", "macro_f1", "weighted_f1", "intervals", "confusion_matrix")
 
 
-def study_voices(
-    stages: VoiceStages,
-    architectures: tuple[str, ...],
+def cross_validate_voice(
+    bank: VoiceBank,
+    train: Callable[[np.ndarray, Path], keras.Model],
     folder: Path,
     *,
-    seed: int = 0,
-    say: Callable[[str], None] = print,
+    seed: int,
+    reporter: Reporter = SILENT,
 ) -> dict[str, dict[str, Any]]:
-    """Cross-validates voice branches; a fold that is done is kept in a file and not done again.
-
-    They learn RAVDESS's eight emotions. Scores for seven are those of the same answers, calm being joined with neutral.
+    """Tests every clip of RAVDESS once.
 
     Args:
-        stages: windows of all voices, and how the branches are trained.
-        architectures: which branches; the light one needs Whisper's as its teacher either way.
-        folder: for the folds' results.
+        bank: windows of all clips, as the branch takes them.
+        train: makes a network of ``EIGHT_EMOTIONS`` from the clips of these indices, or finds it in the folder given.
+        folder: for the folds.
         seed: of the folds.
-        say: takes messages meant for the user.
 
     Returns:
-        By architecture, then by number of classes, the scores of ``compute_scores``, ``uar_interval`` (95 %, over
-        speakers), ``uar_by_fold`` and ``confusion_matrix``.
+        By number of classes, ``8`` and ``7``, the scores with ``intervals`` (95 %, over speakers), ``confusion_matrix``
+        and ``uar_by_fold``.
     """
-    bank = stages.bank(WHISPER)
     tested = [clip for clip in bank.clips if clip.clip_id.startswith("ravdess")]
     places = {clip.clip_id: index for index, clip in enumerate(bank.clips)}
     speakers = np.array([clip.speaker for clip in bank.clips])
-    answers = {architecture: np.zeros((len(bank.clips), len(EIGHT_EMOTIONS))) for architecture in architectures}
-    folds = []
-    folder.mkdir(parents=True, exist_ok=True)
-    for number, split in enumerate(folds_by_speaker(tested, N_FOLDS, seed, validation_fraction=0.0), start=1):
-        test = np.array([places[clip_id] for clip_id in split.test])
-        learned = np.flatnonzero(~np.isin(speakers, speakers[test]))
-        path = folder / f"fold{number}.json"
-        kept = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-        if any(architecture not in kept for architecture in architectures):
-            say(f"Fold {number} of {N_FOLDS}.")
-            kept |= _test_fold(stages, architectures, learned, test, seed=seed)
-            write_json(path, kept)
-        for architecture in architectures:
-            answers[architecture][test] = kept[architecture]
-        folds.append(test)
     classes = bank.classes(EIGHT_EMOTIONS)
     merge = join_calm(np.bincount(classes[classes >= 0], minlength=len(EIGHT_EMOTIONS)))
-    return {
-        architecture: {
-            "8": _score(classes, of_eight.argmax(axis=1), speakers, folds, EIGHT_EMOTIONS),
-            "7": _score(
-                bank.classes(SEVEN_EMOTIONS), (of_eight @ merge).argmax(axis=1), speakers, folds, SEVEN_EMOTIONS
-            ),
-        }
-        for architecture, of_eight in answers.items()
-    }
+    folds: dict[str, list[list[Judgement]]] = {"8": [], "7": []}
+    for number, split in enumerate(folds_by_speaker(tested, N_FOLDS, seed, validation_fraction=0.0), start=1):
+        reporter.say(f"Fold {number} of {N_FOLDS}.")
+        test = np.array([places[clip_id] for clip_id in split.test])
+        network = train(np.flatnonzero(~np.isin(speakers, speakers[test])), folder / f"fold{number}")
+        of_eight = answer_clips(network, bank, test)
+        folds["8"].append(_judge(bank, test, of_eight, EIGHT_EMOTIONS))
+        folds["7"].append(_judge(bank, test, of_eight @ merge, SEVEN_EMOTIONS))
+    scores = {}
+    for key, names in (("8", EIGHT_EMOTIONS), ("7", SEVEN_EMOTIONS)):
+        report = build_report([judgement for fold in folds[key] for judgement in fold], names)
+        by_fold = [build_report(fold, names)["uar"] for fold in folds[key]]
+        scores[key] = {**{name: report[name] for name in KEPT}, "uar_by_fold": by_fold}
+    return scores
 
 
 def join_calm(counts: np.ndarray) -> np.ndarray:
     """Returns the matrix ``(8, 7)`` that turns probabilities of eight emotions into those of seven.
 
-    In training every class counts the same, however many clips it has. A joint class would, too: so calm and neutral
-    each count in it by their share of its clips.
+    In training every class counts the same, however many clips it has. So that the joint class does too, calm and
+    neutral count in it by their share of its clips.
 
     Args:
         counts: ``(8,)`` clips of each of ``EIGHT_EMOTIONS``.
@@ -97,41 +81,17 @@ def join_calm(counts: np.ndarray) -> np.ndarray:
     return matrix
 
 
-def _test_fold(stages: VoiceStages, architectures, learned, test, *, seed: int) -> dict[str, list[list[float]]]:
-    bank, heard = stages.bank(WHISPER), stages.heard()
-    config = stages.config(WHISPER, EIGHT_EMOTIONS)
-    labelled = learned[bank.classes(EIGHT_EMOTIONS)[learned] >= 0]
-    choices = stages.choices
-    teacher = train_whisper_network(bank, heard, labelled, config, stages.whisper_arrays(), choices.whisper, seed=seed)
-    logits = predict_heard(teacher, heard, np.arange(bank.n_windows))
-    results = {WHISPER: _answer(softmax(logits), bank, test)}
-    if MFCC in architectures:
-        pictures = stages.bank(MFCC)
-        check_same_windows(bank, pictures)
-        network = train_light_network(
-            pictures, learned, stages.config(MFCC, EIGHT_EMOTIONS), choices.light,
-            Teaching(softmax(logits), heard.statistics), seed=seed,
-        )  # fmt: skip
-        rows = pictures.plain_rows_of(test)
-        windows = np.stack([pictures.window(row) for row in rows])
-        probabilities = np.zeros((pictures.n_windows, len(EIGHT_EMOTIONS)))
-        probabilities[rows] = softmax(np.asarray(network.predict({"audio": windows}, batch_size=64, verbose=0)))
-        results[MFCC] = _answer(probabilities, pictures, test)
-    return results
+def answer_clips(network: keras.Model, bank: VoiceBank, chosen: np.ndarray) -> np.ndarray:
+    """Returns a network's probabilities ``(len(chosen), n_classes)``, the means over each clip's plain windows."""
+    rows = bank.plain_rows_of(chosen)
+    windows = np.stack([bank.window(row) for row in rows])
+    probabilities = softmax(np.asarray(network.predict({"audio": windows}, batch_size=64, verbose=0)))
+    return merge_windows(probabilities, bank.clip_of(rows), chosen)
 
 
-def _answer(probabilities: np.ndarray, bank, test: np.ndarray) -> list[list[float]]:
-    rows = bank.plain_rows_of(test)
-    return merge_windows(probabilities[rows], bank.clip_of(rows), test).round(4).tolist()
-
-
-def _score(classes, predicted, speakers, folds: list[np.ndarray], class_names: tuple[str, ...]) -> dict[str, Any]:
-    rows, n_classes = np.concatenate(folds), len(class_names)
-    matrices = [compute_confusion_matrix(classes[fold], predicted[fold], n_classes) for fold in folds]
-    matrix = np.sum(matrices, axis=0)
-    return {
-        **compute_scores(matrix),
-        "uar_interval": bootstrap_intervals(classes[rows], predicted[rows], speakers[rows], n_classes)["uar"],
-        "uar_by_fold": [compute_scores(of_fold)["uar"] for of_fold in matrices],
-        "confusion_matrix": matrix.tolist(),
-    }
+def _judge(bank: VoiceBank, chosen: np.ndarray, probabilities: np.ndarray, names: tuple[str, ...]) -> list[Judgement]:
+    classes = bank.classes(names)
+    return [
+        Judgement(bank.clips[i].clip_id, int(classes[i]), row, "audio_only", bank.clips[i].speaker, bank.clips[i].sex)
+        for i, row in zip(chosen, probabilities, strict=True)
+    ]

@@ -1,7 +1,7 @@
-"""Labelled speech for the recipes: speakers set apart, and a bank of augmented windows of every clip.
+"""Speech for the recipes: speakers set apart, and a bank of augmented windows of every clip.
 
-Varying pitch and tempo takes ten times as long as training on the result, so each clip is varied a number of times
-once, on all cores, and every training draws from these.
+Varying pitch and tempo takes ten times as long as training on the result. So each clip is varied a few times once, on
+all cores, and every training draws from these variants.
 """
 
 import os
@@ -11,6 +11,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+from keras import ops
 
 from emotion.config import RunConfig
 from emotion.datasets import emodb, ravdess
@@ -18,6 +19,7 @@ from emotion.datasets.cache import ClipCache
 from emotion.datasets.clips import Clip
 from emotion.datasets.protocols import split_by_speaker
 from emotion.errors import DatasetError
+from emotion.files import written_whole
 from emotion.inputs.preprocessing import Preprocessor
 from emotion.inputs.voice.augmentation import mask_time
 from emotion.inputs.window_cutter import cut_clip
@@ -25,21 +27,27 @@ from emotion.labels import class_index
 from emotion.parallel import CRASHED, run_in_processes
 from emotion.training.generators import varied_inputs
 
-PLAIN_CHANCE = 0.25
+LABEL_SMOOTHING = 0.1
+PLAIN_CHANCE = 0.25  # that a training draws one of a clip's windows as inference cuts it, not a varied one
 
 
 @dataclass(frozen=True)
 class Voices:
-    """Labelled speech, speakers apart.
+    """Clips of speech, speakers apart.
 
     Attributes:
-        train, validation: clips of the classes.
-        unlabelled: further clips of the speakers trained on, whose emotion is none of the classes.
+        train, validation: clips whose emotion is one of the classes.
+        unlabelled: other clips of the speakers trained on.
     """
 
     train: list[Clip]
     validation: list[Clip]
     unlabelled: list[Clip]
+
+    @property
+    def clips(self) -> list[Clip]:
+        """All clips, in the order of the banks."""
+        return [*self.train, *self.validation, *self.unlabelled]
 
 
 def load_voices(data_root: Path, class_names: tuple[str, ...], *, validation_fraction: float, seed: int) -> Voices:
@@ -113,11 +121,11 @@ class VoiceBank:
         varied = (np.asarray(chosen)[:, None] * n_variants + np.arange(n_variants)).ravel()
         return np.concatenate([varied, self.plain_rows_of(chosen)])
 
-    def draw_row(self, clip: int, rng: np.random.Generator, plain_chance: float) -> int:
-        """Draws one of a clip's windows: a plain one with some chance, else a varied one."""
+    def draw_row(self, clip: int, rng: np.random.Generator) -> int:
+        """Draws one of a clip's windows."""
         n_variants = self.varied.shape[1]
         first, last = np.searchsorted(self.owners, (clip, clip + 1))
-        if last > first and rng.random() < plain_chance:
+        if last > first and rng.random() < PLAIN_CHANCE:
             return len(self.varied) * n_variants + int(rng.integers(first, last))
         return clip * n_variants + int(rng.integers(n_variants))
 
@@ -128,13 +136,13 @@ def make_bank(
     """Makes a bank, or finds it in its folder.
 
     Args:
-        clips: whose windows to compute.
-        cache: decoded clips; those that are missing are added.
-        config: of the network; its modalities are the sound alone.
-        n_variants: augmented windows of each clip. The draws depend on seed, clip and variant alone, so banks of two
+        clips: whose windows to compute; those that ``cache`` lacks are decoded.
+        cache: of decoded clips.
+        config: of an audio network.
+        n_variants: augmented windows of each clip. They depend on seed, clip and variant alone, so the banks of two
             networks hold the same variants.
         seed: of the draws.
-        folder: where the bank's arrays are kept.
+        folder: where the bank is kept.
 
     Raises:
         DatasetError: if clips cannot be read or hold no sound.
@@ -158,8 +166,8 @@ def make_bank(
             raise DatasetError(f"{len(silent)} voices hold no sound; take them out:\n  " + "\n  ".join(silent))
         owners = np.repeat(np.arange(len(clips)), [len(windows) for windows in plain])
         for path, array in zip(paths, (np.stack(varied), np.concatenate(plain), owners), strict=True):
-            np.save(path.with_name(f"partial-{path.name}"), array)
-            path.with_name(f"partial-{path.name}").replace(path)
+            with written_whole(path) as unfinished:
+                np.save(unfinished, array)
     varied, plain, owners = (np.load(path, mmap_mode="r") for path in paths)
     return VoiceBank(varied, plain, np.asarray(owners), tuple(clips))
 
@@ -177,27 +185,37 @@ def _compute_windows(cache: ClipCache, config: RunConfig, n_variants: int, seed:
     return np.array(varied, np.float16).reshape(-1, *shape), np.array(plain, np.float16).reshape(-1, *shape)
 
 
+def check_same_windows(bank: VoiceBank, other: VoiceBank) -> None:
+    """Makes sure that two banks hold the same windows, row by row, so that one network can teach the other.
+
+    Raises:
+        DatasetError: if not, as where a window is silent at one sample rate and not at the other.
+    """
+    if bank.varied.shape[:2] != other.varied.shape[:2] or not np.array_equal(bank.owners, other.owners):
+        counts = [np.bincount(each.owners, minlength=len(each.clips)) for each in (bank, other)]
+        names = [str(clip.audio_path) for clip, n, m in zip(bank.clips, *counts, strict=True) if n != m]
+        raise DatasetError("Too nearly silent for one of two sample rates; take them out: " + ", ".join(names))
+
+
+# ---- Training on a bank ----
+
+
 class BankBatches(keras.utils.PyDataset):
-    """Batches of windows drawn from a bank, one for each clip an epoch, with a stretch of time hidden.
+    """Batches of windows drawn from a bank, one of each clip an epoch, with a stretch of time hidden.
 
     Args:
         bank: the windows.
         chosen: indices of the clips to draw from.
         targets: ``(n_windows, n_targets)`` float32, of each of the bank's windows.
-        batch_size: windows a batch.
-        mixup: parameter of the beta distribution by which windows are mixed two by two (Zhang et al. 2018); 0 for none.
-        seed: of the draws.
 
     Shape:
         ``({"audio": (b, *audio_shape)}, (b, n_targets))``.
     """
 
-    def __init__(
-        self, bank: VoiceBank, chosen: np.ndarray, targets: np.ndarray, *, batch_size: int, mixup: float, seed: int
-    ):
+    def __init__(self, bank: VoiceBank, chosen: np.ndarray, targets: np.ndarray, *, batch_size: int, seed: int):
         super().__init__(workers=2, max_queue_size=8)
         self._bank, self._chosen, self._targets = bank, np.asarray(chosen), targets
-        self._batch_size, self._mixup, self._seed = batch_size, mixup, seed
+        self._batch_size, self._seed = batch_size, seed
         self.set_epoch(0)
 
     def set_epoch(self, epoch: int) -> None:
@@ -212,29 +230,27 @@ class BankBatches(keras.utils.PyDataset):
     def __getitem__(self, batch: int):
         rng = np.random.default_rng((self._seed, self._epoch, batch))
         clips = self._order[batch * self._batch_size : (batch + 1) * self._batch_size]
-        rows = [self._bank.draw_row(int(clip), rng, PLAIN_CHANCE) for clip in clips]
-        pictures = np.stack([mask_time(self._bank.window(row), rng) for row in rows])
-        targets = self._targets[rows]
-        if self._mixup:
-            shares = rng.beta(self._mixup, self._mixup, size=(len(clips), 1)).astype(np.float32)
-            pictures = pictures * shares[..., None, None] + pictures[::-1] * (1 - shares[..., None, None])
-            targets = targets * shares + targets[::-1] * (1 - shares)
-        return {"audio": pictures}, targets
+        rows = [self._bank.draw_row(int(clip), rng) for clip in clips]
+        return {"audio": np.stack([mask_time(self._bank.window(row), rng) for row in rows])}, self._targets[rows]
 
 
-def check_same_windows(bank: VoiceBank, other: VoiceBank) -> None:
-    """Makes sure that two banks hold the same windows, row by row, so that what is said of one holds for the other.
+def balanced_targets(classes: np.ndarray, chosen: np.ndarray, n_classes: int) -> np.ndarray:
+    """One-hot targets ``(n_clips, n_classes)``, scaled so that every class counts the same among the chosen clips.
 
-    Raises:
-        DatasetError: if they do not, as where a window is silent at one sample rate and not at the other.
+    Clips of no class, marked by -1, get zeros.
     """
-    if bank.varied.shape[:2] != other.varied.shape[:2] or not np.array_equal(bank.owners, other.owners):
-        counts = [np.bincount(each.owners, minlength=len(each.clips)) for each in (bank, other)]
-        names = [str(clip.audio_path) for clip, n, m in zip(bank.clips, *counts, strict=True) if n != m]
-        raise DatasetError(
-            "Nearly silent, so that one network hears other windows of them than the other; take them out: "
-            + ", ".join(names)
-        )
+    counts = np.bincount(classes[chosen], minlength=n_classes)
+    weights = counts.sum() / (n_classes * np.maximum(counts, 1))
+    targets = np.zeros((len(classes), n_classes), np.float32)
+    known = np.flatnonzero(classes >= 0)
+    targets[known, classes[known]] = weights[classes[known]]
+    return targets
+
+
+def categorical_loss(targets, logits):
+    """Cross-entropy of targets ``(batch, n_classes)``, which need not sum to 1, with label smoothing."""
+    smoothed = targets * (1 - LABEL_SMOOTHING) + ops.mean(targets, axis=-1, keepdims=True) * LABEL_SMOOTHING
+    return -ops.sum(smoothed * ops.log_softmax(ops.cast(logits, "float32"), axis=-1), axis=-1)
 
 
 def merge_windows(probabilities: np.ndarray, owners: np.ndarray, chosen: np.ndarray) -> np.ndarray:
