@@ -149,7 +149,7 @@ def judge_fold(bank, split, config: RunConfig, epochs: int, folder: Path) -> lis
     ids = np.array([clip.clip_id for clip in bank.clips])
     learned = np.flatnonzero(np.isin(ids, [*split.train, *split.validation]))
     tested = np.flatnonzero(np.isin(ids, split.test))
-    targets = balanced_targets(classes, learned, n_classes)[bank.clip_of(np.arange(bank.n_windows))]
+    targets = balanced_targets(classes, learned, n_classes)[bank.owners]
     batches = BankBatches(bank, learned, targets, batch_size=VOICES_AT_ONCE, seed=SEED)
     keras.utils.set_random_seed(SEED)
     network = build_fast(config)
@@ -157,10 +157,9 @@ def judge_fold(bank, split, config: RunConfig, epochs: int, folder: Path) -> lis
         network, batches, categorical_loss, epochs=epochs, weight_decay=WEIGHT_DECAY, seed=SEED,
         learning_rate=LEARNING_RATES.get(config.architecture, LEARNING_RATE), folder=folder,
     )  # fmt: skip
-    rows = bank.plain_rows_of(tested)
-    windows = np.stack([bank.window(int(row)) for row in rows])
-    probabilities = predict(network, {"audio": windows}, config)
-    answers = merge_windows(probabilities, bank.clip_of(rows), tested)
+    rows = bank.rows_of(tested, plain=True)
+    probabilities = predict(network, {"audio": bank.inputs(rows)}, config)
+    answers = merge_windows(probabilities, bank.owners[rows], tested)
     judgements = [
         Judgement(clip.clip_id, int(index), answer, "audio_only", clip.speaker, clip.sex)
         for clip, index, answer in zip([bank.clips[i] for i in tested], classes[tested], answers, strict=True)

@@ -1,7 +1,7 @@
-"""Cross-validation: one model a fold, every clip judged once by a model that never met it, and resumable throughout.
+"""Cross-validation: one model for each fold, and every clip is judged by the one model that was not trained on it.
 
-A folder of it holds a run folder for each fold, ``folds.json`` with the scores of each and of all of them pooled, the
-pooled ``predictions.csv``, and plots. A fold that is finished is not trained again, one that was stopped goes on.
+The folder gets a run folder for each fold, ``folds.json`` with the scores of each fold and of all of them pooled, and
+the pooled ``predictions.csv``. Finished folds are not trained again; a fold that was stopped is resumed.
 """
 
 import dataclasses
@@ -33,11 +33,11 @@ PLAN_FILE = "plan.json"
 
 @dataclass(frozen=True)
 class CrossValidation:
-    """What a cross-validation leaves.
+    """A finished cross-validation.
 
     Attributes:
         path: its folder.
-        report: of all test clips pooled, as ``build_report`` gives it, with ``protocol``, ``n_skipped`` and ``folds``.
+        report: of all test clips pooled, from ``build_report``, with ``protocol``, ``n_skipped`` and ``folds``.
         modalities: what the models judge by.
         failures: clips that could not be used, with the reason.
     """
@@ -58,19 +58,19 @@ def cross_validate(
     reporter: Reporter = SILENT,
     command: str = "",
 ) -> CrossValidation:
-    """Trains and tests one model a fold, by the protocol that ``config.training`` names.
+    """Trains and tests one model for each fold, by the protocol that ``config.training`` names.
 
     Args:
         clips: labelled recordings.
         config: all settings; the protocol is ``kfold``, ``loso``, ``random``, or, for a single split, ``speaker`` or
             ``official``.
-        output: the folder: new, or of the same cross-validation, which is gone on with.
-        n_folds: how many. With 1, ``random`` and the protocols of a single split set one test side apart.
+        output: the folder: new, or of the same cross-validation, which is then resumed.
+        n_folds: how many; with ``random``, 1 means a single split.
         cache_dir: where decoded clips are kept.
-        command: what was typed, to stand beside the scores.
+        command: what was typed; ``folds.json`` quotes it.
 
     Raises:
-        ConfigError, DatasetError: if the clips cannot be split so.
+        ConfigError, DatasetError: if the clips cannot be split this way.
         RunError: if ``output`` holds something else.
     """
     prepared = prepare_clips(clips, config, cache_dir, reporter=reporter)
@@ -106,22 +106,17 @@ def cross_validate(
 
 
 def plan_folds(prepared: TrainingClips, output: Path, *, n_folds: int) -> list[Split]:
-    """Splits clips, and makes sure that a folder is new or belongs to the same clips, folds and settings.
-
-    Args:
-        prepared: the clips, with the settings.
-        output: the folder; it is made, and the plan noted in it.
-        n_folds: as in ``cross_validate``.
+    """Splits clips and notes the plan in a folder that is new or belongs to the same clips, folds and settings.
 
     Raises:
-        ConfigError, DatasetError: if the clips cannot be split so, or a recording stands on two sides.
+        ConfigError, DatasetError: if the clips cannot be split this way, or a recording stands on two sides.
         RunError: if the folder holds something else.
     """
     splits = _split(prepared, n_folds)
     if not all(split.test for split in splits):
         raise DatasetError("There are too few clips for a test side, so there is nothing to score. Add speakers.")
     for split in splits:
-        # All of them before the first is trained on: the last may be the one that leaks.
+        # All of them before the first training: the last may be the one that leaks.
         check_split(split, prepared.clips, prepared.recordings)
     contents = [f"{clip.clip_id} {describe_contents(clip, prepared.contents)}" for clip in prepared.clips]
     plan = {
@@ -185,19 +180,19 @@ def compare_protocols(
     reporter: Reporter = SILENT,
     **settings,
 ) -> tuple[dict[str, Any], dict[str, str]]:
-    """Cross-validates under both protocols with the same budget, and writes a table and a plot of both.
+    """Cross-validates with speakers kept apart and with clips split at random, and plots both beside each other.
 
     Args:
         clips: labelled recordings, all of known speakers.
-        config: all settings; its protocol is not looked at.
-        output: a folder: new, or of the same comparison, which is gone on with.
-        n_folds: folds under each protocol; 1 for a single test side each.
-        human_accuracy: of human raters on this data set by modality, where known.
+        config: all settings except the protocol.
+        output: the folder: new, or of the same comparison, which is then resumed.
+        n_folds: folds under each protocol; 1 for a single split.
+        human_accuracy: of human raters on this data set, by modality, where known.
         **settings: passed to ``cross_validate``.
 
     Returns:
-        The report: ``rows``, one a protocol, and the full report of each under its name; and the clips that could not
-        be used, with the reason.
+        The report, with ``rows`` (one for each protocol) and the full report of each protocol under its name; and the
+        clips that could not be used, with the reason.
     """
     path = output / COMPARISON_PLAN
     plan = f"{n_folds} folds"

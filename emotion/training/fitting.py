@@ -45,13 +45,7 @@ from emotion.training.loop import Patience, fit_network, has_stopped
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What a training leaves.
-
-    Attributes:
-        path: the run folder.
-        metrics: what ``metrics.json`` holds.
-        failures: clips that could not be read, with the reason.
-    """
+    """A run folder, what its ``metrics.json`` holds, and the clips that could not be read, with the reason."""
 
     path: Path
     metrics: dict[str, Any]
@@ -73,14 +67,14 @@ def train(
     """Trains a model and writes its run folder.
 
     Args:
-        clips: labelled recordings. Those whose emotion the classes do not cover are left out, and counted.
-        config: everything else. Modalities for which no clip has evidence are dropped from it.
+        clips: labelled recordings. Those of other emotions than the classes are left out.
+        config: all settings. Modalities that no clip has evidence for are dropped.
         output: the run folder.
         cache_dir: where decoded clips are kept.
-        resume: whether to go on with the training that ``output`` holds, by its own configuration and split.
+        resume: go on with the training in ``output``, with its own settings and split.
         epochs: with ``resume``, another limit than that training had.
         resume_command: what to tell the user to do after a stop.
-        sides: the side of each clip, by its id, where another training must have the same; by default a split is drawn.
+        sides: the side of each clip, by its id; by default a split is drawn.
 
     Raises:
         DatasetError: if too little can be read to train on.
@@ -110,11 +104,7 @@ def train(
 
 
 def draw_split(clips: Sequence[Clip], config: RunConfig) -> Split:
-    """Draws a split of clips as the settings say.
-
-    Raises:
-        ConfigError, DatasetError: as ``split_clips``.
-    """
+    """Draws a split of clips as the settings say; see ``split_clips``."""
     settings = config.training
     return split_clips(
         clips, settings.protocol, validation_fraction=settings.validation_fraction,
@@ -123,7 +113,7 @@ def draw_split(clips: Sequence[Clip], config: RunConfig) -> Split:
 
 
 def _given_split(clips: Sequence[Clip], sides: Mapping[str, str], config: RunConfig) -> Split:
-    """Returns the part of a split drawn before that is about these clips."""
+    """Returns the part of an earlier split that concerns these clips."""
     settings = config.training
     split = split_of({clip.clip_id: sides[clip.clip_id] for clip in clips}, settings.protocol, settings.seed)
     for side in (TRAIN, VALIDATION):
@@ -136,15 +126,10 @@ def _given_split(clips: Sequence[Clip], sides: Mapping[str, str], config: RunCon
 
 
 def train_fold(prepared: TrainingClips, split: Split, output: Path, *, reporter: Reporter = SILENT) -> TrainingResult:
-    """Trains on one split of prepared clips, going on where an earlier training of it stopped.
-
-    Args:
-        prepared: the clips, with the configuration.
-        split: of these clips.
-        output: the fold's own run folder: new, or of a training of this split that was stopped.
+    """Trains on one split of prepared clips, or goes on where a training of it stopped.
 
     Raises:
-        RunError: if ``output`` holds anything else.
+        RunError: if ``output`` is neither new nor holds that training.
     """
     resume = (output / CONFIG_FILE).is_file()
     _check_folder(output, resume)

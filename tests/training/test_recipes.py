@@ -274,13 +274,11 @@ def test_emodb_is_learned_from_without_boredom_which_is_kept_without_a_label(dat
 
 
 def test_a_bank_knows_which_window_belongs_to_which_clip():
-    varied = np.arange(6, dtype=np.float16).reshape(3, 2, 1, 1, 1)
-    plain = np.arange(10, 14, dtype=np.float16).reshape(4, 1, 1, 1)
-    bank = VoiceBank(varied, plain, np.array([0, 0, 2, 2]), (None, None, None))
-    assert bank.n_windows == 10
-    assert [float(bank.window(row)[0, 0, 0]) for row in range(10)] == [0, 1, 2, 3, 4, 5, 10, 11, 12, 13]
-    np.testing.assert_array_equal(bank.clip_of(np.arange(10)), [0, 0, 1, 1, 2, 2, 0, 0, 2, 2])
+    windows = np.arange(10, dtype=np.float16).reshape(10, 1, 1, 1)
+    bank = VoiceBank(windows, np.array([0, 0, 1, 1, 2, 2, 0, 0, 2, 2]), 6, (None, None, None))
     np.testing.assert_array_equal(bank.rows_of(np.array([0, 1])), [0, 1, 2, 3, 6, 7])
+    np.testing.assert_array_equal(bank.rows_of(2, plain=True), [8, 9])
+    assert bank.inputs(np.array([3, 1])).ravel().tolist() == [3, 1]
     rng = np.random.default_rng(0)
     assert {bank.draw_row(2, rng) for _ in range(100)} == {4, 5, 8, 9}
     assert {bank.draw_row(1, rng) for _ in range(100)} == {2, 3}  # a clip without plain windows
@@ -434,9 +432,8 @@ def test_a_recording_without_sound_is_named_before_anything_learns_from_it(tmp_p
 
 def test_windows_that_two_networks_do_not_share_teach_nothing():
     clips = tuple(Clip(f"emodb:{i}", "sad", "emodb:03", audio_path=f"{i}.wav") for i in range(2))
-    windows = np.zeros((3, 1, 1, 1), np.float16)
     one, other = (
-        VoiceBank(np.zeros((2, 1, 1, 1, 1), np.float16), windows, np.array(owners), clips)
+        VoiceBank(np.zeros((5, 1, 1, 1), np.float16), np.array([0, 1, *owners]), 2, clips)
         for owners in ([0, 0, 1], [0, 1, 1])
     )
     check_same_windows(one, one)

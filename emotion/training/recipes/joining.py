@@ -102,7 +102,7 @@ def weigh_branches(
 
 def voice_logits(voice: Branch, bank: VoiceBank, clip: int) -> np.ndarray:
     """Returns ``(n_windows, n_classes)`` for the plain windows of a clip of the bank."""
-    windows = np.stack([bank.window(row) for row in bank.plain_rows_of(np.array([clip]))])
+    windows = bank.inputs(bank.rows_of(clip, plain=True))
     return np.asarray(voice.network.predict_on_batch({"audio": windows}))
 
 

@@ -75,7 +75,7 @@ def train_light_network(
         network = build_network(config)
     n_classes, classes = len(config.class_names), bank.classes(config.class_names)
     of_clips = balanced_targets(classes, chosen[classes[chosen] >= 0], n_classes)
-    targets = of_clips[bank.clip_of(np.arange(bank.n_windows))]
+    targets = of_clips[bank.owners]
     weight = np.where(targets.any(axis=1), targets.sum(axis=1), 1.0)[:, None]
     share = np.where(targets.any(axis=1), choices.teacher_share, 1.0)[:, None]
     soft = targets * (1 - share) + teaching.probabilities * weight * share

@@ -83,10 +83,9 @@ def join_calm(counts: np.ndarray) -> np.ndarray:
 
 def answer_clips(network: keras.Model, bank: VoiceBank, chosen: np.ndarray) -> np.ndarray:
     """Returns a network's probabilities ``(len(chosen), n_classes)``, the means over each clip's plain windows."""
-    rows = bank.plain_rows_of(chosen)
-    windows = np.stack([bank.window(row) for row in rows])
-    probabilities = softmax(np.asarray(network.predict({"audio": windows}, batch_size=64, verbose=0)))
-    return merge_windows(probabilities, bank.clip_of(rows), chosen)
+    rows = bank.rows_of(chosen, plain=True)
+    logits = network.predict({"audio": bank.inputs(rows)}, batch_size=64, verbose=0)
+    return merge_windows(softmax(np.asarray(logits)), bank.owners[rows], chosen)
 
 
 def _judge(bank: VoiceBank, chosen: np.ndarray, probabilities: np.ndarray, names: tuple[str, ...]) -> list[Judgement]:

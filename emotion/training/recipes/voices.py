@@ -72,62 +72,43 @@ def load_voices(data_root: Path, class_names: tuple[str, ...], *, validation_fra
 
 @dataclass(frozen=True)
 class VoiceBank:
-    """Windows of speech as a network takes them.
+    """Windows of speech as a network takes them: first the augmented ones, clip by clip, then the plain ones.
 
     Attributes:
-        varied: ``(n_clips, n_variants, *audio_shape)`` float16, augmented windows of each clip.
-        plain: ``(n_windows, *audio_shape)`` float16, the sliding windows that inference would cut.
-        owners: ``(n_windows,)`` the index of the clip that each of ``plain`` belongs to.
+        windows: ``(n_windows, *audio_shape)`` float16.
+        owners: ``(n_windows,)`` the index of the clip that each belongs to.
+        n_varied: how many are augmented; the others are the sliding windows that inference would cut.
         clips: ``(n_clips,)`` those clips.
     """
 
-    varied: np.ndarray
-    plain: np.ndarray
+    windows: np.ndarray
     owners: np.ndarray
+    n_varied: int
     clips: tuple[Clip, ...]
+
+    def __len__(self) -> int:
+        return len(self.windows)
 
     def classes(self, class_names: tuple[str, ...]) -> np.ndarray:
         """Returns ``(n_clips,)`` class indices, -1 where a clip is of none of the classes."""
         indices = [class_index(clip.emotion, class_names) for clip in self.clips]
         return np.array([-1 if index is None else index for index in indices])
 
-    @property
-    def n_windows(self) -> int:
-        """Number of all windows: the varied ones come first, clip by clip, then the plain ones."""
-        return self.varied.shape[0] * self.varied.shape[1] + len(self.plain)
+    def inputs(self, rows: np.ndarray | slice) -> np.ndarray:
+        """Returns windows as float32."""
+        return np.asarray(self.windows[rows], np.float32)
 
-    def window(self, row: int) -> np.ndarray:
-        """Returns one window, ``audio_shape`` float32."""
-        n_variants = self.varied.shape[1]
-        n_varied = len(self.varied) * n_variants
-        if row < n_varied:
-            return np.asarray(self.varied[row // n_variants, row % n_variants], np.float32)
-        return np.asarray(self.plain[row - n_varied], np.float32)
-
-    def clip_of(self, rows: np.ndarray) -> np.ndarray:
-        """Returns the indices of the clips that windows belong to."""
-        n_variants = self.varied.shape[1]
-        n_varied = len(self.varied) * n_variants
-        plain = self.owners[np.clip(rows - n_varied, 0, max(0, len(self.owners) - 1))] if len(self.owners) else 0
-        return np.where(rows < n_varied, rows // max(1, n_variants), plain)
-
-    def plain_rows_of(self, chosen: np.ndarray) -> np.ndarray:
-        """Returns the rows of the plain windows of some clips."""
-        return len(self.varied) * self.varied.shape[1] + np.flatnonzero(np.isin(self.owners, chosen))
-
-    def rows_of(self, chosen: np.ndarray) -> np.ndarray:
-        """Returns the rows of all windows of some clips."""
-        n_variants = self.varied.shape[1]
-        varied = (np.asarray(chosen)[:, None] * n_variants + np.arange(n_variants)).ravel()
-        return np.concatenate([varied, self.plain_rows_of(chosen)])
+    def rows_of(self, chosen: np.ndarray | int, *, plain: bool = False) -> np.ndarray:
+        """Returns the rows of all windows, or only of the plain ones, of some clips."""
+        rows = np.flatnonzero(np.isin(self.owners, chosen))
+        return rows[rows >= self.n_varied] if plain else rows
 
     def draw_row(self, clip: int, rng: np.random.Generator) -> int:
         """Draws one of a clip's windows."""
-        n_variants = self.varied.shape[1]
-        first, last = np.searchsorted(self.owners, (clip, clip + 1))
-        if last > first and rng.random() < PLAIN_CHANCE:
-            return len(self.varied) * n_variants + int(rng.integers(first, last))
-        return clip * n_variants + int(rng.integers(n_variants))
+        rows = np.flatnonzero(self.owners == clip)
+        first_plain = int(np.searchsorted(rows, self.n_varied))
+        is_plain = first_plain < len(rows) and rng.random() < PLAIN_CHANCE
+        return int(rng.choice(rows[first_plain:] if is_plain else rows[:first_plain]))
 
 
 def make_bank(
@@ -147,7 +128,7 @@ def make_bank(
     Raises:
         DatasetError: if clips cannot be read or hold no sound.
     """
-    paths = [folder / f"{name}.npy" for name in ("varied", "plain", "owners")]
+    paths = [folder / f"{name}.npy" for name in ("windows", "owners")]
     if not all(path.is_file() for path in paths):
         failures = cache.fill(clips)
         if failures:
@@ -164,12 +145,13 @@ def make_bank(
         silent = [str(clip.audio_path) for clip, windows in zip(clips, plain, strict=True) if not len(windows)]
         if silent:
             raise DatasetError(f"{len(silent)} voices hold no sound; take them out:\n  " + "\n  ".join(silent))
-        owners = np.repeat(np.arange(len(clips)), [len(windows) for windows in plain])
-        for path, array in zip(paths, (np.stack(varied), np.concatenate(plain), owners), strict=True):
+        parts = [*varied, *plain]
+        owners = np.repeat(np.tile(np.arange(len(clips)), 2), [len(part) for part in parts])
+        for path, array in zip(paths, (np.concatenate(parts), owners), strict=True):
             with written_whole(path) as unfinished:
                 np.save(unfinished, array)
-    varied, plain, owners = (np.load(path, mmap_mode="r") for path in paths)
-    return VoiceBank(varied, plain, np.asarray(owners), tuple(clips))
+    windows, owners = (np.load(path, mmap_mode="r") for path in paths)
+    return VoiceBank(windows, np.asarray(owners), len(clips) * n_variants, tuple(clips))
 
 
 def _compute_windows(cache: ClipCache, config: RunConfig, n_variants: int, seed: int, item: tuple[int, Clip]):
@@ -191,7 +173,7 @@ def check_same_windows(bank: VoiceBank, other: VoiceBank) -> None:
     Raises:
         DatasetError: if not, as where a window is silent at one sample rate and not at the other.
     """
-    if bank.varied.shape[:2] != other.varied.shape[:2] or not np.array_equal(bank.owners, other.owners):
+    if not np.array_equal(bank.owners, other.owners):
         counts = [np.bincount(each.owners, minlength=len(each.clips)) for each in (bank, other)]
         names = [str(clip.audio_path) for clip, n, m in zip(bank.clips, *counts, strict=True) if n != m]
         raise DatasetError("Too nearly silent for one of two sample rates; take them out: " + ", ".join(names))
@@ -231,7 +213,8 @@ class BankBatches(keras.utils.PyDataset):
         rng = np.random.default_rng((self._seed, self._epoch, batch))
         clips = self._order[batch * self._batch_size : (batch + 1) * self._batch_size]
         rows = [self._bank.draw_row(int(clip), rng) for clip in clips]
-        return {"audio": np.stack([mask_time(self._bank.window(row), rng) for row in rows])}, self._targets[rows]
+        windows = [mask_time(window, rng) for window in self._bank.inputs(rows)]
+        return {"audio": np.stack(windows)}, self._targets[rows]
 
 
 def balanced_targets(classes: np.ndarray, chosen: np.ndarray, n_classes: int) -> np.ndarray:

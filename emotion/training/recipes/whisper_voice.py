@@ -49,7 +49,7 @@ class WhisperChoices:
 
 @dataclass(frozen=True)
 class Heard:
-    """What Whisper's unchanged blocks make of all windows of a bank, in the order of ``VoiceBank.window``.
+    """What Whisper's unchanged blocks make of all windows of a bank, row by row.
 
     Attributes:
         steps: ``(n, n_steps, width)`` float16, what comes out of the first block.
@@ -75,14 +75,14 @@ def hear(bank: VoiceBank, config: RunConfig, arrays: dict[str, np.ndarray], fold
         with contextlib.ExitStack() as stack:
             partial = [stack.enter_context(written_whole(path)) for path in paths]
             files = [
-                np.lib.format.open_memmap(path, "w+", dtype, (bank.n_windows, *output.shape[1:]))
+                np.lib.format.open_memmap(path, "w+", dtype, (len(bank), *output.shape[1:]))
                 for path, dtype, output in zip(partial, (np.float16, bool, np.float16), listener.outputs, strict=True)
             ]
-            for start in range(0, bank.n_windows, N_AT_ONCE):
-                rows = range(start, min(start + N_AT_ONCE, bank.n_windows))
-                windows = np.stack([bank.window(row) for row in rows])
-                for file, result in zip(files, listener.predict_on_batch({"audio": windows}), strict=True):
-                    file[start : rows.stop] = np.clip(np.asarray(result, np.float32), -LARGEST_HALF, LARGEST_HALF)
+            for start in range(0, len(bank), N_AT_ONCE):
+                rows = slice(start, start + N_AT_ONCE)
+                results = listener.predict_on_batch({"audio": bank.inputs(rows)})
+                for file, result in zip(files, results, strict=True):
+                    file[rows] = np.clip(np.asarray(result, np.float32), -LARGEST_HALF, LARGEST_HALF)
             for file in files:
                 file.flush()
     return Heard(*(np.load(path, mmap_mode="r") for path in paths))
@@ -125,7 +125,7 @@ class HeardBatches(keras.utils.PyDataset):
     def __getitem__(self, batch: int):
         rng = np.random.default_rng((self._seed, self._epoch, batch))
         rows = np.asarray(self._order[batch * self._batch_size : (batch + 1) * self._batch_size])
-        targets = self._targets[self._bank.clip_of(rows)]
+        targets = self._targets[self._bank.owners[rows]]
         if self._steps:
             voiced = np.stack([hide_steps(np.asarray(self._heard.voiced[row]), rng) for row in rows])
             return (np.stack([self._heard.steps[row] for row in rows]).astype(np.float32), voiced), targets
