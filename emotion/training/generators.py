@@ -1,7 +1,7 @@
 """Keras data generators: cached clips in, augmented batches out.
 
-Every batch follows from the seed, the epoch and its place alone, so a run can be repeated, resumed, and fed by any
-number of threads.
+Every batch follows from the seed, the epoch and its number alone, so a training can be repeated, resumed, and fed by
+any number of threads.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,46 @@ from emotion.labels import class_index
 START_JITTER_SECONDS = 0.2
 
 
-class ClipWindows(keras.utils.PyDataset):
+class EpochBatches(keras.utils.PyDataset):
+    """Batches in an order that follows from the seed and the epoch.
+
+    Subclasses make a batch of ``chosen(batch)`` in ``__getitem__``, with draws seeded by ``seed``, ``epoch`` and place.
+
+    Args:
+        items: what to deal into batches.
+        batch_size: items a batch.
+        n_batches: batches an epoch; by default as many as are full, but one at least.
+        seed: of the order.
+        is_shuffled: whether each epoch has an order of its own.
+        workers: threads that prepare batches.
+    """
+
+    def __init__(
+        self, items: np.ndarray, *, batch_size: int, seed: int, n_batches: int | None = None, is_shuffled: bool = True,
+        workers: int = 2,
+    ):  # fmt: skip
+        super().__init__(workers=workers, max_queue_size=4 * workers)
+        self._items, self._batch_size, self._is_shuffled = np.asarray(items), batch_size, is_shuffled
+        self._n_batches = max(1, len(self._items) // batch_size) if n_batches is None else n_batches
+        self.seed = seed
+        self.set_epoch(0)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Moves on to an epoch's order and draws. To be called between epochs, before batches are asked for."""
+        self.epoch = epoch
+        rng = np.random.default_rng((self.seed, epoch))
+        self._order = rng.permutation(self._items) if self._is_shuffled else self._items
+
+    @property
+    def num_batches(self) -> int:
+        return self._n_batches
+
+    def chosen(self, batch: int) -> np.ndarray:
+        """Returns the items of a batch."""
+        return self._order[batch * self._batch_size : (batch + 1) * self._batch_size]
+
+
+class ClipWindows(EpochBatches):
     """Batches of one window a clip.
 
     In training the window lies somewhere over the voiced part and is augmented; otherwise it is the one in the middle
@@ -45,13 +84,16 @@ class ClipWindows(keras.utils.PyDataset):
             training: whether to shuffle, move the window about and augment.
             workers: threads that prepare batches.
         """
-        super().__init__(workers=workers, max_queue_size=4 * workers)
+        settings = config.training
+        super().__init__(
+            np.arange(len(clips)), batch_size=settings.batch_size, n_batches=-(-len(clips) // settings.batch_size),
+            seed=settings.seed, is_shuffled=training, workers=workers,
+        )  # fmt: skip
         self._clips = list(clips)
         self._cache = cache
         self._config = config
         self._preprocessor = Preprocessor(config)
         self._training = training
-        self._epoch = 0
         indices = [class_index(clip.emotion, config.class_names) for clip in self._clips]
         if None in indices:
             clip = self._clips[indices.index(None)]
@@ -59,23 +101,10 @@ class ClipWindows(keras.utils.PyDataset):
                 f"{clip.clip_id}: {clip.emotion} is none of the classes {', '.join(config.class_names)}."
             )
         self.class_indices = np.array(indices, np.int32)
-        self._weights = _balanced_weights(self.class_indices) if training and config.training.balance else None
-        self.set_epoch(0)
-
-    def set_epoch(self, epoch: int) -> None:
-        """Moves on to an epoch's order and draws. To be called between epochs, before batches are asked for."""
-        self._epoch = epoch
-        self._order = np.arange(len(self._clips))
-        if self._training:
-            np.random.default_rng((self._config.training.seed, epoch)).shuffle(self._order)
-
-    @property
-    def num_batches(self) -> int:
-        return int(np.ceil(len(self._clips) / self._config.training.batch_size))
+        self._weights = _balanced_weights(self.class_indices) if training and settings.balance else None
 
     def __getitem__(self, batch: int):
-        size = self._config.training.batch_size
-        chosen = self._order[batch * size : (batch + 1) * size]
+        chosen = self.chosen(batch)
         items = [self._item(int(i)) for i in chosen]
         inputs = {name: np.stack([item[name] for item in items]) for name in items[0]}
         weights = np.ones(len(chosen), np.float32) if self._weights is None else self._weights[chosen]
@@ -84,9 +113,8 @@ class ClipWindows(keras.utils.PyDataset):
     def _item(self, index: int) -> dict[str, np.ndarray]:
         media = self._cache.load(self._clips[index])
         if not self._training:
-            start = middle_window(media, self._config)
-            return window_inputs(cut_clip_window(media, start, self._preprocessor), self._preprocessor)
-        rng = np.random.default_rng((self._config.training.seed, self._epoch, index))
+            return window_inputs(media, middle_window(media, self._config), self._preprocessor)
+        rng = np.random.default_rng((self.seed, self.epoch, index))
         inputs = varied_inputs(media, self._preprocessor, rng)
         if "audio" in inputs and self._config.training.augment:
             inputs["audio"] = voices.mask_time(inputs["audio"], rng)

@@ -1,4 +1,4 @@
-"""Stills set in motion, for training only: where no videos of labelled faces are open to all, they stand in for them.
+"""Sets photographs in motion, for training: they stand in for videos of labelled faces, which are not open to all.
 
 A head never keeps quite still, a mouth that speaks takes many shapes, and an expression comes and goes.
 """
@@ -23,29 +23,16 @@ SHORTEST_STRETCH, LONGEST_STRETCH = 0.2, 0.7
 
 
 def animate_still(image: np.ndarray, n_frames: int, rng: np.random.Generator) -> np.ndarray:
-    """Turns one picture into a clip by small smooth motion, zoom and light, as of a head that never keeps quite still.
-
-    Args:
-        image: ``(height, width[, 3])`` uint8.
-        n_frames: length of the clip.
-        rng: source of the draws.
-
-    Returns:
-        ``(n_frames, height, width[, 3])`` uint8.
-    """
+    """Turns a picture ``(height, width[, 3])`` uint8 into a clip of a head that never keeps quite still."""
     return move_head([image] * n_frames, rng)
 
 
 def move_head(frames: Sequence[np.ndarray], rng: np.random.Generator, size: int | None = None) -> np.ndarray:
-    """Varies the frames of a clip all alike, and lets place, size and light drift slowly over them.
+    """Varies all frames of a clip alike, and lets place, size and light drift slowly over them.
 
     Args:
         frames: ``n_frames`` times ``(height, width[, 3])`` uint8.
-        rng: source of the draws.
         size: side of the result in pixels; None keeps that of the frames.
-
-    Returns:
-        ``(n_frames, height, width[, 3])`` uint8.
     """
     n_frames = len(frames)
     base = draw_variation(rng)
@@ -72,18 +59,9 @@ def move_head(frames: Sequence[np.ndarray], rng: np.random.Generator, size: int 
 
 
 def move_mouth(image: np.ndarray, others: Sequence[np.ndarray], n_frames: int, rng: np.random.Generator) -> np.ndarray:
-    """Gives an aligned face the mouths of other faces for some frames, as if it spoke.
+    """Gives an aligned face ``(size, size)`` uint8 the mouths of other faces for some frames, as if it spoke.
 
-    Eyes and brows stay its own, and so does the mouth between the syllables: what a face shows must be read from these.
-
-    Args:
-        image: aligned ``(size, size)`` uint8.
-        others: aligned faces of the same shape, whose mouths are lent.
-        n_frames: length of the clip.
-        rng: source of the draws.
-
-    Returns:
-        ``(n_frames, size, size)`` uint8.
+    Eyes and brows stay its own, and so does the mouth between the syllables: a network must read the expression there.
     """
     size = image.shape[0]
     mask = np.zeros((size, size), np.float32)
@@ -107,15 +85,7 @@ def move_mouth(image: np.ndarray, others: Sequence[np.ndarray], n_frames: int, r
 
 
 def interrupt(clip: np.ndarray, rest: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Lets a clip fade to another one, and back where there is time, for a stretch of it.
-
-    Args:
-        clip, rest: ``(n_frames, height, width)`` uint8.
-        rng: source of the draws.
-
-    Returns:
-        Another of the same shape.
-    """
+    """Fades a clip ``(n_frames, height, width)`` uint8 to another one for a while, and back if there is time."""
     n_frames = len(clip)
     length = rng.uniform(SHORTEST_STRETCH, LONGEST_STRETCH) * n_frames
     middle = rng.uniform(0, n_frames)

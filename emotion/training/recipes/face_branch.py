@@ -16,6 +16,7 @@ from emotion.inputs.faces.augmentation import draw_variation, vary_image
 from emotion.labels import SEVEN_EMOTIONS
 from emotion.models import video_cnn_3d
 from emotion.models.layers import dtype_policy
+from emotion.training.generators import EpochBatches
 from emotion.training.loop import fastest_policy, fit_annealed
 from emotion.training.recipes.animation import interrupt, move_head, move_mouth
 from emotion.training.recipes.joining import Branch
@@ -88,7 +89,7 @@ HIDDEN_SIDE = (0.13, 0.4)  # in parts of the picture's side
 LABEL_SMOOTHING = 0.05
 
 
-class StillBatches(keras.utils.PyDataset):
+class StillBatches(EpochBatches):
     """Augmented batches of stills, as single pictures or animated into clips.
 
     Shape:
@@ -100,27 +101,18 @@ class StillBatches(keras.utils.PyDataset):
         self, stills: Stills, *, size: int, batch_size: int, n_batches: int, seed: int, mixup: float = 0.0,
         animation: Animation | None = None,
     ):  # fmt: skip
-        super().__init__(workers=2, max_queue_size=8)
-        self._stills, self._size, self._batch_size, self._n_batches = stills, size, batch_size, n_batches
-        self._seed, self._mixup, self._animation = seed, mixup, animation
+        # Few stills come more than once in an epoch.
+        items = np.resize(np.arange(len(stills)), max(len(stills), n_batches * batch_size))
+        super().__init__(items, batch_size=batch_size, n_batches=n_batches, seed=seed)
+        self._stills, self._size, self._mixup, self._animation = stills, size, mixup, animation
         self._neutral = np.flatnonzero(stills.targets[:, FERPLUS, NEUTRAL] > 0.5)
-        self.set_epoch(0)
-
-    def set_epoch(self, epoch: int) -> None:
-        """Moves on to an epoch's order and draws."""
-        self._epoch = epoch
-        self._order = np.random.default_rng((self._seed, epoch)).permutation(len(self._stills))
-
-    @property
-    def num_batches(self) -> int:
-        return self._n_batches
 
     def __getitem__(self, batch: int):
-        chosen = self._order[np.arange(batch * self._batch_size, (batch + 1) * self._batch_size) % len(self._stills)]
+        chosen = self.chosen(batch)
         pictures = np.stack([self._vary(int(i)) for i in chosen])
         targets = smooth(self._stills.targets[chosen])
         if self._mixup:
-            rng = np.random.default_rng((self._seed, self._epoch, batch, 1))
+            rng = np.random.default_rng((self.seed, self.epoch, batch, 1))
             shares = rng.beta(self._mixup, self._mixup, size=len(chosen)).astype(np.float32)
             # The greater share is the picture's own, so that a picture whose partner has no label keeps its meaning.
             shares = np.maximum(shares, 1 - shares)
@@ -131,7 +123,7 @@ class StillBatches(keras.utils.PyDataset):
         return np.repeat(pictures[..., None], 3, axis=-1), targets
 
     def _vary(self, index: int) -> np.ndarray:
-        rng = np.random.default_rng((self._seed, self._epoch, index))
+        rng = np.random.default_rng((self.seed, self.epoch, index))
         picture = self._stills.images[index]
         if rng.random() < HIDDEN_CHANCE:
             picture = hide_part(picture, rng)

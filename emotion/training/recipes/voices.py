@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import keras
 import numpy as np
 from keras import ops
 
@@ -25,7 +24,7 @@ from emotion.inputs.voice.augmentation import mask_time
 from emotion.inputs.window_cutter import cut_clip
 from emotion.labels import class_index
 from emotion.parallel import CRASHED, run_in_processes
-from emotion.training.generators import varied_inputs
+from emotion.training.generators import EpochBatches, varied_inputs
 
 LABEL_SMOOTHING = 0.1
 PLAIN_CHANCE = 0.25  # that a training draws one of a clip's windows as inference cuts it, not a varied one
@@ -182,7 +181,7 @@ def check_same_windows(bank: VoiceBank, other: VoiceBank) -> None:
 # ---- Training on a bank ----
 
 
-class BankBatches(keras.utils.PyDataset):
+class BankBatches(EpochBatches):
     """Batches of windows drawn from a bank, one of each clip an epoch, with a stretch of time hidden.
 
     Args:
@@ -195,24 +194,12 @@ class BankBatches(keras.utils.PyDataset):
     """
 
     def __init__(self, bank: VoiceBank, chosen: np.ndarray, targets: np.ndarray, *, batch_size: int, seed: int):
-        super().__init__(workers=2, max_queue_size=8)
-        self._bank, self._chosen, self._targets = bank, np.asarray(chosen), targets
-        self._batch_size, self._seed = batch_size, seed
-        self.set_epoch(0)
-
-    def set_epoch(self, epoch: int) -> None:
-        """Moves on to an epoch's order and draws."""
-        self._epoch = epoch
-        self._order = np.random.default_rng((self._seed, epoch)).permutation(self._chosen)
-
-    @property
-    def num_batches(self) -> int:
-        return max(1, len(self._chosen) // self._batch_size)
+        super().__init__(chosen, batch_size=batch_size, seed=seed)
+        self._bank, self._targets = bank, targets
 
     def __getitem__(self, batch: int):
-        rng = np.random.default_rng((self._seed, self._epoch, batch))
-        clips = self._order[batch * self._batch_size : (batch + 1) * self._batch_size]
-        rows = [self._bank.draw_row(int(clip), rng) for clip in clips]
+        rng = np.random.default_rng((self.seed, self.epoch, batch))
+        rows = [self._bank.draw_row(int(clip), rng) for clip in self.chosen(batch)]
         windows = [mask_time(window, rng) for window in self._bank.inputs(rows)]
         return {"audio": np.stack(windows)}, self._targets[rows]
 

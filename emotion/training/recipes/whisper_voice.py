@@ -16,6 +16,7 @@ from emotion.console import SILENT, Reporter
 from emotion.files import written_whole
 from emotion.models import whisper_cnn_3d
 from emotion.models.layers import dtype_policy
+from emotion.training.generators import EpochBatches
 from emotion.training.loop import fastest_policy, fit_annealed
 from emotion.training.recipes.voices import VoiceBank, balanced_targets, categorical_loss
 from emotion.training.recipes.whisper_weights import set_whisper_weights
@@ -88,7 +89,7 @@ def hear(bank: VoiceBank, config: RunConfig, arrays: dict[str, np.ndarray], fold
     return Heard(*(np.load(path, mmap_mode="r") for path in paths))
 
 
-class HeardBatches(keras.utils.PyDataset):
+class HeardBatches(EpochBatches):
     """Batches of what was heard of chosen clips.
 
     Args:
@@ -103,28 +104,13 @@ class HeardBatches(keras.utils.PyDataset):
         self, bank: VoiceBank, heard: Heard, chosen: np.ndarray, targets: np.ndarray, *, steps: bool, batch_size: int,
         seed: int,
     ):  # fmt: skip
-        super().__init__(workers=2, max_queue_size=8)
-        self._bank, self._heard, self._chosen, self._targets = bank, heard, np.asarray(chosen), targets
-        self._steps, self._batch_size, self._seed = steps, batch_size, seed
-        self._rows = bank.rows_of(self._chosen)
-        self.set_epoch(0)
-
-    def set_epoch(self, epoch: int) -> None:
-        """Moves on to an epoch's order and draws."""
-        self._epoch = epoch
-        rng = np.random.default_rng((self._seed, epoch))
-        if self._steps:
-            self._order = [self._bank.draw_row(int(clip), rng) for clip in rng.permutation(self._chosen)]
-        else:
-            self._order = rng.permutation(self._rows)
-
-    @property
-    def num_batches(self) -> int:
-        return max(1, len(self._order) // self._batch_size)
+        super().__init__(chosen if steps else bank.rows_of(chosen), batch_size=batch_size, seed=seed)
+        self._bank, self._heard, self._targets, self._steps = bank, heard, targets, steps
 
     def __getitem__(self, batch: int):
-        rng = np.random.default_rng((self._seed, self._epoch, batch))
-        rows = np.asarray(self._order[batch * self._batch_size : (batch + 1) * self._batch_size])
+        rng, rows = np.random.default_rng((self.seed, self.epoch, batch)), self.chosen(batch)
+        if self._steps:
+            rows = np.array([self._bank.draw_row(int(clip), rng) for clip in rows])
         targets = self._targets[self._bank.owners[rows]]
         if self._steps:
             voiced = np.stack([hide_steps(np.asarray(self._heard.voiced[row]), rng) for row in rows])

