@@ -36,27 +36,25 @@ none of its weights are in the model | MIT |
 
 LIMITS = """## What it cannot do
 
-- It was never shown a face that talks: it learned from photographs, some of them set in motion by arithmetic, and with
-  the mouths of other faces. `docs/models_shipped.md` says how it does on 21 silent clips of people who talk. Angry
-  faces that talk are often taken for disgusted or happy ones, fearful for surprised ones.
-- Weak expressions in clips read as neutral, and it can be very sure of that, as where an actor says a sentence in
-  surprise with his brows hardly raised. The face's calibration was measured on photographs, some of them in motion; on
-  people who talk it is worse.
-- Faces in profile, covered, or smaller than about 30 pixels are judged poorly or not at all.
-- The voices are acted, in English and German. Other languages, noise, singing and whispering lie outside what it heard.
-  What Silero VAD takes for speech counts as a voice: of the noises, chords and tones tried one, of 200 Hz.
-- It tells seven expressions apart. Contempt, boredom, calm and mixtures have no class of their own; calm counts as
-  neutral.
-- Most faces and voices it learned from are those of Western actors and of people in news, film and photo stocks. How
-  well it does for others was not measured.
+- It has never seen a face that talks. It learned from photographs, some set in motion by arithmetic and with the mouths
+  of other faces. `docs/models_shipped.md` gives its scores on 21 silent clips of people who talk: angry faces are often
+  taken for disgusted or happy ones, fearful for surprised ones.
+- It reads weak expressions in clips as neutral, and can be very sure of it. The face's calibration was measured on
+  photographs, some of them in motion; on people who talk it is worse.
+- It judges faces in profile, covered faces, and faces below about 30 pixels poorly or not at all.
+- The voices are acted, in English and German. Other languages, noise, singing and whispering were not trained on.
+  Whatever Silero VAD takes for speech counts as a voice: of the noises, chords and tones tried, one of 200 Hz did.
+- It knows seven expressions. Contempt, boredom and mixtures have no class; calm counts as neutral.
+- Most training faces and voices are those of Western actors and of people in news, film and stock photos. How well it
+  does for others was not measured.
 
-## What it is meant for, and what it must not be used for
+## Intended use
 
-Research and teaching on expressions, demonstrations, and experiments with one's own recordings, by consent.
+Research and teaching on expressions, demonstrations, and experiments with your own recordings, by consent.
 
-It tells what an expression looks and sounds like to people who labelled data, not what a person feels. Inferring
-emotions at work or in schools is forbidden in the European Union (AI Act, Article 5); wherever an emotion recognition
-system is at work on people, they must be told (Article 50). It must not be used to decide anything about a person.
+It predicts what an expression looks and sounds like to the people who labelled the data, not what a person feels. The
+European Union forbids inferring emotions at work and in schools (AI Act, Article 5); people must be told where an
+emotion recognition system is used on them (Article 50). Do not use it to decide anything about a person.
 """
 
 
@@ -73,31 +71,29 @@ def write_card(output: Path, recipe: Recipe, metrics: dict[str, Any], n_weights:
     parts = [
         f"{TITLE}{name}\n",
         f"Made by `python train_model.py --recipe {name} --data_root DIR`. `docs/models_shipped.md` tells how.\n",
-        "**What it does.** From a window of 3 s it tells seven expressions apart: neutral, happy, sad, angry, fearful, "
+        "**What it does.** From a window of 3 s it recognises seven expressions: neutral, happy, sad, angry, fearful, "
         "disgust, surprised; by the face, by the voice, or by both, and it says by which. It is "
         f"{hears} and a 3D-CNN on 20 aligned faces of 112 x 112, joined by a dense layer; "
         f"{n_weights / 1e6:.1f} million weights, stored as float16 and computed with as float32, "
         f"{metrics['megabytes']:.1f} MB.\n",
-        "## What it learned from, and what follows\n",
+        "## Training data, and what follows from it\n",
         DATA + (WHISPER_DATA if whisper else TEACHER_DATA),
         "RAVDESS's licence forbids commercial use: **these weights are for non-commercial research.** Faces and voices "
-        "come from different people; no video of a talking face was seen in training. The training settings in "
-        "`config.json` are the program's defaults, not what made these weights: the recipe's own stand in "
-        "`emotion/training/recipes/settings.py`.\n",
-        "## How good it is\n",
+        "come from different people; no video of a talking face was used. The training settings in `config.json` are "
+        "the program's defaults; the recipe's own are in `emotion/training/recipes/settings.py`.\n",
+        "## Scores\n",
         f"On {metrics['protocol']}. Some of the recipe's settings were chosen on the same data, so expect less on "
-        "people and recordings of your own.\n",
+        "other people and recordings.\n",
         _scores_table(metrics),
-        "ECE is the expected calibration error: how far, on average, confidence lies from accuracy. For voices and "
-        "pairs each speaker is judged at the temperature that fits the others. In brackets stands what chance alone "
-        "would make of it on as many clips if every answer were right as often as its confidence says. Below a "
-        f"confidence of {metrics['unsure_below']:.2f} the answer is `unsure`, whatever it rests on.\n",
+        "ECE is the expected calibration error: the mean gap between confidence and accuracy. For voices and pairs "
+        "each speaker is scored at the temperature fitted on the others. In brackets: what chance alone would make of "
+        "it on as many clips if every answer were right as often as its confidence says. Below a confidence of "
+        f"{metrics['unsure_below']:.2f} the answer is `unsure`.\n",
         _folds_table(metrics),
-        "Recall by emotion, and by sex and speaker of the voice:\n",
+        "Recall by emotion, and UAR by sex and speaker of the voice:\n",
         _groups_table(metrics),
         "`splits.csv` lists the voices it was trained and validated on, with the SHA-256 of each file, so that "
-        "`python -m emotion.evaluate` leaves them out. The faces are not listed: they lie in archives, not in files of "
-        "their own.\n",
+        "`python -m emotion.evaluate` leaves them out. The faces are not listed: they lie in archives.\n",
         LIMITS,
     ]
     (output / CARD_FILE).write_text("\n".join(part for part in parts if part), encoding="utf-8")
