@@ -35,6 +35,7 @@ from emotion.training.callbacks import (
 WEIGHTS_FILE = "trained.npz"
 CANDIDATE_FILE = "candidate.keras"  # the best network so far, until the epoch's checkpoint takes it in
 LOWEST_RATE = 1e-6
+MANY_CLIPS = 2048  # to settle the norms with, where that is done once, after all epochs
 
 # ---- The loop ----
 
@@ -65,18 +66,18 @@ def fit_network(
     """Trains a network in place, going on with what ``folder`` holds of its training.
 
     Args:
-        model: what is to be trained, as it is before ``first_epoch``.
-        batches: inputs and targets, with ``set_epoch``.
+        model: a new network, or the one that an earlier part of the training has left.
+        batches: such as ``EpochBatches``.
         loss: of targets and outputs.
         optimizer: a new one.
-        epochs: the number of the last epoch, counted from 1.
+        epochs: how many have been done in the end, those of earlier parts included.
         seed: of what is random in the layers.
         folder: gets ``checkpoint/``, ``history.csv`` and ``tensorboard/``.
-        first_epoch: how many epochs of the same training came before, with another optimizer.
-        validation: scored after each epoch; the checkpoint then keeps the best network, too. Without it, batch
-            normalisation is given its statistics once, at the end.
-        patience: with ``validation``; None to learn on to the end.
-        metrics: beside the loss; weighted as it is.
+        first_epoch: how many epochs earlier parts of this training had, with another optimizer.
+        validation: scored after each epoch; the checkpoint then also holds the best network. Without it, batch
+            normalisation gets its statistics once, at the end.
+        patience: with ``validation``; None to train for all epochs.
+        metrics: computed beside the loss, with the same weights.
 
     Raises:
         RunError: if the checkpoint is damaged.
@@ -121,9 +122,6 @@ def fit_network(
     )
     if validation is None:
         settle_norms(model, first_inputs(batches, MANY_CLIPS))
-
-
-MANY_CLIPS = 2048  # where the norms are settled once, after all epochs
 
 
 def has_stopped(folder: Path, epochs: int, patience: Patience) -> bool:
