@@ -6,6 +6,7 @@ All numbers come from the metrics of the model that lies beside the card.
 from pathlib import Path
 from typing import Any
 
+from emotion.config import RunConfig
 from emotion.models.run_folder import CARD_FILE
 from emotion.outputs.score_tables import format_table
 from emotion.training.recipes.settings import WHISPER, Recipe
@@ -17,22 +18,10 @@ HEARS = {
     WHISPER: "the first {blocks} blocks of Whisper tiny.en's encoder on a log-mel picture (80 x 300)",
 }
 
-DATA = """| data | what for | licence |
-|---|---|---|
-| FER2013 faces (Goodfellow et al. 2013) with FER+ votes (Barsoum et al. 2016) | faces | labels MIT; the pictures come \
-without a stated licence |
-| muxspace facial expressions | faces | Apache-2.0 |
-| RAVDESS speech (Livingstone & Russo 2018), sound only | voices | CC BY-NC-SA 4.0 |
-| EmoDB (Burkhardt et al. 2005) | voices | freely downloadable for research |
-"""
-
-WHISPER_DATA = """| Whisper tiny.en (Radford et al. 2022), the encoder's first blocks | where the voice starts from | \
-MIT; its notice lies beside this card |
-"""
-
-TEACHER_DATA = """| Whisper tiny.en (Radford et al. 2022), as part of a teacher | what the voice branch was taught by; \
-none of its weights are in the model | MIT |
-"""
+CITED = (
+    "FER2013: Goodfellow et al. 2013. FER+: Barsoum et al. 2016. RAVDESS: Livingstone & Russo 2018. EmoDB: Burkhardt "
+    "et al. 2005. Whisper: Radford et al. 2022."
+)
 
 LIMITS = """## What it cannot do
 
@@ -64,10 +53,10 @@ def is_made_by(output: Path, name: str) -> bool:
     return card.is_file() and card.read_text(encoding="utf-8").startswith(f"{TITLE}{name}\n")
 
 
-def write_card(output: Path, recipe: Recipe, metrics: dict[str, Any], n_weights: int) -> None:
-    """Writes the card into a run folder, from what ``make_shipped`` measured."""
+def write_card(output: Path, recipe: Recipe, config: RunConfig, metrics: dict[str, Any], n_weights: int) -> None:
+    """Writes the card into a run folder, from the model's settings and from what ``make_shipped`` measured."""
     hears = HEARS[recipe.architecture].format(blocks=recipe.voices.whisper_blocks)
-    whisper, name = recipe.architecture == WHISPER, recipe.name or output.name
+    name = recipe.name or output.name
     parts = [
         f"{TITLE}{name}\n",
         f"Made by `python train_model.py --recipe {name} --data_root DIR`. `docs/models_shipped.md` tells how.\n",
@@ -77,13 +66,18 @@ def write_card(output: Path, recipe: Recipe, metrics: dict[str, Any], n_weights:
         f"{n_weights / 1e6:.1f} million weights, stored as float16 and computed with as float32, "
         f"{metrics['megabytes']:.1f} MB.\n",
         "## Training data, and what follows from it\n",
-        DATA + (WHISPER_DATA if whisper else TEACHER_DATA),
+        format_table(
+            ["data", "licence", "pictures or clips"],
+            [[source.name, source.licence, str(source.n_clips or "")] for source in config.data],
+        ),
+        f"\n{CITED}\n",
         "RAVDESS's licence forbids commercial use: **these weights are for non-commercial research.** Faces and voices "
         "come from different people; no video of a talking face was used. The training settings in `config.json` are "
         "the program's defaults; the recipe's own are in `emotion/training/recipes/settings.py`.\n",
         "## Scores\n",
-        f"On {metrics['protocol']}. Some of the recipe's settings were chosen on the same data, so expect less on "
-        "other people and recordings.\n",
+        f"On {metrics['protocol']}. The faces are FER+ validation pictures with more than half of the votes on one "
+        "class. Some of the recipe's settings were chosen on the same data, so expect less on other people and "
+        "recordings.\n",
         _scores_table(metrics),
         "ECE is the expected calibration error: the mean gap between confidence and accuracy. For voices and pairs "
         "each speaker is scored at the temperature fitted on the others. In brackets: what chance alone would make of "
@@ -114,10 +108,10 @@ def format_scores(metrics: dict[str, Any]) -> str:
 
 def _scores_table(metrics: dict[str, Any]) -> str:
     names = {
-        "photograph": "face alone, photographs: FER+ validation pictures with more than half of the votes on one class",
-        "face": "face alone, the same set in motion",
-        "voice": "voice alone: speakers apart from training",
-        "both": "a moving face and a voice of the same emotion, of different people",
+        "photograph": "face, as a photograph",
+        "face": "face, set in motion",
+        "voice": "voice",
+        "both": "voice and moving face",
     }
     rows = []
     for mode, words in names.items():

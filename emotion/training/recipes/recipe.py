@@ -134,8 +134,7 @@ def make_shipped(
     write_model(work, model, calibration, metrics, output, heard, seen)
     if with_folds:
         metrics["folds"] = score_on_new_speakers(work, heard)
-        write_metrics(output, metrics)
-        write_card(output, recipe, metrics, model.count_params())
+        write_scores(work, output, metrics)
     return metrics
 
 
@@ -387,8 +386,14 @@ def write_model(
     write_onnx(output, work.reporter)
     metrics["megabytes"] = (output / MODEL_FILE).stat().st_size / 1e6
     metrics["window_milliseconds"] = 1000 * time_window(load_run(output))
+    write_scores(work, output, metrics)
+
+
+def write_scores(work: Work, output: Path, metrics: dict[str, Any]) -> None:
+    """Writes ``metrics.json`` and the card of a model that is written."""
+    run = load_run(output)
     write_metrics(output, metrics)
-    write_card(output, recipe, metrics, model.count_params())
+    write_card(output, work.recipe, run.config, metrics, run.model.count_params())
 
 
 def _learned_voices(recipe: Recipe, heard: HeardVoices) -> list[Clip]:
