@@ -113,7 +113,8 @@ class ClipWindows(EpochBatches):
     def _item(self, index: int) -> dict[str, np.ndarray]:
         media = self._cache.load(self._clips[index])
         if not self._training:
-            return window_inputs(media, middle_window(media, self._config), self._preprocessor)
+            start = middle_window(media, self._config)
+            return window_inputs(cut_clip_window(media, start, self._preprocessor), self._preprocessor)
         rng = np.random.default_rng((self.seed, self.epoch, index))
         inputs = varied_inputs(media, self._preprocessor, rng)
         if "audio" in inputs and self._config.training.augment:
