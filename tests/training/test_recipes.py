@@ -153,6 +153,7 @@ def test_the_recipes_make_models_that_load_and_say_what_they_were_made_from(
     assert all(scores["n"] == 32 and len(scores["uar_by_fold"]) == 2 for scores in (folds["8"], folds["7"]))
 
     # A second call finds every stage in the work folder and trains nothing again.
+    monkeypatch.setattr(f"{recipes}.recipe.write_onnx", lambda *_: None)  # which takes a while
     monkeypatch.setattr(keras.Model, "fit", lambda *_, **__: pytest.fail("a finished stage was trained again"))
     for name in ("load_ferplus", "train_frame_network", "train_whisper_network", "train_light_network"):
         monkeypatch.setattr(f"{recipes}.recipe.{name}", lambda *_, **__: pytest.fail("a stage was made again"))
