@@ -7,6 +7,8 @@ import pytest
 from emotion.errors import RunError
 from emotion.training.loop import fit_annealed
 
+pytestmark = [pytest.mark.trains, pytest.mark.usefixtures("eagerly")]
+
 
 class Killed(Exception):
     pass

@@ -106,6 +106,7 @@ def whisper_arrays():
     return arrays
 
 
+@pytest.mark.trains
 def test_the_recipes_make_models_that_load_and_say_what_they_were_made_from(
     data_root, whisper_arrays, tmp_path, monkeypatch
 ):
