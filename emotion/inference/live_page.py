@@ -1,6 +1,6 @@
-"""A page in the browser that shows annotated pictures as they are made.
+"""A page in the browser that shows annotated frames as they are made.
 
-The server listens on this machine alone, so that no one else sees the camera.
+The server listens on this computer only, so that nobody else sees the camera.
 """
 
 import threading
@@ -22,18 +22,18 @@ PAGE = """<!doctype html>
 <style>body{margin:0;background:#101010;color:#f5f5f5;font:16px system-ui,sans-serif;text-align:center}
 img{max-width:100vw;max-height:calc(100vh - 3em)}p{margin:.6em}</style></head>
 <body><img src="/stream" alt="The camera's picture with labelled faces">
-<p>An AI system is recognising emotions in this picture. Stop it with Ctrl-C in the terminal.</p></body></html>
+<p>An AI system is recognising emotions in this picture. To stop it, press Ctrl-C in the terminal.</p></body></html>
 """
 
 
 class LivePage:
-    """Serves the latest picture. Use it with ``with``.
+    """Serves the latest frame. Use it with ``with``.
 
     Args:
-        port: where to listen; 0 takes any that is free.
+        port: 0 takes any free one.
 
     Raises:
-        ConfigError: if something else listens there.
+        ConfigError: if the port is taken.
     """
 
     def __init__(self, port: int):
@@ -44,12 +44,12 @@ class LivePage:
             self._server = ThreadingHTTPServer((HOST, port), self._make_handler())
         except (OSError, OverflowError) as error:
             raise ConfigError(
-                f"--port {port}: cannot be listened at ({error}). Choose another, or 0 for any."
+                f"--port {port}: cannot listen there ({error}). Choose another port, or 0 for any."
             ) from error
         self._thread = threading.Thread(target=self._server.serve_forever, name="live page", daemon=True)
 
     def close(self) -> None:
-        """Frees the port of a page that was not entered."""
+        """Frees the port; leaving the ``with`` block does so too."""
         self._server.server_close()
 
     @property
@@ -68,7 +68,7 @@ class LivePage:
         self.close()
 
     def show(self, image: np.ndarray) -> None:
-        """Replaces the picture, RGB uint8 ``(height, width, 3)``."""
+        """Replaces the frame: RGB uint8 ``(height, width, 3)``."""
         _, encoded = cv2.imencode(
             ".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
         )
@@ -77,7 +77,7 @@ class LivePage:
             self._changed.notify_all()
 
     def _next(self, last: bytes | None) -> bytes | None:
-        """The next picture after one; None once the page is closed."""
+        """Waits for the frame after ``last``; None once the page is closed."""
         with self._changed:
             while self._is_open and (self._jpeg is None or self._jpeg is last):
                 self._changed.wait(PATIENCE_SECONDS)
@@ -86,7 +86,7 @@ class LivePage:
     def _make_handler(page):
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self):
-                # A website whose name is made to lead here could else read the camera's pictures.
+                # Otherwise a website whose name resolves to this address could read the camera (DNS rebinding).
                 if self.headers.get("Host", "").rpartition(":")[0] not in (HOST, "localhost"):
                     self.send_error(403)
                 elif self.path == "/":
@@ -97,7 +97,7 @@ class LivePage:
                     self.send_error(404)
 
             def log_message(self, *arguments):
-                """Says nothing: the terminal is the program's."""
+                """Keeps requests out of the terminal."""
 
             def _send(self, kind: str, body: bytes) -> None:
                 self.send_response(200)

@@ -81,6 +81,22 @@ def test_inference_prints_the_answer_and_writes_the_annotated_video(clip, traine
     assert 0.005 < changed.mean() < 0.4  # a box and a plate, not another picture
 
 
+def test_a_clip_is_opened_three_times_to_look_at_it_analyse_it_and_draw_on_it(
+    clip, trained, tmp_path, monkeypatch, call
+):
+    opened, open_file = [], av.open
+
+    def count(file, mode="r", **options):
+        opened.append((str(file), mode))
+        return open_file(file, mode, **options)
+
+    monkeypatch.setattr(av, "open", count)
+    output = tmp_path / "out.mp4"
+    done = call(run_inference, clip, "--model", trained.path, "--output", output, "--no_plot", "--no_progress")
+    assert done.code == 0 and probe_media(output).audio_codec == "aac"
+    assert len([mode for file, mode in opened if file.endswith(clip.name) and mode == "r"]) <= 3
+
+
 def test_the_clip_can_be_named_without_its_option(clip, trained, tmp_path, call):
     output = tmp_path / "out.mp4"
     done = call(run_inference, clip, "--model", trained.path, "--output", output, "--no_progress")

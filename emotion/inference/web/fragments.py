@@ -1,4 +1,4 @@
-"""What was found, as fragments of a web page: one answer for the clip, and a card for each face and the voice."""
+"""A result as fragments of a web page: the answer for the clip, and a card with a portrait for each face."""
 
 import base64
 import html
@@ -16,12 +16,14 @@ from emotion.results import UNSURE, Box, EmotionSummary, MediaPrediction, in_per
 
 JPEG_QUALITY = 88
 MAX_CARDS = 20
+PORTRAIT_SIDE = 96  # pixels
+PORTRAIT_MARGIN = 0.25  # of the face's size, on each side
 EVIDENCE = {
     "face+voice": "judged by face and voice",
     "face": "judged by the face alone",
     "voice": "judged by the voice alone",
-    "frame": "judged by whole pictures",
-    "frame+voice": "judged by whole pictures and the voice",
+    "frame": "judged by whole frames",
+    "frame+voice": "judged by whole frames and the voice",
     "none": "no evidence",
 }
 
@@ -43,25 +45,22 @@ overflow-wrap:anywhere}
 
 
 def format_answer(prediction: MediaPrediction) -> str:
-    """Returns the clip's one answer and the notes that a reader must know, as HTML."""
+    """Returns the clip's answer and its notes as HTML."""
     overall = prediction.overall
     if overall.emotion is None:
-        words = "<p><b>No evidence:</b> neither a face nor a voice that could be judged.</p>"
+        words = "<p><b>No evidence:</b> no face and no voice that could be analysed.</p>"
     else:
-        whose = (
-            "" if len(prediction.tracks) < 2 else ", of the face that fills most of the picture for most of the time"
-        )
+        whose = "" if len(prediction.tracks) < 2 else ", for the most visible face"
         words = f"<p>{_chip(overall)} {_evidence(overall)}{whose}</p>"
     notes = "".join(f'<p class="note">Note: {html.escape(note)}.</p>' for note in prediction.notes)
     return f'<div class="answer">{words}{notes}</div>'
 
 
 def format_cards(prediction: MediaPrediction, portraits: dict[int, np.ndarray]) -> str:
-    """Returns a card for each face, and one for the voice where it was judged by itself, as HTML.
+    """Returns a card for each face, and one for the voice where it was judged alone, as HTML.
 
     Args:
-        prediction: what was found.
-        portraits: RGB pictures by ``face_id``; a face without one gets a blank.
+        portraits: from ``cut_portraits``; a face without one gets a blank.
     """
     rows, missing = choose_rows(timeline_rows(prediction), MAX_CARDS)
     cards = "".join(_format_card(row, prediction, portraits) for row in rows)
@@ -70,7 +69,7 @@ def format_cards(prediction: MediaPrediction, portraits: dict[int, np.ndarray]) 
 
 
 def format_problem(words: str) -> str:
-    """Returns what went wrong, as HTML that screen readers say at once."""
+    """Returns an error as HTML that screen readers read out at once."""
     return f'<div class="problem" role="alert">{html.escape(words)}</div>'
 
 
@@ -112,18 +111,11 @@ def _data_url(image: np.ndarray) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(encoded.tobytes()).decode()
 
 
-# ---- A small picture of each face, cut from the clip at the moment the face is seen largest ----
+def cut_portraits(prediction: MediaPrediction, *, side: int = PORTRAIT_SIDE) -> dict[int, np.ndarray]:
+    """Cuts each face out of the frame in which it is largest; the clip at ``prediction.path`` is read again.
 
-SIDE = 96
-MARGIN = 0.25  # of the face's own size, on every side
-
-
-def cut_portraits(prediction: MediaPrediction, *, side: int = SIDE) -> dict[int, np.ndarray]:
-    """Returns pictures ``(side, side, 3)`` RGB uint8 by ``face_id``; a face whose picture cannot be read has none.
-
-    Args:
-        prediction: what was found; its ``path`` is read once more, up to the last moment wanted.
-        side: pixels.
+    Returns:
+        RGB uint8 pictures ``(side, side, 3)`` by ``face_id``; a face whose frame cannot be read has none.
     """
     wanted = {}
     for track in prediction.tracks:
@@ -144,18 +136,18 @@ def cut_portraits(prediction: MediaPrediction, *, side: int = SIDE) -> dict[int,
             if frame.time_seconds >= last:
                 break
     except MediaError:
-        pass  # what could be read is what there is
+        pass  # the faces found so far
     return portraits
 
 
 def _cut(image: np.ndarray, box: Box, side: int) -> np.ndarray:
     x1, y1, x2, y2 = box
-    half = (0.5 + MARGIN) * max(x2 - x1, y2 - y1)
+    half = (0.5 + PORTRAIT_MARGIN) * max(x2 - x1, y2 - y1)
     middle_x, middle_y = (x1 + x2) / 2, (y1 + y2) / 2
     height, width = image.shape[:2]
     left, right = (int(np.clip(round(middle_x + away), 0, width)) for away in (-half, half))
     top, bottom = (int(np.clip(round(middle_y + away), 0, height)) for away in (-half, half))
-    if left >= right or top >= bottom:  # a face that has left the picture
+    if left >= right or top >= bottom:  # outside the frame
         return np.zeros((side, side, 3), np.uint8)
     cut = np.ascontiguousarray(image[top:bottom, left:right])
     scale = side / max(cut.shape[:2])
