@@ -57,7 +57,7 @@ def test_the_strip_names_what_prevails_where_there_is_room():
 
 def test_many_rows_are_cut_and_none_gives_nothing():
     page = format_timeline(make_prediction([([HAPPY], 0, 3)] * (MAX_ROWS + 2)))
-    assert page.count("tl-plot") == MAX_ROWS and "2 further faces are not drawn" in page
+    assert page.count("tl-plot") == MAX_ROWS and "2 more faces" in page
     assert format_timeline(make_prediction()) == ""
 
 
@@ -329,7 +329,7 @@ def test_the_page_judges_a_copy_shows_no_path_and_keeps_the_last_results_alone(a
     problem = recognise(clip)[0]
     assert "clip.mp4: " in problem and str(tmp_path) not in problem
     assert not [path for path in results.rglob("*") if path.is_file()]
-    assert "no longer here" in recognise(tmp_path / "gone.mp4")[0]
+    assert "Upload it again" in recognise(tmp_path / "gone.mp4")[0]
 
 
 def test_results_of_a_clip_that_is_no_longer_shown_are_not_shown(analyst, tmp_path):
@@ -365,7 +365,7 @@ def test_addresses_of_other_computers_are_not_asked(analyst, tmp_path):
 
     page = Page(analyst, tmp_path, max_bytes=10 * 2**20).build()
     (clip,) = [block for block in page.blocks.values() if isinstance(block, gr.Video) and block.elem_id == "clip"]
-    with pytest.raises(gr.Error, match="asks no other computer"):
+    with pytest.raises(gr.Error, match="URL"):
         asyncio.run(clip.async_move_resource_to_block_cache("http://127.0.0.1:9/x.mp4"))
 
 

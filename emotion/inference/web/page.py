@@ -1,4 +1,4 @@
-"""The page itself: what stands on it, and what happens when something is clicked."""
+"""The page itself: what is on it, and what a click does."""
 
 import logging
 import shutil
@@ -10,10 +10,9 @@ import gradio as gr
 from gradio_client import utils as client_utils
 
 from emotion.errors import EmotionError
-from emotion.inference.web import fragments as cards
+from emotion.inference.web import fragments
 from emotion.inference.web import timeline as timeline_page
 from emotion.inference.web.analysis import Analysis, Analyst, Stopped
-from emotion.inference.web.fragments import cut_portraits
 from emotion.inference.web.sessions import Sessions
 from emotion.places import sample_clip
 from emotion.settings import FACE_DETECTORS, InferenceSettings
@@ -22,18 +21,18 @@ logger = logging.getLogger(__name__)
 
 TITLE = "What does this face, and this voice, look and sound like?"
 VIDEO_ID = "annotated"
-OF_ACCURATE = "accurate hears far better and takes a third more time"
+OF_ACCURATE = "accurate is far better on voices and takes a third longer"
 DOWNLOADS = ("Video", "CSV", "JSON", "Plot")
-MAX_WAITING = 8  # clips of others, before a new one is refused
+MAX_WAITING = 8  # clips in the queue, before new ones are refused
 KEPT_SECONDS, SWEPT_SECONDS = 3600, 600
-MEGABYTE = 2**20  # as Gradio counts when it refuses one
-NOTICE = """**An AI system recognises emotional expressions on this page.** It tells what a face and a voice look and
-sound like to people who labelled acted recordings; it does not know what anybody feels, and it is often wrong, more so
-for people, cultures and recordings unlike those it learned from. Do not use it to judge people. In the European Union
-inferring emotions at work and in education is forbidden (AI Act, Article 5), and elsewhere emotion recognition counts
-as high-risk (Annex III). Upload only clips whose people have agreed."""
+MEGABYTE = 2**20  # as Gradio counts
+NOTICE = """**An AI system recognises emotional expressions on this page.** It predicts how people who labelled acted
+recordings would describe a face and a voice. It does not know what anybody feels, and it is often wrong, more so for
+people, cultures and recordings unlike its training data. Do not use it to judge people. In the European Union,
+inferring emotions at work and in education is forbidden (AI Act, Article 5); elsewhere emotion recognition counts as
+high-risk (Annex III). Upload only clips whose people have agreed."""
 STYLE = f"""
-{cards.STYLE}
+{fragments.STYLE}
 {timeline_page.STYLE}
 .gradio-container{{max-width:1200px!important;margin:auto!important}}
 #notice{{font-size:.92em}}
@@ -41,8 +40,8 @@ STYLE = f"""
 footer{{display:none!important}}
 #downloads{{display:grid;grid-template-columns:repeat(auto-fit,minmax(7.5em,1fr))}}
 """
-# Browsers play few formats, and Gradio calls every other clip an error, in a box over the page. It can be judged all
-# the same, or is told to be broken if it is; so that box is hidden, and what it means stands below the clip.
+# Browsers play few formats, and Gradio covers the page with an error for every other clip. Such a clip can be analysed
+# all the same, so that error is hidden and a line below the clip explains.
 UNSHOWN_ID = "unshown"
 UNSHOWN = f"""() => {{
   const tell = (event) => {{
@@ -55,7 +54,7 @@ UNSHOWN = f"""() => {{
       if (box.textContent.includes('Video not playable')) box.style.display = 'none';
   }}).observe(document.body, {{childList: true, subtree: true}});
 }}"""
-# Small steps do not wait behind clips, nor are they refused where many clips wait.
+# Small steps neither wait in the queue behind clips nor are refused when it is full.
 AT_ONCE = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 
 
@@ -63,32 +62,32 @@ class Page:
     """The web page.
 
     Args:
-        analyst: judges the clips.
-        folder: where uploads and results are kept for as long as they are needed; Gradio's own, too.
+        analyst: analyses the clips.
+        folder: where uploads and results are kept while they are needed; also Gradio's.
         max_bytes: larger uploads are refused.
     """
 
     def __init__(self, analyst: Analyst, folder: Path, *, max_bytes: int):
         self._analyst, self._max_bytes = analyst, max_bytes
         self._sessions = Sessions(folder, kept_seconds=KEPT_SECONDS)
-        # Gradio serves files of its own folder alone, wherever the program was started.
+        # Gradio serves only files in its own folder.
         self._sample = folder / "samples" / sample_clip().name
 
     def keep_swept(self) -> None:
-        """Deletes what is too old, now and then, for as long as the program runs."""
+        """Deletes old files every few minutes, as long as the program runs."""
 
         def sweep() -> None:
             while True:
                 time.sleep(SWEPT_SECONDS)
                 try:
                     self._sessions.sweep()
-                except Exception:  # whatever it was, what comes later is to be deleted, too
-                    logger.exception("what is too old could not be deleted")
+                except Exception:  # files that get old later must still be deleted
+                    logger.exception("old files could not be deleted")
 
         threading.Thread(target=sweep, name="sweep", daemon=True).start()
 
     def close(self) -> None:
-        """Ends the work that is going on, at its next picture."""
+        """Stops all work at its next frame, and deletes all files."""
         self._sessions.close_all()
 
     def build(self) -> gr.Blocks:
@@ -109,7 +108,7 @@ class Page:
                     with gr.Column(visible=False, elem_id="results") as results:
                         answer = gr.HTML(elem_id="answer")
                         video = gr.Video(show_label=False, elem_id=VIDEO_ID, interactive=False, buttons=[])
-                        # Near enough to the video to be seen together with it.
+                        # Close to the video, so that both are seen together.
                         timeline = gr.HTML(
                             elem_id="timeline", js_on_load=timeline_page.script_for(f"#{VIDEO_ID} video")
                         )
@@ -121,9 +120,9 @@ class Page:
             found = gr.HTML(elem_id="cards")
             outputs = [status, results, video, answer, timeline, found, *downloads]
             number = gr.State(0)
-            # What was found of another clip, or went wrong with it, is gone as soon as it is no longer true.
+            # Another clip clears the results, or the error, of the one before.
             clip.change(self._choose, clip, outputs, **AT_ONCE)
-            # Stop can be pressed from when it is known what it would stop, until there is nothing left to be stopped.
+            # Stop is enabled while there is something to stop.
             start.click(self._press, clip, [number, status, start, stop], **AT_ONCE).then(
                 self._recognise, [number, clip, model, *settings], outputs, show_progress_on=status,
                 concurrency_limit=1, api_visibility="private",
@@ -131,7 +130,7 @@ class Page:
             stop.click(self._stop, None, None, **AT_ONCE)
             page.unload(self._forget)
             page.load(None, js=UNSHOWN, **AT_ONCE)
-        page.queue(max_size=MAX_WAITING, api_open=False)  # no work but by way of the queue
+        page.queue(max_size=MAX_WAITING, api_open=False)  # all work goes through the queue
         return page
 
     def _build_clip(self) -> gr.Video:
@@ -139,19 +138,19 @@ class Page:
             label="Clip", sources=["upload", "webcam"], include_audio=True, elem_id="clip",
             webcam_options=gr.WebcamOptions(mirror=False),
         )  # fmt: skip
-        refuse_addresses(clip)
+        refuse_urls(clip)
         gr.HTML(
-            f'<p id="{UNSHOWN_ID}" hidden>This browser cannot show this clip. Press Recognise: it may be judged all '
-            "the same.</p>"
+            f'<p id="{UNSHOWN_ID}" hidden>This browser cannot play this clip. Press Recognise anyway: it may still be '
+            "recognised.</p>"
         )
         if sample_clip().is_file():
-            sample = gr.Button("Take the sample clip", size="sm", elem_id="sample")
+            sample = gr.Button("Use the sample clip", size="sm", elem_id="sample")
             sample.click(self._take_sample, None, clip, **AT_ONCE)
         clip.clear(None, js=f"() => {{document.getElementById('{UNSHOWN_ID}').hidden = true}}", **AT_ONCE)
         gr.Markdown(
-            f"Videos of up to {self._max_bytes / MEGABYTE:.0f} MB and {self._analyst.max_seconds:.0f} s; sound files "
-            "and pictures are for `run_inference.py`. Uploads and results stay on the computer that serves this page. "
-            "They are deleted when the page is closed, and no later than "
+            f"Videos of up to {self._max_bytes / MEGABYTE:.0f} MB and {self._analyst.max_seconds:.0f} s; for sound "
+            "files and pictures use `run_inference.py`. Uploads and results stay on the computer that serves this "
+            "page. They are deleted when you close the page, at the latest "
             f"{(KEPT_SECONDS + SWEPT_SECONDS) / 60:.0f} minutes after they were made."
         )
         return clip
@@ -166,8 +165,8 @@ class Page:
         request: gr.Request, progress=gr.Progress(),  # noqa: B008  (Gradio looks for it there)
     ):  # fmt: skip
         session = self._sessions.find(request.session_hash)
-        if session is None or clip is None:  # none: the page was closed while this waited
-            return _problem("" if session is None else "Upload a clip, record one, or take the sample first.")
+        if session is None or clip is None:  # without a session the page was closed meanwhile
+            return _problem("" if session is None else "Upload a clip, record one, or use the sample first.")
 
         def is_stopped() -> bool:
             return self._sessions.is_stopped(session, number) or session.clip != Path(clip)
@@ -178,35 +177,35 @@ class Page:
             settings = InferenceSettings(
                 face_detector=detector, max_faces=int(max_faces), unsure_below=None if own_threshold else threshold
             )
-            # A copy, since the page may choose another clip, which deletes this one, before the work is done.
+            # A copy: when the page chooses another clip, this one is deleted.
             shutil.copyfile(clip, own)
             analysis = self._analyst.analyse(
                 own, folder, model=model, settings=settings, notice=notice, blur_faces=blur_faces,
                 tell=lambda what, share: progress(share, desc=what),
                 is_stopped=is_stopped,
             )  # fmt: skip
-            portraits = {} if blur_faces else cut_portraits(analysis.prediction)
+            portraits = {} if blur_faces else fragments.cut_portraits(analysis.prediction)
             if is_stopped():
                 raise Stopped("Stopped.")
             kept = folder
             return _show(analysis, portraits)
         except Stopped:
-            # Of a clip that the page no longer shows it need not be told.
-            return _problem("Stopped. Nothing was kept of it." if session.clip == clip else "")
+            # No message if the page shows another clip by now.
+            return _problem("Stopped. Nothing was kept." if session.clip == clip else "")
         except EmotionError as error:
-            # The file's place on the server is nobody's business.
+            # Errors do not reveal the server's folders.
             return _problem(str(error).replace(str(own), clip.name))
         except FileNotFoundError:
-            return _problem("The clip is no longer here. Upload it again.")
+            return _problem("The clip was deleted. Upload it again.")
         except Exception:
-            logger.exception("%s could not be judged", clip.name)
-            return _problem("Something went wrong that should not. The terminal in which the page runs says what.")
+            logger.exception("%s could not be analysed", clip.name)
+            return _problem("Something went wrong: a bug in this program. The terminal in which it runs says more.")
         finally:
             own.unlink(missing_ok=True)
             self._sessions.drop_results(session, but=kept)
 
     def _press(self, clip, request: gr.Request) -> list:
-        self._sessions.choose(request.session_hash, clip)  # what tells of a change of clip may come later than this
+        self._sessions.choose(request.session_hash, clip)  # the event of a change of clip may come later
         return [self._sessions.press(request.session_hash), "", *_buttons(is_working=True)]
 
     def _choose(self, clip, request: gr.Request) -> list:
@@ -226,35 +225,35 @@ class Page:
         self._sessions.close(request.session_hash)
 
 
-def refuse_addresses(video: gr.Video) -> None:
-    """Has a component take what was uploaded alone: by itself it fetches whatever address a client names for a file."""
+def refuse_urls(video: gr.Video) -> None:
+    """Makes a component take only uploads: by default Gradio fetches any URL that a client sends as its file."""
     move = video.async_move_resource_to_block_cache
 
     async def move_if_here(path):
         if client_utils.is_http_url_like(str(path or "")):
-            raise gr.Error("Clips are uploaded. This page asks no other computer for anything.")
+            raise gr.Error("This is a URL; download the clip and upload it.")
         return await move(path)
 
     video.async_move_resource_to_block_cache = move_if_here
 
 
 def _buttons(*, is_working: bool) -> list[gr.Button]:
-    """Recognise and Stop, of which one can be pressed."""
+    """Recognise and Stop, one of them enabled."""
     return [gr.Button(interactive=not is_working), gr.Button(interactive=is_working)]
 
 
 def _build_settings() -> list:
-    detectors = [name for name in FACE_DETECTORS if name != "retinaface"]  # which need not be here
-    of_none = "none takes the square in the middle for one face"
+    detectors = [name for name in FACE_DETECTORS if name != "retinaface"]  # may not be installed
+    of_none = "none: treat the centre square as a cropped face"
     with gr.Accordion("Settings", open=False, elem_id="settings"):
         detector = gr.Radio(detectors, value="yunet", label="Face detector", info=of_none)
-        own = gr.Checkbox(True, label="The model's own threshold for unsure", elem_id="own-threshold")
+        own = gr.Checkbox(True, label="Use the model's threshold for unsure", elem_id="own-threshold")
         threshold = gr.Slider(
-            0.0, 1.0, value=0.5, step=0.05, label="Unsure below this confidence", info="0 always names an emotion",
+            0.0, 1.0, value=0.5, step=0.05, label="Unsure below this confidence", info="0: always name an emotion",
             visible=False, elem_id="threshold",
         )  # fmt: skip
         own.change(lambda is_own: gr.Slider(visible=not is_own), own, threshold, **AT_ONCE)
-        max_faces = gr.Slider(1, 20, value=InferenceSettings.max_faces, step=1, label="Faces, at most")
+        max_faces = gr.Slider(1, 20, value=InferenceSettings.max_faces, step=1, label="Most faces to analyse")
         blur_faces = gr.Checkbox(False, label="Blur all faces", elem_id="blur")
         notice = gr.Checkbox(False, label="State on the video that an AI system is at work")
     return [detector, threshold, own, max_faces, blur_faces, notice]
@@ -267,16 +266,16 @@ def _show(analysis: Analysis, portraits) -> list:
         "",
         gr.Column(visible=True),
         gr.Video(value=analysis.video and str(analysis.video), visible=analysis.video is not None),
-        cards.format_answer(prediction),
+        fragments.format_answer(prediction),
         timeline_page.format_timeline(prediction),
-        cards.format_cards(prediction, portraits),
+        fragments.format_cards(prediction, portraits),
         *(gr.DownloadButton(value=file and str(file), visible=file is not None) for file in files),
     ]
 
 
 def _problem(words: str) -> list:
-    """What the page shows instead of results: what went wrong, or with no words nothing at all."""
+    """What the page shows instead of results: an error, or with no words nothing."""
     return [
-        cards.format_problem(words) if words else "", gr.Column(visible=False), gr.Video(value=None), "", "", "",
+        fragments.format_problem(words) if words else "", gr.Column(visible=False), gr.Video(value=None), "", "", "",
         *(gr.DownloadButton(value=None) for _ in DOWNLOADS),
     ]  # fmt: skip

@@ -1,7 +1,6 @@
-"""What open pages have on this computer: their uploads, their results, and whether they asked to stop.
+"""The uploads and results of each open page, when they are deleted, and whether the page asked to stop.
 
-Names of sessions and paths of uploads come from outside, so no path is ever made of the one, and the other is looked at
-before anything is deleted.
+Session names and upload paths come from outside: no path is made from a name, and a path is checked before a deletion.
 """
 
 import os
@@ -23,12 +22,12 @@ class Session:
     """One open page.
 
     Attributes:
-        folder: of its results.
-        clip: what it shows as its clip; its uploads go when that changes.
-        uploads: files that it chose.
-        busy: folders in which work goes on.
-        n_pressed: how often it asked for work.
-        stopped_through: the last of these that is to be stopped.
+        folder: for its results.
+        clip: the clip it shows; when that changes, its uploads are deleted.
+        uploads: the files it chose.
+        busy: folders with work in progress.
+        n_pressed: how often Recognise was pressed.
+        stopped_through: the last of these that Stop was pressed for.
     """
 
     folder: Path
@@ -43,8 +42,8 @@ class Sessions:
     """All open pages.
 
     Args:
-        folder: in which Gradio keeps uploads; results go to a folder in it.
-        kept_seconds: after which files are deleted, whoever they belong to.
+        folder: where Gradio keeps uploads; results go to a subfolder.
+        kept_seconds: files older than this are deleted, whoever they belong to.
     """
 
     def __init__(self, folder: Path, *, kept_seconds: float):
@@ -54,48 +53,48 @@ class Sessions:
         self._lock = threading.Lock()
 
     def get(self, name: str | None) -> Session:
-        """Returns a page's session, which begins with the first call.
+        """Returns a page's session; the first call begins it.
 
         Raises:
-            ConfigError: if it has no name, as who asks for something without the page has none.
+            ConfigError: if it has no name, as a request from outside the page.
         """
         if not name:
             raise ConfigError("Only the page itself can ask for this.")
         with self._lock:
             if name not in self._open:
-                self._results.mkdir(parents=True, exist_ok=True)  # again, where /tmp is swept
+                self._results.mkdir(parents=True, exist_ok=True)  # again: systems clean /tmp
                 self._open[name] = Session(Path(tempfile.mkdtemp(dir=self._results)))
             return self._open[name]
 
     def find(self, name: str | None) -> Session | None:
-        """Returns a page's session, if it is open."""
+        """Returns a page's session; None if it is not open."""
         with self._lock:
             return self._open.get(name)
 
     def is_open(self, session: Session) -> bool:
-        """Whether the page is still there."""
+        """Whether the page is still open."""
         with self._lock:
             return any(session is other for other in self._open.values())
 
     def press(self, name: str) -> int:
-        """Notes that work is asked for, and returns its number."""
+        """Counts a press of Recognise, and returns the number of this piece of work."""
         session = self.get(name)
         with self._lock:
             session.n_pressed += 1
             return session.n_pressed
 
     def stop(self, name: str) -> None:
-        """Stops all that a page has asked for so far, also what still waits."""
+        """Stops all work that a page has asked for, including what is in the queue."""
         session = self.get(name)
         with self._lock:
             session.stopped_through = session.n_pressed
 
     def is_stopped(self, session: Session, number: int) -> bool:
-        """Whether a piece of work is to end: it was stopped, or its page closed."""
+        """Whether a piece of work should end: it was stopped, or its page closed."""
         return number <= session.stopped_through or not self.is_open(session)
 
     def new_folder(self, session: Session) -> Path:
-        """Makes a folder for results, and keeps it from being swept until ``drop_results``."""
+        """Makes a folder for results, which ``sweep`` spares until ``drop_results``."""
         session.folder.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(dir=session.folder))
         with self._lock:
@@ -103,7 +102,7 @@ class Sessions:
         return folder
 
     def drop_results(self, session: Session, *, but: Path | None = None) -> None:
-        """Ends a piece of work: deletes all results but those in one folder; these, too, if the page was closed."""
+        """Ends a piece of work: deletes all results except one folder, and that too if the page was closed."""
         with self._lock:
             session.busy.clear()
         if not self.is_open(session):
@@ -114,7 +113,7 @@ class Sessions:
                 shutil.rmtree(session.folder / name, ignore_errors=True)
 
     def choose(self, name: str | None, clip: str | None) -> None:
-        """Remembers what a page has chosen, and deletes what it chose before, unless another page has it, too."""
+        """Notes the clip of a page, and deletes the one before unless another page uses it."""
         session = self.get(name)
         with self._lock:
             session.clip = Path(clip) if clip else None
@@ -123,7 +122,7 @@ class Sessions:
             self._delete_uploads(left)
 
     def close(self, name: str) -> None:
-        """Ends a page's work, and deletes its results, and its uploads unless another page has them, too."""
+        """Ends a page's work; deletes its results, and its uploads unless another page uses them."""
         with self._lock:
             session = self._open.pop(name, None)
             if session is not None:
@@ -131,14 +130,14 @@ class Sessions:
                 self._delete_uploads(session.uploads)
 
     def close_all(self) -> None:
-        """Ends all work, and deletes all of it."""
+        """Closes all pages."""
         with self._lock:
             names = list(self._open)
         for name in names:
             self.close(name)
 
     def sweep(self) -> None:
-        """Deletes what is too old, whoever it belongs to, and forgets pages that have nothing left."""
+        """Deletes old files, whoever they belong to, and forgets pages that have nothing left."""
         oldest = time.time() - self._kept_seconds
         with self._lock:
             busy = {folder for session in self._open.values() for folder in session.busy}
@@ -151,7 +150,7 @@ class Sessions:
                     if UPLOAD_FOLDER.fullmatch(path.parent.name):
                         path.parent.rmdir()
             except OSError:
-                continue  # somebody else deleted it, or there is more in the folder
+                continue  # somebody else deleted it, or the folder holds more
         with self._lock:
             for name, session in list(self._open.items()):
                 is_old = session.folder.is_dir() and session.folder.stat().st_mtime < oldest
@@ -171,11 +170,11 @@ class Sessions:
             try:
                 path.parent.rmdir()
             except OSError:
-                continue  # it holds another upload, or is gone
+                continue  # it holds another upload, or was deleted
 
 
 def _list(folder: Path) -> list[str]:
-    """The names in a folder; none if it was deleted meanwhile."""
+    """The names in a folder; none if it has been deleted."""
     try:
         return os.listdir(folder)
     except FileNotFoundError:
@@ -183,5 +182,5 @@ def _list(folder: Path) -> list[str]:
 
 
 def _find_files(folder: Path) -> list[Path]:
-    """All files in a folder and below. What others delete meanwhile is passed over, where Path.rglob raises."""
+    """All files in a folder and its subfolders. Skips what is being deleted, where Path.rglob raises."""
     return [Path(place, name) for place, _, names in os.walk(folder) for name in names]

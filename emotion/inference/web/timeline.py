@@ -1,7 +1,6 @@
-"""The timeline of a clip as a fragment of a web page: hover for the values, click to have the video jump there.
+"""The timeline of a clip as a fragment of a web page: hover for values, click to jump there in the video.
 
-The curves and strips are there without JavaScript; ``SCRIPT`` adds the hovering, the jumping, and a line at the moment
-that the video shows.
+Curves and strips need no JavaScript; ``SCRIPT`` adds hovering, jumping, and a line at the video's current time.
 """
 
 import html
@@ -24,9 +23,9 @@ from emotion.results import UNSURE, EmotionSummary, MediaPrediction
 
 MAX_MOMENTS = 800
 MAX_ROWS = 20
-WIDTH, HEIGHT = 1000, 200  # of the curves' own coordinates, which are stretched to the page
-RIM = 6  # of them stay free above and below, so that a curve at 100 % is seen whole
-MIN_NAMED_SHARE = 0.06  # of the width: a shorter stretch of the strip has no room for its name
+WIDTH, HEIGHT = 1000, 200  # of the drawing, which is stretched to the page
+RIM = 6  # free above and below, so that a curve at 100 % is not cut
+MIN_NAMED_SHARE = 0.06  # of the width: a shorter stretch of the strip has no room for a name
 
 STYLE = """
 .tl{font:15px/1.4 system-ui,sans-serif;position:relative;color:var(--body-text-color,#222)}
@@ -47,7 +46,7 @@ pointer-events:none;display:none;max-width:15em;white-space:pre-line}
 .tl-hint{font-size:.85em;opacity:.85}
 """
 
-# `element` is the fragment's place in the page, VIDEO a selector. Values are looked up in the list beside each row.
+# `element` is the fragment in the page, VIDEO a selector. Each row carries its values as JSON.
 SCRIPT = """
 const player = () => document.querySelector('VIDEO');
 const lists = new WeakMap();
@@ -120,16 +119,12 @@ setInterval(follow, 100);
 
 
 def script_for(video_selector: str) -> str:
-    """Returns the JavaScript for a page whose video a CSS selector names; it is run with ``element`` defined."""
+    """Returns the JavaScript for a page with the video at a CSS selector; run it with ``element`` defined."""
     return SCRIPT.replace("VIDEO", video_selector.replace("\\", "\\\\").replace("'", "\\'"))
 
 
 def format_timeline(prediction: MediaPrediction) -> str:
-    """Returns HTML with a row for each face and one for the voice.
-
-    Args:
-        prediction: what was found.
-    """
+    """Returns HTML with a row for each face and one for the voice."""
     rows = timeline_rows(prediction)
     if not rows or prediction.duration_seconds < MOMENT_SECONDS:
         return ""
@@ -152,8 +147,8 @@ def format_timeline(prediction: MediaPrediction) -> str:
     )
     if is_unsure:
         key += f'<span><i style="background:{_css(emotion_colour(UNSURE))}"></i>{UNSURE}</span>'
-    more = f"<p>{missing} further faces are not drawn; the tables hold them.</p>" if missing > 0 else ""
-    hint = "Hover or tap for the values; the video jumps to where you click, and by the arrow keys."
+    more = f"<p>{missing} more faces are in the tables.</p>" if missing > 0 else ""
+    hint = "Hover or tap for values. Click, or use the arrow keys, to jump to that moment in the video."
     return (
         f'<div class="tl" data-start="{start:.3f}" data-end="{end:.3f}"><div class="tl-key">{key}</div>'
         f'{"".join(parts)}{more}<p class="tl-hint">{hint}</p><div class="tl-tip" role="status"></div></div>'
@@ -199,7 +194,7 @@ def _draw_curves(probabilities: np.ndarray, names: tuple[str, ...]) -> str:
             x, y = WIDTH * place / (len(probabilities) - 1), RIM + (HEIGHT - 2 * RIM) * (1 - value)
             path.append(f"{'L' if is_down else 'M'}{x:.1f} {y:.1f}")
             is_down = True
-        # A dark rim keeps neighbouring colours apart.
+        # A dark outline separates similar colours.
         for colour, width in ((DARK, 5), (emotion_colour(names[index]), 2.5)):
             curves.append(
                 f'<path d="{"".join(path)}" fill="none" stroke="{_css(colour)}" stroke-width="{width}" '
@@ -211,7 +206,7 @@ def _draw_curves(probabilities: np.ndarray, names: tuple[str, ...]) -> str:
 def _draw_strip(answers: list[EmotionSummary | None]) -> str:
     pieces, n = [], len(answers) - 1
     for start, end, emotion in find_stretches(answers):
-        # A moment reaches half-way to its neighbours, as in the curves above.
+        # A moment reaches halfway to its neighbours, as in the curves above.
         left, right = max(0.0, (start - 0.5) / n), min(1.0, (end - 0.5) / n)
         colour = emotion_colour(emotion)
         name = html.escape(emotion) if right - left > MIN_NAMED_SHARE else ""
