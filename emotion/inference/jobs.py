@@ -13,7 +13,6 @@ from emotion.errors import ConfigError
 from emotion.files import locked_folder, locked_names
 from emotion.inference.batch import Batch, check_folder, format_summary, run_batch
 from emotion.inference.clip_search import ClipFile, find_clips
-from emotion.inference.live_page import LivePage
 from emotion.inference.output_plan import (
     STANDARD_OUTPUT,
     TABLES,
@@ -159,7 +158,7 @@ class CameraJob:
     request: InferenceRequest
 
     def run(self, predictor: "EmotionPredictor", *, loading_seconds: float = 0.0) -> int:
-        from emotion.inference.live import run_live
+        from emotion.inference.live import LivePage, run_live
 
         request, plan = self.request, self.plan()
         name, reporter = f"camera {request.camera}", _beside(plan, request.reporter)
@@ -189,6 +188,8 @@ class CameraJob:
             make_folder(self.request.outputs.folder)
         check_plan(self.plan(), None, overwrite=self.request.outputs.overwrite)
         if self.request.outputs.video:
+            from emotion.inference.live import LivePage
+
             LivePage(self.request.port).close()
 
     def plan(self) -> OutputPlan:

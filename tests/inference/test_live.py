@@ -15,8 +15,7 @@ import run_inference
 from emotion.console import run_program
 from emotion.datasets.synthetic.faces import draw_face
 from emotion.errors import ConfigError, MediaError
-from emotion.inference.live import run_live
-from emotion.inference.live_page import LivePage
+from emotion.inference.live import LivePage, run_live
 from emotion.inference.predictor import EmotionPredictor
 from emotion.media import camera
 from emotion.media.camera import Camera
