@@ -9,8 +9,8 @@ from pathlib import Path
 from emotion.config import CalibrationConfig, RunConfig
 from emotion.console import SILENT, Reporter
 from emotion.datasets.cache import ClipCache
+from emotion.datasets.check.copies import name_recordings
 from emotion.datasets.clips import Clip, restrict_clip
-from emotion.datasets.copies import name_recordings
 from emotion.datasets.splits import SPEAKER_INDEPENDENT, check_speakers_known
 from emotion.errors import ConfigError, DatasetError, first_line
 from emotion.labels import class_index

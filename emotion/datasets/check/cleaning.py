@@ -1,6 +1,6 @@
 """Lists the clips of a data set that can be used, and those that cannot with the reason.
 
-DIR/manifest.csv is a data set of its own (--dataset manifest); DIR/dropped.csv tells why the other clips are not in it.
+DIR/manifest.csv is a data set of its own (--dataset manifest); DIR/dropped.csv says why the other clips are not in it.
 No media is copied, moved or deleted.
 """
 
@@ -8,6 +8,7 @@ import csv
 from collections import Counter
 from pathlib import Path
 
+from emotion.console import Reporter
 from emotion.datasets.check.survey import Survey, add_survey_arguments, check_survey_arguments, survey_dataset
 from emotion.datasets.clips import Clip
 from emotion.errors import DatasetError
@@ -22,30 +23,21 @@ DUPLICATE = "the same bytes as another clip"
 
 
 def add_arguments(parser) -> None:
-    """Adds the command's arguments to a parser."""
-    add_survey_arguments(parser)
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for the two tables")
-    parser.add_argument("--keep_faceless", action="store_true", help="keep clips whose picture shows no face, if they "
-                        "have a sound")  # fmt: skip
+    add = add_survey_arguments(parser).add_argument
+    add("--output", type=Path, required=True, metavar="DIR", help="folder for the two tables")
+    add("--keep_faceless", action="store_true", help="keep clips whose picture shows no face, if they have a sound")
 
 
 def run(args) -> int:
-    """Sorts a data set's clips into usable and not, and writes both tables.
-
-    Returns:
-        0: dropping clips is what the command is for.
-
-    Raises:
-        ConfigError: if an argument cannot be true.
-        DatasetError: if there is no such data set, no clip of it can be used, or a table is there already.
-    """
+    """Sorts a data set's clips into usable and not, and writes both tables; returns 0, whatever was dropped."""
     check_survey_arguments(args)
     _check_output(args.output)
-    from emotion.datasets.check.examination import MEMORY_FILE, Examination, ExaminationMemory
+    from emotion.datasets.check.memory import ExaminationMemory
     from emotion.datasets.manifest import write_manifest
 
-    with ExaminationMemory(MEMORY_FILE, Examination) as memory:
-        survey = survey_dataset(args, memory)
+    reporter = Reporter(shows_bars=not args.no_progress)
+    with ExaminationMemory() as memory:
+        survey = survey_dataset(args, memory, reporter)
     kept, dropped = sort_clips(survey, keep_faceless=args.keep_faceless)
     try:
         args.output.mkdir(parents=True, exist_ok=True)
@@ -55,26 +47,20 @@ def run(args) -> int:
     except OSError as error:
         raise DatasetError(f"{args.output}: cannot be written ({error.strerror}). Choose another --output.") from error
     for reason, count in Counter(reason.split(":")[0] for _, _, reason in dropped).most_common():
-        print(f"{count:>6} dropped: {reason}")
+        reporter.say(f"{count:>6} dropped: {reason}")
     if not kept:
         raise DatasetError(f"{survey.root}: none of its clips can be used; {args.output / DROPPED} tells why.")
-    print(f"{len(kept):>6} kept, {len(dropped)} dropped. Wrote {args.output / MANIFEST} and {args.output / DROPPED}")
+    wrote = f"Wrote {args.output / MANIFEST} and {args.output / DROPPED}"
+    reporter.say(f"{len(kept):>6} kept, {len(dropped)} dropped. {wrote}")
     return 0
 
 
 def sort_clips(survey: Survey, *, keep_faceless: bool = False) -> tuple[list[Clip], list[tuple[str, str, str]]]:
-    """Tells the clips that can be used from those that cannot.
+    """Returns the clips that can be used, and ``(clip_id, path, reason)`` of the others.
 
-    A clip with a face but a silent sound is kept: it still trains the face branch. A clip with one
-    file of two that cannot be read is dropped: it is not the recording its label was given for. Song is dropped:
-    training and evaluation take speech alone. Of clips whose files are the same to the byte the first is kept.
-
-    Args:
-        survey: the data set.
-        keep_faceless: whether a picture without a face is no reason to drop a clip that has a sound.
-
-    Returns:
-        The usable clips, and ``(clip_id, path, reason)`` of the others.
+    A clip with a face and a silent sound is kept: it trains the face branch. A clip is dropped if one of its two files
+    cannot be read: its label was given for both. Song is dropped: training and evaluation read speech alone. Of clips
+    with the same bytes the first is kept. With ``keep_faceless`` a clip with sound and no face is kept.
     """
     known: dict[tuple, str] = {}
     kept, dropped = [], [(row.clip_id, survey.show(row.path), f"{MISSING}: {row.words}") for row in survey.missing_rows]

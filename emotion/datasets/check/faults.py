@@ -1,4 +1,4 @@
-"""What is wrong with a data set: each kind of fault with the files it touches and the way to mend it."""
+"""What is wrong with a data set: each kind of fault, the files that have it, and the way to mend it."""
 
 import difflib
 import os
@@ -6,14 +6,18 @@ import re
 import shlex
 import zipfile
 from collections import Counter, defaultdict
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from emotion.console import SILENT, Reporter
 from emotion.datasets.check.copies import find_same_recordings
 from emotion.datasets.check.survey import Survey
 from emotion.datasets.paths import kind_of, walk_files
 from emotion.labels import EIGHT_EMOTIONS, SYNONYMS
+
+if TYPE_CHECKING:
+    from emotion.datasets.check.memory import ExaminationMemory
 
 
 @dataclass(frozen=True)
@@ -22,8 +26,7 @@ class Finding:
 
     Attributes:
         key: its name in the JSON report.
-        title: one line.
-        items: the files or clips it touches, one line each.
+        items: the files or clips that have it, one line each.
         fix: a command or a step that mends it.
     """
 
@@ -33,19 +36,12 @@ class Finding:
     fix: str
 
 
-def find_faults(survey: Survey, *, memory=None, progress: Callable[[int, int], None] | None = None) -> list[Finding]:
-    """Looks for every kind of fault.
-
-    Args:
-        survey: the data set.
-        memory: an ``ExaminationMemory``, of sounds compared before.
-        progress: called with the sounds compared and their total.
-
-    Returns:
-        The faults found, the gravest first.
-    """
-    found = [*_unreadable(survey), *_file_faults(survey), *_clip_faults(survey)]
-    found += [_song_beside_speech(survey), _same_recordings(survey, memory, progress), _used_twice(survey)]
+def find_faults(
+    survey: Survey, *, memory: "ExaminationMemory | None" = None, reporter: Reporter = SILENT
+) -> list[Finding]:
+    """Returns the faults of a data set, the gravest first; ``memory`` holds earlier comparisons of sounds."""
+    found = [*_file_faults(survey), *_clip_faults(survey)]
+    found += [_song_beside_speech(survey), _same_recordings(survey, memory, reporter), _used_twice(survey)]
     found += [_strange_labels(survey), _missing_classes(survey), _unknown_speakers(survey)]
     found += [_missing_rows(survey), *_strays(survey)]
     return [finding for finding in found if finding.items]
@@ -54,31 +50,26 @@ def find_faults(survey: Survey, *, memory=None, progress: Callable[[int, int], N
 # ---- Files ----
 
 
-def _unreadable(survey: Survey) -> list[Finding]:
-    by_fault = defaultdict(list)
+def _file_faults(survey: Survey) -> list[Finding]:
+    items = defaultdict(list)
     for path, examination in survey.examinations.items():
-        words = f": {examination.words}" if examination.fault == "broken" else ""
-        by_fault[examination.fault].append(f"{survey.show(path)}{words}")
+        fault = examination.fault or ("damaged" if examination.is_damaged else None)
+        words = f": {examination.words}" if fault in ("broken", "damaged") else ""
+        items[fault].append(f"{survey.show(path)}{words}")
     kinds = {
         "pointer": ("Git LFS pointers in place of media", f"git -C {shlex.quote(str(survey.folder))} lfs pull"),
         "missing": ("Files that the labels name are not there", "Download them, or mend their paths in the table."),
         "empty": ("Empty files", "Copy or download them again."),
-        "broken": ("Broken files: nothing in them can be decoded", "Copy or download them again, or leave them out: "
-                   f"python -m emotion.datasets clean {shlex.quote(str(survey.root))} --output FOLDER"),
+        "broken": ("Broken files: nothing in them can be decoded",
+                   f"Copy or download them again, or leave them out: {_clean_command(survey)}"),
+        "damaged": ("Damaged or cut off: readable, but not all of it",
+                    "Copy or download them again. Training takes what can be decoded."),
     }  # fmt: skip
-    return [Finding(fault, title, tuple(by_fault[fault]), fix) for fault, (title, fix) in kinds.items()]
+    return [Finding(fault, title, tuple(items[fault]), fix) for fault, (title, fix) in kinds.items()]
 
 
-def _file_faults(survey: Survey) -> list[Finding]:
-    damaged = tuple(f"{survey.show(path)}: {e.words}" for path, e in survey.examinations.items() if e.is_damaged)
-    return [
-        Finding(
-            "damaged",
-            "Damaged or cut off: readable, but not all of it",
-            damaged,
-            "Copy or download them again. Training takes what can be decoded.",
-        )
-    ]
+def _clean_command(survey: Survey) -> str:
+    return f"python -m emotion.datasets clean {shlex.quote(str(survey.root))} --output FOLDER"
 
 
 # ---- Clips ----
@@ -100,7 +91,7 @@ def _clip_faults(survey: Survey) -> list[Finding]:
                 items["no_face"].append(survey.show(clip.video_path))
         if survey.has_odd_length(clip):
             items["odd_length"].append(f"{survey.show(clip.paths[0])}: {survey.clip_seconds(clip):.2f} s")
-    leave_out = f"python -m emotion.datasets clean {shlex.quote(str(survey.root))} --output FOLDER"
+    leave_out = _clean_command(survey)
     kinds = {
         "no_sound": ("No sound stream where sound is expected",
                      "Download them again, or put the sound beside them as a file. They train the face branch only."),
@@ -125,7 +116,7 @@ def _song_beside_speech(survey: Survey) -> Finding:
     )
 
 
-def _same_recordings(survey: Survey, memory, progress) -> Finding:
+def _same_recordings(survey: Survey, memory, reporter: Reporter) -> Finding:
     owners, first_owner = defaultdict(set), {}
     for clip in survey.clips:
         for path in clip.paths:
@@ -133,7 +124,7 @@ def _same_recordings(survey: Survey, memory, progress) -> Finding:
             first_owner.setdefault(path, clip)
     frozen = {path: frozenset(ids) for path, ids in owners.items()}
     items = []
-    for same in find_same_recordings(survey.examinations, frozen, memory=memory, progress=progress):
+    for same in find_same_recordings(survey.examinations, frozen, memory=memory, reporter=reporter):
         line = " = ".join(survey.show(path) for path in same.paths) + f" ({', '.join(same.how)})"
         clips = [first_owner[path] for path in same.paths]
         emotions = list(dict.fromkeys(clip.emotion for clip in clips))
@@ -214,55 +205,31 @@ def _missing_rows(survey: Survey) -> Finding:
     )
 
 
-def _strays(survey: Survey) -> list[Finding]:
-    strays = find_strays(survey)
-    name = {"ravdess": " (03-01-05-01-02-01-01.wav)", "cremad": " (1001_DFA_ANG_XX.wav)"}.get(survey.name, "")
-    kinds = {
-        "unused_files": ("Picture or sound files that no clip uses", strays.unused,
-                         f"Rename them as the data set names its files{name}, or move them elsewhere."),
-        "second_copies": ("A second copy: files of the same name and size in another folder", strays.copies,
-                          "Delete one of the copies. The first in the order of the names is used."),
-        "archives": ("Archives that are not unpacked", strays.archives,
-                     f"Unpack them inside {survey.folder}, then delete or move them."),
-    }  # fmt: skip
-    return [Finding(key, title, tuple(items), fix) for key, (title, items, fix) in kinds.items()]
-
-
 # ---- Files that no clip uses ----
 
 PACKED_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".7z", ".rar")
-# Adapters take one file of a recording and pass over its other forms; the part of the name that tells the recording.
+# Adapters take one file of a recording and skip its other forms. The group is the part of the name they share.
 RECORDING_IN_NAME = {"ravdess": re.compile(r"[0-9]{2}-((?:[0-9]{2}-){5}[0-9]{2})")}
 
-# Well named, and of an emotion the adapter leaves out.
+# Well named, and of an emotion that the adapter leaves out.
 LEFT_OUT = {"emodb": re.compile(r"[0-9]{2}[ab][0-9]{2}L[a-z]")}
 
 
-@dataclass
-class Strays:
-    """Lines of the report, by kind."""
-
-    unused: list[str] = field(default_factory=list)
-    copies: list[str] = field(default_factory=list)
-    archives: list[str] = field(default_factory=list)
-
-
-def find_strays(survey: Survey) -> Strays:
-    """Looks for files that no clip uses, below the data set's folder.
+def _strays(survey: Survey) -> list[Finding]:
+    """Looks for files below the data set's folder that no clip uses.
 
     A manifest says itself which files it means, so nothing is a stray beside it. Other forms of a clip's recording,
     such as its MP3 beside its WAV, are none either.
     """
-    strays = Strays()
     if survey.name == "manifest" or not survey.root.is_dir():
-        return strays
+        return []
     used = {os.path.abspath(path): path for clip in survey.clips for path in clip.paths}
     used_by_name = {os.path.basename(path): path for path in sorted(used.values(), reverse=True)}
     used_stems = {Path(path).stem for path in used}
     recordings = {clip.clip_id.split(":", 1)[-1] for clip in survey.clips}
     pattern = RECORDING_IN_NAME.get(survey.name)
     left_out = LEFT_OUT.get(survey.name)
-    names, packed = set(), []
+    names, packed, unused, copies = set(), [], [], []
     for path in walk_files(survey.root):
         names.add(path.name)
         if path.name.lower().endswith(PACKED_SUFFIXES):
@@ -274,11 +241,20 @@ def find_strays(survey: Survey) -> Strays:
         twin = used_by_name.get(path.name)
         match = pattern.fullmatch(path.stem) if pattern else None
         if twin and _size(twin) == _size(path):
-            strays.copies.append(f"{survey.show(path)} = {survey.show(twin)}")
+            copies.append(f"{survey.show(path)} = {survey.show(twin)}")
         elif not (match and match[1] in recordings) and (path.stem not in used_stems or twin):
-            strays.unused.append(survey.show(path))
-    strays.archives = [line for path in packed if (line := _describe_packed(path, survey.show(path), names))]
-    return strays
+            unused.append(survey.show(path))
+    archives = [line for path in packed if (line := _describe_packed(path, survey.show(path), names))]
+    name = {"ravdess": " (03-01-05-01-02-01-01.wav)", "cremad": " (1001_DFA_ANG_XX.wav)"}.get(survey.name, "")
+    kinds = {
+        "unused_files": ("Picture or sound files that no clip uses", unused,
+                         f"Rename them as the data set names its files{name}, or move them elsewhere."),
+        "second_copies": ("A second copy: files of the same name and size in another folder", copies,
+                          "Delete one of the copies. The first in the order of the names is used."),
+        "archives": ("Archives that are not unpacked", archives,
+                     f"Unpack them inside {survey.folder}, then delete or move them."),
+    }  # fmt: skip
+    return [Finding(key, title, tuple(items), fix) for key, (title, items, fix) in kinds.items()]
 
 
 def _size(path: str | os.PathLike) -> int | None:

@@ -3,17 +3,17 @@
 Exit codes: 0 nothing found; 3 something found; 2 not a data set.
 """
 
-import json
 import textwrap
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from emotion.console import SOME_FILES_FAILED, ProgressBar
+from emotion.console import SOME_FILES_FAILED, Reporter
 from emotion.datasets.check.survey import Survey, add_survey_arguments, check_survey_arguments, survey_dataset
 from emotion.datasets.clips import Clip
 from emotion.errors import ConfigError
+from emotion.files import write_json
 from emotion.labels import EIGHT_EMOTIONS
 
 WIDTH = 100  # columns
@@ -25,37 +25,27 @@ UNKNOWN = "(unknown)"
 
 
 def add_arguments(parser) -> None:
-    """Adds the command's arguments to a parser."""
-    add_survey_arguments(parser)
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the whole report, with every file")
+    output = add_survey_arguments(parser)
+    output.add_argument("--json", type=Path, metavar="FILE", help="also write the whole report, with every file")
 
 
 def run(args) -> int:
-    """Checks a data set and prints the report.
-
-    Returns:
-        0 if nothing was found, 3 otherwise.
-
-    Raises:
-        ConfigError: if an argument cannot be true.
-        DatasetError: if there is no such data set.
-    """
+    """Checks a data set and prints the report; returns 0 if nothing was found, 3 otherwise."""
     check_survey_arguments(args)
     if args.json and (args.json.is_dir() or not args.json.resolve().parent.is_dir()):
         raise ConfigError(f"--json {args.json}: must name a file in a folder that exists.")
-    from emotion.datasets.check.examination import MEMORY_FILE, Examination, ExaminationMemory
     from emotion.datasets.check.faults import find_faults
+    from emotion.datasets.check.memory import ExaminationMemory
 
-    began = time.monotonic()
-    with ExaminationMemory(MEMORY_FILE, Examination) as memory:
-        survey = survey_dataset(args, memory)
-        comparing = ProgressBar("Comparing", "pairs", shown=not args.no_progress)
-        findings = find_faults(survey, memory=memory, progress=comparing)
+    began, reporter = time.monotonic(), Reporter(shows_bars=not args.no_progress)
+    with ExaminationMemory() as memory:
+        survey = survey_dataset(args, memory, reporter)
+        findings = find_faults(survey, memory=memory, reporter=reporter)
     seconds = time.monotonic() - began
     for line in write_report(survey, findings, seconds):
         print("".join(letter if letter.isprintable() else "?" for letter in line))
     if args.json:
-        args.json.write_text(json.dumps(as_json(survey, findings, seconds), indent=2) + "\n", encoding="utf-8")
+        write_json(args.json, as_json(survey, findings, seconds))
     return SOME_FILES_FAILED if findings else 0
 
 
@@ -86,7 +76,7 @@ def write_report(survey: Survey, findings: Sequence, seconds: float) -> Iterator
 
 
 def format_table(clips: Sequence[Clip]) -> Iterator[str]:
-    """Yields a table of clips by speaker and emotion; of very many speakers it shows those with the most clips."""
+    """Yields a table of clips by speaker and emotion; if there are many speakers, only those with the most clips."""
     counts = defaultdict(Counter)
     for clip in clips:
         counts[clip.speaker or UNKNOWN][clip.emotion] += 1
@@ -113,7 +103,7 @@ def format_table(clips: Sequence[Clip]) -> Iterator[str]:
 
 
 def count_evidence(survey: Survey) -> dict[str, int]:
-    """Returns how many clips hold what, going by what could be decoded and not by the files' names."""
+    """Returns how many clips hold a face, a voice or both, by what could be decoded."""
     counts = {"face and voice": 0, "voice only": 0, "face only": 0, "neither": 0}
     for clip in survey.clips:
         video, audio = survey.examine(clip.video_path), survey.examine(clip.audio_path)

@@ -1,4 +1,4 @@
-"""A data set with all of its files examined: what the doctor reports on and the clean-up tool sorts by."""
+"""A data set with all of its files examined: what ``check`` reports on and ``clean`` sorts by."""
 
 import logging
 import os
@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from emotion.console import ProgressBar
+from emotion.console import SILENT, Reporter
 from emotion.datasets.clips import Clip
 from emotion.errors import ConfigError
 
 if TYPE_CHECKING:  # examining takes heavy libraries; asking for help does not
     from emotion.datasets.check.examination import Examination
+    from emotion.datasets.check.memory import ExaminationMemory
 
 MIN_SECONDS = 0.3
 MAX_SECONDS = 60.0
@@ -38,8 +39,8 @@ class Survey:
         name: of the layout, such as ``ravdess``.
         clips: as the adapter gives them.
         examinations: of the clips' files, by path.
-        min_seconds, max_seconds: the lengths that are believed.
-        missing_rows: clips that the labels promise and no file holds.
+        min_seconds, max_seconds: the lengths that are plausible.
+        missing_rows: clips that the labels list and no file holds.
     """
 
     root: Path
@@ -52,11 +53,11 @@ class Survey:
 
     @property
     def folder(self) -> Path:
-        """The folder the paths are shown from."""
+        """The folder that reports show paths from."""
         return self.root if self.root.is_dir() else self.root.parent
 
     def show(self, path: str | os.PathLike) -> str:
-        """Returns a path as reports show it: below the data set's folder where it lies there."""
+        """Returns a path as reports show it: relative to the data set's folder if it lies there."""
         try:
             return Path(path).relative_to(self.folder).as_posix()
         except ValueError:
@@ -79,15 +80,18 @@ class Survey:
         return seconds is not None and not self.min_seconds <= seconds <= self.max_seconds
 
 
-def add_survey_arguments(parser) -> None:
-    """Adds the arguments that ``check`` and ``clean`` share."""
-    add = parser.add_argument
+def add_survey_arguments(parser):
+    """Adds the arguments that ``check`` and ``clean`` share; returns the group for what is written."""
+    add = parser.add_argument_group("data set").add_argument
     add("root", type=Path, metavar="ROOT", help="the data set's folder, or a manifest (CSV)")
-    add("--dataset", metavar="NAME", help="its layout (default: the one it is recognised by)")
+    add("--dataset", metavar="NAME", help="its layout (default: detected)")
     add("--min_seconds", type=float, default=MIN_SECONDS, help="shorter clips are faulty (default: %(default)s)")
     add("--max_seconds", type=float, default=MAX_SECONDS, help="longer clips are faulty (default: %(default)s)")
+    output = parser.add_argument_group("output")
+    add = parser.add_argument_group("how it runs").add_argument
     add("--jobs", type=int, default=0, metavar="N", help="processes (default: one a core)")
     add("--no_progress", action="store_true", help="no progress bars")
+    return output
 
 
 def check_survey_arguments(args) -> None:
@@ -100,12 +104,8 @@ def check_survey_arguments(args) -> None:
         raise ConfigError(f"--jobs must be 0 (one a core) or above, got {args.jobs}.")
 
 
-def survey_dataset(args, memory) -> Survey:
-    """Loads a data set and examines all of its files.
-
-    Args:
-        args: what ``add_survey_arguments`` has read.
-        memory: an ``ExaminationMemory``.
+def survey_dataset(args, memory: "ExaminationMemory", reporter: Reporter = SILENT) -> Survey:
+    """Loads the data set that the arguments of ``add_survey_arguments`` name, and examines all of its files.
 
     Raises:
         ConfigError: if there is no layout of the name given.
@@ -114,21 +114,9 @@ def survey_dataset(args, memory) -> Survey:
     from emotion.datasets.check.examination import examine_files
 
     name, clips, missing_rows = _load(args.root, args.dataset)
-    examinations = examine_files(
-        (path for clip in clips for path in clip.paths),
-        memory=memory,
-        n_jobs=args.jobs,
-        progress=ProgressBar("Examining", "files", shown=not args.no_progress),
-    )
-    return Survey(
-        root=args.root,
-        name=name,
-        clips=clips,
-        examinations=examinations,
-        min_seconds=args.min_seconds,
-        max_seconds=args.max_seconds,
-        missing_rows=missing_rows,
-    )
+    paths = (path for clip in clips for path in clip.paths)
+    examinations = examine_files(paths, memory=memory, n_jobs=args.jobs, reporter=reporter)
+    return Survey(args.root, name, clips, examinations, args.min_seconds, args.max_seconds, missing_rows)
 
 
 def _load(root: Path, name: str | None) -> tuple[str, list[Clip], list[MissingRow]]:
@@ -137,7 +125,7 @@ def _load(root: Path, name: str | None) -> tuple[str, list[Clip], list[MissingRo
     from emotion.datasets.recognition import load_dataset, recognize
 
     name = name or recognize(root)
-    # The adapters warn of files they pass over; the report names them, with the way out.
+    # The adapters warn of files that they skip; the report names them, with the way out.
     adapters = logging.getLogger("emotion.datasets")
     level = adapters.level
     adapters.setLevel(logging.ERROR)

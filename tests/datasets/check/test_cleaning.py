@@ -9,8 +9,7 @@ import pytest
 import soundfile
 from media_files import make_clip, make_empty
 
-from emotion.datasets.check import cleaning
-from emotion.datasets.check import examination as examination_memory
+from emotion.datasets.check import cleaning, memory
 from emotion.datasets.check.examination import Examination
 from emotion.datasets.check.survey import MissingRow, Survey
 from emotion.datasets.clips import Clip
@@ -91,7 +90,7 @@ def run_clean(root, output, *options):
 
 @pytest.fixture
 def small_tree(tmp_path, monkeypatch):
-    monkeypatch.setattr(examination_memory, "MEMORY_FILE", tmp_path / "memory.sqlite")
+    monkeypatch.setattr(memory, "MEMORY_FILE", tmp_path / "memory.sqlite")
     root = tmp_path / "data"
     root.mkdir()
     noise = 0.1 * np.random.default_rng(0).standard_normal(22050)

@@ -10,7 +10,7 @@ from small_models import small_config
 
 from emotion.datasets import Clip
 from emotion.datasets.cache import ClipCache
-from emotion.datasets.copies import name_recordings
+from emotion.datasets.check.copies import name_recordings
 from emotion.datasets.synthetic.voices import synthesize_voice
 from emotion.errors import DatasetError
 from emotion.training.fitting import train
