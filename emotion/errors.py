@@ -1,12 +1,12 @@
 """The errors this package raises on purpose.
 
-Each message is one sentence or two: what is wrong, with which file or setting, and the way out. The command-line
-programs print the message alone, without a traceback, and exit with the error's ``exit_code``.
+Each message says in a sentence or two what is wrong, with which file or setting, and the way out. The command-line
+programs print the message without a traceback and exit with the error's ``exit_code``.
 """
 
 
 class EmotionError(Exception):
-    """Base of all errors that a user can mend."""
+    """Base of all errors that you can mend."""
 
     exit_code = 1
 
@@ -22,7 +22,7 @@ class ConfigError(EmotionError, ValueError):
 
 
 class DatasetError(EmotionError):
-    """A data set that is missing, empty or laid out in a way that is not understood."""
+    """A data set that is missing, empty or of an unknown layout."""
 
     exit_code = 2
 
@@ -34,5 +34,5 @@ class RunError(EmotionError):
 
 
 def first_line(error: Exception) -> str:
-    """Returns what another package's error says, in one line; its kind, if it says nothing."""
+    """Returns the first line of another package's error, or its type if it has no message."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

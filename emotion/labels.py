@@ -1,6 +1,6 @@
 """The canonical emotions, and each data set's own names for them.
 
-The order of a model's classes is not decided here: it lives in the model's ``config.json`` and nowhere else.
+The order of a model's classes is not fixed here: it stands in the model's ``config.json`` and nowhere else.
 """
 
 from collections.abc import Sequence
@@ -53,9 +53,9 @@ def canonical_emotion(name: str) -> str:
 
 
 def read_emotion(word: str) -> str:
-    """Returns the canonical name of an emotion, or the word itself, in lower case, where it names none of them.
+    """Returns the canonical name of an emotion, or the word itself, in lower case, if it is none of them.
 
-    For labels found in data: a data set may know contempt or boredom, which no model here has a class for. Such clips
+    This is for labels in data: a data set may have contempt or boredom, which no model here has a class for. Such clips
     are counted and left out; see ``class_index``.
     """
     word = word.strip().lower()
@@ -63,9 +63,9 @@ def read_emotion(word: str) -> str:
 
 
 def class_index(emotion: str, class_names: Sequence[str]) -> int | None:
-    """Returns the index of an emotion among a model's classes, or None where the model has no such class.
+    """Returns the index of an emotion among a model's classes, or None if the model has no such class.
 
-    Calm joins neutral where the model has no class for it; nothing else is merged, and no unknown word is guessed at.
+    Calm joins neutral if the model has no class for it; nothing else is merged or guessed.
     """
     emotion = read_emotion(emotion)
     if emotion == "calm" and "calm" not in class_names:

@@ -1,7 +1,7 @@
 """The data sets this project reads, one module each.
 
-It has ``NAME``, ``LICENCE``, ``LAYOUT`` (how its files lie, in words), ``recognizes(root) -> bool``, which looks at
-names alone, and ``load(root) -> list[Clip]``.
+Each module has ``NAME``, ``LICENCE``, ``LAYOUT`` (how its files lie, in words), ``recognizes(root) -> bool``, which
+looks at names alone, and ``load(root) -> list[Clip]``.
 """
 
 from types import ModuleType
@@ -19,16 +19,12 @@ DATASETS: dict[str, ModuleType] = {
     "manifest": manifest,
 }
 
-# Their ids and speakers mean the same recordings and people everywhere. Those of a table or a folder do not.
+# Their ids and speakers mean the same recordings and people everywhere; those of a manifest or a folder do not.
 PUBLISHED = ("ravdess", "cremad", "meld", "emodb")
 
 
 def human_accuracy(name: str) -> dict[str, float]:
-    """Returns the accuracy of human raters on a data set, by modality; empty where it is not known.
-
-    Args:
-        name: as the data set's module writes it, such as ``CREMA-D``.
-    """
+    """Returns the accuracy of human raters on a data set, such as ``CREMA-D``, by modality; empty if it is unknown."""
     module = next((module for module in DATASETS.values() if name == module.NAME), None)
     return dict(getattr(module, "HUMAN_ACCURACY", {}))
 

@@ -1,4 +1,4 @@
-"""``python -m emotion.datasets``: fetches data sets, checks them, and tidies their tables."""
+"""``python -m emotion.datasets``: fetch data sets, check them, and clean up their tables."""
 
 import argparse
 import importlib
@@ -9,14 +9,8 @@ from emotion.console import run_program
 # Each module has add_arguments(parser) and run(args) -> exit code, and imports what is heavy only when it runs.
 COMMANDS = {
     "download": ("fetch a data set from its owner", "emotion.datasets.download.download"),
-    "check": (
-        "look for everything that is wrong with a data set, and say how to mend it",
-        "emotion.datasets.check.report",
-    ),
-    "clean": (
-        "list the clips that can be used, and those that cannot with the reason",
-        "emotion.datasets.check.cleaning",
-    ),
+    "check": ("find everything that is wrong with a data set, and how to mend it", "emotion.datasets.check.report"),
+    "clean": ("list the usable clips, and the others with the reason", "emotion.datasets.check.cleaning"),
     "convert-labels": ("add class indices to a table of labels", "emotion.datasets.check.label_conversion"),
 }
 

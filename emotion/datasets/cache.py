@@ -1,8 +1,7 @@
 """Decoded clips on disk, so that no epoch decodes anything.
 
-A clip's entry is keyed by the content of its files and by every setting that decoding depends on, so a changed file or
-setting never meets an old entry. An entry is written under temporary names and named last, so that a kill leaves
-nothing half done.
+An entry's key is a hash of the clip's files and of every setting that decoding depends on, so a changed file or setting
+never finds an old entry. The JSON file is written last, so that a kill leaves no half entry.
 """
 
 import hashlib
@@ -36,12 +35,7 @@ ARRAYS = ("samples", "moments", "crops", "shown")
 
 
 class ClipCache:
-    """Clips by key, as memory-mapped arrays.
-
-    Args:
-        folder: where entries are kept.
-        config: what the clips are decoded for.
-    """
+    """Clips by key, as memory-mapped arrays, decoded for one configuration."""
 
     def __init__(self, folder: str | os.PathLike, config: RunConfig):
         self.folder = Path(folder)
@@ -50,7 +44,7 @@ class ClipCache:
         self._digests: dict[tuple[str, int, int], str] = {}
 
     def __getstate__(self):
-        # Sent to processes with every clip; the digests of all files would weigh more than the clip.
+        # It is sent to processes with every clip; the digests of all files would be larger than the clip.
         return {**self.__dict__, "_digests": {}}
 
     def key(self, clip: Clip) -> str:
@@ -112,11 +106,7 @@ class ClipCache:
         return hash_files(clips, self._digests)
 
     def fill(self, clips: Sequence[Clip], *, n_workers: int = 0, reporter: Reporter = SILENT) -> dict[str, str]:
-        """Adds the clips that are not there yet, on several cores.
-
-        Args:
-            clips: what to add.
-            n_workers: processes; 0 for one a core.
+        """Adds the clips that are not there yet, in ``n_workers`` processes; 0 for one a core.
 
         Returns:
             The clips that could not be decoded: their ids and the reason.

@@ -1,4 +1,4 @@
-"""The record that every data set's ``load`` returns a sorted list of, and a table that counts them."""
+"""One labelled recording, as every data set's ``load`` returns it, and a table that counts recordings."""
 
 import dataclasses
 import math
@@ -16,26 +16,24 @@ TRAIN, VALIDATION, TEST = SIDES = ("train", "validation", "test")
 
 @dataclass(frozen=True)
 class Clip:
-    """One labelled recording, whatever number of files hold it.
+    """One labelled recording, in one file or several.
 
     Attributes:
-        clip_id: the recording, prefixed by its data set: ``ravdess:01-05-01-02-01-01``.
-        emotion: its canonical emotion, or the data set's own word in lower case where it names none of them: such
-            clips are counted, and no model here is trained or judged by them.
+        clip_id: prefixed by its data set: ``ravdess:01-05-01-02-01-01``.
+        emotion: its canonical emotion, or the data set's own word in lower case if it is none of these. Such clips are
+            counted and left out of training and evaluation.
         speaker: the person, prefixed by the data set: ``ravdess:01``; None if the data set does not say.
         video_path: the file with the picture, or None.
-        audio_path: the file with the sound, or None. It equals ``video_path`` where the sound is expected inside the
-            video file; only decoding can tell whether it really is there.
+        audio_path: the file with the sound, or None. It equals ``video_path`` if the sound is expected inside the
+            video; only decoding shows whether it is there.
         sex: ``female``, ``male``, or None if the data set does not say.
-        split: the side the data set's authors put the clip on, ``train``, ``validation`` or ``test``, or None if they
-            made no split.
-        start_seconds, end_seconds: the stretch of the files that is the clip, on the files' own clocks; None for all
-            from the beginning, or to the end.
+        split: the authors' own side, ``train``, ``validation`` or ``test``, or None if they made no split.
+        start_seconds, end_seconds: the part of the files that is the clip, on the files' own clocks; None for the
+            beginning and the end.
         details: what else the data set says of the clip, such as ``{"vocal_channel": "speech"}``.
 
     Raises:
-        DatasetError: if the emotion is empty, the sex or the side none of the known ones, the stretch is impossible, or
-            the clip has neither file.
+        DatasetError: for an impossible value, or if the clip has neither file.
     """
 
     clip_id: str
@@ -82,7 +80,7 @@ class Clip:
 def summarize(clips: Sequence[Clip]) -> str:
     """Returns a small table: clips by emotion, speakers by sex, and what files the clips have.
 
-    A video file counts as picture and sound: only decoding can tell whether it holds a sound.
+    A video file counts as picture and sound; only decoding shows whether it has sound.
     """
     by_emotion = Counter(clip.emotion for clip in clips)
     others = sorted(by_emotion.keys() - set(EIGHT_EMOTIONS))
@@ -109,7 +107,7 @@ def summarize(clips: Sequence[Clip]) -> str:
 
 
 def restrict_clip(clip: Clip, modalities: Sequence[str]) -> Clip | None:
-    """Returns a clip without the files that are not to be used, so that they are not decoded; None if none is left."""
+    """Returns a clip without the files of other modalities, so that they are not decoded; None if none is left."""
     video = clip.video_path if "video" in modalities else None
     audio = clip.audio_path if "audio" in modalities else None
     return dataclasses.replace(clip, video_path=video, audio_path=audio) if video or audio else None

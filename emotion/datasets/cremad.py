@@ -1,10 +1,10 @@
 """CREMA-D: 91 actors say twelve sentences in six emotions (Cao et al. 2014, IEEE Trans. Affective Computing 5(4)).
 
 A file name such as ``1001_DFA_ANG_XX.wav`` says everything: speaker, sentence, emotion, intensity. The sound
-(``AudioWAV/``) and the picture (``VideoFlash/``) of a recording share their name and become one clip; where there is no
-sound file, the sound is expected inside the video. Folder names are not looked at.
+(``AudioWAV/``) and the picture (``VideoFlash/``) of a recording share their name and become one clip; without a sound
+file, the sound is expected inside the video. Folder names do not matter.
 
-A table called ``cremad_paths.csv`` selects the clips, if there is one: a row each, with any of the columns
+If there is a table called ``cremad_paths.csv``, it selects the clips: a row for each, with any of the columns
 ``audio_path``, ``video_path``, ``path`` and ``video_frame_dir``, and ``emotion`` as code or word.
 """
 
@@ -16,15 +16,16 @@ from pathlib import Path, PureWindowsPath
 
 from emotion.datasets.clips import TEST, TRAIN, VALIDATION, Clip
 from emotion.datasets.paths import (
-    AUDIO_SUFFIXES,
     SEX_WORDS,
-    VIDEO_SUFFIXES,
     Table,
     check_folder,
     check_rows,
+    is_recording,
     is_table,
+    kind_of,
     read_columns,
     read_table,
+    sound_rank,
     walk_files,
     warn_left_out,
 )
@@ -89,30 +90,27 @@ class _Found:
 
 
 def recognizes(root: str | os.PathLike) -> bool:
-    """Returns whether a folder holds a file named like CREMA-D, or a CSV file lists such files by their own columns."""
+    """Whether a folder holds a file named like CREMA-D, or a CSV file lists such files in CREMA-D's columns."""
     if is_table(root):
         columns = set(read_columns(root))
         if not columns & set(PATH_COLUMNS) or ("path" in columns and "video_frame_dir" not in columns):
             return Path(root).name.lower() == PATHS_TABLE
         table = read_table(root)
         return bool(table.rows) and any(_NAME.fullmatch(_name_in(cell)) for cell in table.rows[0].fields)
-    suffixes = VIDEO_SUFFIXES + AUDIO_SUFFIXES
-    return any(
-        path.suffix.lower() in suffixes and _NAME.fullmatch(path.stem.upper()) for path in walk_files(root, warn=False)
-    )
+    return any(_NAME.fullmatch(path.stem.upper()) and is_recording(path) for path in walk_files(root, warn=False))
 
 
 def load(root: str | os.PathLike) -> list[Clip]:
     """Finds the CREMA-D recordings anywhere below a folder, or those that a table of paths lists.
 
-    Picture and sound files of other names are logged as a warning and left out. Files that a table names and that are
-    not there as written are looked for by the clip's name. ``split`` is the one published with TensorFlow Datasets.
+    A warning counts picture and sound files of other names. If a file is not where a table says, one of the clip's
+    name is taken. ``split`` is the one published with TensorFlow Datasets.
 
     Args:
-        root: the folder, or the table. A table called ``cremad_paths.csv`` in the folder is used.
+        root: the folder, in which a table ``cremad_paths.csv`` is used, or a table.
 
     Returns:
-        One clip a recording, sorted by ``clip_id``.
+        One clip for each recording, sorted by ``clip_id``.
 
     Raises:
         DatasetError: if there is no such folder or no such recording in it, or rows of the table cannot be true.
@@ -137,14 +135,14 @@ def load(root: str | os.PathLike) -> list[Clip]:
 def _find(folder: Path) -> _Found:
     found = _Found()
     for path in walk_files(folder):
-        suffix, name = path.suffix.lower(), path.stem.upper()
+        name = path.stem.upper()
         if path.name.lower() == DEMOGRAPHICS:
             found.demographics = found.demographics or path
         elif path.name.lower() == PATHS_TABLE:
             found.paths_table = found.paths_table or path
-        elif suffix in VIDEO_SUFFIXES + AUDIO_SUFFIXES:
+        elif is_recording(path):
             if _NAME.fullmatch(name):
-                files = found.videos if suffix in VIDEO_SUFFIXES else found.sounds
+                files = found.videos if kind_of(path) == "video" else found.sounds
                 files.setdefault(name, []).append(path)
             else:
                 found.misnamed.append(path.name)
@@ -157,8 +155,7 @@ def _best_video(name: str, found: _Found) -> Path | None:
 
 def _best_sound(name: str, found: _Found) -> Path | None:
     # The data set holds its sounds twice, as WAV and as MP3.
-    sounds = found.sounds.get(name, ())
-    return min(sounds, key=lambda path: AUDIO_SUFFIXES.index(path.suffix.lower()), default=None)
+    return min(found.sounds.get(name, ()), key=sound_rank, default=None)
 
 
 def _build_clip(name: str, video: Path | None, sound: Path | None, people: dict[str, tuple]) -> Clip:
@@ -178,7 +175,7 @@ def _build_clip(name: str, video: Path | None, sound: Path | None, people: dict[
 
 
 def _read_demographics(path: Path | None) -> dict[str, tuple[str | None, str | None]]:
-    """Returns sex and age by speaker. A table that cannot be read costs these two, no clips."""
+    """Returns sex and age by speaker; none, with a warning, if the table cannot be read."""
     if path is None:
         return {}
     try:
@@ -220,8 +217,8 @@ def _select(path: Path, found: _Found) -> tuple[dict[str, tuple[Path | None, Pat
         videos, sounds = found.videos.get(name, []), found.sounds.get(name, [])
         wanted = {PureWindowsPath(cell).name for cell in written}
         here += [file for file in (*videos, *sounds) if file.name in wanted]
-        video = next((file for file in here if file.suffix.lower() in VIDEO_SUFFIXES), _best_video(name, found))
-        sound = next((file for file in here if file.suffix.lower() in AUDIO_SUFFIXES), _best_sound(name, found))
+        video = next((file for file in here if kind_of(file) == "video"), _best_video(name, found))
+        sound = next((file for file in here if kind_of(file) == "audio"), _best_sound(name, found))
         if video or sound:
             files[name] = (video, sound)
         else:
@@ -252,5 +249,5 @@ def _name_in(cell: str) -> str:
 
 
 def _as_written(cell: str, folder: Path) -> list[Path]:
-    """Returns the file a path leads to from the table's folder, or else from the current one; none if neither does."""
+    """Returns the file that a path leads to from the table's folder, or else from the current one, if any."""
     return [path for path in (folder / cell, Path(cell)) if path.is_file()][:1]

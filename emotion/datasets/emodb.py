@@ -1,7 +1,7 @@
-"""EmoDB, acted German sentences (Burkhardt et al. 2005), sound only.
+"""EmoDB: acted German sentences (Burkhardt et al. 2005), sound only.
 
-A file is called ``SSTTTEV``: speaker, text, emotion, version. Boredom has no counterpart here: no model is judged by
-its clips, and only one that learns from a teacher's answers hears them in training.
+A file is called ``SSTTTEV``: speaker, text, emotion, version. No model here has a class for boredom: its clips serve
+only trainings that learn from a teacher's answers.
 """
 
 import logging
@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 
 from emotion.datasets.clips import Clip
-from emotion.datasets.paths import AUDIO_SUFFIXES, walk_files
+from emotion.datasets.paths import kind_of, walk_files
 from emotion.errors import DatasetError
 from emotion.labels import EMODB_EMOTIONS
 
@@ -26,9 +26,9 @@ _logger = logging.getLogger(__name__)
 
 
 def recognizes(root: str | os.PathLike) -> bool:
-    """Whether a folder holds files that are named as EmoDB's."""
+    """Whether a folder holds files named like EmoDB's."""
     return any(
-        path.suffix.lower() in AUDIO_SUFFIXES
+        kind_of(path) == "audio"
         and len(path.stem) == len("SSTTTEV")
         and path.stem[:2].isdigit()
         and path.stem[2] in "ab"

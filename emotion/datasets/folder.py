@@ -1,7 +1,7 @@
-"""Clips or images sorted into one folder an emotion: ``happy/0001.mp4``, ``train/angry/17.jpg``.
+"""Clips or images in one folder for each emotion: ``happy/0001.mp4``, ``train/angry/17.jpg``.
 
-Folders named ``train``, ``valid``, ``test`` and the like may lie above the emotions, as FER2013 is usually laid out:
-they give the clip's side. A picture and a sound file of one name in one folder are one clip. Speakers are not known.
+Folders named ``train``, ``valid``, ``test`` and the like may lie above the emotions, as in FER2013: they give the
+clip's side. A picture and a sound file of one name in one folder are one clip. Speakers are not known.
 """
 
 import logging
@@ -13,12 +13,11 @@ from pathlib import Path
 
 from emotion.datasets.clips import Clip
 from emotion.datasets.paths import (
-    AUDIO_SUFFIXES,
-    MEDIA_SUFFIXES,
     SPLIT_WORDS,
     check_folder,
     kind_of,
     list_folders,
+    sound_rank,
     walk_files,
     warn_left_out,
 )
@@ -26,12 +25,12 @@ from emotion.errors import DatasetError
 from emotion.labels import EIGHT_EMOTIONS, read_emotion
 
 NAME = "folders"
-LICENCE = "not stated: clips in one folder an emotion"
-LAYOUT = "one folder an emotion, such as happy/ and sad/, below train/ and test/ or not"
-HOW_TO_GET_IT = "Make one folder an emotion, such as happy/ and sad/, and put the clips or images of each into it."
+LICENCE = "not stated: clips in one folder for each emotion"
+LAYOUT = "one folder for each emotion, such as happy/ and sad/, below train/ and test/ or not"
+HOW_TO_GET_IT = "Make a folder for each emotion, such as happy/ and sad/, and put its clips or images into it."
 
-MIN_FOLDERS = 2  # named like emotions, before a layout is believed
-# FER2013's own names of its sides, beside the common ones.
+MIN_FOLDERS = 2  # named like emotions, or it is no such layout
+# FER2013's names of its sides, and the common ones.
 SIDES = {**SPLIT_WORDS, "publictest": "validation", "privatetest": "test"}
 
 _logger = logging.getLogger(__name__)
@@ -46,7 +45,7 @@ class _Files:
 
 
 def recognizes(root: str | os.PathLike) -> bool:
-    """Returns whether two or more folders named like emotions hold media."""
+    """Whether two or more folders named like emotions hold media."""
     folders = (folder for folder, _ in _list_emotion_folders(root) if read_emotion(folder.name) in EIGHT_EMOTIONS)
     found = set()
     for folder in folders:
@@ -59,17 +58,13 @@ def recognizes(root: str | os.PathLike) -> bool:
 
 
 def load(root: str | os.PathLike) -> list[Clip]:
-    """Finds the clips and images in a folder's emotion folders, at any depth below these.
+    """Finds the clips and images in the emotion folders below ``root``, at any depth below these.
 
-    A folder whose name is no known emotion counts with its own word, and a warning says so. Of several picture files of
-    one name in one folder the first is taken, videos before images; the others are most likely copies of it, and a
-    warning counts them.
-
-    Args:
-        root: the folder above the emotions, or above the sides.
+    The name of a folder that is no known emotion becomes the clips' emotion, with a warning. Of several picture files
+    of one name in one folder the first counts, videos before images; a warning counts the others, most likely copies.
 
     Returns:
-        One clip a name, sorted by ``clip_id``, which is the path below the root without suffix:
+        One clip for each name, sorted by ``clip_id``, which is the path below the root without extension:
         ``folder:train/angry/17``.
 
     Raises:
@@ -82,7 +77,7 @@ def load(root: str | os.PathLike) -> list[Clip]:
         for key, files in _group(folder).items():
             name = Path(key).relative_to(root).as_posix()
             pictures = sorted(files.pictures, key=lambda path: (kind_of(path) != "video", path))
-            sounds = sorted(files.sounds, key=lambda path: (AUDIO_SUFFIXES.index(path.suffix.lower()), path))
+            sounds = sorted(files.sounds, key=lambda path: (sound_rank(path), path))
             left_out += [path.name for path in pictures[1:] + sounds[1:]]
             video = pictures[0] if pictures else None
             sound = sounds[0] if sounds else None
@@ -108,7 +103,7 @@ def load(root: str | os.PathLike) -> list[Clip]:
 
 
 def _list_emotion_folders(root: str | os.PathLike) -> Iterator[tuple[Path, str | None]]:
-    """Yields the folders that stand for an emotion, and the side that the folder above each names."""
+    """Yields each emotion's folder, and the side that the folder above it names."""
     for folder in list_folders(root):
         side = SIDES.get(folder.name.strip().lower())
         if side is None:
@@ -118,10 +113,10 @@ def _list_emotion_folders(root: str | os.PathLike) -> Iterator[tuple[Path, str |
 
 
 def _group(folder: Path) -> dict[str, _Files]:
-    """Returns the media below a folder by path without suffix."""
+    """Returns the media below a folder by path without extension."""
     groups: dict[str, _Files] = {}
     for path in walk_files(folder):
-        if path.suffix.lower() in MEDIA_SUFFIXES:
+        if kind := kind_of(path):
             files = groups.setdefault(str(path)[: -len(path.suffix)], _Files())
-            (files.sounds if kind_of(path) == "audio" else files.pictures).append(path)
+            (files.sounds if kind == "audio" else files.pictures).append(path)
     return groups

@@ -13,10 +13,10 @@ from emotion.places import DATASET_DIR
 def load_clips(
     dataset: str | None, root: Path | None, manifest: Path | None, *, reporter: Reporter = SILENT
 ) -> tuple[list[Clip], DataSource]:
-    """Finds the clips that the user means.
+    """Loads the clips that the options name.
 
     Args:
-        dataset: a key of ``DATASETS``, or None to be told by the layout.
+        dataset: a key of ``DATASETS``, or None to detect it from the layout.
         root: the data set's folder, or what a manifest's paths are relative to.
         manifest: a manifest's CSV file, or None.
 

@@ -1,8 +1,8 @@
-"""Any clips at all, listed in a CSV file: the columns ``path`` and ``emotion``, and as many of the others as are known.
+"""Any clips, listed in a CSV file with the columns ``path`` and ``emotion``.
 
-``speaker``, ``audio_path``, ``start_s``, ``end_s``, ``split`` and ``sex`` may be there; any other column goes to the
-clip's details. ``path`` is a video, a sound file or an image, told by its suffix; an image is a video of one frame. A
-video's sound is expected inside it unless ``audio_path`` names a file, or says ``none``.
+The columns ``speaker``, ``audio_path``, ``start_s``, ``end_s``, ``split`` and ``sex`` are optional; any other column
+goes to the clip's details. ``path`` is a video, a sound file or an image by its extension; an image is a video of one
+frame. A video's sound is expected inside it unless ``audio_path`` names a file, or says ``none``.
 """
 
 import math
@@ -12,7 +12,6 @@ from pathlib import Path
 
 from emotion.datasets.clips import SIDES, Clip
 from emotion.datasets.paths import (
-    MEDIA_SUFFIXES,
     SEX_WORDS,
     SPLIT_WORDS,
     Row,
@@ -25,12 +24,14 @@ from emotion.datasets.paths import (
     read_table,
 )
 from emotion.errors import DatasetError
+from emotion.files import written_whole
 from emotion.labels import read_emotion
+from emotion.media.suffixes import MEDIA_SUFFIXES
 
 NAME = "manifest"
 LICENCE = "not stated: clips listed in a manifest"
 LAYOUT = "a CSV file with the columns path and emotion, or a folder with such a manifest.csv"
-HOW_TO_GET_IT = "A manifest is a CSV file of your own, with the columns path and emotion and a row a clip."
+HOW_TO_GET_IT = "A manifest is a CSV file of your own, with the columns path and emotion and a row for each clip."
 
 FILE_NAME = "manifest.csv"
 REQUIRED = ("path", "emotion")
@@ -39,26 +40,26 @@ NO_SOUND = "none"
 
 
 def recognizes(root: str | os.PathLike) -> bool:
-    """Returns whether this is a CSV file with the columns path and emotion, or a folder that holds manifest.csv."""
+    """Whether this is a CSV file with the columns path and emotion, or a folder that holds manifest.csv."""
     if is_table(root):
         return set(REQUIRED) <= set(read_columns(root))
     return _table_path(root).is_file() and os.path.isdir(root)
 
 
 def load(path: str | os.PathLike, root: str | os.PathLike | None = None) -> list[Clip]:
-    """Reads the clips that a manifest lists. Whether their files exist is met when they are decoded.
+    """Reads the clips that a manifest lists. Missing files are reported when they are decoded.
 
     Args:
         path: the CSV file, or a folder that holds ``manifest.csv``.
         root: what its paths are relative to; None for its own folder.
 
     Returns:
-        One clip a row, sorted by ``clip_id``, which is the file's stem, the path as written, and the stretch if one is
-        given: ``clips:a/b.mp4#1.5-3``.
+        One clip for each row, sorted by ``clip_id``, which is the file's stem, the path as written, and start and end
+        if they are given: ``clips:a/b.mp4#1.5-3``.
 
     Raises:
-        DatasetError: if there is no such file, it has no such columns or no rows, or rows cannot be true; it names the
-            first few of these by their lines.
+        DatasetError: if the file, a column or all rows are missing, or rows cannot be true; it names the first few of
+            these by their lines.
     """
     path = _table_path(path)
     if not path.is_file():
@@ -89,13 +90,8 @@ def load(path: str | os.PathLike, root: str | os.PathLike | None = None) -> list
 def write_manifest(clips: Iterable[Clip], path: str | os.PathLike, root: str | os.PathLike) -> None:
     """Writes clips as a manifest that ``load`` reads back.
 
-    All of a clip is kept but its id, which follows from the manifest, and details without a value. Paths below ``root``
-    are written relative to it, others absolute.
-
-    Args:
-        clips: in the order in which they are to stand there.
-        path: the file; one that is there is replaced.
-        root: what relative paths in it are relative to; its own folder, if ``load`` is to find them without being told.
+    It keeps all of a clip but its id, which follows from the manifest, and details without a value. Paths below
+    ``root`` are written relative to it, others absolute. A file at ``path`` is replaced.
 
     Raises:
         DatasetError: if a clip's details have the name of a column, or something in it cannot be written as text.
@@ -115,7 +111,7 @@ def write_manifest(clips: Iterable[Clip], path: str | os.PathLike, root: str | o
             raise DatasetError(
                 f"{path}: cannot list {clip.clip_id!a}, whose file name is no UTF-8. Rename it."
             ) from None
-    with open(path, "w", encoding="utf-8", newline="") as file:
+    with written_whole(path) as partial, open(partial, "w", encoding="utf-8", newline="") as file:
         file.write(join_row(columns))
         file.writelines(join_row(row[name] for name in columns) for row in rows)
 
@@ -193,7 +189,7 @@ def _show(seconds: float | None) -> str:
 
 
 def _resolve(written: str, folder: Path) -> str | None:
-    """Returns a path as the program uses it. Windows' backslashes are understood elsewhere, too."""
+    """Returns a path as the program uses it; Windows' backslashes work elsewhere, too."""
     if not written:
         return None
     path = folder / written
@@ -225,5 +221,5 @@ def _relative(path: str, root: str | os.PathLike) -> str:
     if not full.is_relative_to(base):
         return str(full)
     written = full.relative_to(base).as_posix()
-    # Blanks around a field are not taken for part of it.
+    # Blanks around a field are not part of it.
     return f"./{written}" if written != written.strip() else written

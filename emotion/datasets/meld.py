@@ -1,10 +1,10 @@
 """MELD: utterances from a television series, with several people in sight (Poria et al. 2019, ACL).
 
 ``train_sent_emo.csv``, ``dev_sent_emo.csv`` and ``test_sent_emo.csv`` hold the labels; ``dia0_utt0.mp4`` in a folder
-for each side holds the utterance, its sound inside. The numbers begin anew on each side, so the folder counts.
+for each side holds the utterance with its sound. The numbers begin anew on each side, so the folder matters.
 
-MELD's own split keeps dialogues apart and not people: the six friends speak on all of its sides. A speaker is the name
-in the script, which may be shared ("Nurse") or stand for several ("Both").
+MELD's own split separates dialogues, not people: the six friends speak on all of its sides. A speaker is the name in
+the script, which may be shared ("Nurse") or stand for several people ("Both").
 """
 
 import os
@@ -16,11 +16,11 @@ from pathlib import Path
 
 from emotion.datasets.clips import TEST, TRAIN, VALIDATION, Clip
 from emotion.datasets.paths import (
-    VIDEO_SUFFIXES,
     Row,
     Table,
     check_folder,
     check_rows,
+    kind_of,
     mend_code_page,
     read_table,
     walk_files,
@@ -44,7 +44,7 @@ COLUMNS = ("speaker", "emotion", "dialogue_id", "utterance_id")
 DETAILS = {"utterance": "utterance", "sentiment": "sentiment", "season": "season", "episode": "episode"}
 
 _TABLE = re.compile(r"(train|dev|test)_sent_emo\.csv")
-# Cuts that were left behind in the archives are called final_videos_testdia0_utt0.mp4; they are not what is labelled.
+# The archives also hold cuts called final_videos_testdia0_utt0.mp4; the labels are not for these.
 _SEVERAL = re.compile(r"[/&,]|\band\b|^(the )?(all|both|everyone|everybody|guys|girls|others|crowd)$", re.IGNORECASE)
 _CLIP = re.compile(r"dia([0-9]+)_utt([0-9]+)")
 _SIDE = re.compile(r"(?<![a-z])(train|dev|test)")
@@ -72,7 +72,6 @@ class MeldRow:
     details: dict[str, str] = field(default_factory=dict, hash=False)
 
     def to_clip(self) -> Clip:
-        """Returns the row as a clip, whether its file is there or not."""
         return Clip(
             clip_id=self.clip_id,
             emotion=self.emotion,
@@ -85,7 +84,7 @@ class MeldRow:
 
 
 def recognizes(root: str | os.PathLike) -> bool:
-    """Returns whether one of MELD's label files lies below a folder."""
+    """Whether one of MELD's label files lies below a folder."""
     return any(_TABLE.fullmatch(path.name.lower()) for path in walk_files(root, warn=False))
 
 
@@ -93,12 +92,10 @@ def load(root: str | os.PathLike, *, missing_ok: bool = True) -> list[Clip]:
     """Finds MELD's clips anywhere below a folder.
 
     Args:
-        root: the folder with label files and clips.
-        missing_ok: whether rows without a file are left out with one warning; otherwise they are an error.
+        missing_ok: whether rows without a file are left out with a warning; otherwise they are an error.
 
     Returns:
-        One clip a row of the label files, sorted by ``clip_id``, with MELD's own ``split``. Speakers stand on several
-        of its sides.
+        One clip for each row of the label files, sorted by ``clip_id``, with MELD's own ``split``.
 
     Raises:
         DatasetError: if there is no such folder, no label file or no clip, or rows of the labels cannot be true.
@@ -116,10 +113,7 @@ def load(root: str | os.PathLike, *, missing_ok: bool = True) -> list[Clip]:
 
 
 def read_rows(root: str | os.PathLike) -> list[MeldRow]:
-    """Reads all label files below a folder, and looks for the clip of each row.
-
-    Returns:
-        All rows, with and without a file, sorted by ``clip_id``.
+    """Reads all label files below a folder, and returns all rows, with and without a file, sorted by ``clip_id``.
 
     Raises:
         DatasetError: if there is no such folder or no label file, or rows cannot be true.
@@ -130,7 +124,7 @@ def read_rows(root: str | os.PathLike) -> list[MeldRow]:
     for path in walk_files(root):
         if match := _TABLE.fullmatch(path.name.lower()):
             tables.setdefault(match[1], path)
-        elif path.suffix.lower() in VIDEO_SUFFIXES and _CLIP.fullmatch(path.stem.lower()):
+        elif kind_of(path) == "video" and _CLIP.fullmatch(path.stem.lower()):
             videos.append(path)
     if not tables:
         raise DatasetError(f"{root} holds none of MELD's label files, such as train_sent_emo.csv. {HOW_TO_GET_IT}")
@@ -140,7 +134,7 @@ def read_rows(root: str | os.PathLike) -> list[MeldRow]:
 
 
 def _place(root: Path, videos: list[Path], tables: dict[str, Path]) -> dict[tuple[str, int, int], Path]:
-    """Returns the clips by side, dialogue and utterance; MELD's own folder comes before one of another name."""
+    """Returns the clips by side, dialogue and utterance; MELD's own folders come first."""
     only_side = next(iter(tables)) if len(tables) == 1 else None
     files = {}
     for path in sorted(videos, key=lambda path: (not set(path.parts) & set(FOLDERS.values()), path)):
@@ -195,11 +189,11 @@ def _cell(row: Row, column: int | None) -> str:
 
 
 def _name_speaker(written: str) -> str | None:
-    """Returns a speaker's name, None where several speak; blanks, a full stop and the case make no other person."""
+    """Returns a speaker's name, or None if several speak; blanks, a full stop and the case make no other person."""
     name = " ".join(written.replace("’", "'").split()).rstrip(".")
     if name.islower() or name.isupper():
         name = string.capwords(name)
-    # "Ross and Rachel" are not a third person, and may not stand on another side than Ross.
+    # "Ross and Rachel" are not a third person, who could be on another side than Ross.
     if _SEVERAL.search(name):
         return None
     return f"meld:{name}" if name else None

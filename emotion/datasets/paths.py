@@ -1,4 +1,4 @@
-"""What the adapters share: kinds of files told by their names, folders walked in order, tables of labels read."""
+"""What the adapters share: kinds of files by their extension, folders walked in order, tables of labels."""
 
 import csv
 import io
@@ -9,13 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from emotion.errors import DatasetError
-
-VIDEO_SUFFIXES = (".mp4", ".avi", ".mkv", ".mov", ".flv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".3gp")
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
-PICTURE_SUFFIXES = VIDEO_SUFFIXES + IMAGE_SUFFIXES
-# Lossless ones first: where a recording has several sound files, the first kind in this order is read.
-AUDIO_SUFFIXES = (".wav", ".flac", ".mp3", ".m4a", ".ogg", ".opus", ".aac")
-MEDIA_SUFFIXES = PICTURE_SUFFIXES + AUDIO_SUFFIXES
+from emotion.media.suffixes import SOUND_SUFFIXES, STILL_SUFFIXES, VIDEO_SUFFIXES
 
 SPLIT_WORDS = {
     "train": "train", "training": "train",
@@ -28,7 +22,7 @@ N_SHOWN = 5
 N_ROWS_SHOWN = 20
 DELIMITERS = ",;\t"
 
-# Windows' punctuation (code page 1252) that was read as Latin-1 lies among control characters no text has use for.
+# Windows' punctuation (code page 1252) read as Latin-1 becomes control characters, which no text needs.
 _WRONG_CODE_PAGE = {
     code: bytes([code]).decode("cp1252") for code in range(0x80, 0xA0) if code not in (0x81, 0x8D, 0x8F, 0x90, 0x9D)
 }
@@ -40,21 +34,27 @@ _logger = logging.getLogger(__name__)
 
 
 def kind_of(path: str | os.PathLike) -> str | None:
-    """Returns ``video``, ``image`` or ``audio`` by a file's suffix, or None for any other file."""
+    """Returns ``video``, ``image`` or ``audio`` by a file's extension, or None for any other file."""
     suffix = Path(path).suffix.lower()
-    kinds = (("video", VIDEO_SUFFIXES), ("image", IMAGE_SUFFIXES), ("audio", AUDIO_SUFFIXES))
+    kinds = (("video", VIDEO_SUFFIXES), ("image", STILL_SUFFIXES), ("audio", SOUND_SUFFIXES))
     return next((kind for kind, suffixes in kinds if suffix in suffixes), None)
+
+
+def is_recording(path: str | os.PathLike) -> bool:
+    """Whether a file is a video or a sound file by its extension."""
+    return kind_of(path) in ("video", "audio")
+
+
+def sound_rank(path: Path) -> int:
+    """Sorts sound files of one recording, the best first: lossless before compressed."""
+    return SOUND_SUFFIXES.index(path.suffix.lower())
 
 
 def walk_files(root: str | os.PathLike, *, warn: bool = True) -> Iterator[Path]:
     """Yields the files below a folder in sorted order, without hidden files and folders.
 
-    Linked folders are followed, since the videos often lie on another disk; each folder is entered once, so that a link
-    to a folder above does not lead round in circles.
-
-    Args:
-        root: the folder.
-        warn: whether folders that cannot be read are logged as a warning, rather than passed over in silence.
+    Linked folders are followed, since videos often lie on another disk; each folder is entered once, so a link to a
+    folder above does no harm. With ``warn``, folders that cannot be read are logged as a warning.
     """
     entered = set()
     for folder, folders, files in os.walk(root, followlinks=True, onerror=_warn_unreadable if warn else None):
@@ -70,7 +70,7 @@ def walk_files(root: str | os.PathLike, *, warn: bool = True) -> Iterator[Path]:
 
 
 def list_folders(root: str | os.PathLike) -> list[Path]:
-    """Returns a folder's own folders in sorted order, without hidden ones; none where it cannot be read."""
+    """Returns the folders in a folder, sorted, without hidden ones; none if it cannot be read."""
     folders = next(os.walk(root), (root, [], []))[1]
     return [Path(root, name) for name in sorted(folders) if not name.startswith(".")]
 
@@ -79,7 +79,7 @@ def check_folder(root: str | os.PathLike, how_to_get_it: str) -> Path:
     """Returns a data set's folder as a path.
 
     Raises:
-        DatasetError: if there is no such folder. It ends with the words that say how to get the data set.
+        DatasetError: if there is no such folder; it ends with ``how_to_get_it``.
     """
     root = Path(root)
     if not root.is_dir():
@@ -89,19 +89,16 @@ def check_folder(root: str | os.PathLike, how_to_get_it: str) -> Path:
 
 
 def warn_left_out(root: str | os.PathLike, names: Sequence[str], what: str) -> None:
-    """Logs one warning that counts what was left out and names the first ones; nothing if nothing was.
+    """Logs one warning that counts what was left out and names the first ones, if there are any.
 
-    Args:
-        root: the data set.
-        names: of what was left out.
-        what: what these are, such as ``picture or sound files that are not named like RAVDESS``.
+    ``what`` says what these are, such as ``picture or sound files that are not named like RAVDESS``.
     """
     if names:
         _logger.warning("%s: left out %d %s: %s", root, len(names), what, show_first(names))
 
 
 def show_first(names: Sequence[str]) -> str:
-    """Returns the first names as one line, with an ellipsis where there are more."""
+    """Returns the first names as one line, with an ellipsis if there are more."""
     return ", ".join(names[:N_SHOWN]) + (", ..." if len(names) > N_SHOWN else "")
 
 
@@ -117,9 +114,9 @@ class Row:
     """A table's row.
 
     Attributes:
-        where: its line in the file, such as ``line 7``, or ``lines 7-9`` where a quoted field spans several.
-        fields: as written, without what lies beyond the table's columns.
-        n_fields: as many as are written.
+        where: its line in the file, such as ``line 7``, or ``lines 7-9`` if a quoted field spans several.
+        fields: as written, one for each column.
+        n_fields: how many were written.
     """
 
     where: str
@@ -132,11 +129,9 @@ class Table:
     """A CSV file with a header.
 
     Attributes:
-        path: the file.
         columns: the header as written, without blanks at the ends of the names.
         rows: each padded to the length of the header; blank ones are left out.
         encoding: ``utf-8``, ``utf-8-sig``, ``utf-16`` or ``cp1252``.
-        delimiter: comma, semicolon or tab.
         newline: as the header's line ends.
     """
 
@@ -148,9 +143,7 @@ class Table:
     newline: str
 
     def find(self, *names: str) -> int | None:
-        """Returns the index of the first of these columns that is there, or None.
-
-        The spelling given counts before one that differs in upper and lower case.
+        """Returns the index of the first of these columns that is there, or None; the exact spelling comes first.
 
         Raises:
             DatasetError: if two columns have that name.
@@ -167,7 +160,7 @@ class Table:
 def read_table(path: str | os.PathLike) -> Table:
     """Reads a CSV file: UTF-8, UTF-16 with its mark, or else Windows' code page 1252.
 
-    The delimiter is the one of comma, semicolon and tab that cuts the header into most columns.
+    Of comma, semicolon and tab, the delimiter is the one that gives the header the most columns.
 
     Raises:
         DatasetError: if the file is missing, is no such table, or has no header.
@@ -185,7 +178,7 @@ def read_table(path: str | os.PathLike) -> Table:
 
 
 def read_columns(path: str | os.PathLike) -> tuple[str, ...]:
-    """Returns a CSV file's column names in lower case; none if it is no such file."""
+    """Returns a CSV file's column names in lower case; none if it is not one."""
     try:
         return tuple(name.strip().lower() for name in _read_header(Path(path), _read_text(Path(path))[0])[1])
     except DatasetError:
@@ -193,33 +186,27 @@ def read_columns(path: str | os.PathLike) -> tuple[str, ...]:
 
 
 def is_table(path: str | os.PathLike) -> bool:
-    """Returns whether this is a file named like a table of labels."""
+    """Whether this is a file named like a table of labels."""
     return Path(path).suffix.lower() in (".csv", ".tsv", ".txt") and os.path.isfile(path)
 
 
 def join_row(fields: Iterable[str], delimiter: str = ",", newline: str = "\n") -> str:
     """Returns a row of a CSV file that ``read_table`` reads back as it was, with its line end."""
     line = io.StringIO(newline="")
-    # The writer puts a field into quotation marks for those characters alone that its own line end is made of.
+    # The writer quotes a field only for the characters of its own line end.
     csv.writer(line, delimiter=delimiter, lineterminator="\r\n").writerow(fields)
     return line.getvalue().removesuffix("\r\n") + newline
 
 
 def mend_code_page(text: str) -> str:
-    """Returns a text with the quotation marks and dashes that some program lost to control characters put back."""
+    """Puts quotation marks and dashes back that some program turned into control characters."""
     return text.translate(_WRONG_CODE_PAGE)
 
 
 def check_rows(path: str | os.PathLike, faults: Sequence[str], n_rows: int) -> None:
-    """Raises one error for all the rows of a table that cannot be true; none if there are none.
+    """Raises one DatasetError that counts a table's wrong rows and shows the first few, if there are any.
 
-    Args:
-        path: the table.
-        faults: what is wrong, a row each, beginning with its line.
-        n_rows: rows of the table.
-
-    Raises:
-        DatasetError: that shows the first few and counts them all.
+    ``faults`` say what is wrong, one for each row, beginning with its line.
     """
     if faults:
         more = f"; and {len(faults) - N_ROWS_SHOWN} more" if len(faults) > N_ROWS_SHOWN else ""

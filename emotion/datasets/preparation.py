@@ -1,4 +1,4 @@
-"""From a list of clips to those that a training can use: decoded, with evidence, of emotions the classes cover."""
+"""Finds the clips that a training can use: decoded, with a face or a voice, of emotions that the classes cover."""
 
 import dataclasses
 from collections import Counter
@@ -23,13 +23,11 @@ class TrainingClips:
     """Clips ready to train on.
 
     Attributes:
-        clips: those that can be used.
         config: the settings, with only the modalities that some clip has evidence for, and no calibration.
-        cache: where the clips lie decoded.
         contents: hashes of the clips' files by path.
-        recordings: the same, with one hash for copies of one sound; see ``copies``.
+        recordings: the same, with one hash for copies of one sound; see ``check.copies``.
         failures: clips that cannot be used, with the reason.
-        left_out: clips of emotions that the classes do not cover, by emotion.
+        left_out: numbers of clips of emotions that the classes do not cover, by emotion.
     """
 
     clips: list[Clip]
@@ -44,13 +42,10 @@ class TrainingClips:
 def prepare_clips(
     clips: Sequence[Clip], config: RunConfig, cache_dir: Path, *, reporter: Reporter = SILENT
 ) -> TrainingClips:
-    """Decodes clips and finds out what they are good for.
+    """Decodes clips into ``cache_dir`` and finds out which can be used, and for what.
 
-    Args:
-        clips: labelled recordings.
-        config: all settings. Modalities for which no clip has evidence are dropped from it, and so is a calibration:
-            it belongs to the network that the settings were saved with, not to the one that is to be trained.
-        cache_dir: where decoded clips are kept.
+    The returned settings lack modalities without any evidence, and a calibration: it belongs to the network that the
+    settings were saved with.
 
     Raises:
         ConfigError: if no network can be built by the settings.
@@ -79,7 +74,7 @@ def prepare_clips(
 
 
 def _check_buildable(config: RunConfig) -> None:
-    """Builds the network once for nothing, so that a wrong setting is known before hours of decoding."""
+    """Builds the network once and throws it away, so that a wrong setting is reported before hours of decoding."""
     check_pretrained(config)
     try:
         build_model(config)
@@ -102,14 +97,14 @@ def _covered(clips: Sequence[Clip], config: RunConfig, reporter: Reporter) -> tu
 
 
 def _with_known_speakers(clips: list[Clip], config: RunConfig, reporter: Reporter) -> list[Clip]:
-    """Leaves out clips that do not say whose they are, where speakers are to be kept apart and most do say."""
+    """Leaves out clips of unknown speakers if the protocol keeps speakers apart and most speakers are known."""
     known = [clip for clip in clips if clip.speaker is not None]
     if config.training.protocol not in SPEAKER_INDEPENDENT or len(known) == len(clips):
         return clips
     if len(known) * 2 <= len(clips):
-        check_speakers_known(clips, config.training.protocol)  # raises: the data set is not one of known speakers
+        check_speakers_known(clips, config.training.protocol)  # raises
     reporter.say(
-        f"{len(clips) - len(known)} of {len(clips)} clips do not say whose they are; they are left out, since "
+        f"{len(clips) - len(known)} of {len(clips)} clips have no known speaker; they are left out, since "
         f"--protocol {config.training.protocol} keeps speakers apart."
     )
     return known
@@ -118,7 +113,7 @@ def _with_known_speakers(clips: list[Clip], config: RunConfig, reporter: Reporte
 def _with_evidence(
     clips, cache: ClipCache, config: RunConfig, failures, reporter: Reporter
 ) -> tuple[list[Clip], tuple[str, ...]]:
-    """Leaves out clips with neither face nor voice and finds out which modalities there are to train."""
+    """Leaves out clips with neither face nor voice; returns the others, and the modalities that can be trained."""
     n_with = {"audio": 0, "video": 0}
     kept = []
     for clip in clips:
@@ -144,7 +139,7 @@ def _with_evidence(
         what = {"audio": ("voice", "faces"), "video": ("faces", "voices")}[name]
         if not n_with[name]:
             reporter.say(
-                f"No clip holds {what[0]}: the model is trained on the {what[1]} alone, and will judge by it alone."
+                f"No clip holds {what[0]}: the model is trained on the {what[1]} alone and will use nothing else."
             )
         elif n_with[name] < len(kept):
             reporter.say(

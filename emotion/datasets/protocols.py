@@ -1,6 +1,8 @@
-"""How the clips of a data set are split into those that train, those that validate and those that test.
+"""Draws splits: which clips of a data set train, which validate and which test, once or in folds.
 
-All functions give the same answer for the same clips and seed, in whatever order the clips come.
+All functions give the same answer for the same clips and seed, in whatever order the clips come. Fractions are shares
+in [0, 1), together below 1. All raise a ConfigError for impossible fractions or numbers of folds, and a DatasetError if
+there are no clips, too few of them or of their speakers, or two with the same id.
 """
 
 import logging
@@ -19,17 +21,8 @@ _logger = logging.getLogger(__name__)
 def split_random(clips: Iterable[Clip], *, validation_fraction: float, test_fraction: float, seed: int) -> Split:
     """Splits clip by clip, with the same mixture of emotions on each side.
 
-    The result is optimistic: the test clips come from speakers the model was trained on, whom it recognises. Use it
-    where there are too few speakers for anything better, and say so beside the number.
-
-    Args:
-        clips: the clips, in any order.
-        validation_fraction, test_fraction: share of the clips set apart, in [0, 1); together below 1.
-        seed: of the choice.
-
-    Raises:
-        ConfigError: for impossible fractions.
-        DatasetError: if there are no clips, too few to set any apart, or two with the same id.
+    The result is optimistic: the model recognises the test speakers, on whom it was trained. Use it if there are too
+    few speakers for anything better, and say so beside the score.
     """
     check_fractions(validation_fraction, test_fraction)
     clips = in_order(clips)
@@ -43,7 +36,7 @@ def split_random(clips: Iterable[Clip], *, validation_fraction: float, test_frac
         by_emotion[clip.emotion].append(clip.clip_id)
 
     side_of = {}
-    # What rounding takes from a side at one emotion is given back at the next, so that the totals come out right.
+    # What rounding takes from a side at one emotion is given back at the next, so that the totals are right.
     owed = dict.fromkeys(asked, 0.0)
     for emotion in sorted(by_emotion):
         waiting = by_emotion[emotion]
@@ -63,19 +56,10 @@ def split_random(clips: Iterable[Clip], *, validation_fraction: float, test_frac
 
 
 def split_by_speaker(clips: Iterable[Clip], *, validation_fraction: float, test_fraction: float, seed: int) -> Split:
-    """Splits speaker by speaker, with women and men on every side where their numbers allow it.
+    """Splits speaker by speaker, with women and men on every side if their numbers allow it.
 
-    Each side asked for gets at least one speaker. With two speakers only one can be set apart: it goes to validation,
-    and the test side stays empty, with a warning.
-
-    Args:
-        clips: the clips, in any order.
-        validation_fraction, test_fraction: share of the speakers set apart, in [0, 1); together below 1.
-        seed: of the choice.
-
-    Raises:
-        ConfigError: for impossible fractions.
-        DatasetError: if there are no clips, only one speaker, or two clips with the same id.
+    Each side asked for gets at least one speaker. Of two speakers the second validates, and the test side stays empty,
+    with a warning.
     """
     check_fractions(validation_fraction, test_fraction)
     clips = in_order(clips)
@@ -89,7 +73,7 @@ def split_by_speaker(clips: Iterable[Clip], *, validation_fraction: float, test_
         )
     sizes = {side: max(1, round(fraction * len(sexes))) for side, fraction in asked.items()}
     while sum(sizes.values()) >= len(sexes):
-        # The later of two equal sides gives way, so that validation outlasts test.
+        # Of two equal sides test gives way to validation.
         largest = max(sizes, key=lambda side: (sizes[side], side == TEST))
         sizes[largest] -= 1
     for side, size in sizes.items():
@@ -102,18 +86,8 @@ def split_by_speaker(clips: Iterable[Clip], *, validation_fraction: float, test_
 def split_official(clips: Iterable[Clip], *, validation_fraction: float, test_fraction: float, seed: int) -> Split:
     """Splits as the data set's authors did, whether or not they kept speakers apart.
 
-    Where they set no clips apart for validation, some of their training clips are taken, whole speakers if all are
-    known.
-
-    Args:
-        clips: the clips, in any order, each with its ``split``.
-        validation_fraction: share of the training speakers (or clips) that validate, if the authors chose none.
-        test_fraction: not used; the authors have chosen.
-        seed: of that choice.
-
-    Raises:
-        ConfigError: for impossible fractions.
-        DatasetError: if a clip has no side, none is for training, or there are two with the same id.
+    If they chose no clips for validation, a share of their training speakers validates, or of their training clips if
+    some speakers are unknown. ``test_fraction`` is not used.
     """
     check_fractions(validation_fraction, test_fraction)
     clips = in_order(clips)
@@ -143,18 +117,13 @@ PROTOCOLS = {"random": split_random, "speaker": split_by_speaker, "official": sp
 def split_clips(
     clips: Iterable[Clip], protocol: str, *, validation_fraction: float, test_fraction: float, seed: int
 ) -> Split:
-    """Splits by the protocol of that name: see ``split_random``, ``split_by_speaker`` and ``split_official``.
-
-    Raises:
-        ConfigError: if there is no such protocol, or for impossible fractions.
-        DatasetError: if the clips cannot be split so.
-    """
+    """Splits by the protocol of that name, a key of ``PROTOCOLS``."""
     if protocol not in PROTOCOLS:
         raise ConfigError(f"Unknown protocol {protocol!r}. Known: {', '.join(PROTOCOLS)}.")
     return PROTOCOLS[protocol](clips, validation_fraction=validation_fraction, test_fraction=test_fraction, seed=seed)
 
 
-# ---- Parts, which folds.py shares -----------------------------------------------------------------------------------
+# ---- Parts ----
 
 
 def check_fractions(validation_fraction: float, test_fraction: float) -> None:
@@ -166,7 +135,7 @@ def check_fractions(validation_fraction: float, test_fraction: float) -> None:
 
 
 def sexes_of(clips: Sequence[Clip]) -> dict[str, str | None]:
-    """Returns each speaker's sex, sorted by speaker; None where it is not known or the clips disagree."""
+    """Returns each speaker's sex, sorted by speaker; None if it is unknown or the clips disagree."""
     said = defaultdict(set)
     for clip in clips:
         said[clip.speaker].add(clip.sex)
@@ -181,25 +150,19 @@ def shuffled_by_sex(sexes: Mapping[str, str | None], rng: random.Random) -> dict
 
 
 def deal_speakers(sexes: Mapping[str, str | None], sizes: Mapping[str, int], rng: random.Random) -> dict[str, str]:
-    """Chooses a side for every speaker.
-
-    Args:
-        sexes: each speaker's sex.
-        sizes: speakers on the validation and test sides; the rest train.
-        rng: source of the choice.
-    """
+    """Chooses a side for every speaker; ``sizes`` are the numbers that validate and test, and the rest train."""
     waiting = shuffled_by_sex(sexes, rng)
     shares = {sex: len(speakers) / len(sexes) for sex, speakers in waiting.items()}
     sizes = {TRAIN: len(sexes) - sum(sizes.values()), **sizes}
     dealt = {side: [] for side in sizes}
 
-    # First one woman and one man for every side that has room for both; training comes first should they run out.
+    # First one woman and one man for every side that has room for both; training comes first if they run out.
     for side, size in sizes.items():
         for sex in SEXES:
             if size >= len(SEXES) and waiting[sex]:
                 dealt[side].append(waiting[sex].pop())
 
-    # Then each free place goes to the sex that its side is shortest of, or, between equals, that has more waiting.
+    # Then each free place goes to the sex that its side lacks most, or, between equals, that has more waiting.
     for side in reversed(sizes):
         while len(dealt[side]) < sizes[side]:
             here = Counter(sexes[speaker] for speaker in dealt[side])
@@ -212,7 +175,7 @@ def deal_speakers(sexes: Mapping[str, str | None], sizes: Mapping[str, int], rng
 
 
 def _fill_empty_sides(side_of: dict[str, str], training: Mapping[str, list[str]], asked: Sequence[str]) -> None:
-    """Gives every side that was asked for but came out empty one training clip, of the most frequent emotion."""
+    """Gives every empty side that was asked for one training clip, of the most frequent emotion."""
     for side in asked:
         if side not in side_of.values():
             commonest = max(sorted(training), key=lambda emotion: len(training[emotion]))
@@ -225,28 +188,15 @@ def _fill_empty_sides(side_of: dict[str, str], training: Mapping[str, list[str]]
 # ---- Cross-validation: several splits in which every clip is tested once ----
 
 _DEFAULTS = TrainConfig()
-_logger = logging.getLogger(__name__)
-
-# What cross-validation knows, by the name of its protocol.
 FOLD_PROTOCOLS = ("kfold", "loso", "random")
 
 
 def split_folds(
     clips: Iterable[Clip], protocol: str, *, n_folds: int, validation_fraction: float, seed: int
 ) -> list[Split]:
-    """Splits for cross-validation by the protocol of that name.
+    """Splits for cross-validation by the protocol of that name, one of ``FOLD_PROTOCOLS``.
 
-    Args:
-        clips: the clips, in any order.
-        protocol: ``kfold`` for ``folds_by_speaker``, ``loso`` for ``leave_one_speaker_out``, ``random`` for
-            ``folds_at_random``.
-        n_folds: how many; ``loso`` has as many as there are speakers.
-        validation_fraction: share of those not under test that validates.
-        seed: of the choice.
-
-    Raises:
-        ConfigError: if there is no such protocol, or for impossible numbers.
-        DatasetError: if the clips cannot be split so.
+    ``loso`` has as many folds as there are speakers. The fraction is of those not under test.
     """
     if protocol == "kfold":
         return folds_by_speaker(clips, n_folds, seed, validation_fraction=validation_fraction)
@@ -266,18 +216,8 @@ def folds_by_speaker(
 ) -> list[Split]:
     """Splits for k-fold cross-validation: every speaker is tested in exactly one of them.
 
-    Women and men are spread evenly over the folds. Validation speakers are taken from those not under test, so that the
-    test never chooses the best epoch.
-
-    Args:
-        clips: the clips, in any order.
-        n_folds: how many splits, from 2 to the number of speakers.
-        seed: of the choice.
-        validation_fraction: share of the speakers not under test that goes to validation; at least one, unless 0.
-
-    Raises:
-        ConfigError: if ``n_folds`` or the fraction is impossible.
-        DatasetError: if there are no clips, fewer than three speakers, or two clips with the same id.
+    Women and men are spread evenly over the folds. Of the speakers not under test the fraction validates, but at least
+    one unless it is 0, so that the test never chooses the best epoch.
     """
     clips = in_order(clips)
     check_speakers_known(clips, "kfold")
@@ -299,17 +239,7 @@ def leave_one_speaker_out(
     *,
     validation_fraction: float = _DEFAULTS.validation_fraction,
 ) -> list[Split]:
-    """One split for each speaker, sorted by speaker, with that speaker alone under test.
-
-    Args:
-        clips: the clips, in any order.
-        seed: of the choice of validation speakers.
-        validation_fraction: share of the other speakers that goes to validation; at least one, unless 0.
-
-    Raises:
-        ConfigError: if the fraction is impossible.
-        DatasetError: if there are no clips, fewer than three speakers, or two clips with the same id.
-    """
+    """One split for each speaker, sorted by speaker, with that speaker alone under test; else as folds_by_speaker."""
     clips = in_order(clips)
     check_speakers_known(clips, "loso")
     sexes = sexes_of(clips)
@@ -326,18 +256,8 @@ def folds_at_random(
 ) -> list[Split]:
     """Splits for k-fold cross-validation clip by clip: every clip is tested in exactly one of them.
 
-    The emotions are spread evenly, and the speakers are not looked at: the scores are optimistic, and only good to show
-    by how much.
-
-    Args:
-        clips: the clips, in any order.
-        n_folds: how many splits, from 2 to the number of clips.
-        seed: of the choice.
-        validation_fraction: share of the clips not under test that validates.
-
-    Raises:
-        ConfigError: if ``n_folds`` or the fraction is impossible.
-        DatasetError: if there are no clips, or two with the same id.
+    The emotions are spread evenly and speakers are ignored: the scores are optimistic, and only good to show by how
+    much.
     """
     check_fractions(validation_fraction, 0.0)
     clips = in_order(clips)
@@ -364,7 +284,7 @@ def folds_at_random(
     return splits
 
 
-# ---- Parts ----------------------------------------------------------------------------------------------------------
+# ---- Parts of folds ----
 
 
 def _check_enough_speakers(sexes: Mapping[str, str | None], protocol: str) -> None:

@@ -1,9 +1,9 @@
 """RAVDESS: 24 actors say or sing two sentences in eight emotions (Livingstone & Russo 2018, PLoS ONE 13(5)).
 
 A file name such as ``01-01-05-02-01-02-11.mp4`` says everything: modality (01 picture and sound, 02 picture, 03 sound),
-vocal channel, emotion, intensity, statement, repetition, actor. One recording is published up to three times, once a
-modality. The last six fields name the recording, so those files become one clip and cannot be split from each other.
-Folder names are not looked at: the tree may be the downloaded one or any other.
+vocal channel, emotion, intensity, statement, repetition, actor. A recording is published up to three times, once for
+each modality. The last six fields name the recording, so its files become one clip and cannot be split from each other.
+Folder names do not matter.
 """
 
 import os
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from emotion.datasets.clips import Clip
-from emotion.datasets.paths import AUDIO_SUFFIXES, VIDEO_SUFFIXES, check_folder, walk_files, warn_left_out
+from emotion.datasets.paths import check_folder, is_recording, kind_of, walk_files, warn_left_out
 from emotion.errors import ConfigError, DatasetError
 from emotion.labels import RAVDESS_EMOTIONS
 
@@ -50,11 +50,8 @@ _NAME = re.compile(r"[0-9]{2}(?:-[0-9]{2}){6}")
 
 
 def recognizes(root: str | os.PathLike) -> bool:
-    """Returns whether any file below a folder is named like RAVDESS."""
-    return any(
-        path.suffix.lower() in VIDEO_SUFFIXES + AUDIO_SUFFIXES and _NAME.fullmatch(path.stem)
-        for path in walk_files(root, warn=False)
-    )
+    """Whether any file below a folder is named like RAVDESS."""
+    return any(_NAME.fullmatch(path.stem) and is_recording(path) for path in walk_files(root, warn=False))
 
 
 @dataclass
@@ -68,17 +65,15 @@ class _Recording:
 def load(root: str | os.PathLike, *, vocal_channels: Sequence[str] = ("speech",)) -> list[Clip]:
     """Finds the RAVDESS recordings anywhere below a folder.
 
-    A file's extension says whether it is a picture or a sound file. Where a recording has several, the picture comes
-    from the file coded 01, then 02, then 03; the sound from a sound file coded 03, then any other, then from a picture
-    file that is not coded 02. Hidden files are passed over; picture and sound files that are not named like RAVDESS,
-    or hold impossible fields, are logged as a warning and left out.
+    If a recording has several files, the picture comes from the video coded 01, then 02, then 03; the sound from a
+    sound file coded 03, then any other, then from a video that is not coded 02. A warning counts picture and sound
+    files that are not named like RAVDESS or hold impossible fields.
 
     Args:
-        root: the folder that holds the files, at any depth.
         vocal_channels: ``speech``, ``song`` or both.
 
     Returns:
-        One clip a recording, sorted by ``clip_id``.
+        One clip for each recording, sorted by ``clip_id``.
 
     Raises:
         ConfigError: if a vocal channel is unknown.
@@ -91,10 +86,9 @@ def load(root: str | os.PathLike, *, vocal_channels: Sequence[str] = ("speech",)
     recordings: dict[tuple[str, ...], _Recording] = {}
     misnamed, impossible, archives = [], [], []
     for path in walk_files(root):
-        suffix = path.suffix.lower()
-        if suffix == ".zip":
+        if path.suffix.lower() == ".zip":
             archives.append(path.name)
-        if suffix not in VIDEO_SUFFIXES + AUDIO_SUFFIXES:
+        if not is_recording(path):
             continue
         if not _NAME.fullmatch(path.stem):
             misnamed.append(path.name)
@@ -104,8 +98,8 @@ def load(root: str | os.PathLike, *, vocal_channels: Sequence[str] = ("speech",)
             impossible.append(path.name)
             continue
         recording = recordings.setdefault(codes[1:], _Recording())
-        files = recording.video_files if suffix in VIDEO_SUFFIXES else recording.audio_files
-        # Some copies of the data hold every file twice, in two folders: the first in sorted order stands.
+        files = recording.video_files if kind_of(path) == "video" else recording.audio_files
+        # Some copies of the data hold every file twice, in two folders: the first in sorted order counts.
         files.setdefault(codes[0], str(path))
 
     what = "picture or sound files that"

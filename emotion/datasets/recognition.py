@@ -1,4 +1,4 @@
-"""Tells by its layout which data set lies in a folder, and loads it."""
+"""Detects from its layout which data set lies in a folder, and loads it."""
 
 import inspect
 import logging
@@ -16,16 +16,16 @@ _logger = logging.getLogger(__name__)
 def recognize(root: str | os.PathLike) -> str:
     """Returns the name of the data set in a folder or a CSV file, a key of ``DATASETS``.
 
-    Only names are looked at, and the first lines of tables. Where several layouts fit, the first in the order of
-    ``DATASETS`` stands, and a warning names the others.
+    It reads only file names and the first lines of tables. If several layouts fit, the first in the order of
+    ``DATASETS`` counts, and a warning names the others.
 
     Raises:
-        DatasetError: if none fits, or there is nothing to recognise.
+        DatasetError: if none fits.
     """
     found = [name for name, module in DATASETS.items() if os.path.exists(root) and module.recognizes(root)]
     if not found:
         raise _nothing_recognized(Path(root))
-    # Recordings that say themselves what they are may well be sorted into a folder an emotion.
+    # Recordings whose names say what they are may also be sorted into one folder for each emotion.
     others = [name for name in found[1:] if name != "folder"]
     if others:
         _logger.warning(
@@ -41,7 +41,7 @@ def load_dataset(
     """Loads a data set.
 
     Args:
-        name: a key of ``DATASETS``; None to tell it by the layout.
+        name: a key of ``DATASETS``; None to detect it from the layout.
         root: its folder, or a manifest.
         manifest_root: what a manifest's paths are relative to; None for its own folder.
         **options: of the data set's own ``load``, such as ``vocal_channels``.
@@ -50,8 +50,8 @@ def load_dataset(
         Its clips, sorted by ``clip_id``.
 
     Raises:
-        ConfigError: if there is no such data set, or it has no such option.
-        DatasetError: if it is not there.
+        ConfigError: for an unknown data set or option.
+        DatasetError: if there is no such data set at ``root``.
     """
     if name is not None and name not in DATASETS:
         raise ConfigError(f"Unknown data set {name!r}. Known: {', '.join(DATASETS)}.")
@@ -73,7 +73,7 @@ def _nothing_recognized(root: Path) -> DatasetError:
     if kind_of(root) and root.is_file():
         return DatasetError(f"{root}: is a single file. Give the folder of a data set, or a manifest that lists clips.")
     if not root.exists() or (root.is_dir() and not any(kind_of(path) or is_table(path) for path in walk_files(root))):
-        # Most likely this is the first start: RAVDESS says itself what to fetch, or that its archives are still packed.
+        # Most likely a first start: RAVDESS's own error says what to fetch, or that its archives are still packed.
         try:
             ravdess.load(root)
         except DatasetError as error:
@@ -86,6 +86,6 @@ def _nothing_recognized(root: Path) -> DatasetError:
         return DatasetError(f"{root}: has no columns path and emotion; its columns are {', '.join(columns)}.")
     layouts = "; ".join(f"{name}: {module.LAYOUT}" for name, module in DATASETS.items())
     return DatasetError(
-        f"{root} is no data set that is known by its layout. List its clips in a manifest, or lay them out as one of "
+        f"{root} is not laid out like any known data set. List its clips in a manifest, or lay them out as one of "
         f"these: {layouts}."
     )

@@ -1,4 +1,4 @@
-"""Splits on disk: a table of which clip stood where, by which a model's folder also tells what the model met."""
+"""Splits on disk: the table in a model's folder that says which clips it was trained, validated and tested on."""
 
 import csv
 import math
@@ -11,23 +11,16 @@ from emotion.datasets.splits import Split, check_protocol, check_split, in_order
 from emotion.errors import DatasetError
 
 COLUMNS = ("clip_id", "side", "emotion", "speaker", "protocol", "seed", "sha256")
-# The table of rows that stand for data too large to be listed clip by clip.
+# Begins the id of a row that stands for data too large to be listed clip by clip.
 UNLISTED = "unlisted"
 
 
 def write_splits(
     split: Split, clips: Iterable[Clip], path: str | os.PathLike, contents: Mapping[str, str] | None = None
 ) -> None:
-    """Checks a split and writes it as CSV, one row a clip, with the columns of ``COLUMNS``.
+    """Checks a split, as ``check_split`` does, and writes it as CSV with a row for each clip.
 
-    Args:
-        split: the split.
-        clips: its clips.
-        path: the file.
-        contents: hashes of the clips' files by path, by which a later evaluation knows them again under other names.
-
-    Raises:
-        ConfigError, DatasetError: as ``check_split``.
+    ``contents`` are hashes of the clips' files by path; a later evaluation recognises the files under other names.
     """
     clips = in_order(clips)
     check_split(split, clips, contents)
@@ -36,35 +29,20 @@ def write_splits(
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
         for clip in clips:
-            hashes = describe_contents(clip, contents or {})
-            writer.writerow(
-                (
-                    clip.clip_id,
-                    sides[clip.clip_id],
-                    clip.emotion,
-                    clip.speaker or "",
-                    split.protocol,
-                    split.seed,
-                    hashes,
-                )
-            )
+            side, hashes = sides[clip.clip_id], describe_contents(clip, contents or {})
+            row = (clip.clip_id, side, clip.emotion, clip.speaker or "", split.protocol, split.seed, hashes)
+            writer.writerow(row)
 
 
 def add_unlisted(path: str | os.PathLike, name: str, split: Split) -> None:
-    """Notes in a written split that further data was trained on, which it does not list.
-
-    Args:
-        path: the file.
-        name: of the data.
-        split: that was written there.
-    """
+    """Notes in a written split that the model was also trained on data that the table does not list clip by clip."""
     with open(path, "a", encoding="utf-8", newline="") as file:
         row = (f"{UNLISTED}:{name}", TRAIN, "", "", split.protocol, split.seed, "")
         csv.writer(file, lineterminator="\n").writerow(row)
 
 
 def load_splits(path: str | os.PathLike) -> Split:
-    """Reads what ``write_splits`` wrote. Whether it fits the clips at hand is for ``check_split`` to say.
+    """Reads what ``write_splits`` wrote; ``check_split`` says whether it fits the clips at hand.
 
     Raises:
         ConfigError: if the file names an unknown protocol.
@@ -92,7 +70,7 @@ def load_splits(path: str | os.PathLike) -> Split:
 
 
 def describe_contents(clip: Clip, contents: Mapping[str, str]) -> str:
-    """Returns the hashes of a clip's files, with the stretch that is the clip: what stands in the column ``sha256``."""
+    """Returns the hashes of a clip's files, with its start and end: the content of the column ``sha256``."""
     stretch = ""
     if clip.start_seconds is not None or clip.end_seconds is not None:
         stretch = f"@{clip.start_seconds or 0.0!r}-{'' if clip.end_seconds is None else repr(clip.end_seconds)}"
@@ -110,11 +88,7 @@ def read_stretches(written: str) -> list[tuple[str, float, float]]:
 
 
 def check_contents(path: str | os.PathLike, clips: Iterable[Clip], contents: Mapping[str, str]) -> None:
-    """Makes sure that clips hold what they held when a split was written.
-
-    Raises:
-        DatasetError: if one holds something else now.
-    """
+    """Raises a DatasetError if a clip's file is another than when a split was written."""
     written = {row["clip_id"]: row["sha256"] for row in read_rows(path)}
     for clip in clips:
         before = written.get(clip.clip_id, "")
@@ -126,11 +100,7 @@ def check_contents(path: str | os.PathLike, clips: Iterable[Clip], contents: Map
 
 
 def read_rows(path: str | os.PathLike) -> list[dict[str, str]]:
-    """Returns the rows of a written split by column.
-
-    Raises:
-        DatasetError: if the file is missing, or is no such table.
-    """
+    """Returns the rows of a written split by column; raises DatasetError if there is no such table."""
     path = Path(path)
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:

@@ -1,8 +1,8 @@
-"""Which clips train a model, which choose its best epoch, and which judge it: the record and its checks.
+"""Which clips train a model, which choose its best epoch, and which test it: the split and its checks.
 
-How the sides are chosen is for ``protocols`` and ``folds`` to say. A model knows the faces and voices it has seen, so
-only a test on people it has never met tells how it does on the next person. Under the protocols ``speaker``, ``kfold``
-and ``loso`` every speaker stands on one side, and a split that breaks this is refused.
+``protocols`` draws splits. A model knows the faces and voices it has seen, so only a test on new people shows how it
+does on the next person. Under the protocols ``speaker``, ``kfold`` and ``loso`` every speaker is on one side, and a
+split that breaks this is refused.
 """
 
 import itertools
@@ -23,13 +23,7 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Split:
-    """The clips of each side, by id, in sorted order.
-
-    Attributes:
-        train, validation, test: clip ids.
-        protocol: how the sides were chosen: ``random``, ``speaker``, ``kfold``, ``loso`` or ``official``.
-        seed: of the choice.
-    """
+    """The ids of each side's clips, sorted, and the protocol and seed that chose them."""
 
     train: tuple[str, ...]
     validation: tuple[str, ...]
@@ -46,7 +40,7 @@ class Split:
 def build_split(clips: Sequence[Clip], side_of: Mapping[str, str], protocol: str, seed: int) -> Split:
     """Returns the split that puts each clip on the side named for its id, checked by ``check_split``."""
     split = split_of(side_of, protocol, seed)
-    # A leak between the sides would spoil every number that follows, and looking costs nothing.
+    # A leak between the sides would spoil every score that follows, and the check is cheap.
     check_split(split, clips)
     return split
 
@@ -67,18 +61,16 @@ def in_order(clips: Iterable[Clip]) -> list[Clip]:
 
 
 def check_split(split: Split, clips: Iterable[Clip], contents: Mapping[str, str] | None = None) -> None:
-    """Makes sure that a split is one: of these clips, each on one side, and speakers apart where they should be.
+    """Makes sure that each of these clips is on one side, and that speakers are apart if the protocol says so.
 
     Args:
-        split: the split.
-        clips: its clips.
-        contents: hashes of the clips' files by path. With them a recording is known again under another name.
+        contents: hashes of the clips' files by path. With them a recording is recognised under another name.
 
     Raises:
         ConfigError: if the split's protocol is unknown.
         DatasetError: if a clip is on two sides, missing or unknown, or, under a speaker-independent protocol, a speaker
-            is unknown, or a speaker or a recording is on two sides. Under the others a recording on two sides is only
-            warned of, since their scores are said to be optimistic.
+            is unknown, or a speaker or a recording is on two sides. Under other protocols a recording on two sides is
+            a warning, since their scores are called optimistic.
     """
     check_protocol(split.protocol, "The split")
     counts = Counter(clip_id for side in SIDES for clip_id in getattr(split, side))
@@ -111,15 +103,11 @@ def check_split(split: Split, clips: Iterable[Clip], contents: Mapping[str, str]
         )
         if split.protocol in SPEAKER_INDEPENDENT:
             raise DatasetError(what)
-        _logger.warning("%s Until then the test flatters.", what)
+        _logger.warning("%s Until then the test score is too high.", what)
 
 
 def check_speakers_known(clips: Sequence[Clip], protocol: str) -> None:
-    """Makes sure that every clip says whose it is.
-
-    Raises:
-        DatasetError: if one does not.
-    """
+    """Raises a DatasetError if a clip's speaker is unknown."""
     unknown = [clip.clip_id for clip in clips if clip.speaker is None]
     if unknown:
         raise DatasetError(
@@ -144,10 +132,7 @@ def speakers_on_several_sides(split: Split, clips: Iterable[Clip]) -> dict[str, 
 def describe_split(split: Split, clips: Sequence[Clip], contents: Mapping[str, str] | None = None) -> str:
     """Returns the protocol in words, to stand beside every score: above all whether speakers were kept apart.
 
-    Args:
-        split: the split.
-        clips: its clips.
-        contents: hashes of their files by path, by which recordings on several sides are told.
+    ``contents`` are hashes of the clips' files by path; they show recordings on several sides.
     """
     if split.protocol in SPEAKER_INDEPENDENT:
         how = {"speaker": "", "kfold": ", k-fold", "loso": ", leave one speaker out"}
@@ -174,15 +159,11 @@ def describe_split(split: Split, clips: Sequence[Clip], contents: Mapping[str, s
     return ", ".join([what, *facts]) + (": optimistic" if is_optimistic else "")
 
 
-# ---- Parts ----------------------------------------------------------------------------------------------------------
+# ---- Parts ----
 
 
 def check_protocol(protocol: str, where: str) -> None:
-    """Makes sure that there is such a protocol.
-
-    Raises:
-        ConfigError: if there is none.
-    """
+    """Raises a ConfigError for an unknown protocol."""
     if protocol not in PROTOCOLS:
         raise ConfigError(f"{where} names an unknown protocol, {protocol!r}. Known: {', '.join(PROTOCOLS)}.")
 
@@ -196,7 +177,7 @@ def split_of(side_of: Mapping[str, str], protocol: str, seed: int) -> Split:
 def _recordings_on_several_sides(
     split: Split, clips: Sequence[Clip], contents: Mapping[str, str]
 ) -> list[tuple[str, str]]:
-    """Returns pairs of clips on different sides that share a stretch of a file, known by its content or its path."""
+    """Returns pairs of clips on different sides that share a part of a file, known by its content or its path."""
     sides, stretches = split.sides, defaultdict(list)
     for clip in clips:
         end = math.inf if clip.end_seconds is None else clip.end_seconds
@@ -204,7 +185,7 @@ def _recordings_on_several_sides(
             stretches[contents.get(path, path)].append((clip.start_seconds or 0.0, end, clip.clip_id))
     pairs = set()
     for shared in stretches.values():
-        # By their starts, each needs to be held only against those that have not ended when it begins.
+        # Sorted by start, each need be compared only with those that have not ended when it begins.
         open_ones: list[tuple[float, str]] = []
         for start, end, clip_id in sorted(shared):
             open_ones = [(other_end, other) for other_end, other in open_ones if other_end > start]

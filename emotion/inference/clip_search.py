@@ -10,7 +10,7 @@ from pathlib import Path
 from emotion.errors import ConfigError, MediaError
 from emotion.files import displayable
 from emotion.inference.output_plan import MARK
-from emotion.media.reading import MEDIA_SUFFIXES, STILL_SUFFIXES
+from emotion.media.suffixes import MEDIA_SUFFIXES, STILL_SUFFIXES
 from emotion.media.writing import is_annotated
 
 

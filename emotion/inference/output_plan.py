@@ -7,7 +7,8 @@ from pathlib import Path
 
 from emotion.errors import ConfigError
 from emotion.files import displayable
-from emotion.media.reading import MEDIA_SUFFIXES, MediaInfo, probe_media
+from emotion.media.reading import MediaInfo, probe_media
+from emotion.media.suffixes import MEDIA_SUFFIXES
 from emotion.media.writing import SUFFIXES
 from emotion.outputs.plots.figures import FORMATS
 from emotion.outputs.video.writing import IMAGE_SUFFIXES

@@ -23,6 +23,7 @@ from emotion.errors import MediaError
 from emotion.media import streams
 from emotion.media.orientation import TURNS, find_turn, find_turn_of_image
 from emotion.media.pictures import KNOWN_MATRICES, LIMITED_RANGE, ColourSpace, DecodedPicture, VideoFrame, YuvPicture
+from emotion.media.suffixes import STILL_SUFFIXES
 
 # Recognised file extensions.
 VIDEO_SUFFIXES = (

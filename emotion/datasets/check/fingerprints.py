@@ -1,9 +1,8 @@
 """Finding the same recording twice, in whatever container or codec.
 
-Sound is compared in two steps. A print of a few hundred numbers finds the pairs worth a closer look: how often each of
-eight bands of pitch rises and falls, which neither delay nor level nor codec changes. Then the two waveforms
-themselves are laid over each other at their best delay. Two takes of one sentence by one speaker have like rhythms but
-never the same waves.
+Sound is compared in two steps. A print of a few hundred numbers finds the likely pairs: how often each of eight
+frequency bands rises and falls, which neither delay nor level nor codec changes. Then the two waveforms are
+cross-correlated. Two takes of one sentence by one speaker have similar rhythms but never the same waves.
 
 Measured on 1,200 RAVDESS takes (each sentence said twice by each actor in each emotion) and 72 copies of some of them
 (AAC at 48 to 96 kbit/s, MP3 at 32 and 64, 8 kHz WAV; softer by up to 14 dB, later by up to 0.1 s):
@@ -11,14 +10,14 @@ Measured on 1,200 RAVDESS takes (each sentence said twice by each actor in each 
     print       copies 0.994 and above; of the 719,400 pairs of takes 28 at 0.975 and above
     waveform    copies 0.967 and above; the 512 most alike pairs of takes 0.473 and below
 
-but for 03-01-03-01-02-01-07 and 03-01-03-01-02-02-07, which hold the same samples and give 1.000 in both.
+except 03-01-03-01-02-01-07 and 03-01-03-01-02-02-07, which hold the same samples and give 1.000 in both.
 
 Videos are compared by their motion: how small grey pictures depart from the clip's average. Measured on 41 stretches of
 35 videos (RAVDESS, CREMA-D, MEAD and others), among them many of one face before one wall, and on three copies of each:
 different ones 0.57 and below, copies of the same frame rate, at half size and strong compression, 0.852 and above. Two
 drawn heads of ``synthetic``, which all sway alike, reached 0.76 in three seconds and 0.89 in one; hence the stricter
-limit for short clips, and for those whose sounds differ. Copies at another frame rate often fall below it: a copy
-overlooked was preferred to two takes taken for one. A still must agree in every pixel.
+limit for short clips, and for those whose sounds differ. Copies at another frame rate often fall below it: missing a
+copy is better than taking two takes for one. A still must agree in every pixel.
 """
 
 import functools
@@ -54,7 +53,7 @@ MIN_WAVE_LIKENESS = 0.8
 
 
 def compute_sound_print(samples: np.ndarray, sample_rate: int) -> bytes | None:
-    """Returns the print of a mono waveform ``(n_samples,)``, or None where nothing in it changes.
+    """Returns the print of a mono waveform ``(n_samples,)``, or None if nothing in it changes.
 
     Returns:
         ``(N_BANDS * N_RATES,)`` float16 of length 1, as bytes.
@@ -179,12 +178,8 @@ def is_same_scene(one: np.ndarray, other: np.ndarray) -> bool:
 def find_alike(prints: np.ndarray, minimum: float, *, n_rows: int = 1024) -> Iterator[tuple[int, int, float]]:
     """Yields the pairs of rows whose product is at least ``minimum``, and the product.
 
-    The products are made a block of rows at a time, so that memory grows with the number of rows and not its square.
-
-    Args:
-        prints: ``(n, n_features)`` float32, rows of length 1.
-        minimum: of the product.
-        n_rows: in a block.
+    ``prints`` are ``(n, n_features)`` float32, rows of length 1. The products are computed for ``n_rows`` at a time, so
+    that memory grows with the number of rows and not its square.
     """
     for start in range(0, len(prints), n_rows):
         block = prints[start : start + n_rows]

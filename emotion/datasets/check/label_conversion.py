@@ -1,4 +1,4 @@
-"""Adds class indices to tables of labels: the columns ``emotion``, in this project's words, and ``class_index``.
+"""Adds two columns to tables of labels: ``emotion``, in this project's words, and ``class_index``.
 
 The tables themselves are not changed; copies are written beside them, or into --output.
 """
@@ -24,11 +24,9 @@ class Conversion:
     """A table with class indices.
 
     Attributes:
-        table: as read.
-        columns: its columns and the two added.
-        rows: all of its rows, in order.
+        columns, rows: the table's own, and the two columns added.
         counts: rows by class index.
-        unknown: words that no class stands for, with their numbers of rows.
+        unknown: words without a class, with their numbers of rows.
         n_mended: fields whose punctuation was written in the wrong code page.
     """
 
@@ -41,7 +39,6 @@ class Conversion:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the command's arguments to a parser."""
     add = parser.add_argument
     add("tables", nargs="+", type=Path, metavar="CSV", help="tables of labels, such as MELD's train_sent_emo.csv")
     add("--output", type=Path, metavar="DIR", help="folder for the copies, which keep their names (default: beside the "
@@ -52,13 +49,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Converts the tables, writes the copies and prints what became of the labels.
-
-    Returns:
-        0, also where some words have no class: they are counted.
+    """Converts the tables, writes the copies, and prints what became of the labels; words without a class are counted.
 
     Raises:
-        ConfigError: if the model's settings cannot be read.
         DatasetError: if a table cannot be converted or a copy would replace a file; then nothing is written.
     """
     class_names = load_config(args.model / "config.json").class_names if args.model else SEVEN_EMOTIONS
@@ -84,13 +77,11 @@ def run(args: argparse.Namespace) -> int:
 def convert(table: Table, class_names: Sequence[str], *, column: str | None = None) -> Conversion:
     """Adds the canonical emotion and the class index to each row of a table.
 
-    Where the table's own column is called ``emotion``, the canonical word takes its place and the word that stood there
-    goes to ``emotion_as_written``. Calm joins neutral where there is no class for it.
+    If the table's own column is called ``emotion``, the canonical word takes its place, and the word as written goes to
+    ``emotion_as_written``. Calm joins neutral if there is no class for it.
 
     Args:
-        table: the labels.
-        class_names: the classes in order.
-        column: the name of the column with the emotions; None for ``emotion`` or ``label``, in any case.
+        column: the column with the emotions; None for ``emotion`` or ``label``, in upper or lower case.
 
     Raises:
         DatasetError: if there is no such column, the table has class indices already, or rows are too long.
@@ -151,7 +142,7 @@ def _write(conversion: Conversion, output: Path) -> None:
 
 
 def _summarize(conversions: Sequence[Conversion], class_names: Sequence[str]) -> str:
-    """Returns the table of class indices, emotions and rows, a column each file."""
+    """Returns the table of class indices, emotions and rows, with a column for each file."""
     heads = [conversion.table.path.name for conversion in conversions]
     lines = [["index", "emotion", *heads]]
     lines += [[str(i), name, *(str(c.counts[i]) for c in conversions)] for i, name in enumerate(class_names)]

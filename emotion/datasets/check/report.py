@@ -1,4 +1,4 @@
-"""Looks for everything that is wrong with a data set, and says how to mend it.
+"""Finds everything that is wrong with a data set, and says how to mend it.
 
 Exit codes: 0 nothing found; 3 something found; 2 not a data set.
 """

@@ -1,8 +1,8 @@
 """Makes a small data set of drawn faces and synthetic voices, named and laid out like RAVDESS.
 
-It stands in for the real recordings in ``python train_model.py --demo`` and in the tests: every speaker has a face and
-a voice of his or her own, and every emotion moves mouth, brows, pitch and rhythm its own way. A model learns it in
-minutes, which shows that the program works; it says nothing about how well that model reads people.
+It replaces real recordings in ``python train_model.py --demo`` and in the tests: every speaker has a face and a voice
+of their own, and every emotion moves mouth, brows, pitch and rhythm its own way. A model learns it in minutes, which
+shows that the program works, and nothing about how well that model recognises people's emotions.
 """
 
 import itertools
@@ -34,7 +34,7 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class _Take:
-    """One recording to be made, and the files it goes to; None where no such file is wanted."""
+    """One recording to make, and its files; None if no such file is wanted."""
 
     emotion: str
     speaker_seed: int
@@ -66,25 +66,17 @@ def write_synthetic_dataset(
     False) and a WAV file with the same sound (03). Files of the same names are overwritten.
 
     Args:
-        root: the folder to write to; it is made if need be.
         emotions: some of ``EIGHT_EMOTIONS``.
         n_speakers: 1 to 24, odd ones men and even ones women.
         n_repetitions: recordings of every speaker and emotion, 1 to 4.
-        duration_seconds: length of a recording.
-        frame_rate: pictures a second.
         image_size: side of the square picture in pixels, even; the face is about 0.7 of it high.
         sample_rate: samples a second, one of the rates that AAC knows (for example 16000, 22050, 44100).
-        layout: ``paired`` for ``videos/Actor_01`` and ``audios/Actor_01``, ``downloaded`` for the folders that come out
-            of RAVDESS's zip files.
+        layout: ``paired`` for ``videos/Actor_01`` and ``audios/Actor_01``, ``downloaded`` for the folders in RAVDESS's
+            zip files.
         seed: 0 or above; other seeds give other recordings of other speakers.
-        with_audio: False for a silent data set.
-        with_video: False for sound only.
 
     Returns:
         ``root`` as a path.
-
-    Raises:
-        ConfigError: if an argument is out of its range.
     """
     emotions = tuple(canonical_emotion(name) for name in emotions)
     if not emotions or len(set(emotions)) != len(emotions):
@@ -147,7 +139,6 @@ def draw_clip(
     """Draws a speaker whose face goes from rest to an emotion while the head sways and the eyes blink.
 
     Args:
-        emotion: one of ``EIGHT_EMOTIONS`` or a synonym.
         times: seconds of the pictures, rising from about 0, shape (n_frames,).
         mouth: how far speech opens the mouth at those times, 0 to 1, shape (n_frames,).
         speaker_seed: which speaker; odd is a man, even a woman.
@@ -192,11 +183,8 @@ def write_clip(
     """Writes an MP4 file that browsers play: H.264 in yuv420p, AAC, and its index at the front.
 
     Args:
-        path: the file.
         frames: RGB pictures, uint8, shape (n_frames, height, width, 3), with even sides.
-        frame_rate: pictures a second.
         waveform: mono float32 in [-1, 1], shape (n_samples,), or None for a silent clip.
-        sample_rate: samples a second of the waveform.
         crf: x264's quality, lower is better.
         preset: x264's speed, from ``ultrafast`` to ``veryslow``.
     """

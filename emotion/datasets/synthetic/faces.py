@@ -54,12 +54,11 @@ PEAKS = {
 
 
 def compute_expression(emotion: str, strength: float = 1.0, *, mouth: float = 0.0, blink: float = 0.0) -> Expression:
-    """Returns the face of an emotion.
+    """Returns the face of an emotion, one of ``EIGHT_EMOTIONS`` or a synonym.
 
     Args:
-        emotion: one of ``EIGHT_EMOTIONS`` or a synonym.
         strength: 0 for a face at rest, 1 for the peak of the emotion.
-        mouth: how far speech opens the mouth just now, 0 to 1.
+        mouth: how far speech opens the mouth, 0 to 1.
         blink: 0 for open eyes, 1 for closed ones.
     """
     peak = PEAKS[canonical_emotion(emotion)]
@@ -83,12 +82,9 @@ def draw_face(
     """Draws one picture of a speaker.
 
     Args:
-        emotion: one of ``EIGHT_EMOTIONS`` or a synonym.
+        emotion, strength, mouth, blink: as for ``compute_expression``.
         speaker_seed: which speaker; odd is a man, even a woman.
-        strength: 0 for a face at rest, 1 for the peak of the emotion.
-        mouth: how far speech opens the mouth just now, 0 to 1.
-        phase: where the head is in its sway, in radians.
-        blink: 0 for open eyes, 1 for closed ones.
+        phase: of the head's sway, in radians.
         size: side of the picture in pixels.
         seed: varies place, size and light of the head and the character of the expression from clip to clip.
 

@@ -88,7 +88,6 @@ def synthesize_voice(
     """Returns a babbling utterance with the melody, rhythm and timbre of an emotion.
 
     Args:
-        emotion: one of ``EIGHT_EMOTIONS`` or a synonym.
         speaker_seed: which speaker; odd is a man, even a woman.
         duration_seconds: length with the silence at both ends, at least 0.5 s. Long utterances have pauses.
         sample_rate: samples a second, at least 8,000.
@@ -133,15 +132,9 @@ def synthesize_voice(
 
 
 def compute_mouth_opening(waveform: np.ndarray, sample_rate: int, times: np.ndarray) -> np.ndarray:
-    """Returns how far a voice opens the mouth at some times.
+    """Returns how far a voice opens the mouth, from 0 for silence to 1 for the loudest parts, shape (n_times,).
 
-    Args:
-        waveform: mono, shape (n_samples,).
-        sample_rate: samples a second.
-        times: seconds from the waveform's start, shape (n_times,).
-
-    Returns:
-        0 for silence to 1 for the loudest parts, shape (n_times,).
+    ``waveform`` is mono, shape (n_samples,); ``times`` are seconds from its start, shape (n_times,).
     """
     length = max(1, round(0.06 * sample_rate))
     power = np.convolve(waveform.astype(np.float64) ** 2, np.full(length, 1 / length), "same")
