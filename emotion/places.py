@@ -60,14 +60,3 @@ def find_model(name: str | Path) -> Path:
         return path
     kept = default_run() if path.name == default_run().name else saved_models() / path.name
     return kept if kept.exists() else path
-
-
-# While rooms move: the old names, each computed when it is asked for.
-def __getattr__(name: str) -> Path | bool:
-    found = {
-        "PROJECT_DIR": project_dir, "IS_INSTALLED": is_installed, "SHIPPED_DIR": shipped_dir, "KEPT_DIR": kept_dir,
-        "SAVED_MODELS": saved_models, "DEFAULT_RUN": default_run, "SAMPLE": sample_clip,
-    }  # fmt: skip
-    if name in found:
-        return found[name]()
-    raise AttributeError(name)

@@ -4,12 +4,10 @@ A file is called ``SSTTTEV``: speaker, text, emotion, version. No model here has
 only trainings that learn from a teacher's answers.
 """
 
-import logging
 import os
-from pathlib import Path
 
 from emotion.datasets.clips import Clip
-from emotion.datasets.paths import kind_of, walk_files
+from emotion.datasets.paths import check_folder, kind_of, walk_files, warn_left_out
 from emotion.errors import DatasetError
 from emotion.labels import EMODB_EMOTIONS
 
@@ -21,8 +19,6 @@ BOREDOM = "boredom"  # which no model here has a class for
 MEN = frozenset({"03", "10", "11", "12", "15"})
 WOMEN = frozenset({"08", "09", "13", "14", "16"})
 SUFFIXES = frozenset({".wav", ".flac"})
-
-_logger = logging.getLogger(__name__)
 
 
 def recognizes(root: str | os.PathLike) -> bool:
@@ -45,7 +41,7 @@ def load(root: str | os.PathLike) -> list[Clip]:
         DatasetError: if there are none.
     """
     clips, copies = {}, []
-    for path in sorted(Path(root).rglob("*")):
+    for path in walk_files(check_folder(root, HOW_TO_GET_IT)):
         name = path.stem
         if path.suffix.lower() not in SUFFIXES or len(name) != len("SSTTTEV") or name[5] not in EMODB_EMOTIONS:
             continue
@@ -63,8 +59,7 @@ def load(root: str | os.PathLike) -> list[Clip]:
             sex="male" if speaker in MEN else "female",
             details={"text": name[2:5], "version": name[6]},
         )
-    if copies:
-        _logger.warning("%s: left out %d further copies of recordings, the first is %s", root, len(copies), copies[0])
+    warn_left_out(root, copies, "further copies of recordings")
     if not clips:
         raise DatasetError(f"{root} holds no EmoDB recordings, which are called like 03a01Fa.wav. {HOW_TO_GET_IT}")
     return [clips[name] for name in sorted(clips)]

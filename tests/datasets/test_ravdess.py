@@ -3,21 +3,14 @@
 import logging
 
 import pytest
+from data_trees import make_tree
 
-from emotion.datasets import DATASETS, Clip, summarize
+from emotion.datasets import Clip, summarize
 from emotion.datasets.ravdess import load
 from emotion.errors import ConfigError, DatasetError
 from emotion.labels import EIGHT_EMOTIONS
 
 KEY = "01-05-01-02-01-01"  # speech, angry, normal, dogs, first, actor 01
-
-
-def make_tree(root, *names):
-    for name in names:
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-    return root
 
 
 def only_clip(root, **kwargs):
@@ -149,25 +142,6 @@ def test_song_is_loaded_only_when_asked_for(tmp_path):
     assert channels(vocal_channels=("speech", "song")) == ["speech", "song"]
 
 
-def test_linked_folders_are_followed_and_circles_left(tmp_path):
-    disk = make_tree(tmp_path / "disk", f"Actor_01/01-{KEY}.mp4")
-    root = tmp_path / "dataset"
-    root.mkdir()
-    try:
-        (root / "videos").symlink_to(disk, target_is_directory=True)
-        (disk / "round").symlink_to(root, target_is_directory=True)
-    except OSError:
-        pytest.skip("this system makes no links")
-    assert names(only_clip(root), root) == (f"videos/Actor_01/01-{KEY}.mp4",) * 2
-
-
-def test_the_order_of_clips_is_that_of_their_ids(tmp_path):
-    keys = ["01-08-01-01-01-03", "01-01-01-01-01-02", "01-03-02-01-01-01"]
-    make_tree(tmp_path, *(f"{folder}/03-{key}.wav" for folder, key in zip("abc", keys, strict=True)))
-    assert [clip.clip_id for clip in load(tmp_path)] == [f"ravdess:{key}" for key in sorted(keys)]
-    assert load(tmp_path) == load(str(tmp_path))
-
-
 # ---- Files that do not belong ----
 
 
@@ -203,44 +177,7 @@ def test_impossible_fields_are_left_out_and_reported(tmp_path, caplog, name):
     assert "impossible" in caplog.text
 
 
-def test_hidden_files_and_notes_are_passed_over_in_silence(tmp_path, caplog):
-    make_tree(
-        tmp_path,
-        f"03-{KEY}.wav",
-        "._03-01-01-01-01-01-01.wav",
-        "__MACOSX/Actor_01/._03-01-02-01-01-01-01.wav",
-        ".cache/03-01-03-01-01-01-01.wav",
-        ".DS_Store",
-        "README.md",
-    )
-    with caplog.at_level(logging.WARNING):
-        assert len(load(tmp_path)) == 1
-    assert caplog.text == ""
-
-
-def test_a_data_set_below_a_hidden_folder_is_found(tmp_path):
-    assert len(load(make_tree(tmp_path / ".cache", f"03-{KEY}.wav"))) == 1
-
-
 # ---- Nothing to load ----
-
-
-@pytest.mark.parametrize("present", [False, True])
-def test_a_missing_or_empty_folder_says_where_the_data_is_and_where_it_goes(tmp_path, present):
-    root = tmp_path / "dataset"
-    if present:
-        root.mkdir()
-    with pytest.raises(DatasetError) as caught:
-        load(root)
-    for hint in (
-        "https://zenodo.org/records/1188976",
-        "Audio_Speech_Actors_01-24.zip",
-        "Video_Speech_Actor_01.zip",
-        "Video_Speech_Actor_24.zip",
-        str(root),
-        "python train_model.py --demo",
-    ):
-        assert hint in str(caught.value)
 
 
 def test_zip_files_left_packed_are_pointed_out(tmp_path):
@@ -298,8 +235,3 @@ def test_a_clip_needs_an_emotion_a_known_sex_a_possible_stretch_and_a_file():
         Clip("a", "happy", "s")
     with pytest.raises(DatasetError, match="sex"):
         Clip("a", "happy", "s", audio_path="a.wav", sex="m")
-
-
-def test_ravdess_is_among_the_data_sets():
-    assert DATASETS["ravdess"].load is load
-    assert DATASETS["ravdess"].LICENCE == "CC BY-NC-SA 4.0"

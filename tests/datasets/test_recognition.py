@@ -1,10 +1,11 @@
-"""Which data set a folder is taken for, and that none of them depends on the order in which a disk lists its files."""
+"""Which data set a folder is taken for, and what all adapters do alike, whatever the names of their files."""
 
 import logging
 import os
 import random
 
 import pytest
+from data_trees import make_tree
 
 from emotion.datasets import DATASETS
 from emotion.datasets.recognition import load_dataset, recognize
@@ -23,14 +24,6 @@ TREES = {
                for emotion in ("happy", "sad", "contempt") for suffix in ("jpg", "png", "wav", "mp3")},
     "manifest": {"manifest.csv": "path,emotion\n" + "".join(f"{i}.wav,sad\n" for i in range(9))},
 }  # fmt: skip
-
-
-def make_tree(root, files):
-    for name, content in files.items():
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content, encoding="utf-8")
-    return root
 
 
 class Listing:
@@ -61,7 +54,7 @@ def test_every_data_set_has_a_layout_and_a_way_to_be_recognised():
 
 @pytest.mark.parametrize("name", TREES)
 def test_each_data_set_is_known_by_its_layout(tmp_path, name):
-    make_tree(tmp_path, TREES[name])
+    make_tree(tmp_path, **TREES[name])
     assert recognize(tmp_path) == name
     clips = load_dataset(None, tmp_path)
     assert clips == DATASETS[name].load(tmp_path)
@@ -69,8 +62,47 @@ def test_each_data_set_is_known_by_its_layout(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", TREES)
+def test_hidden_files_are_skipped_and_a_hidden_folder_above_does_no_harm(tmp_path, caplog, name):
+    root = make_tree(tmp_path / ".data", **TREES[name])
+    clips, notes = load_dataset(name, root), caplog.text
+    caplog.clear()
+    for path in [path for path in root.rglob("*") if path.is_file() and path.suffix != ".csv"]:
+        path.with_name(f"._{path.name}").touch()
+        make_tree(root / ".trash", str(path.relative_to(root)))
+    make_tree(root, ".DS_Store", "README.md", "__MACOSX/._notes.wav")
+    assert load_dataset(name, root) == clips == load_dataset(name, str(root))
+    assert caplog.text == notes
+
+
+@pytest.mark.parametrize("name", sorted(TREES.keys() - {"folder"}))  # there every folder is an emotion
+def test_linked_folders_are_followed_and_circles_left(tmp_path, name):
+    disk, root = make_tree(tmp_path / "disk", **TREES[name]), tmp_path / "root"
+    root.mkdir()
+    try:
+        for item in disk.iterdir():
+            (root / item.name).symlink_to(item, target_is_directory=item.is_dir())
+            if item.is_dir():
+                (item / "round").symlink_to(root, target_is_directory=True)
+    except OSError:
+        pytest.skip("this system makes no links")
+    assert [clip.clip_id for clip in load_dataset(name, root)] == [clip.clip_id for clip in load_dataset(name, disk)]
+
+
+@pytest.mark.parametrize("name", TREES)
+@pytest.mark.parametrize("present", [False, True])
+def test_a_missing_or_empty_folder_says_where_the_data_is(tmp_path, name, present):
+    root = tmp_path / "data"
+    if present:
+        root.mkdir()
+    with pytest.raises(DatasetError) as caught:
+        load_dataset(name, root)
+    assert str(root) in str(caught.value) and DATASETS[name].HOW_TO_GET_IT in str(caught.value)
+    assert not DATASETS[name].recognizes(root)
+
+
+@pytest.mark.parametrize("name", TREES)
 def test_the_order_in_which_a_disk_lists_its_files_changes_nothing(tmp_path, monkeypatch, name):
-    make_tree(tmp_path, TREES[name])
+    make_tree(tmp_path, **TREES[name])
     clips = load_dataset(name, tmp_path)
     scandir = os.scandir
     for seed in range(4):
@@ -87,33 +119,33 @@ def test_the_order_in_which_a_disk_lists_its_files_changes_nothing(tmp_path, mon
 
 
 def test_the_first_layout_stands_and_a_warning_names_the_others(tmp_path, caplog):
-    make_tree(tmp_path, TREES["emodb"] | TREES["ravdess"] | {"manifest.csv": "path,emotion\na.wav,sad\n"})
+    make_tree(tmp_path, **TREES["emodb"], **TREES["ravdess"], **{"manifest.csv": "path,emotion\na.wav,sad\n"})
     with caplog.at_level(logging.WARNING):
         assert recognize(tmp_path) == "ravdess"
     assert "is read as ravdess; it could also be emodb or manifest" in caplog.text
 
 
 def test_recordings_sorted_into_folders_of_emotions_are_still_known_by_their_names(tmp_path, caplog):
-    make_tree(tmp_path, {"happy/03-01-03-01-01-01-01.wav": "", "sad/03-01-04-01-01-01-01.wav": ""})
+    make_tree(tmp_path, **{"happy/03-01-03-01-01-01-01.wav": "", "sad/03-01-04-01-01-01-01.wav": ""})
     with caplog.at_level(logging.WARNING):
         assert recognize(tmp_path) == "ravdess"
     assert caplog.text == ""
 
 
 def test_a_csv_file_with_path_and_emotion_is_a_manifest(tmp_path):
-    make_tree(tmp_path, {"own.csv": "Emotion;Path\nsad;a.wav\n"})
+    make_tree(tmp_path, **{"own.csv": "Emotion;Path\nsad;a.wav\n"})
     assert recognize(tmp_path / "own.csv") == "manifest"
     assert load_dataset(None, tmp_path / "own.csv")[0].audio_path == str(tmp_path / "a.wav")
 
 
 def test_a_table_of_cremad_paths_is_cremad(tmp_path):
-    make_tree(tmp_path, {"1001_DFA_ANG_XX.wav": "", "cremad_paths.csv": "path,emotion\nx/1001_DFA_ANG_XX.wav,ANG\n"})
+    make_tree(tmp_path, **{"1001_DFA_ANG_XX.wav": "", "cremad_paths.csv": "path,emotion\nx/1001_DFA_ANG_XX.wav,ANG\n"})
     assert recognize(tmp_path / "cremad_paths.csv") == "cremad"
     assert load_dataset(None, tmp_path / "cremad_paths.csv")[0].clip_id == "cremad:1001_DFA_ANG_XX"
 
 
 def test_a_csv_file_of_other_columns_says_which_it_has(tmp_path):
-    make_tree(tmp_path, {"own.csv": "file,feeling\na.wav,sad\n", "broken.csv": '"path,emotion\n'})
+    make_tree(tmp_path, **{"own.csv": "file,feeling\na.wav,sad\n", "broken.csv": '"path,emotion\n'})
     with pytest.raises(DatasetError, match="no columns path and emotion; its columns are file, feeling"):
         recognize(tmp_path / "own.csv")
     with pytest.raises(DatasetError, match="line 1: is not readable as CSV"):
@@ -128,7 +160,7 @@ def test_a_missing_or_empty_folder_gets_the_words_of_ravdess(tmp_path, caplog, f
     root = tmp_path / "dataset"
     if files is not None:
         root.mkdir()
-        make_tree(root, files)
+        make_tree(root, **files)
     with pytest.raises(DatasetError) as caught:
         recognize(root)
     with pytest.raises(DatasetError) as of_ravdess:
@@ -140,7 +172,7 @@ def test_a_missing_or_empty_folder_gets_the_words_of_ravdess(tmp_path, caplog, f
 
 
 def test_media_in_no_known_layout_get_a_list_of_the_layouts(tmp_path):
-    make_tree(tmp_path, {"holiday.mp4": ""})
+    make_tree(tmp_path, **{"holiday.mp4": ""})
     with pytest.raises(DatasetError) as caught:
         recognize(tmp_path)
     for words in (*(module.LAYOUT for module in DATASETS.values()), str(tmp_path), "manifest"):
@@ -153,16 +185,16 @@ def test_media_in_no_known_layout_get_a_list_of_the_layouts(tmp_path):
 
 
 def test_a_manifest_may_be_read_against_another_folder(tmp_path):
-    make_tree(tmp_path, TREES["manifest"])
+    make_tree(tmp_path, **TREES["manifest"])
     clips = load_dataset("manifest", tmp_path / "manifest.csv", manifest_root=tmp_path / "media")
     assert clips[0].audio_path == str(tmp_path / "media" / "0.wav")
-    make_tree(tmp_path / "other", TREES["ravdess"])
+    make_tree(tmp_path / "other", **TREES["ravdess"])
     with pytest.raises(ConfigError, match="Only a manifest"):
         load_dataset(None, tmp_path / "other", manifest_root=tmp_path)
 
 
 def test_options_reach_the_data_set_that_has_them(tmp_path):
-    make_tree(tmp_path, {"03-02-03-01-01-01-01.wav": ""})
+    make_tree(tmp_path, **{"03-02-03-01-01-01-01.wav": ""})
     assert len(load_dataset("ravdess", tmp_path, vocal_channels=("song",))) == 1
     with pytest.raises(ConfigError, match="cremad has no option vocal_channels"):
         load_dataset("cremad", tmp_path, vocal_channels=("song",))
