@@ -119,26 +119,19 @@ class ClipCache:
                     missing.append(clip)
             except MediaError as error:
                 failures[clip.clip_id] = str(error)
-        done = len(clips) - len(missing)
-        bar = reporter.bar("Decoding", "clips")
-        bar(done, len(clips))
         n_workers = min(n_workers or os.cpu_count() or 1, len(missing))
         if n_workers <= 1:
             outcomes = (_add(self, clip) for clip in missing)
-            self._collect(outcomes, failures, done, len(clips), bar)
         else:
             results = run_in_processes(partial(_add, self), missing, n_workers)
             outcomes = (_crash(clip) if result is CRASHED else result for clip, result in results)
-            self._collect(outcomes, failures, done, len(clips), bar)
-        return failures
-
-    @staticmethod
-    def _collect(outcomes, failures: dict[str, str], done: int, total: int, bar) -> None:
-        for clip_id, reason in outcomes:
-            done += 1
+        bar, n_there = reporter.bar("Decoding", "clips"), len(clips) - len(missing)
+        bar(n_there, len(clips))
+        for n_done, (clip_id, reason) in enumerate(outcomes, start=n_there + 1):
             if reason:
                 failures[clip_id] = reason
-            bar(done, total)
+            bar(n_done, len(clips))
+        return failures
 
     def _path(self, key: str, suffix: str) -> Path:
         return self.folder / key[:2] / f"{key}.{suffix}"

@@ -11,7 +11,7 @@ import os
 import re
 import string
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from emotion.datasets.clips import TEST, TRAIN, VALIDATION, Clip
@@ -55,32 +55,14 @@ class MeldRow:
     """A row of the label files.
 
     Attributes:
-        clip_id: ``meld:train:dia0_utt0``.
-        emotion, speaker, split, details: as in ``Clip``.
-        path: of its file, or where it should lie.
-        exists: whether it is there.
+        clip: with the path of its file, or where it should lie.
+        exists: whether the file is there.
         where: the label file and the line.
     """
 
-    clip_id: str
-    emotion: str
-    speaker: str | None
-    split: str
-    path: str
+    clip: Clip
     exists: bool
     where: str
-    details: dict[str, str] = field(default_factory=dict, hash=False)
-
-    def to_clip(self) -> Clip:
-        return Clip(
-            clip_id=self.clip_id,
-            emotion=self.emotion,
-            speaker=self.speaker,
-            video_path=self.path,
-            audio_path=self.path,
-            split=self.split,
-            details=dict(self.details),
-        )
 
 
 def recognizes(root: str | os.PathLike) -> bool:
@@ -101,7 +83,7 @@ def load(root: str | os.PathLike, *, missing_ok: bool = True) -> list[Clip]:
         DatasetError: if there is no such folder, no label file or no clip, or rows of the labels cannot be true.
     """
     rows = read_rows(root)
-    missing = [row.clip_id.removeprefix("meld:") for row in rows if not row.exists]
+    missing = [row.clip.clip_id.removeprefix("meld:") for row in rows if not row.exists]
     if len(missing) == len(rows):
         raise DatasetError(f"{root} holds MELD's labels and none of the {len(rows)} clips. {HOW_TO_GET_IT}")
     if missing and not missing_ok:
@@ -109,7 +91,7 @@ def load(root: str | os.PathLike, *, missing_ok: bool = True) -> list[Clip]:
             f"{root}: {len(missing)} of {len(rows)} clips are missing, the first is {missing[0]}. {HOW_TO_GET_IT}"
         )
     warn_left_out(root, missing, f"of {len(rows)} rows of the label files, whose clip is missing")
-    return [row.to_clip() for row in rows if row.exists]
+    return [row.clip for row in rows if row.exists]
 
 
 def read_rows(root: str | os.PathLike) -> list[MeldRow]:
@@ -130,7 +112,7 @@ def read_rows(root: str | os.PathLike) -> list[MeldRow]:
         raise DatasetError(f"{root} holds none of MELD's label files, such as train_sent_emo.csv. {HOW_TO_GET_IT}")
     files = _place(root, videos, tables)
     rows = [row for side, path in sorted(tables.items()) for row in _read_side(root, side, read_table(path), files)]
-    return sorted(rows, key=lambda row: row.clip_id)
+    return sorted(rows, key=lambda row: row.clip.clip_id)
 
 
 def _place(root: Path, videos: list[Path], tables: dict[str, Path]) -> dict[tuple[str, int, int], Path]:
@@ -168,18 +150,17 @@ def _read_side(root: Path, side: str, table: Table, files: dict[tuple[str, int, 
         name = f"dia{key[1]}_utt{key[2]}"
         path = files.get(key)
         details = {kind: values[column] for kind, column in DETAILS.items() if values[column]}
-        rows.append(
-            MeldRow(
-                clip_id=f"meld:{SIDES[side]}:{name}",
-                emotion=read_emotion(values["emotion"]),
-                speaker=_name_speaker(values["speaker"]),
-                split=SIDES[side],
-                path=str(path or folder / f"{name}.mp4"),
-                exists=path is not None,
-                where=f"{table.path.name}, {row.where}",
-                details={**details, "dialogue": str(key[1])},
-            )
+        file = str(path or folder / f"{name}.mp4")
+        clip = Clip(
+            clip_id=f"meld:{SIDES[side]}:{name}",
+            emotion=read_emotion(values["emotion"]),
+            speaker=_name_speaker(values["speaker"]),
+            video_path=file,
+            audio_path=file,
+            split=SIDES[side],
+            details={**details, "dialogue": str(key[1])},
         )
+        rows.append(MeldRow(clip, path is not None, f"{table.path.name}, {row.where}"))
     check_rows(table.path, faults, len(table.rows))
     yield from rows
 

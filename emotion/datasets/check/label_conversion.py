@@ -1,4 +1,4 @@
-"""Adds two columns to tables of labels: ``emotion``, in this project's words, and ``class_index``.
+"""Adds two columns to tables of labels: emotion, in this project's words, and class_index.
 
 The tables themselves are not changed; copies are written beside them, or into --output.
 """

@@ -132,8 +132,12 @@ def _load(root: Path, name: str | None) -> tuple[str, list[Clip], list[MissingRo
     try:
         if name == "meld":
             rows = meld.read_rows(root)  # its load refuses labels without a single clip, which are worth a report
-            missing = [MissingRow(row.clip_id, row.path, f"{row.where} has no file") for row in rows if not row.exists]
-            return name, [row.to_clip() for row in rows if row.exists], missing
+            missing = [
+                MissingRow(row.clip.clip_id, row.clip.video_path, f"{row.where} has no file")
+                for row in rows
+                if not row.exists
+            ]
+            return name, [row.clip for row in rows if row.exists], missing
         return name, load_dataset(name, root, **LOAD_OPTIONS.get(name, {})), []
     finally:
         adapters.setLevel(level)
