@@ -187,7 +187,7 @@ def _fill_empty_sides(side_of: dict[str, str], training: Mapping[str, list[str]]
 
 # ---- Cross-validation: several splits in which every clip is tested once ----
 
-_DEFAULTS = TrainConfig()
+SEED, FRACTION = TrainConfig().seed, TrainConfig().validation_fraction
 FOLD_PROTOCOLS = ("kfold", "loso", "random")
 
 
@@ -208,11 +208,7 @@ def split_folds(
 
 
 def folds_by_speaker(
-    clips: Iterable[Clip],
-    n_folds: int,
-    seed: int = _DEFAULTS.seed,
-    *,
-    validation_fraction: float = _DEFAULTS.validation_fraction,
+    clips: Iterable[Clip], n_folds: int, seed: int = SEED, *, validation_fraction: float = FRACTION
 ) -> list[Split]:
     """Splits for k-fold cross-validation: every speaker is tested in exactly one of them.
 
@@ -220,9 +216,7 @@ def folds_by_speaker(
     one unless it is 0, so that the test never chooses the best epoch.
     """
     clips = in_order(clips)
-    check_speakers_known(clips, "kfold")
-    sexes = sexes_of(clips)
-    _check_enough_speakers(sexes, "k-fold")
+    sexes = _sexes_for_folds(clips, "kfold")
     if not 2 <= n_folds <= len(sexes):
         raise ConfigError(f"n_folds must lie between 2 and the number of speakers ({len(sexes)}), got {n_folds}.")
     rng = random.Random(seed)
@@ -234,25 +228,16 @@ def folds_by_speaker(
 
 
 def leave_one_speaker_out(
-    clips: Iterable[Clip],
-    seed: int = _DEFAULTS.seed,
-    *,
-    validation_fraction: float = _DEFAULTS.validation_fraction,
+    clips: Iterable[Clip], seed: int = SEED, *, validation_fraction: float = FRACTION
 ) -> list[Split]:
     """One split for each speaker, sorted by speaker, with that speaker alone under test; else as folds_by_speaker."""
     clips = in_order(clips)
-    check_speakers_known(clips, "loso")
-    sexes = sexes_of(clips)
-    _check_enough_speakers(sexes, "leave-one-speaker-out")
+    sexes = _sexes_for_folds(clips, "loso")
     return [_hold_out(clips, sexes, [speaker], validation_fraction, "loso", seed) for speaker in sexes]
 
 
 def folds_at_random(
-    clips: Iterable[Clip],
-    n_folds: int,
-    seed: int = _DEFAULTS.seed,
-    *,
-    validation_fraction: float = _DEFAULTS.validation_fraction,
+    clips: Iterable[Clip], n_folds: int, seed: int = SEED, *, validation_fraction: float = FRACTION
 ) -> list[Split]:
     """Splits for k-fold cross-validation clip by clip: every clip is tested in exactly one of them.
 
@@ -287,12 +272,15 @@ def folds_at_random(
 # ---- Parts of folds ----
 
 
-def _check_enough_speakers(sexes: Mapping[str, str | None], protocol: str) -> None:
+def _sexes_for_folds(clips: Sequence[Clip], protocol: str) -> dict[str, str | None]:
+    check_speakers_known(clips, protocol)
+    sexes = sexes_of(clips)
     if len(sexes) < 3:
         raise DatasetError(
-            f"{protocol} needs three or more speakers, to train, to validate and to test; the clips have {len(sexes)}. "
-            "Add speakers, or use --protocol random."
+            f"--protocol {protocol} needs three or more speakers, to train, to validate and to test; the clips have "
+            f"{len(sexes)}. Add speakers, or use --protocol random."
         )
+    return sexes
 
 
 def _hold_out(clips, sexes, tested: list[str], validation_fraction: float, protocol: str, seed: int) -> Split:
