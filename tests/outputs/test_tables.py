@@ -202,22 +202,13 @@ def test_writing_gives_the_same_table_and_leaves_no_other_file(tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["Gefühl.json"]
 
 
-def test_a_missing_folder_is_named_in_the_error(tmp_path):
-    with pytest.raises(EmotionError, match="nowhere"):
-        write_json_file(make_prediction(), tmp_path / "nowhere" / "a.json")
-
-
-def test_a_file_in_the_folders_place_is_named_in_the_error(tmp_path):
+@pytest.mark.parametrize("name", ["nowhere/a.json", "file/a.json", "folder.json"])
+def test_where_nothing_can_be_written_is_named_and_nothing_remains(tmp_path, name):
     (tmp_path / "file").write_text("")
-    with pytest.raises(EmotionError, match="file"):
-        write_json_file(make_prediction(), tmp_path / "file" / "a.json")
-
-
-def test_a_folder_in_the_files_place_is_left_as_it_is_and_nothing_remains(tmp_path):
-    (tmp_path / "a.json").mkdir()
-    with pytest.raises(EmotionError, match=r"a\.json"):
-        write_json_file(make_prediction(), tmp_path / "a.json")
-    assert [entry.name for entry in tmp_path.iterdir()] == ["a.json"]
+    (tmp_path / "folder.json").mkdir()
+    with pytest.raises(EmotionError, match=name.split("/")[0]):
+        write_json_file(make_prediction(), tmp_path / name)
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["file", "folder.json"]
 
 
 def test_a_file_already_there_survives_a_failed_write(tmp_path, monkeypatch):
