@@ -9,7 +9,6 @@ import logging
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -24,9 +23,6 @@ from emotion.media.pictures import VideoFrame
 from emotion.media.reading import iterate_media, probe_media
 from emotion.media.streams import LFS_POINTER
 from emotion.parallel import CRASHED, run_in_processes
-
-if TYPE_CHECKING:
-    from emotion.datasets.check.memory import ExaminationMemory
 
 LONGEST_READ_SECONDS = 600.0  # what follows is not read
 N_FACE_FRAMES = 6  # spread over the clip
@@ -239,7 +235,7 @@ CRASHED_WORDS = (
 def examine_files(
     paths: Iterable[str],
     *,
-    memory: "ExaminationMemory | None" = None,
+    memory=None,
     n_jobs: int = 0,
     examine: Callable[[str], Examination] = examine_file,
     reporter: Reporter = SILENT,
@@ -247,7 +243,7 @@ def examine_files(
     """Examines files on several cores and returns what was found, by path.
 
     Args:
-        memory: what earlier runs have found; new findings are added to it as they come.
+        memory: an ``ExaminationMemory`` of what earlier runs have found; new findings are added as they come.
         n_jobs: processes; 0 for one a core.
         examine: what is done with each file; it must be importable by its name.
     """
