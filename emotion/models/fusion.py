@@ -8,7 +8,7 @@ from keras import layers
 
 from emotion.config import INPUT_DTYPES, MODALITIES, RunConfig
 from emotion.errors import ConfigError
-from emotion.models.layers import EvidencePresent, ModalityDropout, StillPicture
+from emotion.models.layers import EXACT, EvidencePresent, ModalityDropout, StillPicture
 
 # ``fusion_still``: whether the classifier is told that all frames are one photograph; people pose for photographs, so
 # emotions are distributed differently there.
@@ -83,9 +83,8 @@ def classifier(features, n_classes: int, settings: dict[str, Any]):
     if settings["fusion_units"]:
         x = layers.Dense(settings["fusion_units"], activation="relu", name="fusion_dense")(x)
         x = layers.Dropout(settings["fusion_dropout"], name="fusion_drop")(x)
-    # In float32 under every policy: the loss depends on small differences.
-    x = layers.Dense(n_classes, dtype="float32", name="logits")(x)
-    return layers.Softmax(dtype="float32", name="probabilities")(x)
+    x = layers.Dense(n_classes, dtype=EXACT, name="logits")(x)
+    return layers.Softmax(dtype=EXACT, name="probabilities")(x)
 
 
 def build_voice_network(config: RunConfig, settings: dict[str, Any], *, audio_branch: Callable) -> keras.Model:

@@ -9,6 +9,9 @@ from keras import layers, ops
 
 PACKAGE = "emotion"
 
+# For parts that half precision would spoil, under every policy: sums over many steps or pixels, decibels, the loss.
+EXACT = "float32"
+
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as in FER2013's grey pictures
 
 # Keras's 0.99 needs hundreds of steps to settle; a few hundred clips make only a few dozen steps an epoch.

@@ -8,12 +8,11 @@ from keras import layers
 from emotion.config import RunConfig
 from emotion.models import fusion
 from emotion.models.frame_layers import FoldFrames, PooledFrames, PresentFrames, UnfoldFrames
-from emotion.models.layers import NORM_MOMENTUM, FaceStandardization, convolution_block
+from emotion.models.layers import EXACT, NORM_MOMENTUM, FaceStandardization, convolution_block
 from emotion.models.whisper_layers import PeakShift
 
 DESCRIPTION = "2D-CNN on 15 frames, pooled over time, and 1D-CNN on log-mel, concatenated into a small MLP"
 PEAK = 1.0  # every log-mel picture is shifted to this maximum, so that loudness has no influence
-EXACT = "float32"
 
 
 def default_config() -> dict[str, Any]:

@@ -13,13 +13,12 @@ from emotion.config import RunConfig
 from emotion.models import fusion
 from emotion.models.encoders import BOTTLENECKS, FIRST_CHANNELS, LAST_CHANNELS, mobilefacenet
 from emotion.models.frame_layers import FoldFrames, PooledFrames, PresentFrames, UnfoldFrames
-from emotion.models.layers import NORM_MOMENTUM, PACKAGE, convolution_block
+from emotion.models.layers import EXACT, NORM_MOMENTUM, PACKAGE, convolution_block
 from emotion.models.whisper_layers import PeakShift
 
 DESCRIPTION = "MobileFaceNet on faces and 2D-CNN on log-mel, an LSTM over time for each, concatenated"
 ENCODER = "video_mobilefacenet"
 PEAK = 1.0  # every log-mel picture is shifted to this maximum, so that loudness has no influence
-EXACT = "float32"
 PRETRAINED = {"mobilefacenet": ENCODER}
 QUIET_UNITS = 1e-3  # a step that is nowhere further above the picture's minimum is silence
 

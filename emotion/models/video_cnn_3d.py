@@ -11,7 +11,7 @@ from keras import layers
 
 from emotion.config import RunConfig
 from emotion.models.fusion import branch_layers
-from emotion.models.layers import FaceStandardization, MomentAttention, convolution_block
+from emotion.models.layers import EXACT, FaceStandardization, MomentAttention, convolution_block
 
 DEFAULTS = {"video_filters": [24, 48, 96, 192], "video_units": 128, "video_dropout": 0.3}
 
@@ -29,8 +29,7 @@ def video_branch(frames, settings: dict[str, Any]):
 
     first, *stages = settings["video_filters"]
     # Averaging to half the size removes sharpness, in which cameras and data sets differ most.
-    # In float32 under every policy: half precision cannot sum over a whole picture.
-    x = FaceStandardization(shrink=2, dtype="float32", name="video_standard")(frames)
+    x = FaceStandardization(shrink=2, dtype=EXACT, name="video_standard")(frames)
     x = convolution_block(x, first, sizes(1, 3), name="video_stem")
     for i, filters in enumerate(stages, start=1):
         # The first two stages also halve time: 20 frames become 5.

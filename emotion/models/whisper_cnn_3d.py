@@ -13,14 +13,13 @@ from keras import layers
 from emotion.config import RunConfig
 from emotion.errors import ConfigError
 from emotion.models import fusion, video_cnn_3d
-from emotion.models.layers import NORM_MOMENTUM
+from emotion.models.layers import EXACT, NORM_MOMENTUM
 from emotion.models.video_cnn_3d import video_branch
 from emotion.models.whisper_layers import MaskedStatistics, PeakShift, VoicedSteps, whisper_encoder
 
 DESCRIPTION = "first blocks of Whisper tiny.en on sound and 3D-CNN on frames, concatenated into dense layers"
 
 ENCODER = "audio_whisper"
-EXACT = "float32"  # under every policy: half precision can hold neither sums over many steps nor decibels
 
 
 def default_config() -> dict[str, Any]:
