@@ -1,5 +1,6 @@
 """What pip installs works away from the project's folder, with the default model and the commands."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -9,6 +10,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from small_models import SMALL_SETTINGS
 
 import emotion
 from emotion.places import default_run, project_dir
@@ -84,6 +86,7 @@ def test_the_wheel_holds_the_package_the_default_model_and_nothing_else(wheel):
         assert f"Requires-Dist: {needed}" in text
 
 
+@pytest.mark.trains
 def test_the_commands_label_a_clip_and_train_where_the_user_works(installed, dataset_dir, tmp_path):
     shutil.copy(project_dir() / "samples" / "astronaut.mp4", tmp_path / "clip.mp4")
     done = call(installed, tmp_path, "emotion-infer", "--video_path", "clip.mp4")
@@ -93,9 +96,9 @@ def test_the_commands_label_a_clip_and_train_where_the_user_works(installed, dat
     assert done.returncode == 1 and done.stderr.startswith("error: nowhere.mp4")
     done = call(installed, tmp_path, "emotion-infer", "--help")
     assert done.stdout.startswith("usage: emotion-infer --video_path CLIP")
-    done = call(
-        installed, tmp_path, "emotion-train", "--dataset_dir", str(dataset_dir), "--epochs", "1", "--no_progress"
-    )
+    (tmp_path / "small.json").write_text(json.dumps(SMALL_SETTINGS))
+    options = ("--config", "small.json", "--dataset_dir", str(dataset_dir), "--epochs", "1", "--no_progress")
+    done = call(installed, tmp_path, "emotion-train", *options)
     assert done.returncode == 0, done.stderr
     (run,) = (tmp_path / "saved_models").iterdir()
     assert (run / "model.keras").is_file()

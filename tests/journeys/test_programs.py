@@ -10,6 +10,7 @@ import media_files
 import numpy as np
 import pytest
 import soundfile
+from small_models import SMALL_SETTINGS
 
 import emotion
 import run_inference
@@ -187,15 +188,7 @@ def test_a_finished_training_is_not_gone_on_with_and_no_data_is_asked_for(traine
 @pytest.mark.trains
 def test_training_trains_on_a_folder_and_says_how_well(dataset_dir, cache_dir, tmp_path, call):
     settings = tmp_path / "settings.json"
-    settings.write_text(
-        json.dumps(
-            {
-                "audio": {"n_mfcc": 20, "n_steps": 16, "n_mels": 40},
-                "video": {"n_frames": 4, "image_size": 32},
-                "model": {"audio_filters": [4], "video_filters": [4, 8]},
-            }
-        )
-    )
+    settings.write_text(json.dumps(SMALL_SETTINGS))
     code, out, _ = call(
         train_model, "--dataset_dir", dataset_dir, "--output", tmp_path / "run", "--config", settings,
         "--epochs", 1, "--batch_size", 4, "--lr", 0.002, "--seed", 5, "--window_sec", 1,

@@ -10,6 +10,13 @@ from emotion.models import ARCHITECTURES
 
 EMOTIONS = ("happy", "sad")
 
+# For ``train_model.py --config``: what is not named here is as shipped.
+SMALL_SETTINGS = {
+    "audio": {"n_mfcc": 20, "n_steps": 16, "n_mels": 40},
+    "video": {"n_frames": 4, "image_size": 32},
+    "model": {"audio_filters": [4], "video_filters": [4, 8]},
+}
+
 
 def small_config(**changes) -> RunConfig:
     """Settings for a network of a few thousand weights on windows of one second."""
