@@ -1,4 +1,4 @@
-"""Measures how fast the program is, each thing beside what it is to be compared with, and beside the run before.
+"""Measures how fast the program is, and compares the results with targets and the previous run.
 
 python -m benchmarks
 """
@@ -18,7 +18,7 @@ from emotion.errors import ConfigError
 from emotion.places import CACHE_DIR
 
 PARTS = ("inference", "training", "plain", "designs", "growth")
-MIN_LONGEST = 300.0  # growth needs two lengths
+MIN_LONGEST = 300.0  # seconds; growth compares two lengths
 PEERS = ("fer", "facial_emotion_recognition")  # in ``benchmarks/peers``
 TABLE_FILE, PLOT_FILE, GROWTH_FILE = "speed.md", "speed.png", "growth.png"
 ROOT = Path(__file__).resolve().parents[1]
@@ -30,22 +30,22 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--parts", nargs="+", choices=PARTS, default=PARTS, help="what to measure (default: all)")
-    add("--clip", type=Path, default=ROOT / "samples" / "astronaut.mp4", help="whose pictures and sound the clips are "
-        "made of (default: the sample's)")  # fmt: skip
+    add("--clip", type=Path, default=ROOT / "samples" / "astronaut.mp4", help="the clip whose pictures and sound "
+        "the test clips are made of (default: the sample)")  # fmt: skip
     add("--seconds", type=float, default=60.0, help="length of the clip for inference (default: %(default)g)")
     add("--longest", type=float, default=3600.0, metavar="SECONDS", help="length of the longest clip of the part "
         "growth, at least 300 (default: %(default)g)")  # fmt: skip
-    add("--runs", type=int, default=3, help="how many times each program runs; medians count (default: %(default)s)")
+    add("--runs", type=int, default=3, help="runs of each program, of which the median counts (default: %(default)s)")
     add("--peer", nargs=2, action="append", default=[], metavar=("NAME", "PYTHON"), help="another package to compare "
-        f"with ({', '.join(PEERS)}), and the Python of a virtual environment that holds what "
-        "benchmarks/peers/requirements-NAME.txt names; may be given several times")  # fmt: skip
+        f"with ({', '.join(PEERS)}), and the Python of a virtual environment with the packages of "
+        "benchmarks/peers/requirements-NAME.txt; may be repeated")  # fmt: skip
     add("--output", type=Path, default=CACHE_DIR / "speed", help="folder to write, with the history of all runs "
         "(default: %(default)s)")  # fmt: skip
     return parser
 
 
 def measure(args: argparse.Namespace, folder: Path) -> Iterator[Measure]:
-    """Measures what is asked for."""
+    """Measures the chosen parts."""
     with quiet_import():
         from benchmarks import design_speed, growth, inference_speed, plain_design, training_speed
     makers = {
@@ -85,19 +85,17 @@ def main() -> int:
         for each in measure(args, folder):
             measures.append(each)
             Reporter().say(f"{each.name}: {each.value:.4g} {each.unit}")
-    finally:  # what was measured before something failed, or before Ctrl-C, is kept
+    finally:  # keep what was measured before an error or Ctrl-C
         if measures:
             write_results(args.output, measures, alike)
     return SOME_FILES_FAILED if args.failed else 0
 
 
 def write_results(output: Path, measures: list[Measure], alike: dict[str, str]) -> None:
-    """Writes the table, the plot and a line of the history, and prints the table.
+    """Prints the table, and writes it, the plot and a line of the history.
 
     Args:
-        output: the folder.
-        measures: of this run.
-        alike: by which runs are told that may be compared.
+        alike: what two runs must share to be compared.
     """
     before = read_history(output, alike)
     about = {
@@ -111,7 +109,7 @@ def write_results(output: Path, measures: list[Measure], alike: dict[str, str]) 
 
 
 def find_commit() -> str:
-    """Returns the short name of the commit that is measured, with a + if files were changed since; or "unknown"."""
+    """Returns the short hash of the commit, with a + if files have changed since; or "unknown"."""
     try:
         name = subprocess.run(
             ["git", "describe", "--always", "--dirty=+"], cwd=ROOT, capture_output=True, text=True, check=True

@@ -1,4 +1,4 @@
-"""Scores two classical baselines on the folds that our own models are tested by, and sets them side by side.
+"""Scores two classical baselines on the same folds as our models, and compares both.
 
 pip install -r benchmarks/requirements.txt
 python benchmarks/baselines.py --dataset_dir dataset
@@ -12,11 +12,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-# Python puts this file's folder on its path, not the one above, where the packages lie.
+# Python puts this file's folder on its path, not the one above, which holds the packages.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from emotion.config import RunConfig, TrainConfig
-from emotion.console import SOME_FILES_FAILED, ProgressBar, command_line, quiet_import, run_program
+from emotion.console import SOME_FILES_FAILED, command_line, quiet_import, run_program
 from emotion.datasets import DATASETS
 from emotion.errors import ConfigError
 from emotion.places import CACHE_DIR
@@ -36,16 +36,16 @@ def build_parser() -> argparse.ArgumentParser:
         "not be read.",
     )
     add = parser.add_argument
-    add("--dataset", choices=sorted(DATASETS), help="the data set (default: told by the folder's layout)")
+    add("--dataset", choices=sorted(DATASETS), help="the data set (default: detected from the folder layout)")
     add("--dataset_dir", "--root", dest="root", type=Path, metavar="DIR", help="its folder (default: dataset)")
     add("--manifest", type=Path, metavar="FILE", help="CSV table of clips, instead of --dataset")
     add("--folds", type=int, default=5, help="folds of each protocol (default: %(default)s)")
-    add("--protocols", nargs="+", choices=FOLD_PROTOCOLS, default=FOLD_PROTOCOLS, help="kfold keeps speakers apart, "
-        "random does not, and flatters (default: both)")  # fmt: skip
-    add("--seed", type=int, default=TrainConfig().seed, help="of the folds, as in training (default: %(default)s)")
-    add("--systems", nargs="+", choices=SYSTEM_NAMES, default=SYSTEM_NAMES, help="the baselines (default: both)")
-    add("--compare", nargs="+", type=Path, default=[], metavar="FOLDER", help="cross-validations of our models to set "
-        "beside them, made by python -m emotion.evaluate folds or protocols")  # fmt: skip
+    add("--protocols", nargs="+", choices=FOLD_PROTOCOLS, default=FOLD_PROTOCOLS, help="kfold keeps speakers apart; "
+        "random does not, and its scores are optimistic (default: both)")  # fmt: skip
+    add("--seed", type=int, default=TrainConfig().seed, help="seed of the folds, as in training (default: %(default)s)")
+    add("--systems", nargs="+", choices=SYSTEM_NAMES, default=SYSTEM_NAMES, help="baselines to score (default: both)")
+    add("--compare", nargs="+", type=Path, default=[], metavar="FOLDER", help="cross-validations of our models to "
+        "compare, from python -m emotion.evaluate folds or protocols")  # fmt: skip
     add("--output", type=Path, default=CACHE_DIR / "benchmarks", help="folder to write; features are kept in it "
         "(default: %(default)s)")  # fmt: skip
     add("--no_progress", action="store_true", help="no progress bars")
@@ -67,7 +67,7 @@ def main(arguments: list[str] | None = None) -> int:
     from emotion.labels import class_index
     from emotion.training.workflows import describe_data
 
-    # What may be missing is looked for before anything takes time.
+    # First whatever may be missing, before anything takes time.
     systems = {name: SYSTEMS[name] for name in dict.fromkeys(args.systems)}
     feature_sets = {name: system.build_features() for name, system in systems.items()}
     compared = [found for folder in args.compare for found in find_cross_validations(folder)]
@@ -77,11 +77,10 @@ def main(arguments: list[str] | None = None) -> int:
 
     features, failures = {}, {}
     for name, feature_set in feature_sets.items():
-        bar = ProgressBar(f"Features of {name}", "clip", shown=not args.no_progress)
-        features[name] = extract_features(clips, feature_set, args.output, progress=bar)
+        features[name] = extract_features(clips, feature_set, args.output, reporter=reporter_for(args))
         failures |= features[name].failures
-    # As in training, clips with neither face nor voice are left out before the rest is split. One with a face alone
-    # stays, and goes unanswered.
+    # As in training, clips with neither face nor voice are left out before the split. A clip with only a face stays in
+    # and counts as unanswered.
     silent = set.intersection(*(set(found.without_sound) for found in features.values()))
     failures |= {
         clip.clip_id: f"{clip.audio_path}: holds no sound to speak of, and the clip no picture."
@@ -109,7 +108,7 @@ def main(arguments: list[str] | None = None) -> int:
             write_predictions(judgements, class_names, args.output / f"predictions_{name}_{protocol}.csv")
         n_silent = len([clip_id for clip_id in features[name].without_sound if clip_id not in failures])
         if n_silent:
-            notes.append(f"{system.title}: {n_silent} clips hold too little sound and are in no score.")
+            notes.append(f"{system.title}: {n_silent} clips hold too little sound and are not scored.")
     for folder in compared:
         row, differences = load_compared(folder, splits, class_names)
         rows.append(row)
@@ -136,7 +135,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def write_results(result: dict[str, Any], output: Path) -> None:
-    """Prints the table, and writes it, all reports and the plot into a folder."""
+    """Prints the table; writes it, all reports and the plot."""
     from benchmarks.results import format_rows, name_apart
     from emotion.outputs.plots.comparison import write_protocol_comparison
 
@@ -156,7 +155,7 @@ def write_results(result: dict[str, Any], output: Path) -> None:
 
 
 def find_versions() -> dict[str, str | None]:
-    """Returns the releases that the numbers depend on; None for a library that is not installed."""
+    """Returns the releases of the libraries used; None for one that is not installed."""
     found: dict[str, str | None] = {"python": platform.python_version()}
     for library in LIBRARIES:
         try:
@@ -167,7 +166,7 @@ def find_versions() -> dict[str, str | None]:
 
 
 def find_human_accuracy(dataset_name: str) -> float | None:
-    """Returns what human raters reach on the sound of a data set, where its module knows it."""
+    """Returns the accuracy of human raters on a data set's sound, or None if unknown."""
     module = next((module for module in DATASETS.values() if getattr(module, "NAME", None) == dataset_name), None)
     return getattr(module, "HUMAN_ACCURACY", {}).get("audio")
 

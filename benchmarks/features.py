@@ -1,13 +1,12 @@
-"""One row of numbers for a clip's sound: MFCC statistics, or the ComParE-2016 functionals of openSMILE.
+"""One feature vector for a clip's sound: MFCC statistics, or openSMILE's ComParE-2016 functionals.
 
-Rows are kept in a file, keyed by the content of the sound file and by how they were made: a second run is quick.
+Vectors are cached in a file, keyed by the sound file's content and the extraction settings.
 """
 
 import contextlib
 import functools
 import importlib.util
 import json
-import os
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
@@ -22,17 +21,18 @@ import librosa
 import numpy as np
 
 from emotion.config import AudioConfig, RunConfig
+from emotion.console import SILENT, Reporter
 from emotion.datasets.cache import ClipCache
 from emotion.datasets.clips import Clip
 from emotion.errors import EmotionError, MediaError
+from emotion.files import written_whole
 from emotion.inputs.voice.features import has_sound
 from emotion.media.reading import load_waveform
 
-# The rate that our own models hear.
 SAMPLE_RATE = AudioConfig().sample_rate
 N_MFCC = 40
 N_COMPARE = 6373
-# Raised whenever the code below changes what a row holds; other releases of the libraries are noticed anyway.
+# Increase it when the code below changes what a row holds. New library releases are detected by themselves.
 ROWS_VERSION = 1
 N_BETWEEN_WRITES = 200
 INSTALL = "Try: pip install -r benchmarks/requirements.txt. Or leave them out: --systems mfcc_svm."
@@ -42,16 +42,15 @@ Compute = Callable[[np.ndarray, int], np.ndarray]
 
 @dataclass(frozen=True)
 class FeatureSet:
-    """A way to turn sound into numbers.
+    """A way to compute features from sound.
 
     Attributes:
-        name: what its file is called by.
+        name: part of the cache file's name.
         source: the library and its release.
-        compute: takes mono samples ``(n_samples,)`` and their rate, returns ``(n_features,)``; NaN where the clip
-            is too short to tell.
-        is_isolated: whether ``compute`` needs a process of its own. In one where TensorFlow has been loaded before,
-            openSMILE corrupts the memory (seen with openSMILE 2.6.0 and TensorFlow 2.21 on Linux); the scores need
-            modules that load TensorFlow.
+        compute: takes mono samples ``(n_samples,)`` and their rate, returns ``(n_features,)``; NaN if the clip is too
+            short.
+        is_isolated: whether ``compute`` needs its own process. openSMILE corrupts the memory of a process that has
+            loaded TensorFlow (seen with openSMILE 2.6.0 and TensorFlow 2.21 on Linux), and scoring loads it.
     """
 
     name: str
@@ -62,12 +61,12 @@ class FeatureSet:
 
 @dataclass(frozen=True)
 class Features:
-    """What was heard.
+    """The features of all clips.
 
     Attributes:
         rows: ``(n_features,)`` float32 by clip id.
-        without_sound: ids of clips that hold no sound, or too little of it.
-        failures: clips whose sound cannot be read, with the reason.
+        without_sound: ids of clips with no sound or too little.
+        failures: reasons by id, for clips whose sound cannot be read.
     """
 
     rows: dict[str, np.ndarray]
@@ -99,7 +98,7 @@ def build_compare_features() -> FeatureSet:
 
 def _compute_compare(samples: np.ndarray, sample_rate: int) -> np.ndarray:
     with warnings.catch_warnings():
-        # A clip too short comes back as NaN, and is counted.
+        # It warns of short clips, whose NaN is dealt with by the caller.
         warnings.simplefilter("ignore")
         return _load_smile()(samples, sample_rate).reshape(N_COMPARE)
 
@@ -116,15 +115,9 @@ def extract_features(
     feature_set: FeatureSet,
     folder: Path,
     *,
-    progress: Callable[[int, int], None] | None = None,
+    reporter: Reporter = SILENT,
 ) -> Features:
-    """Returns the rows of all clips: those kept from an earlier run, and the others newly computed.
-
-    Args:
-        clips: labelled recordings.
-        feature_set: how to compute them.
-        folder: where rows are kept, in a file named for the feature set.
-        progress: called with the clips done and their total.
+    """Returns the rows of all clips, from the cache in ``folder`` or newly computed.
 
     Raises:
         EmotionError: if the library that computes them cannot be used.
@@ -133,7 +126,7 @@ def extract_features(
     settings = json.dumps(["rows", ROWS_VERSION, feature_set.name, feature_set.source, SAMPLE_RATE])
     known = _load_rows(path, settings)
     files = ClipCache(folder, RunConfig())
-    features = Features({}, [], {})
+    features, bar = Features({}, [], {}), reporter.bar(f"Features of {feature_set.name}", "clips")
     n_new = 0
     with _start(feature_set) as compute:
         for done, clip in enumerate(clips, start=1):
@@ -153,20 +146,19 @@ def extract_features(
             if n_new == N_BETWEEN_WRITES or (n_new and done == len(clips)):
                 _write_rows(known, path, settings)
                 n_new = 0
-            if progress:
-                progress(done, len(clips))
+            bar(done, len(clips))
     return features
 
 
 def _key(clip: Clip, files: ClipCache) -> str:
-    """Names a clip by what its files hold, so that a file that was moved is known again and a changed one is not."""
+    """Returns a cache key from the file's content, so that moved files are found again and changed ones are not."""
     digest = files.contents([clip])[clip.audio_path] if clip.audio_path else "none"
     return f"{digest} {clip.start_seconds} {clip.end_seconds}"
 
 
 @contextlib.contextmanager
 def _start(feature_set: FeatureSet) -> Iterator[Compute]:
-    """Gives what computes a row, in this process or in another, which starts with the first row."""
+    """Yields the function that computes a row, here or in a process that starts with the first row."""
     if not feature_set.is_isolated:
         yield feature_set.compute
         return
@@ -185,7 +177,7 @@ def _compute_row(clip: Clip, compute: Compute) -> np.ndarray | None:
     waveform = load_waveform(clip.audio_path, SAMPLE_RATE) if clip.audio_path else None
     if waveform is None:
         return None
-    # The stretch is on the file's own clock, whose second 0 the sound need not start at.
+    # Start and end are on the file's clock; the sound may begin later than second 0.
     first, last = (
         None if seconds is None else max(0, round((seconds - waveform.start_seconds) * SAMPLE_RATE))
         for seconds in (clip.start_seconds, clip.end_seconds)
@@ -197,29 +189,25 @@ def _compute_row(clip: Clip, compute: Compute) -> np.ndarray | None:
     return row if np.isfinite(row).all() else None
 
 
-# ---- The file -------------------------------------------------------------------------------------------------------
+# ---- The cache file ----
 
 
 def _load_rows(path: Path, settings: str) -> dict[str, np.ndarray | None]:
-    """Returns the rows kept by key, None for a clip without sound; nothing if they were made in another way."""
+    """Returns the cached rows by key, None for clips without sound; empty if the settings differ."""
     try:
         with np.load(path) as kept:
             if str(kept["settings"]) != settings:
                 return {}
             rows = dict(zip(kept["keys"].tolist(), kept["rows"], strict=True))
             return rows | dict.fromkeys(kept["silent"].tolist())
-    except FileNotFoundError:
-        return {}
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        # A file cut short costs its rows, and nothing else: they are computed again.
-        return {}
+        return {}  # no file yet, or a damaged one: rows are computed again
 
 
 def _write_rows(rows: dict[str, np.ndarray | None], path: Path, settings: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     heard = {key: row for key, row in rows.items() if row is not None}
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    with open(unfinished, "wb") as file:
+    with written_whole(path) as partial, open(partial, "wb") as file:
         np.savez(
             file,
             settings=settings,
@@ -227,4 +215,3 @@ def _write_rows(rows: dict[str, np.ndarray | None], path: Path, settings: str) -
             rows=np.array(list(heard.values()), np.float32),
             silent=np.array([key for key, row in rows.items() if row is None], np.str_),
         )
-    os.replace(unfinished, path)

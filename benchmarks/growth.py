@@ -1,4 +1,4 @@
-"""How time and memory grow with a clip's length, the faces in it, its size, and the clips of a manifest."""
+"""How time and memory grow with a clip's length, its faces and its size, and with the clips of a manifest."""
 
 import csv
 import sys
@@ -10,25 +10,19 @@ from pathlib import Path
 from benchmarks.inference_speed import ROOT, loop_clip, make_clip, spend
 from benchmarks.measures import MET, MISSED, Measure
 
-# The long clips are small, or an hour would take one to encode alone.
+# Long clips are small: otherwise an hour of video would take an hour to encode.
 LENGTHS_SECONDS, LONG_SIZE = (60, 300, 1200, 3600), (640, 360)
 N_FACES = (1, 2, 4, 8)
 HEIGHTS = (360, 720, 1080, 2160)
 N_CLIPS = (100, 1_000, 10_000, 100_000)
 GROWTH_SECONDS = 10.0
-SMALLEST_FLAT = 1.1  # what may be left to chance when two growths are compared
+SMALLEST_FLAT = 1.1  # growth within measurement noise
 MEGABYTES_A_MINUTE = 10.0
 
 
 @dataclass
 class Course:
-    """What one thing took as another grew.
-
-    Attributes:
-        title, unit: of what grew.
-        amounts: of it, rising.
-        seconds, megabytes: at each amount; no megabytes where none were counted.
-    """
+    """Time and memory for rising amounts of one thing; ``megabytes`` is empty if memory was not measured."""
 
     title: str
     unit: str
@@ -44,19 +38,12 @@ class Course:
 
     @property
     def growth(self) -> float:
-        """Of the time from the first to the last amount, beside that of the amount; 1 where it is proportional."""
+        """Growth of time divided by growth of the amount, from first to last; 1 if proportional."""
         return self.seconds[-1] / self.seconds[0] / (self.amounts[-1] / self.amounts[0])
 
 
 def measure(folder: Path, source: Path, *, longest: float = LENGTHS_SECONDS[-1], plot: Path) -> Iterator[Measure]:
-    """Measures all of it.
-
-    Args:
-        folder: keeps the clips.
-        source: the clip whose pictures and sound they are made of.
-        longest: seconds; clips that are longer are left out.
-        plot: the file to draw the courses into.
-    """
+    """Measures all of it on clips made from ``source``, none longer than ``longest`` seconds."""
     courses = [
         Course("length of the clip (360p, one face)", "s"),
         Course(f"faces ({GROWTH_SECONDS:g} s of 720p)", "faces"),
@@ -127,13 +114,13 @@ def _measure_manifests(folder: Path, course: Course) -> Iterator[Measure]:
         split_folds(clips, "kfold", n_folds=5, validation_fraction=0.15, seed=0)
         course.add(n, time.perf_counter() - start)
         yield Measure(f"manifest of {n:,} clips read and split", course.seconds[-1], "s")
-    # What is the same for few clips as for many would flatter the rest.
+    # From the second-last to the last: fixed costs would hide the growth of small manifests.
     growth = course.seconds[-1] / course.seconds[-2] / (course.amounts[-1] / course.amounts[-2])
     yield Measure("manifest: growth of time beside that of the clips", growth, "x", SMALLEST_FLAT)
 
 
 def write_growth_plot(courses: Sequence[Course], path: Path) -> None:
-    """Draws time, and memory where it was counted, against what grew, beside growth in proportion (dashed)."""
+    """Plots time and memory against each amount; a dashed line shows proportional growth."""
     from emotion.outputs.plots.figures import build_figure, set_title, write_figure
 
     figure = build_figure(width_inches=10, height_inches=7.5)

@@ -1,6 +1,6 @@
-"""How long a clip takes beside decoding and encoding it without a thought, how soon an answer comes, and a camera.
+"""Inference speed: a clip compared with plain transcoding, the time to the first answer, and a camera.
 
-Every program is started anew, as a user starts it, and its processor time and memory are the system's own count.
+Each measurement starts a new process, as a user does. Processor time and memory are counted by the system.
 """
 
 import hashlib
@@ -21,6 +21,7 @@ from benchmarks.measures import Measure
 from emotion.console import Reporter
 from emotion.datasets.synthetic.clips import write_clip
 from emotion.errors import EmotionError, MediaError
+from emotion.files import written_whole
 from emotion.media.pictures import VideoFrame
 from emotion.media.reading import AudioChunk, iterate_media
 
@@ -33,14 +34,14 @@ CAMERA_SIZE, CAMERA_SECONDS = (640, 480), 20.0
 
 @dataclass(frozen=True)
 class Spent:
-    """What a program took: seconds on the clock, of all processors, and the most memory it held."""
+    """What a program took: wall-clock seconds, processor seconds, and peak memory."""
 
     seconds: float
     processor_seconds: float
     megabytes: float
 
 
-# Linux counts what the starting process holds for the started one. This one starts it, and holds next to nothing.
+# Linux includes the memory of the starting process in the count, so this small one starts the program.
 STARTER = """
 import os, subprocess, sys, time
 start = time.perf_counter()
@@ -52,11 +53,7 @@ print(os.waitstatus_to_exitcode(status), seconds, usage.ru_utime + usage.ru_stim
 
 
 def spend(command: Sequence[str], *, folder: Path) -> Spent:
-    """Runs a program to its end.
-
-    Raises:
-        EmotionError: if it fails, with what it said.
-    """
+    """Runs a program to its end; raises an EmotionError with its output if it fails."""
     output = folder / "output.txt"
     started = subprocess.run(
         [sys.executable, "-S", "-c", STARTER, str(output), *command], cwd=folder, stdout=subprocess.PIPE, text=True,
@@ -70,7 +67,7 @@ def spend(command: Sequence[str], *, folder: Path) -> Spent:
 
 
 class Loop(Sequence):
-    """The pictures of a clip to and fro, scaled and set on grey, as long as is asked for."""
+    """``n`` pictures: those of a clip forwards and backwards in turn, scaled, on a grey background."""
 
     def __init__(self, pictures: Sequence[np.ndarray], n: int, size: tuple[int, int], n_across: int = 1):
         import cv2
@@ -99,12 +96,10 @@ class Loop(Sequence):
 
 
 def make_clip(folder: Path, source: Path, seconds: float, *, size: tuple[int, int] = SIZE, n_across: int = 1) -> Path:
-    """Writes a clip of some length and size, 30 pictures a second with sound, out of a shorter one.
+    """Makes a clip of 30 pictures a second with sound by repeating a shorter one; an earlier equal one is reused.
 
     Args:
-        folder: to write into; a clip that was made of the same source in the same way is taken as it is.
-        source: whose pictures are shown to and fro, and whose sound is repeated.
-        seconds: length.
+        folder: to write into.
         size: width and height.
         n_across: how many times the picture is shown side by side.
 
@@ -125,22 +120,20 @@ def make_clip(folder: Path, source: Path, seconds: float, *, size: tuple[int, in
         raise MediaError(f"{source}: has no pictures to make a clip of. Name another with --clip.")
     sound = np.resize(np.concatenate(chunks), round(seconds * SOUND_RATE)) if chunks else None
     frames = Loop(pictures, round(seconds * RATE), size, n_across)
-    partial = path.with_name(f"partial-{path.name}")
-    write_clip(partial, frames, RATE, waveform=sound, sample_rate=SOUND_RATE, crf=20, preset="veryfast")
-    partial.replace(path)
+    with written_whole(path) as partial:
+        write_clip(partial, frames, RATE, waveform=sound, sample_rate=SOUND_RATE, crf=20, preset="veryfast")
     return path
 
 
 def loop_clip(folder: Path, clip: Path, n: int) -> Path:
-    """Repeats a clip ``n`` times without encoding it anew, in a file that is kept in ``folder``."""
+    """Repeats a clip ``n`` times without re-encoding it; the file is kept in ``folder``."""
     path = folder / f"{clip.stem}_{n}_times.mp4"
     if n == 1 or path.is_file():
         return path if n > 1 else clip
-    partial = path.with_name(f"partial-{path.name}")
-    with av.open(str(clip)) as source, av.open(str(partial), "w") as target:
-        # All streams must be there before the first packet is.
+    with written_whole(path) as partial, av.open(str(clip)) as source, av.open(str(partial), "w") as target:
+        # All streams must exist before the first packet is written.
         streams = {stream.index: target.add_stream_from_template(stream) for stream in source.streams}
-        # Pictures that are decoded before they are shown, and a sound's first block, begin before second 0.
+        # Times may begin below 0: pictures decoded ahead of their display, and the encoder delay of sound.
         first = min(packet.dts * packet.time_base for packet in source.demux() if packet.dts is not None)
         base = 0
         for _ in range(n):
@@ -155,11 +148,10 @@ def loop_clip(folder: Path, clip: Path, n: int) -> Path:
                 packet.stream = streams[packet.stream_index]
                 target.mux(packet)
             base = end - math.floor(first * av.time_base)
-    partial.replace(path)
     return path
 
 
-# A program of its own, so that it is measured as ours is: it decodes, encodes as our writer does, and copies the sound.
+# A separate program, measured like ours: it decodes, encodes with our writer's settings, and copies the sound.
 TRANSCODE = """
 import sys
 import av
@@ -191,7 +183,7 @@ for frame in source.decode(video=0):
 
 
 def measure_clip(clip: Path, folder: Path, n_runs: int) -> Iterator[Measure]:
-    """Compares the whole program with transcoding and with decoding; the runs of all take turns."""
+    """Compares the whole program with transcoding and decoding, in turns."""
     infer = [sys.executable, str(ROOT / "run_inference.py"), str(clip), "--overwrite", "--no_progress"]
     commands = {
         "transcode": [sys.executable, "-c", TRANSCODE, str(clip), str(folder / "floor.mp4")],
@@ -210,12 +202,8 @@ def measure_clip(clip: Path, folder: Path, n_runs: int) -> Iterator[Measure]:
     )
     yield Measure("without the video, beside decoding it", seconds["no_video"] / seconds["decode"], "x", 1.5)
     yield Measure("the same in Keras, beside ONNX Runtime", seconds["keras"] / seconds["whole"], "x")
-    names = {
-        "transcode": "transcoding",
-        "decode": "decoding",
-        "whole": "whole program",
-        "no_video": "without the video",
-    }
+    names = {"transcode": "transcoding", "decode": "decoding", "whole": "whole program",
+             "no_video": "without the video"}  # fmt: skip
     for name, title in names.items():
         yield Measure(f"{title}: time", seconds[name], "s")
         processor = statistics.median(each.processor_seconds for each in spent[name])
@@ -224,14 +212,13 @@ def measure_clip(clip: Path, folder: Path, n_runs: int) -> Iterator[Measure]:
 
 
 def measure_peer(clip: Path, folder: Path, name: str, python: Path, ours: float) -> Iterator[Measure]:
-    """Compares another package with the whole program, on the same clip.
+    """Compares another package with the whole program on the same clip.
 
     Args:
-        clip: to be watched.
-        folder: to work in; the package writes its own annotated video there.
-        name: of the package; ``benchmarks/peers`` holds what has it watch a clip.
-        python: of the virtual environment that the package lies in.
-        ours: seconds that the whole program took on the clip.
+        folder: where the package writes its annotated video.
+        name: of the package and of its program in ``benchmarks/peers``.
+        python: of the package's virtual environment.
+        ours: seconds that the whole program took.
     """
     spent = spend([str(python), str(ROOT / "benchmarks" / "peers" / f"{name}_video.py"), str(clip)], folder=folder)
     said = (folder / "output.txt").read_text(encoding="utf-8", errors="replace").splitlines()
@@ -251,7 +238,7 @@ def measure_folder(folder: Path) -> float:
 
 
 def measure_start(folder: Path, n_runs: int) -> Iterator[Measure]:
-    """How long the help takes, and a picture from the command to the answer."""
+    """Measures the help, and the time from the command to the answer for a picture."""
     from emotion.outputs.video.writing import write_image
 
     picture = next(item.image for item in iterate_media(SAMPLE, sample_rate=SOUND_RATE) if isinstance(item, VideoFrame))
@@ -269,9 +256,9 @@ def measure_start(folder: Path, n_runs: int) -> Iterator[Measure]:
 
 
 def measure_camera(clip: Path) -> Iterator[Measure]:
-    """How many pictures a second a camera may give, end to end, and how long one takes until it is shown labelled.
+    """Measures the live view's pictures per second, and the delay until a picture is shown with its label.
 
-    The pictures come from memory, as fast as they are taken, with the timestamps of 30 a second.
+    The pictures come from memory as fast as they are taken, with timestamps of 30 per second.
     """
     from emotion.inference.live import run_live
     from emotion.inference.predictor import EmotionPredictor
@@ -296,7 +283,7 @@ def measure_camera(clip: Path) -> Iterator[Measure]:
 
     run_live(predictor, camera(), name="camera", page=Page())
     if len(shown) < len(frames):
-        raise KeyboardInterrupt  # which ends a camera like the end of its pictures
+        raise KeyboardInterrupt  # the live view treats Ctrl-C like the end of the camera
     waits = np.array(shown) - np.array(given[: len(shown)])
     yield Measure("camera, 640x480", len(shown) / (shown[-1] - given[0]), "pictures/s", 25, is_limit=False)
     yield Measure("camera: from picture to label, 95 of 100 below", 1000 * float(np.percentile(waits, 95)), "ms", 200)
@@ -305,15 +292,12 @@ def measure_camera(clip: Path) -> Iterator[Measure]:
 def measure(
     folder: Path, source: Path, *, seconds: float, n_runs: int, peers: Mapping[str, Path], failed: list[str]
 ) -> Iterator[Measure]:
-    """Measures all of it.
+    """Measures all of it on a clip made from ``source``.
 
     Args:
-        folder: for what is written on the way.
-        source: whose pictures and sound the clip is made of.
-        seconds: length of the clip.
-        n_runs: of each program.
-        peers: Pythons, by the package's name.
-        failed: gets the names of those that could not be measured.
+        folder: for intermediate files.
+        peers: each other package's Python, by the package's name.
+        failed: receives the names of the packages that could not be measured.
     """
     clip = make_clip(folder, source, seconds)
     ours = 0.0
@@ -323,7 +307,7 @@ def measure(
     for name, python in peers.items():
         try:
             yield from measure_peer(clip, folder, name, python, ours)
-        except EmotionError as error:  # another package's fault spoils nothing of ours
+        except EmotionError as error:  # a failing package must not end our measurement
             Reporter().say(f"{name}: not measured, since {error}")
             failed.append(name)
     yield from measure_start(folder, max(3, n_runs))

@@ -1,4 +1,4 @@
-"""What a benchmark found: a table beside its targets and the run before, a history file, and a plot of the ratios."""
+"""Benchmark results: a table with targets and the previous run, a history file, and a plot of value over target."""
 
 import json
 from collections.abc import Sequence
@@ -14,14 +14,12 @@ MET, MISSED = "#0072b2", "#d55e00"  # of the palette of Okabe & Ito, told apart 
 
 @dataclass(frozen=True)
 class Measure:
-    """One number.
+    """One measured number.
 
     Attributes:
-        name: what was measured.
-        value: how much.
-        unit: of the value; ``x`` for a ratio of two times measured in the same run, which holds on another machine.
-        target: what it should be; None where nothing was promised.
-        is_limit: whether the value should stay below the target, not reach it.
+        unit: ``x`` for a ratio of two times from the same run, which is comparable between machines.
+        target: None if there is no target.
+        is_limit: True if the value must stay below the target, False if it must reach it.
     """
 
     name: str
@@ -39,12 +37,7 @@ class Measure:
 
 
 def format_measures(measures: Sequence[Measure], before: dict[str, float]) -> str:
-    """Returns a Markdown table.
-
-    Args:
-        measures: in their order.
-        before: values of an earlier run on the same machine, by name.
-    """
+    """Returns a Markdown table; ``before`` holds an earlier run's values on the same machine, by name."""
     rows = []
     for each in measures:
         target = MISSING
@@ -60,9 +53,9 @@ def _number(value: float) -> str:
 
 
 def read_history(folder: Path, about: dict[str, Any]) -> dict[str, float]:
-    """Returns the latest value of each measure that was taken alike, by name: where all of ``about`` was the same.
+    """Returns the latest value of each measure, by name, from runs whose ``about`` had all of these values.
 
-    Lines that cannot be read are passed over: the file is a diary, and nothing depends on it.
+    Unreadable lines are skipped: nothing depends on the history.
     """
     found: dict[str, float] = {}
     path = folder / HISTORY_FILE
@@ -77,20 +70,14 @@ def read_history(folder: Path, about: dict[str, Any]) -> dict[str, float]:
 
 
 def append_history(folder: Path, measures: Sequence[Measure], about: dict[str, Any]) -> None:
-    """Adds a line to the history.
-
-    Args:
-        folder: where the history lies.
-        measures: of this run.
-        about: ``machine`` and whatever else tells runs apart.
-    """
+    """Adds a line to the history; ``about`` holds what tells runs apart: machine, clip, commit and so on."""
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / HISTORY_FILE, "a", encoding="utf-8") as file:
         file.write(json.dumps({**about, "measures": [asdict(each) for each in measures]}) + "\n")
 
 
 def write_ratio_plot(measures: Sequence[Measure], path: Path) -> None:
-    """Draws how far each measure with a target lies from it: bars up to the line at 1 have met it."""
+    """Draws each measure as a share of its target; bars that end before the line at 1 have met it."""
     from emotion.outputs.plots.figures import build_figure, set_title, write_figure
 
     shown = [each for each in measures if each.target]
@@ -103,11 +90,11 @@ def write_ratio_plot(measures: Sequence[Measure], path: Path) -> None:
     axes.barh([each.name for each in shown], shares, color=colours)
     axes.axvline(1, color="black", linewidth=1)
     axes.set_xscale("log")
-    axes.set_xlabel("parts of what the target allows; up to the line it is met")
+    axes.set_xlabel("share of the target; met up to the line")
     axes.invert_yaxis()
     for place, (each, share) in enumerate(zip(shown, shares, strict=True)):
         axes.text(share, place, f" {_number(each.value)} {each.unit}", va="center", fontsize=8)
     axes.spines[["top", "right"]].set_visible(False)
     axes.margins(x=0.2)
-    set_title(figure, "What was measured, beside its target")
+    set_title(figure, "Measured values and their targets")
     write_figure(figure, path)

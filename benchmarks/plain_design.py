@@ -1,7 +1,7 @@
-"""The default design as somebody would write it from its description alone, and how long an epoch takes it.
+"""The default design as one would write it from its description alone, to compare its epochs with ours.
 
-Every epoch decodes every clip in the generator, whole frames are scaled to 112 x 112, the sound is varied by librosa's
-plain calls, and both branches begin at full size. It is kept to be compared with, not to be used.
+The generator decodes every clip in every epoch, scales whole frames to 112 x 112 and augments sound with librosa, and
+both branches start at full size.
 """
 
 import dataclasses
@@ -25,21 +25,15 @@ from emotion.training.callbacks import EpochSetter, NormSettler
 N_FRAMES, SIDE, N_MFCC, N_STEPS = 20, 112, 40, 44
 SAMPLE_RATE, SECONDS = 22050, 3.0
 BATCH_SIZE = 16
-# Made recordings of five people, three to train on and two to validate, as long as RAVDESS's and as large: its 1280 x
-# 720 pixels are as many as 960 x 960.
+# Synthetic recordings of five people, three for training and two for validation. Length and pixel count are RAVDESS's:
+# 960 x 960 is as many as 1280 x 720.
 N_SPEAKERS, N_TRAINED, CLIP_SECONDS, IMAGE_SIZE, FRAME_RATE = 5, 3, 3.5, 960, 30.0
 N_EPOCHS = 20
 MIN_RATIO = 10
 
 
 class PlainGenerator(keras.utils.PyDataset):
-    """Reads each clip anew whenever it is asked for.
-
-    Args:
-        clips: with picture and sound in files of their own.
-        classes: their emotions, in order.
-        augment: whether to vary pitch, tempo and noise.
-    """
+    """Decodes each clip every time it is asked for; picture and sound are in separate files."""
 
     def __init__(self, clips: Sequence[Clip], classes: Sequence[str], *, augment: bool):
         super().__init__(workers=2)
@@ -78,7 +72,7 @@ class PlainGenerator(keras.utils.PyDataset):
 
 
 def read_frames(path: str) -> np.ndarray:
-    """Returns ``(N_FRAMES, SIDE, SIDE, 3)`` float32, 0 to 1: whole frames, evenly over the clip."""
+    """Returns ``(N_FRAMES, SIDE, SIDE, 3)`` float32, 0 to 1: whole frames, spread evenly over the clip."""
     capture, frames = cv2.VideoCapture(path), []
     while True:
         is_there, frame = capture.read()
@@ -90,7 +84,7 @@ def read_frames(path: str) -> np.ndarray:
 
 
 def build_plain_model(n_classes: int) -> keras.Model:
-    """Three convolutions with pooling on either side, all of stride 1, flattened and joined."""
+    """Three convolutions of stride 1 with pooling in each branch, flattened and joined."""
     audio, video = keras.Input((N_MFCC, N_STEPS, 1), name="audio"), keras.Input((N_FRAMES, SIDE, SIDE, 3), name="video")
     heard, seen = audio, video
     for filters in (32, 64, 128):
@@ -103,7 +97,7 @@ def build_plain_model(n_classes: int) -> keras.Model:
 
 
 def measure(folder: Path) -> Iterator[Measure]:
-    """Trains both on the same clips, for as many epochs and for as long; ``folder`` keeps the clips and their cache."""
+    """Trains both designs on the same clips, for equal epochs and for equal time."""
     from emotion.config import RunConfig
     from emotion.datasets import DATASETS
     from emotion.datasets.cache import ClipCache
@@ -165,7 +159,7 @@ def measure(folder: Path) -> Iterator[Measure]:
 
 
 class _SettledAtOnce(NormSettler):
-    """Does at each epoch's end, and within its time, what a training does before it validates."""
+    """Updates batch-norm statistics at each epoch's end, so that the epoch's time includes it."""
 
     def on_epoch_end(self, epoch, logs=None):
         self.on_test_begin()

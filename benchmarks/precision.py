@@ -1,7 +1,7 @@
-"""What eight bits gain and what they cost: a run's answers for FER+ faces, and its time, by each runtime.
+"""What 8-bit quantization gains and costs: a model's answers for FER+ faces and its speed in each runtime.
 
-The faces are FER+'s validation side, which no shipped model learned from, each shown as a clip of one picture with the
-noise of a camera. Eight bits are fitted on the clips given, which have nothing to do with FER+.
+The faces are FER+'s validation side, which no shipped model learned from. Each becomes a clip of one repeated picture
+with camera noise. The 8-bit network is calibrated on the clips given, which are not from FER+.
 
 python -m benchmarks.precision --data_dir DIR --calibrate_on CLIP [CLIP ...]
 """
@@ -25,7 +25,7 @@ from emotion.places import CACHE_DIR, default_run, find_model
 
 RUNTIMES = ("keras", "onnx", "int8")
 FACES_AT_ONCE = 8
-NOISE_LEVELS = 1  # of a camera, in grey levels: without it every clip were a photograph
+NOISE_LEVELS = 1  # grey levels of camera noise: without it, every clip is a photograph
 N_FACES = 1500
 
 
@@ -34,12 +34,18 @@ def build_parser() -> argparse.ArgumentParser:
         prog="python -m benchmarks.precision", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("--data_dir", type=Path, required=True, metavar="DIR", help="folder that holds ferplus/")
-    add("--calibrate_on", nargs="+", type=Path, required=True, metavar="CLIP", help="media to fit eight bits on")
+    add("--data_dir", type=Path, required=True, metavar="DIR", help="folder with ferplus/")
+    add(
+        "--calibrate_on",
+        nargs="+",
+        type=Path,
+        required=True,
+        metavar="CLIP",
+        help="media to calibrate eight bits on",
+    )
     add("--model", type=find_model, default=default_run(), metavar="FOLDER", help="default: saved_models/default")
-    add("--faces", type=int, default=N_FACES, help="how many faces, drawn at random (default: %(default)s)")
-    add("--output", type=Path, default=CACHE_DIR / "designs", help="folder in which aligned faces are kept (default: "
-        "%(default)s)")  # fmt: skip
+    add("--faces", type=int, default=N_FACES, help="number of faces, drawn at random (default: %(default)s)")
+    add("--output", type=Path, default=CACHE_DIR / "designs", help="for aligned faces (default: %(default)s)")
     return parser
 
 
@@ -47,15 +53,15 @@ def main(arguments: list[str] | None = None) -> int:
     args = build_parser().parse_args(arguments)
     path = args.data_dir / "ferplus" / "ferplus_valid.npz"
     if not path.is_file():
-        raise DatasetError(f"{path}: is not there. Name the folder that holds it with --data_dir.")
+        raise DatasetError(f"{path}: no such file. Name its folder with --data_dir.")
     with quiet_import():
         from emotion.models.export_int8 import export_int8
         from emotion.models.run_folder import CONFIG_FILE, load_run, time_window
     config = load_config(args.model / CONFIG_FILE)
     if sorted(config.class_names) != sorted(SEVEN_EMOTIONS) or "video" not in config.modalities:
-        raise ConfigError(f"{args.model}: only a model that tells FER+'s seven emotions from faces can be measured.")
+        raise ConfigError(f"{args.model}: this needs a model with FER+'s seven emotions that takes faces.")
     if config.video.image_size != RunConfig().video.image_size:
-        raise ConfigError(f"{args.model}: takes faces of another size than FER+'s are kept in.")
+        raise ConfigError(f"{args.model}: takes faces of another size than FER+'s are stored in.")
     args.output.mkdir(parents=True, exist_ok=True)
     stills = load_faces(path, args.output)
     clear = np.flatnonzero(stills.majority >= 0)
@@ -75,7 +81,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def judge_faces(run, images: np.ndarray) -> np.ndarray:
-    """Returns the probabilities ``(n, n_classes)`` for grey faces ``(n, size, size)`` uint8, each alone in a clip."""
+    """Returns the probabilities ``(n, n_classes)`` for grey faces ``(n, size, size)`` uint8, one clip each."""
     config, numbers = run.config, np.random.default_rng(0)
     answers = []
     for first in range(0, len(images), FACES_AT_ONCE):
@@ -91,7 +97,7 @@ def judge_faces(run, images: np.ndarray) -> np.ndarray:
 
 
 def format_answers(answers: dict[str, np.ndarray], milliseconds: dict[str, float], truths: np.ndarray) -> str:
-    """Returns a table of what each runtime answers, beside the first of them."""
+    """Returns a Markdown table of each runtime's scores, and its differences from the first runtime."""
     from sklearn.metrics import recall_score
 
     exact, rows = answers[RUNTIMES[0]], []

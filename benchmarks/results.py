@@ -1,4 +1,4 @@
-"""Baselines over all folds of a protocol, and the rows that set them beside cross-validations of our own models."""
+"""Pools a baseline's folds, and makes the table that compares baselines with cross-validations of our models."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -31,18 +31,14 @@ def run_protocol(
     *,
     n_skipped: int = 0,
 ) -> tuple[dict[str, Any], list[Judgement]]:
-    """Judges every clip once, by the fold that tests it.
+    """Judges every clip by the fold that tests it.
 
     Args:
-        system: the baseline.
-        splits: the folds.
-        clips: all clips by id.
-        rows: their features by id.
-        class_names: the classes, in order.
-        n_skipped: clips that could not be read; they are only noted.
+        clips, rows: clips and their features, by clip id.
+        n_skipped: number of unreadable clips, for the report.
 
     Returns:
-        The pooled report, as a cross-validation of our models has it, and the judgements.
+        The pooled report, in the form of our models' cross-validations, and the judgements.
 
     Raises:
         DatasetError: if a fold has too few clips with sound.
@@ -71,42 +67,26 @@ def _fold_row(number: int, result: FoldResult, class_names: Sequence[str]) -> di
 
 
 def describe_row(system: str, protocol: str, report: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns a report's row of the table.
-
-    Args:
-        system: what to call it.
-        protocol: of its splits: one that keeps speakers apart, or ``random``.
-        report: of all folds pooled.
-    """
+    """Returns the table row of a pooled report; the protocol keeps speakers apart or is ``random``."""
     name = APART if protocol in SPEAKER_INDEPENDENT else RANDOM
     return {**build_row(system, name, dict(report)), "n_speakers": report["n_speakers"]}
 
 
 def format_rows(rows: Sequence[Mapping[str, Any]]) -> str:
     """Returns the rows as a Markdown table."""
-    return format_table(
-        COLUMNS,
-        [
-            (
-                row["system"],
-                row["protocol"],
-                f"{row['score']:.1%}",
-                f"{row['low']:.1%} to {row['high']:.1%}",
-                f"{row['accuracy']:.1%}",
-                f"{row['weighted_f1']:.1%}",
-                f"{row['n']:,}",
-                str(row["n_speakers"]),
-            )
-            for row in rows
-        ],
-    )
+    cells = [
+        (row["system"], row["protocol"], f"{row['score']:.1%}", f"{row['low']:.1%} to {row['high']:.1%}",
+         f"{row['accuracy']:.1%}", f"{row['weighted_f1']:.1%}", f"{row['n']:,}", str(row["n_speakers"]))
+        for row in rows
+    ]  # fmt: skip
+    return format_table(COLUMNS, cells)
 
 
-# ---- Our models -----------------------------------------------------------------------------------------------------
+# ---- Our models ----
 
 
 def find_cross_validations(folder: Path) -> list[Path]:
-    """Returns the finished cross-validations in a folder: itself, or those right below it.
+    """Returns the finished cross-validations among a folder and its direct subfolders.
 
     Raises:
         RunError: if there is none.
@@ -124,18 +104,13 @@ def find_cross_validations(folder: Path) -> list[Path]:
 def load_compared(
     folder: Path, splits: Mapping[str, Sequence[Split]], class_names: Sequence[str]
 ) -> tuple[dict[str, Any], list[str]]:
-    """Reads a cross-validation of one of our models.
-
-    Args:
-        folder: holds it.
-        splits: the baselines' folds by protocol.
-        class_names: the baselines' classes.
+    """Reads a cross-validation of one of our models; ``splits`` are the baselines' folds by protocol.
 
     Returns:
-        Its row, and what makes it a different test from the baselines', in words.
+        Its table row, and each way in which it differs from the baselines' test, as text.
 
     Raises:
-        RunError: if its files are not understood, or its protocol is neither random nor keeps speakers apart.
+        RunError: if its files cannot be parsed, or its protocol is neither random nor keeps speakers apart.
     """
     try:
         report = json.loads((folder / FOLDS_FILE).read_text(encoding="utf-8"))
@@ -147,26 +122,26 @@ def load_compared(
         row = {**describe_row(system, protocol, report), "folder": str(folder)}
         classes = list(report["classes"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{folder}: its {FOLDS_FILE} or {PLAN_FILE} is not understood ({error!r}).") from error
+        raise RunError(f"{folder}: its {FOLDS_FILE} or {PLAN_FILE} cannot be parsed ({error!r}).") from error
     if protocol not in (*SPEAKER_INDEPENDENT, "random"):
         raise RunError(
             f"{folder}: its protocol is {protocol!r}; only random ones and those that keep speakers apart are compared."
         )
     differences = []
-    # The order of folds is no difference: pooled, every clip is tested once.
+    # The order of folds does not matter: pooled, every clip is tested once.
     own = [sorted(split.test) for split in splits.get("random" if protocol == "random" else "kfold", ())]
     row["same_test_clips"] = sorted(tested) == sorted(own)
     if not row["same_test_clips"]:
-        differences.append("its folds test other clips together than the baselines' folds do")
+        differences.append("its folds group the test clips differently from the baselines' folds")
     if classes != list(class_names):
-        differences.append(f"it knows the classes {', '.join(classes)}")
+        differences.append(f"its classes are {', '.join(classes)}")
     if report["n_unanswered"]:
         differences.append(f"it left {report['n_unanswered']} clips unanswered")
     return row, differences
 
 
 def name_apart(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Returns the rows, those that share both system and protocol with another told apart by their folders."""
+    """Adds the folder to the names of our models that share system and protocol with another row."""
     named = [(row["system"], row["protocol"]) for row in rows]
     return [
         {**row, "system": f"{row['system']}, {row['folder']}"}

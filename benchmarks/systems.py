@@ -1,7 +1,7 @@
-"""The two systems: a support vector machine on MFCC statistics, and logistic regression on the ComParE features.
+"""The two baselines: a support vector machine on MFCC statistics, and logistic regression on ComParE features.
 
-On each fold the settings are chosen by the validation side alone; then the classifier is fitted anew on training and
-validation sides together, and judges the test side, which chose nothing.
+On each fold, the validation side chooses the settings. Then the classifier is refitted on the training and validation
+sides together and judges the test side.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -31,10 +31,10 @@ class System:
     """A classical baseline.
 
     Attributes:
-        title: what tables call it.
-        build_features: makes its feature set; may need a library that is not there.
+        title: its name in tables.
+        build_features: raises an error if the library it needs is missing.
         build_classifier: takes settings as in ``grid``, returns an unfitted classifier with a ``decision_function``.
-        grid: the settings to choose from, the stiffest first, since the first of equals is taken.
+        grid: settings to choose from, the most regularised first: the first wins a tie.
     """
 
     title: str
@@ -44,7 +44,7 @@ class System:
 
 
 def _build_svm(**settings) -> SVC:
-    # Its own probabilities are on their way out of scikit-learn; see compute_probabilities.
+    # scikit-learn deprecates its probabilities; see compute_probabilities.
     return SVC(kernel="rbf", class_weight="balanced", **settings)
 
 
@@ -71,12 +71,12 @@ SYSTEMS = {
 
 @dataclass(frozen=True)
 class FoldResult:
-    """What a fold gave.
+    """A fold's result.
 
     Attributes:
-        judgements: the answer for every test clip that has a row of features.
-        n_unanswered: test clips without.
-        chosen: the settings, the ``temperature``, and the ``validation_uar`` that chose them.
+        judgements: one for every test clip that has features.
+        n_unanswered: number of test clips without features.
+        chosen: the settings, ``temperature`` and ``validation_uar``.
     """
 
     judgements: list[Judgement]
@@ -93,12 +93,7 @@ def judge_fold(
 ) -> FoldResult:
     """Chooses settings on the validation side, refits on training and validation, and judges the test side.
 
-    Args:
-        system: the baseline.
-        split: the fold.
-        clips: all clips by id.
-        rows: features by clip id; clips without are left out.
-        class_names: the classes, in order.
+    Clips without a row of features are left out.
 
     Raises:
         DatasetError: if a side has too few clips with sound.
@@ -137,12 +132,12 @@ def judge_fold(
 
 
 def _fit(system: System, settings: Mapping[str, float], features: np.ndarray, true: np.ndarray) -> Pipeline:
-    # The scaler is part of what is fitted: means over all clips would tell the fit about the test side.
+    # The scaler is fitted too: means over all clips would leak the test side.
     return make_pipeline(StandardScaler(), system.build_classifier(**settings)).fit(features, true)
 
 
 def compute_class_scores(classifier, features: np.ndarray, n_classes: int) -> np.ndarray:
-    """Returns decision values ``(n, n_classes)``; minus infinity for a class that the classifier never met."""
+    """Returns decision values ``(n, n_classes)``; minus infinity for a class without training clips."""
     values = np.asarray(classifier.decision_function(features), np.float64)
     if values.ndim == 1:  # of two classes, scikit-learn gives the second one's lead over the first
         values = np.stack([-values / 2, values / 2], axis=1)
@@ -154,8 +149,8 @@ def compute_class_scores(classifier, features: np.ndarray, n_classes: int) -> np
 def compute_probabilities(scores: np.ndarray, temperature: float) -> np.ndarray:
     """Returns the softmax of ``scores / temperature``, ``(n, n_classes)`` (temperature scaling, Guo et al. 2017).
 
-    At temperature 1 these are logistic regression's own probabilities. An SVM has none: there it is a rule of thumb
-    that keeps the order of the classes and is sharp or soft as the validation side asks.
+    At temperature 1 these are logistic regression's own probabilities. An SVM has none; how sharp they are is set by
+    the temperature, chosen on the validation side.
     """
     exponents = (scores - scores.max(axis=1, keepdims=True)) / temperature
     powers = np.exp(exponents)
@@ -163,10 +158,10 @@ def compute_probabilities(scores: np.ndarray, temperature: float) -> np.ndarray:
 
 
 def choose_temperature(scores: np.ndarray, true: np.ndarray) -> float:
-    """Returns the one of ``TEMPERATURES`` under which the true classes are least surprising."""
+    """Returns the one of ``TEMPERATURES`` with the lowest cross-entropy."""
 
-    def surprise(temperature: float) -> float:
+    def cross_entropy(temperature: float) -> float:
         chances = compute_probabilities(scores, temperature)[np.arange(len(true)), true]
         return -np.log(np.maximum(chances, SMALLEST_PROBABILITY)).mean()
 
-    return float(min(TEMPERATURES, key=surprise))
+    return float(min(TEMPERATURES, key=cross_entropy))

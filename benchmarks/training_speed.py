@@ -1,4 +1,4 @@
-"""What training waits for: features beside librosa's, augmentation beside librosa's, and batches that come too late."""
+"""Training speed: features and augmentation compared with librosa's, and the time spent waiting for batches."""
 
 import statistics
 import time
@@ -14,7 +14,7 @@ N_BATCHES = 20
 
 
 def time_calls(*calls: Callable[[], object]) -> list[float]:
-    """Returns the median seconds of each call; they take turns, so that a busy machine is busy for all of them."""
+    """Returns the median seconds of each call; they take turns, so that other load affects all alike."""
     for call in calls:
         call()
     seconds: list[list[float]] = [[] for _ in calls]
@@ -27,7 +27,7 @@ def time_calls(*calls: Callable[[], object]) -> list[float]:
 
 
 def measure_features() -> Iterator[Measure]:
-    """MFCCs of a window beside librosa's, and how far they differ."""
+    """Compares the MFCCs of a window with librosa's, in time and value."""
     import librosa
 
     from emotion.config import RunConfig
@@ -56,7 +56,7 @@ def measure_features() -> Iterator[Measure]:
 
 
 def measure_augmentation() -> Iterator[Measure]:
-    """Pitch and tempo of a window varied by us and by librosa's plain calls."""
+    """Compares the augmentation of a window with librosa's functions."""
     import librosa
 
     from emotion.config import RunConfig
@@ -78,11 +78,11 @@ def measure_augmentation() -> Iterator[Measure]:
 
 
 def measure_waiting(folder: Path) -> Iterator[Measure]:
-    """Which part of a training step the default model waits for its batch.
+    """Measures how much of a training step the default model waits for its batch.
 
-    Three epochs are compared: with the generators, as training has it; over the same batches made beforehand; and over
-    those, each of which two workers hold back for as long as it takes to make one. The third waits only if batches come
-    too late. What the first takes beyond it is due to generators and model sharing the cores.
+    It compares epochs over three sources: the generators; the same batches made beforehand; and those, each delayed by
+    two workers for as long as making one takes. The third is slower than the second only if batches come too late. The
+    first is slower than the third only because generators and model share the cores.
     """
     import dataclasses
 
@@ -152,7 +152,7 @@ def measure_waiting(folder: Path) -> Iterator[Measure]:
 
 
 def measure(folder: Path) -> Iterator[Measure]:
-    """Measures all of it; ``folder`` keeps clips and their cache."""
+    """Measures all of it; ``folder`` keeps the clips and their cache."""
     yield from measure_features()
     yield from measure_augmentation()
     yield from measure_waiting(folder)
