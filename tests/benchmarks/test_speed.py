@@ -1,4 +1,4 @@
-"""The speed benchmarks: what they print, what they remember, and that they measure what they say."""
+"""The speed benchmarks: what they print, what they keep, and that they measure what they claim."""
 
 import sys
 
@@ -8,14 +8,7 @@ import soundfile
 
 from benchmarks import __main__ as program
 from benchmarks import designs, growth, inference_speed, plain_design, precision, training_speed
-from benchmarks.measures import (
-    HISTORY_FILE,
-    Measure,
-    append_history,
-    format_measures,
-    read_history,
-    write_ratio_plot,
-)
+from benchmarks.measures import HISTORY_FILE, Measure, append_history, format_measures, read_history, write_ratio_plot
 from emotion.datasets import DATASETS
 from emotion.datasets.synthetic.clips import write_clip, write_synthetic_dataset
 from emotion.datasets.synthetic.faces import draw_face
@@ -82,7 +75,7 @@ def test_a_clip_is_made_anew_of_another_source_and_not_of_the_same(tmp_path):
 
 
 def test_what_a_program_takes_is_measured_and_a_failure_is_told(tmp_path):
-    held = bytearray(b"x") * 300_000_000  # by whoever measures; it does not count
+    held = bytearray(b"x") * 300_000_000  # memory of the measuring process, which must not count
     work = "import time; x = bytearray(b'x') * 60_000_000; time.sleep(0.2); sum(range(3_000_000))"
     spent = inference_speed.spend([sys.executable, "-c", work], folder=tmp_path)
     assert spent.seconds >= 0.2 and 0 < spent.processor_seconds < spent.seconds + 1
@@ -144,6 +137,7 @@ def test_a_peer_that_fails_spoils_nothing_of_ours(tmp_path, monkeypatch, capsys)
 # ---- The scores of the designs ----
 
 
+@pytest.mark.trains
 def test_designs_are_trained_alike_scored_apart_and_gone_on_with(tmp_path, monkeypatch, capsys):
     data = tmp_path / "data"
     write_synthetic_dataset(data / "ravdess", n_speakers=6, n_repetitions=1, duration_seconds=1.0, with_video=False,
