@@ -70,7 +70,8 @@ def test_an_export_answers_alike_and_its_example_runs_it_without_this_package(ru
 
 def test_what_answers_otherwise_is_refused_and_an_earlier_export_stays(run, tmp_path, monkeypatch):
     folder = tmp_path / "onnx"
-    export_portable(run, "onnx", folder)
+    for _ in range(2):  # the second time it takes the place of the first
+        export_portable(run, "onnx", folder)
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     kind = FORMATS["onnx"]
 
@@ -169,10 +170,9 @@ def test_options_that_do_not_go_together_are_named(options, words, call):
     assert done.code == 2 and words in done.err
 
 
-def test_how_the_weights_may_be_used_travels_along_and_the_folder_can_be_written_again(tmp_path):
+def test_how_the_weights_may_be_used_travels_along(tmp_path):
     shipped = load_run(saved_models() / "accurate")
-    for _ in range(2):
-        export_portable(shipped, "onnx", tmp_path / "out")
+    export_portable(shipped, "onnx", tmp_path / "out")
     for name in ("MODEL_CARD.md", "LICENCE-whisper.txt"):
         assert (tmp_path / "out" / name).read_bytes() == (saved_models() / "accurate" / name).read_bytes()
     about = json.loads((tmp_path / "out" / "model.json").read_text())
