@@ -24,10 +24,11 @@ from emotion.datasets.synthetic.clips import write_synthetic_dataset
 
 # Files that take more than half a minute, longest first, so that no worker is left alone with one at the end.
 LONGEST = (
-    "models/test_designs", "training/test_recipes", "journeys/test_documents", "training/test_fitting",
-    "models/test_export_onnx", "journeys/test_packaging", "training/test_crossvalidation", "training/test_late_fusion",
-    "journeys/test_shipped", "journeys/test_evaluate", "models/test_export_portable", "journeys/test_programs",
-    "models/test_pretrained", "inference/test_batch",
+    "models/test_designs", "training/test_recipes", "journeys/test_documents", "models/test_export_onnx",
+    "models/test_export_portable", "training/test_fitting", "browser/test_page", "training/test_crossvalidation",
+    "journeys/test_programs", "training/test_late_fusion", "journeys/test_evaluate", "journeys/test_packaging",
+    "journeys/test_shipped", "models/test_pretrained", "models/test_export_int8", "inference/test_batch",
+    "benchmarks/test_speed", "training/test_loop",
 )  # fmt: skip
 
 
