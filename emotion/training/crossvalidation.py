@@ -133,7 +133,7 @@ def plan_folds(prepared: TrainingClips, output: Path, *, n_folds: int) -> list[S
         if known != json.loads(json.dumps(plan)):
             raise RunError(
                 f"{output}: holds a cross-validation of other clips, folds or settings. Choose another --output, or "
-                "give the same ones to go on with it."
+                "give the same ones to resume it."
             )
         return splits
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
