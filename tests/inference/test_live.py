@@ -1,7 +1,6 @@
 """A camera is judged as it looks, shown in the browser, and recorded to a file that plays however it ends."""
 
 import json
-import sys
 import threading
 import time
 import urllib.request
@@ -12,7 +11,6 @@ import pytest
 from small_models import small_config
 
 import run_inference
-from emotion.console import run_program
 from emotion.datasets.synthetic.faces import draw_face
 from emotion.errors import ConfigError, MediaError
 from emotion.inference.live import LivePage, run_live
@@ -92,7 +90,7 @@ def test_who_is_slow_gets_the_latest_picture_and_not_a_queue_of_old_ones(monkeyp
 
 def test_a_camera_that_is_not_there_is_named(monkeypatch):
     plug_in(monkeypatch, opens=False)
-    with pytest.raises(MediaError, match="camera 3: cannot be opened"):
+    with pytest.raises(MediaError, match="camera 3"):
         Camera(3)
 
 
@@ -100,7 +98,7 @@ def test_a_camera_that_gives_nothing_is_named(monkeypatch):
     plug_in(monkeypatch, n_pictures=0)
     monkeypatch.setattr(camera, "FIRST_PICTURE_SECONDS", 0.1)
     for seconds in (None, 5.0):
-        with Camera(0, max_seconds=seconds) as source, pytest.raises(MediaError, match="gives no picture"):
+        with Camera(0, max_seconds=seconds) as source, pytest.raises(MediaError, match="camera 0"):
             list(source.frames())
 
 
@@ -223,13 +221,12 @@ def test_a_port_that_is_taken_is_named():
             LivePage(port)
 
 
-def test_the_program_watches_a_camera_records_it_and_keeps_its_table(trained, tmp_path, monkeypatch, capsys):
+def test_the_program_watches_a_camera_records_it_and_keeps_its_table(trained, tmp_path, monkeypatch, call):
     plug_in(monkeypatch)
     monkeypatch.chdir(tmp_path)
-    arguments = ["0", "--model", trained.path, "--max_seconds", "2", "--output", "out.mp4", "--json", "--port", "0"]
-    monkeypatch.setattr(sys, "argv", ["run_inference.py", *map(str, arguments)])
-    assert run_program(run_inference.main) == 0
-    out = capsys.readouterr().out
+    options = ("--max_seconds", 2, "--output", "out.mp4", "--json", "--port", 0)
+    code, out, _ = call(run_inference, 0, "--model", trained.path, *options)
+    assert code == 0
     assert "open http://127.0.0.1:" in out and "annotated video: out.mp4" in out
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.json", "out.mp4"]
     table = json.loads((tmp_path / "out.json").read_text())
