@@ -182,7 +182,7 @@ def test_a_training_never_overwrites_a_folder(trained, clips, cache_dir):
 
 @pytest.mark.parametrize(
     ("kinds", "modality", "message"),
-    [({"with_video": False}, "audio", "No clip holds faces"), ({"with_audio": False}, "video", "No clip holds sound")],
+    [({"with_video": False}, "audio", "No clip holds faces"), ({"with_audio": False}, "video", "No clip holds voice")],
 )
 def test_one_modality_alone_is_trained_and_said_so(kinds, modality, message, tmp_path):
     root = write_synthetic_dataset(
