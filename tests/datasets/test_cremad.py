@@ -5,6 +5,7 @@ import logging
 import numpy as np
 import pytest
 from data_trees import make_tree
+from refusals import refused
 
 from emotion.datasets import Clip
 from emotion.datasets.cremad import SENTENCES, SPLIT_SPEAKERS, load, recognizes
@@ -173,21 +174,23 @@ def test_rows_whose_files_are_gone_are_counted(tmp_path, caplog):
 
 
 @pytest.mark.parametrize(
-    ("row", "words"),
+    ("row", "facts"),
     [
-        (f"{KEY}.wav,{KEY}.flv,HAP", "the emotion is HAP, but the name 1001_DFA_ANG_XX says angry"),
-        (f"{KEY}.wav,{KEY}.flv,5", "the emotion is 5"),
-        (f"{KEY}.wav,1001_DFA_SAD_XX.flv,ANG", "names several clips"),
-        ("holiday.wav,,ANG", "HOLIDAY is no CREMA-D name"),
-        (",,ANG", "names no file"),
-        (f"{KEY}.wav,{KEY}.flv,ANG,more", "has 4 fields for 3 columns"),
+        (f"{KEY}.wav,{KEY}.flv,HAP", ("HAP", KEY, "angry")),
+        (f"{KEY}.wav,{KEY}.flv,5", ("5",)),
+        (f"{KEY}.wav,1001_DFA_SAD_XX.flv,ANG", ("1001_DFA_ANG_XX and 1001_DFA_SAD_XX",)),
+        ("holiday.wav,,ANG", ("HOLIDAY",)),
+        (",,ANG", ("no file",)),
+        (f"{KEY}.wav,{KEY}.flv,ANG,more", ("4 fields", "3 columns")),
     ],
 )
-def test_a_row_that_cannot_be_true_is_named_by_its_line(tmp_path, row, words):
+def test_a_row_that_cannot_be_true_is_named_by_its_line(tmp_path, row, facts):
     make_tree(tmp_path, f"{KEY}.wav", f"{KEY}.flv")
     write_table(tmp_path / "cremad_paths.csv", "audio_path,video_path,emotion", f"{KEY}.wav,{KEY}.flv,ANG", row)
-    with pytest.raises(DatasetError, match=f"1 of 2 rows .*line 3: .*{words}"):
+    with refused(DatasetError, "cremad_paths.csv: 1 of 2 rows") as caught:
         load(tmp_path)
+    about_the_row = str(caught.value).partition("line 3: ")[2]
+    assert all(fact in about_the_row for fact in facts)
 
 
 def test_a_table_is_recognised_by_its_name_or_by_its_columns_and_first_row(tmp_path):

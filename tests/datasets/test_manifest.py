@@ -6,6 +6,7 @@ import os
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from refusals import refused
 
 from emotion.datasets import Clip
 from emotion.datasets.manifest import load, recognizes, write_manifest
@@ -130,68 +131,62 @@ HEADER = "path,emotion,start_s,end_s,split,sex,audio_path"
 
 
 @pytest.mark.parametrize(
-    ("row", "words"),
+    ("row", "facts"),
     [
-        (",sad", "path is empty"),
-        ("b.wav,", "emotion is empty"),
-        ("b.wav", "emotion is empty"),
-        ("happy,b.wav", "happy is no video, sound or image file"),
-        ("b.wav,sad,soon", "start_s must be a number of seconds from 0 on, got soon"),
-        ("b.wav,sad,-1", "start_s must be"),
-        ("b.wav,sad,,nan", "end_s must be"),
-        ("b.wav,sad,,inf", "end_s must be"),
-        ("b.wav,sad,2,2", "end_s must be above start_s, got 2 and 2"),
-        ("b.wav,sad,,0", "end_s must be above start_s, got 0 and 0"),
-        ("b.wav,sad,,,later", "split must be one of train, validation, test, got later"),
-        ("b.wav,sad,,,,x", "sex must be one of f, female, m, male, got x"),
-        ("b.wav,sad,,,,,c.wav", "audio_path must be empty"),
-        ("b.wav,sad,,,,,,more", "8 fields for 7 columns"),
-        ("a.wav,happy", "the same path and stretch as in line 2"),
+        (",sad", ["path"]),
+        ("b.wav,", ["emotion"]),
+        ("b.wav", ["emotion"]),
+        ("happy,b.wav", ["happy", ".wav"]),
+        *((f"b.wav,sad,{start}", ["start_s", f"got {start}"]) for start in ("soon", "-1")),
+        *((f"b.wav,sad,,{end}", ["end_s", f"got {end}"]) for end in ("nan", "inf")),
+        ("b.wav,sad,2,2", ["end_s", "start_s", "2 and 2"]),
+        ("b.wav,sad,,0", ["end_s", "start_s", "0 and 0"]),
+        ("b.wav,sad,,,later", ["split", "train, validation, test", "later"]),
+        ("b.wav,sad,,,,x", ["sex", "f, female, m, male", "got x"]),
+        ("b.wav,sad,,,,,c.wav", ["audio_path"]),
+        ("b.wav,sad,,,,,,more", ["8 fields", "7 columns"]),
+        ("a.wav,happy", ["line 2"]),
     ],
 )
-def test_a_bad_row_is_named_by_its_line(tmp_path, row, words):
-    with pytest.raises(DatasetError) as caught:
+def test_a_bad_row_is_named_by_its_line(tmp_path, row, facts):
+    with refused(DatasetError, f"{tmp_path / 'own.csv'}: 1 of 2 rows") as caught:
         load(write(tmp_path / "own.csv", HEADER, "a.wav,sad", row))
-    assert f"{tmp_path / 'own.csv'}: 1 of 2 rows cannot be used" in str(caught.value)
-    assert "line 3: " in str(caught.value)
-    assert words in str(caught.value)
+    about_the_row = str(caught.value).partition("line 3: ")[2]
+    assert all(fact in about_the_row for fact in facts)
 
 
 def test_lines_are_counted_in_the_file_where_fields_span_several(tmp_path):
     rows = ('a.wav,sad,"one', 'two"', "", "b.wav,", '"c', '.xyz",sad,')
-    with pytest.raises(DatasetError, match=r"line 5: emotion is empty; lines 6-7: "):
+    with refused(DatasetError, "line 5: ", "lines 6-7: "):
         load(write(tmp_path / "own.csv", "path,emotion,note", *rows))
 
 
 def test_many_bad_rows_are_one_error_with_the_first_twenty_and_their_number(tmp_path):
     rows = (f"{number}.wav," for number in range(29))
-    with pytest.raises(DatasetError, match="29 of 30 rows .*line 3: .*line 22: .*; and 9 more") as caught:
+    with refused(DatasetError, "29 of 30 rows", "line 3: ", "line 22: ", "9 more") as caught:
         load(write(tmp_path / "own.csv", "path,emotion", "a.wav,sad", *rows))
     assert "line 23" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("lines", "words"),
+    ("content", "facts"),
     [
-        (("file,emotion", "a.wav,sad"), "no column path; its columns are file, emotion"),
-        (("file,feeling",), "no column path and no column emotion"),
-        (("path,emotion,path", "a.wav,sad,b.wav"), "the column path stands there twice"),
-        (("path,emotion",), "lists no clips"),
-        (("",), "is empty"),
-        (("path,emotion", "a.wav,sad", 'b.wav,"sad'), "line 3: is not readable as CSV"),
+        (b"file,emotion\na.wav,sad\n", ["path", "file, emotion"]),
+        (b"file,feeling\n", ["path", "emotion", "file, feeling"]),
+        (b"path,emotion,path\na.wav,sad,b.wav\n", ["path"]),
+        (b"path,emotion\n", []),
+        (b"\n", []),
+        (b'path,emotion\na.wav,sad\nb.wav,"sad\n', ["line 3: "]),
+        (bytes(range(256)), ["UTF-8"]),
+        (None, []),
     ],
 )
-def test_a_table_that_is_no_manifest_says_why(tmp_path, lines, words):
-    with pytest.raises(DatasetError, match=words):
-        load(write(tmp_path / "own.csv", *lines))
-
-
-def test_a_missing_manifest_and_one_that_is_no_text_are_named(tmp_path):
-    with pytest.raises(DatasetError, match="own.csv: no such file"):
-        load(tmp_path / "own.csv")
-    (tmp_path / "own.csv").write_bytes(bytes(range(256)))
-    with pytest.raises(DatasetError, match="own.csv: is no text"):
-        load(tmp_path / "own.csv")
+def test_what_is_no_manifest_is_named_and_says_why(tmp_path, content, facts):
+    path = tmp_path / "own.csv"
+    if content is not None:
+        path.write_bytes(content)
+    with refused(DatasetError, f"{path}: ", *facts):
+        load(path)
 
 
 # ---- Writing ----
@@ -243,7 +238,7 @@ def test_what_is_written_is_read_back(tmp_path_factory, clips):
     path = tmp_path_factory.mktemp("round") / "own.csv"
     write_manifest(clips, path, "/media")
     if not clips:
-        with pytest.raises(DatasetError, match="lists no clips"):
+        with refused(DatasetError, path):
             load(path, "/media")
         return
     read = load(path, "/media")
@@ -274,8 +269,8 @@ def test_paths_given_from_the_current_folder_are_written_so_that_they_are_found(
 
 def test_what_cannot_be_written_is_refused_before_anything_is(tmp_path):
     path = tmp_path / "m.csv"
-    with pytest.raises(DatasetError, match="details cannot be called Split"):
+    with refused(DatasetError, path, "Split"):
         write_manifest([Clip("x:1", "sad", audio_path="a.wav", details={"Split": "left"})], path, tmp_path)
-    with pytest.raises(DatasetError, match="file name is no UTF-8"):
+    with refused(DatasetError, path, "x:1", "UTF-8"):
         write_manifest([Clip("x:1", "sad", audio_path="\udcff.wav")], path, tmp_path)
     assert not path.exists()

@@ -6,6 +6,7 @@ import random
 
 import pytest
 from data_trees import make_tree
+from refusals import refused
 
 from emotion.datasets import DATASETS
 from emotion.datasets.recognition import load_dataset, recognize
@@ -95,9 +96,8 @@ def test_a_missing_or_empty_folder_says_where_the_data_is(tmp_path, name, presen
     root = tmp_path / "data"
     if present:
         root.mkdir()
-    with pytest.raises(DatasetError) as caught:
+    with refused(DatasetError, root, DATASETS[name].HOW_TO_GET_IT):
         load_dataset(name, root)
-    assert str(root) in str(caught.value) and DATASETS[name].HOW_TO_GET_IT in str(caught.value)
     assert not DATASETS[name].recognizes(root)
 
 
@@ -147,9 +147,9 @@ def test_a_table_of_cremad_paths_is_cremad(tmp_path):
 
 def test_a_csv_file_of_other_columns_says_which_it_has(tmp_path):
     make_tree(tmp_path, **{"own.csv": "file,feeling\na.wav,sad\n", "broken.csv": '"path,emotion\n'})
-    with pytest.raises(DatasetError, match="no columns path and emotion; its columns are file, feeling"):
+    with refused(DatasetError, "own.csv", "path and emotion", "file, feeling"):
         recognize(tmp_path / "own.csv")
-    with pytest.raises(DatasetError, match="line 1: is not readable as CSV"):
+    with refused(DatasetError, "broken.csv", "line 1"):
         recognize(tmp_path / "broken.csv")
 
 
@@ -174,11 +174,9 @@ def test_a_missing_or_empty_folder_gets_the_words_of_ravdess(tmp_path, caplog, f
 
 def test_media_in_no_known_layout_get_a_list_of_the_layouts(tmp_path):
     make_tree(tmp_path, **{"holiday.mp4": ""})
-    with pytest.raises(DatasetError) as caught:
+    with refused(DatasetError, tmp_path, "manifest", *(module.LAYOUT for module in DATASETS.values())):
         recognize(tmp_path)
-    for words in (*(module.LAYOUT for module in DATASETS.values()), str(tmp_path), "manifest"):
-        assert words in str(caught.value)
-    with pytest.raises(DatasetError, match=r"holiday\.mp4: is a single file\. Give the folder"):
+    with refused(DatasetError, tmp_path / "holiday.mp4"):
         recognize(tmp_path / "holiday.mp4")
 
 
@@ -190,17 +188,17 @@ def test_a_manifest_may_be_read_against_another_folder(tmp_path):
     clips = load_dataset("manifest", tmp_path / "manifest.csv", manifest_root=tmp_path / "media")
     assert clips[0].audio_path == str(tmp_path / "media" / "0.wav")
     make_tree(tmp_path / "other", **TREES["ravdess"])
-    with pytest.raises(ConfigError, match="Only a manifest"):
+    with refused(ConfigError, "manifest", tmp_path / "other", "ravdess"):
         load_dataset(None, tmp_path / "other", manifest_root=tmp_path)
 
 
 def test_options_reach_the_data_set_that_has_them(tmp_path):
     make_tree(tmp_path, **{"03-02-03-01-01-01-01.wav": ""})
     assert len(load_dataset("ravdess", tmp_path, vocal_channels=("song",))) == 1
-    with pytest.raises(ConfigError, match="cremad has no option vocal_channels"):
+    with refused(ConfigError, "cremad", "vocal_channels"):
         load_dataset("cremad", tmp_path, vocal_channels=("song",))
 
 
 def test_an_unknown_name_lists_the_choices(tmp_path):
-    with pytest.raises(ConfigError, match="Known: ravdess, cremad, meld, emodb, folder, manifest"):
+    with refused(ConfigError, "'iemocap'", "ravdess, cremad, meld, emodb, folder, manifest"):
         load_dataset("iemocap", tmp_path)
