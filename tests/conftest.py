@@ -52,6 +52,20 @@ def call(monkeypatch, capsys):
     return functools.partial(call_program, monkeypatch=monkeypatch, capsys=capsys)
 
 
+@pytest.fixture
+def server(monkeypatch):
+    """A file server on this machine that misbehaves on request; whoever fetches from it is as impatient as a test."""
+    from file_server import FileServer
+
+    from emotion import fetching
+
+    monkeypatch.setattr(fetching, "FIRST_PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr(fetching, "TIMEOUT_SECONDS", 5.0)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with FileServer() as server:
+        yield server
+
+
 @pytest.fixture(scope="module")
 def eagerly():
     """For the rest of a file networks compute without being traced, which costs more than a small network's epochs."""
