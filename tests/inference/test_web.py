@@ -139,7 +139,7 @@ def test_sound_alone_is_judged_without_a_video(analyst, tmp_path):
 def test_long_clips_are_refused_before_and_while_they_are_watched(tmp_path, monkeypatch):
     analyst = Analyst({"default": default_run()}, max_seconds=2.0)
     clip = make_clip(tmp_path / "long.mp4", seconds=4.0)
-    with pytest.raises(MediaError, match=r"long\.mp4: lasts 4 s"):
+    with pytest.raises(MediaError, match=r"long\.mp4: .* 4 s.* 2 s"):
         analyse(analyst, clip, tmp_path)
     from emotion.inference.web import analysis as module
 

@@ -1,10 +1,9 @@
 """Encoders with weights trained in PyTorch give what PyTorch gives, and files of other things are refused by name."""
 
-from pathlib import Path
-
 import keras
 import numpy as np
 import pytest
+from references import load_reference, weights_of
 from safetensors.numpy import save_file
 
 from emotion.config import AST_AUDIO, RunConfig, WindowConfig
@@ -22,13 +21,7 @@ from emotion.weights import WeightsError
 
 @pytest.fixture(scope="module")
 def reference() -> dict[str, np.ndarray]:
-    with np.load(Path(__file__).resolve().parents[1] / "data" / "models_reference.npz") as data:
-        return dict(data)
-
-
-def weights_of(reference, name: str) -> dict[str, np.ndarray]:
-    prefix = f"weights/{name}/"
-    return {key.removeprefix(prefix): array for key, array in reference.items() if key.startswith(prefix)}
+    return load_reference("models")
 
 
 def build_resnet(reference) -> keras.Model:

@@ -1,5 +1,6 @@
 """Models go to the hub with their card and come back the same, and nothing else comes with them."""
 
+import functools
 import json
 import os
 import shutil
@@ -11,14 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hub_server import TOKEN, HubServer
-from small_models import small_config
+from small_models import random_inputs, small_config, write_small_run
 
 from emotion.config_files import load_config
 from emotion.errors import ConfigError
-from emotion.models import build_model
 from emotion.models.hub import HubError, build_card, fetch, hub_dir, pull, push
 from emotion.models.names import resolve_model
-from emotion.models.run_folder import RunError, load_run, write_metrics, write_run
+from emotion.models.run_folder import RunError, load_run, write_metrics
 from emotion.places import default_run, project_dir
 
 NAME = "somebody/reads-faces"
@@ -26,13 +26,9 @@ NAME = "somebody/reads-faces"
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("runs") / "mine"
-    config = small_config()
-    write_run(folder, config, build_model(config))
-    write_metrics(
-        folder,
-        {"protocol": "speaker-independent (seed 0)", "test": {"uar": 0.5, "accuracy": 0.625, "n": 16, "n_speakers": 2}},
-    )
+    folder = write_small_run(tmp_path_factory.mktemp("runs") / "mine", small_config())
+    scores = {"uar": 0.5, "accuracy": 0.625, "n": 16, "n_speakers": 2}
+    write_metrics(folder, {"protocol": "speaker-independent (seed 0)", "test": scores})
     (folder / "splits.csv").write_text("clip_id,side\n", encoding="utf-8")
     (folder / "tensorboard").mkdir()
     (folder / "tensorboard" / "events").write_bytes(b"log")
@@ -55,11 +51,12 @@ def server(monkeypatch, tmp_path):
         yield server
 
 
-def environment(server, home: Path, **changes) -> dict[str, str]:
-    return {
-        **os.environ, "HF_ENDPOINT": server.url, "HF_TOKEN": TOKEN, "HF_HOME": str(home), "HF_HUB_DISABLE_XET": "1",
-        **changes,
-    }  # fmt: skip
+def call_apart(*command: str, **environment: str) -> subprocess.CompletedProcess:
+    """Runs a program of the project as a process of its own."""
+    return subprocess.run(
+        [sys.executable, *command], cwd=project_dir(), env={**os.environ, **environment}, capture_output=True,
+        text=True, timeout=300, check=False,
+    )  # fmt: skip
 
 
 def test_a_model_goes_there_and_comes_back_the_same(server, run, tmp_path):
@@ -70,11 +67,7 @@ def test_a_model_goes_there_and_comes_back_the_same(server, run, tmp_path):
     output = pull(NAME, tmp_path / "pulled", cache_dir=tmp_path / "cache")
     assert {path.name for path in output.iterdir()} == {*sent, "MODEL_CARD.md"} - {"README.md"}
     assert not any(path.is_symlink() for path in output.iterdir())
-    config = small_config()
-    inputs = {
-        "audio": np.random.default_rng(0).normal(size=(2, *config.audio_shape)).astype(np.float32),
-        "video": np.full((2, *config.video_shape), 99, np.uint8),
-    }
+    inputs = random_inputs(small_config())
     np.testing.assert_array_equal(load_run(output).predict(inputs), load_run(run).predict(inputs))
 
 
@@ -89,7 +82,9 @@ def test_the_card_says_scores_protocol_limits_and_how_to_use_it(server, run):
     assert own.endswith((default_run() / "MODEL_CARD.md").read_text(encoding="utf-8"))
 
 
-def test_only_the_files_of_a_model_are_fetched(server, run, tmp_path):
+def test_only_the_files_of_a_model_are_fetched_and_then_found_without_a_network(server, run, tmp_path, monkeypatch):
+    from huggingface_hub import constants
+
     push(run, NAME)
     strangers = {"setup.py": b"boom", "sitecustomize.py": b"boom", "model.pkl": b"boom", "emotion/__init__.py": b"boom"}
     server.repositories[NAME] |= strangers
@@ -98,6 +93,8 @@ def test_only_the_files_of_a_model_are_fetched(server, run, tmp_path):
         "README.md", "config.json", "metrics.json", "model.keras", "splits.csv",
     }  # fmt: skip
     assert not [path for path in server.asked if any(name in path for name in strangers)]
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    assert fetch(NAME, cache_dir=tmp_path) == folder
 
 
 def test_a_network_that_carries_code_is_refused_and_not_executed(server, run, tmp_path):
@@ -116,58 +113,43 @@ def test_a_network_that_carries_code_is_refused_and_not_executed(server, run, tm
     assert not Path(marker).exists() and not (tmp_path / "out").exists()
 
 
-def test_once_fetched_it_is_found_without_a_network(server, run, tmp_path, monkeypatch):
-    from huggingface_hub import constants
-
-    push(run, NAME)
-    folder = fetch(NAME, cache_dir=tmp_path)
-    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
-    assert fetch(NAME, cache_dir=tmp_path) == folder
-
-
 @pytest.mark.parametrize("name", ["faces", "a/b/c", "../../etc", "a/..", "a b/c", ""])
 def test_what_is_no_name_is_refused(name, tmp_path):
-    with pytest.raises(ConfigError, match="Give USER/NAME"):
+    with pytest.raises(ConfigError, match="USER/NAME"):
         fetch(name, cache_dir=tmp_path)
 
 
 def test_what_is_not_there_or_no_model_is_told_in_a_sentence(server, run, tmp_path):
-    with pytest.raises(HubError, match=r"hf://no/such: cannot be fetched .*Is the name right\?"):
+    with pytest.raises(HubError, match="hf://no/such: .*hf auth login"):
         fetch("no/such", cache_dir=tmp_path)
     server.repositories["an/other"] = {"config.json": b"{}", "model.safetensors": b""}
-    with pytest.raises(HubError, match="hf://an/other: is no model of this program"):
+    with pytest.raises(HubError, match="hf://an/other: "):
         fetch("an/other", cache_dir=tmp_path)
     push(run, NAME)
-    with pytest.raises(HubError, match="Leave @REVISION out"):
+    with pytest.raises(HubError, match="@REVISION"):
         fetch(NAME, revision="v9", cache_dir=tmp_path)
 
 
-def test_a_damaged_network_is_told_before_anything_is_kept(server, run, tmp_path):
+def test_a_damaged_network_is_told_before_anything_is_kept_and_nothing_is_overwritten(server, run, tmp_path):
     push(run, NAME)
     server.repositories[NAME]["model.keras"] = b"PK but no more"
-    with pytest.raises(RunError, match="is damaged"):
+    with pytest.raises(RunError, match="model.keras"):
         pull(NAME, tmp_path / "out", cache_dir=tmp_path / "cache")
     assert not (tmp_path / "out").exists()
-
-
-def test_nothing_is_overwritten(server, run, tmp_path):
-    push(run, NAME)
     (tmp_path / "mine.txt").write_text("here first")
-    with pytest.raises(RunError, match="is not empty"):
+    with pytest.raises(RunError, match="--output"):
         pull(NAME, tmp_path, cache_dir=tmp_path / "cache")
+    assert (tmp_path / "mine.txt").read_text() == "here first"
 
 
-def test_without_a_token_it_is_said_how_to_log_in(server, run, monkeypatch):
-    monkeypatch.setenv("HF_TOKEN", "hf_wrong")
-    with pytest.raises(HubError, match="cannot be sent .*hf auth login"):
-        push(run, NAME)
-
-
-def test_a_folder_that_is_no_run_is_not_sent(server, run, tmp_path):
+def test_what_is_no_run_is_not_sent_and_nothing_without_a_token(server, run, tmp_path, monkeypatch):
     shutil.copytree(run, tmp_path / "half")
     (tmp_path / "half" / "model.keras").unlink()
-    with pytest.raises(RunError, match="model.keras is missing"):
+    with pytest.raises(RunError, match="model.keras"):
         push(tmp_path / "half", NAME)
+    monkeypatch.setenv("HF_TOKEN", "hf_wrong")
+    with pytest.raises(HubError, match=f"{NAME}.*hf auth login"):
+        push(run, NAME)
     assert NAME not in server.repositories
 
 
@@ -189,13 +171,10 @@ def test_damaged_scores_count_as_none(run, tmp_path, side):
     assert "No scores are kept" in build_card(tmp_path, load_config(run / "config.json"), "c/d")
 
 
-def test_a_name_is_told_to_be_wrong_after_the_options_are(tmp_path):
-    def call(*options: str) -> subprocess.CompletedProcess:
-        command = [sys.executable, "run_inference.py", "samples/astronaut.mp4", *options]
-        return subprocess.run(command, cwd=project_dir(), capture_output=True, text=True, timeout=120, check=False)
-
+def test_a_name_is_told_to_be_wrong_after_the_options_are():
+    call = functools.partial(call_apart, "run_inference.py", "samples/astronaut.mp4")
     done = call("--model", "hf://bad name")
-    assert done.returncode == 2 and "Give USER/NAME" in done.stderr
+    assert done.returncode == 2 and "USER/NAME" in done.stderr
     assert call("--model", "hf://no/such", "--help").returncode == 0
     done = call("--model", "hf://no/such", "--nonsense")
     assert "--nonsense" in done.stderr and "no/such" not in done.stderr
@@ -212,19 +191,9 @@ def kept_cache():
 
 def test_the_commands_and_inference_by_name_work_as_typed(server, kept_cache, tmp_path):
     """The shipped model, sent, fetched, and used on the sample by its name."""
-    env = environment(server, tmp_path / "home")
-
-    def call(*command: str) -> subprocess.CompletedProcess:
-        return subprocess.run(
-            [sys.executable, *command],
-            cwd=project_dir(),
-            env=env,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-
+    call = functools.partial(
+        call_apart, HF_ENDPOINT=server.url, HF_TOKEN=TOKEN, HF_HOME=str(tmp_path / "home"), HF_HUB_DISABLE_XET="1"
+    )
     done = call("-m", "emotion.hub", "push", "saved_models/default", NAME, "--private")
     assert done.returncode == 0 and done.stdout.startswith("sent: http"), done.stderr
     assert NAME in server.private and "model.onnx.sha256" in server.repositories[NAME]

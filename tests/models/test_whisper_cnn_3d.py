@@ -1,11 +1,11 @@
 """Whisper's encoder in Keras: equal to the reference; voiced parts and levels; which settings are possible."""
 
 import dataclasses
-from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
+from references import load_reference, weights_of
 from small_models import EMOTIONS, random_inputs, small_design
 
 from emotion.config import WHISPER_AUDIO, RunConfig
@@ -19,12 +19,7 @@ from emotion.training.recipes.whisper_weights import set_whisper_weights
 
 @pytest.fixture(scope="module")
 def reference() -> dict[str, np.ndarray]:
-    with np.load(Path(__file__).resolve().parents[1] / "data" / "whisper_reference.npz") as data:
-        return dict(data)
-
-
-def reference_weights(reference) -> dict[str, np.ndarray]:
-    return {name.removeprefix("weights/"): x for name, x in reference.items() if name.startswith("weights/")}
+    return load_reference("whisper")
 
 
 def small_whisper(**model) -> RunConfig:
@@ -51,7 +46,7 @@ def test_every_part_of_the_encoder_is_equal_to_transformers_on_random_weights(re
     inputs = keras.Input(picture.shape[1:])
     outputs = whisper_encoder(inputs, width=16, n_heads=int(reference["n_heads"]), n_blocks=2, name="audio_whisper")
     model = keras.Model(inputs, outputs)
-    set_whisper_weights(model, reference_weights(reference))
+    set_whisper_weights(model, weights_of(reference))
     for i, output in enumerate(model(picture)):
         assert np.abs(reference[f"output{i}"]).max() > 1
         np.testing.assert_allclose(np.asarray(output), reference[f"output{i}"], atol=1e-4)
@@ -158,7 +153,7 @@ def test_an_impossible_setting_is_refused_with_its_name(name, value):
 def test_the_branch_with_its_weights_goes_into_the_whole_network(reference):
     config = dataclasses.replace(small_whisper(), audio=dataclasses.replace(WHISPER_AUDIO, n_mels=8))
     voice, model = build_voice_network(config), build_model(config)
-    set_whisper_weights(voice, reference_weights(reference))
+    set_whisper_weights(voice, weights_of(reference))
     copy_branch(voice, model, "audio")
     inputs = random_inputs(config)
     alone = keras.Model(voice.input, voice.get_layer("audio_features").output)({"audio": inputs["audio"]})

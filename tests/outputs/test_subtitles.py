@@ -3,27 +3,23 @@
 import itertools
 import re
 
+import marked_predictions
 import numpy as np
 
 from emotion.outputs.subtitles import format_srt
-from emotion.results import EmotionSummary, FaceTrack, MediaPrediction, WindowPrediction
+from emotion.results import WindowPrediction
 
-NAMES = ("happy", "sad")
-BOX = (0, 0, 50, 50)
 CUE = re.compile(r"(\d+)\n(\d\d:\d\d:\d\d,\d{3}) --> (\d\d:\d\d:\d\d,\d{3})\n(.+?)(?:\n\n|\n$)", re.DOTALL)
 
 
 def make_prediction(windows, *, tracks=(), seconds=6.0, unsure_below=0.0):
-    nothing = EmotionSummary.of(None, NAMES, evidence="none")
-    return MediaPrediction(
-        "a.mp4", NAMES, seconds, True, True, tuple(tracks), tuple(windows), nothing,
-        {track.face_id: nothing for track in tracks}, unsure_below=unsure_below,
-    )  # fmt: skip
+    return marked_predictions.make_prediction(
+        tracks, windows, class_names=("happy", "sad"), duration=seconds, unsure_below=unsure_below
+    )
 
 
 def make_track(face_id, first, last):
-    times = tuple(np.arange(first, last, 0.1).tolist())
-    return FaceTrack(face_id, times, (BOX,) * len(times))
+    return marked_predictions.make_track(face_id, times=np.arange(first, last, 0.1).tolist())
 
 
 def window(start, face_id, happy, evidence="face"):
@@ -72,8 +68,8 @@ def test_without_evidence_there_are_no_subtitles():
 def test_what_flits_by_does_not_take_the_rest_with_it():
     windows = [window(start, 1, 0.9) for start in np.arange(0, 5.1, 0.5)]
     windows += [window(start, 2, 0.1) for start in np.arange(0, 5.1, 0.5)]
-    times = tuple(time for time in np.arange(0, 6, 0.1).tolist() if int(time / 0.3) % 2)
-    flickering = FaceTrack(2, times, (BOX,) * len(times))
+    times = [time for time in np.arange(0, 6, 0.1).tolist() if int(time / 0.3) % 2]
+    flickering = marked_predictions.make_track(2, times=times)
     prediction = make_prediction(windows, tracks=[make_track(1, 0, 6), flickering])
     found = cues(prediction)
     assert all(lines[0].startswith("face 1: happy") for _, _, lines in found)
@@ -89,7 +85,7 @@ def test_an_answer_that_is_given_once_has_a_line_of_its_own():
 
 
 def test_a_face_in_a_picture_a_second_has_a_line_all_the_time():
-    track = FaceTrack(1, (0.0, 1.0, 2.0, 3.0, 4.0), (BOX,) * 5, max_gap_seconds=1.5)
+    track = marked_predictions.make_track(1, times=(0.0, 1.0, 2.0, 3.0, 4.0), max_gap_seconds=1.5)
     (cue,) = cues(make_prediction([window(start, 1, 0.9) for start in range(5)], tracks=[track], seconds=5.0))
     assert cue[0] == "00:00:00,000" and cue[1] >= "00:00:04,000"
 

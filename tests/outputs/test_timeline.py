@@ -6,27 +6,25 @@ import numpy as np
 from marked_predictions import make_prediction, make_track, make_window
 
 from emotion.outputs.timeline import TimelineRow, timeline_rows
-from emotion.results import EmotionSummary, FaceTrack, MediaPrediction, WindowPrediction
+from emotion.results import WindowPrediction
 
 
 def test_a_change_of_emotion_is_shown_where_it_happens():
     """Windows look as far back as ahead, so an answer neither lags behind a change nor runs ahead of it."""
-    names = ("happy", "sad")
     windows = tuple(
         WindowPrediction(start, start + 3.0, 1, "face", np.array([share, 1 - share]))
         for start in np.arange(0, 7.1, 0.5)
         for share in [np.clip((start + 3.0 - 5.0) / 3.0, 0, 1)]  # of the window that lies after the change at 5 s
     )
     times = tuple(np.arange(0, 10.1, 0.1))
-    nothing = EmotionSummary.of(None, names, evidence="none")
-    track = FaceTrack(1, times, ((0, 0, 9, 9),) * len(times))
-    (row,) = timeline_rows(MediaPrediction("a.mp4", names, 10.0, True, False, (track,), windows, nothing, {1: nothing}))
+    tracks = [make_track(1, times=times)]
+    (row,) = timeline_rows(make_prediction(tracks, windows, class_names=("happy", "sad"), duration=10.0))
     shown = [row.answer_at(time).emotion for time in times]
     assert abs(0.1 * shown.index("happy") - 5.0) <= 0.2 and shown[0] == "sad" and shown[-1] == "happy"
 
 
 def test_a_face_has_no_answer_out_of_sight_or_without_evidence():
-    prediction = make_prediction([make_track(1, (0, 0, 9, 9)), make_track(2, (0, 0, 9, 9))], [make_window(1, "sad")])
+    prediction = make_prediction([make_track(1), make_track(2)], [make_window(1, "sad")])
     judged, unjudged = timeline_rows(prediction)
     assert judged.answer_at(0.4).emotion == "sad" and judged.answer_at(2.9) is None
     assert unjudged.is_shown(0.4) and unjudged.answer_at(0.4) is None

@@ -45,7 +45,7 @@ def test_settings_in_the_file_come_before_the_architectures(options):
 
 
 def test_sound_that_the_architecture_cannot_take_is_refused(options):
-    with pytest.raises(ConfigError, match="whisper_cnn_3d needs audio.sample_rate 16000, got 22050"):
+    with pytest.raises(ConfigError, match="whisper_cnn_3d.*audio.sample_rate.*16000.*22050"):
         options("--model", "whisper_cnn_3d", file={"audio": {"sample_rate": 22050}})
     silent = options("--model", "whisper_cnn_3d", "--modality", "video", file={"audio": {"sample_rate": 22050}})
     assert silent.modalities == ("video",)

@@ -36,13 +36,17 @@ def test_a_class_without_clips_is_said_to_have_none_and_counts_that_differ_are_a
     assert [label.get_text() for label in axes.get_yticklabels()] == ["happy (2 to 3)", "sad (0 to 1)"]
 
 
-def test_reports_that_do_not_belong_together_are_refused():
-    with pytest.raises(ValueError, match="same classes"):
-        build_recall_by_modality({"both": ALL_SURE, "audio": random_report(9)})
-    with pytest.raises(ValueError, match="both, audio, video"):
-        build_recall_by_modality({"smell": ALL_SURE})
-    with pytest.raises(ValueError, match="none"):
-        build_recall_by_modality({})
+@pytest.mark.parametrize(
+    ("reports", "words"),
+    [
+        ({"both": ALL_SURE, "audio": random_report(9)}, "classes"),
+        ({"smell": ALL_SURE}, "both, audio, video"),
+        ({}, "none"),
+    ],
+)
+def test_reports_that_do_not_belong_together_are_refused(reports, words):
+    with pytest.raises(ValueError, match=words):
+        build_recall_by_modality(reports)
 
 
 # ---- Protocols ----
@@ -79,10 +83,10 @@ def test_an_interval_that_misses_its_score_is_drawn_as_it_is():
     assert any(np.allclose(line.get_xdata(), [55, 60]) for line in axes.lines if len(line.get_xdata()) == 2)
 
 
-def test_unknown_protocols_doubled_rows_and_no_rows_are_refused():
-    with pytest.raises(ValueError, match="random, speakers apart"):
-        build_protocol_comparison([row("a", "kfold", 0.5)], "")
-    with pytest.raises(ValueError, match="fusion: two rows"):
-        build_protocol_comparison([*PAIR, PAIR[0].copy()], "")
-    with pytest.raises(ValueError, match="at least one"):
-        build_protocol_comparison([], "")
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [([row("a", "kfold", 0.5)], "random, speakers apart"), ([*PAIR, PAIR[0].copy()], "fusion: .*random"), ([], "rows")],
+)
+def test_unknown_protocols_doubled_rows_and_no_rows_are_refused(rows, words):
+    with pytest.raises(ValueError, match=words):
+        build_protocol_comparison(rows, "")

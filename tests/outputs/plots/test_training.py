@@ -33,35 +33,34 @@ def test_the_curves_are_the_history_and_the_axes_are_labelled():
     assert curves_of(accuracy)["validation"] == HISTORY["val_accuracy"]
     assert [axes.get_xlabel() for axes in (loss, accuracy)] == ["epoch", "epoch"]
     assert [axes.get_ylabel() for axes in (loss, accuracy)] == ["loss", "accuracy"]
+    assert list(loss.get_lines()[0].get_xdata()) == [1, 2, 3, 4]
 
 
-def test_epochs_are_counted_from_one():
-    figure = build_training_curves(HISTORY)
-    assert list(figure.axes[0].get_lines()[0].get_xdata()) == [1, 2, 3, 4]
-
-
-def test_the_best_epoch_is_that_of_the_lowest_validation_loss():
-    figure = build_training_curves(HISTORY)
-    loss, accuracy = figure.axes
+def test_the_best_epoch_is_that_of_the_lowest_validation_loss_where_there_is_one():
+    loss, accuracy = build_training_curves(HISTORY).axes
     assert curves_of(loss)["best epoch 3: 1.600"] == [1.6]
     assert curves_of(accuracy)["best epoch 3: 0.400"] == [0.4]
-
-
-def test_a_history_without_validation_has_no_best_epoch():
-    figure = build_training_curves({"loss": [2.0, 1.0]})
-    (loss,) = figure.axes
+    (loss,) = build_training_curves({"loss": [2.0, 1.0]}).axes
     assert list(curves_of(loss)) == ["training"]
-
-
-def test_a_loss_that_is_not_a_number_is_never_the_best():
     figure = build_training_curves({"loss": [2.0, 1.0, 1.0], "val_loss": [np.nan, 1.5, np.nan]})
     assert "best epoch 2: 1.500" in curves_of(figure.axes[0])
 
 
-def test_one_epoch_is_enough_and_none_is_refused():
+def test_one_epoch_is_enough():
     assert build_training_curves({name: values[:1] for name, values in HISTORY.items()}).axes
-    with pytest.raises(ValueError, match="loss"):
-        build_training_curves({"learning_rate": [1e-3]})
+
+
+@pytest.mark.parametrize(
+    ("build", "word"),
+    [
+        (lambda: build_training_curves({"learning_rate": [1e-3]}), "loss"),
+        (lambda: build_confusion_matrix(np.zeros((3, 3), int), ("happy", "sad"), ""), r"\(2, 2\)"),
+        (lambda: build_fold_scores([], ALL_SURE, ""), "fold_rows"),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused(build, word):
+    with pytest.raises(ValueError, match=word):
+        build()
 
 
 # ---- Confusion matrix ----
@@ -81,6 +80,8 @@ def test_cells_give_the_share_of_their_row_and_the_count():
     assert figure.get_suptitle() == "Title"
     assert [label.get_text() for label in axes.get_xticklabels()] == ["happy", "sad"]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["happy (8)", "sad (10)"]
+    empty = build_confusion_matrix(np.array([[0, 0], [1, 3]]), ("happy", "sad"), "")
+    assert cell_texts(empty, 2)[0].tolist() == [["–", "0"], ["–", "0"]]
 
 
 def test_recall_stands_beside_the_rows_and_precision_above_the_columns():
@@ -88,16 +89,6 @@ def test_recall_stands_beside_the_rows_and_precision_above_the_columns():
     figure.canvas.draw()
     assert side_labels(figure.axes[0], "right") == ["75 %", "62 %", "–"]
     assert side_labels(figure.axes[0], "top") == ["67 %", "71 %", "–"]
-
-
-def test_a_row_without_clips_has_no_share():
-    figure = build_confusion_matrix(np.array([[0, 0], [1, 3]]), ("happy", "sad"), "")
-    assert cell_texts(figure, 2)[0].tolist() == [["–", "0"], ["–", "0"]]
-
-
-def test_a_matrix_of_another_size_than_the_names_is_refused():
-    with pytest.raises(ValueError, match=r"\(2, 2\)"):
-        build_confusion_matrix(np.zeros((3, 3), int), ("happy", "sad"), "")
 
 
 def test_the_confusion_matrix_says_protocol_size_and_uar_with_its_interval(tmp_path, monkeypatch):
@@ -154,8 +145,3 @@ def test_very_many_folds_are_not_all_named_and_keep_the_picture_drawable(monkeyp
     assert list(figure.axes[0].get_yticks()) == list(range(0, 60, 3))
     assert len(side_labels(draw(figure).axes[0])) == 20
     assert sum(len(line.get_xdata()) == 1 for line in figure.axes[0].lines) == 60
-
-
-def test_no_fold_is_refused():
-    with pytest.raises(ValueError, match="at least one"):
-        build_fold_scores([], ALL_SURE, "")

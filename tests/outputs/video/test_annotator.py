@@ -91,27 +91,22 @@ def test_a_picture_without_anything_to_draw_is_copied():
     assert (drawn == picture).all() and not np.shares_memory(drawn, picture)
 
 
-def test_drawing_twice_gives_the_same_pixels():
-    faces = ((100, 120, 200, 240), "sad"), ((220, 110, 320, 230), "angry")
-    assert (annotate_faces(*faces) == annotate_faces(*faces)).all()
-
-
-def test_a_picture_that_is_a_view_with_negative_strides_is_drawn_like_any_other():
+def test_the_same_pixels_come_of_the_same_input_and_of_a_view_with_negative_strides():
     annotator = plain_annotator(make_prediction([make_track(1, (250, 120, 350, 240))], [make_window(1, "sad")]))
-    assert (annotator.annotate(make_picture()[::-1, ::-1], 0.4) == annotator.annotate(make_picture(), 0.4)).all()
+    drawn = annotator.annotate(make_picture(), 0.4)
+    assert (annotator.annotate(make_picture(), 0.4) == drawn).all()
+    assert (annotator.annotate(make_picture()[::-1, ::-1], 0.4) == drawn).all()
 
 
-def test_the_emotion_follows_the_windows_of_that_face():
-    windows = [make_window(1, "sad", 0, 1), make_window(2, "happy", 0, 1), make_window(1, "angry", 4, 5)]
-    tracks = [
-        FaceTrack(1, (0.0, 5.0), ((100, 120, 200, 240),) * 2),
-        FaceTrack(2, (0.0, 5.0), ((400, 120, 500, 240),) * 2),
-    ]
-    annotator = plain_annotator(make_prediction(tracks, windows))
+def test_the_emotion_follows_the_windows_of_that_face_and_is_grey_while_it_is_unsure():
+    windows = [make_window(1, "sad", 0, 1), make_window(2, "happy", 0, 1), make_window(1, "angry", 4, 5),
+               make_window(3, "sad", 0, 1, confidence=0.3), make_window(3, "calm", 4, 5)]  # fmt: skip
+    tracks = [make_track(i, (x, 120, x + 100, 240), (0.0, 5.0)) for i, x in ((1, 50), (2, 250), (3, 450))]
+    annotator = plain_annotator(make_prediction(tracks, windows, unsure_below=0.5))
     early, late = annotator.annotate(make_picture(), 0.0), annotator.annotate(make_picture(), 5.0)
-    assert tuple(early[180, 100]) == EMOTION_COLOURS["sad"]
-    assert tuple(late[180, 100]) == EMOTION_COLOURS["angry"]
-    assert tuple(early[180, 400]) == tuple(late[180, 400]) == EMOTION_COLOURS["happy"]
+    sad, happy, angry, calm = (EMOTION_COLOURS[name] for name in ("sad", "happy", "angry", "calm"))
+    assert [tuple(early[180, x]) for x in (50, 250, 450)] == [sad, happy, NO_EVIDENCE_COLOUR]
+    assert [tuple(late[180, x]) for x in (50, 250, 450)] == [angry, happy, calm]
 
 
 def test_a_face_without_evidence_is_grey_though_another_has_some():
@@ -122,15 +117,12 @@ def test_a_face_without_evidence_is_grey_though_another_has_some():
     assert not changed_pixels(drawn)[:, 520:].any()
 
 
-def test_the_plate_stands_above_the_box_where_there_is_room():
+def test_the_plate_stands_above_the_box_where_there_is_room_and_else_below():
     drawn = annotate_faces(((250, 120, 350, 240), "happy"))
     assert is_colour(drawn, EMOTION_COLOURS["happy"])[90:112].sum() > 500
     assert not changed_pixels(drawn)[250:].any()
-
-
-def test_at_the_top_edge_the_plate_stands_below_the_box():
-    drawn = annotate_faces(((250, 0, 350, 120), "happy"))
-    assert is_colour(drawn, EMOTION_COLOURS["happy"])[126:150].sum() > 500
+    at_the_top = annotate_faces(((250, 0, 350, 120), "happy"))
+    assert is_colour(at_the_top, EMOTION_COLOURS["happy"])[126:150].sum() > 500
 
 
 @pytest.mark.parametrize("size", [(640, 360), (1280, 720), (320, 240), (360, 640), (201, 133)])
@@ -192,16 +184,15 @@ def test_the_longest_bar_is_the_most_probable_emotion():
     assert lengths[0] == pytest.approx(4 * lengths[1], rel=0.2)
 
 
-@pytest.mark.parametrize("width,height", [(64, 48), (48, 64), (3840, 2160), (333, 247), (8, 8)])
-def test_pictures_of_any_size_are_annotated(width, height):
+@pytest.mark.parametrize("size", [(64, 48), (48, 64), (120, 90), (320, 240), (3840, 2160), (333, 247), (8, 8), (1, 1)])
+def test_pictures_of_any_size_are_annotated_with_or_without_a_notice(size):
+    width, height = size
     box = (width // 4, height // 4, max(1, width * 3 // 4), max(1, height * 3 // 4))
     drawn = annotate_faces((box, "fearful"), width=width, height=height)
     assert drawn.shape == (height, width, 3)
-    assert changed_pixels(drawn).any()
-
-
-def test_a_picture_of_one_pixel_comes_back_as_one_pixel():
-    assert annotate_faces(((0, 0, 1, 1), "fearful"), width=1, height=1).shape == (1, 1, 3)
+    assert changed_pixels(drawn).any() or size == (1, 1)
+    noticed = Annotator(make_prediction(), notice=True).annotate(make_picture(width, height), 0.0)
+    assert noticed.shape == (height, width, 3)
 
 
 def test_letters_grow_with_the_picture_and_never_fall_below_eleven_pixels():
@@ -209,9 +200,7 @@ def test_letters_grow_with_the_picture_and_never_fall_below_eleven_pixels():
     assert sizes[:2] == [11, 11]
     assert sizes[2:] == sorted(set(sizes[2:]))
     assert sizes[-1] == pytest.approx(3 * sizes[-3], abs=3)
-
-
-def test_a_portrait_has_the_letters_of_the_landscape_it_was_turned_from():
+    # A portrait has those of the landscape it was turned from.
     assert Scale.of(1080, 1920).font_size == Scale.of(1920, 1080).font_size
 
 
@@ -235,20 +224,24 @@ def test_bars_keep_their_place_for_as_long_as_they_can_and_their_face_however_it
     assert len(set(places)) == 1
 
 
-def test_a_face_outside_the_picture_is_not_marked():
+def test_a_face_outside_the_picture_is_not_marked_and_one_as_large_keeps_its_whole_line():
     assert not changed_pixels(annotate_faces(((700, 100, 800, 200), "happy"))).any()
-
-
-def test_a_face_as_large_as_the_picture_keeps_its_whole_line_in_the_picture():
-    drawn = annotate_faces(((0, 0, 640, 360), "happy"))
-    yellow = is_colour(drawn, EMOTION_COLOURS["happy"])
+    yellow = is_colour(annotate_faces(((0, 0, 640, 360), "happy")), EMOTION_COLOURS["happy"])
     assert yellow[180, :8].any() and yellow[180, -8:].any() and yellow[-8:, 320].any()
 
 
-def test_without_a_face_in_sight_the_voice_has_a_plate_in_the_lower_left_corner():
-    drawn = plain_annotator(make_prediction(windows=[make_window(None, "sad")])).annotate(make_picture(), 1.0)
-    blue = is_colour(drawn, EMOTION_COLOURS["sad"])
-    assert blue[270:, :320].sum() == blue.sum() > 500
+@pytest.mark.parametrize(
+    ("windows", "colour"),
+    [
+        ([make_window(None, "sad")], EMOTION_COLOURS["sad"]),
+        ([], NO_EVIDENCE_COLOUR),
+        ([make_window(None, None)], NO_EVIDENCE_COLOUR),
+    ],
+)
+def test_without_a_face_the_voice_or_that_there_is_none_is_told_in_the_lower_left_corner(windows, colour):
+    drawn = plain_annotator(make_prediction(windows=windows)).annotate(make_picture(), 1.0)
+    plate = is_colour(drawn, colour)
+    assert plate[270:, :320].sum() == plate.sum() > 500
 
 
 def test_the_voice_plate_comes_when_the_only_face_has_left():
@@ -269,12 +262,6 @@ def test_a_voice_heard_elsewhere_in_the_clip_is_not_claimed_here():
     windows = [make_window(1, "happy", 0, 3), make_window(None, "sad", 20, 23)]
     annotator = plain_annotator(make_prediction([make_track(1, (250, 120, 350, 200))], windows))
     assert not changed_pixels(annotator.annotate(make_picture(), 10.0)).any()
-
-
-def test_a_clip_without_face_and_voice_says_so_in_grey():
-    for windows in ([], [make_window(None, None)]):
-        drawn = plain_annotator(make_prediction(windows=windows)).annotate(make_picture(), 1.0)
-        assert is_colour(drawn, NO_EVIDENCE_COLOUR)[270:, :320].sum() > 500
 
 
 def plate_pixels(name, *further, emotion, confidence, width=640, height=360):
@@ -307,15 +294,6 @@ def test_an_unsure_voice_is_grey_and_says_what_is_most_probable():
     assert is_colour(drawn, NO_EVIDENCE_COLOUR)[270:, :320].sum() > 500
     assert not is_colour(drawn, EMOTION_COLOURS["sad"]).any()
     assert holds(drawn[300:], plate_pixels("voice", emotion="sad", confidence="34 %"))
-
-
-def test_a_face_is_unsure_only_at_the_moments_when_it_is():
-    windows = [make_window(1, "sad", 0, 1, confidence=0.3), make_window(1, "happy", 4, 5, confidence=0.9)]
-    tracks = [FaceTrack(1, (0.0, 5.0), ((250, 120, 350, 240),) * 2)]
-    annotator = plain_annotator(make_prediction(tracks, windows, unsure_below=0.5))
-    early, late = annotator.annotate(make_picture(), 0.0), annotator.annotate(make_picture(), 5.0)
-    assert tuple(early[180, 250]) == NO_EVIDENCE_COLOUR
-    assert tuple(late[180, 250]) == EMOTION_COLOURS["happy"]
 
 
 def test_an_image_of_another_shape_or_type_is_refused_with_the_rule():
@@ -489,8 +467,3 @@ def test_a_box_does_not_outlast_its_shot():
     before, after = annotator.annotate(make_picture(), 0.99), annotator.annotate(make_picture(), 1.0)
     assert tuple(before[110, 60]) == happy and not changed_pixels(before)[80:140, 400:].any()
     assert tuple(after[110, 420]) == sad and not is_colour(after[:, :300], happy).any()
-
-
-@pytest.mark.parametrize("size", [(120, 90), (320, 240), (3840, 2160)])
-def test_the_notice_fits_any_picture(size):
-    assert Annotator(make_prediction(), notice=True).annotate(make_picture(*size), 0.0).shape == (size[1], size[0], 3)
