@@ -213,16 +213,11 @@ def test_no_data_is_answered_with_where_to_get_it_and_exit_code_2(make, tmp_path
         assert words in done.err
 
 
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        (("--resume",), "leave out --resume"),
-        (("--seed", 5, "--dataset_dir", "x", "--demo"), "leave out --dataset_dir, --demo, --seed"),
-    ],
-)
-def test_a_recipe_refuses_options_it_would_not_heed(options, words, call):
+@pytest.mark.parametrize("options", [("--resume",), ("--seed", 5, "--dataset_dir", "x", "--demo")])
+def test_a_recipe_refuses_options_it_would_not_heed(options, call):
     done = call(train_model, "--recipe", "default", *options)
-    assert done.code == 2 and words in done.err
+    named = {option for option in options if str(option).startswith("--")}
+    assert done.code == 2 and all(option in done.err for option in named)
 
 
 @pytest.mark.parametrize("options", [("--data_root", "x"), ("--no_folds",)])

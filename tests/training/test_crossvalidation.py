@@ -155,7 +155,7 @@ def test_clips_of_unknown_speakers_are_left_out_where_speakers_are_kept_apart(cl
             mine, config_for("kfold"), tmp_path / "cv", n_folds=2, cache_dir=cache_dir, reporter=Recorder(said=said)
         )
     assert len(planned[0].clips) == len(clips) - 1
-    assert "1 of 16 clips do not say whose they are" in "\n".join(said)
+    assert "1 of 16 clips" in "\n".join(said)
     nobody = [dataclasses.replace(clip, speaker=None) for clip in clips]
     with pytest.raises(DatasetError, match="--protocol random"):
         cross_validate(nobody, config_for("kfold"), tmp_path / "no", n_folds=2, cache_dir=cache_dir)
