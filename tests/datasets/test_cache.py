@@ -63,30 +63,16 @@ def entries(folder) -> list[str]:
 # ---- Adding and loading ----
 
 
-def test_a_clip_comes_back_as_it_was_decoded(tmp_path, clips):
+def test_a_clip_comes_back_as_it_was_decoded_from_arrays_that_stay_on_disk_and_cannot_be_changed(tmp_path, clips):
     cache = ClipCache(tmp_path / "cache", CONFIG)
     assert cache.fill(clips, n_workers=1) == {}
     for clip in clips:
         assert cache.holds(clip)
-        assert_same(cache.load(clip), load_clip_media(clip.recording, CONFIG))
-
-
-def test_loaded_arrays_stay_on_disk_and_cannot_be_changed(tmp_path, clips):
-    cache = ClipCache(tmp_path / "cache", CONFIG)
-    cache.fill(clips, n_workers=1)
-    media = cache.load(clips[0])
-    for name in ARRAYS:
-        array = getattr(media, name)
-        assert isinstance(array, np.memmap) and not array.flags.writeable
-
-
-def test_a_second_fill_decodes_nothing(tmp_path, clips, no_decoding):
-    ClipCache(tmp_path / "cache", CONFIG).fill(clips, n_workers=1)
-    no_decoding()
-    seen = []
-    again = ClipCache(tmp_path / "cache", CONFIG)
-    assert again.fill(clips, n_workers=1, reporter=Recorder(done=seen)) == {}
-    assert seen == [(3, 3)]
+        media = cache.load(clip)
+        assert_same(media, load_clip_media(clip.recording, CONFIG))
+        assert all(
+            isinstance(array := getattr(media, name), np.memmap) and not array.flags.writeable for name in ARRAYS
+        )
 
 
 def test_only_what_is_missing_is_decoded(tmp_path, clips, monkeypatch):
@@ -180,12 +166,16 @@ def test_a_changed_setting_that_decoding_depends_on_never_meets_the_old_entry(tm
 
 
 @pytest.mark.parametrize(
-    "change", [{"audio": AudioConfig(n_mfcc=13)}, {"training": TrainConfig(seed=3)}, {"class_names": ("sad", "happy")}]
+    "change",
+    [{}, {"audio": AudioConfig(n_mfcc=13)}, {"training": TrainConfig(seed=3)}, {"class_names": ("sad", "happy")}],
 )
-def test_other_settings_need_no_decoding_anew(tmp_path, clips, change, no_decoding):
+def test_a_second_fill_decodes_nothing_whatever_other_settings_say(tmp_path, clips, change, no_decoding):
     ClipCache(tmp_path / "cache", CONFIG).fill(clips, n_workers=1)
     no_decoding()
-    assert ClipCache(tmp_path / "cache", dataclasses.replace(CONFIG, **change)).fill(clips, n_workers=1) == {}
+    seen = []
+    again = ClipCache(tmp_path / "cache", dataclasses.replace(CONFIG, **change))
+    assert again.fill(clips, n_workers=1, reporter=Recorder(done=seen)) == {}
+    assert seen == [(3, 3)]
 
 
 # ---- Whole or not there at all ----

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from file_server import FileServer, md5
+from programs import parse_words
 from refusals import refused
 
 from emotion import fetching
@@ -136,9 +137,7 @@ def test_a_ledger_that_cannot_be_read_counts_as_empty(tmp_path, text):
 
 
 def parse(*words: str) -> argparse.Namespace:
-    parser = argparse.ArgumentParser()
-    download.add_arguments(parser)
-    return parser.parse_args([*words, "--no_progress"])
+    return parse_words(download, *words)
 
 
 def ravdess_zip(modality: str, channel: str, actors) -> bytes:

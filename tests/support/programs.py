@@ -1,5 +1,6 @@
 """Programs called as a person calls them, within this process: one of their own costs seconds to import TensorFlow."""
 
+import argparse
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +14,13 @@ class Ended(NamedTuple):
     code: int
     out: str
     err: str
+
+
+def parse_words(command, *words) -> argparse.Namespace:
+    """Returns what a module that adds its options to a parser makes of words, numbers and paths; it shows no bars."""
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    return parser.parse_args([*map(str, words), "--no_progress"])
 
 
 def call_program(program, *arguments, monkeypatch, capsys, cwd: Path | None = None) -> Ended:

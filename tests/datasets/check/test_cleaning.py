@@ -1,6 +1,5 @@
 """Which clips the clean-up tool keeps, and the reason it gives for the others."""
 
-import argparse
 import csv
 import dataclasses
 
@@ -8,6 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 from media_files import make_clip, make_empty
+from programs import parse_words
 from refusals import refused
 
 from emotion.datasets.check import cleaning, memory
@@ -84,9 +84,7 @@ def test_rows_of_the_labels_without_a_file_are_missing(tmp_path):
 
 
 def run_clean(root, output, *options):
-    parser = argparse.ArgumentParser()
-    cleaning.add_arguments(parser)
-    return cleaning.run(parser.parse_args([str(root), "--output", str(output), "--no_progress", *options]))
+    return cleaning.run(parse_words(cleaning, root, "--output", output, *options))
 
 
 @pytest.fixture
@@ -122,7 +120,7 @@ def test_both_tables_are_written_and_the_manifest_can_be_loaded(small_tree, tmp_
 
 
 def test_impossible_lengths_are_refused(small_tree, tmp_path):
-    with pytest.raises(ConfigError):
+    with refused(ConfigError, "--min_seconds", "--max_seconds"):
         run_clean(small_tree, tmp_path / "clean", "--min_seconds", "9", "--max_seconds", "3")
     assert not (tmp_path / "clean").exists()
 

@@ -1,6 +1,5 @@
 """What a check finds in a tree with every fault, what it says of it, and that no file brings it down."""
 
-import argparse
 import json
 import os
 import shutil
@@ -14,6 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 from media_files import make_clip, make_corrupt, make_empty, make_lfs_pointer, make_renamed_text, make_truncated
+from programs import parse_words
 
 from emotion.datasets.check import examination, faults, memory
 from emotion.datasets.check import report as check
@@ -88,9 +88,7 @@ FAULTS = {
 
 
 def run_check(root, *options):
-    parser = argparse.ArgumentParser()
-    check.add_arguments(parser)
-    return check.run(parser.parse_args([str(root), "--no_progress", *map(str, options)]))
+    return check.run(parse_words(check, root, *options))
 
 
 @pytest.fixture(scope="module")

@@ -112,36 +112,43 @@ def test_an_even_sound_or_motion_is_in_step_with_nothing():
     assert compare(np.full(150, 0.5), make_syllables(0)).synchrony == 0
 
 
-def test_of_several_faces_the_one_most_in_step_speaks():
-    assert find_speaker({1: SILENT, 2: SPEAKING, 3: None}) == 2
+STILL, MUTE, WEAK = Mouth(0.001, 1.5), Mouth(0.001, 0.0), Mouth(0.05, 0.4)
+SYLLABLE, HALF = Mouth(0.1, 1.2, seen_seconds=0.4), Mouth(0.1, 1.2, seen_seconds=0.8, seen_share=0.6)
 
 
-def test_if_it_is_not_clear_who_of_several_speaks_nobody_is_said_to():
-    assert find_speaker({1: SPEAKING, 2: Mouth(0.1, 1.1)}) is None
-    assert find_speaker({1: SILENT, 2: Mouth(0.05, 0.2)}) is None
-    assert find_speaker({1: None, 2: None}) is None
-    assert find_speaker({1: Mouth(0.001, 1.5), 2: SILENT}) is None
-    assert find_speaker({}) is None
-
-
-def test_the_only_mouth_that_moves_needs_less_and_who_spoke_just_before_least():
-    still, weak = Mouth(0.001, 1.5), Mouth(0.05, 0.4)
-    assert find_speaker({1: still, 2: weak}) == 2
-    assert find_speaker({1: SILENT, 2: weak}) is None and find_speaker({1: SILENT, 2: weak}, before=2) == 2
-    # But for nobody's sake is the one overlooked who is more in step.
-    assert find_speaker({1: SILENT, 2: weak}, before=1) is None
-    assert find_speaker({1: SPEAKING, 2: weak}, before=2) == 1
-    assert find_speaker({1: still, 2: Mouth(0.05, -0.1)}, before=2) is None
-    assert find_speaker({1: still}, before=2) is None
-
-
-def test_a_syllable_or_half_of_a_sentence_does_not_tell_who_of_several_speaks():
-    still = Mouth(0.001, 0.0)
-    syllable, half = Mouth(0.1, 1.2, seen_seconds=0.4), Mouth(0.1, 1.2, seen_seconds=0.8, seen_share=0.6)
-    assert find_speaker({1: still, 2: syllable}) is None and find_speaker({1: still, 2: half}) is None
-    assert find_speaker({1: still, 2: syllable}, before=2) == 2
-    assert find_speaker({2: syllable}) == 2
-    assert find_speaker({1: still, 2: Mouth(0.1, 1.2, seen_seconds=1.2, seen_share=0.6)}) == 2
+@pytest.mark.parametrize(
+    ("mouths", "before", "speaker"),
+    [
+        # Of several faces the one most in step speaks.
+        ({1: SILENT, 2: SPEAKING, 3: None}, None, 2),
+        # If it is not clear who speaks, nobody is said to.
+        ({1: SPEAKING, 2: Mouth(0.1, 1.1)}, None, None),
+        ({1: SILENT, 2: Mouth(0.05, 0.2)}, None, None),
+        ({1: None, 2: None}, None, None),
+        ({1: STILL, 2: SILENT}, None, None),
+        ({}, None, None),
+        # The only mouth that moves needs less, and who spoke just before least.
+        ({1: STILL, 2: WEAK}, None, 2),
+        ({1: SILENT, 2: WEAK}, None, None),
+        ({1: SILENT, 2: WEAK}, 2, 2),
+        # But for nobody's sake is the one overlooked who is more in step.
+        ({1: SILENT, 2: WEAK}, 1, None),
+        ({1: SPEAKING, 2: WEAK}, 2, 1),
+        ({1: STILL, 2: Mouth(0.05, -0.1)}, 2, None),
+        ({1: STILL}, 2, None),
+        # A syllable or half of a sentence does not tell who of several speaks.
+        ({1: MUTE, 2: SYLLABLE}, None, None),
+        ({1: MUTE, 2: HALF}, None, None),
+        ({1: MUTE, 2: SYLLABLE}, 2, 2),
+        ({2: SYLLABLE}, None, 2),
+        ({1: MUTE, 2: Mouth(0.1, 1.2, seen_seconds=1.2, seen_share=0.6)}, None, 2),
+        # A face alone speaks unless its mouth keeps still or heeds no sound.
+        *(({1: mouth}, None, 1) for mouth in (SPEAKING, SILENT, None)),
+        *(({1: mouth}, None, None) for mouth in (Mouth(0.001, 0.9), Mouth(0.1, -0.2))),
+    ],
+)
+def test_who_speaks(mouths, before, speaker):
+    assert find_speaker(mouths, before=before) == speaker
 
 
 def test_how_much_of_the_speech_a_mouth_was_watched_is_told():
@@ -152,12 +159,6 @@ def test_how_much_of_the_speech_a_mouth_was_watched_is_told():
     times = np.arange(0, 2.0, 0.04)
     part = watch_mouth(times, np.sin(30 * times), 0.0, loudness, is_speech)
     assert 0.55 < part.seen_share < 0.8 and part.seen_seconds < whole.seen_seconds
-
-
-def test_a_face_alone_speaks_unless_its_mouth_keeps_still_or_heeds_no_sound():
-    assert find_speaker({1: SPEAKING}) == find_speaker({1: SILENT}) == find_speaker({1: None}) == 1
-    assert find_speaker({1: Mouth(0.001, 0.9)}) is None
-    assert find_speaker({1: Mouth(0.1, -0.2)}) is None
 
 
 @pytest.mark.parametrize("rate", [16000, 22050, 44100])
