@@ -8,8 +8,8 @@ print(prediction.overall.emotion, prediction.overall.confidence)
 import importlib
 import os
 
-# Nothing that this package uses tells its makers of it, as RESPONSIBLE_USE.md says. Each reads its variable when it is
-# imported; ONNX Runtime's builds for Linux report by themselves since 1.29. Who sets one to something else means it.
+# Telemetry of all dependencies is off, as RESPONSIBLE_USE.md says. Each reads its variable when it is imported. ONNX
+# Runtime's builds for Linux report by default since 1.29. A value that you set yourself stays.
 for _name, _value in {
     "ORT_DISABLE_TELEMETRY": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",

@@ -133,6 +133,8 @@ def command_to_go_on(output: Path) -> str:
 
 # ---- Messages and progress ----
 
+Progress = Callable[[float, float | None], None]  # called with the amount done and the total, None if unknown
+
 
 @dataclass(frozen=True)
 class Reporter:

@@ -13,7 +13,7 @@ from emotion.errors import ConfigError
 from emotion.files import write_json
 from emotion.models.names import resolve_model
 from emotion.models.run_folder import check_run, load_run
-from emotion.outputs.score_tables import format_report
+from emotion.outputs.score_tables import format_evaluation
 from emotion.places import default_run, saved_models
 from emotion.training import workflows
 from emotion.training.options import (
@@ -90,7 +90,7 @@ def run_evaluation(arguments: list[str]) -> int:
     )
     human = human_accuracy(source.name)
     report = {**result.report, "data": source.name, "human_accuracy": human, "command": command_line()}
-    reporter.say(format_report(report))
+    reporter.say(format_evaluation(report))
     if args.json:
         write_json(args.json, report)
     if args.predictions:

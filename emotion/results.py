@@ -145,7 +145,7 @@ class MediaPrediction:
         overall: the answer for the clip.
         by_face: the answer for each face, by ``face_id``.
         voice: the answer for the windows with the voice alone; None if there are none.
-        passed_over: faces that were tracked but not judged: too small, or more than ``max_faces``.
+        passed_over: faces that were tracked but not judged: too small, seen too few times, or more than ``max_faces``.
         notes: what you need to know to judge the answer, such as "no sound".
         window_seconds: length of the windows; those at the ends of the clip may be shorter.
         speech: ``(start, end)`` of each time in which somebody speaks; None without speech detection.

@@ -20,7 +20,7 @@ class InferenceSettings:
             answers of the model's windows within it are averaged.
         step_seconds: from the start of one window to the start of the next.
         face_detector: one of ``FACE_DETECTORS``; ``none`` treats the picture as one cropped face.
-        max_faces: at most this many faces are judged, those longest in sight.
+        max_faces: at most this many faces are judged: those that fill most of the picture for most of the time.
         min_face: shorter side of a face's box, in pixels, below which the face is ignored.
         unsure_below: confidence, 0 to 1, below which the answer is "unsure".
     """

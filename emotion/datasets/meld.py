@@ -44,8 +44,8 @@ COLUMNS = ("speaker", "emotion", "dialogue_id", "utterance_id")
 DETAILS = {"utterance": "utterance", "sentiment": "sentiment", "season": "season", "episode": "episode"}
 
 _TABLE = re.compile(r"(train|dev|test)_sent_emo\.csv")
-# The archives also hold cuts called final_videos_testdia0_utt0.mp4; the labels are not for these.
 _SEVERAL = re.compile(r"[/&,]|\band\b|^(the )?(all|both|everyone|everybody|guys|girls|others|crowd)$", re.IGNORECASE)
+# The archives also hold cuts called final_videos_testdia0_utt0.mp4; the labels are not for these.
 _CLIP = re.compile(r"dia([0-9]+)_utt([0-9]+)")
 _SIDE = re.compile(r"(?<![a-z])(train|dev|test)")
 

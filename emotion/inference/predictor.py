@@ -3,12 +3,13 @@
 import dataclasses
 import functools
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 
 from emotion.config import RunConfig
+from emotion.console import Progress
 from emotion.errors import MediaError
 from emotion.inference.clip_result import ClipResult, JudgedWindow
 from emotion.inputs.faces.detectors import FaceDetector, build_detector
@@ -23,8 +24,6 @@ from emotion.results import MediaPrediction
 from emotion.settings import InferenceSettings
 
 BATCH_WINDOWS = 8  # judged at once, which takes less time than one by one
-
-Progress = Callable[[float, float | None], None]
 
 
 class EmotionPredictor:

@@ -9,7 +9,7 @@
 - **Where nobody speaks** in the whole file, faces are judged in windows of ``window.face_window_seconds``.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,8 +35,6 @@ MAX_SILENCE_SECONDS = 60.0
 # It takes this long after a sound until it is known whether it was speech.
 SPEECH_DELAY_SECONDS = 0.1
 MIN_SPEECH_SHARE = 0.5  # of a window too short to hold MIN_SPEECH_SECONDS
-
-Progress = Callable[[float], None]
 
 
 @dataclass(frozen=True)
@@ -138,7 +136,7 @@ class WindowCutter:
         return tuple(self._speech.stretches) if self._hears else ()
 
     def prepare(self, items: Iterable[VideoFrame | AudioChunk]) -> Iterator[VideoFrame | AudioChunk]:
-        """Yields the items as they are, after doing with each picture what another thread than that of ``scan`` can."""
+        """Yields the items unchanged, after the work that needs one picture alone; run it ahead of ``cut`` in a thread."""
         try:
             for item in items:
                 if isinstance(item, VideoFrame):
@@ -149,17 +147,12 @@ class WindowCutter:
             if hasattr(items, "close"):
                 items.close()
 
-    def cut(self, items: Iterable[VideoFrame | AudioChunk], *, progress: Progress | None = None):
+    def cut(self, items: Iterable[VideoFrame | AudioChunk]) -> Iterator[list[WindowInputs]]:
         """Yields, in order of time, the windows that begin together: one for each face, or one for the voice alone.
 
-        Args:
-            items: pictures and sound, each in order of time.
-            progress: called with the seconds done.
-
-        Yields:
-            Lists of ``WindowInputs`` of the same start and end; nothing at all if there were no items.
+        ``items`` are pictures and sound, each in order of time. Without any, there are no windows.
         """
-        n_done, said_seconds = 0, 0.0
+        n_done = 0
         for item in items:
             self._take(item)
             while not self._is_waiting() and self._is_read(self._start(n_done)):
@@ -167,9 +160,6 @@ class WindowCutter:
                 n_done += 1
                 # The last window ends with the file, so it can begin up to a step before the next one would.
                 self._forget_before(self._start(n_done - 1))
-            if progress and self._start(n_done) - said_seconds > 0.5:
-                said_seconds = self._start(n_done)
-                progress(said_seconds)
         if self._speech is not None:
             self._speech.finish()
             if self._waits_for_speech and not self._heard_a_voice(self._speech.total_seconds):
@@ -178,7 +168,7 @@ class WindowCutter:
             yield from self._cut_rest(n_done)
 
     def _is_waiting(self) -> bool:
-        """Whether it is still open if anybody speaks in a short file, on which the length of its windows depends."""
+        """Whether to hold a short file back: the length of its windows depends on whether anybody speaks in it."""
         if self._waits_for_speech and self._heard_a_voice(self._speech.judged_seconds):
             self._waits_for_speech = False
         if self._waits_for_speech and self.duration_seconds > MAX_SILENCE_SECONDS + MAX_LEAD_SECONDS:
@@ -329,7 +319,7 @@ def cut_recordings(recordings: Sequence[Recording], config: RunConfig) -> Iterat
     """Yields the model's inputs, by name, for each window of some recordings that holds any evidence.
 
     Raises:
-        MediaError: if a recording cannot be read; what the headers of all of them tell is told before any is cut.
+        MediaError: if a recording cannot be read. The headers of all are read before the first is cut.
     """
     for recording, info in [(recording, recording.probe()) for recording in recordings]:
         cutter = WindowCutter(

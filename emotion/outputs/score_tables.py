@@ -48,7 +48,7 @@ def format_training(metrics: Mapping[str, Any]) -> str:
     return "\n".join(line for line in lines if line)
 
 
-def format_report(report: Mapping[str, Any]) -> str:
+def format_evaluation(report: Mapping[str, Any]) -> str:
     """Returns a report's protocol, its scores with 95 % intervals, and tables by emotion and sex."""
     lines = [f"protocol: {report['protocol']}", _counts(report)]
     unit = report["intervals"]["unit"]

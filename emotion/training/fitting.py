@@ -22,7 +22,7 @@ from emotion.datasets.splits import SPEAKER_INDEPENDENT, Split, check_split, des
 from emotion.errors import DatasetError, RunError
 from emotion.evaluation.judging import build_report, judge_clips, write_predictions
 from emotion.models import build_model
-from emotion.models.layers import dtype_policy  # (their import registers the layers that a checkpoint names)
+from emotion.models.layers import dtype_policy
 from emotion.models.pretrained import build_optimizer, encoder_layers, freeze_encoders, set_pretrained
 from emotion.models.run_folder import (
     CHECKPOINT_DIR,

@@ -15,7 +15,7 @@ from emotion.errors import DatasetError, RunError
 from emotion.labels import EIGHT_EMOTIONS, class_index
 from emotion.models.export_onnx import write_onnx
 from emotion.models.run_folder import CONFIG_FILE, MODEL_FILE, load_run
-from emotion.outputs.score_tables import format_folds, format_protocols, format_report, format_training
+from emotion.outputs.score_tables import format_evaluation, format_folds, format_protocols, format_training
 from emotion.places import CACHE_DIR, saved_models
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def cross_validate_on_clips(
     result = cross_validate(clips, config, output, reporter=reporter, **settings)
     folds = result.report["folds"]
     reporter.say(format_folds(folds))
-    reporter.say(format_report(result.report))
+    reporter.say(format_evaluation(result.report))
     title = f"{config.architecture} ({' + '.join(result.modalities)}), {result.report['protocol']}"
     write_fold_scores(folds, result.report, output / "folds.png", title)
     reporter.say(f"written: {output}")

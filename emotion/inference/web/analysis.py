@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from emotion.console import Reporter
+from emotion.console import Progress, Reporter
 from emotion.errors import ConfigError, EmotionError, MediaError
 from emotion.inference.jobs import describe_run, process_file, write_tables
 from emotion.inference.output_plan import OutputPlan, OutputRequest, plan_clip
@@ -162,7 +162,7 @@ class _PageReporter(Reporter):
     is_stopped: Callable[[], bool]
     check_length: Callable[[float], None]
 
-    def bar(self, what: str, unit: str) -> Callable[[float, float | None], None]:
+    def bar(self, what: str, unit: str) -> Progress:
         begun = 0.0 if what == "Watching" else 0.5  # drawing takes about as long
 
         def progress(done: float, total: float | None) -> None:

@@ -2,11 +2,12 @@
 
 import itertools
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
 from emotion.config import AudioConfig
+from emotion.console import Progress
 from emotion.errors import EmotionError, MediaError
 from emotion.files import written_whole
 from emotion.media.pictures import RgbPicture, VideoFrame, YuvPicture
@@ -16,8 +17,6 @@ from emotion.media.writing import VideoWriter
 from emotion.outputs.video.annotator import Annotator
 from emotion.parallel import Stages, Stopwatch
 from emotion.results import MediaPrediction
-
-Progress = Callable[[float, float | None], None]
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 

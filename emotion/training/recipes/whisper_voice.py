@@ -15,6 +15,7 @@ from emotion.config import RunConfig
 from emotion.console import SILENT, Reporter
 from emotion.files import written_whole
 from emotion.models import whisper_cnn_3d
+from emotion.models.half_precision import LARGEST_HALF
 from emotion.models.layers import dtype_policy
 from emotion.training.generators import EpochBatches
 from emotion.training.loop import fastest_policy, fit_annealed
@@ -23,7 +24,6 @@ from emotion.training.recipes.whisper_weights import set_whisper_weights
 
 N_AT_ONCE = 64
 STATISTICS_AT_ONCE, WINDOWS_AT_ONCE = 128, 32  # in a step of training
-LARGEST_HALF = 65504.0
 # The layer behind which pooled statistics come in, and those that hand on what the first block says and where.
 POOLED = "audio_scale"
 FIRST_BLOCK, VOICED = "audio_whisper_block1_out", "audio_voiced"
