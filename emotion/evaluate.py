@@ -9,8 +9,7 @@ from emotion.config import DEFAULT_FOLDS, MODALITIES
 from emotion.console import SOME_FILES_FAILED, command_line, command_to_go_on, quiet_import, run_program
 from emotion.datasets import human_accuracy
 from emotion.datasets.protocols import FOLD_PROTOCOLS
-from emotion.errors import ConfigError
-from emotion.files import write_json
+from emotion.files import check_writable, make_folder, write_json
 from emotion.models.names import resolve_model
 from emotion.models.run_folder import check_run, load_run
 from emotion.outputs.score_tables import format_evaluation
@@ -165,23 +164,6 @@ def _run_trainings(args: argparse.Namespace, workflow, name: str) -> int:
         resume_command=command_to_go_on(output), reporter=reporter,
     )  # fmt: skip
     return SOME_FILES_FAILED if failures else 0
-
-
-# ---- Checks before hours of work ----
-
-
-def make_folder(path: Path) -> None:
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be made a folder ({error.strerror}). Name another.") from error
-
-
-def check_writable(path: Path) -> None:
-    if path.is_dir():
-        raise ConfigError(f"{path}: is a folder. Name a file.")
-    if not path.absolute().parent.is_dir():
-        raise ConfigError(f"{path}: its folder does not exist. Make it first, or name another.")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, locks, and files of installed packages."""
+"""Files that are written whole or not at all, checks before writing, locks, and files of installed packages."""
 
 import contextlib
 import hashlib
@@ -51,6 +51,38 @@ def write_whole(path: str | os.PathLike, text: str) -> None:
     """Writes a UTF-8 text file whole; see ``written_whole``."""
     with written_whole(path) as partial:
         partial.write_text(text, encoding="utf-8", errors="replace")  # file names need not be Unicode
+
+
+# ---- May it be written? ----
+
+
+def make_folder(folder: Path) -> None:
+    """Makes a folder and its parents.
+
+    Raises:
+        ConfigError: if that fails.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{folder}: cannot be made ({error.strerror}). Choose another folder.") from error
+
+
+def check_writable(path: Path) -> None:
+    """Makes sure that a file can be written, before any work is done for it.
+
+    Raises:
+        ConfigError: if it is a folder, or its own folder does not exist or takes no files.
+    """
+    if path.is_dir():
+        raise ConfigError(f"{path}: is a folder. Name the file to write.")
+    if not path.parent.is_dir():
+        raise ConfigError(f"{path}: its folder does not exist. Make it, or choose another.")
+    try:
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise ConfigError(f"{path}: its folder is not writable ({error.strerror}). Choose another.") from error
 
 
 @contextlib.contextmanager

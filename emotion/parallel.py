@@ -44,8 +44,7 @@ class Stages:
                 ...
     """
 
-    def __init__(self, n_waiting: int = N_WAITING):
-        self._n_waiting = n_waiting
+    def __init__(self):
         self._is_over = threading.Event()
         self._threads: list[threading.Thread] = []
 
@@ -63,7 +62,7 @@ class Stages:
 
         An error of the source is raised in place of its item.
         """
-        waiting: queue.Queue = queue.Queue(self._n_waiting)
+        waiting: queue.Queue = queue.Queue(N_WAITING)
         thread = threading.Thread(target=self._fetch, args=(items, waiting), daemon=True)
         self._threads.append(thread)
         thread.start()

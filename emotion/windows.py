@@ -37,8 +37,8 @@ def sliding_windows(
     return [(start, start + window_seconds) for start in starts]
 
 
-def merge_probabilities(probabilities: Sequence[np.ndarray], weights: Sequence[float] | None = None) -> np.ndarray:
-    """Returns the weighted mean ``(n_classes,)`` of probabilities ``(n, n_classes)``, scaled to sum 1.
+def merge_probabilities(probabilities: Sequence[np.ndarray]) -> np.ndarray:
+    """Returns the mean ``(n_classes,)`` of probabilities ``(n, n_classes)``, scaled to sum 1.
 
     Raises:
         ValueError: if there are no rows.
@@ -46,7 +46,7 @@ def merge_probabilities(probabilities: Sequence[np.ndarray], weights: Sequence[f
     stacked = np.asarray(probabilities, dtype=np.float64)
     if stacked.ndim != 2 or not len(stacked):
         raise ValueError(f"merge_probabilities needs at least one row of probabilities, got shape {stacked.shape}.")
-    mean = np.average(stacked, axis=0, weights=weights)
+    mean = stacked.mean(axis=0)
     return mean / mean.sum()
 
 

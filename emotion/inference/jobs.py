@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from emotion.config import RunConfig
 from emotion.console import SILENT, Reporter
 from emotion.errors import ConfigError
-from emotion.files import locked_folder, locked_names
+from emotion.files import locked_folder, locked_names, make_folder
 from emotion.inference.batch import Batch, check_folder, format_summary, run_batch
 from emotion.inference.clip_search import ClipFile, find_clips
 from emotion.inference.output_plan import (
@@ -18,7 +18,6 @@ from emotion.inference.output_plan import (
     TABLES,
     OutputPlan,
     check_plan,
-    make_folder,
     plan_clip,
     plan_outputs,
 )

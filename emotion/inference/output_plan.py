@@ -1,12 +1,11 @@
 """Which files an inference writes, and whether it may: checked before any work is done for them."""
 
-import tempfile
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 from emotion.errors import ConfigError
-from emotion.files import displayable
+from emotion.files import check_writable, displayable
 from emotion.media.reading import MediaInfo, probe_media
 from emotion.media.suffixes import MEDIA_SUFFIXES
 from emotion.media.writing import SUFFIXES
@@ -170,8 +169,7 @@ def check_plan(
         raise ConfigError(f"--{printed[0]} - and --{printed[1]} -: only one table can be printed. Name a file.")
     taken = {} if clip is None else {clip.resolve(): "the clip itself"}
     for what, path in plan.files().items():
-        if path.is_dir():
-            raise ConfigError(f"{path}: is a folder. Name the file to write.")
+        check_writable(path)
         same = taken.get(path.resolve())
         if same is None and clip is not None and path.exists() and clip.exists() and path.samefile(clip):
             same = "the clip itself"
@@ -182,26 +180,3 @@ def check_plan(
         taken[path.resolve()] = f"the {what}"
         if path.exists() and not overwrite and path not in ours:
             raise ConfigError(f"{path}: exists. Replace it with --overwrite, or choose another name.")
-        _check_folder(path)
-
-
-def make_folder(folder: Path) -> None:
-    """Makes a folder and its parents.
-
-    Raises:
-        ConfigError: if that fails.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"{folder}: cannot be made ({error.strerror}). Choose another folder.") from error
-
-
-def _check_folder(path: Path) -> None:
-    if not path.parent.is_dir():
-        raise ConfigError(f"{path}: its folder does not exist. Make it, or choose another.")
-    try:
-        with tempfile.TemporaryFile(dir=path.parent):
-            pass
-    except OSError as error:
-        raise ConfigError(f"{path}: its folder is not writable ({error.strerror}). Choose another.") from error

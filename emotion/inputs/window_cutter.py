@@ -136,7 +136,7 @@ class WindowCutter:
         return tuple(self._speech.stretches) if self._hears else ()
 
     def prepare(self, items: Iterable[VideoFrame | AudioChunk]) -> Iterator[VideoFrame | AudioChunk]:
-        """Yields the items unchanged, after the work that needs one picture alone; run it ahead of ``cut`` in a thread."""
+        """Yields the items unchanged, after what can be done with each picture alone, in a thread ahead of ``cut``."""
         try:
             for item in items:
                 if isinstance(item, VideoFrame):

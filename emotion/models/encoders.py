@@ -159,11 +159,6 @@ class TokenPositions(layers.Layer):
         return (batch, n_patches + N_GATHERING, width)
 
 
-def count_patches(n_mels: int, n_steps: int, stride: int = STRIDE) -> tuple[int, int]:
-    """Returns the number of patches along the bands and along the steps."""
-    return tuple((size - PATCH_SIZE) // stride + 1 for size in (n_mels, n_steps))
-
-
 def ast_encoder(picture, *, width: int, n_heads: int, n_blocks: int, stride: int = STRIDE, name: str):
     """AST up to and including its last norm.
 

@@ -40,8 +40,8 @@ class OnnxNetwork:
         made_from: SHA-256 of the ``model.keras`` it was made from.
     """
 
-    def __init__(self, path: str | os.PathLike, *, n_threads: int = 0):
-        """Loads an ``.onnx`` file; one call may use ``n_threads``, 0 for one per core.
+    def __init__(self, path: str | os.PathLike):
+        """Loads an ``.onnx`` file.
 
         Raises:
             RunError: if the file cannot be loaded, or ONNX Runtime is not installed.
@@ -52,7 +52,6 @@ class OnnxNetwork:
             raise RunError(f"{path}: cannot be run ({error}). pip install -r requirements.txt") from error
 
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = n_threads
         options.log_severity_level = 3  # errors only
         # Threads that spin while waiting for work would slow down decoding and encoding.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")

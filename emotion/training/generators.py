@@ -22,6 +22,7 @@ from emotion.labels import class_index
 
 # Training windows begin up to about this much earlier or later than the voice would have them begin.
 START_JITTER_SECONDS = 0.2
+N_WORKERS = 2  # threads that prepare batches
 
 
 class EpochBatches(keras.utils.PyDataset):
@@ -35,14 +36,12 @@ class EpochBatches(keras.utils.PyDataset):
         n_batches: batches an epoch; by default as many as are full, but one at least.
         seed: of the order.
         is_shuffled: whether each epoch has an order of its own.
-        workers: threads that prepare batches.
     """
 
     def __init__(
-        self, items: np.ndarray, *, batch_size: int, seed: int, n_batches: int | None = None, is_shuffled: bool = True,
-        workers: int = 2,
-    ):  # fmt: skip
-        super().__init__(workers=workers, max_queue_size=4 * workers)
+        self, items: np.ndarray, *, batch_size: int, seed: int, n_batches: int | None = None, is_shuffled: bool = True
+    ):
+        super().__init__(workers=N_WORKERS, max_queue_size=4 * N_WORKERS)
         self._items, self._batch_size, self._is_shuffled = np.asarray(items), batch_size, is_shuffled
         self._n_batches = max(1, len(self._items) // batch_size) if n_batches is None else n_batches
         self.seed = seed
@@ -74,7 +73,7 @@ class ClipWindows(EpochBatches):
         *audio_shape)`` and ``video (b, n_frames, size, size, 3)`` that the model takes.
     """
 
-    def __init__(self, clips: Sequence[Clip], cache: ClipCache, config: RunConfig, *, training: bool, workers: int = 2):
+    def __init__(self, clips: Sequence[Clip], cache: ClipCache, config: RunConfig, *, training: bool):
         """Takes the clips of one side of a split.
 
         Args:
@@ -82,12 +81,11 @@ class ClipWindows(EpochBatches):
             cache: where the clips were added.
             config: sizes, batch size and seed.
             training: whether to shuffle, move the window about and augment.
-            workers: threads that prepare batches.
         """
         settings = config.training
         super().__init__(
             np.arange(len(clips)), batch_size=settings.batch_size, n_batches=-(-len(clips) // settings.batch_size),
-            seed=settings.seed, is_shuffled=training, workers=workers,
+            seed=settings.seed, is_shuffled=training,
         )  # fmt: skip
         self._clips = list(clips)
         self._cache = cache

@@ -65,18 +65,11 @@ def test_merging_takes_the_mean():
     np.testing.assert_allclose(merge_probabilities([[1.0, 0.0], [0.5, 0.5]]), [0.75, 0.25])
 
 
-def test_weights_count():
-    np.testing.assert_allclose(merge_probabilities([[1.0, 0.0], [0.0, 1.0]], [3, 1]), [0.75, 0.25])
-
-
 @properties
-@given(
-    rows=st.lists(st.lists(st.floats(0.01, 1), min_size=4, max_size=4), min_size=1, max_size=6),
-    weight=st.floats(0.1, 10),
-)
-def test_a_merged_answer_sums_to_one_and_lies_between_the_answers(rows, weight):
+@given(rows=st.lists(st.lists(st.floats(0.01, 1), min_size=4, max_size=4), min_size=1, max_size=6))
+def test_a_merged_answer_sums_to_one_and_lies_between_the_answers(rows):
     rows = np.array(rows) / np.sum(rows, axis=1, keepdims=True)
-    merged = merge_probabilities(rows, [weight] * len(rows))
+    merged = merge_probabilities(rows)
     assert merged.sum() == pytest.approx(1.0)
     assert (merged >= rows.min(axis=0) - 1e-9).all() and (merged <= rows.max(axis=0) + 1e-9).all()
 

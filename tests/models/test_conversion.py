@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from references import load_reference, weights_of
 from safetensors.numpy import save_file
+from small_models import count_patches
 
 from emotion.config import AST_AUDIO, RunConfig, WindowConfig
 from emotion.inputs.voice.features import compute_fbank
@@ -15,7 +16,7 @@ from emotion.models.conversion import (
     set_mobilefacenet_weights,
     set_resnet18_weights,
 )
-from emotion.models.encoders import ast_encoder, count_patches, mobilefacenet, resnet18
+from emotion.models.encoders import ast_encoder, mobilefacenet, resnet18
 from emotion.weights import WeightsError
 
 

@@ -7,12 +7,11 @@ import keras
 import numpy as np
 import pytest
 from safetensors.numpy import save
-from small_models import small_design
+from small_models import count_patches, small_design
 
 from emotion.config import TrainConfig
 from emotion.errors import ConfigError
 from emotion.models import build_model, conversion, pretrained
-from emotion.models.encoders import count_patches
 from emotion.models.pretrained import (
     LayerwiseAdamW,
     build_optimizer,

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 import torch_models
+from small_models import count_patches
 from transformers import ASTFeatureExtractor
 
 from emotion.config import AST_AUDIO, RunConfig
@@ -16,7 +17,6 @@ from emotion.models.encoders import (
     LAST_CHANNELS,
     STAGES,
     ast_encoder,
-    count_patches,
     mobilefacenet,
     resnet18,
 )

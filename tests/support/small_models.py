@@ -88,3 +88,10 @@ def random_inputs(config, n: int = 2, seed: int = 0) -> dict[str, np.ndarray]:
         "video": rng.integers(0, 256, (n, *config.video_shape), dtype=np.uint8),
     }
     return {name: inputs[name] for name in config.modalities}
+
+
+def count_patches(n_mels: int, n_steps: int) -> tuple[int, int]:
+    """The patches of an Audio Spectrogram Transformer along the bands and along the steps."""
+    from emotion.models.encoders import PATCH_SIZE, STRIDE  # imports Keras
+
+    return tuple((size - PATCH_SIZE) // STRIDE + 1 for size in (n_mels, n_steps))

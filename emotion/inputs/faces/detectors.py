@@ -70,14 +70,13 @@ class HaarDetector:
     It finds boxes without landmarks. These are put at their usual places, so tilted heads stay tilted.
     """
 
-    def __init__(self, *, max_side: int = MAX_SIDE):
-        self._max_side = max_side
+    def __init__(self):
         self._cascade = cv2.CascadeClassifier(str(Path(cv2.data.haarcascades) / HAAR_FILE))
 
     def detect(self, image: np.ndarray) -> list[Face]:
         """Returns the faces of an RGB picture ``(height, width, 3)`` uint8, largest first; their scores are 1."""
         height, width = image.shape[:2]
-        scale = min(self._max_side / max(height, width), 1.0)
+        scale = min(MAX_SIDE / max(height, width), 1.0)
         grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
         if scale < 1:
             grey = cv2.resize(grey, (max(1, round(width * scale)), max(1, round(height * scale))),

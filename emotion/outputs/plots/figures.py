@@ -169,12 +169,12 @@ def percent(share: float | None, decimals: int = 0) -> str:
     return f"{100 * share:.{decimals}f} %" if is_number(share) else NOTHING
 
 
-def percent_with_interval(share: float | None, intervals: Mapping[str, Any] | None, score: str = "uar") -> str:
-    """Returns ``62.3 % (95 % interval 58.1 to 66.0 %, over speakers)``, or the part of it that is known.
+def percent_with_interval(share: float | None, intervals: Mapping[str, Any] | None) -> str:
+    """Returns a UAR as ``62.3 % (95 % interval 58.1 to 66.0 %, over speakers)``, or the part of it that is known.
 
     ``intervals`` are a report's: a pair for each score, and ``unit``.
     """
-    interval = (intervals or {}).get(score)
+    interval = (intervals or {}).get("uar")
     if not is_number(share) or not is_interval(interval):
         return percent(share, 1)
     unit = f", over {intervals['unit']}" if intervals.get("unit") else ""
