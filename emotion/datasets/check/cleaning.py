@@ -9,7 +9,7 @@ from collections import Counter
 from pathlib import Path
 
 from emotion.console import Reporter
-from emotion.datasets.check.survey import Survey, add_survey_arguments, check_survey_arguments, survey_dataset
+from emotion.datasets.check.survey import Survey, add_survey_arguments, read_survey_arguments, survey_dataset
 from emotion.datasets.clips import Clip
 from emotion.errors import DatasetError
 
@@ -30,14 +30,14 @@ def add_arguments(parser) -> None:
 
 def run(args) -> int:
     """Sorts a data set's clips into usable and not, and writes both tables; returns 0, whatever was dropped."""
-    check_survey_arguments(args)
+    request = read_survey_arguments(args)
     _check_output(args.output)
     from emotion.datasets.check.memory import ExaminationMemory
     from emotion.datasets.manifest import write_manifest
 
     reporter = Reporter(shows_bars=not args.no_progress)
     with ExaminationMemory() as memory:
-        survey = survey_dataset(args, memory, reporter)
+        survey = survey_dataset(request, memory, reporter)
     kept, dropped = sort_clips(survey, keep_faceless=args.keep_faceless)
     try:
         args.output.mkdir(parents=True, exist_ok=True)

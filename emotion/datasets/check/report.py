@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from emotion.console import SOME_FILES_FAILED, Reporter
-from emotion.datasets.check.survey import Survey, add_survey_arguments, check_survey_arguments, survey_dataset
+from emotion.datasets.check.survey import Survey, add_survey_arguments, read_survey_arguments, survey_dataset
 from emotion.datasets.clips import Clip
 from emotion.errors import ConfigError
 from emotion.files import write_json
@@ -31,7 +31,7 @@ def add_arguments(parser) -> None:
 
 def run(args) -> int:
     """Checks a data set and prints the report; returns 0 if nothing was found, 3 otherwise."""
-    check_survey_arguments(args)
+    request = read_survey_arguments(args)
     if args.json and (args.json.is_dir() or not args.json.resolve().parent.is_dir()):
         raise ConfigError(f"--json {args.json}: must name a file in a folder that exists.")
     from emotion.datasets.check.faults import find_faults
@@ -39,7 +39,7 @@ def run(args) -> int:
 
     began, reporter = time.monotonic(), Reporter(shows_bars=not args.no_progress)
     with ExaminationMemory() as memory:
-        survey = survey_dataset(args, memory, reporter)
+        survey = survey_dataset(request, memory, reporter)
         findings = find_faults(survey, memory=memory, reporter=reporter)
     seconds = time.monotonic() - began
     for line in write_report(survey, findings, seconds):

@@ -94,18 +94,43 @@ def add_survey_arguments(parser):
     return output
 
 
-def check_survey_arguments(args) -> None:
-    """Raises a ConfigError for impossible lengths or a negative number of processes."""
-    if not 0 <= args.min_seconds < args.max_seconds:
-        raise ConfigError(
-            f"--min_seconds must be 0 or above and below --max_seconds, got {args.min_seconds} and {args.max_seconds}."
-        )
-    if args.jobs < 0:
-        raise ConfigError(f"--jobs must be 0 (one a core) or above, got {args.jobs}.")
+@dataclass(frozen=True)
+class SurveyRequest:
+    """A data set to survey.
+
+    Attributes:
+        root: its folder, or a manifest.
+        dataset: the name of its layout; None to detect it.
+        min_seconds, max_seconds: the lengths that are plausible.
+        n_jobs: processes; 0 for one a core.
+
+    Raises:
+        ConfigError: for impossible lengths or a negative number of processes.
+    """
+
+    root: Path
+    dataset: str | None
+    min_seconds: float
+    max_seconds: float
+    n_jobs: int
+
+    def __post_init__(self):
+        shortest, longest = self.min_seconds, self.max_seconds
+        if not 0 <= shortest < longest:
+            raise ConfigError(
+                f"--min_seconds must be 0 or above and below --max_seconds, got {shortest} and {longest}."
+            )
+        if self.n_jobs < 0:
+            raise ConfigError(f"--jobs must be 0 (one a core) or above, got {self.n_jobs}.")
 
 
-def survey_dataset(args, memory: "ExaminationMemory", reporter: Reporter = SILENT) -> Survey:
-    """Loads the data set that the arguments of ``add_survey_arguments`` name, and examines all of its files.
+def read_survey_arguments(args) -> SurveyRequest:
+    """Returns what the arguments of ``add_survey_arguments`` ask for."""
+    return SurveyRequest(args.root, args.dataset, args.min_seconds, args.max_seconds, args.jobs)
+
+
+def survey_dataset(request: SurveyRequest, memory: "ExaminationMemory", reporter: Reporter = SILENT) -> Survey:
+    """Loads a data set and examines all of its files.
 
     Raises:
         ConfigError: if there is no layout of the name given.
@@ -113,10 +138,10 @@ def survey_dataset(args, memory: "ExaminationMemory", reporter: Reporter = SILEN
     """
     from emotion.datasets.check.examination import examine_files
 
-    name, clips, missing_rows = _load(args.root, args.dataset)
+    name, clips, missing_rows = _load(request.root, request.dataset)
     paths = (path for clip in clips for path in clip.paths)
-    examinations = examine_files(paths, memory=memory, n_jobs=args.jobs, reporter=reporter)
-    return Survey(args.root, name, clips, examinations, args.min_seconds, args.max_seconds, missing_rows)
+    examinations = examine_files(paths, memory=memory, n_jobs=request.n_jobs, reporter=reporter)
+    return Survey(request.root, name, clips, examinations, request.min_seconds, request.max_seconds, missing_rows)
 
 
 def _load(root: Path, name: str | None) -> tuple[str, list[Clip], list[MissingRow]]:

@@ -10,6 +10,7 @@ import shlex
 import shutil
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from emotion.console import Reporter
@@ -23,6 +24,33 @@ from emotion.places import DATASET_DIR
 SPARE_BYTES = 100_000_000  # left free on the disk
 CREMAD_FOLDER = "CREMA-D"
 INDEX = ".index.json"
+
+
+@dataclass(frozen=True)
+class DownloadRequest:
+    """What to fetch, from where, and where it goes.
+
+    Attributes:
+        actors: their numbers, from 1.
+        modality: one of ``MODALITIES``.
+        song: whether RAVDESS's sung recordings are wanted, too.
+        output: the folder to write.
+        keep_archives: whether RAVDESS's zip files stay after unpacking.
+        dry_run: whether only to say what would be fetched.
+        zenodo_url, github_url: RAVDESS's record, CREMA-D's repository.
+        lfs_urls: CREMA-D's Git LFS servers, in the order to try.
+    """
+
+    actors: Sequence[int]
+    modality: str
+    song: bool
+    output: Path
+    keep_archives: bool
+    dry_run: bool
+    zenodo_url: str
+    github_url: str
+    lfs_urls: Sequence[str]
+
 
 # ---- The command ----
 
@@ -54,9 +82,13 @@ def run(args: argparse.Namespace) -> int:
     actors = read_actors(args.actors, source.n_actors, first=1001 if args.data_set == "cremad" else 1)
     if args.song and args.data_set != "ravdess":
         raise ConfigError("--song is for RAVDESS: CREMA-D has no sung recordings.")
+    request = DownloadRequest(
+        actors, args.modality, args.song, args.output, args.keep_archives, args.dry_run, args.zenodo_url,
+        args.github_url, args.lfs_url or LFS_URLS,
+    )  # fmt: skip
     reporter.say(f"{source.title}\nLicence: {source.licence}\nPlease cite: {source.citation}")
     try:
-        {"ravdess": fetch_ravdess, "cremad": fetch_cremad}[args.data_set](args, actors, reporter)
+        {"ravdess": fetch_ravdess, "cremad": fetch_cremad}[args.data_set](request, reporter)
         return 0
     except KeyboardInterrupt:
         reporter.say("What has arrived is kept: give the same command again to go on.")
@@ -113,16 +145,16 @@ class Meter:
         self._bar(self._total / 1e6, self._total / 1e6)
 
 
-def announce(args: argparse.Namespace, reporter: Reporter, *, n_files: int, fetched: int, needed: int) -> None:
+def announce(request: DownloadRequest, reporter: Reporter, *, n_files: int, fetched: int, needed: int) -> None:
     """Says what the download takes and what the disk has; refuses what does not fit, except in a dry run."""
-    folder = args.output.absolute()
+    folder = request.output.absolute()
     while not folder.exists():
         folder = folder.parent
     free = shutil.disk_usage(folder).free
     reporter.say(
         f"To fetch: {n_files} files, {show(fetched)}. Disk: up to {show(needed)} needed, {show(free)} free at {folder}."
     )
-    if not args.dry_run and needed + SPARE_BYTES > free:
+    if not request.dry_run and needed + SPARE_BYTES > free:
         raise FetchError(
             f"It needs {show(needed)} of disk, and {folder} has {show(free)} free. Make room, or choose another "
             "--output, fewer --actors or one --modality."
@@ -137,10 +169,10 @@ def show(n_bytes: float) -> str:
 # ---- RAVDESS ----
 
 
-def fetch_ravdess(args: argparse.Namespace, actors: Sequence[int], reporter: Reporter) -> None:
-    ledger, output = Ledger(args.output), args.output
-    names = owners.name_archives(actors, modality=args.modality, song=args.song)
-    parts = {name: its for name in names if (its := owners.actors_within(name, actors))}
+def fetch_ravdess(request: DownloadRequest, reporter: Reporter) -> None:
+    ledger, output = Ledger(request.output), request.output
+    names = owners.name_archives(request.actors, modality=request.modality, song=request.song)
+    parts = {name: its for name in names if (its := owners.actors_within(name, request.actors))}
     todo = [name for name in parts if not ledger.holds(name, map(str, parts[name]))]
     if not todo:
         reporter.say(f"All of it lies in {output} already; nothing to do.")
@@ -150,16 +182,16 @@ def fetch_ravdess(args: argparse.Namespace, actors: Sequence[int], reporter: Rep
         f"{output}, and unpack each into a folder of its own there."
     )
     with with_way_out(by_hand):
-        files = owners.read_zenodo_record(args.zenodo_url, todo, reporter=reporter)
+        files = owners.read_zenodo_record(request.zenodo_url, todo, reporter=reporter)
     here = {name: bytes_here(output / name, files[name]) for name in todo}
     for name in todo:
         reporter.say(f"  {name}  {show(files[name].size)}" + (f", {show(here[name])} of it here" if here[name] else ""))
     missing = [files[name].size - here[name] for name in todo]
     # An archive is deleted once it is unpacked, so there is one at a time.
-    archives = sum(missing) if args.keep_archives else max(missing)
+    archives = sum(missing) if request.keep_archives else max(missing)
     unpacked = sum(files[name].size * owners.growth(name, parts[name]) for name in todo)
-    announce(args, reporter, n_files=len(todo), fetched=sum(missing), needed=int(unpacked + archives))
-    if args.dry_run:
+    announce(request, reporter, n_files=len(todo), fetched=sum(missing), needed=int(unpacked + archives))
+    if request.dry_run:
         return
     with Meter("Fetching", sum(files[name].size for name in todo), reporter) as meter:
         for name in todo:
@@ -167,9 +199,9 @@ def fetch_ravdess(args: argparse.Namespace, actors: Sequence[int], reporter: Rep
             with with_way_out(by_hand):
                 fetch(files[name], output / name, tell=meter, reporter=reporter)
             ledger.add(name, files[name].checksum, unpack_ravdess(output, name, parts[name]))
-            if was_here and not args.keep_archives:
+            if was_here and not request.keep_archives:
                 reporter.warn(f"note: {output / name} lay there before and is kept; it is no longer needed.")
-            elif not args.keep_archives:
+            elif not request.keep_archives:
                 (output / name).unlink()
     reporter.say(f"Done: {len(todo)} files fetched, checked and unpacked into {output}.")
     reporter.say(f"To train on them: python train_model.py --dataset_dir {shlex.quote(str(output))}")
@@ -191,13 +223,13 @@ def unpack_ravdess(output: Path, name: str, actors: Sequence[int]) -> dict[str, 
 # ---- CREMA-D ----
 
 
-def fetch_cremad(args: argparse.Namespace, actors: Sequence[int], reporter: Reporter) -> None:
-    folder = args.output / CREMAD_FOLDER
+def fetch_cremad(request: DownloadRequest, reporter: Reporter) -> None:
+    folder = request.output / CREMAD_FOLDER
     by_hand = f"Or clone {CREMAD_MIRROR} with Git LFS, and put AudioWAV, VideoFlash and {CREMAD_TABLE} into {folder}."
     with with_way_out(by_hand):
-        index = read_index(folder, args, reporter)
+        index = read_index(folder, request, reporter)
     wanted = {folder / path: RemoteFile("", size, f"sha256:{oid}")
-              for path, (oid, size) in index.select(actors, args.modality).items()}  # fmt: skip
+              for path, (oid, size) in index.select(request.actors, request.modality).items()}  # fmt: skip
     todo = {}
     with Meter("Checking what is here", sum(file.size for file in wanted.values()), reporter) as meter:
         for path, file in wanted.items():
@@ -208,10 +240,10 @@ def fetch_cremad(args: argparse.Namespace, actors: Sequence[int], reporter: Repo
         reporter.say(f"All of it lies in {folder} already; nothing to do.")
         return
     missing = sum(file.size - bytes_here(path, file) for path, file in todo.items())
-    announce(args, reporter, n_files=len(todo), fetched=missing, needed=missing)
-    if args.dry_run:
+    announce(request, reporter, n_files=len(todo), fetched=missing, needed=missing)
+    if request.dry_run:
         return
-    servers, paths = list(args.lfs_url or LFS_URLS), list(todo)
+    servers, paths = list(request.lfs_urls), list(todo)
     with Meter("Fetching", sum(file.size for file in todo.values()), reporter) as meter, with_way_out(by_hand):
         for start in range(0, len(paths), owners.LFS_FILES_A_REQUEST):
             batch = paths[start : start + owners.LFS_FILES_A_REQUEST]
@@ -219,15 +251,15 @@ def fetch_cremad(args: argparse.Namespace, actors: Sequence[int], reporter: Repo
     reporter.say(f"Done: {len(todo)} files fetched and checked. CREMA-D lies in {folder}.")
 
 
-def read_index(folder: Path, args: argparse.Namespace, reporter: Reporter) -> CremadIndex:
+def read_index(folder: Path, request: DownloadRequest, reporter: Reporter) -> CremadIndex:
     """Returns what CREMA-D's repository lists, from an earlier call or from the owner."""
     note, table = folder / INDEX, folder / CREMAD_TABLE
     if table.exists() and note.exists():
         with contextlib.suppress(ValueError):
             return CremadIndex.from_json(note.read_text(encoding="utf-8"))
-    reporter.say(f"Reading the list of recordings from {args.github_url} (some 20 MB) ...")
-    index = owners.read_cremad_index(args.github_url, reporter=reporter)
-    if not args.dry_run:
+    reporter.say(f"Reading the list of recordings from {request.github_url} (some 20 MB) ...")
+    index = owners.read_cremad_index(request.github_url, reporter=reporter)
+    if not request.dry_run:
         folder.mkdir(parents=True, exist_ok=True)
         table.write_bytes(index.table)
         note.write_text(index.to_json(), encoding="utf-8")
