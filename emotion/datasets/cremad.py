@@ -235,7 +235,7 @@ def _find_fault(table: Table, row, names: list[str]) -> str | None:
         return f"names several clips, {' and '.join(names)}"
     match = _NAME.fullmatch(names[0])
     if not match:
-        return f"{names[0]} is no CREMA-D name such as 1001_DFA_ANG_XX"
+        return f"{names[0]} is not a CREMA-D name such as 1001_DFA_ANG_XX"
     column = table.find("emotion")
     word = row.fields[column].strip() if column is not None else ""
     if word and read_emotion(word) != CREMAD_EMOTIONS[match[3]]:

@@ -29,7 +29,7 @@ LICENCE = "not stated: clips in one folder for each emotion"
 LAYOUT = "one folder for each emotion, such as happy/ and sad/, below train/ and test/ or not"
 HOW_TO_GET_IT = "Make a folder for each emotion, such as happy/ and sad/, and put its clips or images into it."
 
-MIN_FOLDERS = 2  # named like emotions, or it is no such layout
+MIN_FOLDERS = 2  # named like emotions; with fewer it is another layout
 # FER2013's names of its sides, and the common ones.
 SIDES = {**SPLIT_WORDS, "publictest": "validation", "privatetest": "test"}
 
@@ -60,7 +60,7 @@ def recognizes(root: str | os.PathLike) -> bool:
 def load(root: str | os.PathLike) -> list[Clip]:
     """Finds the clips and images in the emotion folders below ``root``, at any depth below these.
 
-    The name of a folder that is no known emotion becomes the clips' emotion, with a warning. Of several picture files
+    A folder's name that is not a known emotion becomes the clips' emotion, with a warning. Of several picture files
     of one name in one folder the first counts, videos before images; a warning counts the others, most likely copies.
 
     Returns:

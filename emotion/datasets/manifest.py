@@ -109,7 +109,7 @@ def write_manifest(clips: Iterable[Clip], path: str | os.PathLike, root: str | o
             "".join(row.values()).encode()
         except UnicodeEncodeError:
             raise DatasetError(
-                f"{path}: cannot list {clip.clip_id!a}, whose file name is no UTF-8. Rename it."
+                f"{path}: cannot list {clip.clip_id!a}, whose file name is not UTF-8. Rename it."
             ) from None
     with written_whole(path) as partial, open(partial, "w", encoding="utf-8", newline="") as file:
         file.write(join_row(columns))
@@ -131,7 +131,7 @@ def _read_row(table: Table, row: Row, columns: dict[str, int | None], folder: Pa
         )
     kind = kind_of(values["path"])
     if values["path"] and kind is None:
-        wrong.append(f"{values['path']} is no video, sound or image file by its name ({' '.join(MEDIA_SUFFIXES)})")
+        wrong.append(f"{values['path']} is not a video, sound or image file by its name ({' '.join(MEDIA_SUFFIXES)})")
     audio = values["audio_path"]
     if kind == "audio" and audio and audio != values["path"]:
         wrong.append("path is a sound file already, so audio_path must be empty")

@@ -141,7 +141,7 @@ def _read_side(root: Path, side: str, table: Table, files: dict[tuple[str, int, 
         try:
             key = (side, int(values["dialogue_id"]), int(values["utterance_id"]))
         except ValueError:
-            faults.append(f"{row.where}: the dialogue or the utterance is no whole number")
+            faults.append(f"{row.where}: the dialogue or the utterance is not a whole number")
             continue
         if not values["emotion"] or key in seen:
             faults.append(f"{row.where}: " + ("is there already" if key in seen else "has no emotion"))

@@ -229,7 +229,7 @@ def _read_text(path: Path) -> tuple[str, str]:
             return content.decode(encoding), encoding
         except UnicodeDecodeError:
             continue
-    raise DatasetError(f"{path}: is no text in UTF-8 or Windows-1252. Save the table as CSV in UTF-8.")
+    raise DatasetError(f"{path}: is not text in UTF-8 or Windows-1252. Save the table as CSV in UTF-8.")
 
 
 def _read_header(path: Path, text: str) -> tuple[str, tuple[str, ...]]:

@@ -118,11 +118,8 @@ def _with_evidence(
     kept = []
     for clip in clips:
         media = cache.load(clip)
-        evidence = {
-            "audio": media.holds_voice,
-            "video": len(media.crops) > 0,
-        }
-        evidence = {name: there and name in config.modalities for name, there in evidence.items()}
+        found = {"audio": media.holds_voice, "video": len(media.crops) > 0}
+        evidence = {name: there and name in config.modalities for name, there in found.items()}
         if clip.video_path and "video" in config.modalities and not evidence["video"]:
             reporter.say(f"{clip.video_path}: no face found.")
         if not any(evidence.values()):

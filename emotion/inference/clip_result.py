@@ -1,4 +1,4 @@
-"""Puts judged windows together: under their faces' ids, one answer for each face, and what must be said."""
+"""Turns judged windows into a result: faces get their ids, the clip and each face one answer, and notes are added."""
 
 import bisect
 import dataclasses
@@ -92,7 +92,7 @@ class ClipResult:
         )
 
     def at_moment(self, windows: list[JudgedWindow], time_seconds: float) -> MediaPrediction:
-        """Returns what a camera's picture shows: the faces in sight and their latest answers, without a sum.
+        """Returns what a camera's picture shows: the faces in sight with their latest answers, and none for the clip.
 
         Args:
             windows: judged so far, in order of time.
@@ -196,7 +196,7 @@ def _merge(windows: list[WindowPrediction], start: float, end: float) -> WindowP
 
 
 def _within(window: WindowPrediction, duration_seconds: float) -> WindowPrediction:
-    """A window no longer than what there is to judge; one of a clip that is shorter reaches past its end."""
+    """Ends a window with the clip: the only window of a short clip reaches past its end."""
     end = min(window.end_seconds, max(duration_seconds, 1e-3))
     return dataclasses.replace(window, start_seconds=max(0.0, min(window.start_seconds, end)), end_seconds=end)
 

@@ -46,7 +46,7 @@ class EmotionPredictor:
 
         Args:
             model: the folder, or a run already loaded; by default the model that comes with the program.
-            settings: how it is used; by default as the model brings it.
+            settings: how it is used; by default the model's own.
             runtime: what computes, if the run is not loaded yet; see ``load_run``.
 
         Raises:
@@ -98,7 +98,7 @@ class EmotionPredictor:
             path: the file; or a recording: a part of a file, or picture and sound in two files.
             info: what its headers say, if you have read them already.
             progress: called with the seconds done and, where known, their total.
-            stopwatch: told how long each part of the work takes.
+            stopwatch: measures each part of the work.
 
         Returns:
             The answer; its times are seconds on the file's own clock.
@@ -141,7 +141,7 @@ class EmotionPredictor:
         Args:
             together: from ``WindowCutter.cut``.
             batch_windows: how many windows to gather before the model is asked.
-            stopwatch: told how long the model takes.
+            stopwatch: measures the model.
         """
         stopwatch = stopwatch or Stopwatch()
         waiting: list[WindowInputs] = []

@@ -183,5 +183,5 @@ class FrameSampler:
         return track if track == WHOLE_FRAME else self._tracker.resolve(track)
 
     def is_real(self, track: int) -> bool:
-        """Whether a track is known to be no false alarm; whole frames always are real."""
+        """Whether a track is certainly not a false alarm; whole frames never are."""
         return track == WHOLE_FRAME or self._tracker.is_real(track)

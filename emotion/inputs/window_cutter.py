@@ -69,8 +69,8 @@ class WindowCutter:
         has_video, has_audio: whether pictures and sound are to come.
         duration_seconds: of the file, as far as known; short files are held until somebody speaks.
         first_start_seconds: of the first window. Below 0 for a camera, whose first windows hold only what has come.
-        detector: of faces; by default the one that the settings name is built.
-        stopwatch: told how long it takes to find faces, mouths and speech.
+        detector: of faces; by default the one that the settings name.
+        stopwatch: measures finding faces, mouths and speech.
 
     Attributes:
         window_seconds: the length of the windows cut.
@@ -261,7 +261,7 @@ class WindowCutter:
         windows = [window(track, faces[track], has_voice and track == speaker) for track in faces if track in chosen]
         if has_voice and speaker is None:
             windows.append(window(None, None, True))
-        # A face in sight for a moment is no evidence, but it is there.
+        # A face in sight for a moment is too little evidence, but it is there.
         windows += [WindowInputs(start, end, track, "none", {}) for track in glimpsed]
         return windows or [window(None, None, False)]
 

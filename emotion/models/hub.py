@@ -53,9 +53,9 @@ class HubError(RunError):
 
 
 def check_name(repository: str) -> None:
-    """Raises ConfigError for what is no ``USER/NAME``."""
+    """Raises ConfigError for anything but ``USER/NAME``."""
     if not NAME.fullmatch(repository) or ".." in repository:
-        raise ConfigError(f"{repository}: is no name on the hub. Give USER/NAME.")
+        raise ConfigError(f"{repository}: is not a name on the hub. Give USER/NAME.")
 
 
 def fetch(
@@ -72,7 +72,7 @@ def fetch(
         The folder, in the cache.
 
     Raises:
-        HubError: if it cannot be fetched, or is no model of this program.
+        HubError: if it cannot be fetched, or is not a model of this program.
     """
     check_name(repository)
     cache_dir = cache_dir or hub_dir()
@@ -88,7 +88,7 @@ def fetch(
     except RunError as error:
         words = str(error).removeprefix(f"{path}: ").removeprefix(f"{path}/")
         raise HubError(
-            f"{HUB_SCHEME}{repository}: is no model of this program, or only part of it was fetched "
+            f"{HUB_SCHEME}{repository}: is not a model of this program, or only part of it was fetched "
             f"({words.split('. ')[0]}). Try again with a network."
         ) from error
     return Path(path)
@@ -131,7 +131,7 @@ def push(
         message: of the commit.
 
     Raises:
-        RunError: if the folder is no whole run.
+        RunError: if the folder is not a complete run.
         HubError: if it cannot be sent.
     """
     check_name(repository)

@@ -14,7 +14,7 @@ def resolve_model(name: str | Path) -> Path:
             Without a network, the copy fetched before is used.
 
     Raises:
-        EmotionError: if it cannot be fetched, or is no model of this program.
+        EmotionError: if it cannot be fetched, or is not a model of this program.
     """
     if not str(name).startswith(HUB_SCHEME):
         return find_model(name)

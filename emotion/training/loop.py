@@ -17,7 +17,7 @@ from keras import layers
 
 from emotion.console import SILENT, Reporter
 from emotion.errors import RunError
-from emotion.files import written_whole
+from emotion.files import write_whole, written_whole
 from emotion.models.layers import dtype_policy
 from emotion.models.pretrained import LayerwiseAdamW
 from emotion.models.run_folder import CHECKPOINT_DIR, HISTORY_FILE
@@ -63,14 +63,14 @@ def fit_network(
     metrics: Sequence[keras.metrics.Metric] = (),
     reporter: Reporter = SILENT,
 ) -> None:
-    """Trains a network in place, going on with what ``folder`` holds of its training.
+    """Trains a network in place; resumes the training that ``folder`` holds, if any.
 
     Args:
-        model: a new network, or the one that an earlier part of the training has left.
+        model: a new network, or what an earlier part of the training made of it.
         batches: such as ``EpochBatches``.
         loss: of targets and outputs.
         optimizer: a new one.
-        epochs: how many have been done in the end, those of earlier parts included.
+        epochs: to reach in all, those of earlier parts included.
         seed: of what is random in the layers.
         folder: gets ``checkpoint/``, ``history.csv`` and ``tensorboard/``.
         first_epoch: how many epochs earlier parts of this training had, with another optimizer.
@@ -151,7 +151,7 @@ def _cut_history(path: Path, n_epochs: int) -> None:
     """Drops the rows of epochs that will be run again: a kill can come between the log and the checkpoint."""
     if path.is_file():
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-        path.write_text("".join(lines[: n_epochs + 1]) if n_epochs else "", encoding="utf-8")
+        write_whole(path, "".join(lines[: n_epochs + 1]) if n_epochs else "")
 
 
 # ---- A training of fixed length, without validation, as the recipes have it ----

@@ -52,7 +52,7 @@ class DataRequest:
     """Which clips a command reads.
 
     Attributes:
-        dataset: a key of ``DATASETS``; None to recognise it by the folder's layout.
+        dataset: a key of ``DATASETS``; None to detect it from the folder layout.
         root: its folder, or the folder that a manifest's paths are relative to.
         manifest: a table of clips.
         cache_dir: where decoded clips are kept.

@@ -1,4 +1,4 @@
-"""Whole trainings, from labelled clips to a finished folder with its scores told. Each command calls one of them."""
+"""Whole trainings, from labelled clips to a finished folder and its scores on the console; one for each command."""
 
 import dataclasses
 import shutil
@@ -35,7 +35,7 @@ DEMO_REPETITIONS = 3
 def train_on_clips(
     clips: list[Clip], source: DataSource, config: RunConfig, output: Path, *, reporter: Reporter = SILENT, **settings
 ) -> "TrainingResult":
-    """Trains one model, tells its scores and writes its ONNX file.
+    """Trains one model, prints its scores and writes its ONNX file.
 
     Args:
         clips: labelled recordings.
@@ -84,7 +84,7 @@ def cross_validate_on_clips(
     clips: list[Clip], source: DataSource, config: RunConfig, output: Path, *, resume_command: str,
     reporter: Reporter = SILENT, **settings,
 ) -> dict[str, str]:  # fmt: skip
-    """Cross-validates, then tells and plots the scores.
+    """Cross-validates, then prints and plots the scores.
 
     Args:
         clips, source, config, output: as for ``train_on_clips``; ``output`` may hold the same
@@ -116,7 +116,7 @@ def compare_on_clips(
     clips: list[Clip], source: DataSource, config: RunConfig, output: Path, *, resume_command: str,
     reporter: Reporter = SILENT, **settings,
 ) -> dict[str, str]:  # fmt: skip
-    """Cross-validates under a random and a speaker-independent protocol, and tells the scores side by side.
+    """Cross-validates under a random and a speaker-independent protocol, and prints the scores side by side.
 
     Arguments and result are those of ``cross_validate_on_clips``; settings go to ``crossvalidation.compare_protocols``.
     """
@@ -153,7 +153,7 @@ def train_experts(
         clips, source: as for ``train_on_clips``.
         configs: of the experts, by modality.
         output: the run folder to write. The experts lie in its ``audio_expert/`` and ``video_expert/``; finished ones
-            are taken as they are, an unfinished one is gone on with.
+            are taken as they are, an unfinished one is resumed.
         method, by_class: as for ``late_fusion.fuse_runs``.
         **settings: passed to ``fitting.train``.
 
@@ -188,14 +188,14 @@ def train_experts(
     metrics = fuse_runs(
         *experts, clips, output, method=method, by_class=by_class, cache_dir=cache_dir, reporter=reporter
     )
-    skipped = metrics["skipped"]  # ``fuse_runs`` has told of these
+    skipped = metrics["skipped"]  # ``fuse_runs`` has reported these
     _warn_of_skipped({clip_id: reason for clip_id, reason in failures.items() if clip_id not in skipped}, reporter)
     write_onnx(output, reporter)
     return failures | skipped
 
 
 def check_same_settings(begun: RunConfig, wanted: RunConfig, folder: Path) -> None:
-    """Makes sure that a training goes on with the settings it was begun with.
+    """Makes sure that a training is resumed with its own settings.
 
     Raises:
         RunError: if it was begun with others.
@@ -212,7 +212,7 @@ def check_same_settings(begun: RunConfig, wanted: RunConfig, folder: Path) -> No
 def make_recipe(
     name: str, data_root: Path, output: Path | None, *, with_folds: bool, reporter: Reporter = SILENT
 ) -> None:
-    """Makes a shipped model anew, stage by stage, and tells its scores on validation data.
+    """Makes a shipped model anew, stage by stage, and prints its scores on validation data.
 
     Args:
         name: one of ``RECIPE_NAMES``.

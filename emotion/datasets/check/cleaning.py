@@ -112,7 +112,7 @@ def _check_output(folder: Path) -> None:
 
 
 def _write_dropped(rows: list[tuple[str, str, str]], path: Path) -> None:
-    # Mode x: a table that another program has put there meanwhile is not replaced either. File names may be no UTF-8.
+    # Mode x does not replace a table that another program has written meanwhile. File names need not be UTF-8.
     with open(path, "x", encoding="utf-8", errors="surrogateescape", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(DROPPED_COLUMNS)

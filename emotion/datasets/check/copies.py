@@ -180,7 +180,7 @@ def _group_by(paths: list[str], key: Callable[[str], Hashable]) -> dict[Hashable
 def name_recordings(clips: Sequence[Clip], cache: ClipCache, contents: Mapping[str, str]) -> dict[str, str]:
     """Names the recording in each file; copies of one sound under different speakers get the same name.
 
-    Two takes of a sentence are no copies: their waveforms differ. Copies under the same speaker do no harm where
+    Two takes of a sentence are not copies: their waveforms differ. Copies under the same speaker do no harm where
     speakers are kept apart, so they are not looked for.
 
     Args:

@@ -12,7 +12,7 @@ from pathlib import Path
 from emotion.datasets.check.examination import Examination
 from emotion.places import CACHE_DIR
 
-# Raised whenever an examination would find something else in the same file.
+# Raise this whenever an examination would find something else in the same file.
 CONTENT_VERSION = 1
 MEMORY_FILE = CACHE_DIR / "examinations.sqlite"
 SAVE_EVERY_SECONDS = 1.0
@@ -129,7 +129,7 @@ class ExaminationMemory:
 
 
 def _key(path: str) -> str:
-    # A name that is no UTF-8 cannot go into the table as it is.
+    # A name that is not UTF-8 cannot go into the table as it is.
     return os.path.abspath(path).encode("utf-8", "backslashreplace").decode()
 
 

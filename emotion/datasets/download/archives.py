@@ -71,7 +71,7 @@ def _find_fault(info: zipfile.ZipInfo) -> str | None:
     parts = name.rstrip("/").split("/")
     kind = stat.S_IFMT(info.external_attr >> 16)
     if not PurePosixPath(name).parts or name.startswith("/") or "\\" in name or _CONTROL_OR_COLON.search(name):
-        return "which is no path below a folder"
+        return "which is not a path below a folder"
     if ".." in parts:
         return "which leads out of the folder"
     if any(_DEVICE.fullmatch(part.strip()) for part in parts):

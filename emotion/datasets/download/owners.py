@@ -194,7 +194,7 @@ def read_cremad_index(github_url: str, *, reporter: Reporter = SILENT) -> Cremad
                 if pointer:
                     files[match[1]] = (pointer[1].decode(), int(pointer[2]))
     except (zipfile.BadZipFile, EOFError, NotImplementedError) as error:
-        raise FetchError(f"{url} is no zip file that can be read: {error}.") from None
+        raise FetchError(f"{url} is not a readable zip file: {error}.") from None
     if not files or table is None:
         raise FetchError(f"{url} does not list CREMA-D's recordings and {CREMAD_TABLE} as it used to.")
     return CremadIndex(dict(sorted(files.items())), table)

@@ -203,7 +203,7 @@ def write_clip(
         if waveform is not None:
             sound = av.AudioFrame.from_ndarray(waveform[None].astype(np.float32), format="fltp", layout="mono")
             sound.sample_rate = sample_rate
-            # Or the encoder's lead-in, a twentieth of a second at 22050 Hz, would count as sound and delay the rest.
+            # Otherwise the encoder's lead-in, 1/20 s at 22050 Hz, would count as sound and delay the rest.
             sound.pts, sound.time_base = 0, Fraction(1, sample_rate)
             container.mux(audio.encode(sound))
             container.mux(audio.encode(None))

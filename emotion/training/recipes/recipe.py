@@ -88,7 +88,7 @@ LICENCE_FILE = "LICENCE-whisper.txt"
 
 @dataclass(frozen=True)
 class Work:
-    """What is made, from which data, in which folder, and who is told of it."""
+    """What to make, from which data, in which folder, and where messages go."""
 
     recipe: Recipe
     data_root: Path

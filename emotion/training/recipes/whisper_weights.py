@@ -86,7 +86,7 @@ def load_whisper_encoder(
     wanted |= {name for block in range(n_blocks) for name in _block_names(block)}
     missing = sorted(wanted - set(arrays))
     if missing:
-        raise WeightsError(f"{path}: holds no {missing[0]}. Whisper {MODEL} has {N_BLOCKS} blocks; ask for as many.")
+        raise WeightsError(f"{path}: holds no {missing[0]}. Whisper {MODEL} has {N_BLOCKS} blocks; ask for no more.")
     return {name: arrays[name].astype(np.float32) for name in sorted(wanted)}
 
 
