@@ -75,7 +75,7 @@ SPLIT_OF = {str(speaker): side for side, speakers in SPLIT_SPEAKERS.items() for 
 _NAME = re.compile(
     rf"({'|'.join(sorted(SPLIT_OF))})_({'|'.join(SENTENCES)})_({'|'.join(CREMAD_EMOTIONS)})_({'|'.join(INTENSITIES)})"
 )
-_logger = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -182,10 +182,10 @@ def _read_demographics(path: Path | None) -> dict[str, tuple[str | None, str | N
         table = read_table(path)
         columns = [table.find(name) for name in ("actorid", "sex", "age")]
     except DatasetError as error:
-        _logger.warning("Going on without the actors' sex and age: %s", error)
+        logger.warning("Going on without the actors' sex and age: %s", error)
         return {}
     if None in columns:
-        _logger.warning("%s: going on without the actors' sex and age: no columns ActorID, Sex and Age.", path)
+        logger.warning("%s: going on without the actors' sex and age: no columns ActorID, Sex and Age.", path)
         return {}
     people = ([row.fields[column].strip() for column in columns] for row in table.rows)
     return {actor: (SEX_WORDS.get(sex.lower()), age or None) for actor, sex, age in people}

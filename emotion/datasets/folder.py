@@ -33,7 +33,7 @@ MIN_FOLDERS = 2  # named like emotions; with fewer it is another layout
 # FER2013's names of its sides, and the common ones.
 SIDES = {**SPLIT_WORDS, "publictest": "validation", "privatetest": "test"}
 
-_logger = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -97,7 +97,7 @@ def load(root: str | os.PathLike) -> list[Clip]:
         raise DatasetError(f"{root} holds no folders with clips or images. {HOW_TO_GET_IT}")
     strange = ", ".join(f"{emotion} ({count} clips)" for emotion, count in sorted(others.items()) if count)
     if strange:
-        _logger.warning("%s: folders named like none of the known emotions: %s", root, strange)
+        logger.warning("%s: folders named like none of the known emotions: %s", root, strange)
     warn_left_out(root, left_out, "files beside another of the same name")
     return sorted(clips, key=lambda clip: clip.clip_id)
 

@@ -27,7 +27,7 @@ _WRONG_CODE_PAGE = {
     code: bytes([code]).decode("cp1252") for code in range(0x80, 0xA0) if code not in (0x81, 0x8D, 0x8F, 0x90, 0x9D)
 }
 
-_logger = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 # ---- Files ----
@@ -94,7 +94,7 @@ def warn_left_out(root: str | os.PathLike, names: Sequence[str], what: str) -> N
     ``what`` says what these are, such as ``picture or sound files that are not named like RAVDESS``.
     """
     if names:
-        _logger.warning("%s: left out %d %s: %s", root, len(names), what, show_first(names))
+        logger.warning("%s: left out %d %s: %s", root, len(names), what, show_first(names))
 
 
 def show_first(names: Sequence[str]) -> str:
@@ -103,7 +103,7 @@ def show_first(names: Sequence[str]) -> str:
 
 
 def _warn_unreadable(error: OSError) -> None:
-    _logger.warning("Folder left out, it cannot be read: %s", error)
+    logger.warning("Folder left out, it cannot be read: %s", error)
 
 
 # ---- Tables ----

@@ -15,7 +15,7 @@ from emotion.datasets.clips import SEXES, TEST, TRAIN, VALIDATION, Clip
 from emotion.datasets.splits import Split, build_split, check_speakers_known, in_order
 from emotion.errors import ConfigError, DatasetError
 
-_logger = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 def split_random(clips: Iterable[Clip], *, validation_fraction: float, test_fraction: float, seed: int) -> Split:
@@ -78,7 +78,7 @@ def split_by_speaker(clips: Iterable[Clip], *, validation_fraction: float, test_
         sizes[largest] -= 1
     for side, size in sizes.items():
         if size == 0:
-            _logger.warning("%d speakers are too few for a %s side: it stays empty.", len(sexes), side)
+            logger.warning("%d speakers are too few for a %s side: it stays empty.", len(sexes), side)
     side_of = deal_speakers(sexes, sizes, random.Random(seed))
     return build_split(clips, {clip.clip_id: side_of[clip.speaker] for clip in clips}, "speaker", seed)
 
@@ -107,7 +107,7 @@ def split_official(clips: Iterable[Clip], *, validation_fraction: float, test_fr
         carved = split(training, validation_fraction=validation_fraction, test_fraction=0.0, seed=seed)
         side_of |= carved.sides
     if TEST not in side_of.values():
-        _logger.warning("The data set's own split has no test side: scores are those of its validation side.")
+        logger.warning("The data set's own split has no test side: scores are those of its validation side.")
     return build_split(clips, side_of, "official", seed)
 
 
@@ -182,7 +182,7 @@ def _fill_empty_sides(side_of: dict[str, str], training: Mapping[str, list[str]]
             if sum(len(clip_ids) for clip_ids in training.values()) > 1:
                 side_of[training[commonest].pop()] = side
             else:
-                _logger.warning("%d clips are too few for a %s side: it stays empty.", len(side_of), side)
+                logger.warning("%d clips are too few for a %s side: it stays empty.", len(side_of), side)
 
 
 # ---- Cross-validation: several splits in which every clip is tested once ----
@@ -290,7 +290,7 @@ def _hold_out(clips, sexes, tested: list[str], validation_fraction: float, proto
     wanted = max(1, round(validation_fraction * len(others))) if validation_fraction > 0 else 0
     n_validation = min(wanted, len(others) - 1)
     if n_validation < wanted:
-        _logger.warning(
+        logger.warning(
             "Only %d speakers are left beside those under test: %d of them validate.", len(others), n_validation
         )
     # Seeded by the speakers under test too, so that the folds do not all validate on the same people.

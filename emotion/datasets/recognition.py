@@ -10,7 +10,7 @@ from emotion.datasets.clips import Clip
 from emotion.datasets.paths import is_table, kind_of, read_table, walk_files
 from emotion.errors import ConfigError, DatasetError
 
-_logger = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 def recognize(root: str | os.PathLike) -> str:
@@ -28,7 +28,7 @@ def recognize(root: str | os.PathLike) -> str:
     # Recordings whose names say what they are may also be sorted into one folder for each emotion.
     others = [name for name in found[1:] if name != "folder"]
     if others:
-        _logger.warning(
+        logger.warning(
             "%s is read as %s; it could also be %s. Name the one that is meant with --dataset.",
             root, found[0], " or ".join(others),
         )  # fmt: skip

@@ -18,7 +18,7 @@ from emotion.errors import ConfigError, DatasetError
 
 SPEAKER_INDEPENDENT = ("speaker", "kfold", "loso")
 
-_logger = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def check_split(split: Split, clips: Iterable[Clip], contents: Mapping[str, str]
         )
         if split.protocol in SPEAKER_INDEPENDENT:
             raise DatasetError(what)
-        _logger.warning("%s Until then the test score is too high.", what)
+        logger.warning("%s Until then the test score is too high.", what)
 
 
 def check_speakers_known(clips: Sequence[Clip], protocol: str) -> None:

@@ -29,7 +29,7 @@ MAX_LENGTH_DIFFERENCE_SECONDS = 1.0
 MAX_COMPARISONS = 20_000  # in a check
 MAX_TRAINING_COMPARISONS = 5_000
 
-_logger = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -227,7 +227,7 @@ def _likeliest(pairs: list[tuple], n_pairs: int, *, key: Callable[[tuple], float
     """Returns the pairs that are compared: all, or the likeliest with a warning."""
     if len(pairs) <= n_pairs:
         return pairs
-    _logger.warning("%d pairs of sounds are alike; the %d likeliest are compared.", len(pairs), n_pairs)
+    logger.warning("%d pairs of sounds are alike; the %d likeliest are compared.", len(pairs), n_pairs)
     return sorted(pairs, key=key)[:n_pairs]
 
 
@@ -236,5 +236,5 @@ def _compare(one: str, other: str) -> float | None:
     try:
         return fingerprints.compare_waveforms(one, other)
     except MediaError as error:
-        _logger.warning("Not compared: %s", error)
+        logger.warning("Not compared: %s", error)
         return None

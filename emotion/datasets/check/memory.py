@@ -20,7 +20,7 @@ TABLES = (
     "CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY, state TEXT NOT NULL, found TEXT NOT NULL)",
     "CREATE TABLE IF NOT EXISTS likeness (pair TEXT PRIMARY KEY, value REAL NOT NULL)",
 )
-_logger = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class ExaminationMemory:
@@ -42,7 +42,7 @@ class ExaminationMemory:
             except sqlite3.DatabaseError as error:
                 if isinstance(error, sqlite3.OperationalError):
                     raise  # locked, or not to be written: not the file's fault
-                _logger.warning("%s: cannot be read (%s); starting it anew.", self.path, error)
+                logger.warning("%s: cannot be read (%s); starting it anew.", self.path, error)
                 self._close()
                 self.path.unlink(missing_ok=True)
                 self._open()
@@ -119,7 +119,7 @@ class ExaminationMemory:
             self._give_up(error)
 
     def _give_up(self, error: Exception) -> None:
-        _logger.warning("%s: cannot be used (%s); nothing will be remembered of this run.", self.path, error)
+        logger.warning("%s: cannot be used (%s); nothing will be remembered of this run.", self.path, error)
         self._close()
 
     def _close(self) -> None:

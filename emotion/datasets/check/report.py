@@ -54,7 +54,7 @@ def write_report(survey: Survey, findings: Sequence, seconds: float) -> Iterator
     yield f"{survey.root}: laid out as {survey.name}"
     yield ""
     if survey.clips:
-        yield from count_clips_by_speaker(survey.clips)
+        yield from format_speakers(survey.clips)
     evidence = ", ".join(f"{what}: {count}" for what, count in count_evidence(survey).items() if count)
     yield f"As decoded: {evidence}" if evidence else "No clip has its file."
     for number, finding in enumerate(findings, start=1):
@@ -75,7 +75,7 @@ def write_report(survey: Survey, findings: Sequence, seconds: float) -> Iterator
         yield f"{what}: nothing found."
 
 
-def count_clips_by_speaker(clips: Sequence[Clip]) -> Iterator[str]:
+def format_speakers(clips: Sequence[Clip]) -> Iterator[str]:
     """Yields a table of clips by speaker and emotion; if there are many speakers, only those with the most clips."""
     counts = defaultdict(Counter)
     for clip in clips:

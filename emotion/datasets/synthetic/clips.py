@@ -29,7 +29,7 @@ MAX_SPEAKERS = 24
 # RAVDESS has two statements, each spoken twice.
 TAKES = ((1, 1), (2, 1), (1, 2), (2, 2))
 
-_logger = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ def write_synthetic_dataset(
         bar = reporter.bar("Drawing", "clips")
         for n_done, _ in enumerate(pool.map(write, takes), start=1):
             bar(n_done, len(takes))
-    _logger.info("Wrote %d synthetic recordings of %d speakers to %s", len(takes), n_speakers, root)
+    logger.info("Wrote %d synthetic recordings of %d speakers to %s", len(takes), n_speakers, root)
     return root
 
 

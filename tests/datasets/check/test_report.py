@@ -186,7 +186,7 @@ def test_misspelt_labels_get_a_guess_and_clips_without_speaker_are_counted(tmp_p
 
 def test_very_many_speakers_give_a_short_table():
     clips = [Clip(clip_id=f"x:{i}", emotion="happy", speaker=f"x:{i // 2}", audio_path="a") for i in range(200)]
-    lines = list(check.count_clips_by_speaker(clips))
+    lines = list(check.format_speakers(clips))
     assert len(lines) == 13
     assert lines[-2].split() == ["90", "others", "180", "180"]
     assert lines[-1].split() == ["total", "200", "200"]
