@@ -128,7 +128,7 @@ def make_shipped(
     face = train_faces(work, seen)
     voice = train_voice(work, heard)
     model, weights = join_branches(work, voice, face, heard, seen)
-    answers = ask(work, model, heard, seen)
+    answers = answer_validation_data(work, model, heard, seen)
     calibration, temperatures = calibrate(answers)
     metrics = score(work, answers, temperatures, calibration, weights)
     write_model(work, model, calibration, metrics, output, heard, seen)
@@ -325,7 +325,7 @@ def join_branches(
     return model, weights
 
 
-def ask(work: Work, model: keras.Model, heard: HeardVoices, seen: SeenFaces) -> dict[str, Answers]:
+def answer_validation_data(work: Work, model: keras.Model, heard: HeardVoices, seen: SeenFaces) -> dict[str, Answers]:
     """Asks the model about all validation data, by each kind of evidence."""
     work.reporter.say("Scoring on validation data.")
     config, cache = work.recipe.config(), heard.caches[work.recipe.architecture]
