@@ -101,7 +101,7 @@ def test_mistakes_are_named_before_anything_is_loaded(call, trained, dataset_dir
         (["--model", trained.path, "--root", tmp_path / "nowhere"], "nowhere"),
         (["--model", trained.path, "--manifest", tmp_path / "none.csv"], "none.csv"),
         (["--model", trained.path, "--root", dataset_dir, "--json", tmp_path / "a" / "b.json"], "does not exist"),
-        (["--model", trained.path, "--root", dataset_dir, "--json", tmp_path], "Name a file"),
+        (["--model", trained.path, "--root", dataset_dir, "--json", tmp_path], "is a folder"),
         (["--manifest", "a.csv", "--dataset", "ravdess"], "two data sets"),
         (["--dataset", "manifest"], "--manifest FILE"),
     ):
