@@ -22,7 +22,7 @@ from emotion.evaluation.judging import (
 )
 from emotion.inference.predictor import EmotionPredictor
 from emotion.models.run_folder import load_run
-from emotion.outputs.score_tables import format_report
+from emotion.outputs.score_tables import format_evaluation
 
 NAMES = ("happy", "sad")
 RATE = 22050
@@ -133,10 +133,10 @@ def test_a_threshold_changes_no_score_and_adds_what_is_left_above_it():
     assert report["answered"] == {"unsure_below": 0.58, "n": 2, "coverage": 0.5, "accuracy": 0.5}
     assert {name: value for name, value in report.items() if name != "answered"} == plain
     words = 'answered with a confidence of 58% or more, the others "unsure": 50.0% of the clips, 50.0% of them right'
-    assert words in format_report({**report, "protocol": "none"})
-    assert '"unsure"' not in format_report({**plain, "protocol": "none"})
+    assert words in format_evaluation({**report, "protocol": "none"})
+    assert '"unsure"' not in format_evaluation({**plain, "protocol": "none"})
     nobody = build_report(judged, NAMES, unsure_below=0.99)
-    assert "0.0% of the clips, - of them right" in format_report({**nobody, "protocol": "none"})
+    assert "0.0% of the clips, - of them right" in format_evaluation({**nobody, "protocol": "none"})
 
 
 def test_a_clips_judgement_is_calibrated_by_its_evidence(run, clips):
@@ -160,11 +160,11 @@ def test_intervals_are_over_clips_where_a_speaker_is_unknown_or_there_is_but_one
 
 def test_intervals_of_few_are_said_to_tell_little():
     few = build_report([judgement(str(i), speaker=f"s{i % 5}") for i in range(50)], NAMES)
-    assert "only 5 speakers" in format_report({**few, "protocol": "none"})
+    assert "only 5 speakers" in format_evaluation({**few, "protocol": "none"})
     enough = build_report([judgement(str(i), speaker=f"s{i % 6}") for i in range(50)], NAMES)
-    assert "true interval is wider" not in format_report({**enough, "protocol": "none"})
+    assert "true interval is wider" not in format_evaluation({**enough, "protocol": "none"})
     alone = build_report([judgement("a", speaker="x")], NAMES)
-    assert "only 1 clip:" in format_report({**alone, "protocol": "none"})
+    assert "only 1 clip:" in format_evaluation({**alone, "protocol": "none"})
     with pytest.raises(DatasetError):
         build_report([], NAMES)
 
