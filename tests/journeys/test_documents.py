@@ -43,7 +43,10 @@ def anchors_of(path: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+documents = pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+
+
+@documents
 def test_links_lead_to_what_is_there(path):
     text = re.sub(r"^```.*?^```", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
     for target in LINK.findall(text):
@@ -56,7 +59,7 @@ def test_links_lead_to_what_is_there(path):
             assert anchor in anchors_of(place), f"{path.name} links to {target}"
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+@documents
 def test_modules_named_in_a_document_exist(path):
     """Paths such as ``inputs/faces/crops.py`` count from the project's folder or from ``emotion/``."""
     text = path.read_text(encoding="utf-8")
@@ -103,7 +106,9 @@ def parser_of(words: list[str]):
 
 
 @pytest.mark.parametrize(("document", "command"), COMMANDS)
-def test_a_command_has_valid_options(document, command, monkeypatch):
+def test_a_command_has_valid_options_and_it_is_known_what_runs_it(document, command, monkeypatch):
+    run = command in RUN_HERE or command in RUN_IN_MINUTES
+    assert run or [pattern for pattern in NOT_RUN if re.match(pattern, command)], f"{document}: {command}"
     monkeypatch.setattr("emotion.models.hub.fetch", lambda repository, revision=None: Path(repository))
     if command.startswith("make "):
         targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
@@ -118,12 +123,6 @@ def test_a_command_has_valid_options(document, command, monkeypatch):
         if "PYTHON" in arguments or "peer/bin/python" in arguments:
             arguments = [sys.executable if word in ("PYTHON", "peer/bin/python") else word for word in arguments]
         parser.parse_args(arguments)  # exits at what it does not know
-
-
-@pytest.mark.parametrize(("document", "command"), COMMANDS)
-def test_it_is_known_what_runs_a_command(document, command):
-    run = command in RUN_HERE or command in RUN_IN_MINUTES
-    assert run or [pattern for pattern in NOT_RUN if re.match(pattern, command)], f"{document}: {command}"
 
 
 def test_the_table_of_what_runs_commands_is_up_to_date():
@@ -175,7 +174,7 @@ def stay_here():
     os.chdir(before)
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+@documents
 def test_python_in_a_document_is_python(path):
     for block in python_blocks(path):
         if path.name != "python.md":  # where signatures stand

@@ -1,7 +1,6 @@
 """What pip installs works away from the project's folder, with the default model and the commands."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -10,6 +9,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from programs import run_apart
 from small_models import SMALL_SETTINGS
 
 import emotion
@@ -60,12 +60,8 @@ def installed(wheel, tmp_path_factory) -> Path:
     return folder
 
 
-def call(installed: Path, cwd: Path, command: str, *options: str) -> subprocess.CompletedProcess:
-    env = {**os.environ, "PYTHONPATH": str(installed), "HOME": str(cwd / "home"), "TF_CPP_MIN_LOG_LEVEL": "3"}
-    return subprocess.run(
-        [sys.executable, str(installed / "bin" / command), *options], cwd=cwd, env=env, capture_output=True, text=True,
-        timeout=600, check=False,
-    )  # fmt: skip
+def call(installed: Path, cwd: Path, command: str, *options: str):
+    return run_apart(installed / "bin" / command, *options, cwd=cwd, PYTHONPATH=installed)
 
 
 def test_the_wheel_holds_the_package_the_default_model_and_nothing_else(wheel):

@@ -1,15 +1,13 @@
 """The two programs as a person uses them: what they print, what they write, how they end."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import av
 import media_files
 import numpy as np
 import pytest
 import soundfile
+from programs import ROOT, run_apart
 from small_models import SMALL_SETTINGS
 
 import emotion
@@ -20,17 +18,6 @@ from emotion.datasets.synthetic.clips import draw_clip, write_clip
 from emotion.datasets.synthetic.voices import synthesize_voice
 from emotion.media.pictures import VideoFrame
 from emotion.media.reading import iterate_media, probe_media
-
-ROOT = Path(__file__).resolve().parents[2]
-
-
-def run_apart(*command, cwd: Path) -> subprocess.CompletedProcess:
-    """Runs a program as a process of its own."""
-    environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "HOME": str(cwd)}
-    return subprocess.run(
-        [sys.executable, *(str(part) for part in command)], cwd=cwd, env=environment, capture_output=True, text=True,
-        timeout=300, check=False,
-    )  # fmt: skip
 
 
 @pytest.mark.parametrize("program", [run_inference, train_model])
@@ -98,13 +85,6 @@ def test_a_clip_is_opened_three_times_to_look_at_it_analyse_it_and_draw_on_it(
     assert len([mode for file, mode in opened if file.endswith(clip.name) and mode == "r"]) <= 3
 
 
-def test_the_clip_can_be_named_without_its_option(clip, trained, tmp_path, call):
-    output = tmp_path / "out.mp4"
-    done = call(run_inference, clip, "--model", trained.path, "--output", output, "--no_progress")
-    assert done.code == 0
-    assert output.stat().st_size > 1000
-
-
 def test_a_sound_file_gives_an_answer_and_no_video(trained, tmp_path, call, monkeypatch):
     monkeypatch.chdir(tmp_path)
     soundfile.write("voice.wav", synthesize_voice("sad", speaker_seed=2, sample_rate=22050), 22050)
@@ -122,15 +102,6 @@ def test_a_rotated_clip_keeps_its_upright_shape(trained, tmp_path, call):
     upright, written = probe_media(path), probe_media(tmp_path / "out.mp4")
     assert (written.width, written.height) == (upright.width, upright.height)
     assert written.height > written.width
-
-
-@pytest.mark.parametrize("make", [media_files.make_empty, media_files.make_renamed_text, media_files.make_lfs_pointer])
-def test_a_bad_clip_ends_in_one_line_and_exit_code_1(make, tmp_path, call):
-    make(tmp_path / "bad.mp4")
-    done = call(run_inference, "--video_path", "bad.mp4", cwd=tmp_path)
-    assert (done.code, done.out) == (1, "")
-    assert done.err.startswith("error: bad.mp4") and done.err.count("\n") == 1
-    assert not list(tmp_path.glob("*_emotion*"))
 
 
 @pytest.mark.parametrize(

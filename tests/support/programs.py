@@ -1,11 +1,23 @@
-"""Programs called as a person calls them, within this process: one of their own costs seconds to import TensorFlow."""
+"""Programs called as a person calls them: within this process, where possible, for another costs seconds to start."""
 
 import argparse
+import subprocess
 import sys
 from pathlib import Path
 from typing import NamedTuple
 
 from emotion.console import run_program
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def run_apart(*command, cwd: Path, **environment) -> subprocess.CompletedProcess:
+    """Runs Python as a process of its own that knows the package, and of this one's environment nothing."""
+    environment = {"PYTHONPATH": ROOT, "PATH": "/usr/bin:/bin", "HOME": cwd, **environment}
+    return subprocess.run(
+        [sys.executable, *map(str, command)], cwd=cwd, env={name: str(value) for name, value in environment.items()},
+        capture_output=True, text=True, timeout=600, check=False,
+    )  # fmt: skip
 
 
 class Ended(NamedTuple):

@@ -177,6 +177,12 @@ def test_other_data_and_other_choices_have_another_fingerprint(data_root, tmp_pa
     assert fingerprint(data_root, ("emodb",), FACES) == fingerprint(data_root, ("emodb",), FACES)
     assert fingerprint(data_root, ("emodb",), FACES) != fingerprint(data_root, ("emodb",), VOICES)
     assert fingerprint(data_root, ("emodb",), FACES) != fingerprint(tmp_path, ("emodb",), FACES)
+    found = set()
+    (tmp_path / "emodb").mkdir()
+    for content in (b"one", b"two"):  # of one size
+        (tmp_path / "emodb" / "03a01Fa.wav").write_bytes(content)
+        found.add(fingerprint(tmp_path, ("emodb",)))
+    assert len(found) == 2
 
 
 def test_every_recipe_that_is_offered_can_be_built():
@@ -379,13 +385,17 @@ def test_each_speaker_is_judged_by_what_was_fitted_on_the_others():
     assert [len(part) for part in alone.apart()[0]] == [600, 600]
 
 
-def test_missing_data_is_named(tmp_path):
+@pytest.mark.parametrize(
+    "load",
+    [
+        emodb.load,
+        lambda folder: load_folders(folder / "absent", SEVEN_EMOTIONS, size=8),
+        lambda folder: load_ferplus(folder / "absent.npz", SEVEN_EMOTIONS, size=8),
+    ],
+)
+def test_missing_data_is_named(load, tmp_path):
     with pytest.raises(DatasetError, match=str(tmp_path)):
-        emodb.load(tmp_path)
-    with pytest.raises(DatasetError, match=str(tmp_path)):
-        load_folders(tmp_path / "absent", SEVEN_EMOTIONS, size=8)
-    with pytest.raises(DatasetError, match=str(tmp_path)):
-        load_ferplus(tmp_path / "absent.npz", SEVEN_EMOTIONS, size=8)
+        load(tmp_path)
 
 
 def test_a_damaged_file_of_faces_is_named(data_root, tmp_path):
@@ -397,11 +407,9 @@ def test_a_damaged_file_of_faces_is_named(data_root, tmp_path):
     np.savez(tmp_path / "votes.npz", **{**arrays, "votes": arrays["votes"][:, :8]})
     np.savez(tmp_path / "labels.npz", **{**arrays, "fer2013_label": arrays["fer2013_label"] + 5})
     damaged = {
-        "half.npz": whole[: len(whole) // 2],
-        "empty.npz": b"",
-        "text.npz": b"<html>not found</html>",
+        "half.npz": whole[: len(whole) // 2], "empty.npz": b"", "text.npz": b"<html>not found</html>",
         "array.npz": (tmp_path / "array.npy").read_bytes(),
-    }
+    }  # fmt: skip
     for name, content in damaged.items():
         (tmp_path / name).write_bytes(content)
     for name in (*damaged, "other.npz", "votes.npz", "labels.npz"):
@@ -412,7 +420,7 @@ def test_a_damaged_file_of_faces_is_named(data_root, tmp_path):
 def test_an_emotion_without_pictures_and_a_damaged_picture_are_named(data_root, tmp_path):
     shutil.copytree(data_root / "muxspace", tmp_path / "muxspace")
     (tmp_path / "muxspace" / "sad").rename(tmp_path / "muxspace" / "sadness")
-    with pytest.raises(DatasetError, match="folders named sad;"):
+    with pytest.raises(DatasetError, match=" sad;"):
         load_folders(tmp_path / "muxspace", SEVEN_EMOTIONS, size=8)
     (tmp_path / "muxspace" / "sad").mkdir()
     (tmp_path / "muxspace" / "sad" / "1.JPG").write_bytes(b"no picture")
@@ -421,14 +429,12 @@ def test_an_emotion_without_pictures_and_a_damaged_picture_are_named(data_root, 
 
 
 def test_a_recording_without_sound_is_named_before_anything_learns_from_it(tmp_path):
-    for letter, voice in (
-        ("F", synthesize_voice("happy", speaker_seed=1, duration_seconds=1.5)),
-        ("T", np.zeros(33075)),
-    ):
+    heard = synthesize_voice("happy", speaker_seed=1, duration_seconds=1.5)
+    for letter, voice in (("F", heard), ("T", np.zeros(33075))):
         soundfile.write(tmp_path / f"03a01{letter}a.wav", voice, 22050)
     config = dataclasses.replace(Recipe("mfcc_cnn_3d").config(), modalities=("audio",))
     clips = emodb.load(tmp_path)
-    with pytest.raises(DatasetError, match="1 voices hold no sound.*\n.*03a01Ta.wav"):
+    with pytest.raises(DatasetError, match=r"^1 .*\n.*03a01Ta\.wav"):
         make_bank(clips, ClipCache(tmp_path / "c", config), config, n_variants=1, seed=0, folder=tmp_path / "bank")
 
 
@@ -441,12 +447,3 @@ def test_windows_that_two_networks_do_not_share_teach_nothing():
     check_same_windows(one, one)
     with pytest.raises(DatasetError, match=r"0\.wav, 1\.wav"):
         check_same_windows(one, other)
-
-
-def test_other_contents_of_the_same_size_are_other_data(tmp_path):
-    (tmp_path / "emodb").mkdir()
-    found = set()
-    for content in (b"one", b"two"):
-        (tmp_path / "emodb" / "03a01Fa.wav").write_bytes(content)
-        found.add(fingerprint(tmp_path, ("emodb",)))
-    assert len(found) == 2
