@@ -185,7 +185,7 @@ class FaceTracker:
         return self._all[self.resolve(track) - 1].area
 
     def tracks(self, since_seconds: float | None = None) -> dict[int, FaceTrack]:
-        """Returns the faces by track, without false alarms; their ``face_id`` counts 1, 2, ...
+        """Returns the faces by track, without false alarms. Their ``face_id`` is provisional: results renumber them.
 
         ``since_seconds`` leaves out earlier sightings, and faces without later ones.
         """
