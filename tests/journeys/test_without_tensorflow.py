@@ -1,18 +1,16 @@
 """Inference runs with its own requirements alone; what needs TensorFlow says so in a line."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from programs import ROOT, run_apart
 from small_models import small_config, write_small_run
 
 from emotion.models.onnx_runtime import ONNX_FILE, write_hash
 from emotion.models.run_folder import MODEL_FILE
 
-ROOT = Path(__file__).resolve().parents[2]
-
+SAMPLE = ROOT / "samples" / "astronaut.mp4"
 WITHOUT = """
 import sys
 for name in ("tensorflow", "keras", "librosa", "audiomentations", "sklearn", "h5py", "tf2onnx", "onnx", "safetensors"):
@@ -24,16 +22,12 @@ sys.exit(run_program(run_inference.main))
 """
 
 
-def run_without(*arguments: str, folder: Path) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-c", WITHOUT, *arguments]
-    return subprocess.run(
-        command, cwd=folder, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=300, check=False
-    )
+def run_without(*arguments, folder: Path, program: str = "run_inference"):
+    return run_apart("-c", WITHOUT.replace("run_inference", program), *arguments, cwd=folder)
 
 
 def test_inference_runs_where_nothing_but_its_own_requirements_is_installed(tmp_path):
-    clip = ROOT / "samples" / "astronaut.mp4"
-    done = run_without(str(clip), "--json", "answer.json", "--no_progress", folder=tmp_path)
+    done = run_without(SAMPLE, "--json", "answer.json", "--no_progress", folder=tmp_path)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "astronaut_emotion.mp4").is_file()
     found = json.loads((tmp_path / "answer.json").read_text())
@@ -42,12 +36,12 @@ def test_inference_runs_where_nothing_but_its_own_requirements_is_installed(tmp_
 
 def test_without_keras_a_run_without_an_onnx_file_is_refused_with_the_way_out(tmp_path):
     folder = write_small_run(tmp_path / "run", small_config())
-    done = run_without(str(ROOT / "samples" / "astronaut.mp4"), "--model", str(folder), folder=tmp_path)
+    done = run_without(SAMPLE, "--model", folder, folder=tmp_path)
     assert done.returncode == 2 and "Traceback" not in done.stderr
     assert "requirements.txt" in done.stderr and "emotion.export" in done.stderr
     (folder / ONNX_FILE).write_bytes(b"")
     write_hash(folder / MODEL_FILE, folder / ONNX_FILE)  # of another file
-    done = run_without(str(ROOT / "samples" / "astronaut.mp4"), "--model", str(folder), folder=tmp_path)
+    done = run_without(SAMPLE, "--model", folder, folder=tmp_path)
     assert done.returncode == 2 and "model.onnx" in done.stderr.splitlines()[-1]
 
 
@@ -59,16 +53,13 @@ def test_without_keras_a_run_without_an_onnx_file_is_refused_with_the_way_out(tm
     ],
 )  # fmt: skip
 def test_without_tensorflow_what_needs_it_is_refused_in_a_line(options, tmp_path):
-    done = run_without(str(ROOT / "samples" / "astronaut.mp4"), *options, folder=tmp_path)
+    done = run_without(SAMPLE, *options, folder=tmp_path)
     assert done.returncode == 2 and "Traceback" not in done.stderr
     assert "pip install -r requirements.txt" in done.stderr
 
 
 def test_training_without_its_packages_is_refused_in_a_line(tmp_path):
-    script = WITHOUT.replace("run_inference", "train_model")
-    command = [sys.executable, "-c", script, "--list_models"]
-    environment = {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    done = run_without("--list_models", folder=tmp_path, program="train_model")
     assert done.returncode == 2 and done.stderr.splitlines()[-1].endswith("pip install -r requirements.txt")
     assert "Traceback" not in done.stderr
 

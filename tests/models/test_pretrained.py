@@ -1,11 +1,11 @@
 """Pretrained encoders: loaded into the designs that take them, frozen for a while, and trained gently."""
 
 import dataclasses
-from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
+from references import load_reference, weights_of
 from safetensors.numpy import save
 from small_models import count_patches, small_design
 
@@ -29,13 +29,8 @@ from emotion.weights import WeightsError, fetch_weights, find_weights
 @pytest.fixture(scope="module")
 def arrays() -> dict[str, dict[str, np.ndarray]]:
     """Weights as published files hold them, of small networks, by their names."""
-    with np.load(Path(__file__).resolve().parents[1] / "data" / "models_reference.npz") as data:
-        found = {name: {} for name in ("resnet18", "ast", "mobilefacenet")}
-        for key in data.files:
-            if key.startswith("weights/"):
-                _, name, array = key.split("/", 2)
-                found[name][array] = data[key]
-    return found
+    reference = load_reference("models")
+    return {name: weights_of(reference, name) for name in ("resnet18", "ast", "mobilefacenet")}
 
 
 @pytest.fixture

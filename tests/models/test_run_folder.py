@@ -156,13 +156,13 @@ def test_a_weight_that_16_bits_cannot_hold_is_refused_by_its_name_and_nothing_is
     with pytest.raises(RunError, match=f"{kernel.path}.*65504"):
         write_run(tmp_path / "run", config, broken, half_precision=True)
     assert not (tmp_path / "run").exists()
-    with pytest.raises(RunError, match="16 bits"):
+    with pytest.raises(RunError, match="65504"):
         round_to_half(broken)
     for kept, weight in zip(before, broken.get_weights(), strict=True):
         np.testing.assert_array_equal(kept, weight)
     broken.save(tmp_path / "model.keras")
     content = (tmp_path / "model.keras").read_bytes()
-    with pytest.raises(RunError, match="16 bits"):
+    with pytest.raises(RunError, match="65504"):
         store_halves(tmp_path / "model.keras")
     assert [path.name for path in tmp_path.iterdir()] == ["model.keras"]
     assert (tmp_path / "model.keras").read_bytes() == content

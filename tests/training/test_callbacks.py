@@ -1,3 +1,5 @@
+"""Batch normalisation takes its statistics from the clips anew before every validation."""
+
 import keras
 import numpy as np
 import pytest

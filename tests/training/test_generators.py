@@ -4,8 +4,10 @@ import dataclasses
 from fractions import Fraction
 
 import av
+import cv2
 import numpy as np
 import pytest
+import soundfile
 from small_models import EMOTIONS, small_config
 
 from emotion.config import RunConfig
@@ -48,6 +50,12 @@ def write_face_at(path, times):
         sound.sample_rate, sound.pts, sound.time_base = 22050, 0, Fraction(1, 22050)
         output.mux(audio.encode(sound))
         output.mux(audio.encode(None))
+
+
+def write_still(path):
+    (face,) = draw_clip("happy", np.zeros(1), np.zeros(1), speaker_seed=1, size=160)
+    cv2.imwrite(str(path), face[..., ::-1])
+    return str(path)
 
 
 def batches_equal(first, second) -> bool:
@@ -95,12 +103,14 @@ def test_training_and_inference_give_byte_equal_inputs_for_one_clip(times, tmp_p
     assert min(compared.values()) >= len(batches) - 1
 
 
-def test_a_batch_has_the_shapes_that_the_model_takes(clips, cache):
-    inputs, classes, weights = ClipWindows(clips, cache, cache.config, training=True)[0]
+def test_a_batch_has_the_shapes_that_the_model_takes_and_every_clip_comes_once_an_epoch(clips, cache):
+    windows = ClipWindows(clips, cache, cache.config, training=True)
+    inputs, classes, weights = windows[0]
     assert inputs["audio"].shape == (4, 20, 16, 1)
     assert inputs["video"].shape == (4, 4, 32, 32, 3)
     assert inputs["video"].dtype == np.uint8
     assert classes.shape == weights.shape == (4,)
+    assert sum(len(windows[i][1]) for i in range(windows.num_batches)) == len(clips)
 
 
 def test_two_generators_of_one_seed_agree_and_those_of_two_do_not(clips, cache):
@@ -132,12 +142,6 @@ def test_validation_is_neither_shuffled_nor_augmented(clips, cache):
     assert [cache.config.class_names[i] for i in before[1]] == [clip.emotion for clip in clips[4:8]]
 
 
-def test_every_clip_comes_once_an_epoch(clips, cache):
-    windows = ClipWindows(clips, cache, cache.config, training=True)
-    classes = np.concatenate([windows[i][1] for i in range(windows.num_batches)])
-    assert len(classes) == len(clips)
-
-
 def test_all_frames_of_a_clip_are_varied_alike(clips, cache, monkeypatch):
     still = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
     monkeypatch.setattr("emotion.inputs.window_cutter._clip_frames", lambda *_, **__: np.stack([still] * 4))
@@ -159,19 +163,14 @@ def test_rare_emotions_weigh_more(clips, cache):
 
 def test_an_emotion_outside_the_classes_is_refused(clips, cache):
     config = dataclasses.replace(cache.config, class_names=("happy", "angry"))
-    with pytest.raises(DatasetError, match="sad is none of the classes happy, angry"):
+    with pytest.raises(DatasetError, match="sad .*happy, angry"):
         ClipWindows(clips, cache, config, training=True)
 
 
 def test_a_still_picture_is_in_every_training_window(tmp_path):
-    import cv2
-
-    face = draw_clip("happy", np.zeros(1), np.zeros(1), speaker_seed=1, size=160)
-    path = tmp_path / "still.png"
-    cv2.imwrite(str(path), cv2.cvtColor(next(iter(face)), cv2.COLOR_RGB2BGR))
     config = dataclasses.replace(small_config(), modalities=("video",))
     cache = ClipCache(tmp_path / "cache", config)
-    still = Clip("mine:still", "happy", video_path=str(path))
+    still = Clip("mine:still", "happy", video_path=write_still(tmp_path / "still.png"))
     assert cache.fill([still]) == {}
     training = ClipWindows([still], cache, config, training=True)
     plain = cut_clip_window(cache.load(still), 0.0, Preprocessor(config)).frames
@@ -182,14 +181,9 @@ def test_a_still_picture_is_in_every_training_window(tmp_path):
 
 
 def test_a_still_picture_is_seen_for_as_long_as_the_sound_beside_it_lasts(tmp_path):
-    import cv2
-    import soundfile
-
-    face = draw_clip("happy", np.zeros(1), np.zeros(1), speaker_seed=1, size=160)
-    cv2.imwrite(str(tmp_path / "still.png"), cv2.cvtColor(next(iter(face)), cv2.COLOR_RGB2BGR))
     soundfile.write(tmp_path / "voice.wav", synthesize_voice("happy", speaker_seed=1, duration_seconds=4), 22050)
     cache = ClipCache(tmp_path / "cache", small_config())
-    paths = {"video_path": str(tmp_path / "still.png"), "audio_path": str(tmp_path / "voice.wav")}
+    paths = {"video_path": write_still(tmp_path / "still.png"), "audio_path": str(tmp_path / "voice.wav")}
     clip = Clip("mine:both", "happy", **paths)
     assert cache.fill([clip]) == {}
     windows = cut_clip(cache.load(clip), Preprocessor(small_config()))
