@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from refusals import refused
 
 from emotion.config import (
     FORMAT_VERSION,
@@ -89,7 +90,7 @@ def test_missing_settings_take_their_defaults_only_where_that_is_allowed(tmp_pat
     path.write_text('{"training": {"epochs": 2}, "video": {"crop": "frame"}}', encoding="utf-8")
     config = load_config(path, complete=False)
     assert config == RunConfig(training=TrainConfig(epochs=2), video=VideoConfig(crop="frame"))
-    with pytest.raises(ConfigError, match="lacks: .*class_names"):
+    with refused(ConfigError, path, "lacks", "class_names"):
         load_config(path)
 
 
@@ -122,7 +123,7 @@ def test_what_earlier_formats_did_not_have_takes_the_meaning_it_had(tmp_path, na
             )
             assert load_config(path) == expected
         else:
-            with pytest.raises(ConfigError, match=f"lacks: {name.rpartition('.')[2]}"):
+            with refused(ConfigError, path, f"lacks: {name.rpartition('.')[2]}"):
                 load_config(path)
 
 
@@ -148,9 +149,9 @@ def test_what_is_no_json_object_is_refused_by_the_name_of_the_file(tmp_path, con
     path = tmp_path / "config.json"
     if content is not None:
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    with pytest.raises(ConfigError, match="config.json"):
+    with refused(ConfigError, path):
         load_config(path)
-    with pytest.raises(ConfigError, match=tmp_path.name):
+    with refused(ConfigError, tmp_path):
         load_config(tmp_path)
 
 
@@ -168,12 +169,12 @@ def test_an_unknown_setting_is_named_with_the_known_ones(name):
 
 @pytest.mark.parametrize("name", ["class_names", "audio", "audio.n_mfcc", "training.seed", "format_version"])
 def test_a_missing_setting_is_named(name):
-    with pytest.raises(ConfigError, match=f"lacks: {name.rpartition('.')[2]}"):
+    with refused(ConfigError, f"lacks: {name.rpartition('.')[2]}"):
         from_dict(RunConfig, without(RunConfig(), name))
 
 
 def test_a_setting_without_a_default_is_missed_even_where_defaults_are_taken():
-    with pytest.raises(ConfigError, match=r"config.data\[0\] lacks: licence, n_clips"):
+    with refused(ConfigError, "config.data[0] lacks: licence, n_clips"):
         from_dict(RunConfig, {"data": [{"name": "mine"}]}, complete=False)
 
 
@@ -229,28 +230,26 @@ def pairs(table: dict[str, list]) -> list[tuple]:
 
 @pytest.mark.parametrize(("name", "value"), pairs(WRONG_TYPES))
 def test_a_value_of_the_wrong_type_is_refused_by_its_name(name, value):
-    with pytest.raises(ConfigError) as caught:
+    with refused(ConfigError, f"config.{name}"):
         from_dict(RunConfig, with_value(name, value))
-    assert f"config.{name}" in str(caught.value)
 
 
 @pytest.mark.parametrize(("name", "value"), pairs(IMPOSSIBLE))
 def test_an_impossible_value_is_refused_by_its_name_and_shown(name, value):
-    with pytest.raises(ConfigError) as caught:
+    with refused(ConfigError, name, value):
         from_dict(RunConfig, with_value(name, value))
-    assert name in str(caught.value) and str(value) in str(caught.value)
 
 
 @pytest.mark.parametrize(("name", "value"), [("calibration.unsure_below", 1.5), ("class_names", ["happy", "suprised"])])
 def test_the_file_that_holds_an_impossible_value_is_named(name, value, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(with_value(name, value)))
-    with pytest.raises(ConfigError, match=r"config\.json: .*(1\.5|suprised)"):
+    with refused(ConfigError, tmp_path / "config.json", "suprised" if name == "class_names" else value):
         load_config(tmp_path / "config.json")
 
 
-@pytest.mark.parametrize(("name", "words"), [("joy", "'happy'.*'joy'"), ("bored", "'bored'")])
-def test_classes_carry_canonical_names(name, words):
-    with pytest.raises(ConfigError, match=words):
+@pytest.mark.parametrize(("name", "facts"), [("joy", ("'happy'", "'joy'")), ("bored", ("'bored'",))])
+def test_classes_carry_canonical_names(name, facts):
+    with refused(ConfigError, *facts):
         RunConfig(class_names=(name, "sad"))
 
 
@@ -326,7 +325,7 @@ def test_the_shapes_of_a_models_inputs_have_one_home():
 
 
 def test_a_window_shorter_than_one_spectrum_is_refused():
-    with pytest.raises(ConfigError, match="window_seconds.*0.02"):
+    with refused(ConfigError, "window_seconds", "0.02"):
         RunConfig(audio=WHISPER_AUDIO, window=WindowConfig(window_seconds=0.02))
 
 

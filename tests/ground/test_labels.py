@@ -1,6 +1,7 @@
 """Which words name which emotion, and which class of a model that is."""
 
 import pytest
+from refusals import refused
 
 from emotion.errors import ConfigError
 from emotion.labels import (
@@ -26,26 +27,17 @@ def test_a_canonical_name_is_its_own_whatever_its_case_and_the_blanks_around_it(
 
 @pytest.mark.parametrize(
     ("word", "emotion"),
-    [
-        ("Joy", "happy"),
-        ("happiness", "happy"),
-        ("sadness", "sad"),
-        ("ANGER", "angry"),
-        ("fear", "fearful"),
-        ("disgusted", "disgust"),
-        ("surprise", "surprised"),
-    ],
-)
+    [("Joy", "happy"), ("happiness", "happy"), ("sadness", "sad"), ("ANGER", "angry"), ("fear", "fearful"),
+     ("disgusted", "disgust"), ("surprise", "surprised")],
+)  # fmt: skip
 def test_other_words_for_an_emotion_are_understood(word, emotion):
     assert canonical_emotion(word) == emotion
 
 
 @pytest.mark.parametrize("word", ["boredom", "", "none", "happy sad", "0"])
 def test_an_unknown_word_lists_the_choices(word):
-    with pytest.raises(ConfigError) as caught:
+    with refused(ConfigError, repr(word), *EIGHT_EMOTIONS):
         canonical_emotion(word)
-    assert repr(word) in str(caught.value)
-    assert all(emotion in str(caught.value) for emotion in EIGHT_EMOTIONS)
 
 
 def test_calm_joins_neutral_where_the_model_has_no_class_for_it():

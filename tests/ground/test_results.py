@@ -19,38 +19,25 @@ def track(*sightings):
     return FaceTrack(1, times, boxes)
 
 
-def test_at_a_sighting_the_box_is_the_one_seen():
-    face = track((1.0, HERE), (1.2, THERE))
-    assert face.box_at(1.0) == HERE
-    assert face.box_at(1.2) == THERE
+@pytest.mark.parametrize(
+    ("sightings", "expected"),
+    [
+        pytest.param([(1.0, HERE), (1.2, THERE)], {1.0: HERE, 1.2: THERE}, id="at a sighting, the one seen"),
+        pytest.param([(1.0, HERE), (1.4, THERE)], {1.1: (15, 20, 56, 61), 1.2: (20, 20, 62, 62)}, id="between, a line"),
+        pytest.param([(1.0, HERE), (4.0, THERE)], {1.1: HERE, 3.9: THERE, 1.2: None, 2.5: None, 3.8: None},
+                     id="none in a long gap but at its edges"),
+        pytest.param([(1.0, HERE), (1.2, THERE)], {0.9: HERE, 1.3: THERE, 0.8: None, 1.4: None},
+                     id="a moment before the first and after the last"),
+        pytest.param([(0.0, HERE)], {0.0: HERE, 0.1: HERE, 3.0: None}, id="seen once, as in a still picture"),
+    ],
+)  # fmt: skip
+def test_where_the_box_of_a_face_is(sightings, expected):
+    face = track(*sightings)
+    assert {time: face.box_at(time) for time in expected} == expected
 
 
-def test_between_sightings_the_box_moves_in_a_line():
-    face = track((1.0, HERE), (1.4, THERE))
-    assert face.box_at(1.1) == (15, 20, 56, 61)
-    assert face.box_at(1.2) == (20, 20, 62, 62)
-
-
-def test_a_face_is_out_of_sight_in_a_long_gap_but_not_at_its_edges():
-    face = track((1.0, HERE), (4.0, THERE))
-    assert face.box_at(2.5) is None
-    assert face.box_at(1.1) == HERE
-    assert face.box_at(3.9) == THERE
-    assert face.box_at(1.2) is None and face.box_at(3.8) is None
-    assert face.box_at(2.5, max_gap_seconds=3.0) == (20, 20, 62, 62)
-
-
-def test_a_face_stays_for_a_moment_before_its_first_and_after_its_last_sighting():
-    face = track((1.0, HERE), (1.2, THERE))
-    assert face.box_at(0.9) == HERE and face.box_at(1.3) == THERE
-    assert face.box_at(0.8) is None and face.box_at(1.4) is None
-
-
-def test_a_face_seen_once_as_in_a_still_picture_has_its_box_there():
-    face = track((0.0, HERE))
-    assert face.box_at(0.0) == HERE
-    assert face.box_at(0.1) == HERE
-    assert face.box_at(3.0) is None
+def test_the_gap_that_a_face_may_be_out_of_sight_can_be_given():
+    assert track((1.0, HERE), (4.0, THERE)).box_at(2.5, max_gap_seconds=3.0) == (20, 20, 62, 62)
 
 
 boxes = st.tuples(st.integers(0, 100), st.integers(0, 100), st.integers(101, 200), st.integers(101, 200))

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from refusals import refused
 from sklearn import metrics
 
 from emotion.scores import (
@@ -35,14 +36,8 @@ def test_scores_are_those_worked_out_by_hand():
     assert scores["macro_f1"] == pytest.approx((16 / 19 + 2 / 4) / 2)
 
 
-def test_always_answering_the_commonest_class_does_not_raise_the_uar():
-    scores = compute_scores(np.array([[90, 0], [10, 0]]))
-    assert scores["accuracy"] == pytest.approx(0.9)
-    assert scores["uar"] == pytest.approx(0.5)
-
-
 def test_scores_of_nothing_are_refused():
-    with pytest.raises(ValueError, match="at least one"):
+    with refused(ValueError, "compute_scores"):
         compute_scores(np.zeros((2, 2), int))
 
 

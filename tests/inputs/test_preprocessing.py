@@ -6,6 +6,7 @@ import pytest
 import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from refusals import refused
 
 from emotion.config import AudioConfig, RunConfig, VideoConfig, WindowConfig
 from emotion.datasets.synthetic.clips import draw_clip, write_clip
@@ -107,24 +108,21 @@ def test_frames_that_lie_on_the_grid_show_their_moments_though_floats_round():
     assert list(shown_times(crops, times).values()) == times
 
 
-def test_a_gap_between_frames_leaves_its_moments_out():
-    times = [0.0, 0.1, 0.16, 0.31, 1.0, 1.02, 1.06, 1.31]
+@pytest.mark.parametrize(
+    ("times", "expected"),
+    [
+        pytest.param([0.0, 0.1, 0.16, 0.31, 1.0, 1.02, 1.06, 1.31],
+                     {0: 0.0, 1: 0.16, 2: 0.31, 6: 1.0, 7: 1.06, 8: 1.31}, id="a gap leaves its moments out"),
+        pytest.param([1.0, 1.05, 1.21], {6: 1.0, 7: 1.05, 8: 1.21}, id="a late start keeps its place"),
+        pytest.param([0.0], {0: 0.0}, id="a still picture is one moment"),
+    ],
+)  # fmt: skip
+def test_frames_keep_their_places_on_the_grid(times, expected):
     sampler, crops = sample(times)
-    assert shown_times(crops, times) == {0: 0.0, 1: 0.16, 2: 0.31, 6: 1.0, 7: 1.06, 8: 1.31}
-    assert sampler.moments == [0, 1, 2, 6, 7, 8]
-    assert sampler.end_seconds == pytest.approx(1.39)
-
-
-def test_a_still_picture_is_one_moment():
-    sampler, crops = sample([0.0])
-    assert [crop.moment for crop in crops] == sampler.moments == [0]
-    assert sampler.end_seconds == pytest.approx(0.08)
+    assert shown_times(crops, times) == expected
+    assert sampler.moments == list(expected)
+    assert sampler.end_seconds == pytest.approx(times[-1] + 0.08)
     assert sampler.tracks() == {}
-
-
-def test_a_late_start_keeps_its_place_on_the_grid():
-    _, crops = sample([1.0, 1.05, 1.21])
-    assert [crop.moment for crop in crops] == [6, 7, 8]
 
 
 def test_a_whole_frame_is_filed_under_no_face_and_cut_to_size():
@@ -243,14 +241,16 @@ def shown_moments(frames: np.ndarray) -> list[int]:
     return [int(frame[0, 0, 0]) - 100 for frame in frames]
 
 
-def test_a_window_takes_its_own_moments():
-    window = Preprocessor(FRAMES).video_input(make_crops(*range(40)), 7)
-    assert shown_moments(window) == list(range(7, 27))
-
-
-def test_a_moment_without_a_crop_repeats_the_nearest_of_the_window():
-    window = Preprocessor(FRAMES).video_input(make_crops(4, 6, 10, 11, 12, 18, 40), 5)
-    assert shown_moments(window) == [6] * 4 + [10, 10, 11] + [12] * 4 + [18] * 9
+@pytest.mark.parametrize(
+    ("moments", "first", "expected"),
+    [
+        pytest.param(range(40), 7, list(range(7, 27)), id="its own moments"),
+        pytest.param((4, 6, 10, 11, 12, 18, 40), 5, [6] * 4 + [10, 10, 11] + [12] * 4 + [18] * 9,
+                     id="a moment without a crop repeats the nearest of the window"),
+    ],
+)  # fmt: skip
+def test_a_window_shows_the_crops_of_its_moments(moments, first, expected):
+    assert shown_moments(Preprocessor(FRAMES).video_input(make_crops(*moments), first)) == expected
 
 
 def test_a_short_window_shows_each_of_its_moments_as_often_as_the_others():
@@ -326,33 +326,27 @@ def check_no_picture(media) -> None:
     assert media.crops_by_moment() == {}
 
 
-def test_sound_beside_the_picture_is_taken_instead_of_that_inside(folder):
-    media = load_clip_media(Recording(str(folder / "sound_inside.mp4"), str(folder / "sound.wav")), FACES)
+@pytest.mark.parametrize(
+    ("video", "audio", "beep", "tolerance"),
+    [
+        pytest.param("sound_inside.mp4", "sound.wav", 0.8, 0.005, id="sound beside, not that inside"),
+        pytest.param("sound_inside.mp4", "sound_inside.mp4", make.BEEP_SECONDS, 0.01, id="sound inside"),
+        pytest.param("sound_inside.mp4", None, None, None, id="sound inside that is not asked for"),
+        pytest.param("silent.mp4", "silent.mp4", None, None, id="no sound though asked for"),
+        pytest.param("silent.mp4", None, None, None, id="no sound"),
+    ],
+)
+def test_picture_and_sound_come_from_the_files_given(folder, video, audio, beep, tolerance):
+    media = load_clip_media(Recording(str(folder / video), audio and str(folder / audio)), FACES)
     check_face(media)
-    assert len(media.samples) == round(SECONDS * RATE) and media.samples.dtype == np.float32
-    assert make.find_beep(media.samples, RATE) == pytest.approx(0.8, abs=0.005)
-    assert media.duration_seconds == pytest.approx(SECONDS, abs=0.01)
-
-
-def test_sound_inside_the_picture_file_is_found_there(folder):
-    path = str(folder / "sound_inside.mp4")
-    media = load_clip_media(Recording(path, path), FACES)
-    check_face(media)
-    assert make.find_beep(media.samples, RATE) == pytest.approx(make.BEEP_SECONDS, abs=0.01)
-    assert media.duration_seconds == pytest.approx(SECONDS, abs=0.1)
-
-
-@pytest.mark.parametrize("with_path", [True, False])
-def test_a_clip_without_sound_has_no_samples(folder, with_path):
-    path = str(folder / "silent.mp4")
-    media = load_clip_media(Recording(path, path if with_path else None), FACES)
-    check_face(media)
-    assert media.samples.shape == (0,)
-    assert media.duration_seconds == pytest.approx(SECONDS, abs=0.01)
-
-
-def test_sound_that_is_not_asked_for_is_not_taken(folder):
-    assert load_clip_media(Recording(str(folder / "sound_inside.mp4"), None), FACES).samples.shape == (0,)
+    assert media.duration_seconds == pytest.approx(SECONDS, abs=0.1 if video == "sound_inside.mp4" == audio else 0.01)
+    if beep is None:
+        assert media.samples.shape == (0,)
+    else:
+        assert media.samples.dtype == np.float32
+        assert make.find_beep(media.samples, RATE) == pytest.approx(beep, abs=tolerance)
+    if audio == "sound.wav":
+        assert len(media.samples) == round(SECONDS * RATE)
 
 
 def test_a_clip_of_sound_alone_has_no_crops(folder):
@@ -392,7 +386,7 @@ def test_the_main_face_is_the_one_that_fills_most_of_the_picture(tmp_path):
 
 def test_a_file_that_cannot_be_decoded_is_named(tmp_path):
     path = str(make.make_renamed_text(tmp_path / "text.mp4"))
-    with pytest.raises(MediaError, match="text.mp4"):
+    with refused(MediaError, path):
         load_clip_media(Recording(path, path), FACES)
 
 

@@ -2,33 +2,19 @@
 
 import numpy as np
 import pytest
+from pictures import SIDE, find_dot, make_dot
 
 from emotion.datasets.synthetic.faces import draw_face
 from emotion.training.recipes.animation import MOUTH_CENTRE, animate_still, interrupt, move_mouth
 
-SIZE = 64
-
-
-def make_dot(x: int, y: int) -> np.ndarray:
-    """A soft white dot on black."""
-    rows, columns = np.mgrid[:SIZE, :SIZE]
-    spot = np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / 8)
-    return np.repeat((255 * spot).astype(np.uint8)[..., None], 3, axis=2)
-
-
-def find_dot(image: np.ndarray) -> tuple[float, float]:
-    weight = image.astype(float).mean(axis=2)
-    rows, columns = np.mgrid[:SIZE, :SIZE]
-    return float((columns * weight).sum() / weight.sum()), float((rows * weight).sum() / weight.sum())
-
 
 @pytest.fixture(scope="module")
 def face() -> np.ndarray:
-    return draw_face("happy", speaker_seed=2, size=SIZE)
+    return draw_face("happy", speaker_seed=2, size=SIDE)
 
 
 @pytest.mark.parametrize("n_frames", [20, 1])
-@pytest.mark.parametrize("shape", [(SIZE, SIZE), (SIZE, SIZE, 3)])
+@pytest.mark.parametrize("shape", [(SIDE, SIDE), (SIDE, SIDE, 3)])
 def test_a_still_becomes_a_clip(face, shape, n_frames):
     image = face.reshape(*shape) if len(shape) == 3 else face[..., 0].copy()
     clip = animate_still(image, n_frames, np.random.default_rng(0))

@@ -2,13 +2,12 @@
 
 import csv
 import dataclasses
-import sys
+import functools
 
 import pytest
 
 from emotion.config import RunConfig
 from emotion.config_files import write_config
-from emotion.console import run_program
 from emotion.datasets import __main__ as program
 from emotion.datasets.check.label_conversion import convert
 from emotion.datasets.paths import read_table
@@ -22,15 +21,9 @@ def write(path, *lines, encoding="utf-8", newline="\n"):
 
 
 @pytest.fixture
-def command(monkeypatch, capsys):
+def command(call):
     """Runs ``python -m emotion.datasets convert-labels`` and returns exit code, output and errors."""
-
-    def run(*args):
-        monkeypatch.setattr(sys, "argv", ["datasets", "convert-labels", *map(str, args)])
-        code = run_program(program.main)
-        return code, *capsys.readouterr()
-
-    return run
+    return functools.partial(call, program, "convert-labels")
 
 
 def rows(path, encoding="utf-8", delimiter=","):

@@ -5,11 +5,11 @@ import random
 
 import numpy as np
 import pytest
+from pictures import SIDE, find_dot, make_dot
 
 from emotion.datasets.synthetic.faces import draw_face
 from emotion.inputs.faces.augmentation import FrameVariation, draw_variation, vary_clip, vary_image
 
-SIZE = 64
 NOTHING = FrameVariation(
     flip=False, angle_degrees=0, zoom=1, shift_x=0, shift_y=0, contrast=1, brightness=0, blur_pixels=0
 )
@@ -19,54 +19,35 @@ def but(**changes) -> FrameVariation:
     return dataclasses.replace(NOTHING, **changes)
 
 
-def make_dot(x: int, y: int) -> np.ndarray:
-    """A soft white dot on black."""
-    rows, columns = np.mgrid[:SIZE, :SIZE]
-    spot = np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / 8)
-    return np.repeat((255 * spot).astype(np.uint8)[..., None], 3, axis=2)
-
-
-def find_dot(image: np.ndarray) -> tuple[float, float]:
-    weight = image.astype(float).mean(axis=2)
-    rows, columns = np.mgrid[:SIZE, :SIZE]
-    return float((columns * weight).sum() / weight.sum()), float((rows * weight).sum() / weight.sum())
-
-
 @pytest.fixture(scope="module")
 def face() -> np.ndarray:
-    return draw_face("happy", speaker_seed=2, size=SIZE)
+    return draw_face("happy", speaker_seed=2, size=SIDE)
 
 
 # ---- What each change does ----
 
 
-def test_no_change_leaves_the_picture_as_it_is(face):
+def test_a_flip_is_a_mirror_and_no_change_leaves_the_picture_as_it_is(face):
     np.testing.assert_array_equal(vary_image(face, NOTHING), face)
-
-
-def test_a_flip_is_a_mirror(face):
     np.testing.assert_array_equal(vary_image(face, but(flip=True)), face[:, ::-1])
 
 
-def test_a_shift_moves_to_the_right_and_down_by_parts_of_the_side():
-    x, y = find_dot(vary_image(make_dot(30, 20), but(shift_x=0.125, shift_y=0.25)))
-    assert (x, y) == (pytest.approx(38, abs=0.1), pytest.approx(36, abs=0.1))
-
-
-def test_a_zoom_leaves_the_middle_and_moves_the_rest_away_from_it():
-    x, y = find_dot(vary_image(make_dot(42, 32), but(zoom=1.5)))
-    assert (x, y) == (pytest.approx(31.5 + 1.5 * 10.5, abs=0.2), pytest.approx(31.5 + 1.5 * 0.5, abs=0.2))
-
-
-def test_a_turn_goes_about_the_middle():
-    x, y = find_dot(vary_image(make_dot(47, 32), but(angle_degrees=90)))
-    # Counter-clockwise: from the right of the middle to above it.
-    assert (x, y) == (pytest.approx(32, abs=0.6), pytest.approx(16, abs=0.6))
+@pytest.mark.parametrize(
+    ("change", "before", "after", "tolerance"),
+    [
+        pytest.param({"shift_x": 0.125, "shift_y": 0.25}, (30, 20), (38, 36), 0.1, id="a shift, by parts of the side"),
+        pytest.param({"zoom": 1.5}, (42, 32), (47.25, 32.25), 0.2, id="a zoom, away from the middle"),
+        # Counter-clockwise: from the right of the middle to above it.
+        pytest.param({"angle_degrees": 90}, (47, 32), (32, 16), 0.6, id="a turn, about the middle"),
+    ],
+)
+def test_a_change_of_place_moves_what_is_seen(change, before, after, tolerance):
+    assert find_dot(vary_image(make_dot(*before), but(**change))) == pytest.approx(after, abs=tolerance)
 
 
 def test_light_and_contrast_change_grey_levels_about_the_middle_grey():
     for level, expected in ((128, 138), (100, 96), (200, 246), (255, 255), (0, 0)):
-        image = np.full((SIZE, SIZE, 3), level, np.uint8)
+        image = np.full((SIDE, SIDE, 3), level, np.uint8)
         np.testing.assert_array_equal(vary_image(image, but(contrast=1.5, brightness=10)), expected)
 
 
@@ -77,7 +58,7 @@ def test_a_blur_softens_and_keeps_the_light(face):
 
 
 def test_what_comes_in_from_outside_repeats_the_edge():
-    image = np.full((SIZE, SIZE, 3), 90, np.uint8)
+    image = np.full((SIDE, SIDE, 3), 90, np.uint8)
     np.testing.assert_array_equal(vary_image(image, but(zoom=0.7, angle_degrees=20, shift_x=0.2)), 90)
 
 
@@ -93,7 +74,7 @@ def test_shape_and_type_stay(shape):
 
 def test_every_frame_of_a_clip_is_varied_alike(face):
     varied = vary_clip(np.stack([face] * 5), np.random.default_rng(4))
-    assert varied.shape == (5, SIZE, SIZE, 3) and varied.dtype == np.uint8
+    assert varied.shape == (5, SIDE, SIDE, 3) and varied.dtype == np.uint8
     assert not np.array_equal(varied[0], face)
     for frame in varied[1:]:
         np.testing.assert_array_equal(frame, varied[0])

@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 import pytest
+from pictures import make_noise
 
 from emotion.datasets.synthetic.faces import draw_face
 from emotion.inputs.faces.crops import TEMPLATE, compute_crop_transform, crop_face, crop_frame
@@ -14,10 +15,6 @@ CROP = 112
 @pytest.fixture(scope="module")
 def detector() -> YuNetDetector:
     return YuNetDetector()
-
-
-def make_noise(height: int = 240, width: int = 240) -> np.ndarray:
-    return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
 def draw_dots(points: np.ndarray, height: int = 480, width: int = 640) -> np.ndarray:

