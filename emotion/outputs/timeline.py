@@ -49,7 +49,7 @@ class TimelineRow:
     @classmethod
     def of_face(cls, prediction: MediaPrediction, track: FaceTrack) -> "TimelineRow":
         windows = _judged_windows(prediction, track.face_id)
-        return cls._build(prediction, windows, track.name, track, prediction.by_face[track.face_id])
+        return cls._build(prediction, windows, track.name, track, prediction.by_face.get(track.face_id))
 
     @classmethod
     def of_voice(cls, prediction: MediaPrediction) -> "TimelineRow":

@@ -96,7 +96,7 @@ def test_a_camera_that_is_not_there_is_named(monkeypatch):
 
 def test_a_camera_that_gives_nothing_is_named(monkeypatch):
     plug_in(monkeypatch, n_pictures=0)
-    monkeypatch.setattr(camera, "FIRST_PICTURE_SECONDS", 0.1)
+    monkeypatch.setattr(camera, "FIRST_FRAME_SECONDS", 0.1)
     for seconds in (None, 5.0):
         with Camera(0, max_seconds=seconds) as source, pytest.raises(MediaError, match="camera 0"):
             list(source.frames())
