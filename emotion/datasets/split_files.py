@@ -9,6 +9,7 @@ from pathlib import Path
 from emotion.datasets.clips import SIDES, TRAIN, Clip
 from emotion.datasets.splits import Split, check_protocol, check_split, in_order, split_of
 from emotion.errors import DatasetError
+from emotion.files import written_whole
 
 COLUMNS = ("clip_id", "side", "emotion", "speaker", "protocol", "seed", "sha256")
 # Begins the id of a row that stands for data too large to be listed clip by clip.
@@ -25,7 +26,7 @@ def write_splits(
     clips = in_order(clips)
     check_split(split, clips, contents)
     sides = split.sides
-    with open(path, "w", encoding="utf-8", newline="") as file:
+    with written_whole(path) as partial, open(partial, "w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
         for clip in clips:

@@ -16,6 +16,7 @@ from emotion.config import MODALITIES, RunConfig
 from emotion.console import SILENT, Reporter
 from emotion.datasets.clips import SEXES, Clip, restrict_clip
 from emotion.errors import ConfigError, DatasetError, MediaError, RunError
+from emotion.files import written_whole
 from emotion.inference.predictor import EmotionPredictor
 from emotion.labels import class_index
 from emotion.models.run_folder import Run
@@ -200,7 +201,7 @@ def write_predictions(judgements: Sequence[Judgement], class_names: Sequence[str
 
     ``predicted`` is the most probable class, however unsure.
     """
-    with open(path, "w", encoding="utf-8", newline="") as file:
+    with written_whole(path) as partial, open(partial, "w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow((*PREDICTION_COLUMNS, *class_names))
         for judgement in judgements:

@@ -138,10 +138,10 @@ def _load_seen(run: Run) -> SeenClips | None:
 
 def _find_met(clips: Sequence[Clip], seen: SeenClips) -> set[str]:
     """Returns the ids of the clips that the model was trained or validated on."""
-    met = set()
+    met, known = set(), {}  # many clips may be parts of one long file, which is hashed once
     for clip in clips:
         try:
-            contents = hash_files([clip])
+            contents = hash_files([clip], known)
         except MediaError:
             contents = {}  # decoding will report it
         if seen.has_met(clip, contents):
