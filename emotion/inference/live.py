@@ -82,7 +82,7 @@ def run_live(
     window = min(predictor.window_seconds, predictor.config.window.window_seconds)
     cutter = WindowCutter(
         predictor.config, predictor.settings, has_audio=False, detector=predictor.detector,
-        first_start_seconds=min(0.0, step - window),
+        first_start_seconds=min(0.0, step - window), context_frames=predictor.run.context_frames, awaits_context=False,
     )  # fmt: skip
     result = predictor.build_result(name, cutter)
     judged: list[JudgedWindow] = []

@@ -12,6 +12,7 @@ from emotion.config import RunConfig
 from emotion.console import Progress
 from emotion.errors import MediaError
 from emotion.inference.clip_result import ClipResult, JudgedWindow
+from emotion.inference.track_encoder import TrackEncoder
 from emotion.inputs.faces.detectors import FaceDetector, build_detector
 from emotion.inputs.window_cutter import WindowCutter, WindowInputs
 from emotion.media.reading import MediaInfo
@@ -111,7 +112,8 @@ class EmotionPredictor:
         info = info or recording.probe()
         cutter = WindowCutter(
             self.config, self.settings, has_video=info.has_video, has_audio=info.has_audio,
-            duration_seconds=info.duration_seconds, detector=self.detector, stopwatch=stopwatch,
+            duration_seconds=info.duration_seconds, context_frames=self.run.context_frames, detector=self.detector,
+            stopwatch=stopwatch,
         )  # fmt: skip
         damage = Damage(recording.path, is_silent=True)
         items = stopwatch.watch("decode", recording.read(self.config.audio.sample_rate, damage=damage))
@@ -144,22 +146,25 @@ class EmotionPredictor:
             stopwatch: measures the model.
         """
         stopwatch = stopwatch or Stopwatch()
+        encoder = None if self.run.context_frames is None else TrackEncoder(self.run)
         waiting: list[WindowInputs] = []
         for windows in together:
             waiting += windows
             if len(waiting) >= batch_windows:
                 with stopwatch("model"):
-                    judged = self._judge(waiting)
+                    judged = self._judge(waiting, encoder)
                 yield from judged
                 waiting = []
         with stopwatch("model"):
-            judged = self._judge(waiting)
+            judged = self._judge(waiting, encoder)
         yield from judged
 
-    def _judge(self, windows: list[WindowInputs]) -> list[JudgedWindow]:
+    def _judge(self, windows: list[WindowInputs], encoder: TrackEncoder | None) -> list[JudgedWindow]:
         known = [window for window in windows if window.evidence != "none"]
         answers = iter(())
-        if known:
+        if known and encoder is not None:
+            answers = iter(self.run.predict_encoded(encoder.encode(known)))
+        elif known:
             batch = {name: np.stack([window.inputs[name] for window in known]) for name in known[0].inputs}
             answers = iter(self.run.predict(batch))
         return [

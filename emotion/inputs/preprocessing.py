@@ -95,31 +95,39 @@ class Preprocessor:
     ) -> np.ndarray:
         """Returns the frames of one window.
 
-        A moment without a crop repeats the nearest one of the window, or is a frame of zeros, as ``video.fill`` says.
+        A moment without a crop is a frame of zeros, or repeats the nearest one of the window, as ``video.fill`` says.
         A face in sight for less than ``video.min_sight`` of the window gives zeros, the sign for no evidence.
 
         Args:
             crops: ``(image_size, image_size, 3)`` uint8 by moment.
             first_moment: of the window, on the grid.
             shown: the moments for which there were pictures at all; by default those of ``crops``.
-            n_moments: of a window shorter than the model's; its moments are repeated evenly to ``n_frames``.
+            n_moments: of a window shorter than the model's. Zeros follow, or with ``video.fill`` ``nearest`` its moments
+                are repeated evenly to ``n_frames``.
 
         Returns:
             ``(n_frames, image_size, image_size, 3)`` uint8.
         """
         video = self.config.video
         n_moments = n_moments or video.n_frames
-        window = range(first_moment, first_moment + n_moments)
-        found = [moment for moment in window if moment in crops]
-        n_shown = len(found) if shown is None else sum(1 for moment in shown if moment in window)
-        if not found or len(found) < video.min_sight * n_shown:
+        if not self.is_in_sight(crops, first_moment, shown, n_moments):
             return np.zeros((video.n_frames, video.image_size, video.image_size, 3), np.uint8)
-        held = np.array(found)
-        moments = [first_moment + frame * n_moments // video.n_frames for frame in range(video.n_frames)]
-        frames = np.stack([crops[found[int(np.argmin(np.abs(held - moment)))]] for moment in moments])
+        held = np.array([moment for moment in range(first_moment, first_moment + n_moments) if moment in crops])
         if video.fill == "none":
-            frames[~np.isin(moments, held)] = 0
-        return frames
+            frames = np.zeros((video.n_frames, video.image_size, video.image_size, 3), np.uint8)
+            frames[held - first_moment] = [crops[int(moment)] for moment in held]
+            return frames
+        moments = [first_moment + frame * n_moments // video.n_frames for frame in range(video.n_frames)]
+        return np.stack([crops[int(held[np.argmin(np.abs(held - moment))])] for moment in moments])
+
+    def is_in_sight(
+        self, crops: Mapping[int, np.ndarray], first_moment: int, shown: Iterable[int] | None, n_moments: int
+    ) -> bool:
+        """Tells whether a face is in sight for ``video.min_sight`` of a window; see ``video_input``."""
+        window = range(first_moment, first_moment + n_moments)
+        n_found = sum(1 for moment in window if moment in crops)
+        n_shown = n_found if shown is None else sum(1 for moment in shown if moment in window)
+        return n_found > 0 and n_found >= self.config.video.min_sight * n_shown
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@
 - **Where nobody speaks** in the whole file, faces are judged in windows of ``window.face_window_seconds``.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,6 +38,22 @@ MIN_SPEECH_SHARE = 0.5  # of a window too short to hold MIN_SPEECH_SECONDS
 
 
 @dataclass(frozen=True)
+class TrackStretch:
+    """What is seen of a face in a window, and shortly before and after it.
+
+    Attributes:
+        first_moment, n_moments: the window, on the grid.
+        crops: ``(image_size, image_size, 3)`` uint8 by moment; those in the window and around it.
+        n_known: moments after the window for which pictures have come.
+    """
+
+    first_moment: int
+    n_moments: int
+    crops: Mapping[int, np.ndarray]
+    n_known: int
+
+
+@dataclass(frozen=True)
 class WindowInputs:
     """One window as a model takes it.
 
@@ -46,6 +62,7 @@ class WindowInputs:
         track: the face's, ``WHOLE_FRAME`` for whole frames, None for the voice alone.
         evidence: ``face+voice``, ``face``, ``voice`` or ``none``; ``frame`` instead of ``face`` for whole frames.
         inputs: by the names of the model's inputs, without the batch axis.
+        stretch: instead of ``video`` in the inputs, for a model that runs along tracks; None without a face.
     """
 
     start_seconds: float
@@ -53,6 +70,7 @@ class WindowInputs:
     track: int | None
     evidence: str
     inputs: dict[str, np.ndarray]
+    stretch: TrackStretch | None = None
 
 
 def holds_enough_speech(speech_seconds: float, window_seconds: float) -> bool:
@@ -69,6 +87,8 @@ class WindowCutter:
         has_video, has_audio: whether pictures and sound are to come.
         duration_seconds: of the file, as far as known; short files are held until somebody speaks.
         first_start_seconds: of the first window. Below 0 for a camera, whose first windows hold only what has come.
+        context_frames: of a model that runs along tracks, ``Run.context_frames``. It gets ``TrackStretch``es.
+        awaits_context: whether to wait for the frames after a window; a camera does not.
         detector: of faces; by default the one that the settings name.
         stopwatch: measures finding faces, mouths and speech.
 
@@ -87,6 +107,8 @@ class WindowCutter:
         has_audio: bool = True,
         duration_seconds: float | None = None,
         first_start_seconds: float = 0.0,
+        context_frames: int | None = None,
+        awaits_context: bool = True,
         detector: FaceDetector | None = None,
         stopwatch: Stopwatch | None = None,
     ):
@@ -95,6 +117,9 @@ class WindowCutter:
         self._max_faces = settings.max_faces
         self._step_seconds = settings.step_seconds or config.window.step_seconds
         self._first_start = first_start_seconds
+        self._runs_along_tracks = context_frames is not None
+        self._context_frames = context_frames or 0
+        self._n_awaited = self._context_frames if awaits_context else 0
         self._stopwatch = stopwatch or Stopwatch()
         self._preprocessor = Preprocessor(config)
         self._hears = has_audio and "audio" in config.modalities
@@ -217,7 +242,7 @@ class WindowCutter:
         the other has ended.
         """
         end = start + self.window_seconds
-        last_moment = self._preprocessor.first_moment(start) + self._n_moments - 1
+        last_moment = self._preprocessor.first_moment(start) + self._n_moments - 1 + self._n_awaited
         has_sound = not self._expects["audio"] or self._sound.end_seconds >= end + SPEECH_DELAY_SECONDS
         has_frames = not self._expects["video"] or self.sampler.moments[-1:] >= [last_moment]
         furthest = max(self._sound.end_seconds, self.sampler.last_frame_seconds)
@@ -242,51 +267,67 @@ class WindowCutter:
             # The model takes windows of one length; in a shorter one silence follows.
             audio = self._preprocessor.audio_input(np.pad(samples, (0, config.window_samples - n_samples)))
         has_voice = self._hears and bool(audio.any()) and self._is_spoken(start, end)
-        faces, glimpsed = self._faces(start) if "video" in config.modalities else ({}, [])
+        faces, glimpsed = self._faces(start) if "video" in config.modalities else ([], [])
 
-        def window(track: int | None, video: np.ndarray | None, hears: bool) -> WindowInputs:
-            seen = "frame" if track == WHOLE_FRAME else "face"
-            evidence = "+".join([seen] * (video is not None) + ["voice"] * hears) or "none"
+        def window(track: int | None, hears: bool) -> WindowInputs:
+            kind = "frame" if track == WHOLE_FRAME else "face"
+            evidence = "+".join([kind] * (track is not None) + ["voice"] * hears) or "none"
             inputs = {}
             if audio is not None:
                 inputs["audio"] = audio if hears else np.zeros_like(audio)
-            if "video" in config.modalities:
-                inputs["video"] = np.zeros(config.video_shape, np.uint8) if video is None else video
+            if "video" not in config.modalities:
+                return WindowInputs(start, end, track, evidence, inputs)
+            if self._runs_along_tracks:
+                stretch = None if track is None else self._stretch(track, start)
+                return WindowInputs(start, end, track, evidence, inputs, stretch)
+            inputs["video"] = np.zeros(config.video_shape, np.uint8) if track is None else self._video(track, start)
             return WindowInputs(start, end, track, evidence, inputs)
 
         # The speaker may be a face that is not judged.
         speaker = self._speaker(faces, start, samples) if has_voice and faces else None
         chosen = sorted(faces, key=lambda track: -self.sampler.face_area(track))[: self._max_faces]
         self.n_voices_passed_over += speaker is not None and speaker not in chosen
-        windows = [window(track, faces[track], has_voice and track == speaker) for track in faces if track in chosen]
+        windows = [window(track, has_voice and track == speaker) for track in faces if track in chosen]
         if has_voice and speaker is None:
-            windows.append(window(None, None, True))
+            windows.append(window(None, True))
         # A face in sight for a moment is too little evidence, but it is there.
         windows += [WindowInputs(start, end, track, "none", {}) for track in glimpsed]
-        return windows or [window(None, None, False)]
+        return windows or [window(None, False)]
 
-    def _faces(self, start: float) -> tuple[dict[int, np.ndarray], list[int]]:
-        """The frames of each face that is in sight long enough, and the tracks of those that are not."""
+    def _faces(self, start: float) -> tuple[list[int], list[int]]:
+        """The tracks of the faces that are in sight long enough in a window, and of those that are not."""
         for track in list(self._crops):
             known = self.sampler.resolve(track)
             if known != track:
                 self._crops.setdefault(known, {}).update(self._crops.pop(track))
         moment = self._preprocessor.first_moment(start)
         window = range(moment, moment + self._n_moments)
-        faces, glimpsed = {}, {}
+        seen, glimpsed = [], []
         for track, crops in self._crops.items():
-            video = self._preprocessor.video_input(crops, moment, self._shown, self._n_moments)
-            if self.sampler.is_real(track):
-                (faces if video.any() else glimpsed)[track] = video
-        return faces, [track for track in glimpsed if any(moment in window for moment in self._crops[track])]
+            if not self.sampler.is_real(track) or not any(moment in window for moment in crops):
+                continue
+            is_seen = self._preprocessor.is_in_sight(crops, moment, self._shown, self._n_moments)
+            (seen if is_seen else glimpsed).append(track)
+        return seen, glimpsed
+
+    def _video(self, track: int, start: float) -> np.ndarray:
+        first = self._preprocessor.first_moment(start)
+        return self._preprocessor.video_input(self._crops[track], first, self._shown, self._n_moments)
+
+    def _stretch(self, track: int, start: float) -> TrackStretch:
+        first = self._preprocessor.first_moment(start)
+        around = range(first - self._context_frames, first + self._n_moments + self._context_frames)
+        crops = {moment: crop for moment, crop in self._crops[track].items() if moment in around}
+        n_known = self.sampler.moments[-1] - (first + self._n_moments - 1)
+        return TrackStretch(first, self._n_moments, crops, max(0, n_known))
 
     def _is_spoken(self, start: float, end: float) -> bool:
         return holds_enough_speech(self._speech.speech_seconds(start, end), end - start)
 
-    def _speaker(self, faces: dict[int, np.ndarray], start: float, samples: np.ndarray) -> int | None:
+    def _speaker(self, faces: list[int], start: float, samples: np.ndarray) -> int | None:
         """The face whose voice is heard; a picture that is judged as a whole is judged with its sound."""
         if WHOLE_FRAME in faces or self._speech is None:
-            return next(iter(faces))
+            return faces[0]
         with self._stopwatch("listen"):
             loudness = compute_loudness(samples, self._config.audio.sample_rate)
             moments = (np.arange(len(loudness)) + 0.5) / RATE_HZ
@@ -307,7 +348,7 @@ class WindowCutter:
         self.sampler.forget_before(time_seconds)
         if self._speech is not None:
             self._speech.forget_before(time_seconds)
-        first = self._preprocessor.first_moment(time_seconds)
+        first = self._preprocessor.first_moment(time_seconds) - self._context_frames
         self._shown = [moment for moment in self._shown if moment >= first]
         for track in list(self._crops):
             self._crops[track] = {moment: crop for moment, crop in self._crops[track].items() if moment >= first}

@@ -14,6 +14,8 @@ class Design:
     Attributes:
         module: has ``DESCRIPTION``, ``default_config()`` and ``build_model(config)``.
         fixed_audio: settings that must be as in ``audio``, because the first layers were made for them.
+        context_frames: frames before and after a moment that the video branch looks at, so that it can run along a
+            track; None if it takes whole windows only.
     """
 
     module: str
@@ -21,6 +23,7 @@ class Design:
     video: VideoConfig = field(default_factory=VideoConfig)
     training: TrainConfig = field(default_factory=TrainConfig)
     fixed_audio: tuple[str, ...] = ()
+    context_frames: int | None = None
 
     def default_config(self) -> RunConfig:
         """Returns the default settings; the architecture's name and its own model settings are left open."""
@@ -28,10 +31,12 @@ class Design:
 
 
 ARCHITECTURES = {
-    "mfcc_cnn_3d": Design("emotion.models.mfcc_cnn_3d"),
+    "mfcc_cnn_3d": Design("emotion.models.mfcc_cnn_3d", video=VideoConfig(fill="none"), context_frames=2),
     "whisper_cnn_3d": Design(
         "emotion.models.whisper_cnn_3d",
         audio=WHISPER_AUDIO,
+        video=VideoConfig(fill="none"),
+        context_frames=2,
         fixed_audio=("features", "sample_rate", "min_frequency_hz", "max_frequency_hz", "top_db"),
     ),
     "resnet18_ast": Design(

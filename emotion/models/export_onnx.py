@@ -1,6 +1,7 @@
 """Writes a run's network for ONNX Runtime, after comparing its answers with Keras's."""
 
 import contextlib
+import dataclasses
 import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,8 +13,9 @@ from emotion.config import RunConfig
 from emotion.console import SILENT, Reporter, quiet_import
 from emotion.errors import RunError, first_line
 from emotion.models.half_precision import MIN_VALUES
-from emotion.models.onnx_runtime import MADE_FROM, ONNX_FILE, OnnxNetwork, written_with_hash
+from emotion.models.onnx_runtime import HEAD_FILE, MADE_FROM, ONNX_FILE, PROBABILITIES, OnnxNetwork, written_with_hash
 from emotion.models.run_folder import MODEL_FILE, Run, draw_inputs, load_run
+from emotion.models.tracks import split_network
 
 if TYPE_CHECKING:
     import onnx
@@ -26,7 +28,7 @@ LARGEST_UNASKED = 60_000_000  # bytes of model.keras
 
 
 def export_onnx(run: Run) -> float:
-    """Writes ``model.onnx`` beside the ``model.keras`` of a run that Keras loaded.
+    """Writes ``model.onnx`` beside the ``model.keras`` of a run that Keras loaded, and ``head.onnx`` if it has a head.
 
     Returns:
         The largest difference between its probabilities and Keras's.
@@ -35,10 +37,19 @@ def export_onnx(run: Run) -> float:
         RunError: if the network cannot be converted, or answers differently; nothing is written then.
     """
     path = run.path / ONNX_FILE
-    with written_with_hash(path) as partial:
-        convert_to_onnx(run, partial)
+    _import_converter(path)
+    split = split_network(run.model)
+    with contextlib.ExitStack() as stack:
+        partial = stack.enter_context(written_with_hash(path))
+        convert_to_onnx(run, partial, split.encoder if split else None)
         skip_missing_modalities(run.config, partial)
-        difference = compare(run, OnnxNetwork(partial))
+        network = OnnxNetwork(partial)
+        difference = compare(run, network)
+        if split:
+            head = stack.enter_context(written_with_hash(run.path / HEAD_FILE))
+            convert_to_onnx(run, head, split.head)
+            network.head = OnnxNetwork(head)
+            difference = max(difference, compare_parts(run, network))
         if not difference <= MAX_DIFFERENCE:
             raise RunError(
                 f"{path}: not written, because its probabilities differ from Keras's by {difference:.1g}; at most "
@@ -63,31 +74,46 @@ def write_onnx(folder: Path, reporter: Reporter = SILENT) -> None:
     reporter.say(f"{folder / ONNX_FILE}: equal to {MODEL_FILE} within {difference:.1g}, loads in a tenth of the time.")
 
 
-def convert_to_onnx(run: Run, path: Path) -> None:
+def convert_to_onnx(run: Run, path: Path, network=None) -> None:
     """Writes a run's network as an ONNX file, unchecked. Kernels that fit 16 bits exactly are stored in 16 bits.
+
+    Args:
+        network: a part of the run's network, instead of the whole.
 
     Raises:
         RunError: if a package is missing, or the network cannot be converted.
     """
+    _import_converter(path)
+    import onnx
+
+    network = network or run.model
+    # Keras exports only networks that were called.
+    network.predict_on_batch({x.name: np.ones((1, *(side or 2 for side in x.shape[1:])), x.dtype) for x in network.inputs})
+    try:
+        with quiet_import(), _unmerged():
+            network.export(path, format="onnx", verbose=False)
+        written = onnx.load(path)
+    except Exception as error:  # the converter raises anything for an operation it does not know
+        raise RunError(f"{run.path}: cannot be written as ONNX ({first_line(error)}).") from error
+    # The probabilities come first, for programs that look at nothing else.
+    outputs = sorted(written.graph.output, key=lambda each: each.name != PROBABILITIES)
+    del written.graph.output[:]
+    written.graph.output.extend(outputs)
+    _halve_exact_kernels(written)
+    onnx.helper.set_model_props(written, {MADE_FROM: run.sha256})
+    onnx.save(written, path)
+
+
+def _import_converter(path: Path) -> None:
     try:
         with quiet_import():
-            import onnx
+            import onnx  # noqa: F401
             import onnxruntime  # noqa: F401  (the export is run right after)
             import tf2onnx  # noqa: F401
     except ImportError as error:
         raise RunError(
             f"{path.parent}: cannot be written as ONNX ({error}). pip install -r requirements.txt"
         ) from error
-    run.predict(draw_inputs(run.config, 1))  # Keras exports only networks that were called
-    try:
-        with quiet_import(), _unmerged():
-            run.model.export(path, format="onnx", verbose=False)
-        network = onnx.load(path)
-    except Exception as error:  # the converter raises anything for an operation it does not know
-        raise RunError(f"{run.path}: cannot be written as ONNX ({first_line(error)}).") from error
-    _halve_exact_kernels(network)
-    onnx.helper.set_model_props(network, {MADE_FROM: run.sha256})
-    onnx.save(network, path)
 
 
 @contextlib.contextmanager
@@ -128,6 +154,16 @@ def compare(run: Run, network: OnnxNetwork) -> float:
     expected = run.without_calibration().predict(inputs)
     one_by_one = [network({name: values[i : i + 1] for name, values in inputs.items()}) for i in range(N_COMPARED)]
     return max(float(np.abs(expected - answers).max()) for answers in (network(inputs), np.concatenate(one_by_one)))
+
+
+def compare_parts(run: Run, network: OnnxNetwork) -> float:
+    """Returns the largest difference between a run's probabilities and those that its export's head gives."""
+    inputs, exported = draw_inputs(run.config, N_COMPARED), dataclasses.replace(run, model=network)
+    encoded: dict[str, np.ndarray] = {}
+    for name, values in inputs.items():
+        encoded |= exported.encode({name: values})
+    answers = exported.without_calibration().predict_encoded(encoded)
+    return float(np.abs(run.without_calibration().predict(inputs) - answers).max())
 
 
 # ---- Graph surgery: skip a modality's branch where no window of the batch holds that modality ----
@@ -275,4 +311,6 @@ def _put_into_if(
 def _declare(name: str, array: np.ndarray) -> "onnx.ValueInfoProto":
     from onnx import helper
 
-    return helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(array.dtype), [None, *array.shape[1:]])
+    # Windows of other lengths have other numbers of moments.
+    shape = [None, *([None] * (array.ndim - 2)), array.shape[-1]]
+    return helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(array.dtype), shape)

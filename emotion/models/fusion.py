@@ -8,7 +8,9 @@ from keras import layers
 
 from emotion.config import INPUT_DTYPES, MODALITIES, RunConfig
 from emotion.errors import ConfigError
-from emotion.models.layers import EXACT, EvidencePresent, ModalityDropout, StillPicture
+from emotion.models import find_design
+from emotion.models.frame_layers import AnyPresent, FrameSigns, StillTrack
+from emotion.models.layers import EXACT, EvidencePresent, ModalityDropout
 
 # ``fusion_still``: whether the classifier is told that all frames are one photograph; people pose for photographs, so
 # emotions are distributed differently there.
@@ -42,7 +44,8 @@ def build_fused_model(
 
     Args:
         settings: complete, of the branches and of the layers that join them.
-        audio_branch, video_branch: called with an input and the settings; return features.
+        audio_branch: called with the input and the settings; returns features.
+        video_branch: called with the frames, their ``FrameSigns`` and the settings; returns features.
         join: called with lists of both features and of both presences (``(batch, 1)``, 1 or 0), and the settings;
             returns ``(batch, units)`` for the classifier, in which an absent modality must have no influence.
         pool: for a network of one modality; called with its name, its features and the settings; returns
@@ -53,11 +56,18 @@ def build_fused_model(
         ``probabilities (batch, n_classes)``. All zeros mean that a modality is absent.
     """
     inputs, features, presences = {}, [], []
-    branches = {"audio": audio_branch, "video": video_branch}
-    for name, shape in config.input_shapes.items():
-        inputs[name] = keras.Input(shape, dtype=INPUT_DTYPES[name], name=name)
-        features.append(branches[name](inputs[name], settings))
-        presences.append(EvidencePresent(name=f"{name}_present")(inputs[name]))
+    if "audio" in config.modalities:
+        inputs["audio"] = sound = keras.Input(config.audio_shape, dtype=INPUT_DTYPES["audio"], name="audio")
+        features.append(audio_branch(sound, settings))
+        presences.append(EvidencePresent(name="audio_present")(sound))
+    signs = None
+    if "video" in config.modalities:
+        n_frames, *picture = config.video_shape
+        shape = (n_frames if find_design(config.architecture).context_frames is None else None, *picture)
+        inputs["video"] = frames = keras.Input(shape, dtype=INPUT_DTYPES["video"], name="video")
+        signs = FrameSigns(dtype=EXACT, name="video_signs")(frames)
+        features.append(video_branch(frames, signs, settings))
+        presences.append(AnyPresent(name="video_present")(signs))
     if len(features) == 2:
         rate = config.training.modality_dropout
         presences = ModalityDropout(rate, seed=config.training.seed, name="modality_dropout")(presences)
@@ -65,7 +75,7 @@ def build_fused_model(
         # The classifier also gets the presences: zeros alone could be a weak response.
         told = list(presences)
         if settings["fusion_still"]:
-            still = StillPicture(name="still")(inputs["video"])
+            still = StillTrack(name="still")(signs)
             told.append(layers.Multiply(name="still_evidence")([still, presences[-1]]))
         features = layers.Concatenate(name="fusion")([joined, *told])
     else:

@@ -17,6 +17,8 @@ LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as in FER2013's grey pictures
 # Keras's 0.99 needs hundreds of steps to settle; a few hundred clips make only a few dozen steps an epoch.
 NORM_MOMENTUM = 0.9
 
+ABSENT = 1e4  # taken from the score of what is absent, so that a softmax gives it nothing
+
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
 class FaceStandardization(layers.Layer):
@@ -71,7 +73,7 @@ class EvidencePresent(layers.Layer):
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
 class StillPicture(layers.Layer):
-    """1 where all frames of a clip are identical, as for a photograph, else 0.
+    """1 where all frames of a clip are identical, as for a photograph, else 0; in models made before ``FrameSigns``.
 
     Every fourth pixel is compared, and only the green channel: a camera's noise alone makes frames differ.
 
@@ -130,18 +132,25 @@ class MomentAttention(layers.Layer):
     """A mean over moments, weighted by their features (Meng et al. 2019, "Frame attention"); equally before training.
 
     Shape:
-        ``(batch, n_moments, n_features)`` to ``(batch, n_features)``.
+        moments ``(batch, n_moments, n_features)`` and, if some of them are absent, 1 or 0 for each ``(batch, n_moments,
+        1)`` to ``(batch, n_features)``: zeros where no moment is present.
     """
 
     def build(self, input_shape):
-        self.kernel = self.add_weight(shape=(input_shape[-1], 1), initializer="zeros", name="kernel")
+        moments = input_shape[0] if isinstance(input_shape[0], list | tuple) else input_shape
+        self.kernel = self.add_weight(shape=(moments[-1], 1), initializer="zeros", name="kernel")
 
-    def call(self, moments):
-        weights = ops.softmax(ops.matmul(moments, self.kernel), axis=1)
+    def call(self, inputs):
+        moments, present = inputs if isinstance(inputs, list | tuple) else (inputs, None)
+        scores = ops.matmul(moments, self.kernel)
+        if present is None:
+            return ops.sum(ops.softmax(scores, axis=1) * moments, axis=1)
+        weights = ops.softmax(scores - ABSENT * (1 - present), axis=1) * present
         return ops.sum(weights * moments, axis=1)
 
     def compute_output_shape(self, input_shape):
-        return (input_shape[0], input_shape[-1])
+        moments = input_shape[0] if isinstance(input_shape[0], list | tuple) else input_shape
+        return (moments[0], moments[-1])
 
 
 def convolution_block(x, filters: int, kernel, *, strides=1, activation: bool = True, name: str):

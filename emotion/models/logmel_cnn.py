@@ -52,7 +52,7 @@ def audio_branch(picture, settings: dict[str, Any]):
     return layers.Dense(settings["audio_units"], activation="relu", name="audio_features")(x)
 
 
-def video_branch(frames, settings: dict[str, Any]):
+def video_branch(frames, signs, settings: dict[str, Any]):
     """2D convolutions on every frame, then mean and maximum over those with a face.
 
     Frames without a face have no influence on the answer; in training they shift the batch statistics a little.

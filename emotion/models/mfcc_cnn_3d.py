@@ -48,7 +48,7 @@ def audio_branch(mfcc, settings: dict[str, Any]):
     x = layers.ReLU(name="audio_dense_relu")(x)
     mean = layers.GlobalAveragePooling1D(name="audio_mean")(x)
     peak = layers.GlobalMaxPooling1D(name="audio_peak")(x)
-    x = layers.Concatenate(name="audio_pool")([mean, peak])
+    x = layers.Concatenate(name="audio_vector")([mean, peak])
     x = layers.Dropout(settings["audio_dropout"], name="audio_drop")(x)
     return layers.Dense(settings["audio_units"], activation="relu", name="audio_features")(x)
 

@@ -100,7 +100,7 @@ def audio_branch(picture, settings: dict[str, Any]):
     return _over_time(x, heard, settings["audio_units"], settings["audio_dropout"], "audio")
 
 
-def video_branch(frames, settings: dict[str, Any]):
+def video_branch(frames, signs, settings: dict[str, Any]):
     """MobileFaceNet on every frame, then an LSTM over those with a face.
 
     Frames without a face have no influence on the answer; in training they shift the batch statistics a little.

@@ -1,7 +1,8 @@
 """A run's network in ONNX Runtime: Keras's answers without TensorFlow, which takes seconds to load.
 
-``emotion.export`` writes ``model.onnx`` beside ``model.keras``. The file names, by SHA-256, the ``model.keras`` it was
-made from, so that an outdated one is never used. ``model.onnx.sha256`` holds its own hash in ``sha256sum``'s format, so
+``emotion.export`` writes ``model.onnx`` beside ``model.keras``, and for a network that runs along tracks ``head.onnx``; see
+``emotion.models.tracks``. Each file names, by SHA-256, the ``model.keras`` it was made from, so that an outdated one is
+never used. ``model.onnx.sha256`` holds its own hash in ``sha256sum``'s format, so
 that a damaged one is never used either.
 
 ``model.int8.onnx`` is an optional faster network in eight bits, whose answers differ a little; see
@@ -23,11 +24,14 @@ from emotion.files import write_whole, written_whole
 logger = logging.getLogger(__name__)
 
 ONNX_FILE = "model.onnx"
+HEAD_FILE = "head.onnx"
 INT8_FILE = "model.int8.onnx"
 HASH_SUFFIX = ".sha256"
 RUNTIMES = ("auto", "onnx", "int8", "keras")
 DEVICES = ("auto", "cpu", "gpu")
 MADE_FROM = "keras_sha256"  # key in the file's metadata
+# Outputs: of the whole network, and what a network that runs along tracks also hands out for its head.
+PROBABILITIES, ENCODED = "probabilities", ("audio_vector", "video_moments", "video_signs")
 
 
 class OnnxNetwork:
@@ -35,9 +39,10 @@ class OnnxNetwork:
 
     Attributes:
         runtime: ``onnx``, or ``int8`` if it computes in eight bits.
-        input_shapes: by the input's name, without the batch axis.
+        input_shapes: by the input's name, without the batch axis; None where any length is taken.
         n_outputs: number of classes.
         made_from: SHA-256 of the ``model.keras`` it was made from.
+        head: judges what this network encodes; None if it judges whole windows only.
     """
 
     def __init__(self, path: str | os.PathLike):
@@ -58,13 +63,19 @@ class OnnxNetwork:
         try:
             self._session = onnxruntime.InferenceSession(os.fspath(path), options, providers=["CPUExecutionProvider"])
             inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
-            self.input_shapes = {each.name: tuple(each.shape[1:]) for each in inputs}
+            # Names stand for numbers that may vary.
+            self.input_shapes = {
+                each.name: tuple(side if isinstance(side, int) else None for side in each.shape[1:]) for each in inputs
+            }
+            self._dtypes = {each.name: np.uint8 if "uint8" in each.type else np.float32 for each in inputs}
+            self._outputs = [each.name for each in outputs]
             self.n_outputs = outputs[0].shape[-1]
         except Exception as error:  # ONNX Runtime's errors have no common base
             words = first_line(error)
             raise RunError(f"{path}: not a loadable ONNX model ({words}). {_way_out(Path(path))}") from error
         self.runtime = "int8" if Path(path).name.endswith(INT8_FILE) else "onnx"
         self.made_from = self._session.get_modelmeta().custom_metadata_map.get(MADE_FROM)
+        self.head: OnnxNetwork | None = None
 
     def __call__(self, inputs: dict[str, np.ndarray]) -> np.ndarray:
         """Returns probabilities ``(n, n_outputs)`` for a batch of inputs.
@@ -77,12 +88,31 @@ class OnnxNetwork:
         held = np.stack([find_held(values) for values in inputs.values()], axis=1)
         kinds = np.unique(held, axis=0)
         if len(kinds) < 2:
-            return self._session.run(None, inputs)[0]
+            return self._run(inputs)
         answers = np.empty((n, self.n_outputs), np.float32)
         for kind in kinds:
             (rows,) = np.nonzero((held == kind).all(axis=1))
-            answers[rows] = self._session.run(None, {name: values[rows] for name, values in inputs.items()})[0]
+            answers[rows] = self._run({name: values[rows] for name, values in inputs.items()})
         return answers
+
+    @property
+    def encodes(self) -> bool:
+        """Whether it also hands out what a head needs."""
+        return "video_moments" in self._outputs
+
+    def _run(self, inputs: dict[str, np.ndarray]) -> np.ndarray:
+        return self._session.run(self._outputs[:1], inputs)[0]
+
+    def encode(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Returns what the head needs of the inputs of one modality, by the names in ``ENCODED``."""
+        (modality, values), *_ = inputs.items()
+        others = {
+            name: np.zeros((len(values), *(side or 1 for side in shape)), self._dtypes[name])
+            for name, shape in self.input_shapes.items()
+            if name != modality
+        }
+        names = [name for name in self._outputs if name in ENCODED and name.startswith(modality)]
+        return dict(zip(names, self._session.run(names, {modality: values, **others}), strict=True))
 
 
 def find_held(values: np.ndarray) -> np.ndarray:
@@ -109,7 +139,10 @@ def find_network(folder: Path, keras_sha256: str, runtime: str) -> tuple[OnnxNet
         return None, "--runtime keras was asked for."
     path = folder / (INT8_FILE if runtime == "int8" else ONNX_FILE)
     try:
-        return _open_network(path, keras_sha256), ""
+        network = _open_network(path, keras_sha256)
+        if network.encodes:
+            network.head = _open_network(folder / HEAD_FILE, keras_sha256)
+        return network, ""
     except RunError as error:
         if runtime != "auto":
             raise

@@ -53,7 +53,7 @@ def audio_branch(picture, settings: dict[str, Any]):
     return _to_tokens(x, settings, "audio")
 
 
-def video_branch(frames, settings: dict[str, Any]):
+def video_branch(frames, signs, settings: dict[str, Any]):
     """ResNet-18's features of each frame as tokens: frames to ``(batch, n_frames, fusion_width)``."""
     x = FoldFrames(name="video_fold")(frames)
     x = resnet18(x, stages=settings["resnet_stages"], norm_momentum=NORM_MOMENTUM, name=VIDEO_ENCODER)

@@ -64,7 +64,7 @@ def whisper_statistics(picture, settings: dict[str, Any]):
     voiced = VoicedSteps(dtype=EXACT, name="audio_voiced")(picture)
     names = [f"audio_statistics{i}" for i in range(1, len(chosen) + 1)]
     pooled = [MaskedStatistics(dtype=EXACT, name=name)([x, voiced]) for x, name in zip(chosen, names, strict=True)]
-    return layers.Concatenate(name="audio_pool")(pooled) if len(pooled) > 1 else pooled[0]
+    return layers.Identity(name="audio_vector")(pooled[0] if len(pooled) == 1 else layers.Concatenate()(pooled))
 
 
 def audio_branch(picture, settings: dict[str, Any]):
