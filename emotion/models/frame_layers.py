@@ -221,3 +221,21 @@ class AnyPresent(layers.Layer):
 
     def compute_output_shape(self, input_shape):
         return (input_shape[0], 1)
+
+
+@keras.saving.register_keras_serializable(package=PACKAGE)
+class ByKind(layers.Layer):
+    """Puts features of moving pictures in the first half of the result, and of photographs in the second.
+
+    Shape:
+        ``(batch, n_features)`` and ``StillTrack`` ``(batch, 1)`` to ``(batch, 2 * n_features)``.
+    """
+
+    def call(self, inputs):
+        features, still = inputs
+        still = ops.cast(still, features.dtype)
+        return ops.concatenate([features * (1 - still), features * still], axis=-1)
+
+    def compute_output_shape(self, input_shape):
+        batch, n_features = input_shape[0]
+        return (batch, 2 * n_features)

@@ -9,11 +9,11 @@ from keras import layers
 from emotion.config import INPUT_DTYPES, MODALITIES, RunConfig
 from emotion.errors import ConfigError
 from emotion.models import find_design
-from emotion.models.frame_layers import AnyPresent, FrameSigns, StillTrack
+from emotion.models.frame_layers import AnyPresent, ByKind, FrameSigns, StillTrack
 from emotion.models.layers import EXACT, EvidencePresent, ModalityDropout
 
-# ``fusion_still``: whether the classifier is told that all frames are one photograph; people pose for photographs, so
-# emotions are distributed differently there.
+# ``fusion_still``: whether the classifier has weights of its own for photographs, where people pose: it gets the
+# features of a picture that does not move in other places than those of one that does.
 DEFAULTS = {"fusion_units": 128, "fusion_dropout": 0.3, "fusion_still": False}
 
 
@@ -71,12 +71,13 @@ def build_fused_model(
     if len(features) == 2:
         rate = config.training.modality_dropout
         presences = ModalityDropout(rate, seed=config.training.seed, name="modality_dropout")(presences)
-        joined = join(features, presences, settings)
         # The classifier also gets the presences: zeros alone could be a weak response.
         told = list(presences)
         if settings["fusion_still"]:
             still = StillTrack(name="still")(signs)
             told.append(layers.Multiply(name="still_evidence")([still, presences[-1]]))
+            features[-1] = ByKind(name="video_by_kind")([features[-1], still])
+        joined = join(features, presences, settings)
         features = layers.Concatenate(name="fusion")([joined, *told])
     else:
         features = pool(*inputs, *features, settings)
