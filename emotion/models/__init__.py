@@ -31,12 +31,12 @@ class Design:
 
 
 ARCHITECTURES = {
-    "mfcc_cnn_3d": Design("emotion.models.mfcc_cnn_3d", video=VideoConfig(fill="none"), context_frames=2),
+    "mfcc_cnn_3d": Design("emotion.models.mfcc_cnn_3d", video=VideoConfig(fill="none"), context_frames=1),
     "whisper_cnn_3d": Design(
         "emotion.models.whisper_cnn_3d",
         audio=WHISPER_AUDIO,
         video=VideoConfig(fill="none"),
-        context_frames=2,
+        context_frames=1,
         fixed_audio=("features", "sample_rate", "min_frequency_hz", "max_frequency_hz", "top_db"),
     ),
     "resnet18_ast": Design(

@@ -2,7 +2,7 @@
 
 The stages before look at each frame by itself. Convolving over time late costs less than doing so early and is as
 accurate (Xie et al. 2018, "Rethinking spatiotemporal feature learning"). Time is never thinned out: each frame has its
-moment, which depends on two frames before and after it (``Design.context_frames``). So the branch can run along a whole track of a face,
+moment, which depends on one frame before and one after it (``Design.context_frames``). So the branch can run along a whole track of a face,
 and any window is a mean over its moments. Frames without a picture count as the end of the track.
 """
 
@@ -38,11 +38,10 @@ def video_branch(frames, signs, settings: dict[str, Any]):
         y = convolution_block(y, filters, 3, activation=False, name=f"video_stage{i}_b")
         x = layers.ReLU(name=f"video_stage{i}_relu")(layers.Add(name=f"video_stage{i}_add")([x, y]))
     x = UnfoldFrames(name="video_unfold")([x, frames])
-    x = HideAbsent(name="video_hide1")([x, signs])
+    x = HideAbsent(name="video_hide")([x, signs])
     x = convolution_block(x, last, (3, 3, 3), strides=(1, 2, 2), name="video_time_down")
     y = convolution_block(x, last, (1, 3, 3), name="video_time_a")
-    y = HideAbsent(name="video_hide2")([y, signs])
-    y = convolution_block(y, last, (3, 1, 1), activation=False, name="video_time_b")
+    y = convolution_block(y, last, (1, 3, 3), activation=False, name="video_time_b")
     x = layers.ReLU(name="video_time_relu")(layers.Add(name="video_time_add")([x, y]))
     x = layers.AveragePooling3D((1, *x.shape[2:4]), name="video_pool")(x)
     moments = layers.Reshape((-1, last), name="video_moments")(x)
