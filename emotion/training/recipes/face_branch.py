@@ -1,6 +1,11 @@
-"""The face branch: its kernels learn from single pictures first, then from pictures set in motion.
+"""The light face branch: it learns from labelled photographs, and from a teacher that has seen far more faces.
 
-It has a head for each set of labels (FER+, FER2013, muxspace); that of FER+ is the one that answers in the end.
+It has a head for each set of labels (FER+, FER2013, muxspace), one for the teacher's answers (Hinton et al. 2015,
+"Distilling the knowledge in a neural network") and one that guesses the teacher's features (hints, Romero et al. 2015).
+In the end FER+'s head answers for photographs, for which its raters voted, and the teacher's for faces in motion: FER+'s
+raters call most faces neutral that talk with feeling.
+
+First it sees single pictures, small ones before large ones; then pictures set in motion, and faces that talk.
 """
 
 from dataclasses import dataclass, field
@@ -20,6 +25,7 @@ from emotion.training.generators import EpochBatches
 from emotion.training.loop import fastest_policy, fit_annealed
 from emotion.training.recipes.animation import interrupt, move_head, move_mouth
 from emotion.training.recipes.joining import Branch
+from emotion.training.recipes.light_voice import compute_hints
 from emotion.training.recipes.stills import LABEL_SETS, Stills
 
 # ---- Choices ----
@@ -38,7 +44,7 @@ class FrameStage:
 class Animation:
     """How stills become clips: their length, and the shares with a moving mouth and with a neutral face for a while."""
 
-    n_frames: int = 20
+    n_frames: int = 8
     mouth_chance: float = 0.4
     rest_chance: float = 0.3
 
@@ -48,29 +54,29 @@ class FaceChoices:
     """How the face branch is trained, and what is made of it.
 
     Attributes:
-        filters: channels of its stages.
+        filters, units: channels of its stages, and its features.
         stages: of the training on single pictures.
         mixup: parameter of the beta distribution by which pictures are mixed two by two (Zhang et al. 2018).
+        answer_weight, hint_weight: of the teacher's answers and hints in the loss, beside the labels.
+        n_hints: principal components of the teacher's features to be guessed.
         animation, clip_epochs, clip_steps, clip_learning_rate: of the training on stills in motion.
-        clip_share: how far the weights go from those for single pictures to those for clips.
-        prior_shares: how much of FER+'s prior the answers get back, for clips and for photographs. With none of it,
-            rare expressions are seen everywhere; with all of it, weak ones nowhere. Raters of FER+'s photographs say
-            neutral a third of the time; people who talk on camera are seen to feel more.
-        disgust_offset: added to the logit of disgust in clips. Disgust is so rare among FER+'s faces (1.6 %) that
-            without its prior all three angry faces of MEAD that talk were taken for it.
+        still_prior_share: how much of FER+'s prior its head gets back for photographs. With none of it, rare
+            expressions are seen everywhere.
         seed: of everything drawn.
     """
 
     filters: tuple[int, ...] = (32, 64, 128, 256)
+    units: int = 256
     stages: tuple[FrameStage, ...] = (FrameStage(80, 16, 2e-3), FrameStage(112, 10, 1e-3))
     mixup: float = 0.2
+    answer_weight: float = 1.0
+    hint_weight: float = 1.0
+    n_hints: int = 64
     animation: Animation = field(default_factory=Animation)
     clip_epochs: int = 4
     clip_steps: int = 150
     clip_learning_rate: float = 2e-4
-    clip_share: float = 0.25
-    prior_shares: tuple[float, float] = (0.2, 0.9)
-    disgust_offset: float = -0.35
+    still_prior_share: float = 0.9
     seed: int = 0
 
 
@@ -92,25 +98,29 @@ LABEL_SMOOTHING = 0.05
 class StillBatches(EpochBatches):
     """Augmented batches of stills, as single pictures or animated into clips.
 
+    Args:
+        lessons: ``(len(stills), n)`` what to learn of each still beside its labels.
+
     Shape:
-        ``(batch, size, size, 3)`` or ``(batch, n_frames, size, size, 3)`` uint8, and targets
-        ``(batch, n_label_sets, n_classes)``.
+        ``(batch, n_frames, size, size, 3)`` uint8, and targets ``(batch, n_label_sets * n_classes + n)``.
     """
 
     def __init__(
-        self, stills: Stills, *, size: int, batch_size: int, n_batches: int, seed: int, mixup: float = 0.0,
-        animation: Animation | None = None,
+        self, stills: Stills, lessons: np.ndarray, *, size: int, batch_size: int, n_batches: int, seed: int,
+        mixup: float = 0.0, animation: Animation | None = None,
     ):  # fmt: skip
         # Few stills come more than once in an epoch.
         items = np.resize(np.arange(len(stills)), max(len(stills), n_batches * batch_size))
         super().__init__(items, batch_size=batch_size, n_batches=n_batches, seed=seed)
         self._stills, self._size, self._mixup, self._animation = stills, size, mixup, animation
         self._neutral = np.flatnonzero(stills.targets[:, FERPLUS, NEUTRAL] > 0.5)
+        labels = smooth(stills.targets).reshape(len(stills), -1)
+        self._targets = np.concatenate([labels, lessons], axis=1).astype(np.float32)
 
     def __getitem__(self, batch: int):
         chosen = self.chosen(batch)
         pictures = np.stack([self._vary(int(i)) for i in chosen])
-        targets = smooth(self._stills.targets[chosen])
+        targets = self._targets[chosen]
         if self._mixup:
             rng = np.random.default_rng((self.seed, self.epoch, batch, 1))
             shares = rng.beta(self._mixup, self._mixup, size=len(chosen)).astype(np.float32)
@@ -119,7 +129,7 @@ class StillBatches(EpochBatches):
             picture_shares = shares.reshape(-1, *[1] * (pictures.ndim - 1))
             mixed = pictures * picture_shares + pictures[::-1] * (1 - picture_shares)
             pictures = np.rint(mixed).astype(np.uint8)
-            targets = targets * shares[:, None, None] + targets[::-1] * (1 - shares[:, None, None])
+            targets = targets * shares[:, None] + targets[::-1] * (1 - shares[:, None])
         return np.repeat(pictures[..., None], 3, axis=-1), targets
 
     def _vary(self, index: int) -> np.ndarray:
@@ -129,7 +139,7 @@ class StillBatches(EpochBatches):
             picture = hide_part(picture, rng)
         if self._animation:
             return self._animate(picture, self._animation, rng)
-        return vary_image(picture, draw_variation(rng), self._size)
+        return vary_image(picture, draw_variation(rng), self._size)[None]
 
     def _animate(self, picture: np.ndarray, animation: Animation, rng: np.random.Generator) -> np.ndarray:
         images = self._stills.images
@@ -161,123 +171,119 @@ def hide_part(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 # ---- Networks ----
 
 
-def build_headed_network(config: RunConfig, size: int | None = None, *, over_time: bool = False) -> keras.Model:
-    """Builds the face branch, for pictures of some side or for clips, up to logits ``(b, n_label_sets, n_classes)``."""
-    trunk, n_classes = video_cnn_3d.build_frame_network(config, size=size, over_time=over_time), len(config.class_names)
+def build_headed_network(config: RunConfig, n_hints: int, size: int | None = None) -> keras.Model:
+    """Builds the face branch with all of its heads.
+
+    Shape:
+        ``(batch, n_frames, size, size, 3)``, to logits of each label set and of the teacher, then the hints: ``(batch,
+        (n_label_sets + 1) * n_classes + n_hints)``.
+    """
+    trunk, n_classes = video_cnn_3d.build_face_network(config, size=size), len(config.class_names)
     features = trunk.get_layer("video_features").output
-    heads = layers.Dense(len(LABEL_SETS) * n_classes, dtype="float32", name="heads")(features)
-    return keras.Model(trunk.input, layers.Reshape((len(LABEL_SETS), n_classes), name="logits")(heads))
+    heads = layers.Dense((len(LABEL_SETS) + 1) * n_classes, dtype="float32", name="heads")(features)
+    hints = layers.Dense(n_hints, dtype="float32", name="hints")(features)
+    return keras.Model(trunk.input, layers.Concatenate(dtype="float32", name="guesses")([heads, hints]))
 
 
-def inflate(frame_network: keras.Model, clip_network: keras.Model) -> None:
-    """Gives a network for clips the weights of one for pictures."""
-    video_cnn_3d.inflate(frame_network, clip_network)
-    clip_network.get_layer("heads").set_weights(frame_network.get_layer("heads").get_weights())
+def build_loss(prior: np.ndarray, choices: FaceChoices):
+    """Returns the loss of all heads: cross-entropies of labels and of the teacher's answers, squares of the hints.
 
-
-def build_prior_loss(prior: np.ndarray):
-    """Returns a cross-entropy under which a network learns what a face shows apart from how common that is.
-
-    In training only, the logarithm of the classes' shares is added to the logits (logit adjustment, Menon et al. 2021);
-    without it the network then answers as if all emotions were equally common.
+    Of labels a network learns what a face shows apart from how common that is: in training only, the logarithm of the
+    classes' shares is added to the logits (logit adjustment, Menon et al. 2021). Without it the network then answers as
+    if all emotions were equally common.
 
     Args:
         prior: ``(n_label_sets, n_classes)`` shares in each set of labels.
     """
-    offset = np.log(prior + PRIOR_FLOOR).astype(np.float32)
-    weights = np.array(LABEL_WEIGHTS, np.float32)
+    n_label_sets, n_classes = prior.shape
+    offset = np.concatenate([np.log(prior + PRIOR_FLOOR), np.zeros((1, n_classes))]).astype(np.float32)
+    weights = np.array([*LABEL_WEIGHTS, choices.answer_weight], np.float32)
+    n_logits = offset.size
 
-    def loss(targets, logits):
-        log_probabilities = ops.log_softmax(ops.cast(logits, "float32") + offset, axis=-1)
-        return ops.sum(-ops.sum(targets * log_probabilities, axis=-1) * weights, axis=-1)
+    def loss(targets, guesses):
+        guesses = ops.cast(guesses, "float32")
+        logits = ops.reshape(guesses[:, :n_logits], (-1, n_label_sets + 1, n_classes))
+        wanted = ops.reshape(targets[:, :n_logits], (-1, n_label_sets + 1, n_classes))
+        entropies = -ops.sum(wanted * ops.log_softmax(logits + offset, axis=-1), axis=-1)
+        squares = ops.mean(ops.square(targets[:, n_logits:] - guesses[:, n_logits:]), axis=-1)
+        return ops.sum(entropies * weights, axis=-1) + choices.hint_weight * squares
 
     return loss
 
 
-def train_frame_network(
-    stills: Stills, config: RunConfig, choices: FaceChoices, folder: Path, reporter: Reporter = SILENT
-) -> keras.Model:
+def make_lessons(stills: Stills, n_hints: int) -> np.ndarray:
+    """Returns what is learned from the teacher: ``(len(stills), n_classes + n_hints)``."""
+    hints = compute_hints(stills.features, np.arange(len(stills)), n_hints)
+    return np.concatenate([stills.answers, hints], axis=1)
+
+
+def train_picture_network(
+    stills: Stills, config: RunConfig, choices: FaceChoices, folder: Path, reporter: Reporter = SILENT,
+    start: list[np.ndarray] | None = None,
+) -> keras.Model:  # fmt: skip
     """Trains the face branch on single pictures, small ones first, which halves the time.
 
+    Args:
+        start: weights to begin with.
+
     Returns:
-        A float32 network of pictures at full size.
+        A float32 network at full size.
     """
-    weights = None
+    weights, lessons = start, make_lessons(stills, choices.n_hints)
     for number, stage in enumerate(choices.stages, start=1):
         keras.utils.set_random_seed(choices.seed + number)
         with dtype_policy(fastest_policy()):
-            network = build_headed_network(config, stage.size)
+            network = build_headed_network(config, choices.n_hints, stage.size)
         if weights is not None:
             network.set_weights(weights)
         batches = StillBatches(
-            stills, size=stage.size, batch_size=PICTURES_AT_ONCE, n_batches=len(stills) // PICTURES_AT_ONCE,
+            stills, lessons, size=stage.size, batch_size=PICTURES_AT_ONCE, n_batches=len(stills) // PICTURES_AT_ONCE,
             seed=choices.seed + number, mixup=choices.mixup,
         )  # fmt: skip
         fit_annealed(
-            network, batches, build_prior_loss(stills.prior()), epochs=stage.epochs, learning_rate=stage.learning_rate,
-            weight_decay=WEIGHT_DECAY, seed=choices.seed, folder=folder / f"pictures{number}", reporter=reporter,
+            network, batches, build_loss(stills.prior(), choices), epochs=stage.epochs,
+            learning_rate=stage.learning_rate, weight_decay=WEIGHT_DECAY, seed=choices.seed,
+            folder=folder / f"pictures{number}", reporter=reporter,
         )  # fmt: skip
         weights = network.get_weights()
-    final = build_headed_network(config, config.video.image_size)
+    final = build_headed_network(config, choices.n_hints)
     final.set_weights(weights)
     return final
 
 
 def train_clip_network(
-    frame_network: keras.Model, stills: Stills, config: RunConfig, choices: FaceChoices, folder: Path,
+    start: keras.Model, stills: Stills, config: RunConfig, choices: FaceChoices, folder: Path,
     reporter: Reporter = SILENT,
 ) -> keras.Model:  # fmt: skip
-    """Inflates a network for pictures to clips and trains it further on stills in motion; float32."""
+    """Trains a network for pictures further on stills in motion; float32."""
     keras.utils.set_random_seed(choices.seed)
     with dtype_policy(fastest_policy()):
-        network = build_headed_network(config, over_time=True)
-    inflate(frame_network, network)
+        network = build_headed_network(config, choices.n_hints)
+    network.set_weights(start.get_weights())
     batches = StillBatches(
-        stills, size=config.video.image_size, batch_size=CLIPS_AT_ONCE, n_batches=choices.clip_steps,
-        seed=choices.seed, animation=choices.animation,
+        stills, make_lessons(stills, choices.n_hints), size=config.video.image_size, batch_size=CLIPS_AT_ONCE,
+        n_batches=choices.clip_steps, seed=choices.seed, animation=choices.animation,
     )  # fmt: skip
     fit_annealed(
-        network, batches, build_prior_loss(stills.prior()), epochs=choices.clip_epochs,
+        network, batches, build_loss(stills.prior(), choices), epochs=choices.clip_epochs,
         learning_rate=choices.clip_learning_rate, weight_decay=WEIGHT_DECAY, seed=choices.seed, folder=folder,
         reporter=reporter,
     )  # fmt: skip
-    final = build_headed_network(config, over_time=True)
+    final = build_headed_network(config, choices.n_hints)
     final.set_weights(network.get_weights())
     return final
 
 
-def blend_over_time(
-    frame_network: keras.Model, clip_network: keras.Model, share: float, config: RunConfig
-) -> keras.Model:
-    """Builds the network between one for pictures and one for clips, with ``share`` of the latter's weights.
-
-    What a network learned before and what it was tuned to often go together in between (WiSE-FT, Wortsman et al. 2022).
-    """
-    blended = build_headed_network(config, over_time=True)
-    inflate(frame_network, blended)
-    pairs = zip(blended.get_weights(), clip_network.get_weights(), strict=True)
-    blended.set_weights([(1 - share) * before + share * after for before, after in pairs])
-    return blended
-
-
-def answering_branch(
-    network: keras.Model, prior: np.ndarray, prior_shares: tuple[float, float], disgust_offset: float = 0.0
-) -> Branch:
-    """Makes FER+'s head the answer, with a share of its prior.
+def answering_branch(network: keras.Model, prior: np.ndarray, still_prior_share: float) -> Branch:
+    """Makes the teacher's head the answer for faces in motion, and FER+'s for photographs, with a share of its prior.
 
     Args:
-        network: for clips.
+        network: with all heads.
         prior: ``(n_label_sets, n_classes)``.
-        prior_shares, disgust_offset: see ``FaceChoices``.
+        still_prior_share: see ``FaceChoices``.
     """
     kernel, bias = network.get_layer("heads").get_weights()
-    shape = (-1, len(LABEL_SETS), prior.shape[1])
-    offset = np.log(prior[FERPLUS] + PRIOR_FLOOR)
-    for_clips, for_photographs = prior_shares
-    clip_bias = for_clips * offset
-    clip_bias[SEVEN_EMOTIONS.index("disgust")] += disgust_offset
-    arrays = (
-        kernel.reshape(shape)[:, FERPLUS], bias.reshape(shape)[0, FERPLUS] + clip_bias,
-        for_photographs * offset - clip_bias,
-    )  # fmt: skip
+    kernel, bias = (each.reshape(*each.shape[:-1], len(LABEL_SETS) + 1, prior.shape[1]) for each in (kernel, bias))
+    still_bias = bias[FERPLUS] + still_prior_share * np.log(prior[FERPLUS] + PRIOR_FLOOR)
+    arrays = (kernel[:, -1], bias[-1], kernel[:, FERPLUS], still_bias)
     return Branch(network, *(array.astype(np.float32) for array in arrays))

@@ -34,12 +34,13 @@ class Branch:
     Attributes:
         network: whose layers are copied by name.
         kernel, bias: ``(n_features, n_classes)`` and ``(n_classes,)``.
-        still_bias: ``(n_classes,)`` added for photographs; None for none.
+        still_kernel, still_bias: the same for photographs; None for a voice.
     """
 
     network: keras.Model
     kernel: np.ndarray
     bias: np.ndarray
+    still_kernel: np.ndarray | None = None
     still_bias: np.ndarray | None = None
 
     def logits(self, features: np.ndarray) -> np.ndarray:
@@ -54,20 +55,18 @@ def join_late(config: RunConfig, voice: Branch, face: Branch, weights: tuple[flo
     1998, "On combining classifiers"). A branch without evidence adds nothing.
 
     Args:
-        config: with ``fusion_units`` 0, which joins the branches by one dense layer, and ``fusion_still`` where the
-            face has a ``still_bias``.
+        config: with ``fusion_units`` 0, which joins the branches by one dense layer, and ``fusion_still``.
         voice, face: the branches.
         weights: of the voice's and the face's logits.
     """
     model = build_model(config)
     copy_branch(voice.network, model, "audio")
     copy_branch(face.network, model, "video")
-    # Behind the features stand the two presences, 1 or 0, so that a branch's bias comes and goes with its evidence.
-    rows = [weights[0] * voice.kernel, weights[1] * face.kernel, weights[0] * voice.bias[None]]
-    rows.append(weights[1] * face.bias[None])
-    if face.still_bias is not None:
-        rows.append(weights[1] * face.still_bias[None])
-    kernel = np.concatenate(rows)
+    # Behind the features stand the presences, 1 or 0, so that a branch's bias comes and goes with its evidence.
+    kernel = np.concatenate([
+        weights[0] * voice.kernel, weights[1] * face.kernel, weights[1] * face.still_kernel,
+        weights[0] * voice.bias[None], weights[1] * face.bias[None], weights[1] * (face.still_bias - face.bias)[None],
+    ])  # fmt: skip
     model.get_layer("logits").set_weights([kernel, np.zeros(kernel.shape[1], np.float32)])
     return model
 

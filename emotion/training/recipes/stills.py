@@ -34,11 +34,14 @@ class Stills:
         images: ``(n, size, size)`` uint8.
         targets: ``(n, n_label_sets, n_classes)`` float32; rows sum to 1, or to 0 where a set has no label for a face.
         majority: ``(n,)`` the class that more than half of FER+'s raters chose, -1 where there is none.
+        features, answers: ``(n, n_features)`` and ``(n, n_classes)`` what the teacher sees, and its probabilities.
     """
 
     images: np.ndarray
     targets: np.ndarray
     majority: np.ndarray
+    features: np.ndarray
+    answers: np.ndarray
 
     def __len__(self) -> int:
         return len(self.images)
