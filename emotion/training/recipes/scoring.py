@@ -126,8 +126,8 @@ def answer_voices(
 
 
 def photograph(faces: Stills, index: int, config: RunConfig) -> np.ndarray:
-    """Returns a face as inference shows a photograph, ``video_shape``."""
-    return np.broadcast_to(faces.images[index][None, :, :, None], config.video_shape)
+    """Returns a face as inference shows a photograph: one frame, ``(1, *config.video_shape[1:])``."""
+    return np.broadcast_to(faces.images[index][None, :, :, None], (1, *config.video_shape[1:]))
 
 
 def moving_face(faces: Stills, index: int, config: RunConfig) -> np.ndarray:
