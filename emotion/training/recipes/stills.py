@@ -69,8 +69,11 @@ def read_stills(path: Path) -> Stills:
         return Stills(data["images"], data["targets"], data["majority"])
 
 
-def align_stills(images, size: int) -> np.ndarray:
+def align_stills(images, size: int, crop: str = "face") -> np.ndarray:
     """Aligns grey or RGB pictures of one face each; where no face is found, the whole picture is scaled.
+
+    Args:
+        crop: as ``video.crop`` of a model that sees faces.
 
     Returns:
         ``(n, size, size)`` uint8, grey.
@@ -85,7 +88,7 @@ def align_stills(images, size: int) -> np.ndarray:
         grey = large if large.ndim == 2 else cv2.cvtColor(large, cv2.COLOR_RGB2GRAY)
         faces = detector.detect(rgb)
         if faces:
-            aligned[i] = crop_face(grey, faces[0].landmarks, size)
+            aligned[i] = crop_face(grey, faces[0].landmarks, size, crop)
         else:
             n_missed += 1
             aligned[i] = cv2.resize(grey, (size, size), interpolation=cv2.INTER_AREA)
@@ -96,7 +99,7 @@ def align_stills(images, size: int) -> np.ndarray:
 # ---- FER+: one file of small pictures ----
 
 
-def load_ferplus(path: Path, class_names: tuple[str, ...], *, size: int) -> Stills:
+def load_ferplus(path: Path, class_names: tuple[str, ...], *, size: int, crop: str = "face") -> Stills:
     """Reads FER2013 faces with FER+ votes from an ``.npz`` with ``images``, ``votes`` and ``fer2013_label``.
 
     The FER+ target is the distribution of ten raters over the classes (Barsoum et al. 2016), the FER2013 target the
@@ -118,7 +121,7 @@ def load_ferplus(path: Path, class_names: tuple[str, ...], *, size: int) -> Stil
     known = np.flatnonzero(fer_labels >= 0)
     targets[known, LABEL_SETS.index("fer2013"), from_fer2013[fer_labels[known]]] = 1
     majority = np.where(votes.max(axis=1) > n_raters / 2, votes.argmax(axis=1), -1)
-    return Stills(align_stills(pictures, size), targets, majority)
+    return Stills(align_stills(pictures, size, crop), targets, majority)
 
 
 def read_ferplus(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -151,7 +154,7 @@ def _check_ferplus(pictures: np.ndarray, votes: np.ndarray, fer_labels: np.ndarr
 # ---- muxspace: a folder of pictures for each emotion ----
 
 
-def load_folders(root: Path, class_names: tuple[str, ...], *, size: int) -> Stills:
+def load_folders(root: Path, class_names: tuple[str, ...], *, size: int, crop: str = "face") -> Stills:
     """Reads the pictures ``root/<emotion>/*.jpg``.
 
     Raises:
@@ -167,7 +170,7 @@ def load_folders(root: Path, class_names: tuple[str, ...], *, size: int) -> Stil
             classes.append(class_names.index(name))
     targets = np.zeros((len(classes), len(LABEL_SETS), len(class_names)), np.float32)
     targets[np.arange(len(classes)), LABEL_SETS.index("muxspace"), classes] = 1
-    return Stills(align_stills(pictures, size), targets, np.full(len(classes), -1))
+    return Stills(align_stills(pictures, size, crop), targets, np.full(len(classes), -1))
 
 
 def find_pictures(root: Path, class_names: tuple[str, ...]) -> dict[str, list[Path]]:
