@@ -9,6 +9,7 @@ kernels as floats, the first kernel for RGB instead of BGR, and axes as in PyTor
 import contextlib
 import json
 import os
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -149,7 +150,9 @@ def _interpreter(path: Path) -> Iterator:
         raise ValueError(f"TensorFlow, which reads it, is not here ({error}): pip install -r requirements.txt") from None
     plain = tf.lite.experimental.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
     try:
-        network = tf.lite.Interpreter(str(path), experimental_op_resolver_type=plain)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that another package will have the interpreter one day
+            network = tf.lite.Interpreter(str(path), experimental_op_resolver_type=plain)
         network.allocate_tensors()
     except (ValueError, RuntimeError) as error:
         raise ValueError(f"it is not a TFLite network ({error})") from None
