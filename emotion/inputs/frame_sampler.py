@@ -122,7 +122,7 @@ class FrameSampler:
             self.moments.append(moment)
         if not self._takes_video:
             return []
-        size = self._config.video.image_size
+        size, kind = self._config.video.image_size, self._config.video.crop
         if self._detector is None:
             return [FrameCrop(moment, WHOLE_FRAME, crop_frame(frame.image, size))] if is_moment else []
         found = self._detector.detect(frame.image, frame.time_seconds)
@@ -133,7 +133,7 @@ class FrameSampler:
         if not is_moment:
             return []
         return [
-            FrameCrop(moment, track, crop_face(frame.image, face.landmarks, size))
+            FrameCrop(moment, track, crop_face(frame.image, face.landmarks, size, kind))
             for track, face in zip(tracks, faces, strict=True)
         ]
 

@@ -39,6 +39,13 @@ ARCHITECTURES = {
         context_frames=1,
         fixed_audio=("features", "sample_rate", "min_frequency_hz", "max_frequency_hz", "top_db"),
     ),
+    "whisper_mobilenet": Design(
+        "emotion.models.whisper_mobilenet",
+        audio=WHISPER_AUDIO,
+        video=VideoConfig(image_size=224, crop="box", fill="none"),
+        context_frames=1,
+        fixed_audio=("features", "sample_rate", "min_frequency_hz", "max_frequency_hz", "top_db"),
+    ),
     "resnet18_ast": Design(
         "emotion.models.resnet18_ast",
         audio=AST_AUDIO,

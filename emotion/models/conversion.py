@@ -2,7 +2,8 @@
 
 The names are those of published files: torchvision's ResNet-18, ``MIT/ast-finetuned-audioset-10-10-0.4593`` on the
 Hugging Face hub (transformers' ``ASTForAudioClassification``), and the MobileFaceNet common in PyTorch repositories
-(``conv1``, ``dw_conv1``, ``blocks``, ``conv2``, ``linear7``, ``linear1``).
+(``conv1``, ``dw_conv1``, ``blocks``, ``conv2``, ``linear7``, ``linear1``). ``emotion.affectnet_files`` gives the arrays of
+AffectNet's MobileNetV1 PyTorch's axes, too.
 """
 
 import os
@@ -86,6 +87,18 @@ def set_mobilefacenet_weights(model, arrays: Arrays, *, name: str) -> None:
         return [f"{prefix}.{ending}" for ending in (_NORM if kind == "norm" else ("weight",))]
 
     _set_weights(model, arrays, name, names)
+
+
+def set_mobilenet_weights(model, arrays: Arrays, *, name: str) -> None:
+    """Sets the weights of the ``mobilenet_v1`` called ``name``, and of the dense layers after it that a model has.
+
+    Args:
+        arrays: as ``emotion.affectnet_files`` names them, such as ``block1_depthwise.weight``.
+
+    Raises:
+        WeightsError: if the model has no such encoder, or an array is missing or has another shape.
+    """
+    _set_weights(model, arrays, name, lambda part: [f"{part}.weight", f"{part}.bias"])
 
 
 def set_ast_weights(model, arrays: Arrays, *, name: str, grid: tuple[int, int] | None = None) -> None:

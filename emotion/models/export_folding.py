@@ -4,18 +4,18 @@ The frames of a clip become pictures of the batch. The channels of neighbouring 
 that a 2D convolution sees what the 3D one saw. ONNX Runtime computes only 2D convolutions in eight bits.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import keras
 import numpy as np
 from keras import layers, ops
 
-from emotion.models.frame_layers import FoldFrames, UnfoldFrames
+from emotion.models.frame_layers import FoldFrames, HideAbsent, UnfoldFrames
 from emotion.models.layers import PACKAGE, FaceStandardization
 
 # Layers that give the same result for a frame in a clip and for a picture of its own.
-FRAME_BY_FRAME = (layers.BatchNormalization, layers.ReLU, layers.Add)
+FRAME_BY_FRAME = (layers.BatchNormalization, layers.ReLU, layers.Add, HideAbsent)
 
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
@@ -57,16 +57,34 @@ class NeighbouringFrames(layers.Layer):
         return {**super().get_config(), "n_frames": self.n_frames, "n_taps": self.n_taps, "stride": self.stride}
 
 
-def fold_time(model: keras.Model) -> keras.Model:
+def fix_length(model: keras.Model, shapes: Mapping[str, tuple[int, ...]], **options) -> keras.Model:
+    """Returns the functional ``model`` for windows of one length, without its weights if ``options`` change layers.
+
+    Args:
+        shapes: of its inputs by name, without the batch axis.
+        options: of Keras's ``clone_model``.
+    """
+    inputs = {x.name: keras.Input(shapes[x.name], dtype=x.dtype, name=x.name) for x in model.inputs}
+    inputs = keras.tree.map_structure(lambda x: inputs[x.name], model.input)
+    fixed = keras.models.clone_model(model, input_tensors=inputs, **options)
+    if not options:
+        fixed.set_weights(model.get_weights())
+    return fixed
+
+
+def fold_time(model: keras.Model, shapes: Mapping[str, tuple[int, ...]]) -> keras.Model:
     """Returns a network that answers as the functional ``model`` does, without 3D convolutions.
+
+    Args:
+        shapes: of its inputs by name, without the batch axis: a network that takes any number of frames gets one.
 
     Raises:
         ValueError: if between its frames and the mean over each frame there are layers other than convolutions with
             padding ``same`` and those in ``FRAME_BY_FRAME``.
     """
     folder = _Folder()
-    folded = keras.models.clone_model(model, clone_function=folder.replace, call_function=folder.call)
-    for layer in model.layers:
+    folded = fix_length(model, shapes, clone_function=folder.replace, call_function=folder.call)
+    for layer in [layer for layer in model.layers if layer.weights]:
         weights = layer.get_weights()
         if isinstance(layer, layers.Conv3D):
             # (taps, height, width, inputs, outputs): the channels of all taps side by side.
@@ -103,6 +121,11 @@ class _Folder:
         n_frames = self._frames_of(tensor if isinstance(tensor, list | tuple) else [tensor])
         if isinstance(source, FaceStandardization) and len(tensor.shape) == 5:
             return self._note(FoldFrames(dtype="float32")(layer(tensor)), tensor.shape[1])
+        if isinstance(source, UnfoldFrames) and isinstance(tensor, list | tuple):
+            folded, clips = tensor
+            if len(folded.shape) == 4:  # pictures, which stay folded for what is computed over time
+                return self._note(folded, clips.shape[1])
+            return UnfoldFrames(clips.shape[1], name=source.name)(folded)
         if n_frames is None:
             return layer(*args, **kwargs)
         if isinstance(source, layers.Conv3D):

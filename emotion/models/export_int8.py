@@ -109,7 +109,7 @@ def _quantize(run: Run, windows: dict[str, np.ndarray], folder: Path, target: Pa
 
     try:
         with quiet_import():
-            folded = fold_time(run.model)
+            folded = fold_time(run.model, run.config.input_shapes)
             folded({name: values[:1] for name, values in windows.items()})  # Keras exports only what was called
             folded.export(folder / "folded.onnx", format="onnx", verbose=False)
             quant_pre_process(folder / "folded.onnx", folder / "prepared.onnx", skip_symbolic_shape=True)

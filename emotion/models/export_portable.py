@@ -206,6 +206,6 @@ def make_vectors(run: Run, windows: dict[str, np.ndarray], clip: Path) -> dict[s
         corner = np.maximum(0, landmarks.mean(axis=0) - PICTURE_SIDE / 2).astype(int)
         image = image[corner[1] : corner[1] + PICTURE_SIDE, corner[0] : corner[0] + PICTURE_SIDE]
         landmarks = landmarks - corner
-        face = crop_face(image, landmarks, run.config.video.image_size)
+        face = crop_face(image, landmarks, run.config.video.image_size, run.config.video.crop)
         vectors |= {"picture": image, "picture_landmarks": landmarks.astype(np.float32), "picture_face": face}
     return vectors

@@ -70,7 +70,9 @@ def _write_onnx(run: Run, path: Path) -> None:
 
 
 def _write_saved_model(run: Run, path: Path) -> None:
-    _export(run, path, "tf_saved_model")
+    from emotion.models.export_folding import fix_length
+
+    _export(dataclasses.replace(run, model=fix_length(run.model, run.config.input_shapes)), path, "tf_saved_model")
 
 
 def _load_saved_model(path: Path) -> Answer:
@@ -84,18 +86,19 @@ def _write_litert(run: Run, path: Path) -> None:
     import tensorflow as tf
 
     # One window at a time: LiteRT needs fixed shapes to plan its memory.
-    signature = {x.name: tf.TensorSpec((1, *x.shape[1:]), x.dtype, x.name) for x in run.model.inputs}
-    _export(dataclasses.replace(run, model=_without_time(run.model)), path, "litert", input_signature=[signature])
+    shapes = run.config.input_shapes
+    signature = {x.name: tf.TensorSpec((1, *shapes[x.name]), x.dtype, x.name) for x in run.model.inputs}
+    _export(dataclasses.replace(run, model=_without_time(run)), path, "litert", input_signature=[signature])
 
 
-def _without_time(model):
-    """Returns the network without operations over time, some of which LiteRT lacks; as it is if that fails."""
-    from emotion.models.export_folding import fold_time
+def _without_time(run: Run):
+    """Returns a run's network without operations over time, some of which LiteRT lacks; with them if that fails."""
+    from emotion.models.export_folding import fix_length, fold_time
 
     try:
-        return fold_time(model)
+        return fold_time(run.model, run.config.input_shapes)
     except ValueError:
-        return model
+        return fix_length(run.model, run.config.input_shapes)
 
 
 def _load_litert(path: Path) -> Answer:

@@ -22,6 +22,7 @@ SETTERS: dict[str, Callable] = {
     "resnet18": conversion.set_resnet18_weights,
     "ast": conversion.set_ast_weights,
     "mobilefacenet": conversion.set_mobilefacenet_weights,
+    "affectnet_mobilenet": conversion.set_mobilenet_weights,
 }
 
 

@@ -20,6 +20,15 @@ from emotion.models.whisper_layers import MaskedStatistics, PeakShift, VoicedSte
 DESCRIPTION = "first blocks of Whisper tiny.en on sound and 3D-CNN on frames, concatenated into dense layers"
 
 ENCODER = "audio_whisper"
+AUDIO_DEFAULTS = {
+    "whisper_width": 384,
+    "whisper_heads": 6,
+    "whisper_blocks": 2,
+    "whisper_pooled": [2],
+    "whisper_peak": 1.5,
+    "audio_units": 128,
+    "audio_dropout": 0.3,
+}
 
 
 def default_config() -> dict[str, Any]:
@@ -31,17 +40,7 @@ def default_config() -> dict[str, Any]:
     ``whisper_peak``: maximum that each log-mel picture is shifted to, so that loudness has no influence; null for no
     shift. On RAVDESS the shift costs 0.3 points of recall; without it a voice 24 dB quieter costs 14.
     """
-    return {
-        "whisper_width": 384,
-        "whisper_heads": 6,
-        "whisper_blocks": 2,
-        "whisper_pooled": [2],
-        "whisper_peak": 1.5,
-        "audio_units": 128,
-        "audio_dropout": 0.3,
-        **video_cnn_3d.DEFAULTS,
-        **fusion.DEFAULTS,
-    }
+    return {**AUDIO_DEFAULTS, **video_cnn_3d.DEFAULTS, **fusion.DEFAULTS}
 
 
 def whisper_statistics(picture, settings: dict[str, Any]):
@@ -103,10 +102,15 @@ def complete_settings(config: RunConfig) -> dict[str, Any]:
         ConfigError: for an unknown name, or blocks or heads that are not possible.
     """
     settings = fusion.complete_settings(config.model, default_config())
+    check_whisper(settings)
+    return settings
+
+
+def check_whisper(settings: dict[str, Any]) -> None:
+    """Raises ConfigError for blocks or heads that are not possible."""
     width, n_heads = settings["whisper_width"], settings["whisper_heads"]
     if width < 4 or width % 2 or n_heads < 1 or width % n_heads:
         raise ConfigError(f"whisper_width must be even and divisible by whisper_heads ({n_heads}), got {width}.")
     n_blocks, pooled = settings["whisper_blocks"], settings["whisper_pooled"]
     if not pooled or any(block not in range(n_blocks + 1) for block in pooled) or len(set(pooled)) != len(pooled):
         raise ConfigError(f"whisper_pooled must hold different blocks from 0 to {n_blocks}, got {pooled}.")
-    return settings

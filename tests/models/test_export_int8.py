@@ -19,7 +19,7 @@ from emotion.models.onnx_runtime import HASH_SUFFIX, INT8_FILE
 from emotion.models.run_folder import draw_inputs, load_run
 
 
-@pytest.mark.parametrize("name", ["mfcc_cnn_3d", "whisper_cnn_3d", "logmel_cnn"])
+@pytest.mark.parametrize("name", ["mfcc_cnn_3d", "whisper_cnn_3d", "whisper_mobilenet", "logmel_cnn"])
 def test_a_network_over_time_is_the_same_over_pictures(name):
     keras.utils.set_random_seed(1)
     config = small_design(name)
@@ -28,7 +28,7 @@ def test_a_network_over_time_is_the_same_over_pictures(name):
         layer.set_weights(
             [weights + 0.1 * np.random.default_rng(0).random(weights.shape) for weights in layer.get_weights()]
         )
-    folded = fold_time(model)
+    folded = fold_time(model, config.input_shapes)
     assert not [layer for layer in folded.layers if isinstance(layer, keras.layers.Conv3D)]
     inputs = draw_inputs(config, 6)
     np.testing.assert_allclose(np.asarray(folded(inputs)), np.asarray(model(inputs)), atol=1e-5)
@@ -49,10 +49,10 @@ def test_what_cannot_be_folded_is_named():
     x = FaceStandardization(name="standard")(frames)
     model = keras.Model(frames, keras.layers.Dense(3, name="between")(x))
     with pytest.raises(ValueError, match="between"):
-        fold_time(model)
+        fold_time(model, {frames.name: frames.shape[1:]})
     model = keras.Model(frames, keras.layers.AveragePooling3D((1, 2, 2), name="pool")(x))
     with pytest.raises(ValueError, match="pool"):
-        fold_time(model)
+        fold_time(model, {frames.name: frames.shape[1:]})
 
 
 @pytest.fixture(scope="module")

@@ -44,6 +44,10 @@ SMALL_DESIGNS = {
         **{"whisper_width": 8, "whisper_heads": 2, "whisper_blocks": 1, "whisper_pooled": [1], "audio_units": 8},
         **{"video_filters": [4, 8], "video_units": 8, "fusion_units": 8},
     },
+    "whisper_mobilenet": {
+        **{"whisper_width": 8, "whisper_heads": 2, "whisper_blocks": 1, "whisper_pooled": [1], "audio_units": 8},
+        **{"mobilenet_filters": [4, 8, 8], "video_units": 8, "fusion_units": 8},
+    },
     "resnet18_ast": {
         **{"ast_width": 8, "ast_heads": 2, "ast_blocks": 1, "resnet_stages": [4, 8, 8, 8]},
         **{"fusion_width": 8, "fusion_heads": 2, "fusion_units": 8},

@@ -276,10 +276,11 @@ def align_faces(work: Work) -> SeenFaces:
     aligned = work.folder / f"faces-{fingerprint(root, FACE_FOLDERS, video)}"
     # What is made of the finished networks does not concern their training.
     trained = dataclasses.replace(work.recipe.faces, clip_share=0.0, prior_shares=(), disgust_offset=0.0)
+    look = {"size": video.image_size, "crop": video.crop}
     makers = {
-        "ferplus_train": lambda: load_ferplus(root / FERPLUS_FILES["train"], SEVEN_EMOTIONS, size=video.image_size),
-        "muxspace": lambda: load_folders(root / MUXSPACE, SEVEN_EMOTIONS, size=video.image_size),
-        "ferplus_valid": lambda: load_ferplus(root / FERPLUS_FILES["valid"], SEVEN_EMOTIONS, size=video.image_size),
+        "ferplus_train": lambda: load_ferplus(root / FERPLUS_FILES["train"], SEVEN_EMOTIONS, **look),
+        "muxspace": lambda: load_folders(root / MUXSPACE, SEVEN_EMOTIONS, **look),
+        "ferplus_valid": lambda: load_ferplus(root / FERPLUS_FILES["valid"], SEVEN_EMOTIONS, **look),
     }
     aligned.mkdir(parents=True, exist_ok=True)
     loaded = {}
