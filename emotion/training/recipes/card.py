@@ -55,7 +55,7 @@ def is_made_by(output: Path, name: str) -> bool:
 
 def write_card(output: Path, recipe: Recipe, config: RunConfig, metrics: dict[str, Any], n_weights: int) -> None:
     """Writes the card into a run folder, from the model's settings and from what ``make_shipped`` measured."""
-    hears = HEARS[recipe.architecture].format(blocks=recipe.voices.whisper_blocks)
+    hears = HEARS[recipe.voice].format(blocks=recipe.voices.whisper_blocks)
     name = recipe.name or output.name
     parts = [
         f"{TITLE}{name}\n",
@@ -95,11 +95,11 @@ def write_card(output: Path, recipe: Recipe, config: RunConfig, metrics: dict[st
 
 def format_scores(metrics: dict[str, Any]) -> str:
     """Returns the scores that ``make_shipped`` measured, for the console."""
-    better = max(metrics["face"]["uar"], metrics["voice"]["uar"])
+    better = metrics["voice"]["uar"]
     return "\n".join([
         f"{metrics['protocol']}:",
         _scores_table(metrics),
-        f"pairs above the better branch: {100 * (metrics['both']['uar'] - better):+.1f} points of UAR",
+        f"pairs above the voice alone: {100 * (metrics['both']['uar'] - better):+.1f} points of UAR",
         f"unsure below a confidence of {metrics['unsure_below']:.2f}",
         _folds_table(metrics),
         f"model file {metrics['megabytes']:.1f} MB; one window {metrics['window_milliseconds']:.0f} ms on this machine",
@@ -109,7 +109,6 @@ def format_scores(metrics: dict[str, Any]) -> str:
 def _scores_table(metrics: dict[str, Any]) -> str:
     names = {
         "photograph": "face, as a photograph",
-        "face": "face, set in motion",
         "voice": "voice",
         "both": "voice and moving face",
     }
@@ -132,7 +131,7 @@ def _folds_table(metrics: dict[str, Any]) -> str:
 
 def _groups_table(metrics: dict[str, Any]) -> str:
     recalls = []
-    for mode in ("photograph", "face", "voice", "both"):
+    for mode in ("photograph", "voice", "both"):
         by_class = [row["recall"] for row in metrics[mode]["per_class"].values()]
         recalls.append([mode, *("none" if recall is None else f"{recall:.0%}" for recall in by_class)])
     rows = [

@@ -185,28 +185,39 @@ def build_headed_network(config: RunConfig, n_hints: int, size: int | None = Non
     return keras.Model(trunk.input, layers.Concatenate(dtype="float32", name="guesses")([heads, hints]))
 
 
-def build_loss(prior: np.ndarray, choices: FaceChoices):
-    """Returns the loss of all heads: cross-entropies of labels and of the teacher's answers, squares of the hints.
+def build_label_loss(prior: np.ndarray):
+    """Returns the cross-entropy of targets and logits, both ``(batch, n_label_sets * n_classes)``.
 
-    Of labels a network learns what a face shows apart from how common that is: in training only, the logarithm of the
-    classes' shares is added to the logits (logit adjustment, Menon et al. 2021). Without it the network then answers as
-    if all emotions were equally common.
+    A network learns what a face shows apart from how common that is: in training only, the logarithm of the classes'
+    shares is added to the logits (logit adjustment, Menon et al. 2021). Without it the network then answers as if all
+    emotions were equally common.
 
     Args:
         prior: ``(n_label_sets, n_classes)`` shares in each set of labels.
     """
-    n_label_sets, n_classes = prior.shape
-    offset = np.concatenate([np.log(prior + PRIOR_FLOOR), np.zeros((1, n_classes))]).astype(np.float32)
-    weights = np.array([*LABEL_WEIGHTS, choices.answer_weight], np.float32)
-    n_logits = offset.size
+    offset = np.log(prior + PRIOR_FLOOR).astype(np.float32)
+    weights = np.array(LABEL_WEIGHTS, np.float32)
+
+    def loss(targets, logits):
+        logits, targets = (ops.reshape(ops.cast(each, "float32"), (-1, *prior.shape)) for each in (logits, targets))
+        entropies = -ops.sum(targets * ops.log_softmax(logits + offset, axis=-1), axis=-1)
+        return ops.sum(entropies * weights, axis=-1)
+
+    return loss
+
+
+def build_loss(prior: np.ndarray, choices: FaceChoices):
+    """Returns the loss of all heads: that of the labels, the teacher's answers' cross-entropy, squares of the hints."""
+    n_labels, n_logits = prior.size, prior.size + prior.shape[1]
+    label_loss = build_label_loss(prior)
 
     def loss(targets, guesses):
         guesses = ops.cast(guesses, "float32")
-        logits = ops.reshape(guesses[:, :n_logits], (-1, n_label_sets + 1, n_classes))
-        wanted = ops.reshape(targets[:, :n_logits], (-1, n_label_sets + 1, n_classes))
-        entropies = -ops.sum(wanted * ops.log_softmax(logits + offset, axis=-1), axis=-1)
+        answers = ops.log_softmax(guesses[:, n_labels:n_logits], axis=-1)
+        taught = -ops.sum(targets[:, n_labels:n_logits] * answers, axis=-1)
         squares = ops.mean(ops.square(targets[:, n_logits:] - guesses[:, n_logits:]), axis=-1)
-        return ops.sum(entropies * weights, axis=-1) + choices.hint_weight * squares
+        of_labels = label_loss(targets[:, :n_labels], guesses[:, :n_labels])
+        return of_labels + choices.answer_weight * taught + choices.hint_weight * squares
 
     return loss
 
@@ -284,6 +295,11 @@ def answering_branch(network: keras.Model, prior: np.ndarray, still_prior_share:
     """
     kernel, bias = network.get_layer("heads").get_weights()
     kernel, bias = (each.reshape(*each.shape[:-1], len(LABEL_SETS) + 1, prior.shape[1]) for each in (kernel, bias))
-    still_bias = bias[FERPLUS] + still_prior_share * np.log(prior[FERPLUS] + PRIOR_FLOOR)
+    still_bias = with_prior(bias[FERPLUS], prior, still_prior_share)
     arrays = (kernel[:, -1], bias[-1], kernel[:, FERPLUS], still_bias)
     return Branch(network, *(array.astype(np.float32) for array in arrays))
+
+
+def with_prior(bias: np.ndarray, prior: np.ndarray, share: float) -> np.ndarray:
+    """Gives FER+'s head ``(n_classes,)`` a share of its prior back; see ``FaceChoices``."""
+    return (bias + share * np.log(prior[FERPLUS] + PRIOR_FLOOR)).astype(np.float32)

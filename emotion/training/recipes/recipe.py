@@ -21,8 +21,6 @@ it; one that was killed goes on with the epoch it was in.
 """
 
 import dataclasses
-import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,63 +35,34 @@ from emotion.datasets.cache import ClipCache
 from emotion.datasets.clips import Clip
 from emotion.datasets.split_files import add_unlisted, write_splits
 from emotion.datasets.splits import Split
-from emotion.files import written_whole
 from emotion.labels import EIGHT_EMOTIONS, SEVEN_EMOTIONS
 from emotion.models.calibration import softmax
 from emotion.models.export_onnx import write_onnx
 from emotion.models.half_precision import round_to_half
 from emotion.models.run_folder import MODEL_FILE, SPLITS_FILE, load_run, time_window, write_metrics, write_run
 from emotion.training.recipes.card import write_card
-from emotion.training.recipes.face_branch import (
-    answering_branch,
-    blend_over_time,
-    train_clip_network,
-    train_frame_network,
-)
+from emotion.training.recipes.face_stages import SeenFaces, align_faces, check_faces, train_faces
 from emotion.training.recipes.joining import Branch, join_late, weigh_branches
 from emotion.training.recipes.light_voice import Teaching, train_light_network
 from emotion.training.recipes.scoring import (
     EVIDENCE,
     Answers,
-    answer_faces,
+    answer_photographs,
     answer_voices,
     choose_unsure,
     fit_temperatures,
     score_answers,
 )
 from emotion.training.recipes.settings import MFCC, WHISPER, Recipe
-from emotion.training.recipes.stills import (
-    Stills,
-    find_pictures,
-    join_stills,
-    load_ferplus,
-    load_folders,
-    read_ferplus,
-    read_stills,
-    save_stills,
-)
 from emotion.training.recipes.voice_folds import N_FOLDS, cross_validate_voice
 from emotion.training.recipes.voices import VoiceBank, Voices, check_same_windows, load_voices, make_bank
 from emotion.training.recipes.whisper_voice import Heard, hear, predict_heard, train_whisper_network
 from emotion.training.recipes.whisper_weights import LICENCE, WHISPER_DIR, load_whisper_encoder
+from emotion.training.recipes.work import Work, fingerprint, keep_network
 
-# Raise this whenever the same data and choices would give another result, so that no older one is taken for it.
-STAGE_VERSION = 2
-FERPLUS_FILES = {"train": "ferplus/ferplus_train.npz", "valid": "ferplus/ferplus_valid.npz"}
-MUXSPACE = "muxspace"
-FACE_FOLDERS, VOICE_FOLDERS = ("ferplus", MUXSPACE), ("ravdess", "emodb")
-FACES = "FER2013 faces with FER+ votes, muxspace facial expressions"
+VOICE_FOLDERS = ("ravdess", "emodb")
+FACES = "FER2013 faces with FER+ votes, muxspace facial expressions, faces without labels"
 LICENCE_FILE = "LICENCE-whisper.txt"
-
-
-@dataclass(frozen=True)
-class Work:
-    """What to make, from which data, in which folder, and where messages go."""
-
-    recipe: Recipe
-    data_root: Path
-    folder: Path
-    reporter: Reporter
 
 
 def make_shipped(
@@ -129,7 +98,7 @@ def make_shipped(
     voice = train_voice(work, heard)
     model, weights = join_branches(work, voice, face, heard, seen)
     answers = answer_validation_data(work, model, heard, seen)
-    calibration, temperatures = calibrate(answers)
+    calibration, temperatures = calibrate(answers, weights)
     metrics = score(work, answers, temperatures, calibration, weights)
     write_model(work, model, calibration, metrics, output, heard, seen)
     if with_folds:
@@ -140,9 +109,7 @@ def make_shipped(
 
 def check_data(work: Work) -> None:
     """Makes sure that the faces can be read and Whisper's weights are here, before hours are spent on other stages."""
-    for name in FERPLUS_FILES.values():
-        read_ferplus(work.data_root / name)
-    find_pictures(work.data_root / MUXSPACE, SEVEN_EMOTIONS)
+    check_faces(work)
     _whisper_arrays(work)
 
 
@@ -187,7 +154,7 @@ def cut_voices(work: Work) -> HeardVoices:
     windows = work.folder / f"voices-{key}"
     caches = {name: ClipCache(windows / "clips", config) for name, config in configs.items()}
     banks = {}
-    for name in dict.fromkeys((WHISPER, recipe.architecture)):
+    for name in dict.fromkeys((WHISPER, recipe.voice)):
         work.reporter.say(f"Windows of {len(sides.clips)} voices for {name}.")
         banks[name] = make_bank(
             sides.clips, caches[name], configs[name], n_variants=choices.n_variants, seed=choices.seed,
@@ -203,7 +170,7 @@ def cut_voices(work: Work) -> HeardVoices:
 def train_voice(work: Work, heard: HeardVoices) -> Branch:
     """Trains the voice branch: Whisper's, and for a light design its own with Whisper's as the teacher."""
     learned = heard.chosen("train")
-    if work.recipe.architecture != WHISPER:
+    if work.recipe.voice != WHISPER:
         learned = np.concatenate([learned, heard.chosen("unlabelled")])
     network = train_voice_network(work, heard, learned, SEVEN_EMOTIONS, heard.folder)
     return Branch(network, *network.get_layer("logits").get_weights())
@@ -213,7 +180,7 @@ def train_voice_network(
     work: Work, heard: HeardVoices, learned: np.ndarray, class_names: tuple[str, ...], folder: Path
 ) -> keras.Model:
     """Trains a voice network on the clips of these indices: from windows to logits."""
-    choices, architecture = work.recipe.voices, work.recipe.architecture
+    choices, architecture = work.recipe.voices, work.recipe.voice
     configs = {name: dataclasses.replace(each, class_names=class_names) for name, each in heard.configs.items()}
     options = {"seed": choices.seed, "reporter": work.reporter}
 
@@ -241,7 +208,7 @@ def score_on_new_speakers(work: Work, heard: HeardVoices) -> dict[str, Any]:
     """Cross-validates the voice branch by speaker."""
     work.reporter.say("Cross-validating the voice branch.")
     scores = cross_validate_voice(
-        heard.banks[work.recipe.architecture],
+        heard.banks[work.recipe.voice],
         lambda learned, folder: train_voice_network(work, heard, learned, EIGHT_EMOTIONS, folder),
         heard.folder / "folds",
         seed=work.recipe.voices.seed,
@@ -258,57 +225,6 @@ def _whisper_arrays(work: Work) -> dict[str, np.ndarray]:
     return load_whisper_encoder(WHISPER_DIR, work.recipe.voices.whisper_blocks, reporter=work.reporter)
 
 
-# ---- Faces ----
-
-
-@dataclass(frozen=True)
-class SeenFaces:
-    """Aligned faces to learn from and to validate on, and the folder for the networks."""
-
-    train: Stills
-    validation: Stills
-    folder: Path
-
-
-def align_faces(work: Work) -> SeenFaces:
-    """Aligns the faces of FER+ and muxspace as inference aligns them."""
-    video, root = work.recipe.config().video, work.data_root
-    aligned = work.folder / f"faces-{fingerprint(root, FACE_FOLDERS, video)}"
-    # What is made of the finished networks does not concern their training.
-    trained = dataclasses.replace(work.recipe.faces, clip_share=0.0, prior_shares=(), disgust_offset=0.0)
-    look = {"size": video.image_size, "crop": video.crop}
-    makers = {
-        "ferplus_train": lambda: load_ferplus(root / FERPLUS_FILES["train"], SEVEN_EMOTIONS, **look),
-        "muxspace": lambda: load_folders(root / MUXSPACE, SEVEN_EMOTIONS, **look),
-        "ferplus_valid": lambda: load_ferplus(root / FERPLUS_FILES["valid"], SEVEN_EMOTIONS, **look),
-    }
-    aligned.mkdir(parents=True, exist_ok=True)
-    loaded = {}
-    for name, make in makers.items():
-        path = aligned / f"{name}.npz"
-        if not path.is_file():
-            work.reporter.say(f"Aligning the faces of {name}.")
-            save_stills(make(), path)
-        loaded[name] = read_stills(path)
-    learned = join_stills(loaded["ferplus_train"], loaded["muxspace"])
-    return SeenFaces(learned, loaded["ferplus_valid"], aligned / fingerprint(root, (), trained))
-
-
-def train_faces(work: Work, seen: SeenFaces) -> Branch:
-    """Trains the face branch on pictures, then on pictures in motion, and takes the weights in between."""
-    config, choices, folder = work.recipe.config(), work.recipe.faces, seen.folder
-    frames = keep_network(
-        work, folder / "frames.keras",
-        lambda: train_frame_network(seen.train, config, choices, folder, work.reporter),
-    )  # fmt: skip
-    clips = keep_network(
-        work, folder / "clips.keras",
-        lambda: train_clip_network(frames, seen.train, config, choices, folder / "clips", work.reporter),
-    )  # fmt: skip
-    network = blend_over_time(frames, clips, choices.clip_share, config)
-    return answering_branch(network, seen.train.prior(), choices.prior_shares, choices.disgust_offset)
-
-
 # ---- Both ----
 
 
@@ -317,7 +233,7 @@ def join_branches(
 ) -> tuple[keras.Model, tuple[float, float]]:
     """Joins the branches; returns the model and the weights of voice and face, fitted on pairs of validation data."""
     work.reporter.say("Weighing the branches against each other.")
-    config, bank = work.recipe.config(), heard.banks[work.recipe.architecture]
+    config, bank = work.recipe.config(), heard.banks[work.recipe.voice]
     weights = weigh_branches(
         voice, face, seen.validation, bank, heard.chosen("validation"), config, seed=work.recipe.voices.seed
     )
@@ -329,24 +245,23 @@ def join_branches(
 def answer_validation_data(work: Work, model: keras.Model, heard: HeardVoices, seen: SeenFaces) -> dict[str, Answers]:
     """Asks the model about all validation data, by each kind of evidence."""
     work.reporter.say("Scoring on validation data.")
-    config, cache = work.recipe.config(), heard.caches[work.recipe.architecture]
+    config, cache = work.recipe.config(), heard.caches[work.recipe.voice]
 
     def predict(inputs: dict[str, np.ndarray]) -> np.ndarray:
         return np.asarray(model.predict_on_batch(inputs))
 
-    return {
-        **answer_faces(predict, config, seen.validation),
-        **answer_voices(
-            predict, config, seen.validation, heard.sides.validation, cache, seed=work.recipe.voices.seed
-        ),
-    }  # fmt: skip
+    photographs = answer_photographs(predict, config, seen.validation)
+    voices = answer_voices(
+        predict, config, seen.validation, heard.sides.validation, cache, seed=work.recipe.voices.seed
+    )  # fmt: skip
+    return {"photograph": photographs, **voices}
 
 
-def calibrate(answers: dict[str, Answers]) -> tuple[CalibrationConfig, dict[str, float]]:
+def calibrate(answers: dict[str, Answers], weights: tuple[float, float]) -> tuple[CalibrationConfig, dict[str, float]]:
     """Fits a temperature for each kind of evidence, and the confidence below which the answer is ``unsure``."""
-    temperatures = fit_temperatures(answers)
-    named = {name: temperatures[name] for name in ("face", "voice", "both")}
-    return CalibrationConfig(**named, unsure_below=choose_unsure(answers, temperatures)), temperatures
+    temperatures = fit_temperatures(answers, weights[1])
+    named = {name: temperatures[name] for name in ("voice", "both")}
+    return CalibrationConfig(face=weights[1], **named, unsure_below=choose_unsure(answers, temperatures)), temperatures
 
 
 def score(
@@ -378,10 +293,10 @@ def write_model(
     ids = {side: tuple(sorted(clip.clip_id for clip in clips[side])) for side in clips}
     split = Split(ids["train"], ids["validation"], (), "speaker", recipe.voices.seed)
     every_clip = [*clips["train"], *clips["validation"]]
-    contents = heard.caches[recipe.architecture].contents(every_clip)
+    contents = heard.caches[recipe.voice].contents(every_clip)
     write_splits(split, every_clip, output / SPLITS_FILE, contents)
     add_unlisted(output / SPLITS_FILE, FACES, split)
-    if recipe.architecture == WHISPER:
+    if recipe.voice == WHISPER:
         (output / LICENCE_FILE).write_text(LICENCE, encoding="utf-8")
     write_run(output, config, model, half_precision=True)
     write_onnx(output, work.reporter)
@@ -399,43 +314,17 @@ def write_scores(work: Work, output: Path, metrics: dict[str, Any]) -> None:
 
 def _learned_voices(recipe: Recipe, heard: HeardVoices) -> list[Clip]:
     """Returns the clips that the voice branch learns from; a pupil also learns from those without a label."""
-    return [*heard.sides.train, *([] if recipe.architecture == WHISPER else heard.sides.unlabelled)]
+    return [*heard.sides.train, *([] if recipe.voice == WHISPER else heard.sides.unlabelled)]
 
 
 def _sources(recipe: Recipe, learned: list[Clip], n_faces: int) -> tuple[DataSource, ...]:
     def n_clips(prefix: str) -> int:
         return sum(clip.clip_id.startswith(prefix) for clip in learned)
 
-    part = "the encoder's first blocks" if recipe.architecture == WHISPER else "as a teacher only"
+    part = "the encoder's first blocks" if recipe.voice == WHISPER else "as a teacher only"
     return (
         DataSource(FACES, "labels MIT, pictures without a stated licence; Apache-2.0", n_faces),
         DataSource("RAVDESS speech", ravdess.LICENCE, n_clips("ravdess")),
         DataSource("EmoDB", emodb.LICENCE, n_clips("emodb")),
         DataSource(f"Whisper tiny.en, {part} (OpenAI)", "MIT", 0),
     )
-
-
-# ---- The work folder ----
-
-
-def fingerprint(data_root: Path, folders: tuple[str, ...], *choices) -> str:
-    """A short hash of choices, and of the names and contents of all the files that a stage is made from."""
-    digest = hashlib.sha256(repr((STAGE_VERSION, *choices)).encode())
-    for name in folders:
-        for path in sorted((data_root / name).rglob("*")):
-            if path.is_file():
-                digest.update(f"{path.relative_to(data_root)}\n".encode())
-                with path.open("rb") as file:
-                    digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()[:16]
-
-
-def keep_network(work: Work, path: Path, make: Callable[[], keras.Model]) -> keras.Model:
-    """Returns a stage's network: from its file if it is there, else made and saved without its optimizer."""
-    if not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        work.reporter.say(f"Training {path.stem}.")
-        network = make()
-        with written_whole(path) as partial:
-            network.save(partial, include_optimizer=False)
-    return keras.saving.load_model(path, compile=False)

@@ -1,8 +1,8 @@
-"""Calibration and scores on validation data: by the face alone, by the voice alone, and by pairs of both.
+"""Calibration and scores on validation data: by photographs, by the voice alone, and by pairs of a face and a voice.
 
-The faces are those of which more than half of FER+'s raters chose one class, once as photographs, once set in motion
-like the head of somebody on camera. A voice is judged by the mean over its sliding windows, as in inference. A pair is
-a voice with the moving face of another person who shows the same emotion.
+The faces are those of which more than half of FER+'s raters chose one class. A voice is judged by the mean over its
+sliding windows, as in inference. A pair is a voice with the face of another person who shows the same emotion, set in
+motion like the head of somebody on camera.
 """
 
 from collections.abc import Callable
@@ -24,7 +24,7 @@ from emotion.training.recipes.animation import animate_still
 from emotion.training.recipes.stills import Stills
 from emotion.windows import merge_probabilities
 
-EVIDENCE = {"photograph": "video_only", "face": "video_only", "voice": "audio_only", "both": "both"}
+EVIDENCE = {"photograph": "video_only", "voice": "audio_only", "both": "both"}
 N_AT_ONCE = 32
 N_DRAWS = 200
 N_PARTS = 5  # into which groups are dealt to measure calibration on those it was not fitted on
@@ -80,24 +80,18 @@ def pair_faces(faces: Stills, classes: np.ndarray, *, seed: int) -> np.ndarray:
     return np.array([rng.choice(by_class[index]) for index in classes])
 
 
-def answer_faces(predict: Predict, config: RunConfig, faces: Stills) -> dict[str, Answers]:
-    """Asks a model about all clear faces, as ``photograph`` and as moving ``face``.
+def answer_photographs(predict: Predict, config: RunConfig, faces: Stills) -> Answers:
+    """Asks a model about all clear faces as photographs.
 
     Args:
         predict: inputs to uncalibrated probabilities ``(n, n_classes)``.
     """
-    clear = np.flatnonzero(faces.majority >= 0)
-    nothing_heard = np.zeros((1, *config.audio_shape), np.float32)
-    none = np.array([""] * len(clear))
-    answers = {}
-    for mode, show in (("photograph", photograph), ("face", moving_face)):
-        seen = []
-        for start in range(0, len(clear), N_AT_ONCE):
-            video = np.stack([show(faces, int(i), config) for i in clear[start : start + N_AT_ONCE]])
-            seen.append(predict({"audio": np.repeat(nothing_heard, len(video), axis=0), "video": video}))
-        rows = [row[None] for row in np.concatenate(seen)]
-        answers[mode] = Answers(rows, faces.majority[clear], clear.astype(str), none)
-    return answers
+    clear, seen = np.flatnonzero(faces.majority >= 0), []
+    for start in range(0, len(clear), N_AT_ONCE):
+        video = np.stack([photograph(faces, int(i), config) for i in clear[start : start + N_AT_ONCE]])
+        seen.append(predict({"audio": np.zeros((len(video), *config.audio_shape), np.float32), "video": video}))
+    rows = [row[None] for row in np.concatenate(seen)]
+    return Answers(rows, faces.majority[clear], clear.astype(str), np.array([""] * len(clear)))
 
 
 def answer_voices(
@@ -106,7 +100,7 @@ def answer_voices(
     """Asks a model about all voices, alone as ``voice`` and paired with a face as ``both``.
 
     Args:
-        predict: as for ``answer_faces``.
+        predict: as for ``answer_photographs``.
         voices: labelled clips, which ``cache`` holds.
         seed: of the pairs.
     """
@@ -139,13 +133,13 @@ def moving_face(faces: Stills, index: int, config: RunConfig) -> np.ndarray:
 # ---- Calibration ----
 
 
-def fit_temperatures(answers: dict[str, Answers]) -> dict[str, float]:
-    """Returns the temperature for each kind of evidence; photographs and moving faces share theirs."""
-    faces = [answers["photograph"], answers["face"]]
-    joined = (np.concatenate([getattr(part, name) for part in faces]) for name in ("classes", "groups", "sexes"))
-    of_faces = Answers([clip for part in faces for clip in part.clips], *joined).fit_temperature()
-    apart = {mode: answers[mode].fit_temperature() for mode in ("voice", "both")}
-    return {"photograph": of_faces, "face": of_faces, **apart}
+def fit_temperatures(answers: dict[str, Answers], face_weight: float) -> dict[str, float]:
+    """Returns the temperature for each kind of evidence.
+
+    Args:
+        face_weight: of the face's logits in the model; by itself a face needs no other temperature.
+    """
+    return {"photograph": face_weight, **{mode: answers[mode].fit_temperature() for mode in ("voice", "both")}}
 
 
 def choose_unsure(answers: dict[str, Answers], temperatures: dict[str, float]) -> float:

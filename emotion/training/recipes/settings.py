@@ -6,11 +6,13 @@ from typing import Any
 from emotion.config import RunConfig, TrainConfig, WindowConfig
 from emotion.labels import SEVEN_EMOTIONS
 from emotion.models import find_design
+from emotion.training.recipes.affectnet_branch import StillHeadChoices
 from emotion.training.recipes.face_branch import FaceChoices
 from emotion.training.recipes.light_voice import LightChoices
 from emotion.training.recipes.whisper_voice import WhisperChoices
 
-WHISPER, MFCC = "whisper_cnn_3d", "mfcc_cnn_3d"
+WHISPER, MFCC, MOBILENET = "whisper_cnn_3d", "mfcc_cnn_3d", "whisper_mobilenet"
+STILL_UNITS = 128
 FACE_SHARE = 1 / 3  # of a window in which a face shows as much as in all of it: see docs/lab_notebook.md
 
 
@@ -41,24 +43,35 @@ class Recipe:
 
     architecture: str
     faces: FaceChoices = field(default_factory=FaceChoices)
+    still_head: StillHeadChoices = field(default_factory=StillHeadChoices)
     voices: VoiceChoices = field(default_factory=VoiceChoices)
     name: str = ""
+
+    @property
+    def voice(self) -> str:
+        """The architecture whose audio branch, the same as its own, is trained on voices."""
+        return MFCC if self.architecture == MFCC else WHISPER
 
     def config(self, architecture: str = "") -> RunConfig:
         """The settings of the model, or of another architecture made in the same way."""
         architecture = architecture or self.architecture
-        model: dict[str, Any] = {"video_filters": list(self.faces.filters), "fusion_units": 0, "fusion_still": True}
-        if architecture == WHISPER:
+        model: dict[str, Any] = {"fusion_units": 0, "fusion_still": True}
+        if architecture == MOBILENET:
+            model |= {"still_units": STILL_UNITS}
+        else:
+            model |= {"video_filters": list(self.faces.filters), "video_units": self.faces.units}
+        if architecture != MFCC:
             voices = self.voices
             model |= {"whisper_blocks": voices.whisper_blocks, "whisper_pooled": list(voices.whisper_pooled)}
         return RunConfig(
             architecture=architecture,
             class_names=SEVEN_EMOTIONS,
             audio=find_design(architecture).audio,
+            video=find_design(architecture).video,
             window=WindowConfig(face_share=FACE_SHARE),
             training=TrainConfig(seed=self.faces.seed),
             model=model,
         )
 
 
-RECIPES = {"default": Recipe(MFCC, name="default"), "accurate": Recipe(WHISPER, name="accurate")}
+RECIPES = {"default": Recipe(MFCC, name="default"), "accurate": Recipe(MOBILENET, name="accurate")}
