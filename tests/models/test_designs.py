@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -22,8 +23,7 @@ from emotion.labels import SEVEN_EMOTIONS
 from emotion.models import ARCHITECTURES, build_model, load_architecture
 from emotion.models.layers import dtype_policy
 from emotion.models.mobilefacenet_lstm import HeardSteps
-from emotion.models.run_folder import HISTORY_FILE, load_run, write_run
-from emotion.models.video_cnn_3d import build_frame_network, inflate
+from emotion.models.run_folder import HISTORY_FILE, Run, load_run, write_run
 from emotion.training.fitting import load_history, train
 
 designs = pytest.mark.parametrize("name", sorted(ARCHITECTURES))
@@ -254,24 +254,41 @@ def test_every_design_gives_the_same_answer_on_another_backend(tmp_path):
 def test_the_default_design_has_its_sizes():
     model = build_model(RunConfig())
     assert model.input["audio"].shape == (None, 40, 44, 1)
-    assert model.input["video"].shape == (None, 20, 112, 112, 3)
+    assert model.input["video"].shape == (None, None, 112, 112, 3)
     assert model.output_shape == (None, 8)
     assert model.count_params() * 4 < 10e6  # bytes
 
 
-@pytest.mark.trains
-def test_an_inflated_network_sees_in_a_motionless_clip_what_it_saw_in_the_still():
-    config = small_design("mfcc_cnn_3d")
-    frame_network = build_frame_network(config)
-    frame_network.compile("sgd", "mse")
-    still = random_inputs(config, n=1)["video"][:, 0]
-    frame_network.fit(still, np.zeros((1, 2)), verbose=0)  # so that batch normalisation has something to carry over
-    model = build_model(config)
-    inflate(frame_network, model)
-    clip = still[:, None].repeat(config.video.n_frames, axis=1)
-    of_still = keras.Model(frame_network.input, frame_network.get_layer("video_features").output)
-    of_clip = keras.Model(model.input["video"], model.get_layer("video_features").output)
-    np.testing.assert_allclose(answer(of_still, still), answer(of_clip, clip), atol=1e-5)
+@pytest.mark.parametrize("name", [name for name, design in ARCHITECTURES.items() if design.context_frames is not None])
+def test_a_window_judged_along_its_track_is_judged_as_with_the_frames_around_it(name):
+    config, context = small_design(name), ARCHITECTURES[name].context_frames
+    run = Run(Path(), config, build_model(config), sha256="")
+    rng = np.random.default_rng(0)
+    for layer in run.model.layers:  # no bias is zero, as after a training
+        layer.set_weights([weights + 0.1 * rng.random(weights.shape) for weights in layer.get_weights()])
+    track = rng.integers(1, 256, (1, 12, *config.video_shape[1:]), dtype=np.uint8)
+    track[0, 6] = 0  # the face was away for a moment
+    track[0, 9] = track[0, 8]
+    sound = random_inputs(config, n=1)["audio"]
+    heard, along = run.encode({"audio": sound}), run.encode({"video": track})
+    assert run.context_frames == context and along["video_moments"].shape[:2] == (1, 12)
+    for start in range(context, 12 - config.video.n_frames - context):
+        inside = slice(start, start + config.video.n_frames)
+        of_window = {key: values[:, inside] for key, values in along.items()}
+        answers = run.predict_encoded({**heard, **of_window})
+        around = run.encode({"video": track[:, start - context : inside.stop + context]})
+        alone = {key: values[:, context : context + config.video.n_frames] for key, values in around.items()}
+        np.testing.assert_allclose(answers, run.predict_encoded({**heard, **alone}), atol=1e-4)
+        assert answers.std() > 1e-4
+
+
+@pytest.mark.parametrize("name", [name for name, design in ARCHITECTURES.items() if design.context_frames is not None])
+def test_a_window_that_is_a_whole_track_is_judged_alike_in_one_and_in_two_steps(name):
+    config = small_design(name)
+    run, inputs = Run(Path(), config, build_model(config), sha256=""), random_inputs(config, n=3)
+    inputs["audio"][1], inputs["video"][2], inputs["video"][0, 1] = 0, 0, 0
+    encoded = run.encode({"audio": inputs["audio"]}) | run.encode({"video": inputs["video"]})
+    np.testing.assert_allclose(run.predict_encoded(encoded), run.predict(inputs), atol=1e-4)
 
 
 def test_silence_after_a_short_clip_is_skipped_by_an_lstm():
