@@ -22,6 +22,8 @@ FIRST, FEATURES, OUTPUT = "conv1", "feats", "output"
 # A file's layers, from the input on, and what they are called here; ``{n}`` counts the blocks from 1.
 KERAS_BLOCK = {"conv_dw_{n}": "block{n}_depthwise", "conv_pw_{n}": "block{n}_pointwise"}
 KERAS_DENSE = {"feats": FEATURES, "emotion_preds": OUTPUT}
+# Operations with a kernel, and where PyTorch's axes are in it.
+TFLITE_AXES = {"CONV_2D": (0, 3, 1, 2), "DEPTHWISE_CONV_2D": (3, 0, 1, 2), "FULLY_CONNECTED": (0, 1)}
 
 
 def read_affectnet_network(path: Path) -> dict[str, np.ndarray]:
@@ -110,23 +112,23 @@ def _read_epsilons(description) -> dict[str, float]:
 def _read_tflite(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     with _interpreter(path) as network:
         tensors = {each["index"]: each for each in network.get_tensor_details()}
-        layers = [
-            (each["op_name"], *(int(index) for index in each["inputs"][1:3]))
-            for each in network._get_ops_details()
-            if each["op_name"] in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
-        ]
-        read = [
-            (kind, _as_float(network.get_tensor(kernel), tensors[kernel]), np.array(network.get_tensor(bias)))
-            for kind, kernel, bias in layers
-        ]
+        read = []
+        for layer in network._get_ops_details():
+            if layer["op_name"] not in TFLITE_AXES:
+                continue
+            kernel, bias = (int(index) for index in layer["inputs"][1:3])
+            values = _as_float(network.get_tensor(kernel), tensors[kernel]).transpose(TFLITE_AXES[layer["op_name"]])
+            # Where all are zeros, the converter leaves them out.
+            read.append(
+                (layer["op_name"], values, np.zeros(len(values)) if bias < 0 else np.array(network.get_tensor(bias)))
+            )
     n_blocks = (len(read) - 3) // 2
     wanted = ["CONV_2D", *["DEPTHWISE_CONV_2D", "CONV_2D"] * n_blocks, "FULLY_CONNECTED", "FULLY_CONNECTED"]
     if n_blocks < 1 or [kind for kind, _, _ in read] != wanted:
         raise ValueError("it is not a MobileNetV1 with two dense layers")
     blocks = [name.format(n=n) for n in range(1, n_blocks + 1) for name in KERAS_BLOCK.values()]
-    axes = {"CONV_2D": (0, 3, 1, 2), "DEPTHWISE_CONV_2D": (3, 0, 1, 2), "FULLY_CONNECTED": (0, 1)}
     names = [FIRST, *blocks, FEATURES, OUTPUT]
-    return {name: (kernel.transpose(axes[kind]), bias) for name, (kind, kernel, bias) in zip(names, read, strict=True)}
+    return {name: (kernel, bias) for name, (_, kernel, bias) in zip(names, read, strict=True)}
 
 
 def _as_float(values: np.ndarray, details) -> np.ndarray:
