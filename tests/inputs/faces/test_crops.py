@@ -6,7 +6,7 @@ import pytest
 from pictures import make_noise
 
 from emotion.datasets.synthetic.faces import draw_face
-from emotion.inputs.faces.crops import TEMPLATE, compute_crop_transform, crop_face, crop_frame
+from emotion.inputs.faces.crops import STRETCHES, TEMPLATE, compute_crop_transform, crop_face, crop_frame
 from emotion.inputs.faces.detection import YuNetDetector
 
 CROP = 112
@@ -120,6 +120,46 @@ def test_grey_pictures_are_cropped_like_coloured_ones(side):
     crop = crop_face(grey, TEMPLATE * side, CROP)
     assert crop.shape == (CROP, CROP) and crop.dtype == np.uint8
     np.testing.assert_array_equal(crop_face(np.dstack([grey] * 3), TEMPLATE * side, CROP)[..., 1], crop)
+
+
+# ---- Stretched as a detector's box ----
+
+BOX_TEMPLATE = np.array([[0.26, 0.3665], [0.728, 0.3665], [0.494, 0.5645], [0.2994, 0.7248], [0.6887, 0.7248]])
+
+
+@pytest.mark.parametrize("degrees", [0, 25, -60])
+@pytest.mark.parametrize(("side", "size"), [(150, 224), (300, 64)])
+def test_a_stretched_crop_is_upright_first_and_then_fills_the_square(degrees, side, size):
+    turn = np.exp(1j * np.deg2rad(degrees))
+    points = side * ((TEMPLATE - TEMPLATE.mean(axis=0)) @ (1, 1j)) * turn + (330 + 220j)
+    points = np.stack([points.real, points.imag], 1)
+    found = find_dots(crop_face(draw_dots(points), points, size, "box"))
+    assert len(found) == 5
+    for expected in BOX_TEMPLATE * size:
+        assert np.hypot(*(found - expected).T).min() < 0.9
+
+
+def test_a_face_in_a_stretched_crop_is_as_wide_as_its_detectors_box(detector):
+    picture = draw_face("neutral", speaker_seed=2, size=480)
+    (face,) = detector.detect(picture)
+    left, top, right, bottom = face.box
+    boxed = cv2.resize(picture[top:bottom, left:right], (224, 224), interpolation=cv2.INTER_AREA)
+    crops = {kind: crop_face(picture, face.landmarks, 224, kind).astype(int) for kind in STRETCHES}
+    far, near = (np.abs(crops[kind] - boxed).mean() for kind in ("face", "box"))
+    assert near < 0.7 * far
+
+
+def test_a_stretched_crop_of_a_large_picture_is_averaged_and_agrees_with_that_of_a_smaller_copy(detector):
+    noise = make_noise(1120, 1120)
+    assert crop_face(noise, TEMPLATE * 1120, CROP, "box").std() < 12
+    large = draw_face("happy", speaker_seed=4, size=1200)
+    small = cv2.resize(large, (300, 300), interpolation=cv2.INTER_AREA)
+    landmarks = detector.detect(large)[0].landmarks
+    crops = [crop_face(large, landmarks, CROP, "box"), crop_face(small, (landmarks + 0.5) / 4 - 0.5, CROP, "box")]
+    assert np.abs(crops[0].astype(int) - crops[1]).mean() < 1.0
+
+
+# ---- Whole frames ----
 
 
 @pytest.mark.parametrize(("height", "width"), [(40, 30), (480, 640), (50, 640), (112, 112)])
