@@ -149,7 +149,9 @@ def _interpreter(path: Path) -> Iterator:
         with quiet_import():
             import tensorflow as tf
     except ImportError as error:
-        raise ValueError(f"TensorFlow, which reads it, is not here ({error}): pip install -r requirements.txt") from None
+        raise ValueError(
+            f"TensorFlow, which reads it, is not here ({error}): pip install -r requirements.txt"
+        ) from None
     plain = tf.lite.experimental.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
     try:
         with warnings.catch_warnings():

@@ -88,7 +88,9 @@ def convert_to_onnx(run: Run, path: Path, network=None) -> None:
 
     network = network or run.model
     # Keras exports only networks that were called.
-    network.predict_on_batch({x.name: np.ones((1, *(side or 2 for side in x.shape[1:])), x.dtype) for x in network.inputs})
+    network.predict_on_batch(
+        {x.name: np.ones((1, *(side or 2 for side in x.shape[1:])), x.dtype) for x in network.inputs}
+    )
     try:
         with quiet_import(), _unmerged():
             network.export(path, format="onnx", verbose=False)

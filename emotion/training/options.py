@@ -116,8 +116,12 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
         "the data has)")  # fmt: skip
     add("--window_sec", type=float, help=f"window length in seconds (default: {window.window_seconds})")
     add("--video_len", type=int, metavar="FRAMES", help="frames per window (default: the network's own)")
-    add("--crop", choices=CROPS, help="show the aligned face, the same stretched to fill the square, or the whole frame "
-        "(default: the network's own)")
+    add(
+        "--crop",
+        choices=CROPS,
+        help="show the aligned face, the same stretched to fill the square, or the whole frame "
+        "(default: the network's own)",
+    )
     add("--pretrained", nargs="+", metavar="NAME", help="start from weights fetched by python -m emotion.weights: "
         "resnet18 and ast for resnet18_ast, mobilefacenet for mobilefacenet_lstm, affectnet_mobilenet for whisper_mobilenet")  # fmt: skip
     add("--config", type=Path, metavar="FILE", help="JSON with any settings of a model folder's config.json; options "

@@ -55,7 +55,11 @@ def write_keras2_file(network: keras.Model, path: Path) -> Path:
         for layer in network.layers:
             group = file.create_group(f"model_weights/{layer.name}")
             for weight in layer.weights:
-                name = {"kernel": "depthwise_kernel"}.get(weight.name, weight.name) if "_dw_" in layer.name else weight.name
+                name = (
+                    {"kernel": "depthwise_kernel"}.get(weight.name, weight.name)
+                    if "_dw_" in layer.name
+                    else weight.name
+                )
                 group[f"{layer.name}/{name}:0"] = np.asarray(weight)
     return path
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import shutil
 
 import cv2
 import keras
@@ -19,27 +18,21 @@ from emotion.datasets.synthetic.faces import draw_face
 from emotion.datasets.synthetic.voices import synthesize_voice
 from emotion.errors import DatasetError
 from emotion.evaluation.training_record import load_seen
-from emotion.labels import EIGHT_EMOTIONS, EMODB_EMOTIONS, FER2013_EMOTIONS, RAVDESS_EMOTIONS, SEVEN_EMOTIONS
+from emotion.labels import EIGHT_EMOTIONS, EMODB_EMOTIONS, RAVDESS_EMOTIONS, SEVEN_EMOTIONS
 from emotion.models import mfcc_cnn_3d
 from emotion.models.calibration import softmax
 from emotion.models.run_folder import load_run
 from emotion.training.recipes.card import format_scores
 from emotion.training.recipes.face_branch import (
-    Animation,
     FaceChoices,
     FrameStage,
-    StillBatches,
-    answering_branch,
-    blend_over_time,
     build_headed_network,
-    smooth,
 )
 from emotion.training.recipes.joining import Branch, join_late
 from emotion.training.recipes.light_voice import LightChoices, compute_hints
 from emotion.training.recipes.recipe import fingerprint, make_shipped
 from emotion.training.recipes.scoring import Answers, measure_calibration, score_answers
 from emotion.training.recipes.settings import RECIPES, Recipe, VoiceChoices
-from emotion.training.recipes.stills import LABEL_SETS, load_ferplus, load_folders
 from emotion.training.recipes.voice_folds import join_calm
 from emotion.training.recipes.voices import (
     VoiceBank,
@@ -191,78 +184,6 @@ def test_every_recipe_that_is_offered_can_be_built():
         assert recipe.config().class_names == SEVEN_EMOTIONS
 
 
-# ---- Faces ----
-
-
-def test_each_set_of_labels_says_what_it_says_and_faces_of_no_class_are_left_out(data_root):
-    stills = load_ferplus(data_root / "ferplus" / "ferplus_valid.npz", SEVEN_EMOTIONS, size=64)
-    assert len(stills) == 21
-    assert stills.images.shape == (21, 64, 64)
-    np.testing.assert_allclose(stills.targets.sum(axis=2), np.tile([1, 1, 0], (21, 1)))
-    assert [SEVEN_EMOTIONS[i] for i in stills.majority] == [FER2013_EMOTIONS[i % 7] for i in range(1, 22)]
-    for name in ("ferplus", "fer2013"):
-        np.testing.assert_array_equal(stills.targets[:, LABEL_SETS.index(name)].argmax(axis=1), stills.majority)
-
-
-def test_pictures_in_folders_are_labelled_by_one_set_alone(data_root):
-    stills = load_folders(data_root / "muxspace", SEVEN_EMOTIONS, size=64)
-    np.testing.assert_array_equal(stills.targets[:, LABEL_SETS.index("muxspace")], np.eye(7))
-    assert not stills.targets[:, : LABEL_SETS.index("muxspace")].any()
-    assert (stills.majority == -1).all()
-
-
-def test_a_target_of_nothing_stays_so_when_targets_are_smoothed():
-    targets = np.array([[[1.0, 0, 0, 0], [0, 0, 0, 0]]], np.float32)
-    smoothed = smooth(targets)
-    np.testing.assert_allclose(smoothed.sum(axis=2), [[1, 0]])
-    assert 0 < smoothed[0, 0, 1] < 0.05
-
-
-def test_the_shipped_face_branch_lies_between_those_for_pictures_and_for_clips():
-    config = Recipe("mfcc_cnn_3d", FACES, VOICES).config()
-    keras.utils.set_random_seed(1)
-    frame_network = build_headed_network(config, config.video.image_size)
-    clip_network = build_headed_network(config, over_time=True)
-    pictures = np.random.default_rng(0).integers(0, 256, (2, 112, 112, 3), dtype=np.uint8)
-    clips = np.repeat(pictures[:, None], config.video.n_frames, axis=1)
-
-    def answer(share):
-        return np.asarray(blend_over_time(frame_network, clip_network, share, config)(clips))
-
-    np.testing.assert_allclose(answer(0.0), np.asarray(frame_network(pictures)), atol=1e-4)
-    np.testing.assert_allclose(answer(1.0), np.asarray(clip_network(clips)), atol=1e-4)
-    between = blend_over_time(frame_network, clip_network, 0.25, config).get_layer("heads").get_weights()
-    ends = [network.get_layer("heads").get_weights() for network in (frame_network, clip_network)]
-    np.testing.assert_allclose(between[0], 0.75 * ends[0][0] + 0.25 * ends[1][0], atol=1e-6)
-
-
-def test_batches_of_faces_follow_from_seed_epoch_and_place_alone(data_root):
-    stills = load_ferplus(data_root / "ferplus" / "ferplus_valid.npz", SEVEN_EMOTIONS, size=112)
-    for animation, shape in ((None, (4, 64, 64, 3)), (Animation(n_frames=5), (4, 5, 64, 64, 3))):
-        options = {"size": 64, "batch_size": 4, "n_batches": 3, "seed": 1, "animation": animation}
-        first, second = (StillBatches(stills, mixup=0.0 if animation else 0.2, **options) for _ in range(2))
-        second[2]
-        pictures, targets = first[1]
-        assert pictures.shape == shape and pictures.dtype == np.uint8 and targets.shape == (4, 3, 7)
-        np.testing.assert_array_equal(pictures, second[1][0])
-        second.set_epoch(1)
-        assert (pictures != second[1][0]).any()
-
-
-def test_the_answer_is_the_head_of_ferplus_with_a_share_of_the_prior():
-    config = Recipe("mfcc_cnn_3d", FACES).config()
-    network = build_headed_network(config, over_time=True)
-    prior = np.tile(np.arange(1, 8) / 28, (3, 1))
-    branch = answering_branch(network, prior, (0.5, 0.7), disgust_offset=-0.4)
-    frames = np.random.default_rng(0).integers(0, 256, (2, 20, 112, 112, 3), dtype=np.uint8)
-    heads = np.asarray(network(frames))
-    features = np.asarray(keras.Model(network.input, network.get_layer("video_features").output)(frames))
-    disgust = -0.4 * np.eye(7)[SEVEN_EMOTIONS.index("disgust")]
-    np.testing.assert_allclose(branch.logits(features), heads[:, 0] + 0.5 * np.log(prior[0]) + disgust, atol=1e-4)
-    # Of photographs the whole offset is taken back.
-    np.testing.assert_allclose(branch.still_bias, 0.2 * np.log(prior[0]) - disgust, atol=1e-5)
-
-
 # ---- Voices ----
 
 
@@ -385,47 +306,9 @@ def test_each_speaker_is_judged_by_what_was_fitted_on_the_others():
     assert [len(part) for part in alone.apart()[0]] == [600, 600]
 
 
-@pytest.mark.parametrize(
-    "load",
-    [
-        emodb.load,
-        lambda folder: load_folders(folder / "absent", SEVEN_EMOTIONS, size=8),
-        lambda folder: load_ferplus(folder / "absent.npz", SEVEN_EMOTIONS, size=8),
-    ],
-)
-def test_missing_data_is_named(load, tmp_path):
+def test_missing_voices_are_named(tmp_path):
     with pytest.raises(DatasetError, match=str(tmp_path)):
-        load(tmp_path)
-
-
-def test_a_damaged_file_of_faces_is_named(data_root, tmp_path):
-    whole = (data_root / "ferplus" / "ferplus_valid.npz").read_bytes()
-    np.save(tmp_path / "array.npy", np.zeros(3))
-    np.savez(tmp_path / "other.npz", images=np.zeros(3))
-    with np.load(data_root / "ferplus" / "ferplus_valid.npz") as data:
-        arrays = dict(data)
-    np.savez(tmp_path / "votes.npz", **{**arrays, "votes": arrays["votes"][:, :8]})
-    np.savez(tmp_path / "labels.npz", **{**arrays, "fer2013_label": arrays["fer2013_label"] + 5})
-    damaged = {
-        "half.npz": whole[: len(whole) // 2], "empty.npz": b"", "text.npz": b"<html>not found</html>",
-        "array.npz": (tmp_path / "array.npy").read_bytes(),
-    }  # fmt: skip
-    for name, content in damaged.items():
-        (tmp_path / name).write_bytes(content)
-    for name in (*damaged, "other.npz", "votes.npz", "labels.npz"):
-        with pytest.raises(DatasetError, match=name):
-            load_ferplus(tmp_path / name, SEVEN_EMOTIONS, size=8)
-
-
-def test_an_emotion_without_pictures_and_a_damaged_picture_are_named(data_root, tmp_path):
-    shutil.copytree(data_root / "muxspace", tmp_path / "muxspace")
-    (tmp_path / "muxspace" / "sad").rename(tmp_path / "muxspace" / "sadness")
-    with pytest.raises(DatasetError, match=" sad;"):
-        load_folders(tmp_path / "muxspace", SEVEN_EMOTIONS, size=8)
-    (tmp_path / "muxspace" / "sad").mkdir()
-    (tmp_path / "muxspace" / "sad" / "1.JPG").write_bytes(b"no picture")
-    with pytest.raises(DatasetError, match=r"1\.JPG"):
-        load_folders(tmp_path / "muxspace", SEVEN_EMOTIONS, size=8)
+        emodb.load(tmp_path)
 
 
 def test_a_recording_without_sound_is_named_before_anything_learns_from_it(tmp_path):

@@ -82,12 +82,12 @@ def train_affectnet_branch(
     network = whisper_mobilenet.build_face_network(config)
     conversion.set_mobilenet_weights(network, teacher.arrays, name=whisper_mobilenet.ENCODER)
     n_units = network.get_layer(whisper_mobilenet.STILL).units
-    head = train_still_head(
-        stills, n_units, choices, folder / "still_head", seed=seed, reporter=reporter
-    )
+    head = train_still_head(stills, n_units, choices, folder / "still_head", seed=seed, reporter=reporter)
     network.get_layer(whisper_mobilenet.STILL).set_weights(head.get_layer("still_features").get_weights())
     kernel, bias = teacher.decision()
-    heads, biases = (each.reshape(*each.shape[:-1], len(LABEL_SETS), -1) for each in head.get_layer("heads").get_weights())
+    heads, biases = (
+        each.reshape(*each.shape[:-1], len(LABEL_SETS), -1) for each in head.get_layer("heads").get_weights()
+    )
     n_classes = len(config.class_names)
     # The features of both heads lie side by side; neither looks at those of the other.
     moving = np.concatenate([kernel, np.zeros((n_units, n_classes), np.float32)])

@@ -74,7 +74,12 @@ def align_faces(work: Work) -> SeenFaces:
             save_stills(make(), path)
         loaded[name] = read_stills(path)
     *training, validation = loaded.values()
-    return SeenFaces(join_stills(*training), validation, teacher, aligned / fingerprint(root, (), work.recipe.faces, work.recipe.still_head))
+    return SeenFaces(
+        join_stills(*training),
+        validation,
+        teacher,
+        aligned / fingerprint(root, (), work.recipe.faces, work.recipe.still_head),
+    )
 
 
 def train_faces(work: Work, seen: SeenFaces) -> Branch:

@@ -39,13 +39,18 @@ class VoiceChoices:
 
 @dataclass(frozen=True)
 class Recipe:
-    """All choices of a recipe: its architecture, how its branches are trained, and its name."""
+    """All choices of a recipe: its architecture, how its branches are trained, and its name.
+
+    Attributes:
+        model: settings of the architecture other than those that the branches' choices give.
+    """
 
     architecture: str
     faces: FaceChoices = field(default_factory=FaceChoices)
     still_head: StillHeadChoices = field(default_factory=StillHeadChoices)
     voices: VoiceChoices = field(default_factory=VoiceChoices)
     name: str = ""
+    model: dict[str, Any] = field(default_factory=dict)
 
     @property
     def voice(self) -> str:
@@ -70,7 +75,7 @@ class Recipe:
             video=find_design(architecture).video,
             window=WindowConfig(face_share=FACE_SHARE),
             training=TrainConfig(seed=self.faces.seed),
-            model=model,
+            model={**model, **self.model},
         )
 
 
