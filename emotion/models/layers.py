@@ -144,9 +144,10 @@ class MomentAttention(layers.Layer):
         moments, present = inputs if isinstance(inputs, list | tuple) else (inputs, None)
         scores = ops.matmul(moments, self.kernel)
         if present is None:
-            return ops.sum(ops.softmax(scores, axis=1) * moments, axis=1)
-        weights = ops.softmax(scores - ABSENT * (1 - present), axis=1) * present
-        return ops.sum(weights * moments, axis=1)
+            present = ops.ones_like(scores)
+        scores = scores - ABSENT * (1 - present)
+        weights = ops.exp(scores - ops.max(scores, axis=1, keepdims=True)) * present
+        return ops.sum(weights * moments, axis=1) / ops.maximum(ops.sum(weights, axis=1), keras.config.epsilon())
 
     def compute_output_shape(self, input_shape):
         moments = input_shape[0] if isinstance(input_shape[0], list | tuple) else input_shape
