@@ -15,7 +15,6 @@ from emotion.errors import RunError, first_line
 from emotion.models.half_precision import MIN_VALUES
 from emotion.models.onnx_runtime import HEAD_FILE, MADE_FROM, ONNX_FILE, PROBABILITIES, OnnxNetwork, written_with_hash
 from emotion.models.run_folder import MODEL_FILE, Run, draw_inputs, load_run
-from emotion.models.tracks import split_network
 
 if TYPE_CHECKING:
     import onnx
@@ -38,6 +37,8 @@ def export_onnx(run: Run) -> float:
     """
     path = run.path / ONNX_FILE
     _import_converter(path)
+    from emotion.models.tracks import split_network  # imports Keras
+
     split = split_network(run.model)
     with contextlib.ExitStack() as stack:
         partial = stack.enter_context(written_with_hash(path))

@@ -8,7 +8,6 @@ from keras import layers
 
 from emotion.config import INPUT_DTYPES, MODALITIES, RunConfig
 from emotion.errors import ConfigError
-from emotion.models import find_design
 from emotion.models.frame_layers import AnyPresent, ByKind, FrameSigns, StillTrack
 from emotion.models.layers import EXACT, EvidencePresent, ModalityDropout
 
@@ -39,6 +38,7 @@ def build_fused_model(
     video_branch: Callable,
     join: Callable = concatenate,
     pool: Callable = take_as_it_is,
+    any_length: bool = False,
 ) -> keras.Model:
     """Builds the network for the modalities that ``config`` names.
 
@@ -50,6 +50,7 @@ def build_fused_model(
             returns ``(batch, units)`` for the classifier, in which an absent modality must have no influence.
         pool: for a network of one modality; called with its name, its features and the settings; returns
             ``(batch, units)`` for the classifier.
+        any_length: whether the video branch takes any number of frames (``Design.context_frames``).
 
     Shape:
         inputs ``audio (batch, *config.audio_shape)`` float32 and ``video (batch, *config.video_shape)`` uint8; output
@@ -63,7 +64,7 @@ def build_fused_model(
     signs = None
     if "video" in config.modalities:
         n_frames, *picture = config.video_shape
-        shape = (n_frames if find_design(config.architecture).context_frames is None else None, *picture)
+        shape = (None if any_length else n_frames, *picture)
         inputs["video"] = frames = keras.Input(shape, dtype=INPUT_DTYPES["video"], name="video")
         signs = FrameSigns(dtype=EXACT, name="video_signs")(frames)
         features.append(video_branch(frames, signs, settings))

@@ -82,7 +82,9 @@ def audio_branch(picture, settings: dict[str, Any]):
 def build_model(config: RunConfig) -> keras.Model:
     """Builds the network for the modalities that ``config`` names; see ``build_fused_model``."""
     settings = complete_settings(config)
-    return fusion.build_fused_model(config, settings, audio_branch=audio_branch, video_branch=video_branch)
+    return fusion.build_fused_model(
+        config, settings, audio_branch=audio_branch, video_branch=video_branch, any_length=True
+    )
 
 
 def build_voice_network(config: RunConfig) -> keras.Model:

@@ -74,7 +74,9 @@ def build_model(config: RunConfig) -> keras.Model:
             f"mobilenet_filters must hold the channels of the first convolution and of 1 to {len(STRIDES)} blocks, got "
             f"{settings['mobilenet_filters']}."
         )
-    return fusion.build_fused_model(config, settings, audio_branch=audio_branch, video_branch=video_branch)
+    return fusion.build_fused_model(
+        config, settings, audio_branch=audio_branch, video_branch=video_branch, any_length=True
+    )
 
 
 def build_face_network(config: RunConfig) -> keras.Model:
