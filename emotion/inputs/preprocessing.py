@@ -102,7 +102,7 @@ class Preprocessor:
             crops: ``(image_size, image_size, 3)`` uint8 by moment.
             first_moment: of the window, on the grid.
             shown: the moments for which there were pictures at all; by default those of ``crops``.
-            n_moments: of a window shorter than the model's. Zeros follow, or with ``video.fill`` ``nearest`` its moments
+            n_moments: of a window shorter than the model's. Zeros follow; with ``video.fill`` ``nearest`` its moments
                 are repeated evenly to ``n_frames``.
 
         Returns:

@@ -123,9 +123,10 @@ class _Folder:
             return self._note(FoldFrames(dtype="float32")(layer(tensor)), tensor.shape[1])
         if isinstance(source, UnfoldFrames) and isinstance(tensor, list | tuple):
             folded, clips = tensor
-            if len(folded.shape) == 4:  # pictures, which stay folded for what is computed over time
-                return self._note(folded, clips.shape[1])
-            return UnfoldFrames(clips.shape[1], name=source.name)(folded)
+            # Pictures stay folded for what is computed over time.
+            is_picture = len(folded.shape) == 4
+            unfold = UnfoldFrames(clips.shape[1], name=source.name)
+            return self._note(folded, clips.shape[1]) if is_picture else unfold(folded)
         if n_frames is None:
             return layer(*args, **kwargs)
         if isinstance(source, layers.Conv3D):

@@ -204,7 +204,7 @@ class Run:
 
 
 def _traced(model):
-    """Returns a Keras model as a function of a dict of arrays. For one window it takes a third of ``predict``'s time."""
+    """Returns a Keras model as a function of a dict of arrays; for one window in a third of ``predict``'s time."""
     import keras
 
     def forward(inputs):

@@ -123,7 +123,8 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
         "(default: the network's own)",
     )
     add("--pretrained", nargs="+", metavar="NAME", help="start from weights fetched by python -m emotion.weights: "
-        "resnet18 and ast for resnet18_ast, mobilefacenet for mobilefacenet_lstm, affectnet_mobilenet for whisper_mobilenet")  # fmt: skip
+        "resnet18 and ast for resnet18_ast, mobilefacenet for mobilefacenet_lstm, affectnet_mobilenet for "
+        "whisper_mobilenet")  # fmt: skip
     add("--config", type=Path, metavar="FILE", help="JSON with any settings of a model folder's config.json; options "
         "override it")  # fmt: skip
     add = parser.add_argument_group("training").add_argument

@@ -1,4 +1,4 @@
-"""The recipes' face branches: photographs read and shown to the teacher, batches, heads, and what answers in the end."""
+"""The recipes' face branches: photographs read and shown to the teacher, batches, heads, and what answers."""
 
 import csv
 import dataclasses

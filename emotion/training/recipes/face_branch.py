@@ -2,8 +2,8 @@
 
 It has a head for each set of labels (FER+, FER2013, muxspace), one for the teacher's answers (Hinton et al. 2015,
 "Distilling the knowledge in a neural network") and one that guesses the teacher's features (hints, Romero et al. 2015).
-In the end FER+'s head answers for photographs, for which its raters voted, and the teacher's for faces in motion: FER+'s
-raters call most faces neutral that talk with feeling.
+In the end FER+'s head answers for photographs, for which its raters voted, and the teacher's for faces in motion:
+FER+'s raters call most faces neutral that talk with feeling.
 
 First it sees single pictures, small ones before large ones; then pictures set in motion, and faces that talk.
 """

@@ -1,7 +1,7 @@
 """The teacher of the face branches: a network that others trained on far more faces than are open to all.
 
-HSEmotion's MobileNetV1 saw AffectNet's 290,000 labelled faces. The accurate model sees with it; the light one learns from
-it.
+HSEmotion's MobileNetV1 saw AffectNet's 290,000 labelled faces. The accurate model sees with it; the light one learns
+from it.
 """
 
 import functools
