@@ -33,9 +33,9 @@ class StillHeadChoices:
     epochs: int = 30
     learning_rate: float = 1e-3
     weight_decay: float = 0.05
-    dropout: float = 0.5
+    dropout: float = 0.3
     batch_size: int = 128
-    prior_share: float = 0.9
+    prior_share: float = 0.8
 
 
 class FeatureBatches(EpochBatches):

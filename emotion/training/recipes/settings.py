@@ -12,7 +12,7 @@ from emotion.training.recipes.light_voice import LightChoices
 from emotion.training.recipes.whisper_voice import WhisperChoices
 
 WHISPER, MFCC, MOBILENET = "whisper_cnn_3d", "mfcc_cnn_3d", "whisper_mobilenet"
-STILL_UNITS = 128
+STILL_UNITS = 256
 FACE_SHARE = 1 / 3  # of a window in which a face shows as much as in all of it: see docs/lab_notebook.md
 
 

@@ -112,16 +112,17 @@ class Look:
         """
         detector, side, view = YuNetDetector(), self.video.image_size, self.teacher.video
         images, waiting, seen, n_missed = [], [], [], 0
-        for picture, known in zip(pictures, landmarks or _forever(None)):  # noqa: B905
-            if known is None:
+        for given, known in zip(pictures, landmarks or _forever(None)):  # noqa: B905
+            picture, place = given, known
+            if place is None:
                 scale = max(1.0, DETECTION_SIDE / max(picture.shape[:2]))
                 picture = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
                 found = detector.detect(picture)
-                known = found[0].landmarks if found else None
-                n_missed += known is None
+                place = found[0].landmarks if found else None
+                n_missed += place is None
             if self.keeps_images:
-                images.append(cv2.cvtColor(_crop(picture, known, side, self.video.crop), cv2.COLOR_RGB2GRAY))
-            waiting.append(_crop(picture, known, view.image_size, view.crop))
+                images.append(cv2.cvtColor(_crop(picture, place, side, self.video.crop), cv2.COLOR_RGB2GRAY))
+            waiting.append(_crop(picture, place, view.image_size, view.crop))
             if len(waiting) == N_AT_ONCE:
                 seen.append(self.teacher(np.stack(waiting)))
                 waiting = []
