@@ -64,7 +64,7 @@ def _read_keras(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
 
     try:
         with h5py.File(path) as file:
-            (file["model_weights"] if "model_weights" in file else file).visititems(keep)
+            file.get("model_weights", file).visititems(keep)
             epsilons = _read_epsilons(file.attrs.get("model_config"))
     except OSError as error:
         raise ValueError(f"it is not an HDF5 file ({error})") from None

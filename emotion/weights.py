@@ -117,7 +117,8 @@ FILES = {
         ("conv1.weight", "block13_pointwise.bias", "output.bias"),
         "MobileNetV1 trained on AffectNet by HSEmotion (13 MB, Apache-2.0)",
         given="mobilenet_7.h5",
-        published="https://github.com/HSE-asavchenko/face-emotion-recognition, models/affectnet_emotions/mobilenet_7.h5",
+        published="https://github.com/HSE-asavchenko/face-emotion-recognition, "
+        "models/affectnet_emotions/mobilenet_7.h5",
     ),
 }
 HUB_FILES = tuple(name for name, item in FILES.items() if isinstance(item, HubFile))
@@ -307,8 +308,8 @@ def build_parser() -> argparse.ArgumentParser:
         epilog="names:\n" + "\n".join(f"  {name:<19} {item.what}" for name, item in FILES.items()),
     )
     parser.add_argument("name", choices=sorted(FILES), help="what to fetch")
-    parser.add_argument("--file", type=Path, help=f"a safetensors file to take instead ({', '.join(HUB_FILES)}), or for "
-        "affectnet_mobilenet the published mobilenet_7.h5 or its TFLite file")  # fmt: skip
+    parser.add_argument("--file", type=Path, help=f"a safetensors file to take instead ({', '.join(HUB_FILES)}), or "
+        "for affectnet_mobilenet the published mobilenet_7.h5 or its TFLite file")  # fmt: skip
     return parser
 
 

@@ -2,8 +2,8 @@
 
 The names are those of published files: torchvision's ResNet-18, ``MIT/ast-finetuned-audioset-10-10-0.4593`` on the
 Hugging Face hub (transformers' ``ASTForAudioClassification``), and the MobileFaceNet common in PyTorch repositories
-(``conv1``, ``dw_conv1``, ``blocks``, ``conv2``, ``linear7``, ``linear1``). ``emotion.affectnet_files`` gives the arrays of
-AffectNet's MobileNetV1 PyTorch's axes, too.
+(``conv1``, ``dw_conv1``, ``blocks``, ``conv2``, ``linear7``, ``linear1``). ``emotion.affectnet_files`` gives the arrays
+of AffectNet's MobileNetV1 PyTorch's axes, too.
 """
 
 import os

@@ -1,7 +1,7 @@
 """MobileNetV1 (Howard et al. 2017) as HSEmotion trained it on AffectNet's faces (Savchenko 2021, ``mobilenet_7``).
 
-Batch norms are folded into kernels and biases, as ``emotion.affectnet_files`` does with the published file. All layer names
-begin with the ``name`` that an encoder is given.
+Batch norms are folded into kernels and biases, as ``emotion.affectnet_files`` does with the published file. All layer
+names begin with the ``name`` that an encoder is given.
 """
 
 from collections.abc import Sequence

@@ -1,9 +1,9 @@
 """A run's network in ONNX Runtime: Keras's answers without TensorFlow, which takes seconds to load.
 
-``emotion.export`` writes ``model.onnx`` beside ``model.keras``, and for a network that runs along tracks ``head.onnx``; see
-``emotion.models.tracks``. Each file names, by SHA-256, the ``model.keras`` it was made from, so that an outdated one is
-never used. ``model.onnx.sha256`` holds its own hash in ``sha256sum``'s format, so
-that a damaged one is never used either.
+``emotion.export`` writes ``model.onnx`` beside ``model.keras``, and for a network that runs along tracks ``head.onnx``;
+see ``emotion.models.tracks``. Each file names, by SHA-256, the ``model.keras`` it was made from, so that an outdated
+one is never used. ``model.onnx.sha256`` holds its own hash in ``sha256sum``'s format, so that a damaged one is never
+used either.
 
 ``model.int8.onnx`` is an optional faster network in eight bits, whose answers differ a little; see
 ``emotion.models.export_int8``.

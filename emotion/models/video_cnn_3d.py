@@ -2,8 +2,9 @@
 
 The stages before look at each frame by itself. Convolving over time late costs less than doing so early and is as
 accurate (Xie et al. 2018, "Rethinking spatiotemporal feature learning"). Time is never thinned out: each frame has its
-moment, which depends on one frame before and one after it (``Design.context_frames``). So the branch can run along a whole track of a face,
-and any window is a mean over its moments. Frames without a picture count as the end of the track.
+moment, which depends on one frame before and one after it (``Design.context_frames``). So the branch can run along a
+whole track of a face, and any window is a mean over its moments. Frames without a picture count as the end of the
+track.
 """
 
 from typing import Any

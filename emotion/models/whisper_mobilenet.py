@@ -1,7 +1,7 @@
-"""The first blocks of Whisper's encoder on sound, a MobileNetV1 that has seen AffectNet on each face, attention over time.
+"""The first blocks of Whisper's encoder on sound, a MobileNetV1 that has seen AffectNet on each face, then attention.
 
-Each frame is encoded by itself, so a face is looked at once however many windows it is judged in. The network starts from
-random weights; ``--pretrained affectnet_mobilenet`` loads HSEmotion's.
+Each frame is encoded by itself, so a face is looked at once however many windows it is judged in. The network starts
+from random weights; ``--pretrained affectnet_mobilenet`` loads HSEmotion's.
 """
 
 from typing import Any
