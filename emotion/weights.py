@@ -117,7 +117,8 @@ FILES = {
         ("conv1.weight", "block13_pointwise.bias", "output.bias"),
         "MobileNetV1 trained on AffectNet by HSEmotion (13 MB, Apache-2.0)",
         given="mobilenet_7.h5",
-        published="github.com/HSE-asavchenko/face-emotion-recognition, models/affectnet_emotions/mobilenet_7.h5",
+        published="https://github.com/HSE-asavchenko/face-emotion-recognition, "
+        "models/affectnet_emotions/mobilenet_7.h5",
     ),
 }
 HUB_FILES = tuple(name for name, item in FILES.items() if isinstance(item, HubFile))

@@ -122,11 +122,7 @@ class _Folder:
         if isinstance(source, FaceStandardization) and len(tensor.shape) == 5:
             return self._note(FoldFrames(dtype="float32")(layer(tensor)), tensor.shape[1])
         if isinstance(source, UnfoldFrames) and isinstance(tensor, list | tuple):
-            folded, clips = tensor
-            # Pictures stay folded for what is computed over time.
-            is_picture = len(folded.shape) == 4
-            unfold = UnfoldFrames(clips.shape[1], name=source.name)
-            return self._note(folded, clips.shape[1]) if is_picture else unfold(folded)
+            return self._unfold(*tensor, name=source.name)
         if n_frames is None:
             return layer(*args, **kwargs)
         if isinstance(source, layers.Conv3D):
@@ -139,6 +135,12 @@ class _Folder:
         if isinstance(source, FRAME_BY_FRAME):
             return self._note(layer(*args, **kwargs), n_frames)
         raise ValueError(f"{source.name}: a {type(source).__name__} over frames cannot be folded.")
+
+    def _unfold(self, folded, clips, name: str):
+        """Pictures stay folded for what is computed over time; vectors do not."""
+        if len(folded.shape) == 4:
+            return self._note(folded, clips.shape[1])
+        return UnfoldFrames(clips.shape[1], name=name)(folded)
 
     def _frames_of(self, tensors: Iterable[Any]) -> int | None:
         return next((self._n_frames[id(each)] for each in tensors if id(each) in self._n_frames), None)

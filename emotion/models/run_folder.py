@@ -3,6 +3,7 @@
 ``config.json``      architecture, class names in order, sizes, training settings, data and licences
 ``model.keras``      the network, without the optimizer's state
 ``model.onnx``       the same for ONNX Runtime, with its hash; see ``emotion.models.onnx_runtime``
+``head.onnx``        the part of it that judges what was encoded along a track; see ``emotion.models.tracks``
 ``splits.csv``       which clip is in which split
 ``history.csv``      losses and scores by epoch
 ``metrics.json``     scores, and the protocol behind them
@@ -204,7 +205,7 @@ class Run:
 
 
 def _traced(model):
-    """Returns a Keras model as a function of a dict of arrays; for one window in a third of ``predict``'s time."""
+    """Returns a Keras model as a function of a dict of arrays, in a third of ``predict``'s time for one window."""
     import keras
 
     def forward(inputs):

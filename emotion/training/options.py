@@ -17,7 +17,6 @@ from emotion.config import (
     DataSource,
     RunConfig,
     TrainConfig,
-    VideoConfig,
     WindowConfig,
 )
 from emotion.config_files import from_dict, read_settings
@@ -108,7 +107,7 @@ def add_data_options(parser: argparse.ArgumentParser, *, cached: bool = True) ->
 
 def add_training_options(parser: argparse.ArgumentParser) -> None:
     """Adds the groups "model" and "training", which ``build_config`` reads."""
-    train, video, window = TrainConfig(), VideoConfig(), WindowConfig()
+    train, window = TrainConfig(), WindowConfig()
     add = parser.add_argument_group("model").add_argument
     add("--model", choices=sorted(ARCHITECTURES), help=f"network to train (default: {DEFAULT_ARCHITECTURE})")
     add("--modality", choices=("both", *MODALITIES), help="train on faces, voices or both (default: both)")
@@ -116,12 +115,8 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
         "the data has)")  # fmt: skip
     add("--window_sec", type=float, help=f"window length in seconds (default: {window.window_seconds})")
     add("--video_len", type=int, metavar="FRAMES", help="frames per window (default: the network's own)")
-    add(
-        "--crop",
-        choices=CROPS,
-        help="show the aligned face, the same stretched to fill the square, or the whole frame "
-        "(default: the network's own)",
-    )
+    add("--crop", choices=CROPS, help="show the aligned face, the same stretched to fill the square, or the whole "
+        "frame (default: the network's own)")  # fmt: skip
     add("--pretrained", nargs="+", metavar="NAME", help="start from weights fetched by python -m emotion.weights: "
         "resnet18 and ast for resnet18_ast, mobilefacenet for mobilefacenet_lstm, affectnet_mobilenet for "
         "whisper_mobilenet")  # fmt: skip

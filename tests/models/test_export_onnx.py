@@ -17,7 +17,7 @@ from emotion.errors import RunError
 from emotion.models import ARCHITECTURES
 from emotion.models import export_onnx as onnx_export
 from emotion.models.export_onnx import compare, export_onnx, skip_branches
-from emotion.models.onnx_runtime import ONNX_FILE, OnnxNetwork
+from emotion.models.onnx_runtime import HEAD_FILE, ONNX_FILE, OnnxNetwork
 from emotion.models.run_folder import CONFIG_FILE, draw_inputs, load_run
 from emotion.places import saved_models
 
@@ -108,7 +108,7 @@ def test_what_cannot_be_rewritten_is_written_as_it_was(run, monkeypatch):
     monkeypatch.setattr(onnx_export, "skip_branches", fail)
     assert export_onnx(load_run(run)) < 1e-5
     assert count_branches(run / ONNX_FILE) == 0
-    assert sorted(path.name for path in run.glob("*.onnx")) == [ONNX_FILE]
+    assert sorted(path.name for path in run.glob("*.onnx")) == [HEAD_FILE, ONNX_FILE]
 
 
 def test_calibration_works_on_either(run):
@@ -133,7 +133,8 @@ def test_kernels_that_16_bits_hold_take_half_the_space(tmp_path):
 
 @pytest.mark.trains
 def test_what_answers_otherwise_is_not_written(run, monkeypatch):
-    (run / ONNX_FILE).unlink()
+    for path in run.glob("*.onnx"):
+        path.unlink()
     monkeypatch.setattr(onnx_export, "compare", lambda run, network: float("nan"))
     with pytest.raises(RunError, match=r"model\.onnx: not written"):
         export_onnx(load_run(run))

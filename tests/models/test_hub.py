@@ -71,6 +71,15 @@ def test_a_model_goes_there_and_comes_back_the_same(server, run, tmp_path):
     np.testing.assert_array_equal(load_run(output).predict(inputs), load_run(run).predict(inputs))
 
 
+def test_a_network_in_two_parts_goes_there_and_comes_back_with_both(server, exported, tmp_path):
+    push(exported, NAME)
+    output = pull(NAME, tmp_path / "pulled", cache_dir=tmp_path / "cache")
+    parts = {"model.onnx", "model.onnx.sha256", "head.onnx", "head.onnx.sha256"}
+    assert parts <= set(server.repositories[NAME]) and parts <= {path.name for path in output.iterdir()}
+    loaded = load_run(output, runtime="onnx")
+    assert loaded.context_frames == 1 and loaded.model.head is not None
+
+
 def test_the_card_says_scores_protocol_limits_and_how_to_use_it(server, run):
     push(run, NAME, licence="cc-by-nc-sa-4.0")
     card = server.repositories[NAME]["README.md"].decode()

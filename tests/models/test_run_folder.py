@@ -77,7 +77,7 @@ def test_a_run_folder_brings_its_calibration_back(tmp_path):
 @pytest.fixture(scope="module")
 def large():
     """A network whose kernels outweigh the rest, with statistics of normalisation that are not round numbers."""
-    model = {"audio_filters": [32, 64], "audio_units": 64, "video_filters": [16, 64], "video_units": 64}
+    model = {"audio_filters": [32, 64], "audio_units": 64, "video_filters": [16, 96], "video_units": 64}
     config = small_config(model=model)
     network = build_model(config)
     rng = np.random.default_rng(0)

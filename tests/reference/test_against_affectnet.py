@@ -13,8 +13,8 @@ from emotion.datasets.synthetic.faces import draw_face
 from emotion.inputs.faces.crops import crop_face
 from emotion.inputs.faces.detection import YuNetDetector
 from emotion.labels import SEVEN_EMOTIONS
-from emotion.media.recordings import Recording
 from emotion.media.pictures import VideoFrame
+from emotion.media.recordings import Recording
 from emotion.models.conversion import set_mobilenet_weights
 from emotion.models.mobilenet_v1 import SIDE, build_affectnet_network
 from emotion.places import sample_clip

@@ -55,11 +55,8 @@ def write_keras2_file(network: keras.Model, path: Path) -> Path:
         for layer in network.layers:
             group = file.create_group(f"model_weights/{layer.name}")
             for weight in layer.weights:
-                name = (
-                    {"kernel": "depthwise_kernel"}.get(weight.name, weight.name)
-                    if "_dw_" in layer.name
-                    else weight.name
-                )
+                is_depthwise = "_dw_" in layer.name and weight.name == "kernel"
+                name = "depthwise_kernel" if is_depthwise else weight.name
                 group[f"{layer.name}/{name}:0"] = np.asarray(weight)
     return path
 

@@ -4,8 +4,8 @@ A crop maps five landmarks onto fixed points by the similarity transform (rotati
 squared error: S. Umeyama, "Least-squares estimation of transformation parameters between two point patterns", 1991.
 A similarity keeps the shape of mouth and brows, which shows the emotion.
 
-Networks trained on a detector's boxes, squeezed into squares, get the same crop stretched like those: upright, and
-as wide as the face.
+Networks trained on a detector's boxes, squeezed into squares, get the same crop stretched to look like those: upright,
+and as wide as the face.
 """
 
 import cv2
@@ -15,8 +15,8 @@ import numpy as np
 # frame faces like the images from which the shipped models learned.
 TEMPLATE = np.array([[0.31, 0.385], [0.69, 0.385], [0.50, 0.595], [0.342, 0.765], [0.658, 0.765]], dtype=np.float64)
 
-# Factor and shift, across and down, that take each crop's landmarks to their place: a box's are medians of YuNet's
-# in its own boxes, over 8,000 faces (eyes at 0.260, 0.3665 and 0.728, 0.3665).
+# Factor and shift, across and down, that take each crop's landmarks to their place: those of a box are medians of
+# YuNet's in its own boxes, over 8,000 faces (eyes at 0.260, 0.3665 and 0.728, 0.3665).
 STRETCHES = {"face": ((1.0, 1.0), (0.0, 0.0)), "box": ((1.232, 0.943), (-0.12192, 0.003445))}
 
 TO_COMPLEX = np.array([1, 1j])
