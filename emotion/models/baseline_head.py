@@ -160,7 +160,9 @@ def _check(path: Path, arrays: dict[str, np.ndarray], n_classes: int) -> None:
     }
     for name, values in arrays.items():
         if values.shape != shapes.get(name, ()):
-            raise RunError(f"{path}: {name} is of shape {values.shape}, expected {shapes.get(name, ())}. Copy it again.")
+            raise RunError(
+                f"{path}: {name} is of shape {values.shape}, expected {shapes.get(name, ())}. Copy it again."
+            )
         if not np.isfinite(values).all():
             raise RunError(f"{path}: {name} holds values that are not finite. Copy it again.")
     must_be_positive = [name for name in arrays if name.startswith("temperature_") or name.endswith("_floor")]
@@ -172,5 +174,6 @@ def _check(path: Path, arrays: dict[str, np.ndarray], n_classes: int) -> None:
             raise RunError(f"{path}: {name} must not be below 0, got {arrays[name]:g}.")
     for name in ("face_neutral", "face_prior"):
         if name in arrays and not ((arrays[name] > 0).all() and abs(arrays[name].sum() - 1) < 1e-3):
-            raise RunError(f"{path}: {name} must hold probabilities above 0 that sum to 1, got {arrays[name].tolist()}.")
-
+            raise RunError(
+                f"{path}: {name} must hold probabilities above 0 that sum to 1, got {arrays[name].tolist()}."
+            )

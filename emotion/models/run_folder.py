@@ -112,13 +112,11 @@ class WindowParts:
     Attributes:
         joint: ``(n_classes,)`` by all evidence.
         face, voice: ``(n_classes,)`` by the face or the voice alone.
-        looks: ``(n_features,)``, the mean of the face's moments.
         voice_vector: ``(n_values,)``.
     """
 
     joint: np.ndarray
     face: np.ndarray | None
-    looks: np.ndarray | None
     voice: np.ndarray | None
     voice_vector: np.ndarray | None
 
@@ -207,13 +205,12 @@ class Run:
         voices = self._judge(sound | darkness) if sound else joint
         parts = []
         for row, answer in enumerate(joint):
-            present = pictures["video_signs"][row, :, 0] > 0 if pictures else np.zeros(0, bool)
+            is_seen = bool(pictures) and pictures["video_signs"][row, :, 0].any()
             is_heard = bool(sound) and sound["audio_present"][row, 0] > 0
             parts.append(
                 WindowParts(
                     joint=answer,
-                    face=faces[row] if present.any() else None,
-                    looks=pictures["video_moments"][row, present].mean(axis=0) if present.any() else None,
+                    face=faces[row] if is_seen else None,
                     voice=voices[row] if is_heard else None,
                     voice_vector=sound["audio_vector"][row] if is_heard else None,
                 )
