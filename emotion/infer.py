@@ -57,11 +57,11 @@ def build_parser() -> argparse.ArgumentParser:
         help="ignore smaller faces (default: %(default)s)")  # fmt: skip
     add("--blur_faces", action="store_true", help="make all faces unrecognisable in the video")
     add = parser.add_argument_group("people compared with themselves").add_argument
-    add("--reference", action="append", default=[], metavar="[NAME=]CLIP", help="a clip of the person when calm, some "
-        "seconds of talk or of the face alone; the answers are judged relative to it. Several without a name are of one "
-        "person; for several people give NAME=CLIP for each, and they are recognised by their faces")  # fmt: skip
-    add("--adapt", action="store_true", help="for several clips: compare the face most in sight with its mean over all "
-        "clips of the same folder. Use it only if each folder holds one person's clips, with various emotions")  # fmt: skip
+    add("--reference", action="append", default=[], metavar="[NAME=]CLIP", help="a clip of the person when calm: some "
+        "seconds of talk, or of the face alone. Answers are relative to it. Several clips without a name are of one "
+        "person; give NAME=CLIP for several people, who are recognised by their faces")  # fmt: skip
+    add("--adapt", action="store_true", help="several clips: compare the face most in sight with its mean over all "
+        "clips of the same folder. Only if each folder holds one person, with various emotions")  # fmt: skip
     add("--no_adapt", action="store_true", help="do not compare people with their own mean in a long clip")
     add = parser.add_argument_group("speed").add_argument
     add("--device", choices=DEVICES, default="auto", help="where the model runs (default: %(default)s)")

@@ -92,7 +92,7 @@ class FileJob:
             # Another program may have written there while the model was loading.
             check_plan(self.plan, self.clip, overwrite=self.request.outputs.overwrite)
             prediction = process_file(
-                predictor, self.clip, self.info, self.plan, settings=describe_run(predictor, self.request),
+                predictor, self.clip, self.info, self.plan, settings=describe_run(predictor, self.request.model),
                 drawing=self.request.drawing, stopwatch=stopwatch, reporter=self.request.reporter,
             )  # fmt: skip
         lines = _result_lines(prediction, self.plan)
@@ -117,7 +117,7 @@ class BatchJob:
 
     def _run(self, predictor: "EmotionPredictor", loading_seconds: float) -> int:
         request, reporter = self.request, self.request.reporter
-        settings = describe_run(predictor, request)
+        settings = describe_run(predictor, request.model)
         if request.adapts_to_folders:  # each clip's answer depends on the others
             settings["adapted_to"] = [displayable(clip.path) for clip in self.clips]
         depends = {
@@ -200,7 +200,7 @@ class CameraJob:
             prediction = run_live(
                 predictor, camera.frames(), name=name, page=page, output=plan.picture, drawing=request.drawing
             )
-        write_tables(prediction, plan, describe_run(predictor, request))
+        write_tables(prediction, plan, describe_run(predictor, request.model))
         reporter.say("\n".join(_result_lines(prediction, plan)))
         return 0
 
@@ -296,17 +296,17 @@ def write_tables(prediction: MediaPrediction, plan: OutputPlan, settings: dict[s
         write_timeline(prediction, plan.plot)
 
 
-def describe_run(predictor: "EmotionPredictor", request: InferenceRequest) -> dict[str, Any]:
+def describe_run(predictor: "EmotionPredictor", model: Path) -> dict[str, Any]:
     """Returns how a result is made, as tables keep it: the model, its hash, and the settings in force."""
     return {
-        "model": str(request.model),
+        "model": str(model),
         "model_sha256": predictor.run.sha256,
         "runtime": predictor.run.runtime,
         **dataclasses.asdict(predictor.settings),
         "window_seconds": predictor.window_seconds,
         "step_seconds": predictor.step_seconds,
         "unsure_below": predictor.unsure_below,
-        "references": [displayable(word) for word in request.references],
+        "references": [{"name": person.name, "clips": person.clips} for person in predictor.people],
     }
 
 

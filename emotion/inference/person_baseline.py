@@ -97,6 +97,7 @@ class PersonBaseline:
         face_seconds, voice_seconds: what the two rest on.
         name: of the person, if you gave one.
         views: how the person's face looks.
+        clips: files that the reference was taken from.
     """
 
     kind: str
@@ -107,13 +108,14 @@ class PersonBaseline:
     voice_seconds: float = 0.0
     name: str | None = None
     views: tuple[Appearance, ...] = ()
+    clips: tuple[str, ...] = ()
 
     @property
     def is_empty(self) -> bool:
         return self.face_shift is None and self.voice_vector is None
 
 
-def of_reference(evidence: PersonEvidence, head: BaselineHead, name: str | None = None) -> PersonBaseline:
+def of_reference(evidence: PersonEvidence, head: BaselineHead) -> PersonBaseline:
     """Returns the baseline of a person by what neutral clips show of them."""
     shift = vector = None
     if head.face is not None and len(evidence.faces):
@@ -123,7 +125,7 @@ def of_reference(evidence: PersonEvidence, head: BaselineHead, name: str | None 
         vector = evidence.voice_vectors.mean(axis=0)
     return PersonBaseline(
         REFERENCE, shift, vector, 1.0, _used(evidence.face_seconds, shift), _used(evidence.voice_seconds, vector),
-        name, evidence.views,
+        views=evidence.views,
     )  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """From a media file to a ``MediaPrediction``: windows are cut, judged by a model and put together."""
 
+import dataclasses
 import functools
 import itertools
 import os
@@ -10,7 +11,8 @@ import numpy as np
 
 from emotion.config import RunConfig
 from emotion.console import Progress
-from emotion.errors import ConfigError, MediaError, RunError
+from emotion.errors import ConfigError, MediaError
+from emotion.files import displayable
 from emotion.inference.analysed_clip import AnalysedClip
 from emotion.inference.clip_result import ClipResult, JudgedWindow
 from emotion.inference.person_baseline import PersonBaseline, PersonEvidence, of_reference
@@ -20,6 +22,7 @@ from emotion.inputs.window_cutter import WindowCutter, WindowInputs
 from emotion.media.reading import MediaInfo
 from emotion.media.recordings import Recording, RecordingInfo
 from emotion.media.streams import Damage
+from emotion.models.baseline_head import check_has_baseline
 from emotion.models.run_folder import Run, load_run
 from emotion.parallel import Stages, Stopwatch
 from emotion.places import default_run
@@ -73,35 +76,32 @@ class EmotionPredictor:
                 talk in the same room and light are best.
 
         Raises:
-            RunError: if the model cannot compare people with themselves.
+            ConfigError: if the model cannot compare people with themselves.
             MediaError: if a clip cannot be read, shows several faces, or neither a face nor a voice.
         """
+        check_has_baseline(self.run.path, "with_reference")
         by_name = clips if isinstance(clips, Mapping) else {None: clips}
-        if self.run.baseline is None:
-            raise RunError(
-                f"{self.run.path}: this model cannot compare a person with a reference: it has no baseline.npz."
-            )
         people = []
         for name, named in by_name.items():
             paths = [named] if isinstance(named, str | os.PathLike) else list(named)
             if not paths:
                 raise ConfigError(f"reference {name}: names no clip.")
-            evidence = PersonEvidence.pooled([self._read_reference(path) for path in paths])
-            people.append(of_reference(evidence, self.run.baseline, name))
-        return self.with_people(people)
-
-    def with_people(self, people: Sequence[PersonBaseline]) -> "EmotionPredictor":
-        """Returns a predictor that knows what is usual for some people."""
+            person = dataclasses.replace(self.read_reference(paths), name=name)
+            people.append(dataclasses.replace(person, clips=tuple(displayable(path) for path in paths)))
         other = EmotionPredictor(self.run, self.settings)
         other.people = tuple(people)
         if "detector" in vars(self):
             other.detector = self.detector
         return other
 
-    def _read_reference(self, path: str | os.PathLike) -> PersonEvidence:
-        clip = self.analyse(path)
-        clip.check_reference(self.run.baseline)
-        return clip.main_evidence()
+    def read_reference(self, clips: Sequence[str | os.PathLike | Recording]) -> PersonBaseline:
+        """Returns what is usual for a person, by neutral clips; errors as for ``with_reference``."""
+        each = []
+        for path in clips:
+            clip = self.analyse(path)
+            clip.check_reference(self.run.baseline)
+            each.append(clip.main_evidence())
+        return of_reference(PersonEvidence.pooled(each), self.run.baseline)
 
     @property
     def config(self) -> RunConfig:

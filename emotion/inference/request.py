@@ -12,8 +12,7 @@ from emotion.errors import ConfigError
 from emotion.inference.output_plan import DEFAULT_NAME, TABLES, OutputRequest
 from emotion.inputs.faces.detectors import check_detector
 from emotion.media.reading import probe_media
-from emotion.models.baseline_head import BASELINE_FILE, has_baseline
-from emotion.places import find_model
+from emotion.models.baseline_head import check_has_baseline
 from emotion.settings import InferenceSettings
 
 MAX_CAMERA_DIGITS = 3
@@ -116,12 +115,7 @@ class InferenceRequest:
             raise ConfigError(
                 f"{option} is for files, not for a camera. Record it with --output, then analyse the file."
             )
-        if not has_baseline(self.model):
-            able = [name for name in ("default", "accurate") if has_baseline(find_model(name))]
-            way_out = f"Use --model {' or --model '.join(able)}." if able else f"Leave out {option}."
-            raise ConfigError(
-                f"{option}: {self.model} cannot compare people with themselves ({BASELINE_FILE}). {way_out}"
-            )
+        check_has_baseline(self.model, option)
         for paths in read_references(self.references).values():
             for path in paths:
                 probe_media(path)

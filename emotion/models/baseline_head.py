@@ -33,8 +33,9 @@ from pathlib import Path
 import numpy as np
 
 from emotion.config import RunConfig
-from emotion.errors import RunError, first_line
+from emotion.errors import ConfigError, RunError, first_line
 from emotion.files import written_whole
+from emotion.places import find_model
 
 BASELINE_FILE = "baseline.npz"
 NEUTRAL = "neutral"
@@ -97,6 +98,19 @@ class BaselineHead:
 def has_baseline(folder: str | os.PathLike) -> bool:
     """Whether the model in a folder can compare a person with themselves."""
     return (Path(folder) / BASELINE_FILE).is_file()
+
+
+def check_has_baseline(folder: str | os.PathLike, option: str) -> None:
+    """Makes sure that a model can do what an option asks for.
+
+    Raises:
+        ConfigError: if not; it names the models that can.
+    """
+    if has_baseline(folder):
+        return
+    able = [name for name in ("default", "accurate") if has_baseline(find_model(name))]
+    way_out = f"Use --model {' or --model '.join(able)}." if able else f"Leave out {option}."
+    raise ConfigError(f"{option}: {folder} has no {BASELINE_FILE} to compare people with themselves. {way_out}")
 
 
 def load_baseline(folder: str | os.PathLike, config: RunConfig) -> BaselineHead | None:
