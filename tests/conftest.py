@@ -120,7 +120,7 @@ def run_with_baseline(tmp_path_factory) -> Path:
         from emotion.models.baseline_head import write_baseline
 
         write_small_run(folder / "run", small_config(class_names=CLASSES))
-        write_baseline(folder / "run", make_head(n_values=8, own_seconds=2.0, full_variety=1e-6))
+        write_baseline(folder / "run", make_head(n_values=16, own_seconds=2.0, full_variety=1e-6))
         return folder / "run"
 
     return make_once(tmp_path_factory, "run_with_baseline", make)

@@ -205,7 +205,7 @@ def _trust(seconds: float, head: BaselineHead) -> float:
 
 
 def _log_ratio(usual: np.ndarray, expected: np.ndarray, floor: float) -> np.ndarray:
-    return np.log(np.maximum(usual, floor)) - np.log(np.maximum(expected, floor))
+    return np.log(np.maximum(usual, floor)) - np.log(expected)
 
 
 def _variety(answers: np.ndarray, head: BaselineHead) -> float:

@@ -73,5 +73,5 @@ def test_a_damaged_file_and_a_model_without_neutral_are_refused(tmp_path):
 def test_voices_of_another_model_do_not_fit(run_with_baseline, tmp_path):
     folder = shutil.copytree(run_with_baseline, tmp_path / "run")
     write_baseline(folder, make_head(n_values=5))
-    with refused(RunError, folder / BASELINE_FILE, "voice_scale", "(5,)", "8"):
+    with refused(RunError, folder / BASELINE_FILE, "voice_scale", "(5,)", "16"):
         load_run(folder)
