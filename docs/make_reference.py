@@ -35,7 +35,7 @@ PROGRAMS = {
 PUBLIC = {
     "emotion.inference.predictor": ("EmotionPredictor",),
     "emotion.settings": ("InferenceSettings",),
-    "emotion.results": ("MediaPrediction", "EmotionSummary", "WindowPrediction", "FaceTrack"),
+    "emotion.results": ("MediaPrediction", "EmotionSummary", "WindowPrediction", "FaceTrack", "BaselineUse"),
     "emotion.outputs.video.writing": ("write_annotated_video", "write_annotated_image"),
     "emotion.outputs.plots.timeline": ("write_timeline",),
     "emotion.outputs.tables": ("format_json", "format_csv"),

@@ -9,7 +9,9 @@ from emotion.config import DEFAULT_FOLDS, MODALITIES
 from emotion.console import SOME_FILES_FAILED, command_line, command_to_go_on, quiet_import, run_program
 from emotion.datasets import human_accuracy
 from emotion.datasets.protocols import FOLD_PROTOCOLS
+from emotion.evaluation.adaptation import ADAPTATIONS, BY_CLIPS, N_REFERENCES
 from emotion.files import check_writable, make_folder, write_json
+from emotion.models.baseline_head import check_has_baseline
 from emotion.models.names import resolve_model
 from emotion.models.run_folder import check_run, load_run
 from emotion.outputs.score_tables import format_evaluation
@@ -52,6 +54,9 @@ def build_parser() -> argparse.ArgumentParser:
     add("--model", default=default_run(), metavar="DIR", help="model folder (default: saved_models/default)")
     add("--modality", choices=("both", *MODALITIES), default="both", help="judge by face, voice or both (default: "
         "%(default)s)")  # fmt: skip
+    add("--adapt", nargs="?", choices=ADAPTATIONS, const=BY_CLIPS, help="compare each known speaker with themselves: "
+        "clips (default), with their mean over all their clips; reference, with the file in a manifest's column "
+        f"reference, or with up to {N_REFERENCES} of their neutral clips, which are not scored then")  # fmt: skip
     add = add_data_options(parser, cached=False).add_argument
     add("--include_seen", action="store_true", help="also score clips that the model met in training: flatters")
     group = parser.add_argument_group("output")
@@ -73,6 +78,8 @@ def run_evaluation(arguments: list[str]) -> int:
         make_folder(args.plots)
     folder = resolve_model(args.model)
     check_run(folder)
+    if args.adapt:
+        check_has_baseline(folder, "--adapt")
     clips, source = data.load(reporter)
     run = load_run(folder, runtime="auto")
     with quiet_import():
@@ -84,6 +91,7 @@ def run_evaluation(arguments: list[str]) -> int:
         clips,
         modality=args.modality,
         include_seen=args.include_seen,
+        adapt=args.adapt,
         each_modality=args.plots is not None,
         reporter=reporter,
     )

@@ -56,6 +56,13 @@ def build_parser() -> argparse.ArgumentParser:
     add("--min_face", type=int, default=InferenceSettings.min_face, metavar="PIXELS",
         help="ignore smaller faces (default: %(default)s)")  # fmt: skip
     add("--blur_faces", action="store_true", help="make all faces unrecognisable in the video")
+    add = parser.add_argument_group("people compared with themselves").add_argument
+    add("--reference", action="append", default=[], metavar="[NAME=]CLIP", help="a clip of the person when calm: some "
+        "seconds of talk, or of the face alone. Answers are relative to it. Several clips without a name are of one "
+        "person; give NAME=CLIP for several people, who are recognised by their faces")  # fmt: skip
+    add("--adapt", action="store_true", help="several clips: compare the face most in sight with its mean over all "
+        "clips of the same folder. Only if each folder holds one person, with various emotions")  # fmt: skip
+    add("--no_adapt", action="store_true", help="do not compare people with their own mean in a long clip")
     add = parser.add_argument_group("speed").add_argument
     add("--device", choices=DEVICES, default="auto", help="where the model runs (default: %(default)s)")
     add("--runtime", choices=RUNTIMES, default="auto", help="auto: ONNX Runtime if the model folder holds model.onnx "
@@ -87,6 +94,7 @@ def main() -> int:
         parser.error(f"name a clip: --video_path clip.mp4{hint}")
     # Everything cheap that can be wrong is checked before TensorFlow takes seconds to load.
     from emotion.inference.jobs import plan_job
+    from emotion.inference.request import read_references
     from emotion.models.run_folder import check_run
 
     request = _build_request(args)
@@ -98,6 +106,8 @@ def main() -> int:
     runtime = choose_runtime(args.runtime, args.device)
     predictor = EmotionPredictor(request.model, request.settings_in_force, runtime=runtime)
     _ = predictor.detector  # loads it now, not with the first clip
+    if request.references:
+        predictor = predictor.with_reference(read_references(request.references))
     return SOME_FILES_FAILED if job.run(predictor, loading_seconds=time.perf_counter() - started) else 0
 
 
@@ -110,11 +120,13 @@ def _build_request(args: argparse.Namespace) -> "InferenceRequest":
         settings=InferenceSettings(
             window_seconds=args.window_sec, step_seconds=args.step_sec, face_detector=args.face_detector,
             max_faces=args.max_faces, min_face=args.min_face, unsure_below=args.unsure_below,
+            adapts=not args.no_adapt,
         ),
         outputs=OutputRequest(
             output=args.output, video=not args.no_video, save_plot=args.save_plot, plot=not args.no_plot,
             json=args.json, csv=args.csv, srt=args.srt, folder=args.output_dir, overwrite=args.overwrite,
         ),
+        references=tuple(args.reference), adapts_to_folders=args.adapt,
         model=resolve_model(args.model), resume=args.resume, notice=args.notice, blur_faces=args.blur_faces,
         max_seconds=args.max_seconds, port=args.port, timings=args.timings,
         reporter=Reporter(shows_text=not args.quiet, shows_bars=not (args.quiet or args.no_progress)),

@@ -10,6 +10,8 @@ import numpy as np
 Box = tuple[int, int, int, int]  # x1, y1, x2, y2 in pixels of the upright picture; x2 and y2 exclusive
 MAX_GAP_SECONDS = 0.5  # longest time between two detections of a face that stayed in sight
 UNSURE = "unsure"  # the answer where the confidence is too low
+# What a person is compared with: neutral clips that you name, the clip itself, or all clips of the person at hand.
+REFERENCE, OWN_CLIP, OWN_CLIPS = "reference", "own clip", "own clips"
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,7 @@ class FaceTrack:
         boxes: one for each of these times.
         cuts_seconds: when a new shot begins, rising.
         max_gap_seconds: longest time between two detections of a face that stayed in sight; longer at low frame rates.
+        person: the name you gave with a reference; None if there is none.
     """
 
     face_id: int
@@ -29,6 +32,7 @@ class FaceTrack:
     boxes: tuple[Box, ...]
     cuts_seconds: tuple[float, ...] = ()
     max_gap_seconds: float = MAX_GAP_SECONDS
+    person: str | None = None
 
     @property
     def seconds_in_sight(self) -> float:
@@ -38,7 +42,7 @@ class FaceTrack:
 
     @property
     def name(self) -> str:
-        return f"face {self.face_id}"
+        return self.person or f"face {self.face_id}"
 
     @property
     def total_area(self) -> int:
@@ -133,6 +137,22 @@ class EmotionSummary:
 
 
 @dataclass(frozen=True)
+class BaselineUse:
+    """What the answers for one person are compared with.
+
+    Attributes:
+        face_id: the person's face; None for a voice by itself.
+        kind: ``REFERENCE``, ``OWN_CLIP`` or ``OWN_CLIPS``.
+        face_seconds, voice_seconds: of the person's face and voice that the baseline rests on; 0 if it is not used.
+    """
+
+    face_id: int | None
+    kind: str
+    face_seconds: float
+    voice_seconds: float
+
+
+@dataclass(frozen=True)
 class MediaPrediction:
     """Everything found in one media file.
 
@@ -150,6 +170,8 @@ class MediaPrediction:
         window_seconds: length of the windows; those at the ends of the clip may be shorter.
         speech: ``(start, end)`` of each time in which somebody speaks; None without speech detection.
         unsure_below: confidence below which an answer, of any window or moment, is ``UNSURE``.
+        baselines: the persons whose answers are relative to their own baseline; empty if there are none.
+        without_baseline: the same result with everybody judged alike; None if ``baselines`` is empty.
     """
 
     path: str
@@ -167,6 +189,8 @@ class MediaPrediction:
     speech: tuple[tuple[float, float], ...] | None = None
     voice: EmotionSummary | None = None
     passed_over: tuple[FaceTrack, ...] = ()
+    baselines: tuple[BaselineUse, ...] = ()
+    without_baseline: "MediaPrediction | None" = None
 
     @property
     def start_seconds(self) -> float:

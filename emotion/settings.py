@@ -23,6 +23,7 @@ class InferenceSettings:
         max_faces: at most this many faces are judged: those that fill most of the picture for most of the time.
         min_face: shorter side of a face's box, in pixels, below which the face is ignored.
         unsure_below: confidence, 0 to 1, below which the answer is "unsure".
+        adapts: whether a person who is in a clip for long is compared with their own mean, if the model can.
     """
 
     window_seconds: float | None = None
@@ -31,6 +32,7 @@ class InferenceSettings:
     max_faces: int = 10
     min_face: int = 20
     unsure_below: float | None = None
+    adapts: bool = True
 
     def __post_init__(self):
         _check_range("window_sec", self.window_seconds, MIN_WINDOW_SECONDS, MAX_WINDOW_SECONDS)

@@ -107,3 +107,20 @@ def trained(clips, cache_dir, tmp_path_factory):
         return train(clips, small_config(), folder / "small", cache_dir=cache_dir)
 
     return make_once(tmp_path_factory, "models", make)
+
+
+@pytest.fixture(scope="session")
+def run_with_baseline(tmp_path_factory) -> Path:
+    """The folder of a small untrained run that can compare people with themselves. Tests must not change it."""
+
+    def make(folder: Path) -> Path:
+        from baselines import CLASSES, make_head
+        from small_models import write_small_run
+
+        from emotion.models.baseline_head import write_baseline
+
+        write_small_run(folder / "run", small_config(class_names=CLASSES))
+        write_baseline(folder / "run", make_head(n_values=16, own_seconds=2.0, full_variety=1e-6))
+        return folder / "run"
+
+    return make_once(tmp_path_factory, "run_with_baseline", make)

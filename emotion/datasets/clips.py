@@ -30,6 +30,7 @@ class Clip:
         split: the authors' own side, ``train``, ``validation`` or ``test``, or None if they made no split.
         start_seconds, end_seconds: the part of the files that is the clip, on the files' own clocks; None for the
             beginning and the end.
+        reference: a file that shows the speaker calm, to compare them with; None if there is none.
         details: what else the data set says of the clip, such as ``{"vocal_channel": "speech"}``.
 
     Raises:
@@ -45,6 +46,7 @@ class Clip:
     split: str | None = None
     start_seconds: float | None = None
     end_seconds: float | None = None
+    reference: str | None = None
     # A dict cannot be hashed; clip_id already tells clips apart in a set.
     details: dict[str, str] = field(default_factory=dict, hash=False)
 

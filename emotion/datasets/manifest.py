@@ -1,8 +1,9 @@
 """Any clips, listed in a CSV file with the columns ``path`` and ``emotion``.
 
-The columns ``speaker``, ``audio_path``, ``start_s``, ``end_s``, ``split`` and ``sex`` are optional; any other column
-goes to the clip's details. ``path`` is a video, a sound file or an image by its extension; an image is a video of one
-frame. A video's sound is expected inside it unless ``audio_path`` names a file, or says ``none``.
+The columns ``speaker``, ``audio_path``, ``start_s``, ``end_s``, ``split``, ``sex`` and ``reference`` are optional; any
+other column goes to the clip's details. ``path`` is a video, a sound file or an image by its extension; an image is a
+video of one frame. A video's sound is expected inside it unless ``audio_path`` names a file, or says ``none``.
+``reference`` is a file that shows the speaker calm, for ``emotion.evaluate --adapt reference``.
 """
 
 import math
@@ -35,7 +36,7 @@ HOW_TO_GET_IT = "A manifest is a CSV file of your own, with the columns path and
 
 FILE_NAME = "manifest.csv"
 REQUIRED = ("path", "emotion")
-OPTIONAL = ("speaker", "audio_path", "start_s", "end_s", "split", "sex")
+OPTIONAL = ("speaker", "audio_path", "start_s", "end_s", "split", "sex", "reference")
 NO_SOUND = "none"
 
 
@@ -140,6 +141,8 @@ def _read_row(table: Table, row: Row, columns: dict[str, int | None], folder: Pa
         wrong.append(f"split must be one of {', '.join(SIDES)}, got {values['split']}")
     if sex and sex not in SEX_WORDS:
         wrong.append(f"sex must be one of {', '.join(SEX_WORDS)}, got {values['sex']}")
+    if values["reference"] and kind_of(values["reference"]) is None:
+        wrong.append(f"reference {values['reference']} is not a video, sound or image file by its name")
     start, end = (_read_seconds(values[name], name, wrong) for name in ("start_s", "end_s"))
     if end is not None and not end > (start or 0.0):
         wrong.append(f"end_s must be above start_s, got {_show(start) or 0} and {_show(end)}")
@@ -162,6 +165,7 @@ def _read_row(table: Table, row: Row, columns: dict[str, int | None], folder: Pa
         split=SPLIT_WORDS.get(split),
         start_seconds=start,
         end_seconds=end,
+        reference=_resolve(values["reference"], folder),
         details={
             name: row.fields[index]
             for index, name in enumerate(table.columns)
@@ -213,6 +217,7 @@ def _as_row(clip: Clip, root: str | os.PathLike) -> dict[str, str]:
         "end_s": _show(clip.end_seconds),
         "split": clip.split or "",
         "sex": clip.sex or "",
+        "reference": _relative(clip.reference, root) if clip.reference else "",
     }
 
 

@@ -16,11 +16,14 @@ from emotion.config import MODALITIES, RunConfig
 from emotion.console import SILENT, Reporter
 from emotion.datasets.clips import SEXES, Clip, restrict_clip
 from emotion.errors import ConfigError, DatasetError, MediaError, RunError
+from emotion.evaluation.adaptation import BY_CLIPS, BY_REFERENCE, References
 from emotion.files import written_whole
+from emotion.inference.analysed_clip import AnalysedClip
+from emotion.inference.person_baseline import PersonBaseline, PersonEvidence, of_own_mean
 from emotion.inference.predictor import EmotionPredictor
 from emotion.labels import class_index
 from emotion.models.run_folder import Run
-from emotion.results import EmotionSummary
+from emotion.results import OWN_CLIPS, EmotionSummary
 from emotion.scores import (
     bootstrap_intervals,
     compute_answered,
@@ -82,11 +85,13 @@ class JudgedClips:
         judgements: one for each clip with evidence.
         without_evidence: ids of the clips in which the model found neither a face nor a voice.
         failures: ids of the clips that could not be decoded, with the reason.
+        n_compared: clips with an answer relative to the person's baseline, by ``BaselineUse.kind``.
     """
 
     judgements: list[Judgement]
     without_evidence: list[str]
     failures: dict[str, str]
+    n_compared: dict[str, int]
 
     @property
     def n_unanswered(self) -> int:
@@ -94,7 +99,13 @@ class JudgedClips:
 
 
 def judge_clips(
-    clips: Sequence[Clip], run: Run, *, modalities: Sequence[str] = MODALITIES, reporter: Reporter = SILENT
+    clips: Sequence[Clip],
+    run: Run,
+    *,
+    modalities: Sequence[str] = MODALITIES,
+    adapt: str | None = None,
+    references: References | None = None,
+    reporter: Reporter = SILENT,
 ) -> JudgedClips:
     """Judges clips of emotions that the classes cover, as ``EmotionPredictor`` judges any file.
 
@@ -102,28 +113,73 @@ def judge_clips(
         clips: labelled recordings.
         run: the model.
         modalities: what to judge by; the rest of each clip is not read.
+        adapt: ``clips`` compares each known speaker with their mean over all their clips, ``reference`` with what
+            ``references`` name; None compares only people who are in a long clip for long.
+        references: for ``reference``.
 
     Raises:
         RunError: if the model's answers are not finite.
     """
     modalities = [name for name in modalities if name in run.config.modalities]
     predictor, bar = EmotionPredictor(run), reporter.bar("Judging", "clips")
-    judged = JudgedClips([], [], {})
-    for done, clip in enumerate(clips, start=1):
-        kept = restrict_clip(clip, modalities)
-        try:
-            answer = None if kept is None else predictor.predict(kept.recording).overall
-        except MediaError as error:
-            judged.failures[clip.clip_id] = str(error)
+    failures, answers, compared = {}, {}, Counter()
+    known: dict[tuple, PersonBaseline | None] = {}
+
+    def conclude(clip: Clip, analysed: AnalysedClip, person: PersonBaseline | None) -> None:
+        prediction = predictor.conclude(analysed, person)
+        answers[clip.clip_id] = prediction.overall
+        compared.update({use.kind for use in prediction.baselines})
+
+    def find_reference(clip: Clip) -> PersonBaseline | None:
+        named = references.by_clip.get(clip.clip_id) if adapt == BY_REFERENCE else None
+        if named and named not in known:
+            try:
+                known[named] = predictor.read_reference(named)
+            except MediaError:
+                if clip.reference is not None:
+                    raise
+                known[named] = None  # its neutral clips show nothing to compare with
+        return known.get(named)
+
+    n_done = 0
+    for group in _by_speaker(clips) if adapt == BY_CLIPS else [[clip] for clip in clips]:
+        analysed = {}
+        for clip in group:
+            kept = restrict_clip(clip, modalities)
+            try:
+                if kept is not None:
+                    analysed[clip] = predictor.analyse(kept.recording), find_reference(clip)
+            except MediaError as error:
+                failures[clip.clip_id] = str(error)
+            n_done += 1
+            bar(n_done, len(clips))
+        person = None
+        if adapt == BY_CLIPS and group[0].speaker:
+            evidence = PersonEvidence.pooled([each.main_evidence() for each, _ in analysed.values()])
+            person = of_own_mean(evidence, run.baseline, OWN_CLIPS)
+        for clip, (each, reference) in analysed.items():
+            conclude(clip, each, reference or person)
+
+    judged = JudgedClips([], [], failures, dict(compared))
+    for clip in clips:
+        answer = answers.get(clip.clip_id)
+        if clip.clip_id in failures:
+            continue
+        if answer is None or answer.probabilities is None:
+            judged.without_evidence.append(clip.clip_id)
+        elif not np.isfinite(answer.probabilities).all():
+            raise RunError(f"{run.path}: the model's answers are not finite numbers. Train it again.")
         else:
-            if answer is None or answer.probabilities is None:
-                judged.without_evidence.append(clip.clip_id)
-            elif not np.isfinite(answer.probabilities).all():
-                raise RunError(f"{run.path}: the model's answers are not finite numbers. Train it again.")
-            else:
-                judged.judgements.append(_judgement(clip, answer, run.config))
-        bar(done, len(clips))
+            judged.judgements.append(_judgement(clip, answer, run.config))
     return judged
+
+
+def _by_speaker(clips: Sequence[Clip]) -> list[list[Clip]]:
+    """Groups clips by speaker; those of unknown speakers stand alone."""
+    groups: dict[str, list[Clip]] = {}
+    for clip in clips:
+        groups.setdefault(clip.speaker or f" {clip.clip_id}", []).append(clip)
+    return list(groups.values())
 
 
 def _judgement(clip: Clip, answer: EmotionSummary, config: RunConfig) -> Judgement:

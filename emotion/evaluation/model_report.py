@@ -16,6 +16,7 @@ from emotion.datasets.cache import hash_files
 from emotion.datasets.clips import Clip, restrict_clip
 from emotion.datasets.splits import in_order
 from emotion.errors import DatasetError, MediaError
+from emotion.evaluation.adaptation import BY_REFERENCE, References, choose_references, describe_adaptation
 from emotion.evaluation.judging import Judgement, build_report, judge_clips, used_modalities
 from emotion.evaluation.training_record import SeenClips, load_seen
 from emotion.labels import class_index
@@ -28,9 +29,9 @@ class Assessment:
 
     Attributes:
         report: JSON types: those of ``build_report`` and ``protocol``, ``modality``, ``n_clips``, ``n_skipped``,
-            ``skipped`` (``unreadable``: reasons by clip; ``without_evidence``: clips), ``left_out`` (``no_such_class``:
-            clips by emotion; ``seen_in_training``: their number, None if the model's folder has no record of them) and
-            ``model``.
+            ``adaptation`` (``by``, ``n_compared`` clips by kind, ``n_references``), ``skipped`` (``unreadable``:
+            reasons by clip; ``without_evidence``: clips), ``left_out`` (``no_such_class``: clips by emotion;
+            ``seen_in_training``: their number, None if the model's folder has no record of them) and ``model``.
         judgements: one for each clip scored.
         by_modality: reports on the clips with both, by one modality alone.
     """
@@ -46,6 +47,7 @@ def assess(
     *,
     modality: str = "both",
     include_seen: bool = False,
+    adapt: str | None = None,
     each_modality: bool = False,
     reporter: Reporter = SILENT,
 ) -> Assessment:
@@ -54,6 +56,7 @@ def assess(
     Args:
         modality: ``audio``, ``video``, or ``both`` for all that the model takes.
         include_seen: whether to score clips that the model met in training, too.
+        adapt: one of ``ADAPTATIONS``, as for ``judge_clips``; the references are chosen among the clips.
         each_modality: whether to judge clips with face and voice also by each alone.
 
     Raises:
@@ -80,15 +83,25 @@ def assess(
         raise DatasetError(
             f"None of the {len(clips)} clips can be scored: {_why_none(clips, unmapped, met, modalities)}"
         )
-    judged = judge_clips(usable, run, modalities=modalities, reporter=reporter)
+    references = choose_references(usable, modalities) if adapt == BY_REFERENCE else References()
+    reserved = [clip for clip in usable if clip.clip_id in references.not_scored]
+    usable = [clip for clip in usable if clip.clip_id not in references.not_scored]
+    if not usable:
+        raise DatasetError("All clips that could be scored are neutral and serve as references. Give others, too.")
+    judged = judge_clips(usable, run, modalities=modalities, adapt=adapt, references=references, reporter=reporter)
     judgements, failures = judged.judgements, judged.failures
     without_evidence += judged.without_evidence
     if not judgements:
         reason = next((f"The first: {words}" for words in failures.values()), "No face and no voice was found in any.")
         raise DatasetError(f"None of the {len(usable)} clips could be judged. {reason}")
     unsure_below = run.config.calibration.unsure_below
+    protocol = _describe(judgements, seen, run.config, include_seen)
+    relative = describe_adaptation(judged.n_compared, len(judgements), len(references.not_scored))
+    if adapt and not judged.n_compared:
+        reporter.warn("No speaker could be compared with themselves: none is known, or there is too little of each.")
     report = {
-        "protocol": _describe(judgements, seen, run.config, include_seen),
+        "protocol": f"{protocol}; {relative}" if relative else protocol,
+        "adaptation": {"by": adapt, "n_compared": judged.n_compared, "n_references": len(references.not_scored)},
         "modality": "+".join(modalities),
         "n_clips": len(clips),
         "n_skipped": len(failures) + len(without_evidence),
@@ -109,7 +122,10 @@ def assess(
         for name in modalities:
             what = "voice" if name == "audio" else "face"
             reporter.say(f"For the plot by modality: judging the {len(both)} clips with both by their {what} alone.")
-            alone = judge_clips(clips_with_both, run, modalities=(name,), reporter=reporter)
+            kept = choose_references([*usable, *reserved], (name,)) if adapt == BY_REFERENCE else References()
+            alone = judge_clips(
+                clips_with_both, run, modalities=(name,), adapt=adapt, references=kept, reporter=reporter
+            )
             by_modality[name] = build_report(alone.judgements, run.config.class_names, unsure_below=unsure_below)
     return Assessment(report, judgements, by_modality)
 

@@ -2,13 +2,14 @@
 
 import bisect
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from emotion.config import RunConfig
 from emotion.inputs.window_cutter import WindowCutter
+from emotion.models.run_folder import WindowParts
 from emotion.results import EmotionSummary, FaceTrack, MediaPrediction, WindowPrediction, join_evidence
 from emotion.settings import InferenceSettings
 from emotion.windows import merge_probabilities, sliding_windows
@@ -27,6 +28,7 @@ class JudgedWindow:
         track: of the face, as in ``WindowInputs``; faces get ids once all of a clip is known.
         evidence: as in ``WindowPrediction``.
         probabilities: ``(n_classes,)``; None without evidence.
+        parts: what a comparison with the person's baseline needs; None if the model cannot compare.
     """
 
     start_seconds: float
@@ -34,6 +36,7 @@ class JudgedWindow:
     track: int | None
     evidence: str
     probabilities: np.ndarray | None
+    parts: WindowParts | None = None
 
 
 class ClipResult:
@@ -53,17 +56,26 @@ class ClipResult:
         self._settings = settings
         self._ids: dict[int, int] = {}  # by track; a camera shows faces before all of them are known
 
-    def of_clip(self, windows: list[JudgedWindow], *, expects_sound: bool = True) -> MediaPrediction:
+    def faces(self) -> dict[int, FaceTrack]:
+        """Returns the faces of the clip that are judged, by track, in order of appearance."""
+        followed = self._cutter.sampler.tracks()
+        return self._with_ids(self._largest(followed, {track: face.total_area for track, face in followed.items()}))
+
+    def of_clip(
+        self, windows: list[JudgedWindow], *, expects_sound: bool = True, names: Mapping[int, str] | None = None
+    ) -> MediaPrediction:
         """Returns the answer for all that was cut.
 
         Args:
             windows: judged.
             expects_sound: whether to note that there is no sound; nobody expects any of a single picture.
+            names: of persons, by track.
         """
         cutter, settings = self._cutter, self._settings
-        followed = cutter.sampler.tracks()
-        tracks = self._with_ids(self._largest(followed, {track: face.total_area for track, face in followed.items()}))
-        passed_over = [face for track, face in followed.items() if track not in tracks]
+        tracks = self.faces()
+        passed_over = [face for track, face in cutter.sampler.tracks().items() if track not in tracks]
+        for track, name in (names or {}).items():
+            tracks[track] = dataclasses.replace(tracks[track], person=name)
         named = self._under_ids(windows, tracks)
         shown_seconds = cutter.window_seconds
         if settings.window_seconds > self._config.window.window_seconds:

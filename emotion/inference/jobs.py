@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from emotion.config import RunConfig
 from emotion.console import SILENT, Reporter
-from emotion.errors import ConfigError
-from emotion.files import locked_folder, locked_names, make_folder
+from emotion.errors import ConfigError, EmotionError
+from emotion.files import displayable, locked_folder, locked_names, make_folder
 from emotion.inference.batch import Batch, check_folder, format_summary, run_batch
 from emotion.inference.clip_search import ClipFile, find_clips
 from emotion.inference.output_plan import (
@@ -30,9 +30,11 @@ from emotion.outputs.tables import format_csv, format_json, write_text
 from emotion.outputs.video.annotator import Annotator
 from emotion.outputs.video.writing import write_annotated_image, write_annotated_video
 from emotion.parallel import Stopwatch
-from emotion.results import MediaPrediction
+from emotion.results import OWN_CLIPS, MediaPrediction
 
 if TYPE_CHECKING:
+    from emotion.inference.analysed_clip import AnalysedClip
+    from emotion.inference.person_baseline import PersonBaseline
     from emotion.inference.predictor import EmotionPredictor
 
 DEFAULT_FOLDER = Path("emotion_results")  # for the results of several clips
@@ -65,6 +67,8 @@ def plan_job(request: InferenceRequest, config: RunConfig) -> Job:
         folder = request.outputs.folder or DEFAULT_FOLDER
         check_folder(folder, resume=request.resume, overwrite=request.outputs.overwrite)
         return BatchJob(request, clips, folder)
+    if request.adapts_to_folders:
+        raise ConfigError("--adapt is for several clips of a person. Name them, or their folder.")
     if request.resume:
         raise ConfigError("--resume is for several clips. Leave it out, or name a folder.")
     if request.outputs.folder:
@@ -114,6 +118,8 @@ class BatchJob:
     def _run(self, predictor: "EmotionPredictor", loading_seconds: float) -> int:
         request, reporter = self.request, self.request.reporter
         settings = describe_run(predictor, request.model)
+        if request.adapts_to_folders:  # each clip's answer depends on the others
+            settings["adapted_to"] = [displayable(clip.path) for clip in self.clips]
         depends = {
             **settings,
             **request.drawing,
@@ -123,6 +129,10 @@ class BatchJob:
         outputs = dataclasses.replace(request.outputs, folder=self.folder)
         stopwatch, start, seconds = Stopwatch(), time.perf_counter(), 0.0
         all_clips = {clip.path.resolve() for clip in self.clips}
+        analysed: dict[Path, AnalysedClip] = {}
+        people: dict[Path, PersonBaseline] = {}
+        if request.adapts_to_folders and not all(batch.is_done(clip) for clip in self.clips):
+            analysed, people = self._get_to_know(predictor, stopwatch)
 
         def process(clip: ClipFile) -> tuple[MediaPrediction, list[Path]]:
             nonlocal seconds
@@ -135,6 +145,7 @@ class BatchJob:
                 prediction = process_file(
                     predictor, clip.path, info, plan, settings=settings, drawing=request.drawing,
                     stopwatch=stopwatch, reporter=reporter,
+                    analysed=analysed.pop(clip.path, None), person=people.get(clip.path.resolve().parent),
                 )  # fmt: skip
             seconds += prediction.duration_seconds
             return prediction, list(plan.written().values())
@@ -148,6 +159,25 @@ class BatchJob:
         if request.timings:
             reporter.say(_format_timings(stopwatch, seconds, time.perf_counter() - start, loading_seconds))
         return n_failed
+
+    def _get_to_know(
+        self, predictor: "EmotionPredictor", stopwatch: Stopwatch
+    ) -> tuple[dict[Path, "AnalysedClip"], dict[Path, "PersonBaseline"]]:
+        """Returns all clips that can be read, analysed, and what is usual for the person in each folder."""
+        from emotion.inference.person_baseline import PersonEvidence, of_own_mean
+
+        analysed: dict[Path, AnalysedClip] = {}
+        found: dict[Path, list[PersonEvidence]] = {}
+        bar = self.request.reporter.bar("Getting to know people", "clips")
+        for number, clip in enumerate(self.clips, start=1):
+            # A clip that cannot be read is reported when its turn comes.
+            with contextlib.suppress(EmotionError):
+                analysed[clip.path] = predictor.analyse(clip.path, stopwatch=stopwatch)
+                found.setdefault(clip.path.resolve().parent, []).append(analysed[clip.path].main_evidence())
+            bar(number, len(self.clips))
+        pooled = {folder: PersonEvidence.pooled(each) for folder, each in found.items()}
+        head = predictor.run.baseline
+        return analysed, {folder: of_own_mean(each, head, OWN_CLIPS) for folder, each in pooled.items()}
 
 
 @dataclass(frozen=True)
@@ -208,6 +238,8 @@ def process_file(
     drawing: dict[str, Any],
     stopwatch: Stopwatch | None = None,
     reporter: Reporter = SILENT,
+    analysed: "AnalysedClip | None" = None,
+    person: "PersonBaseline | None" = None,
 ) -> MediaPrediction:
     """Analyses one clip and writes what was planned.
 
@@ -215,6 +247,7 @@ def process_file(
         settings: kept in the tables; from ``describe_run``.
         drawing: what ``Annotator`` takes besides the result.
         reporter: draws two bars, "Watching" and "Drawing". An error that a bar raises stops the work.
+        analysed, person: the clip, if it was analysed before, and what is usual for its person, if that is known.
 
     Raises:
         MediaError: if the clip cannot be decoded.
@@ -222,7 +255,9 @@ def process_file(
     """
     stopwatch = stopwatch or Stopwatch()
     reporter = SILENT if info.is_still else reporter
-    prediction = predictor.predict(clip, info=info, progress=reporter.bar("Watching", "s"), stopwatch=stopwatch)
+    if analysed is None:
+        analysed = predictor.analyse(clip, info=info, progress=reporter.bar("Watching", "s"), stopwatch=stopwatch)
+    prediction = predictor.conclude(analysed, person)
     # The picture may turn out to be undecodable though its header is whole.
     if plan.picture is not None and prediction.has_video:
         annotator = Annotator(prediction, **drawing)
@@ -271,6 +306,7 @@ def describe_run(predictor: "EmotionPredictor", model: Path) -> dict[str, Any]:
         "window_seconds": predictor.window_seconds,
         "step_seconds": predictor.step_seconds,
         "unsure_below": predictor.unsure_below,
+        "references": [{"name": person.name, "clips": person.clips} for person in predictor.people],
     }
 
 

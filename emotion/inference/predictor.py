@@ -2,22 +2,27 @@
 
 import dataclasses
 import functools
+import itertools
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from emotion.config import RunConfig
 from emotion.console import Progress
-from emotion.errors import MediaError
+from emotion.errors import ConfigError, MediaError
+from emotion.files import displayable
+from emotion.inference.analysed_clip import AnalysedClip
 from emotion.inference.clip_result import ClipResult, JudgedWindow
+from emotion.inference.person_baseline import PersonBaseline, PersonEvidence, of_reference
 from emotion.inference.track_encoder import TrackEncoder
 from emotion.inputs.faces.detectors import FaceDetector, build_detector
 from emotion.inputs.window_cutter import WindowCutter, WindowInputs
 from emotion.media.reading import MediaInfo
 from emotion.media.recordings import Recording, RecordingInfo
 from emotion.media.streams import Damage
+from emotion.models.baseline_head import check_has_baseline
 from emotion.models.run_folder import Run, load_run
 from emotion.parallel import Stages, Stopwatch
 from emotion.places import default_run
@@ -55,6 +60,48 @@ class EmotionPredictor:
         """
         self.run = model if isinstance(model, Run) else load_run(Path(model or default_run()), runtime=runtime)
         self.settings = settings or InferenceSettings()
+        self.people: tuple[PersonBaseline, ...] = ()  # whose references were given
+
+    def with_reference(
+        self, clips: str | os.PathLike | Sequence[str | os.PathLike] | Mapping[str, str | os.PathLike | Sequence]
+    ) -> "EmotionPredictor":
+        """Returns a predictor that compares people with neutral clips of themselves.
+
+        Example:
+            predictor = predictor.with_reference("calm.mp4")
+            predictor = predictor.with_reference({"Anna": "anna_calm.mp4", "Ben": ["ben_1.mp4", "ben_2.mp4"]})
+
+        Args:
+            clips: of one person; or of several people by name, who are then known by their faces. A few seconds of calm
+                talk in the same room and light are best.
+
+        Raises:
+            ConfigError: if the model cannot compare people with themselves.
+            MediaError: if a clip cannot be read, shows several faces, or neither a face nor a voice.
+        """
+        check_has_baseline(self.run.path, "with_reference")
+        by_name = clips if isinstance(clips, Mapping) else {None: clips}
+        people = []
+        for name, named in by_name.items():
+            paths = [named] if isinstance(named, str | os.PathLike) else list(named)
+            if not paths:
+                raise ConfigError(f"reference {name}: names no clip.")
+            person = dataclasses.replace(self.read_reference(paths), name=name)
+            people.append(dataclasses.replace(person, clips=tuple(displayable(path) for path in paths)))
+        other = EmotionPredictor(self.run, self.settings)
+        other.people = tuple(people)
+        if "detector" in vars(self):
+            other.detector = self.detector
+        return other
+
+    def read_reference(self, clips: Sequence[str | os.PathLike | Recording]) -> PersonBaseline:
+        """Returns what is usual for a person, by neutral clips; errors as for ``with_reference``."""
+        each = []
+        for path in clips:
+            clip = self.analyse(path)
+            clip.check_reference(self.run.baseline)
+            each.append(clip.main_evidence())
+        return of_reference(PersonEvidence.pooled(each), self.run.baseline)
 
     @property
     def config(self) -> RunConfig:
@@ -107,6 +154,17 @@ class EmotionPredictor:
         Raises:
             MediaError: if the file is missing, broken, or no media.
         """
+        return self.conclude(self.analyse(path, info=info, progress=progress, stopwatch=stopwatch))
+
+    def analyse(
+        self,
+        path: str | os.PathLike | Recording,
+        *,
+        info: MediaInfo | RecordingInfo | None = None,
+        progress: Progress | None = None,
+        stopwatch: Stopwatch | None = None,
+    ) -> AnalysedClip:
+        """Judges the windows of a media file; ``conclude`` makes an answer of them. Arguments as for ``predict``."""
         recording = path if isinstance(path, Recording) else Recording.of_file(path)
         stopwatch = stopwatch or Stopwatch()
         info = info or recording.probe()
@@ -125,11 +183,21 @@ class EmotionPredictor:
             raise MediaError(f"{recording.path}: neither a picture nor a sound could be decoded. Is the file whole?")
         if progress:
             progress(cutter.duration_seconds, cutter.duration_seconds)
-        prediction = self.build_result(recording.path, cutter).of_clip(windows, expects_sound=not info.is_still)
-        if not damage.count:
-            return prediction
-        note = f"the file is damaged{damage.words}: only what could be decoded was judged"
-        return dataclasses.replace(prediction, notes=(note, *prediction.notes))
+        notes = (f"the file is damaged{damage.words}: only what could be decoded was judged",) * bool(damage.count)
+        result = self.build_result(recording.path, cutter)
+        return AnalysedClip(recording.path, result, cutter, windows, not info.is_still, notes)
+
+    def conclude(self, clip: AnalysedClip, person: PersonBaseline | None = None) -> MediaPrediction:
+        """Puts the windows of a clip together, each person compared with their baseline where there is one.
+
+        Args:
+            clip: from ``analyse``.
+            person: whose clip it is, if known: the face most in sight, and the voices, are theirs.
+        """
+        if self.run.baseline is None:
+            return clip.conclude()
+        people = clip.find_people(self.people, self.run.baseline, adapts=self.settings.adapts)
+        return clip.conclude(people if person is None else clip.only(person), self.run.baseline)
 
     def judge(
         self,
@@ -161,9 +229,12 @@ class EmotionPredictor:
 
     def _judge(self, windows: list[WindowInputs], encoder: TrackEncoder | None) -> list[JudgedWindow]:
         known = [window for window in windows if window.evidence != "none"]
-        answers = iter(())
+        answers, parts = iter(()), itertools.repeat(None)
         if known and encoder is not None:
-            answers = iter(self.run.predict_encoded(encoder.encode(known)))
+            encoded = encoder.encode(known)
+            answers = iter(self.run.predict_encoded(encoded))
+            if self.run.baseline is not None:
+                parts = iter(self.run.take_apart(encoded))
         elif known:
             batch = {name: np.stack([window.inputs[name] for window in known]) for name in known[0].inputs}
             answers = iter(self.run.predict(batch))
@@ -174,6 +245,7 @@ class EmotionPredictor:
                 window.track,
                 window.evidence,
                 None if window.evidence == "none" else next(answers),
+                None if window.evidence == "none" else next(parts),
             )
             for window in windows
         ]

@@ -1,6 +1,8 @@
 """What you ask ``run_inference.py`` for, and whether it makes sense: checked before a model is loaded."""
 
 import dataclasses
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,9 +11,12 @@ from emotion.console import SILENT, Reporter
 from emotion.errors import ConfigError
 from emotion.inference.output_plan import DEFAULT_NAME, TABLES, OutputRequest
 from emotion.inputs.faces.detectors import check_detector
+from emotion.media.reading import probe_media
+from emotion.models.baseline_head import check_has_baseline
 from emotion.settings import InferenceSettings
 
 MAX_CAMERA_DIGITS = 3
+RESERVED_NAME = re.compile(r"face \d+|voice|clip")
 LIVE_WINDOW_SECONDS, LIVE_STEP_SECONDS = 1.0, 0.25  # of a camera
 
 
@@ -26,6 +31,8 @@ class InferenceRequest:
         outputs: the files to write.
         resume: whether to skip clips of a batch that are done.
         notice, blur_faces: as for ``Annotator``.
+        references: neutral clips of people, ``CLIP`` or ``NAME=CLIP``.
+        adapts_to_folders: whether the clips of a folder are one person's, who is compared with their mean over them.
         max_seconds, port: for a camera: when to stop, and where to serve the page.
         reporter, timings: what to say, and whether also where the time went.
     """
@@ -37,6 +44,8 @@ class InferenceRequest:
     resume: bool = False
     notice: bool = False
     blur_faces: bool = False
+    references: tuple[str, ...] = ()
+    adapts_to_folders: bool = False
     max_seconds: float | None = None
     port: int = 0
     reporter: Reporter = SILENT
@@ -80,6 +89,8 @@ class InferenceRequest:
             ("no_video", "blur_faces", not wanted.video and self.blur_faces),
             ("no_plot", "save_plot", not wanted.plot and wanted.save_plot),
             ("resume", "overwrite", self.resume and wanted.overwrite),
+            ("adapt", "no_adapt", self.adapts_to_folders and not self.settings.adapts),
+            ("adapt", "reference", self.adapts_to_folders and self.references),
         )
         for one, other, are_both in contradictions:
             if are_both:
@@ -93,6 +104,21 @@ class InferenceRequest:
                 raise ConfigError(f"{place}: is a URL; download it and pass the file.")
         if self.camera is None and self.max_seconds is not None:
             raise ConfigError("--max_seconds is for cameras; files are always analysed to their end.")
+        self._check_baseline()
+
+    def _check_baseline(self) -> None:
+        """Makes sure that people can be compared with themselves, if that is asked for."""
+        option = "--reference" if self.references else "--adapt" if self.adapts_to_folders else None
+        if option is None:
+            return
+        if self.camera is not None:
+            raise ConfigError(
+                f"{option} is for files, not for a camera. Record it with --output, then analyse the file."
+            )
+        check_has_baseline(self.model, option)
+        for paths in read_references(self.references).values():
+            for path in paths:
+                probe_media(path)
 
     def check_names(self, n_clips: int) -> None:
         """Refuses names of single files where there are several clips.
@@ -110,3 +136,26 @@ class InferenceRequest:
                     f"--{kind} {name} names one file, but there are {n_clips} clips. Use --{kind} without a name: each "
                     "clip gets its own."
                 )
+
+
+def read_references(words: Sequence[str]) -> dict[str | None, list[Path]]:
+    """Returns the reference clips of each person that ``--reference`` names, by name; None for a person without one.
+
+    Raises:
+        ConfigError: if a word names no person or no clip, or some have a name and some have none.
+    """
+    people: dict[str | None, list[Path]] = {}
+    for word in words:
+        name, mark, path = word.partition("=")
+        if not mark or Path(word).exists():
+            name, path = None, word
+        elif not name.strip() or not path:
+            raise ConfigError(f"--reference {word}: must be CLIP or NAME=CLIP.")
+        elif RESERVED_NAME.fullmatch(name.strip().lower()):
+            raise ConfigError(
+                f"--reference {word}: {name} is what faces without a name are called. Choose another name."
+            )
+        people.setdefault(name and name.strip(), []).append(Path(path))
+    if None in people and len(people) > 1:
+        raise ConfigError(f"--reference {people[None][0]}: give all people a name, NAME=CLIP, or none of them.")
+    return people

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from emotion.config import RunConfig
-from emotion.inputs.faces.appearance import Shot
+from emotion.inputs.faces.appearance import Appearance, Shot
 from emotion.inputs.faces.crops import crop_face, crop_frame
 from emotion.inputs.faces.detection import YuNetDetector
 from emotion.inputs.faces.detectors import FaceDetector
@@ -146,6 +146,10 @@ class FrameSampler:
     def face_area(self, track: int) -> int:
         """Pixels of all of a face's boxes so far; 0 for whole frames."""
         return 0 if track == WHOLE_FRAME else self._tracker.area(track)
+
+    def views(self, track: int) -> tuple[Appearance, ...]:
+        """How a face looked; nothing for whole frames."""
+        return () if track == WHOLE_FRAME else self._tracker.views(track)
 
     def _detection_at(self, time_seconds: float) -> int:
         """The number of the look for faces that is due at a time."""

@@ -8,6 +8,7 @@
 ``history.csv``      losses and scores by epoch
 ``metrics.json``     scores, and the protocol behind them
 ``predictions.csv``  the answer for every test clip
+``baseline.npz``     optional: how a person is compared with themselves; see ``emotion.models.baseline_head``
 ``checkpoint/``      only during training: what ``--resume`` needs
 
 There are plots, too.
@@ -31,6 +32,7 @@ from emotion.console import quiet_import
 from emotion.errors import ConfigError, RunError, first_line
 from emotion.files import write_json, written_whole
 from emotion.models import build_model, find_design, load_layers
+from emotion.models.baseline_head import BASELINE_FILE, BaselineHead, load_baseline
 from emotion.models.calibration import apply_temperature
 from emotion.models.half_precision import round_to_half, store_halves
 from emotion.models.onnx_runtime import PROBABILITIES, OnnxNetwork, find_held, find_network
@@ -105,6 +107,22 @@ def check_new_folder(output: Path) -> None:
 
 
 @dataclass(frozen=True)
+class WindowParts:
+    """A window's answers before any temperature, and what they rest on; None where there is no such evidence.
+
+    Attributes:
+        joint: ``(n_classes,)`` by all evidence.
+        face, voice: ``(n_classes,)`` by the face or the voice alone.
+        voice_vector: ``(n_values,)``.
+    """
+
+    joint: np.ndarray
+    face: np.ndarray | None
+    voice: np.ndarray | None
+    voice_vector: np.ndarray | None
+
+
+@dataclass(frozen=True)
 class Run:
     """A trained model with its configuration.
 
@@ -112,12 +130,14 @@ class Run:
         path: of the folder.
         model: the Keras model, or an ``OnnxNetwork``.
         sha256: of ``model.keras``.
+        baseline: compares a person with themselves; None if the model cannot.
     """
 
     path: Path
     config: RunConfig
     model: Any
     sha256: str
+    baseline: BaselineHead | None = None
 
     def predict(self, inputs: dict[str, np.ndarray]) -> np.ndarray:
         """Returns calibrated probabilities ``(n, n_classes)`` for a batch of the model's inputs.
@@ -165,11 +185,42 @@ class Run:
         Args:
             encoded: by name, ``(n, ...)``. Zeros stand for absent sound and absent moments.
         """
-        probabilities = self._head(encoded) if self.runtime == "keras" else self.model.head(encoded)
+        probabilities = self._judge(encoded)
         absent = np.zeros(len(probabilities), bool)
         heard = encoded["audio_present"][:, 0] > 0 if "audio_present" in encoded else absent
         seen = encoded["video_signs"][:, :, 0].any(axis=1) if "video_signs" in encoded else absent
-        return apply_temperature(np.asarray(probabilities), self._temperatures(seen, heard))
+        return apply_temperature(probabilities, self._temperatures(seen, heard))
+
+    def take_apart(self, encoded: dict[str, np.ndarray]) -> list[WindowParts]:
+        """Returns what a comparison with the person's baseline needs of each of some windows.
+
+        Args:
+            encoded: as for ``predict_encoded``.
+        """
+        joint = self._judge(encoded)
+        sound = {name: values for name, values in encoded.items() if name.startswith("audio")}
+        pictures = {name: values for name, values in encoded.items() if name.startswith("video")}
+        silence = {name: np.zeros_like(values) for name, values in sound.items()}
+        darkness = {name: np.zeros_like(values) for name, values in pictures.items()}
+        faces = self._judge(pictures | silence) if pictures else joint
+        voices = self._judge(sound | darkness) if sound else joint
+        parts = []
+        for row, answer in enumerate(joint):
+            is_seen = bool(pictures) and pictures["video_signs"][row, :, 0].any()
+            is_heard = bool(sound) and sound["audio_present"][row, 0] > 0
+            parts.append(
+                WindowParts(
+                    joint=answer,
+                    face=faces[row] if is_seen else None,
+                    voice=voices[row] if is_heard else None,
+                    voice_vector=sound["audio_vector"][row] if is_heard else None,
+                )
+            )
+        return parts
+
+    def _judge(self, encoded: dict[str, np.ndarray]) -> np.ndarray:
+        """Returns the head's own probabilities ``(n, n_classes)``."""
+        return np.asarray(self._head(encoded) if self.runtime == "keras" else self.model.head(encoded))
 
     def _temperatures(self, seen: np.ndarray, heard: np.ndarray) -> float | np.ndarray:
         """Returns the temperature of each row, or one for all if they are equal."""
@@ -258,14 +309,19 @@ def load_run(path: str | os.PathLike, *, runtime: str = "keras") -> Run:
     config = check_run(path)
     path = Path(path)
     digest = _check_file(path / MODEL_FILE)
+    baseline = load_baseline(path, config)
     network, reason = find_network(path, digest, runtime)
     if network is not None:
         _check_fit(path, config, network.input_shapes, network.n_outputs)
-        return Run(path, config, network, digest)
-    model = _load_keras(path, config, reason)
-    shapes = {x.name: tuple(x.shape[1:]) for x in model.inputs}
-    _check_fit(path, config, shapes, model.output_shape[-1])
-    return Run(path, config, model, digest)
+        run = Run(path, config, network, digest, baseline)
+    else:
+        model = _load_keras(path, config, reason)
+        shapes = {x.name: tuple(x.shape[1:]) for x in model.inputs}
+        _check_fit(path, config, shapes, model.output_shape[-1])
+        run = Run(path, config, model, digest, baseline)
+    if baseline is not None:
+        _check_baseline(run)
+    return run
 
 
 def _check_file(path: Path) -> str:
@@ -316,6 +372,25 @@ def _check_fit(path: Path, config: RunConfig, shapes: dict[str, tuple[int, ...]]
             )
     if n_outputs != len(config.class_names):
         raise RunError(f"{path}: the model has {n_outputs} classes, {CONFIG_FILE} names {len(config.class_names)}.")
+
+
+def _check_baseline(run: Run) -> None:
+    """Makes sure that a run can be compared as its ``baseline.npz`` says."""
+    path, voice = run.path / BASELINE_FILE, run.baseline.voice
+    if run.context_frames is None:
+        raise RunError(f"{path}: the network judges whole windows only, so it cannot be used with it. Remove it.")
+    for modality, head in (("video", run.baseline.face), ("audio", voice)):
+        if head is not None and modality not in run.config.modalities:
+            raise RunError(f"{path}: is for {modality}, which the model does not take. Remove it.")
+    if voice is None:
+        return
+    encoded = run.encode({"audio": np.zeros((1, *run.config.audio_shape), np.float32)})
+    n_values = encoded["audio_vector"].shape[-1]
+    if voice.scale.shape != (n_values,):
+        raise RunError(
+            f"{path}: voice_scale is of shape {voice.scale.shape}, the model's voices have {n_values} values. Copy the "
+            "model's own again."
+        )
 
 
 def write_run(path: str | os.PathLike, config: RunConfig, model, *, half_precision: bool = False) -> None:

@@ -17,17 +17,24 @@ rounded to four places. An unknown number is null::
     voice             {emotion, most_probable, confidence, evidence, probabilities, time_shares} of the windows that
                       judge the voice by itself; null if there are none
     windows           [{start_s, end_s, face, emotion, most_probable, confidence, evidence, probabilities}]
+    baselines         [{face, kind, face_seconds, voice_seconds}] of people whose answers are relative to what is usual
+                      for them; empty if everybody is judged alike
+    without_baseline  {overall, faces, voice, windows}: the same answers with everybody judged alike; null if
+                      ``baselines`` is empty
     notes             what a reader must know to judge the answer
     settings          what the caller wants kept with the result, or null
 
-``face`` is "face 1", "face 2", ..., or null for a window that judges the sound alone. ``evidence`` is "face+voice",
-"face", "voice" or "none"; a model of whole frames has "frame" instead of "face". ``boxes`` holds ``[time_s, x1, y1,
-x2, y2]`` for each detection, in pixels of the upright frame, x2 and y2 exclusive. ``probabilities`` is {emotion:
-probability}, ``confidence`` the highest of them and ``most_probable`` its emotion. ``emotion`` is the answer: the same
-emotion, or "unsure" if ``confidence`` is below ``unsure_below``. ``time_shares`` is {emotion: share of the judged time
-with that answer}, "unsure" included. Without evidence ``emotion``, ``most_probable`` and ``probabilities`` are null
-and ``confidence`` is 0. Version 2 had no ``voice`` and no ``time_shares``, and its ``overall`` mixed several people's
-voices with the main face; version 1 had no "unsure" and no ``most_probable``.
+``face`` is "face 1", "face 2", ..., the name given with a person's reference, or null for a window that judges the
+sound alone. ``evidence`` is "face+voice", "face", "voice" or "none"; a model of whole frames has "frame" instead of
+"face". ``boxes`` holds ``[time_s, x1, y1, x2, y2]`` for each detection, in pixels of the upright frame, x2 and y2
+exclusive. ``probabilities`` is {emotion: probability}, ``confidence`` the highest of them and ``most_probable`` its
+emotion. ``emotion`` is the answer: the same emotion, or "unsure" if ``confidence`` is below ``unsure_below``.
+``time_shares`` is {emotion: share of the judged time with that answer}, "unsure" included. ``kind`` is "reference",
+"own clip" or "own clips"; ``face_seconds`` and ``voice_seconds`` say how much of the person it rests on. ``overall``,
+``voice``, ``windows`` and ``faces`` in ``without_baseline`` are as above, the faces without their sightings. Without
+evidence ``emotion``, ``most_probable`` and ``probabilities`` are null and ``confidence`` is 0. Version 2 had no
+``voice`` and no ``time_shares``, and its ``overall`` mixed several people's voices with the main face; version 1 had no
+"unsure" and no ``most_probable``.
 
 CSV, UTF-8 with a header: a line for each window with ``start_s``, ``end_s``, ``face``, ``emotion``, ``confidence`` and
 ``evidence`` as above, and a probability column for each class. What is null in JSON is empty here, but the ``face`` of
@@ -48,7 +55,7 @@ import numpy as np
 
 from emotion.errors import EmotionError
 from emotion.files import displayable, write_whole
-from emotion.results import EmotionSummary, FaceTrack, MediaPrediction, WindowPrediction
+from emotion.results import BaselineUse, EmotionSummary, FaceTrack, MediaPrediction, WindowPrediction
 
 SCHEMA_VERSION = 3
 SECONDS_DIGITS = 3
@@ -76,6 +83,8 @@ def to_json(prediction: MediaPrediction, *, settings: dict[str, Any] | None = No
         "faces": [_face(track, prediction) for track in prediction.tracks],
         "voice": _voice(prediction),
         "windows": [_window(window, prediction) for window in prediction.windows],
+        "baselines": [_baseline(use, prediction) for use in prediction.baselines],
+        "without_baseline": _without_baseline(prediction.without_baseline),
         "notes": list(prediction.notes),
         "settings": _plain(settings),
     }
@@ -137,14 +146,41 @@ def _summary(summary: EmotionSummary, class_names: tuple[str, ...]) -> dict[str,
 
 def _face(track: FaceTrack, prediction: MediaPrediction) -> dict[str, Any]:
     return {
-        "face": track.name,
-        **_summary(prediction.by_face[track.face_id], prediction.class_names),
-        "time_shares": _shares(prediction, track.face_id),
+        **_face_answer(track, prediction),
         "first_seen_s": _number(track.times_seconds[0], SECONDS_DIGITS),
         "last_seen_s": _number(track.times_seconds[-1], SECONDS_DIGITS),
         "boxes": [
             [_number(time, SECONDS_DIGITS), *box] for time, box in zip(track.times_seconds, track.boxes, strict=True)
         ],
+    }
+
+
+def _face_answer(track: FaceTrack, prediction: MediaPrediction) -> dict[str, Any]:
+    return {
+        "face": track.name,
+        **_summary(prediction.by_face[track.face_id], prediction.class_names),
+        "time_shares": _shares(prediction, track.face_id),
+    }
+
+
+def _baseline(use: BaselineUse, prediction: MediaPrediction) -> dict[str, Any]:
+    names = {track.face_id: track.name for track in prediction.tracks}
+    return {
+        "face": names.get(use.face_id),
+        "kind": use.kind,
+        "face_seconds": _number(use.face_seconds, SECONDS_DIGITS),
+        "voice_seconds": _number(use.voice_seconds, SECONDS_DIGITS),
+    }
+
+
+def _without_baseline(plain: MediaPrediction | None) -> dict[str, Any] | None:
+    if plain is None:
+        return None
+    return {
+        "overall": _summary(plain.overall, plain.class_names),
+        "faces": [_face_answer(track, plain) for track in plain.tracks],
+        "voice": _voice(plain),
+        "windows": [_window(window, plain) for window in plain.windows],
     }
 
 

@@ -99,7 +99,8 @@ def add_data_options(parser: argparse.ArgumentParser, *, cached: bool = True) ->
     add("--dataset_dir", "--root", dest="root", type=Path, metavar="DIR", help="folder of the data set, or the one "
         f"that a manifest's paths are relative to (default: {DATASET_DIR}, or the manifest's own folder)")  # fmt: skip
     add("--manifest", type=Path, metavar="FILE", help="your own table instead of --dataset: CSV with the columns path, "
-        "emotion and, if known, speaker, audio_path, start_s, end_s, split, sex")  # fmt: skip
+        "emotion and, if known, speaker, audio_path, start_s, end_s, split, sex, "
+        "reference")  # fmt: skip
     kept = "where decoded clips are kept (default: %(default)s)" if cached else "not used: no decoded clips are kept"
     add("--cache_dir", type=Path, default=CLIP_CACHE_DIR, help=kept)
     return group

@@ -184,6 +184,10 @@ class FaceTracker:
         """Returns the total area of a face's boxes: how much of the frame it filled, for how long."""
         return self._all[self.resolve(track) - 1].area
 
+    def views(self, track: int) -> tuple[Appearance, ...]:
+        """Returns how a face looked, up to ``MAX_VIEWS`` views that differ."""
+        return tuple(self._all[self.resolve(track) - 1].views)
+
     def tracks(self, since_seconds: float | None = None) -> dict[int, FaceTrack]:
         """Returns the faces by track, without false alarms. Their ``face_id`` is provisional: results renumber them.
 
