@@ -1,6 +1,7 @@
 """Speech through a lossy codec and back, in memory. For training only: voices reach you by telephone and messenger.
 
-Of a codec nothing but its packets is used; there is no file. What comes out is late by the codec's delay, at most 0.1 s.
+Of a codec nothing but its packets is used; there is no file. What comes out is late by the codec's delay, at most
+0.1 s.
 """
 
 from dataclasses import dataclass
