@@ -25,7 +25,7 @@ from emotion.training.recipes.voices import VoiceBank, corpus_of, language_of
 NEUTRAL = "neutral"
 SURE = 0.6  # confidence from which a wrong answer about calm talk is a bold one
 KINDS = ("alone", "with_baseline")
-N_FITTED = 200  # clips drawn of each corpus, so that each counts the same in what is fitted
+N_FITTED = 100  # clips drawn of each corpus, so that each counts the same in what is fitted
 
 
 @dataclass(frozen=True)
