@@ -36,7 +36,7 @@ from emotion.training.recipes.face_branch import (
 )
 from emotion.training.recipes.joining import Branch, join_late
 from emotion.training.recipes.light_voice import LightChoices, compute_hints
-from emotion.training.recipes.recipe import fingerprint, make_shipped
+from emotion.training.recipes.recipe import fingerprint, make_shipped, measure_new_corpora
 from emotion.training.recipes.scoring import Answers, measure_calibration, score_answers
 from emotion.training.recipes.settings import RECIPES, Recipe, VoiceChoices
 from emotion.training.recipes.stills import LABEL_SETS, load_ferplus, load_folders
@@ -180,6 +180,13 @@ def test_the_recipes_make_models_that_load_and_say_what_they_were_made_from(
 
     folds = made["mfcc_cnn_3d"]["folds"]["by_number_of_classes"]
     assert all(scores["n"] == 32 and len(scores["uar_by_fold"]) == 2 for scores in (folds["8"], folds["7"]))
+
+    work = tmp_path / "work"
+    alone = measure_new_corpora(Recipe("whisper_cnn_3d", FACES, VOICES), data_root, work, left_out="played")
+    assert list(alone["corpora"]) == ["played"] and alone["temperature"] != 1.0
+    assert alone["corpora"]["played"]["temperature"] == 1.0 and "without played" in alone["protocol"]
+    with pytest.raises(DatasetError, match="No corpus is called iemocap"):
+        measure_new_corpora(Recipe("whisper_cnn_3d", FACES, VOICES), data_root, work, left_out="iemocap")
 
     # A second call finds every stage in the work folder and trains nothing again.
     monkeypatch.setattr(f"{recipes}.recipe.write_onnx", lambda *_: None)  # which takes a while

@@ -19,7 +19,7 @@ from emotion.labels import class_index
 from emotion.models.calibration import choose_threshold
 from emotion.outputs.score_tables import format_table
 from emotion.training.recipes.own_baseline import MOST_NEUTRAL_CLIPS
-from emotion.training.recipes.scoring import Answers, measure_calibration
+from emotion.training.recipes.scoring import Answers
 from emotion.training.recipes.voices import VoiceBank, corpus_of, language_of
 
 NEUTRAL = "neutral"
@@ -202,7 +202,7 @@ def _score_corpus(answers: Answers, confidence: Confidence, class_names: tuple[s
         "n_emotions": len(np.unique(answers.classes)),
         "uar": report["uar"],
         "accuracy": report["accuracy"],
-        "ece": measure_calibration(merged, answers.classes)[0],
+        "ece": report["ece"],
         "temperature": confidence.temperature,
         "uar_by_sex": {sex: report["by_sex"][sex]["uar"] for sex in SEXES if sex in report["by_sex"]},
         "confusion_matrix": report["confusion_matrix"],
