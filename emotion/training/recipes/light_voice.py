@@ -32,7 +32,7 @@ class LightChoices:
         vote_share: how much listeners' votes count beside the label.
     """
 
-    epochs: int = 100
+    epochs: int = 30
     learning_rate: float = 3e-3
     weight_decay: float = 0.05
     batch_size: int = 32

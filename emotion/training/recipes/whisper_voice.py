@@ -42,9 +42,9 @@ class WhisperChoices:
         vote_share: how much listeners' votes count beside the label.
     """
 
-    head_epochs: int = 12
+    head_epochs: int = 4
     head_learning_rate: float = 1e-3
-    epochs: int = 10
+    epochs: int = 6
     learning_rate: float = 1e-4
     weight_decay: float = 0.05
     vote_share: float = 0.5
