@@ -23,6 +23,7 @@ PROGRAMS = {
     "python -m emotion.evaluate": "emotion.evaluate",
     "python -m emotion.evaluate folds": "emotion.evaluate:build_folds_parser",
     "python -m emotion.evaluate protocols": "emotion.evaluate:build_protocols_parser",
+    "python -m emotion.evaluate corpora": "emotion.evaluate:build_corpora_parser",
     "python -m emotion.datasets": "emotion.datasets.__main__",
     "python -m emotion.fuse": "emotion.fuse",
     "python -m emotion.export": "emotion.export",

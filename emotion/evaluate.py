@@ -5,7 +5,7 @@ import sys
 from datetime import datetime
 from pathlib import Path
 
-from emotion.config import DEFAULT_FOLDS, MODALITIES
+from emotion.config import DEFAULT_FOLDS, MODALITIES, RECIPE_NAMES
 from emotion.console import SOME_FILES_FAILED, command_line, command_to_go_on, quiet_import, run_program
 from emotion.datasets import human_accuracy
 from emotion.datasets.protocols import FOLD_PROTOCOLS
@@ -30,13 +30,14 @@ PROGRAM = "python -m emotion.evaluate"
 EPILOG = f"""
 {PROGRAM} folds ...       k-fold cross-validation, resumable fold by fold
 {PROGRAM} protocols ...   the same model under a random and a speaker-independent protocol, side by side
+{PROGRAM} corpora ...     a recipe's voice branch on each corpus, trained without it
 
 Exit codes: 0 done; 2 wrong settings or no data; 3 done, but some clips were skipped.
 """
 
 
 def main() -> int:
-    command = {"folds": run_folds, "protocols": run_protocols}.get(next(iter(sys.argv[1:]), ""))
+    command = {"folds": run_folds, "protocols": run_protocols, "corpora": run_corpora}.get(next(iter(sys.argv[1:]), ""))
     return command(sys.argv[2:]) if command else run_evaluation(sys.argv[1:])
 
 
@@ -140,6 +141,22 @@ def build_protocols_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def build_corpora_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=f"{PROGRAM} corpora",
+        usage="%(prog)s [options]",
+        description="Scores the voice branch of a shipped model's recipe on every corpus of speech, each time trained "
+        "without it: by corpus, language and sex. To go on after a stop, give the same command again.",
+    )
+    parser.add_argument("--recipe", choices=RECIPE_NAMES, default=RECIPE_NAMES[0], help="which model's (default: "
+        "%(default)s)")  # fmt: skip
+    parser.add_argument("--data_root", type=Path, default=Path("data"), help="folder of the recipe's data sets "
+        "(default: %(default)s)")  # fmt: skip
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all scores")
+    add_progress_option(parser)
+    return parser
+
+
 def add_fold_options(parser: argparse.ArgumentParser, n_folds: int) -> argparse._ArgumentGroup:
     """Adds the options of both commands; returns the group "data"."""
     data = add_data_options(parser)
@@ -162,6 +179,17 @@ def run_folds(arguments: list[str]) -> int:
 def run_protocols(arguments: list[str]) -> int:
     """Compares a random with a speaker-independent protocol; returns the exit code."""
     return _run_trainings(build_protocols_parser().parse_args(arguments), workflows.compare_on_clips, "protocols")
+
+
+def run_corpora(arguments: list[str]) -> int:
+    """Leaves every corpus out once; returns the exit code."""
+    args = build_corpora_parser().parse_args(arguments)
+    if args.json is not None:
+        check_writable(args.json)
+    scores = workflows.measure_new_corpora(args.recipe, args.data_root, reporter=reporter_for(args))
+    if args.json:
+        write_json(args.json, {**scores, "command": command_line()})
+    return 0
 
 
 def _run_trainings(args: argparse.Namespace, workflow, name: str) -> int:

@@ -81,6 +81,8 @@ def build_parser() -> argparse.ArgumentParser:
     add("--recipe", choices=RECIPE_NAMES, help="make this model anew from --data_root (docs/models_shipped.md)")
     add("--data_root", type=Path, default=Path("data"), help="folder of the recipe's data sets (default: %(default)s)")
     add("--no_folds", action="store_true", help="skip the cross-validation of the recipe's voice branch")
+    add("--leave_corpus_out", metavar="NAME", help="only train the recipe's voice branch without this corpus and score "
+        "it on the corpus; see python -m emotion.evaluate corpora")  # fmt: skip
     group = parser.add_argument_group("output")
     group.add_argument("--output", type=Path, help="folder to write, new or empty (default: "
         "saved_models/MODEL-DATE-TIME; with --recipe saved_models/RECIPE, whose model is replaced)")  # fmt: skip
@@ -95,7 +97,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def check_options(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     """Refuses options that do not go together."""
-    for name in ("data_root", "no_folds"):
+    for name in ("data_root", "no_folds", "leave_corpus_out"):
         if getattr(args, name) != parser.get_default(name):
             parser.error(f"--{name} is for --recipe; other trainings read --dataset_dir or --manifest")
     if args.fusion:
@@ -198,13 +200,20 @@ def train_one(plan: Plan, data: DataRequest, *, resume: bool, epochs: int | None
 
 def make_shipped_model(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
     """Makes the model of ``--recipe``."""
-    taken = ("recipe", "data_root", "no_folds", "output", "no_progress")
+    taken = ("recipe", "data_root", "no_folds", "leave_corpus_out", "output", "no_progress")
     given = [name for name, value in vars(args).items() if name not in taken and value != parser.get_default(name)]
     if "resume" in given:
         parser.error("a recipe goes on by itself where it was stopped: leave out --resume")
     if given:
         options = ", ".join("--dataset_dir" if name == "root" else f"--{name}" for name in given)
         parser.error(f"a recipe has settings of its own (emotion/training/recipes/settings.py); leave out {options}")
+    if args.leave_corpus_out:
+        if args.no_folds or args.output:
+            parser.error("--leave_corpus_out prints scores and makes no model: leave out --output and --no_folds")
+        workflows.measure_new_corpora(
+            args.recipe, args.data_root, left_out=args.leave_corpus_out, reporter=reporter_for(args)
+        )
+        return 0
     workflows.make_recipe(
         args.recipe, args.data_root, args.output, with_folds=not args.no_folds, reporter=reporter_for(args)
     )

@@ -18,7 +18,7 @@ HOW_TO_GET_IT = "EmoDB is at http://emodb.bilderbar.info."
 BOREDOM = "boredom"  # which no model here has a class for
 MEN = frozenset({"03", "10", "11", "12", "15"})
 WOMEN = frozenset({"08", "09", "13", "14", "16"})
-SUFFIXES = frozenset({".wav", ".flac"})
+SUFFIXES = frozenset({".wav", ".flac", ".ogg"})
 
 
 def recognizes(root: str | os.PathLike) -> bool:

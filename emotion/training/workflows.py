@@ -4,7 +4,7 @@ import dataclasses
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from emotion.config import DataSource, RunConfig
 from emotion.config_files import load_config
@@ -236,6 +236,25 @@ def make_recipe(
     metrics = make_shipped(RECIPES[name], data_root, output, RECIPE_DIR, with_folds=with_folds, reporter=reporter)
     reporter.say(format_scores(metrics))
     reporter.say(f"model: {output}")
+
+
+def measure_new_corpora(
+    name: str, data_root: Path, *, left_out: str | None = None, reporter: Reporter = SILENT
+) -> dict[str, Any]:
+    """Trains a recipe's voice branch without a corpus, or without each in turn, and prints its scores on them.
+
+    Raises:
+        DatasetError: if data is missing, or there is no corpus of that name.
+    """
+    if not data_root.is_dir():
+        raise DatasetError(f"{data_root}: no such folder. Name the folder of the data sets with --data_root.")
+    with quiet_import():
+        from emotion.training.recipes.new_corpora import format_corpora
+        from emotion.training.recipes.recipe import measure_new_corpora
+        from emotion.training.recipes.settings import RECIPES
+    scores = measure_new_corpora(RECIPES[name], data_root, RECIPE_DIR, left_out=left_out, reporter=reporter)
+    reporter.say(f"{scores['protocol']}:\n{format_corpora(scores)}")
+    return scores
 
 
 # ---- Parts ----

@@ -191,7 +191,7 @@ def test_a_recipe_refuses_options_it_would_not_heed(options, call):
     assert done.code == 2 and all(option in done.err for option in named)
 
 
-@pytest.mark.parametrize("options", [("--data_root", "x"), ("--no_folds",)])
+@pytest.mark.parametrize("options", [("--data_root", "x"), ("--no_folds",), ("--leave_corpus_out", "x")])
 def test_options_of_recipes_are_refused_without_one(options, call):
     done = call(train_model, *options)
     assert done.code == 2 and f"{options[0]} is for --recipe" in done.err

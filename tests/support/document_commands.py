@@ -133,7 +133,7 @@ NOT_RUN = {
     r"python -m emotion.datasets download": "tests/datasets/test_download.py",
     r"python -m emotion.weights |.*--pretrained": "tests/models/test_pretrained.py",
     r"python -m benchmarks( |$)": "tests/benchmarks/test_speed.py",
-    r"python train_model.py --recipe": "tests/training/test_recipes.py",
+    r"python train_model.py --recipe|python -m emotion.evaluate corpora": "tests/training/test_recipes.py",
     r"python run_inference.py 0 ": "tests/inference/test_live.py",
     r"python samples/make_astronaut_clip.py": "needs scikit-image, and replaces the sample",
 }

@@ -30,14 +30,13 @@ from emotion.training.recipes.face_branch import (
 )
 from emotion.training.recipes.joining import Branch, join_late
 from emotion.training.recipes.light_voice import LightChoices, compute_hints
-from emotion.training.recipes.recipe import fingerprint, make_shipped
+from emotion.training.recipes.recipe import fingerprint, make_shipped, measure_new_corpora
 from emotion.training.recipes.scoring import Answers, measure_calibration, score_answers
 from emotion.training.recipes.settings import RECIPES, Recipe, VoiceChoices
 from emotion.training.recipes.voice_folds import join_calm
 from emotion.training.recipes.voices import (
     VoiceBank,
-    balanced_targets,
-    check_same_windows,
+    keep_common,
     load_voices,
     make_bank,
     merge_windows,
@@ -51,6 +50,7 @@ STILL_BIAS = np.linspace(1, -1, 7, dtype=np.float32)
 VOICES = VoiceChoices(
     validation_fraction=0.4, n_variants=1, whisper_blocks=2, whisper_pooled=(1, 2),
     whisper=WhisperChoices(head_epochs=1, epochs=1), light=LightChoices(epochs=1, n_hints=4),
+    only_tested=(), without_labels=(), corpus_folds=(("played", "ravdess"), ("emodb",)),
 )  # fmt: skip
 
 
@@ -74,7 +74,27 @@ def data_root(tmp_path_factory):
         for letter, emotion in EMODB_EMOTIONS.items():
             voice = synthesize_voice(emotion or "calm", speaker_seed=50 + int(speaker), duration_seconds=1.5)
             soundfile.write(root / "emodb" / f"{speaker}a01{letter}a.wav", voice, 22050)
+    write_corpora(root / "voices")
     return root
+
+
+def write_corpora(folder):
+    """Two corpora in a manifest: played emotions with listeners' votes, and calm talk."""
+    rows = ["path,emotion,speaker,sex,corpus,language,licence,votes"]
+    for corpus, emotions in (("played", ("neutral", "happy", "sad", "other")), ("calm_talk", ("neutral", "neutral"))):
+        (folder / corpus).mkdir(parents=True)
+        for number in range(4):
+            sex = ("female", "male")[number % 2]
+            for i, emotion in enumerate(emotions):
+                path = f"{corpus}/{number}-{i}.wav"
+                seed = 90 + number + 10 * len(corpus)
+                voice = synthesize_voice(
+                    "calm" if emotion == "other" else emotion, speaker_seed=seed, duration_seconds=1.5
+                )
+                soundfile.write(folder / path, voice, 16000)
+                votes = "neutral=3 sad=1 bored=4" if emotion == "sad" else ""
+                rows.append(f"{path},{emotion},{corpus}:{number},{sex},{corpus},tr,CC0,{votes}")
+    (folder / "manifest.csv").write_text("\n".join(rows) + "\n")
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +144,7 @@ def test_the_recipes_make_models_that_load_and_say_what_they_were_made_from(
             metrics[mode]["temperature"] for mode in ("face", "voice", "both")
         ]
         sources = {source.name.split(",")[0] for source in run.config.data}
-        assert sources >= {"RAVDESS speech", "EmoDB", "Whisper tiny.en"}
+        assert sources >= {"RAVDESS speech", "EmoDB", "played", "calm_talk", "Whisper tiny.en"}
         assert (tmp_path / architecture / "LICENCE-whisper.txt").is_file() == (architecture[0] == "w")
         assert (tmp_path / architecture / "model.onnx").is_file()
         assert metrics["photograph"]["n"] == metrics["face"]["n"] == 21
@@ -136,6 +156,14 @@ def test_the_recipes_make_models_that_load_and_say_what_they_were_made_from(
         for scores in (metrics["photograph"], metrics["both"]):
             assert f"{scores['uar']:.1%}" in card and f"{scores['uar']:.1%}" in format_scores(metrics)
         seen = load_seen(tmp_path / architecture / "splits.csv")
+        on_new = metrics.get("new_corpora")
+        assert (on_new is not None) == with_folds
+        if on_new:
+            assert set(on_new["corpora"]) == {"ravdess", "emodb", "played", "calm_talk"}
+            assert metrics["voice"]["temperature"] == on_new["temperature"]
+            assert on_new["corpora"]["played"]["language"] == "tr" and "| played" in card
+            assert "surprised" not in EMODB_EMOTIONS.values()  # so that nobody but RAVDESS teaches it
+            assert on_new["corpora"]["ravdess"]["n_emotions"] == 6
         for clip in emodb.load(data_root / "emodb"):
             # Only the one that learns from a teacher hears what has no label, and only from speakers it learns from.
             heard = clip.emotion != "boredom" or (architecture[0] == "m" and clip.speaker not in validated)
@@ -145,6 +173,13 @@ def test_the_recipes_make_models_that_load_and_say_what_they_were_made_from(
 
     folds = made["mfcc_cnn_3d"]["folds"]["by_number_of_classes"]
     assert all(scores["n"] == 32 and len(scores["uar_by_fold"]) == 2 for scores in (folds["8"], folds["7"]))
+
+    work = tmp_path / "work"
+    alone = measure_new_corpora(Recipe("whisper_cnn_3d", FACES, VOICES), data_root, work, left_out="played")
+    assert list(alone["corpora"]) == ["played"] and alone["temperature"] != 1.0
+    assert alone["corpora"]["played"]["temperature"] == 1.0 and "without played" in alone["protocol"]
+    with pytest.raises(DatasetError, match="No corpus is called iemocap"):
+        measure_new_corpora(Recipe("whisper_cnn_3d", FACES, VOICES), data_root, work, left_out="iemocap")
 
     # A second call finds every stage in the work folder and trains nothing again.
     monkeypatch.setattr(f"{recipes}.recipe.write_onnx", lambda *_: None)  # which takes a while
@@ -204,26 +239,22 @@ def test_emodb_is_learned_from_without_boredom_which_is_kept_without_a_label(dat
 
 def test_a_bank_knows_which_window_belongs_to_which_clip():
     windows = np.arange(10, dtype=np.float16).reshape(10, 1, 1, 1)
-    bank = VoiceBank(windows, np.array([0, 0, 1, 1, 2, 2, 0, 0, 2, 2]), 6, (None, None, None))
+    bank = VoiceBank(windows, np.array([0, 0, 1, 1, 2, 2, 0, 0, 2, 2]), 6, (None, None, None), np.ones(10, bool))
     np.testing.assert_array_equal(bank.rows_of(np.array([0, 1])), [0, 1, 2, 3, 6, 7])
     np.testing.assert_array_equal(bank.rows_of(2, plain=True), [8, 9])
     assert bank.inputs(np.array([3, 1])).ravel().tolist() == [3, 1]
     rng = np.random.default_rng(0)
     assert {bank.draw_row(2, rng) for _ in range(100)} == {4, 5, 8, 9}
     assert {bank.draw_row(1, rng) for _ in range(100)} == {2, 3}  # a clip without plain windows
+    bank = dataclasses.replace(bank, is_heard=~np.isin(np.arange(10), [0, 1, 4, 8]))
+    assert bank.rows_of(np.array([0, 2])).tolist() == [5, 6, 7, 9] and bank.spoken().tolist() == [True, False, True]
+    assert {bank.draw_row(0, rng) for _ in range(100)} == {6, 7}
 
 
 def test_windows_are_averaged_clip_by_clip():
     probabilities = np.array([[1.0, 0], [0, 1], [0.2, 0.8], [0.4, 0.6]])
     merged = merge_windows(probabilities, np.array([5, 5, 2, 2]), np.array([2, 5]))
     np.testing.assert_allclose(merged, [[0.3, 0.7], [0.5, 0.5]])
-
-
-def test_every_class_weighs_the_same_and_unlabelled_clips_nothing():
-    classes = np.array([0, 0, 0, 1, -1, 1])
-    targets = balanced_targets(classes, np.array([0, 1, 2, 3]), 2)
-    np.testing.assert_allclose(targets[:4].sum(axis=0), [2, 2])
-    assert not targets[4].any()
 
 
 def test_hints_are_uncorrelated_and_of_one_scale():
@@ -311,22 +342,25 @@ def test_missing_voices_are_named(tmp_path):
         emodb.load(tmp_path)
 
 
-def test_a_recording_without_sound_is_named_before_anything_learns_from_it(tmp_path):
+def test_nothing_is_learned_from_a_recording_in_which_nobody_speaks(tmp_path):
     heard = synthesize_voice("happy", speaker_seed=1, duration_seconds=1.5)
     for letter, voice in (("F", heard), ("T", np.zeros(33075))):
         soundfile.write(tmp_path / f"03a01{letter}a.wav", voice, 22050)
     config = dataclasses.replace(Recipe("mfcc_cnn_3d").config(), modalities=("audio",))
-    clips = emodb.load(tmp_path)
-    with pytest.raises(DatasetError, match=r"^1 .*\n.*03a01Ta\.wav"):
-        make_bank(clips, ClipCache(tmp_path / "c", config), config, n_variants=1, seed=0, folder=tmp_path / "bank")
+    clips, cache = emodb.load(tmp_path), ClipCache(tmp_path / "c", config)
+    bank = make_bank(clips, cache, config, n_variants=1, seed=0, folder=tmp_path / "bank")
+    assert bank.spoken().tolist() == [True, False] and len(bank) == 4
+    with pytest.raises(DatasetError, match="None of 1 voices"):
+        make_bank(clips[1:], cache, config, n_variants=1, seed=0, folder=tmp_path / "silent")
 
 
 def test_windows_that_two_networks_do_not_share_teach_nothing():
     clips = tuple(Clip(f"emodb:{i}", "sad", "emodb:03", audio_path=f"{i}.wav") for i in range(2))
-    one, other = (
-        VoiceBank(np.zeros((5, 1, 1, 1), np.float16), np.array([0, 1, *owners]), 2, clips)
-        for owners in ([0, 0, 1], [0, 1, 1])
-    )
-    check_same_windows(one, one)
+
+    def bank(owners, is_heard=(True,) * 5):
+        return VoiceBank(np.zeros((5, 1, 1, 1), np.float16), np.array([0, 1, *owners]), 2, clips, np.array(is_heard))
+
+    kept = keep_common(bank([0, 0, 1]), bank([0, 0, 1], (True, True, False, True, True)))
+    assert [each.is_heard.tolist() for each in kept] == [[True, True, False, True, True]] * 2
     with pytest.raises(DatasetError, match=r"0\.wav, 1\.wav"):
-        check_same_windows(one, other)
+        keep_common(bank([0, 0, 1]), bank([0, 1, 1]))

@@ -1,21 +1,29 @@
-"""Augmentation of voices, for training only: pitch, tempo and noise by audiomentations, room and microphone here.
+"""Augmentation of voices, for training only: pitch and tempo by audiomentations; room, microphone, noise, level and
+codec here.
 
 Pitch and tempo take most of a batch's time, so one pass changes both. audiomentations draws from global state, which
 threads share; so the draws are made here, and its transforms get frozen parameters.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import python_stretch
 import scipy.signal
-from audiomentations import AddGaussianSNR, TimeStretch
+from audiomentations import TimeStretch
+
+from emotion.inputs.voice.codecs import CODECS, available_codecs, pass_codec
 
 MAX_SEMITONES = 2.0
 MIN_RATE, MAX_RATE = 0.85, 1.18
 # Spectra of the time stretch: a quarter fewer than Signalsmith's default, with equally accurate pitch.
 STRETCH_FRAME_SECONDS, STRETCH_HOP_SECONDS = 0.12, 0.04
 MIN_SNR_DB, MAX_SNR_DB = 8.0, 40.0
+# The power of noise falls with frequency to this power: 0 for white, 1 for pink, 2 for brown, like traffic.
+MAX_NOISE_SLOPE = 2.0
+NOISE_FLOOR_HZ = 50.0  # below it, noise is as loud as there
+# Of the loudest sample below full scale; above 0 the loudest ones are clipped.
+MIN_PEAK_DB, MAX_PEAK_DB = -36.0, 6.0
 # From a furnished room to a hall: the reverberation time (by 60 dB), and the room's level relative to the voice.
 MIN_REVERBERATION_SECONDS, MAX_REVERBERATION_SECONDS = 0.1, 0.8
 MIN_ROOM_DB, MAX_ROOM_DB = -15.0, 3.0
@@ -31,11 +39,14 @@ class VoiceVariation:
     Attributes:
         semitones: pitch shift; 0 for none.
         rate: tempo, above 1 for faster.
-        snr_db: level of the voice above added white noise; None for no noise.
+        snr_db: level of the voice above added noise; None for no noise.
         noise_seed: for the noise and the room's echoes.
         reverberation_seconds: time in which echoes fall by 60 dB; None for no room.
         room_db: level of the echoes relative to the voice.
         response_db: the microphone's gain at each of ``RESPONSE_HZ``; None for a flat response.
+        noise_slope: 0 for white noise, up to ``MAX_NOISE_SLOPE``.
+        peak_db: level of the loudest sample; None to keep the level.
+        codec, bit_rate: what the voice is sent through last, as in ``pass_codec``; None for none.
     """
 
     semitones: float
@@ -45,11 +56,15 @@ class VoiceVariation:
     reverberation_seconds: float | None = None
     room_db: float = 0.0
     response_db: tuple[float, ...] | None = None
+    noise_slope: float = 0.0
+    peak_db: float | None = None
+    codec: str | None = None
+    bit_rate: int | None = None
 
 
 def draw_variation(rng: np.random.Generator) -> VoiceVariation:
     """Draws a variation; each kind of change affects about half of the clips."""
-    return VoiceVariation(
+    variation = VoiceVariation(
         semitones=float(rng.uniform(-MAX_SEMITONES, MAX_SEMITONES)) if rng.random() < 0.5 else 0.0,
         rate=float(np.exp(rng.uniform(np.log(MIN_RATE), np.log(MAX_RATE)))) if rng.random() < 0.5 else 1.0,
         snr_db=float(rng.uniform(MIN_SNR_DB, MAX_SNR_DB)) if rng.random() < 0.5 else None,
@@ -61,7 +76,15 @@ def draw_variation(rng: np.random.Generator) -> VoiceVariation:
         response_db=(
             tuple(rng.normal(0, RESPONSE_DEVIATION_DB, len(RESPONSE_HZ)).tolist()) if rng.random() < 0.5 else None
         ),
+        noise_slope=float(rng.uniform(0, MAX_NOISE_SLOPE)),
+        peak_db=float(rng.uniform(MIN_PEAK_DB, MAX_PEAK_DB)) if rng.random() < 0.5 else None,
     )
+    codecs = available_codecs()
+    if not codecs or rng.random() >= 0.5:
+        return variation
+    codec = codecs[int(rng.integers(len(codecs)))]
+    rates = CODECS[codec].bit_rates
+    return replace(variation, codec=codec, bit_rate=rates[int(rng.integers(len(rates)))] if rates else None)
 
 
 def vary_voice(samples: np.ndarray, sample_rate: int, variation: VoiceVariation, n_samples: int) -> np.ndarray:
@@ -76,9 +99,12 @@ def vary_voice(samples: np.ndarray, sample_rate: int, variation: VoiceVariation,
     if variation.reverberation_seconds is not None or variation.response_db is not None:
         samples = _place(samples, sample_rate, variation)
     if variation.snr_db is not None:
-        voice = float(np.sqrt(np.mean(np.square(samples))))
-        noise = _SeededNoise(variation.noise_seed)
-        samples = _apply(noise, samples, sample_rate, noise_std=voice * 10 ** (-variation.snr_db / 20))
+        samples = samples + _make_noise(samples, sample_rate, variation)
+    if variation.peak_db is not None:
+        peak = float(np.abs(samples).max(initial=0.0))
+        samples = np.clip(samples * (10 ** (variation.peak_db / 20) / max(peak, 1e-9)), -1, 1)
+    if variation.codec is not None:
+        samples = pass_codec(samples, sample_rate, variation.codec, variation.bit_rate)
     return np.pad(samples[:n_samples], (0, max(0, n_samples - len(samples)))).astype(np.float32)
 
 
@@ -137,17 +163,13 @@ class _TempoAndPitch(TimeStretch):
         return stretch.process(samples[None])[0]
 
 
-class _SeededNoise(AddGaussianSNR):
-    """audiomentations' white noise, from its own generator instead of NumPy's global one."""
-
-    def __init__(self, seed: int):
-        super().__init__(MIN_SNR_DB, MAX_SNR_DB, p=1.0)
-        self.seed = seed
-
-    def apply(self, samples: np.ndarray, sample_rate: int) -> np.ndarray:
-        rng = np.random.default_rng(self.seed)
-        noise = rng.standard_normal(samples.shape, dtype=np.float32)
-        return samples + noise * np.float32(self.parameters["noise_std"])
+def _make_noise(samples: np.ndarray, sample_rate: int, variation: VoiceVariation) -> np.ndarray:
+    """Returns noise ``(n_samples,)`` of the variation's level and slope."""
+    white = np.random.default_rng(variation.noise_seed).standard_normal(len(samples))
+    frequencies = np.maximum(np.fft.rfftfreq(len(samples), 1 / sample_rate), NOISE_FLOOR_HZ)
+    noise = np.fft.irfft(np.fft.rfft(white) * frequencies ** (-variation.noise_slope / 2), len(samples))
+    voice, loudness = (float(np.sqrt(np.mean(np.square(x, dtype=np.float64)))) for x in (samples, noise))
+    return noise * (voice * 10 ** (-variation.snr_db / 20) / max(loudness, 1e-12))
 
 
 def _apply(transform, samples: np.ndarray, sample_rate: int, **parameters: float) -> np.ndarray:

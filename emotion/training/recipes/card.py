@@ -9,6 +9,7 @@ from typing import Any
 from emotion.config import RunConfig
 from emotion.models.run_folder import CARD_FILE
 from emotion.outputs.score_tables import format_table
+from emotion.training.recipes.new_corpora import format_corpora
 from emotion.training.recipes.settings import WHISPER, Recipe
 
 TITLE = "# Model card: "
@@ -31,7 +32,8 @@ LIMITS = """## What it cannot do
 - It reads weak expressions in clips as neutral, and can be very sure of it. The face's calibration was measured on
   photographs, some of them in motion; on people who talk it is worse.
 - It judges faces in profile, covered faces, and faces below about 30 pixels poorly or not at all.
-- The voices are acted, in English and German. Other languages, noise, singing and whispering were not trained on.
+- Most voices are acted, in a few languages. Singing and whispering were not trained on, surprise and disgust were
+  learned from few people.
   Whatever Silero VAD takes for speech counts as a voice: of the noises, chords and tones tried, one of 200 Hz did.
 - It knows seven expressions. Contempt, boredom and mixtures have no class; calm counts as neutral.
 - Most training faces and voices are those of Western actors and of people in news, film and stock photos. How well it
@@ -84,6 +86,7 @@ def write_card(output: Path, recipe: Recipe, config: RunConfig, metrics: dict[st
         "it on as many clips if every answer were right as often as its confidence says. Below a confidence of "
         f"{metrics['unsure_below']:.2f} the answer is `unsure`.\n",
         _folds_table(metrics),
+        _corpora_table(metrics),
         "Recall by emotion, and UAR by sex and speaker of the voice:\n",
         _groups_table(metrics),
         "`splits.csv` lists the voices it was trained and validated on, with the SHA-256 of each file, so that "
@@ -102,6 +105,7 @@ def format_scores(metrics: dict[str, Any]) -> str:
         f"pairs above the voice alone: {100 * (metrics['both']['uar'] - better):+.1f} points of UAR",
         f"unsure below a confidence of {metrics['unsure_below']:.2f}",
         _folds_table(metrics),
+        _corpora_table(metrics),
         f"model file {metrics['megabytes']:.1f} MB; one window {metrics['window_milliseconds']:.0f} ms on this machine",
     ])  # fmt: skip
 
@@ -127,6 +131,12 @@ def _folds_table(metrics: dict[str, Any]) -> str:
     rows = [[number, _uar(scores), str(scores["n"])] for number, scores in by_number.items()]
     table = format_table(["classes", "UAR (95 % interval)", "n"], rows)
     return f"{metrics['folds']['protocol']}:\n\n{table}\n"
+
+
+def _corpora_table(metrics: dict[str, Any]) -> str:
+    if "new_corpora" not in metrics:
+        return ""
+    return f"UAR on {metrics['new_corpora']['protocol']}:\n\n{format_corpora(metrics['new_corpora'])}\n"
 
 
 def _groups_table(metrics: dict[str, Any]) -> str:

@@ -29,15 +29,17 @@ class LightChoices:
         teacher_share: weight of the teacher's answer beside the label. Clips of no class have the teacher's alone.
         hint_weight: weight of the hints' squared error beside the cross-entropy.
         n_hints: principal components of Whisper's statistics to be guessed.
+        vote_share: how much listeners' votes count beside the label.
     """
 
-    epochs: int = 100
+    epochs: int = 30
     learning_rate: float = 3e-3
     weight_decay: float = 0.05
     batch_size: int = 32
     teacher_share: float = 0.3
     hint_weight: float = 1.0
     n_hints: int = 64
+    vote_share: float = 0.5
 
 
 @dataclass(frozen=True)
@@ -54,14 +56,15 @@ class Teaching:
 
 
 def train_light_network(
-    bank: VoiceBank, chosen: np.ndarray, config: RunConfig, choices: LightChoices, teaching: Teaching, *, seed: int,
-    folder: Path, reporter: Reporter = SILENT,
+    bank: VoiceBank, chosen: np.ndarray, labelled: np.ndarray, config: RunConfig, choices: LightChoices,
+    teaching: Teaching, *, seed: int, folder: Path, reporter: Reporter = SILENT,
 ) -> keras.Model:  # fmt: skip
     """Trains the audio branch of an architecture with an output of its own.
 
     Args:
         bank: windows as the architecture takes them.
-        chosen: indices of the clips to learn from, labelled or not.
+        chosen: indices of the clips to learn from.
+        labelled: indices of those whose labels count; of the others the teacher's answers do alone.
         config: of the network.
         teaching: of the same windows.
         folder: for the training.
@@ -73,9 +76,8 @@ def train_light_network(
     build_network = load_architecture(config.architecture).build_voice_network
     with dtype_policy(fastest_policy()):
         network = build_network(config)
-    n_classes, classes = len(config.class_names), bank.classes(config.class_names)
-    of_clips = balanced_targets(classes, chosen[classes[chosen] >= 0], n_classes)
-    targets = of_clips[bank.owners]
+    n_classes = len(config.class_names)
+    targets = balanced_targets(bank, labelled, config.class_names, choices.vote_share)[bank.owners]
     weight = np.where(targets.any(axis=1), targets.sum(axis=1), 1.0)[:, None]
     share = np.where(targets.any(axis=1), choices.teacher_share, 1.0)[:, None]
     soft = targets * (1 - share) + teaching.probabilities * weight * share

@@ -9,6 +9,7 @@ from emotion.models import find_design
 from emotion.training.recipes.affectnet_branch import StillHeadChoices
 from emotion.training.recipes.face_branch import FaceChoices
 from emotion.training.recipes.light_voice import LightChoices
+from emotion.training.recipes.own_baseline import BaselineChoices
 from emotion.training.recipes.whisper_voice import WhisperChoices
 
 WHISPER, MFCC, MOBILENET = "whisper_cnn_3d", "mfcc_cnn_3d", "whisper_mobilenet"
@@ -21,19 +22,32 @@ class VoiceChoices:
     """How the voice branches are trained.
 
     Attributes:
+        only_tested: corpora that are not learned from.
+        without_labels: corpora from which only a pupil learns, by its teacher's answers.
         validation_fraction: share of the speakers of each data set that is not trained on.
         n_variants: augmented windows of each clip.
         whisper_blocks, whisper_pooled: see ``whisper_cnn_3d.default_config``.
         whisper, light: of the two branches. The light one learns from Whisper's.
+        baseline: of the head that compares a person with themselves.
+        corpus_folds: corpora that are left out together, those of one source in one fold.
         seed: of everything drawn.
     """
 
+    only_tested: tuple[str, ...] = ("deeply", "turev")
+    without_labels: tuple[str, ...] = ("korean_read", "rakshak")
     validation_fraction: float = 0.2
-    n_variants: int = 6
+    n_variants: int = 1
     whisper_blocks: int = 3
     whisper_pooled: tuple[int, ...] = (1, 2, 3)
     whisper: WhisperChoices = field(default_factory=WhisperChoices)
     light: LightChoices = field(default_factory=LightChoices)
+    baseline: BaselineChoices = field(default_factory=BaselineChoices)
+    corpus_folds: tuple[tuple[str, ...], ...] = (
+        ("cremad", "picovoice", "turev"),
+        ("ravdess", "baved"),
+        ("emodb", "librispeech", "rakshak"),
+        ("ased", "deeply", "korean_emo", "korean_read"),
+    )
     seed: int = 0
 
 

@@ -1,8 +1,8 @@
 """How well a voice branch does on speakers it never heard: cross-validation by speaker over RAVDESS.
 
 The shipped models keep a few speakers for validation; here every speaker of RAVDESS is tested once, by a branch made in
-the same way from all other speakers and EmoDB. The branches learn RAVDESS's eight emotions; scores for seven are those
-of the same answers with calm counted as neutral.
+the same way from all other speakers and corpora. The branches learn RAVDESS's eight emotions; scores for seven are
+those of the same answers with calm counted as neutral.
 """
 
 from collections.abc import Callable
@@ -25,6 +25,7 @@ KEPT = ("n", "accuracy", "uar", "macro_f1", "weighted_f1", "intervals", "confusi
 
 def cross_validate_voice(
     bank: VoiceBank,
+    usable: np.ndarray,
     train: Callable[[np.ndarray, Path], keras.Model],
     folder: Path,
     *,
@@ -35,6 +36,7 @@ def cross_validate_voice(
 
     Args:
         bank: windows of all clips, as the branch takes them.
+        usable: indices of the clips that may be learned from.
         train: makes a network of ``EIGHT_EMOTIONS`` from the clips of these indices, or finds it in the folder given.
         folder: for the folds.
         seed: of the folds.
@@ -43,7 +45,8 @@ def cross_validate_voice(
         By number of classes, ``8`` and ``7``, the scores with ``intervals`` (95 %, over speakers), ``confusion_matrix``
         and ``uar_by_fold``.
     """
-    tested = [clip for clip in bank.clips if clip.clip_id.startswith("ravdess")]
+    spoken = bank.spoken()
+    tested = [clip for i, clip in enumerate(bank.clips) if clip.clip_id.startswith("ravdess") and spoken[i]]
     places = {clip.clip_id: index for index, clip in enumerate(bank.clips)}
     speakers = np.array([clip.speaker for clip in bank.clips])
     classes = bank.classes(EIGHT_EMOTIONS)
@@ -52,7 +55,7 @@ def cross_validate_voice(
     for number, split in enumerate(folds_by_speaker(tested, N_FOLDS, seed, validation_fraction=0.0), start=1):
         reporter.say(f"Fold {number} of {N_FOLDS}.")
         test = np.array([places[clip_id] for clip_id in split.test])
-        network = train(np.flatnonzero(~np.isin(speakers, speakers[test])), folder / f"fold{number}")
+        network = train(usable[~np.isin(speakers[usable], speakers[test])], folder / f"fold{number}")
         of_eight = answer_clips(network, bank, test)
         folds["8"].append(_judge(bank, test, of_eight, EIGHT_EMOTIONS))
         folds["7"].append(_judge(bank, test, of_eight @ merge, SEVEN_EMOTIONS))

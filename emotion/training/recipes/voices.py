@@ -1,19 +1,22 @@
-"""Speech for the recipes: speakers set apart, and a bank of augmented windows of every clip.
+"""Speech for the recipes: speakers and corpora set apart, and a bank of augmented windows of every clip.
+
+RAVDESS and EmoDB are read as they come; every other corpus is rows of ``voices/manifest.csv``, which may have the
+columns ``corpus``, ``votes`` (``angry=6 disgust=2``), ``language`` and ``licence``. To add a corpus, add its rows.
 
 Varying pitch and tempo takes ten times as long as training on the result. So each clip is varied a few times once, on
 all cores, and every training draws from these variants.
 """
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 from keras import ops
 
-from emotion.config import RunConfig
-from emotion.datasets import emodb, ravdess
+from emotion.config import DataSource, RunConfig
+from emotion.datasets import emodb, manifest, ravdess
 from emotion.datasets.cache import ClipCache
 from emotion.datasets.clips import Clip
 from emotion.datasets.protocols import split_by_speaker
@@ -21,13 +24,44 @@ from emotion.errors import DatasetError
 from emotion.files import written_whole
 from emotion.inputs.preprocessing import Preprocessor
 from emotion.inputs.voice.augmentation import mask_time
-from emotion.inputs.window_cutter import cut_clip
+from emotion.inputs.window_cutter import cut_clip_window, window_inputs
 from emotion.labels import class_index
 from emotion.parallel import CRASHED, run_in_processes
 from emotion.training.generators import EpochBatches, varied_inputs
+from emotion.windows import sliding_windows
 
 LABEL_SMOOTHING = 0.1
 PLAIN_CHANCE = 0.25  # that a training draws one of a clip's windows as inference cuts it, not a varied one
+
+
+LANGUAGES = {"ravdess": "en", "emodb": "de"}  # of corpora without a column for it
+KNOWN_CORPORA = {"ravdess": ("RAVDESS speech", ravdess.LICENCE), "emodb": ("EmoDB", emodb.LICENCE)}
+
+
+def corpus_of(clip: Clip) -> str:
+    """Returns the name of the corpus a clip is from: its manifest's, or its data set's."""
+    return clip.details.get("corpus") or clip.clip_id.partition(":")[0]
+
+
+def language_of(clip: Clip) -> str:
+    """Returns the language a clip is in, as far as known."""
+    return clip.details.get("language") or LANGUAGES.get(corpus_of(clip), "")
+
+
+def describe_corpora(clips: list[Clip]) -> tuple[DataSource, ...]:
+    """Returns the corpora of some clips, with their licences, languages and numbers of people."""
+    corpora: dict[str, list[Clip]] = {}
+    for clip in clips:
+        corpora.setdefault(corpus_of(clip), []).append(clip)
+    sources = []
+    for name, members in corpora.items():
+        title, licence = KNOWN_CORPORA.get(name, (name, ""))
+        licences = sorted({clip.details.get("licence", licence) for clip in members} - {""})
+        languages = "+".join(sorted({language_of(clip) for clip in members} - {""}))
+        n_speakers = len({clip.speaker for clip in members} - {None})
+        words = ", ".join([title, *([languages] if languages else []), f"{n_speakers} speakers"])
+        sources.append(DataSource(words, "; ".join(licences) or "not stated", len(members)))
+    return tuple(sources)
 
 
 @dataclass(frozen=True)
@@ -37,36 +71,57 @@ class Voices:
     Attributes:
         train, validation: clips whose emotion is one of the classes.
         unlabelled: other clips of the speakers trained on.
+        clips: all clips by their ids, those of other emotions among them.
     """
 
     train: list[Clip]
     validation: list[Clip]
     unlabelled: list[Clip]
-
-    @property
-    def clips(self) -> list[Clip]:
-        """All clips, in the order of the banks."""
-        return [*self.train, *self.validation, *self.unlabelled]
+    clips: list[Clip]
 
 
-def load_voices(data_root: Path, class_names: tuple[str, ...], *, validation_fraction: float, seed: int) -> Voices:
-    """Reads RAVDESS and EmoDB and sets a share of the speakers of each apart, as many women as men.
+def load_voices(
+    data_root: Path,
+    class_names: tuple[str, ...],
+    *,
+    validation_fraction: float,
+    seed: int,
+    only_tested: tuple[str, ...] = (),
+    without_labels: tuple[str, ...] = (),
+) -> Voices:
+    """Reads all corpora and sets a share of the speakers of each apart, as many women as men.
+
+    Args:
+        data_root: folder with ``ravdess/``, ``emodb/`` and ``voices/manifest.csv``.
+        only_tested: corpora whose clips are on no side.
+        without_labels: corpora whose labels are not believed: all their clips are unlabelled.
 
     Raises:
-        DatasetError: if one is missing.
+        DatasetError: if a folder is missing.
     """
-    train, validation, unlabelled = [], [], []
-    for name, load in (("ravdess", ravdess.load), ("emodb", emodb.load)):
-        every_clip = load(data_root / name)
-        clips = [c for c in every_clip if class_index(c.emotion, class_names) is not None]
+    corpora: dict[str, list[Clip]] = {}
+    for name, load in (("ravdess", ravdess.load), ("emodb", emodb.load), ("voices", manifest.load)):
+        for clip in load(data_root / name):
+            corpora.setdefault(corpus_of(clip), []).append(clip)
+    all_clips = sorted((clip for clips in corpora.values() for clip in clips), key=lambda clip: clip.clip_id)
+    voices = Voices([], [], [], all_clips)
+    for name, every_clip in corpora.items():
+        if name in only_tested:
+            continue
+        if name in without_labels:
+            voices.unlabelled.extend(every_clip)
+            continue
+        clips = [clip for clip in every_clip if class_index(clip.emotion, class_names) is not None]
         split = split_by_speaker(clips, validation_fraction=validation_fraction, test_fraction=0.0, seed=seed)
-        train += [clip for clip in clips if split.sides[clip.clip_id] == "train"]
-        validation += [clip for clip in clips if split.sides[clip.clip_id] == "validation"]
-        speakers = {clip.speaker for clip in train}
-        unlabelled += [
-            clip for clip in every_clip if clip.speaker in speakers and class_index(clip.emotion, class_names) is None
-        ]
-    return Voices(train, validation, unlabelled)
+        voices.train.extend(clip for clip in clips if split.sides[clip.clip_id] == "train")
+        voices.validation.extend(clip for clip in clips if split.sides[clip.clip_id] == "validation")
+        validated = {clip.speaker for clip in voices.validation}
+        voices.unlabelled.extend(
+            clip
+            for clip in every_clip
+            if class_index(clip.emotion, class_names) is None and clip.speaker not in validated
+        )
+    return voices
 
 
 @dataclass(frozen=True)
@@ -78,12 +133,14 @@ class VoiceBank:
         owners: ``(n_windows,)`` the index of the clip that each belongs to.
         n_varied: how many are augmented; the others are the sliding windows that inference would cut.
         clips: ``(n_clips,)`` those clips.
+        is_heard: ``(n_windows,)`` bool: whether somebody speaks in it. The others are zeros.
     """
 
     windows: np.ndarray
     owners: np.ndarray
     n_varied: int
     clips: tuple[Clip, ...]
+    is_heard: np.ndarray
 
     def __len__(self) -> int:
         return len(self.windows)
@@ -98,15 +155,20 @@ class VoiceBank:
         return np.asarray(self.windows[rows], np.float32)
 
     def rows_of(self, chosen: np.ndarray | int, *, plain: bool = False) -> np.ndarray:
-        """Returns the rows of all windows, or only of the plain ones, of some clips."""
-        rows = np.flatnonzero(np.isin(self.owners, chosen))
+        """Returns the rows of all windows in which somebody speaks, or only of the plain ones, of some clips."""
+        rows = np.flatnonzero(np.isin(self.owners, chosen) & self.is_heard)
         return rows[rows >= self.n_varied] if plain else rows
+
+    def spoken(self) -> np.ndarray:
+        """Returns ``(n_clips,)`` bool: whether a clip has a plain window in which somebody speaks."""
+        rows = np.flatnonzero(self.is_heard)
+        return np.isin(np.arange(len(self.clips)), self.owners[rows[rows >= self.n_varied]])
 
     def draw_row(self, clip: int, rng: np.random.Generator) -> int:
         """Draws one of a clip's windows."""
-        rows = np.flatnonzero(self.owners == clip)
+        rows = np.flatnonzero((self.owners == clip) & self.is_heard)
         first_plain = int(np.searchsorted(rows, self.n_varied))
-        is_plain = first_plain < len(rows) and rng.random() < PLAIN_CHANCE
+        is_plain = first_plain == 0 or (first_plain < len(rows) and rng.random() < PLAIN_CHANCE)
         return int(rng.choice(rows[first_plain:] if is_plain else rows[:first_plain]))
 
 
@@ -125,9 +187,9 @@ def make_bank(
         folder: where the bank is kept.
 
     Raises:
-        DatasetError: if clips cannot be read or hold no sound.
+        DatasetError: if clips cannot be read, or none holds a voice.
     """
-    paths = [folder / f"{name}.npy" for name in ("windows", "owners")]
+    paths = [folder / f"{name}.npy" for name in ("windows", "owners", "is_heard")]
     if not all(path.is_file() for path in paths):
         failures = cache.fill(clips)
         if failures:
@@ -141,23 +203,25 @@ def make_bank(
                 raise DatasetError(f"{clip.clip_id}: the program crashed on it. Take it out and try again.")
             results[index] = result
         varied, plain = zip(*results, strict=True)
-        silent = [str(clip.audio_path) for clip, windows in zip(clips, plain, strict=True) if not len(windows)]
-        if silent:
-            raise DatasetError(f"{len(silent)} voices hold no sound; take them out:\n  " + "\n  ".join(silent))
         parts = [*varied, *plain]
         owners = np.repeat(np.tile(np.arange(len(clips)), 2), [len(part) for part in parts])
-        for path, array in zip(paths, (np.concatenate(parts), owners), strict=True):
+        windows = np.concatenate(parts)
+        is_heard = np.array([bool(window.any()) for window in windows])
+        if not is_heard.any():
+            raise DatasetError(f"None of {len(clips)} voices holds speech. Are these the right folders?")
+        for path, array in zip(paths, (windows, owners, is_heard), strict=True):
             with written_whole(path) as unfinished:
                 np.save(unfinished, array)
-    windows, owners = (np.load(path, mmap_mode="r") for path in paths)
-    return VoiceBank(windows, np.asarray(owners), len(clips) * n_variants, tuple(clips))
+    windows, owners, is_heard = (np.load(path, mmap_mode="r") for path in paths)
+    return VoiceBank(windows, np.asarray(owners), len(clips) * n_variants, tuple(clips), np.asarray(is_heard))
 
 
 def _compute_windows(cache: ClipCache, config: RunConfig, n_variants: int, seed: int, item: tuple[int, Clip]):
     index, clip = item
     media = cache.load(clip)
     preprocessor = Preprocessor(config)
-    plain = [window["audio"] for window in cut_clip(media, preprocessor)]
+    spans = sliding_windows(media.duration_seconds, config.window.window_seconds, config.window.step_seconds)
+    plain = [window_inputs(cut_clip_window(media, start, preprocessor), preprocessor)["audio"] for start, _ in spans]
     varied = [
         varied_inputs(media, preprocessor, np.random.default_rng((seed, index, variant)))["audio"]
         for variant in range(n_variants)
@@ -166,16 +230,18 @@ def _compute_windows(cache: ClipCache, config: RunConfig, n_variants: int, seed:
     return np.array(varied, np.float16).reshape(-1, *shape), np.array(plain, np.float16).reshape(-1, *shape)
 
 
-def check_same_windows(bank: VoiceBank, other: VoiceBank) -> None:
-    """Makes sure that two banks hold the same windows, row by row, so that one network can teach the other.
+def keep_common(bank: VoiceBank, other: VoiceBank) -> tuple[VoiceBank, VoiceBank]:
+    """Returns two banks of the same windows with those in which somebody speaks at both sample rates.
 
     Raises:
-        DatasetError: if not, as where a window is silent at one sample rate and not at the other.
+        DatasetError: if they are not of the same windows, row by row, so that one network could not teach the other.
     """
     if not np.array_equal(bank.owners, other.owners):
         counts = [np.bincount(each.owners, minlength=len(each.clips)) for each in (bank, other)]
         names = [str(clip.audio_path) for clip, n, m in zip(bank.clips, *counts, strict=True) if n != m]
-        raise DatasetError("Too nearly silent for one of two sample rates; take them out: " + ", ".join(names))
+        raise DatasetError("Of another length at one of two sample rates; take them out: " + ", ".join(names))
+    common = bank.is_heard & other.is_heard
+    return replace(bank, is_heard=common), replace(other, is_heard=common)
 
 
 # ---- Training on a bank ----
@@ -204,17 +270,71 @@ class BankBatches(EpochBatches):
         return {"audio": np.stack(windows)}, self._targets[rows]
 
 
-def balanced_targets(classes: np.ndarray, chosen: np.ndarray, n_classes: int) -> np.ndarray:
-    """One-hot targets ``(n_clips, n_classes)``, scaled so that every class counts the same among the chosen clips.
+def read_votes(clip: Clip, class_names: tuple[str, ...]) -> np.ndarray:
+    """Returns how many listeners heard each class in a clip, ``(n_classes,)``; zeros where nobody was asked.
 
-    Clips of no class, marked by -1, get zeros.
+    Raises:
+        DatasetError: if the clip's ``votes`` are not like ``angry=6 disgust=2``.
     """
-    counts = np.bincount(classes[chosen], minlength=n_classes)
-    weights = counts.sum() / (n_classes * np.maximum(counts, 1))
-    targets = np.zeros((len(classes), n_classes), np.float32)
+    votes = np.zeros(len(class_names))
+    for part in clip.details.get("votes", "").split():
+        emotion, _, count = part.partition("=")
+        index = class_index(emotion, class_names)
+        if not count.isdecimal():
+            raise DatasetError(f"{clip.clip_id}: votes must be like angry=6 disgust=2, got {part!r}.")
+        if index is not None:
+            votes[index] += int(count)
+    return votes
+
+
+def clip_targets(bank: VoiceBank, class_names: tuple[str, ...], vote_share: float) -> np.ndarray:
+    """Returns a probability of each class for each clip, ``(n_clips, n_classes)``; zeros for clips of no class.
+
+    Args:
+        vote_share: how much listeners' votes count beside the label, where there are votes.
+    """
+    classes = bank.classes(class_names)
+    targets = np.zeros((len(classes), len(class_names)), np.float32)
     known = np.flatnonzero(classes >= 0)
-    targets[known, classes[known]] = weights[classes[known]]
+    targets[known, classes[known]] = 1.0
+    for index in known:
+        votes = read_votes(bank.clips[index], class_names)
+        if votes.any():
+            targets[index] = (1 - vote_share) * targets[index] + vote_share * votes / votes.sum()
     return targets
+
+
+def weigh_clips(corpora: np.ndarray, classes: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """Returns ``(n_clips,)`` weights, of mean 1 over the chosen clips, under which every class counts the same.
+
+    Within a class a corpus counts by the square root of its clips, and less if it has more of other classes, so that
+    no studio becomes the sound of an emotion. Clips that are not chosen or of no class, marked by -1, get 0.
+
+    Args:
+        corpora: ``(n_clips,)`` names.
+        classes: ``(n_clips,)`` class indices.
+        chosen: indices of clips.
+    """
+    weights = np.zeros(len(classes))
+    chosen = chosen[classes[chosen] >= 0]
+    for corpus in np.unique(corpora[chosen]):
+        clips = chosen[corpora[chosen] == corpus]
+        counts = np.bincount(classes[clips])
+        roots = np.sqrt(counts)
+        weights[clips] = np.sqrt(len(clips)) * (roots / roots.sum() / np.maximum(counts, 1))[classes[clips]]
+    for index in np.unique(classes[chosen]):
+        clips = chosen[classes[chosen] == index]
+        weights[clips] /= weights[clips].sum()
+    return weights * (len(chosen) / max(weights.sum(), 1e-12))
+
+
+def balanced_targets(
+    bank: VoiceBank, chosen: np.ndarray, class_names: tuple[str, ...], vote_share: float
+) -> np.ndarray:
+    """Returns ``clip_targets`` times ``weigh_clips``, ``(n_clips, n_classes)`` float32; zeros for clips not chosen."""
+    corpora = np.array([corpus_of(clip) for clip in bank.clips])
+    weights = weigh_clips(corpora, bank.classes(class_names), chosen)
+    return (clip_targets(bank, class_names, vote_share) * weights[:, None]).astype(np.float32)
 
 
 def categorical_loss(targets, logits):

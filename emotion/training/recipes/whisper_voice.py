@@ -39,13 +39,15 @@ class WhisperChoices:
         head_epochs, head_learning_rate: of the layers behind the unchanged blocks.
         epochs, learning_rate: of these layers and all blocks above the first together.
         weight_decay: of both.
+        vote_share: how much listeners' votes count beside the label.
     """
 
-    head_epochs: int = 12
+    head_epochs: int = 4
     head_learning_rate: float = 1e-3
-    epochs: int = 10
+    epochs: int = 6
     learning_rate: float = 1e-4
     weight_decay: float = 0.05
+    vote_share: float = 0.5
 
 
 @dataclass(frozen=True)
@@ -147,7 +149,7 @@ def train_whisper_network(
     with dtype_policy(fastest_policy()):
         network = whisper_cnn_3d.build_voice_network(config)
     set_whisper_weights(network, arrays)
-    targets = balanced_targets(bank.classes(config.class_names), chosen, len(config.class_names))
+    targets = balanced_targets(bank, chosen, config.class_names, choices.vote_share)
     options = {"weight_decay": choices.weight_decay, "seed": seed, "reporter": reporter}
     head = keras.Model(network.get_layer(POOLED).input, network.output)
     batches = HeardBatches(bank, heard, chosen, targets, steps=False, batch_size=STATISTICS_AT_ONCE, seed=seed)
@@ -167,18 +169,18 @@ def train_whisper_network(
     return final
 
 
-def tail_network(network: keras.Model) -> keras.Model:
-    """What comes behind Whisper's first block: from steps, and which of them are voiced, to the network's output."""
-    return keras.Model([network.get_layer(FIRST_BLOCK).output, network.get_layer(VOICED).output], network.output)
+def tail_network(network: keras.Model, *layer_names: str) -> keras.Model:
+    """What comes behind Whisper's first block: from steps, and which of them are voiced, to the output of layers."""
+    inputs = [network.get_layer(FIRST_BLOCK).output, network.get_layer(VOICED).output]
+    outputs = [network.get_layer(name).output for name in layer_names]
+    return keras.Model(inputs, outputs or network.output)
 
 
-def predict_heard(network: keras.Model, heard: Heard) -> np.ndarray:
-    """Returns a network's logits ``(n_windows, n_classes)`` for all windows that were heard."""
-    tail = tail_network(network)
-    return np.concatenate([
-        np.asarray(tail.predict_on_batch([
-            np.asarray(heard.steps[start : start + N_AT_ONCE], np.float32),
-            np.asarray(heard.voiced[start : start + N_AT_ONCE], np.float32),
-        ]))
-        for start in range(0, len(heard.statistics), N_AT_ONCE)
-    ])  # fmt: skip
+def predict_heard(network: keras.Model, heard: Heard, *layer_names: str) -> list[np.ndarray]:
+    """Returns the outputs ``(n_windows, n)`` of a network's layers for all windows that were heard."""
+    tail, parts = tail_network(network, *layer_names), []
+    for start in range(0, len(heard.statistics), N_AT_ONCE):
+        rows = slice(start, start + N_AT_ONCE)
+        inputs = [np.asarray(array[rows], np.float32) for array in (heard.steps, heard.voiced)]
+        parts.append([np.asarray(output) for output in tail.predict_on_batch(inputs)])
+    return [np.concatenate(part) for part in zip(*parts, strict=True)]

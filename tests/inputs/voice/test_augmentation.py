@@ -19,12 +19,14 @@ from emotion.inputs.voice.augmentation import (
     mask_time,
     vary_voice,
 )
+from emotion.inputs.voice.codecs import CODECS, available_codecs, pass_codec
 
 RATE = 22050
 N = 2 * RATE
 EVERYTHING = VoiceVariation(
-    semitones=1.5, rate=1.1, snr_db=20.0, noise_seed=3, reverberation_seconds=0.3, response_db=(2.0, -1.0) * 4
-)
+    semitones=1.5, rate=1.1, snr_db=20.0, noise_seed=3, reverberation_seconds=0.3, response_db=(2.0, -1.0) * 4,
+    noise_slope=1.0, peak_db=-10.0,
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +121,48 @@ def test_noise_lies_as_far_below_the_voice_as_asked_for(voice, snr_db):
     assert 10 * np.log10(ratio) == pytest.approx(snr_db, abs=0.2)
     # White: no moment is like the one before.
     assert abs(np.corrcoef(noise[1:], noise[:-1])[0, 1]) < 0.02
+
+
+def test_noise_with_a_slope_is_as_loud_but_duller(voice):
+    brown = dataclasses.replace(only(snr_db=10.0), noise_slope=2.0)
+    white, dull = (vary_voice(voice[:N], RATE, variation, N) - voice[:N] for variation in (only(snr_db=10.0), brown))
+    assert np.std(dull) == pytest.approx(np.std(white), rel=0.03)
+    assert np.corrcoef(dull[1:], dull[:-1])[0, 1] > 0.9
+
+
+@pytest.mark.parametrize("peak_db", [-30.0, 0.0, 6.0])
+def test_the_level_is_the_one_asked_for_and_above_full_scale_it_is_clipped(voice, peak_db):
+    varied = vary_voice(voice[:N], RATE, dataclasses.replace(only(), peak_db=peak_db), N)
+    assert np.abs(varied).max() == pytest.approx(min(1.0, 10 ** (peak_db / 20)), rel=1e-3)
+    assert (np.count_nonzero(np.abs(varied) == 1.0) > 5) == (peak_db > 0)
+
+
+# ---- Codecs ----
+
+
+@pytest.mark.parametrize("name", available_codecs())
+def test_a_codec_keeps_the_sound_in_time_and_loses_some_of_it(voice, name):
+    codec = CODECS[name]
+    for bit_rate in (codec.bit_rates or (None,))[:: max(1, len(codec.bit_rates) - 1)]:
+        passed = pass_codec(voice, RATE, name, bit_rate)
+        assert passed.shape == voice.shape and passed.dtype == np.float32
+        assert measure_middle(passed) == pytest.approx(measure_middle(voice), abs=0.1)
+        assert measure_hertz(pass_codec(make_tone(440.0), RATE, name, bit_rate)) == pytest.approx(440, rel=0.01)
+        assert np.abs(passed - voice).max() > 0.01
+        np.testing.assert_array_equal(passed, pass_codec(voice, RATE, name, bit_rate))
+
+
+def test_a_telephone_lets_only_the_middle_pass():
+    passed = [np.std(pass_codec(make_tone(hertz), RATE, "telephone", None)) for hertz in (100.0, 1000.0, 3900.0)]
+    assert passed[1] == pytest.approx(np.std(make_tone(1000.0)), rel=0.1)
+    assert max(passed[0], passed[2]) < 0.2 * passed[1]
+
+
+def test_codecs_are_drawn_with_a_bit_rate_of_theirs():
+    drawn = [draw_variation(np.random.default_rng(seed)) for seed in range(200)]
+    assert {variation.codec for variation in drawn} == {None, *available_codecs()}
+    for variation in drawn:
+        assert variation.codec is None or variation.bit_rate in (CODECS[variation.codec].bit_rates or (None,))
 
 
 def test_no_change_leaves_the_voice_and_silence_as_they_are(voice):

@@ -1,0 +1,236 @@
+"""How well a voice branch does on corpora it never heard: other people, rooms, microphones and languages.
+
+Corpora are dealt into folds; each fold's clips are judged by a branch that was made in the same way from all other
+corpora. What is fitted to its answers, temperature and the threshold for ``unsure``, is fitted to strangers' voices:
+to score a corpus, to those of the others.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from emotion.datasets.clips import SEXES
+from emotion.evaluation.judging import Judgement, build_report
+from emotion.files import written_whole
+from emotion.labels import class_index
+from emotion.models.calibration import choose_threshold
+from emotion.outputs.score_tables import format_table
+from emotion.training.recipes.own_baseline import MOST_NEUTRAL_CLIPS
+from emotion.training.recipes.scoring import Answers
+from emotion.training.recipes.voices import VoiceBank, corpus_of, language_of
+
+NEUTRAL = "neutral"
+SURE = 0.6  # confidence from which a wrong answer about calm talk is a bold one
+KINDS = ("alone", "with_baseline")
+N_FITTED = 100  # clips drawn of each corpus, so that each counts the same in what is fitted
+
+
+@dataclass(frozen=True)
+class CorpusAnswers:
+    """What was answered about one corpus by a branch that never heard it.
+
+    Attributes:
+        language: as far as known.
+        alone: each clip by itself. Clips of emotions that the branch could not learn elsewhere are not among them.
+        with_baseline: the clips of speakers with other neutral clips, against these; None without such speakers.
+    """
+
+    language: str
+    alone: Answers
+    with_baseline: Answers | None
+
+
+def deal_corpora(bank: VoiceBank, folds: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
+    """Returns the folds with the corpora that the bank has; corpora of no fold join the smallest."""
+    names, counts = np.unique([corpus_of(clip) for clip in bank.clips], return_counts=True)
+    sizes = dict(zip(names.tolist(), counts.tolist(), strict=True))
+    dealt = [[name for name in fold if name in sizes] for fold in folds]
+    for name in sorted(set(sizes) - {name for fold in dealt for name in fold}):
+        min(dealt, key=lambda fold: sum(sizes[each] for each in fold)).append(name)
+    return [tuple(fold) for fold in dealt if fold]
+
+
+def gather_answers(
+    bank: VoiceBank,
+    chosen: np.ndarray,
+    windows_of: Callable[[int], np.ndarray | None],
+    class_names: tuple[str, ...],
+) -> Answers | None:
+    """Returns the answers for clips of these indices.
+
+    Args:
+        windows_of: index of a clip to ``(n_windows, n_classes)`` probabilities, or None for no answer.
+    """
+    classes = bank.classes(class_names)
+    answered = [(index, windows) for index in chosen.tolist() if (windows := windows_of(index)) is not None]
+    if not answered:
+        return None
+    indices = [index for index, _ in answered]
+    clips = [bank.clips[index] for index in indices]
+    return Answers(
+        [windows for _, windows in answered],
+        classes[indices],
+        np.array([clip.speaker or clip.clip_id for clip in clips]),
+        np.array([clip.sex or "" for clip in clips]),
+    )
+
+
+def write_answers(path: Path, answers: dict[str, CorpusAnswers]) -> None:
+    """Writes answers about corpora, so that ``read_answers`` finds them."""
+    arrays = {}
+    for corpus, of_corpus in answers.items():
+        arrays[f"{corpus}/language"] = np.array(of_corpus.language)
+        for kind in KINDS:
+            part = getattr(of_corpus, kind)
+            if part is not None:
+                arrays[f"{corpus}/{kind}/windows"] = np.concatenate(part.clips)
+                arrays[f"{corpus}/{kind}/counts"] = np.array([len(clip) for clip in part.clips])
+                arrays |= {f"{corpus}/{kind}/{name}": getattr(part, name) for name in ("classes", "groups", "sexes")}
+    with written_whole(path) as unfinished:
+        np.savez(unfinished, **arrays)
+
+
+def read_answers(path: Path) -> dict[str, CorpusAnswers]:
+    """Reads what ``write_answers`` wrote."""
+    with np.load(path, allow_pickle=False) as file:
+        arrays = dict(file)
+
+    def read_part(name: str) -> Answers | None:
+        if f"{name}/windows" not in arrays:
+            return None
+        clips = np.split(arrays[f"{name}/windows"], np.cumsum(arrays[f"{name}/counts"])[:-1])
+        return Answers(clips, *(arrays[f"{name}/{part}"] for part in ("classes", "groups", "sexes")))
+
+    names = [key.removesuffix("/language") for key in arrays if key.endswith("/language")]
+    return {
+        name: CorpusAnswers(str(arrays[f"{name}/language"]), *(read_part(f"{name}/{kind}") for kind in KINDS))
+        for name in names
+    }
+
+
+def language_of_corpus(bank: VoiceBank, name: str) -> str:
+    """Returns the languages of a corpus's clips, such as ``en``."""
+    return "+".join(sorted({language_of(clip) for clip in bank.clips if corpus_of(clip) == name} - {""}))
+
+
+# ---- What is fitted across corpora ----
+
+
+def join_equal(answers: Sequence[Answers], *, seed: int = 0) -> Answers:
+    """Returns ``N_FITTED`` clips of each corpus, drawn anew where there are fewer."""
+    rng = np.random.default_rng(seed)
+    parts = [each.part(rng.choice(len(each.clips), N_FITTED, replace=len(each.clips) < N_FITTED)) for each in answers]
+    arrays = (np.concatenate([getattr(part, name) for part in parts]) for name in ("classes", "groups", "sexes"))
+    return Answers([clip for part in parts for clip in part.clips], *arrays)
+
+
+@dataclass(frozen=True)
+class Confidence:
+    """How answers are calibrated: a temperature, and the confidence below which an answer is ``unsure``."""
+
+    temperature: float
+    unsure_below: float
+
+
+def fit_confidence(answers: Sequence[Answers]) -> Confidence:
+    """Fits both to answers about corpora, each of which counts the same; without any, answers stay as they are."""
+    if not answers:
+        return Confidence(1.0, 0.0)
+    joined = join_equal(answers)
+    temperature = joined.fit_temperature()
+    merged = joined.merged(temperature)
+    return Confidence(temperature, choose_threshold(merged.max(axis=1), merged.argmax(axis=1) == joined.classes))
+
+
+# ---- Scores ----
+
+
+def score_corpora(answers: dict[str, CorpusAnswers], class_names: tuple[str, ...]) -> dict[str, Any]:
+    """Scores the answers about each corpus, calibrated on the other corpora, if there are any.
+
+    Returns:
+        JSON types: ``corpora``, by name the scores of ``_score_corpus``; ``mean_uar`` and ``mean_uar_with_baseline``
+        over corpora of several emotions; ``temperature`` and ``unsure_below`` as fitted to all corpora.
+    """
+    corpora = {}
+    for name, of_corpus in answers.items():
+        others = [each.alone for other, each in answers.items() if other != name]
+        against = [each.with_baseline for other, each in answers.items() if other != name and each.with_baseline]
+        scores = _score_corpus(of_corpus.alone, fit_confidence(others), class_names)
+        if of_corpus.with_baseline is not None:
+            scores["with_baseline"] = _score_corpus(of_corpus.with_baseline, fit_confidence(against), class_names)
+        corpora[name] = {"language": of_corpus.language, **scores}
+    acted = [scores for scores in corpora.values() if scores["n_emotions"] > 1]
+    everywhere = fit_confidence([each.alone for each in answers.values()])
+
+    def mean_of(parts: list[dict[str, Any]]) -> float | None:
+        return float(np.mean([part["uar"] for part in parts])) if parts else None
+
+    return {
+        "corpora": corpora,
+        "mean_uar": mean_of(acted),
+        "mean_uar_with_baseline": mean_of([scores["with_baseline"] for scores in acted if "with_baseline" in scores]),
+        "temperature": everywhere.temperature,
+        "unsure_below": everywhere.unsure_below,
+    }
+
+
+def _score_corpus(answers: Answers, confidence: Confidence, class_names: tuple[str, ...]) -> dict[str, Any]:
+    """Scores one corpus.
+
+    Returns:
+        ``n``, ``n_speakers``, ``n_emotions``, ``uar``, ``accuracy``, ``ece``, ``uar_by_sex``, ``confusion_matrix``,
+        and of the neutral clips ``neutral_or_unsure``, the share called so, and ``sure_of_another``, the share called
+        something else with a confidence above ``SURE``; None without neutral clips.
+    """
+    merged = answers.merged(confidence.temperature)
+    rows = zip(answers.classes, merged, answers.groups.tolist(), answers.sexes.tolist(), strict=True)
+    judgements = [
+        Judgement(str(i), int(index), row, "audio_only", speaker, sex or None)
+        for i, (index, row, speaker, sex) in enumerate(rows)
+    ]
+    report = build_report(judgements, class_names)
+    neutral = class_index(NEUTRAL, class_names)
+    calm = merged[answers.classes == neutral]
+    is_other, sureness = calm.argmax(axis=1) != neutral, calm.max(axis=1)
+    return {
+        "n": report["n"],
+        "n_speakers": report["n_speakers"],
+        "n_emotions": len(np.unique(answers.classes)),
+        "uar": report["uar"],
+        "accuracy": report["accuracy"],
+        "ece": report["ece"],
+        "temperature": confidence.temperature,
+        "uar_by_sex": {sex: report["by_sex"][sex]["uar"] for sex in SEXES if sex in report["by_sex"]},
+        "confusion_matrix": report["confusion_matrix"],
+        "neutral_or_unsure": float((~is_other | (sureness < confidence.unsure_below)).mean()) if len(calm) else None,
+        "sure_of_another": float((is_other & (sureness > SURE)).mean()) if len(calm) else None,
+    }
+
+
+def format_corpora(scores: dict[str, Any]) -> str:
+    """Returns the scores as a table for the console."""
+
+    def percent(value: float | None) -> str:
+        return "" if value is None else f"{100 * value:.1f}"
+
+    header = ("corpus", "language", "clips", "speakers", "UAR", "women", "men", "ECE", "neutral", "bold", "own neutral")
+    rows = []
+    for name, row in scores["corpora"].items():
+        is_acted, own = row["n_emotions"] > 1, row.get("with_baseline")
+        recalls = [row["uar"], *(row["uar_by_sex"].get(sex) for sex in SEXES)]
+        rows.append([
+            name, row["language"], str(row["n"]), str(row["n_speakers"]),
+            *(percent(recall) if is_acted else "" for recall in recalls),
+            f"{row['ece']:.2f}", percent(row["neutral_or_unsure"]), percent(row["sure_of_another"]),
+            percent(own["uar"]) if own and is_acted else "",
+        ])  # fmt: skip
+    means = [percent(scores["mean_uar"]), *[""] * 5, percent(scores["mean_uar_with_baseline"])]
+    return "\n".join([
+        format_table(header, [*rows, ["mean of acted", "", "", "", *means]]),
+        f"neutral: neutral clips called neutral or unsure. bold: those called something else with over {SURE:.0%}.",
+        f"own neutral: UAR where up to {MOST_NEUTRAL_CLIPS} other neutral clips of the person are known.",
+    ])  # fmt: skip
