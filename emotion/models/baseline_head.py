@@ -16,13 +16,10 @@ The arrays, without pickle; numbers are 0-dimensional, classes in the order of `
     face_reference_exponent, face_reference_floor    for a neutral reference
     face_own_exponent, face_own_floor                for the person's own mean
 
-    voice_scale               (n_values,) multiplies ``audio_vector`` minus the person's
-    voice_dense_kernel        (n_values, units), then ReLU
-    voice_dense_bias          (units,)
-    voice_logits_kernel       (units, n_classes)
-    voice_logits_bias         (n_classes,); logits weighted as the voice's are in the whole network
+    voice_kernel              (n_values, n_classes), for ``audio_vector`` minus the person's
+    voice_bias                (n_classes,); logits weighted as the voice's are in the whole network
 
-The six arrays that begin with ``face_`` may all be absent, and so may the five of the voice, but not both.
+The six arrays that begin with ``face_`` may all be absent, and so may the two of the voice, but not both.
 """
 
 import dataclasses
@@ -56,18 +53,14 @@ class FaceHead:
 
 @dataclass(frozen=True)
 class VoiceHead:
-    """A small network on a voice's vector minus the person's own."""
+    """A linear layer on a voice's vector minus the person's own."""
 
-    scale: np.ndarray
-    dense_kernel: np.ndarray
-    dense_bias: np.ndarray
-    logits_kernel: np.ndarray
-    logits_bias: np.ndarray
+    kernel: np.ndarray
+    bias: np.ndarray
 
     def judge(self, differences: np.ndarray) -> np.ndarray:
         """Returns logits ``(..., n_classes)`` for vectors minus their baseline, ``(..., n_values)``."""
-        hidden = np.maximum((differences * self.scale) @ self.dense_kernel + self.dense_bias, 0)
-        return hidden @ self.logits_kernel + self.logits_bias
+        return differences @ self.kernel + self.bias
 
 
 @dataclass(frozen=True)
@@ -163,15 +156,9 @@ def write_baseline(folder: str | os.PathLike, head: BaselineHead) -> None:
 
 
 def _check(path: Path, arrays: dict[str, np.ndarray], n_classes: int) -> None:
-    kernel = arrays.get("voice_dense_kernel", np.zeros((0, 0)))
-    n_values, units = kernel.shape if kernel.ndim == 2 else (0, 0)
-    shapes = {
-        **dict.fromkeys(("face_neutral", "face_prior", "voice_logits_bias"), (n_classes,)),
-        "voice_scale": (n_values,),
-        "voice_dense_kernel": (n_values, units),
-        "voice_dense_bias": (units,),
-        "voice_logits_kernel": (units, n_classes),
-    }
+    shapes = dict.fromkeys(("face_neutral", "face_prior", "voice_bias"), (n_classes,))
+    if "voice_kernel" in arrays:
+        shapes["voice_kernel"] = (*arrays["voice_kernel"].shape[:1], n_classes)
     for name, values in arrays.items():
         if values.shape != shapes.get(name, ()):
             raise RunError(

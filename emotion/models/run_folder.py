@@ -386,9 +386,9 @@ def _check_baseline(run: Run) -> None:
         return
     encoded = run.encode({"audio": np.zeros((1, *run.config.audio_shape), np.float32)})
     n_values = encoded["audio_vector"].shape[-1]
-    if voice.scale.shape != (n_values,):
+    if len(voice.kernel) != n_values:
         raise RunError(
-            f"{path}: voice_scale is of shape {voice.scale.shape}, the model's voices have {n_values} values. Copy the "
+            f"{path}: voice_kernel takes {len(voice.kernel)} values, the model's voices have {n_values}. Copy the "
             "model's own again."
         )
 

@@ -46,9 +46,9 @@ def test_a_model_without_it_has_none_and_says_so_where_it_is_needed(tmp_path):
         ({"face_own_floor": np.array(0.0)}, "face_own_floor"),
         ({"temperature_face": np.array(-1.0)}, "temperature_face"),
         ({"face_own_exponent": np.array(-0.5)}, "face_own_exponent"),
-        ({"voice_scale": np.ones(3)}, "voice_scale"),
-        ({"voice_logits_kernel": np.full((4, 3), np.nan)}, "voice_logits_kernel"),
-        ({"voice_dense_kernel": np.array([{}], object)}, "not a readable"),
+        ({"voice_bias": np.ones(2)}, "voice_bias"),
+        ({"voice_kernel": np.full((4, 3), np.nan)}, "voice_kernel"),
+        ({"voice_kernel": np.array([{}], object)}, "not a readable"),
     ],
 )
 def test_what_cannot_be_right_is_refused_with_the_file_and_the_array(tmp_path, change, fact):
@@ -73,5 +73,5 @@ def test_a_damaged_file_and_a_model_without_neutral_are_refused(tmp_path):
 def test_voices_of_another_model_do_not_fit(run_with_baseline, tmp_path):
     folder = shutil.copytree(run_with_baseline, tmp_path / "run")
     write_baseline(folder, make_head(n_values=5))
-    with refused(RunError, folder / BASELINE_FILE, "voice_scale", "(5,)", "16"):
+    with refused(RunError, folder / BASELINE_FILE, "voice_kernel", "5", "16"):
         load_run(folder)

@@ -20,7 +20,7 @@ def make_head(*, n_values=N_VALUES, face=True, voice=True, **numbers) -> Baselin
     return BaselineHead(
         **values,
         face=FaceHead(np.array([0.8, 0.1, 0.1]), np.array([0.4, 0.3, 0.3]), 0.5, 0.05, 0.85, 0.02) if face else None,
-        voice=VoiceHead(np.ones(n_values), eye, np.zeros(n_values), eye[:, :3] * 5, np.zeros(3)) if voice else None,
+        voice=VoiceHead(eye[:, :3] * 5, np.zeros(3)) if voice else None,
     )
 
 

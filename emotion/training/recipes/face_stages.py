@@ -16,6 +16,7 @@ from emotion.training.recipes.joining import Branch
 from emotion.training.recipes.scoring import N_AT_ONCE, photograph
 from emotion.training.recipes.settings import MOBILENET
 from emotion.training.recipes.stills import (
+    LABEL_SETS,
     Look,
     Stills,
     find_pictures,
@@ -32,6 +33,7 @@ from emotion.training.recipes.work import Work, fingerprint, keep_network
 
 FERPLUS_FILES = {"train": "ferplus/ferplus_train.npz", "valid": "ferplus/ferplus_valid.npz"}
 MUXSPACE, UNLABELLED = "muxspace", "faces"
+CLEARLY = 0.5  # share of votes
 FACE_FOLDERS = ("ferplus", MUXSPACE, UNLABELLED)
 
 
@@ -120,3 +122,10 @@ def calibrate_stills(branch: Branch, faces: Stills, config: RunConfig) -> Branch
     return dataclasses.replace(
         branch, still_kernel=branch.still_kernel / temperature, still_bias=branch.still_bias / temperature
     )
+
+
+def usual_neutral(stills: Stills) -> np.ndarray:
+    """Returns ``(n_classes,)``: what the teacher answers on average of faces that FER+'s raters call neutral."""
+    targets = stills.targets[:, LABEL_SETS.index("ferplus")]
+    neutral = targets[:, SEVEN_EMOTIONS.index("neutral")] > CLEARLY
+    return stills.answers[neutral].mean(axis=0, dtype=np.float64)

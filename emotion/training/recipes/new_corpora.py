@@ -153,7 +153,8 @@ def score_corpora(answers: dict[str, CorpusAnswers], class_names: tuple[str, ...
 
     Returns:
         JSON types: ``corpora``, by name the scores of ``_score_corpus``; ``mean_uar`` and ``mean_uar_with_baseline``
-        over corpora of several emotions; ``temperature`` and ``unsure_below`` as fitted to all corpora.
+        over corpora of several emotions; ``temperature``, ``unsure_below`` and
+        ``temperature_with_baseline`` as fitted to all corpora.
     """
     corpora = {}
     for name, of_corpus in answers.items():
@@ -175,6 +176,9 @@ def score_corpora(answers: dict[str, CorpusAnswers], class_names: tuple[str, ...
         "mean_uar_with_baseline": mean_of([scores["with_baseline"] for scores in acted if "with_baseline" in scores]),
         "temperature": everywhere.temperature,
         "unsure_below": everywhere.unsure_below,
+        "temperature_with_baseline": fit_confidence(
+            [each.with_baseline for each in answers.values() if each.with_baseline]
+        ).temperature,
     }
 
 

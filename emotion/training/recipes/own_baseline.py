@@ -16,7 +16,7 @@ from emotion.labels import class_index
 from emotion.models.calibration import softmax
 from emotion.training.recipes.voices import VoiceBank, balanced_targets
 
-FEATURES = "audio_pool"  # the layer of a voice network whose output both heads take
+FEATURES = "audio_vector"  # the layer of a voice network whose output both heads take
 NEUTRAL = "neutral"
 MOST_NEUTRAL_CLIPS = 5  # of which a baseline is the mean
 MIN_CLIPS = 4  # of a speaker, for a baseline of clips of all emotions

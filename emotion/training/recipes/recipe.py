@@ -37,12 +37,13 @@ from emotion.datasets.split_files import add_unlisted, write_splits
 from emotion.datasets.splits import Split
 from emotion.errors import DatasetError
 from emotion.labels import EIGHT_EMOTIONS, SEVEN_EMOTIONS
+from emotion.models.baseline_head import BaselineHead, FaceHead, VoiceHead, write_baseline
 from emotion.models.calibration import softmax
 from emotion.models.export_onnx import write_onnx
 from emotion.models.half_precision import round_to_half
 from emotion.models.run_folder import MODEL_FILE, SPLITS_FILE, load_run, time_window, write_metrics, write_run
 from emotion.training.recipes.card import write_card
-from emotion.training.recipes.face_stages import SeenFaces, align_faces, check_faces, train_faces
+from emotion.training.recipes.face_stages import SeenFaces, align_faces, check_faces, train_faces, usual_neutral
 from emotion.training.recipes.joining import Branch, join_late, weigh_branches
 from emotion.training.recipes.light_voice import Teaching, train_light_network
 from emotion.training.recipes.new_corpora import (
@@ -64,7 +65,7 @@ from emotion.training.recipes.scoring import (
     fit_temperatures,
     score_answers,
 )
-from emotion.training.recipes.settings import MFCC, WHISPER, Recipe
+from emotion.training.recipes.settings import FACE_BASELINE, MFCC, OWN_MEAN, WHISPER, Recipe, natural_prior
 from emotion.training.recipes.voice_folds import N_FOLDS, cross_validate_voice
 from emotion.training.recipes.voices import (
     VoiceBank,
@@ -128,7 +129,8 @@ def make_shipped(
     metrics = score(work, answers, temperatures, calibration, weights)
     if on_new_corpora:
         metrics["new_corpora"] = on_new_corpora
-    write_model(work, model, calibration, metrics, output, heard, seen)
+    baseline = compare_people(work, voice, heard, seen, weights, calibration, on_new_corpora)
+    write_model(work, model, calibration, metrics, output, heard, seen, baseline)
     if with_folds:
         metrics["folds"] = score_on_new_speakers(work, heard)
         write_scores(work, output, metrics)
@@ -422,7 +424,6 @@ def calibrate(
     return CalibrationConfig(face=weights[1], **named, unsure_below=unsure_below), temperatures
 
 
-
 def score(
     work: Work, answers: dict[str, Answers], temperatures: dict[str, float], calibration: CalibrationConfig, weights
 ) -> dict[str, Any]:
@@ -437,11 +438,29 @@ def score(
     }
 
 
+def compare_people(
+    work: Work, voice: Branch, heard: HeardVoices, seen: SeenFaces, weights: tuple[float, float],
+    calibration: CalibrationConfig, on_new_corpora: dict[str, Any] | None,
+) -> BaselineHead:  # fmt: skip
+    """Makes what a person is compared with themselves by; see ``emotion.models.baseline_head``."""
+    features, _ = describe_windows(work, heard, voice.network)
+    learned = np.concatenate([heard.chosen("train"), heard.chosen("unlabelled")])
+    head = fit_baseline(work, heard, features, learned, heard.folder)
+    kernel, bias = (weights[0] * array for array in head.get_layer("logits").get_weights())
+    temperature = weights[0] * on_new_corpora["temperature_with_baseline"] if on_new_corpora else calibration.voice
+    return BaselineHead(
+        **OWN_MEAN, temperature_both=calibration.both, temperature_face=calibration.face,
+        temperature_voice=temperature, neutral_index=SEVEN_EMOTIONS.index("neutral"),
+        face=FaceHead(neutral=usual_neutral(seen.train), prior=natural_prior(), **FACE_BASELINE),
+        voice=VoiceHead(kernel, bias),
+    )  # fmt: skip
+
+
 def write_model(
     work: Work, model: keras.Model, calibration: CalibrationConfig, metrics: dict[str, Any], output: Path,
-    heard: HeardVoices, seen: SeenFaces,
+    heard: HeardVoices, seen: SeenFaces, baseline: BaselineHead,
 ) -> None:  # fmt: skip
-    """Writes the run folder: what was learned from, the model as Keras and ONNX, scores and card."""
+    """Writes the run folder: what was learned from, the model as Keras and ONNX, its baseline, scores and card."""
     recipe = work.recipe
     clips = {"train": _learned_voices(recipe, heard), "validation": heard.clips("validation")}
     config = dataclasses.replace(
@@ -459,6 +478,7 @@ def write_model(
         (output / LICENCE_FILE).write_text(LICENCE, encoding="utf-8")
     write_run(output, config, model, half_precision=True)
     write_onnx(output, work.reporter)
+    write_baseline(output, baseline)
     metrics["megabytes"] = (output / MODEL_FILE).stat().st_size / 1e6
     metrics["window_milliseconds"] = 1000 * time_window(load_run(output))
     write_scores(work, output, metrics)

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from emotion.config import RunConfig, TrainConfig, WindowConfig
 from emotion.labels import SEVEN_EMOTIONS
 from emotion.models import find_design
@@ -14,6 +16,12 @@ from emotion.training.recipes.whisper_voice import WhisperChoices
 
 WHISPER, MFCC, MOBILENET = "whisper_cnn_3d", "mfcc_cnn_3d", "whisper_mobilenet"
 STILL_UNITS = 256
+# How a person is compared with themselves, chosen with people left out: see docs/lab_notebook.md.
+OWN_MEAN = {"own_seconds": 10.0, "shrink_seconds": 1.0, "full_variety": 0.3}
+FACE_BASELINE = {
+    "reference_exponent": 0.5, "reference_floor": 0.05, "own_exponent": 0.85, "own_floor": 0.02,
+}  # fmt: skip
+USUALLY_NEUTRAL = 0.3  # share of neutral answers to which a person's own mean is restored
 FACE_SHARE = 1 / 3  # of a window in which a face shows as much as in all of it: see docs/lab_notebook.md
 
 
@@ -91,6 +99,13 @@ class Recipe:
             training=TrainConfig(seed=self.faces.seed),
             model={**model, **self.model},
         )
+
+
+def natural_prior() -> np.ndarray:
+    """Returns ``(7,)``: what people show on average, as far as a person's own mean is concerned."""
+    prior = np.full(len(SEVEN_EMOTIONS), (1 - USUALLY_NEUTRAL) / (len(SEVEN_EMOTIONS) - 1))
+    prior[SEVEN_EMOTIONS.index("neutral")] = USUALLY_NEUTRAL
+    return prior
 
 
 RECIPES = {"default": Recipe(MFCC, name="default"), "accurate": Recipe(MOBILENET, name="accurate")}
