@@ -92,15 +92,13 @@ def hear(bank: VoiceBank, config: RunConfig, arrays: dict[str, np.ndarray], fold
 
 
 class HeardBatches(EpochBatches):
-    """Batches of what was heard of chosen clips.
+    """Batches of what was heard of chosen clips, one window of each an epoch: long clips count no more than short ones.
 
     Args:
         bank, heard: the windows, and what was made of them.
         chosen: indices of the clips.
         targets: ``(n_clips, n_classes)``, of each clip of the bank.
         steps: whether to give the first block's steps, some of them hidden; else the statistics.
-
-    Each epoch draws one window of each clip, so that long clips count no more than short ones.
     """
 
     def __init__(
