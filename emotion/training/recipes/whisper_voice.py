@@ -42,7 +42,7 @@ class WhisperChoices:
         vote_share: how much listeners' votes count beside the label.
     """
 
-    head_epochs: int = 4
+    head_epochs: int = 12
     head_learning_rate: float = 1e-3
     epochs: int = 6
     learning_rate: float = 1e-4
@@ -92,27 +92,25 @@ def hear(bank: VoiceBank, config: RunConfig, arrays: dict[str, np.ndarray], fold
 
 
 class HeardBatches(EpochBatches):
-    """Batches of what was heard of chosen clips.
+    """Batches of what was heard of chosen clips, one window of each an epoch: long clips count no more than short ones.
 
     Args:
         bank, heard: the windows, and what was made of them.
         chosen: indices of the clips.
         targets: ``(n_clips, n_classes)``, of each clip of the bank.
-        steps: whether to give the first block's steps, one window a clip and epoch, some of the steps hidden; else the
-            statistics of all windows.
+        steps: whether to give the first block's steps, some of them hidden; else the statistics.
     """
 
     def __init__(
         self, bank: VoiceBank, heard: Heard, chosen: np.ndarray, targets: np.ndarray, *, steps: bool, batch_size: int,
         seed: int,
     ):  # fmt: skip
-        super().__init__(chosen if steps else bank.rows_of(chosen), batch_size=batch_size, seed=seed)
+        super().__init__(chosen, batch_size=batch_size, seed=seed)
         self._bank, self._heard, self._targets, self._steps = bank, heard, targets, steps
 
     def __getitem__(self, batch: int):
-        rng, rows = np.random.default_rng((self.seed, self.epoch, batch)), self.chosen(batch)
-        if self._steps:
-            rows = np.array([self._bank.draw_row(int(clip), rng) for clip in rows])
+        rng = np.random.default_rng((self.seed, self.epoch, batch))
+        rows = np.array([self._bank.draw_row(int(clip), rng) for clip in self.chosen(batch)])
         targets = self._targets[self._bank.owners[rows]]
         if self._steps:
             voiced = np.stack([hide_steps(np.asarray(self._heard.voiced[row]), rng) for row in rows])
