@@ -37,7 +37,8 @@ class WhisperChoices:
 
     Attributes:
         head_epochs, head_learning_rate: of the layers behind the unchanged blocks.
-        epochs, learning_rate: of these layers and all blocks above the first together.
+        epochs, learning_rate: of these layers and all blocks above the first together; no epochs leave the blocks as
+            they are.
         weight_decay: of both.
         vote_share: how much listeners' votes count beside the label.
     """
@@ -155,13 +156,14 @@ def train_whisper_network(
         head, batches, categorical_loss, epochs=choices.head_epochs, learning_rate=choices.head_learning_rate,
         folder=folder / "head", **options,
     )  # fmt: skip
-    # Its statistics come from many more windows than a batch of the next training holds.
-    network.get_layer(POOLED).trainable = False
-    batches = HeardBatches(bank, heard, chosen, targets, steps=True, batch_size=WINDOWS_AT_ONCE, seed=seed)
-    fit_annealed(
-        tail_network(network), batches, categorical_loss, epochs=choices.epochs, learning_rate=choices.learning_rate,
-        folder=folder / "blocks", **options,
-    )  # fmt: skip
+    if choices.epochs:
+        # Its statistics come from many more windows than a batch of the next training holds.
+        network.get_layer(POOLED).trainable = False
+        batches = HeardBatches(bank, heard, chosen, targets, steps=True, batch_size=WINDOWS_AT_ONCE, seed=seed)
+        fit_annealed(
+            tail_network(network), batches, categorical_loss, epochs=choices.epochs,
+            learning_rate=choices.learning_rate, folder=folder / "blocks", **options,
+        )  # fmt: skip
     final = whisper_cnn_3d.build_voice_network(config)
     final.set_weights(network.get_weights())
     return final
