@@ -26,7 +26,7 @@ from emotion.models.baseline_head import check_has_baseline
 from emotion.models.run_folder import Run, load_run
 from emotion.parallel import Stages, Stopwatch
 from emotion.places import default_run
-from emotion.results import MediaPrediction
+from emotion.results import REFERENCE, MediaPrediction
 from emotion.settings import InferenceSettings
 
 BATCH_WINDOWS = 8  # judged at once, which takes less time than one by one
@@ -196,8 +196,13 @@ class EmotionPredictor:
         """
         if self.run.baseline is None:
             return clip.conclude()
+        if person is not None:
+            return clip.conclude(clip.only(person), self.run.baseline)
         people = clip.find_people(self.people, self.run.baseline, adapts=self.settings.adapts)
-        return clip.conclude(people if person is None else clip.only(person), self.run.baseline)
+        prediction = clip.conclude(people, self.run.baseline)
+        if not self.people or any(use.kind == REFERENCE for use in prediction.baselines):
+            return prediction
+        return dataclasses.replace(prediction, notes=(*prediction.notes, "nobody in it is known from the references"))
 
     def judge(
         self,

@@ -83,6 +83,13 @@ def test_in_a_long_varied_clip_people_are_compared_with_their_own_mean_unless_to
     assert adapting.predict(write_face(tmp_path / "short.mp4")).baselines == ()
 
 
+def test_people_whom_no_reference_shows_are_judged_as_they_are_and_a_note_says_so(predictor, media, tmp_path):
+    others = write_face(tmp_path / "others.mp4", people=(5, 6))
+    prediction = predictor.with_reference(media / "calm.mp4").predict(others)
+    assert prediction.baselines == ()
+    assert prediction.notes[-1] == "nobody in it is known from the references"
+
+
 def test_a_reference_must_show_one_person(predictor, media, tmp_path):
     with refused(MediaError, "clip.mp4", "2 faces"):
         predictor.with_reference(media / "clip.mp4")
