@@ -17,7 +17,7 @@ from emotion.training.recipes.whisper_voice import WhisperChoices
 WHISPER, MFCC, MOBILENET = "whisper_cnn_3d", "mfcc_cnn_3d", "whisper_mobilenet"
 STILL_UNITS = 256
 # How a person is compared with themselves, chosen with people left out: see docs/lab_notebook.md.
-OWN_MEAN = {"own_seconds": 10.0, "shrink_seconds": 1.0, "full_variety": 0.3}
+OWN_MEAN = {"own_seconds": 10.0, "shrink_seconds": 4.0, "full_variety": 0.3}
 FACE_BASELINE = {
     "reference_exponent": 0.5, "reference_floor": 0.05, "own_exponent": 0.85, "own_floor": 0.02,
 }  # fmt: skip
