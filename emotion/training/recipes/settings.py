@@ -108,8 +108,4 @@ def natural_prior() -> np.ndarray:
     return prior
 
 
-RECIPES = {
-    # A teacher with unchanged blocks is made in minutes, not in an hour.
-    "default": Recipe(MFCC, name="default", voices=VoiceChoices(whisper=WhisperChoices(epochs=0))),
-    "accurate": Recipe(MOBILENET, name="accurate"),
-}
+RECIPES = {"default": Recipe(MFCC, name="default"), "accurate": Recipe(MOBILENET, name="accurate")}

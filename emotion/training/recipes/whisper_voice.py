@@ -45,7 +45,7 @@ class WhisperChoices:
 
     head_epochs: int = 12
     head_learning_rate: float = 1e-3
-    epochs: int = 6
+    epochs: int = 0
     learning_rate: float = 1e-4
     weight_decay: float = 0.05
     vote_share: float = 0.5
