@@ -1,5 +1,7 @@
 """Made files of labelled faces."""
 
+import csv
+import zipfile
 from typing import ClassVar
 
 import cv2
@@ -10,6 +12,7 @@ from emotion.config import VideoConfig
 from emotion.datasets.synthetic.faces import draw_face
 from emotion.labels import FER2013_EMOTIONS, FERPLUS_VOTES
 from emotion.models.mobilenet_v1 import build_affectnet_network
+from emotion.training.recipes.stills import LANDMARKS
 from emotion.training.recipes.teacher import Teacher
 
 
@@ -22,6 +25,24 @@ def write_ferplus(path, n):
     votes[:, 8] = 2  # two raters who did not know
     votes[0] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 10]  # not a face
     np.savez(path, images=images, votes=votes, fer2013_label=np.arange(n, dtype=np.int8) % 7)
+
+
+def write_unlabelled(root, licences=("MIT", "MIT", "MIT", "MIT", "repo MIT; film")):
+    """Writes an archive of one person's face for each licence, and the index."""
+    root.mkdir(exist_ok=True)
+    face = draw_face("neutral", speaker_seed=1, size=160)
+    rows = []
+    with zipfile.ZipFile(root / "talk.zip", "w") as archive:
+        for number, licence in enumerate(licences):
+            _, encoded = cv2.imencode(".jpg", np.clip(face.astype(int) + 9 * number, 0, 255).astype(np.uint8))
+            archive.writestr(f"talk/{number}.jpg", encoded.tobytes())
+            places = {"l": (60, 64), "r": (100, 64), "n": (80, 88), "ml": (64, 105), "mr": (98, 105)}
+            marks = {f"{name}{axis}": places[name]["xy".index(axis)] for name in LANDMARKS for axis in "xy"}
+            rows.append({"file": f"talk/{number}.jpg", "person": "p1", "licence": licence, **marks})
+    with (root / "index.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 class MadeTeacher:

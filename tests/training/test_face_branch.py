@@ -1,6 +1,5 @@
 """The recipes' face branches: photographs read and shown to the teacher, batches, heads, and what answers."""
 
-import csv
 import dataclasses
 import io
 import shutil
@@ -10,7 +9,7 @@ import cv2
 import keras
 import numpy as np
 import pytest
-from face_data import MadeTeacher, write_ferplus
+from face_data import MadeTeacher, write_ferplus, write_unlabelled
 
 from emotion.config import VideoConfig
 from emotion.datasets.synthetic.faces import draw_face
@@ -33,7 +32,6 @@ from emotion.training.recipes.face_branch import (
 from emotion.training.recipes.settings import RECIPES, Recipe
 from emotion.training.recipes.stills import (
     LABEL_SETS,
-    LANDMARKS,
     Look,
     divide_out_persons,
     join_stills,
@@ -98,24 +96,6 @@ def test_stills_are_kept_as_they_are(stills, tmp_path):
 
 
 # ---- Faces without labels ----
-
-
-def write_unlabelled(root, licences=("MIT", "MIT", "MIT", "MIT", "repo MIT; film")):
-    """Writes an archive of one person's face for each licence, and the index."""
-    root.mkdir(exist_ok=True)
-    face = draw_face("neutral", speaker_seed=1, size=160)
-    rows = []
-    with zipfile.ZipFile(root / "talk.zip", "w") as archive:
-        for number, licence in enumerate(licences):
-            _, encoded = cv2.imencode(".jpg", np.clip(face.astype(int) + 9 * number, 0, 255).astype(np.uint8))
-            archive.writestr(f"talk/{number}.jpg", encoded.tobytes())
-            places = {"l": (60, 64), "r": (100, 64), "n": (80, 88), "ml": (64, 105), "mr": (98, 105)}
-            marks = {f"{name}{axis}": places[name]["xy".index(axis)] for name in LANDMARKS for axis in "xy"}
-            rows.append({"file": f"talk/{number}.jpg", "person": "p1", "licence": licence, **marks})
-    with (root / "index.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 def test_faces_without_labels_teach_by_the_teacher_alone_and_unclear_licences_are_left_out(tmp_path):

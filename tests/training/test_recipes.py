@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 import soundfile
-from face_data import write_ferplus
+from face_data import MadeTeacher, write_ferplus, write_unlabelled
 
 from emotion.config import RECIPE_NAMES
 from emotion.datasets import emodb
@@ -22,6 +22,7 @@ from emotion.labels import EIGHT_EMOTIONS, EMODB_EMOTIONS, RAVDESS_EMOTIONS, SEV
 from emotion.models import mfcc_cnn_3d
 from emotion.models.calibration import softmax
 from emotion.models.run_folder import load_run
+from emotion.training.recipes.affectnet_branch import StillHeadChoices
 from emotion.training.recipes.card import format_scores
 from emotion.training.recipes.face_branch import (
     FaceChoices,
@@ -44,9 +45,9 @@ from emotion.training.recipes.voices import (
 from emotion.training.recipes.whisper_voice import WhisperChoices
 
 FACES = FaceChoices(
-    filters=(4, 4, 8, 8), stages=(FrameStage(32, 1, 1e-3), FrameStage(112, 1, 1e-3)), clip_epochs=1, clip_steps=2
-)
-STILL_BIAS = np.linspace(1, -1, 7, dtype=np.float32)
+    filters=(4, 4, 8, 8), units=8, n_hints=4, stages=(FrameStage(32, 1, 1e-3), FrameStage(112, 1, 1e-3)),
+    clip_epochs=1, clip_steps=2,
+)  # fmt: skip
 VOICES = VoiceChoices(
     validation_fraction=0.4, n_variants=1, whisper_blocks=2, whisper_pooled=(1, 2),
     whisper=WhisperChoices(head_epochs=1, epochs=1), light=LightChoices(epochs=1, n_hints=4),
@@ -57,6 +58,7 @@ VOICES = VoiceChoices(
 @pytest.fixture(scope="module")
 def data_root(tmp_path_factory):
     root = tmp_path_factory.mktemp("data")
+    write_unlabelled(root / "faces")
     (root / "ferplus").mkdir()
     write_ferplus(root / "ferplus" / "ferplus_train.npz", 64)
     write_ferplus(root / "ferplus" / "ferplus_valid.npz", 22)
@@ -119,13 +121,21 @@ def whisper_arrays():
     return arrays
 
 
+def made_recipe(architecture):
+    is_accurate = architecture == "whisper_mobilenet"
+    return Recipe(
+        architecture, FACES, StillHeadChoices(epochs=1), VOICES, model=MadeTeacher.MODEL if is_accurate else {}
+    )
+
+
 def check_new_corpora(metrics, card, with_folds):
     """Voices are calibrated on corpora left out, whose scores are in the card."""
     on_new = metrics.get("new_corpora")
     assert (on_new is not None) == with_folds
     if on_new:
         assert set(on_new["corpora"]) == {"ravdess", "emodb", "played", "calm_talk"}
-        assert metrics["voice"]["temperature"] == on_new["temperature"]
+        weight = metrics["late_fusion_weights"]["voice"]
+        assert metrics["voice"]["temperature"] == pytest.approx(weight * on_new["temperature"])
         assert on_new["corpora"]["played"]["language"] == "tr" and "| played" in card
         assert on_new["corpora"]["ravdess"]["n_emotions"] == 6  # nobody else teaches surprise
 
@@ -136,6 +146,7 @@ def test_the_recipes_make_models_that_load_and_say_what_they_were_made_from(
 ):
     recipes = "emotion.training.recipes"
     monkeypatch.setattr(f"{recipes}.recipe.load_whisper_encoder", lambda *_, **__: whisper_arrays)
+    monkeypatch.setattr(f"{recipes}.face_stages.Teacher", MadeTeacher)
     for module in ("face_branch", "whisper_voice", "light_voice"):
         # Networks as small as these gain nothing by half precision, whatever the machine says of larger ones.
         monkeypatch.setattr(f"{recipes}.{module}.fastest_policy", lambda: "float32")
@@ -144,21 +155,22 @@ def test_the_recipes_make_models_that_load_and_say_what_they_were_made_from(
     validated = {
         clip.speaker for clip in load_voices(data_root, SEVEN_EMOTIONS, validation_fraction=0.4, seed=0).validation
     }
-    for architecture in ("whisper_cnn_3d", "mfcc_cnn_3d"):
-        recipe = Recipe(architecture, FACES, VOICES)
+    for architecture in ("whisper_mobilenet", "mfcc_cnn_3d"):
+        recipe = made_recipe(architecture)
         with_folds = architecture == "mfcc_cnn_3d"
         metrics = make_shipped(recipe, data_root, tmp_path / architecture, tmp_path / "work", with_folds=with_folds)
         run = load_run(tmp_path / architecture)
         assert run.config.architecture == architecture and run.config.class_names == SEVEN_EMOTIONS
         assert run.config.calibration.unsure_below == metrics["unsure_below"]
         assert [run.config.calibration.face, run.config.calibration.voice, run.config.calibration.both] == [
-            metrics[mode]["temperature"] for mode in ("face", "voice", "both")
+            metrics[mode]["temperature"] for mode in ("photograph", "voice", "both")
         ]
+        assert run.context_frames == 1 and run.baseline.face is not None and run.baseline.voice is not None
         sources = {source.name.split(",")[0] for source in run.config.data}
         assert sources >= {"RAVDESS speech", "EmoDB", "played", "calm_talk", "Whisper tiny.en"}
         assert (tmp_path / architecture / "LICENCE-whisper.txt").is_file() == (architecture[0] == "w")
         assert (tmp_path / architecture / "model.onnx").is_file()
-        assert metrics["photograph"]["n"] == metrics["face"]["n"] == 21
+        assert metrics["photograph"]["n"] == 21
         assert metrics["voice"]["n"] == metrics["both"]["n"] > 0
         assert set(metrics["voice"]["by_sex"]) == {"male", "female"}
         assert json.loads((tmp_path / architecture / "metrics.json").read_text()) == json.loads(json.dumps(metrics))
@@ -172,26 +184,29 @@ def test_the_recipes_make_models_that_load_and_say_what_they_were_made_from(
             # Only the one that learns from a teacher hears what has no label, and only from speakers it learns from.
             heard = clip.emotion != "boredom" or (architecture[0] == "m" and clip.speaker not in validated)
             assert seen.has_met(clip, {}) == heard
-        assert seen.describe(["emodb:99"]).endswith("muxspace facial expressions)")
+        assert seen.describe(["emodb:99"]).endswith("faces without labels)")
         made[architecture] = metrics
 
     folds = made["mfcc_cnn_3d"]["folds"]["by_number_of_classes"]
     assert all(scores["n"] == 32 and len(scores["uar_by_fold"]) == 2 for scores in (folds["8"], folds["7"]))
 
     work = tmp_path / "work"
-    alone = measure_new_corpora(Recipe("whisper_cnn_3d", FACES, VOICES), data_root, work, left_out="played")
+    alone = measure_new_corpora(made_recipe("whisper_mobilenet"), data_root, work, left_out="played")
     assert list(alone["corpora"]) == ["played"] and alone["temperature"] != 1.0
     assert alone["corpora"]["played"]["temperature"] == 1.0 and "without played" in alone["protocol"]
     with pytest.raises(DatasetError, match="No corpus is called iemocap"):
-        measure_new_corpora(Recipe("whisper_cnn_3d", FACES, VOICES), data_root, work, left_out="iemocap")
+        measure_new_corpora(made_recipe("whisper_mobilenet"), data_root, work, left_out="iemocap")
 
     # A second call finds every stage in the work folder and trains nothing again.
     monkeypatch.setattr(f"{recipes}.recipe.write_onnx", lambda *_: None)  # which takes a while
     monkeypatch.setattr(keras.Model, "fit", lambda *_, **__: pytest.fail("a finished stage was trained again"))
-    for name in ("load_ferplus", "train_frame_network", "train_whisper_network", "train_light_network"):
-        monkeypatch.setattr(f"{recipes}.recipe.{name}", lambda *_, **__: pytest.fail("a stage was made again"))
-    again = make_shipped(Recipe("mfcc_cnn_3d", FACES, VOICES), data_root, tmp_path / "again", tmp_path / "work")
-    assert again["face"]["confusion_matrix"] == made["mfcc_cnn_3d"]["face"]["confusion_matrix"]
+    for name in (
+        "face_stages.load_ferplus", "face_stages.train_picture_network", "recipe.train_whisper_network",
+        "recipe.train_light_network",
+    ):  # fmt: skip
+        monkeypatch.setattr(f"{recipes}.{name}", lambda *_, **__: pytest.fail("a stage was made again"))
+    again = make_shipped(made_recipe("mfcc_cnn_3d"), data_root, tmp_path / "again", tmp_path / "work")
+    assert again["photograph"]["confusion_matrix"] == made["mfcc_cnn_3d"]["photograph"]["confusion_matrix"]
     assert again["folds"] == made["mfcc_cnn_3d"]["folds"]
 
 
@@ -279,10 +294,9 @@ def branches():
     voice_network = mfcc_cnn_3d.build_voice_network(dataclasses.replace(config, modalities=("audio",)))
     voice = Branch(voice_network, *voice_network.get_layer("logits").get_weights())
     rng = np.random.default_rng(0)
-    face_network = build_headed_network(config, over_time=True)
-    face = Branch(
-        face_network, rng.standard_normal((128, 7)).astype(np.float32), np.arange(7, dtype=np.float32) / 7, STILL_BIAS
-    )
+    heads = [rng.standard_normal((8, 7)).astype(np.float32) for _ in range(2)]
+    biases = [rng.standard_normal(7).astype(np.float32) for _ in range(2)]
+    face = Branch(build_headed_network(config, 4), heads[0], biases[0], heads[1], biases[1])
     inputs = {
         "audio": rng.standard_normal((2, *config.audio_shape)).astype(np.float32),
         "video": rng.integers(0, 256, (2, *config.video_shape), dtype=np.uint8),
@@ -301,10 +315,10 @@ def test_late_fusion_answers_by_each_branch_alone_and_by_their_product(branches)
     heard = 0.5 * np.asarray(voice.network({"audio": inputs["audio"]}))
     seen = 2.0 * face.logits(features_of(face, inputs["video"]))
     nothing = {name: np.zeros_like(value) for name, value in inputs.items()}
-    photograph = np.repeat(inputs["video"][:, :1], config.video.n_frames, axis=1)
-    of_photograph = 2.0 * face.logits(features_of(face, photograph))
+    photograph = inputs["video"][:, :1]
+    of_photograph = 2.0 * (features_of(face, photograph) @ face.still_kernel + face.still_bias)
     for given, logits in (
-        ({"audio": nothing["audio"], "video": photograph}, of_photograph + 2.0 * STILL_BIAS),
+        ({"audio": nothing["audio"], "video": photograph}, of_photograph),
         (inputs, heard + seen),
         ({**inputs, "video": nothing["video"]}, heard),
         ({**inputs, "audio": nothing["audio"]}, seen),
