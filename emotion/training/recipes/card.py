@@ -19,20 +19,26 @@ HEARS = {
     WHISPER: "the first {blocks} blocks of Whisper tiny.en's encoder on a log-mel picture (80 x 300)",
 }
 
+SEES = {
+    "mfcc_cnn_3d": "a 3D-CNN on aligned faces of 112 x 112, which learned from HSEmotion's AffectNet network",
+    "whisper_mobilenet": "HSEmotion's MobileNetV1, trained on AffectNet, on aligned faces of 224 x 224, with a second "
+    "head for photographs",
+}
+
 CITED = (
     "FER2013: Goodfellow et al. 2013. FER+: Barsoum et al. 2016. RAVDESS: Livingstone & Russo 2018. EmoDB: Burkhardt "
-    "et al. 2005. Whisper: Radford et al. 2022."
+    "et al. 2005. Whisper: Radford et al. 2022. AffectNet: Mollahosseini et al. 2019. HSEmotion: Savchenko 2021."
 )
 
 LIMITS = """## What it cannot do
 
-- It has never seen a face that talks. It learned from photographs, some set in motion by arithmetic and with the mouths
-  of other faces. `docs/models_shipped.md` gives its scores on 21 silent clips of people who talk: angry faces are often
-  taken for disgusted or happy ones, fearful for surprised ones.
-- It reads weak expressions in clips as neutral, and can be very sure of it. The face's calibration was measured on
-  photographs, some of them in motion; on people who talk it is worse.
+- It has never seen a labelled face that talks: it learned from photographs. `docs/models_shipped.md` gives its scores on
+  21 silent clips of people who talk.
+- A resting face is not neutral for it: brows, lips and eyelids differ between people. Give it a neutral clip of the
+  person (`--reference`), or several clips of one person (`--adapt`).
 - It judges faces in profile, covered faces, and faces below about 30 pixels poorly or not at all.
-- Most voices are acted, in a few languages. Singing and whispering were not trained on, surprise and disgust were
+- On corpora of speech that it never heard it is right much less often; see the table. Most voices are acted, in a few
+  languages. Singing and whispering were not trained on, surprise and disgust were
   learned from few people.
   Whatever Silero VAD takes for speech counts as a voice: of the noises, chords and tones tried, one of 200 Hz did.
 - It knows seven expressions. Contempt, boredom and mixtures have no class; calm counts as neutral.
@@ -64,7 +70,7 @@ def write_card(output: Path, recipe: Recipe, config: RunConfig, metrics: dict[st
         f"Made by `python train_model.py --recipe {name} --data_root DIR`. `docs/models_shipped.md` tells how.\n",
         "**What it does.** From a window of 3 s it recognises seven expressions: neutral, happy, sad, angry, fearful, "
         "disgust, surprised; by the face, by the voice, or by both, and it says by which. It is "
-        f"{hears} and a 3D-CNN on 20 aligned faces of 112 x 112, joined by a dense layer; "
+        f"{hears} and {SEES[recipe.architecture]}, joined by a weighted sum of logits; "
         f"{n_weights / 1e6:.1f} million weights, stored as float16 and computed with as float32, "
         f"{metrics['megabytes']:.1f} MB.\n",
         "## Training data, and what follows from it\n",
