@@ -32,8 +32,8 @@ CITED = (
 
 LIMITS = """## What it cannot do
 
-- It has never seen a labelled face that talks: it learned from photographs. `docs/models_shipped.md` gives its scores on
-  21 silent clips of people who talk.
+- It has never seen a labelled face that talks: it learned from photographs. `docs/models_shipped.md` gives its scores
+  on 21 silent clips of people who talk.
 - A resting face is not neutral for it: brows, lips and eyelids differ between people. Give it a neutral clip of the
   person (`--reference`), or several clips of one person (`--adapt`).
 - It judges faces in profile, covered faces, and faces below about 30 pixels poorly or not at all.

@@ -65,7 +65,7 @@ from emotion.training.recipes.scoring import (
     fit_temperatures,
     score_answers,
 )
-from emotion.training.recipes.settings import FACE_BASELINE, MFCC, OWN_MEAN, WHISPER, Recipe, natural_prior
+from emotion.training.recipes.settings import FACE_BASELINE, MFCC, MOBILENET, OWN_MEAN, WHISPER, Recipe, natural_prior
 from emotion.training.recipes.voice_folds import N_FOLDS, cross_validate_voice
 from emotion.training.recipes.voices import (
     VoiceBank,
@@ -498,8 +498,10 @@ def _learned_voices(recipe: Recipe, heard: HeardVoices) -> list[Clip]:
 
 def _sources(recipe: Recipe, learned: list[Clip], n_faces: int) -> tuple[DataSource, ...]:
     part = "the encoder's first blocks" if recipe.voice == WHISPER else "as a teacher only"
+    eye = "the face branch" if recipe.architecture == MOBILENET else "as a teacher only"
     return (
         DataSource(FACES, "labels MIT, pictures without a stated licence; Apache-2.0", n_faces),
         *describe_corpora(learned),
         DataSource(f"Whisper tiny.en, {part} (OpenAI)", "MIT", 0),
+        DataSource(f"HSEmotion mobilenet_7, trained on AffectNet, {eye}", "Apache-2.0; AffectNet: research only", 0),
     )
