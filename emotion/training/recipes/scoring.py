@@ -26,6 +26,7 @@ from emotion.windows import merge_probabilities
 
 EVIDENCE = {"photograph": "video_only", "voice": "audio_only", "both": "both"}
 N_AT_ONCE = 32
+N_MOVING = 5  # frames of a face set in motion; what moves is the same still face
 N_DRAWS = 200
 N_PARTS = 5  # into which groups are dealt to measure calibration on those it was not fitted on
 LEFT_OUT = ("calibration", "coverage_accuracy", "evidence", "n_unanswered")  # of a report
@@ -112,7 +113,8 @@ def answer_voices(
     for clip, face in zip(voices, shown, strict=True):
         audio = np.stack([window["audio"] for window in cut_clip(cache.load(clip), preprocessor)])
         heard["voice"].append(predict({"audio": audio, "video": np.repeat(nothing_seen, len(audio), axis=0)}))
-        video = np.broadcast_to(moving_face(faces, int(face), config), (len(audio), *config.video_shape))
+        moving = moving_face(faces, int(face), config)
+        video = np.broadcast_to(moving, (len(audio), *moving.shape))
         heard["both"].append(predict({"audio": audio, "video": video}))
     speakers = np.array([clip.speaker for clip in voices])
     sexes = np.array([clip.sex or "" for clip in voices])
@@ -125,9 +127,9 @@ def photograph(faces: Stills, index: int, config: RunConfig) -> np.ndarray:
 
 
 def moving_face(faces: Stills, index: int, config: RunConfig) -> np.ndarray:
-    """Returns a face set in motion, ``video_shape``; each face moves in its own way, always the same."""
-    clip = animate_still(faces.images[index], config.video.n_frames, np.random.default_rng(index))
-    return np.broadcast_to(clip[..., None], config.video_shape)
+    """Returns a face set in motion, ``(N_MOVING, *config.video_shape[1:])``; each in its own way, always the same."""
+    clip = animate_still(faces.images[index], N_MOVING, np.random.default_rng(index))
+    return np.broadcast_to(clip[..., None], (N_MOVING, *config.video_shape[1:]))
 
 
 # ---- Calibration ----
