@@ -76,7 +76,7 @@ from emotion.training.recipes.voices import (
     load_voices,
     make_bank,
 )
-from emotion.training.recipes.whisper_voice import Heard, hear, predict_heard, train_whisper_network
+from emotion.training.recipes.whisper_voice import Heard, describe_heard, hear, train_whisper_network
 from emotion.training.recipes.whisper_weights import LICENCE, WHISPER_DIR, load_whisper_encoder
 from emotion.training.recipes.work import Work, fingerprint, keep_network
 
@@ -261,7 +261,7 @@ def train_voice_network(
 
     def train_pupil() -> keras.Model:
         teacher = keep_network(work, folder / f"{WHISPER}.keras", train_teacher)
-        (logits,) = predict_heard(teacher, heard.whisper, "logits")
+        _, logits = describe_heard(teacher, heard.whisper, unchanged=not choices.whisper.epochs)
         teaching = Teaching(softmax(logits), heard.whisper.statistics)
         return train_light_network(
             heard.banks[architecture], learned, labelled, configs[architecture], choices.light, teaching,
@@ -294,8 +294,7 @@ def describe_windows(work: Work, heard: HeardVoices, network: keras.Model) -> tu
     """Returns what a voice network makes of all windows of its bank: features for its heads, and logits."""
     bank = heard.banks[work.recipe.voice]
     if work.recipe.voice == WHISPER:
-        features, logits = predict_heard(network, heard.whisper, FEATURES, "logits")
-        return features, logits
+        return describe_heard(network, heard.whisper, unchanged=not work.recipe.voices.whisper.epochs)
     layers = [network.get_layer(name).output for name in (FEATURES, "logits")]
     both = keras.Model(network.input, layers)
     parts = [

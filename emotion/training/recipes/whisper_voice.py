@@ -184,3 +184,20 @@ def predict_heard(network: keras.Model, heard: Heard, *layer_names: str) -> list
         inputs = [np.asarray(array[rows], np.float32) for array in (heard.steps, heard.voiced)]
         parts.append([np.asarray(output) for output in tail.predict_on_batch(inputs)])
     return [np.concatenate(part) for part in zip(*parts, strict=True)]
+
+
+def describe_heard(network: keras.Model, heard: Heard, *, unchanged: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Returns a network's pooled statistics and logits, ``(n_windows, n)`` each, for all windows that were heard.
+
+    Args:
+        unchanged: whether its blocks are Whisper's own, whose statistics are known.
+    """
+    if not unchanged:
+        statistics, logits = predict_heard(network, heard, "audio_vector", "logits")
+        return statistics, logits
+    head = keras.Model(network.get_layer(POOLED).input, network.output)
+    logits = [
+        np.asarray(head.predict_on_batch(np.asarray(heard.statistics[start : start + STATISTICS_AT_ONCE], np.float32)))
+        for start in range(0, len(heard.statistics), STATISTICS_AT_ONCE)
+    ]
+    return heard.statistics, np.concatenate(logits)
