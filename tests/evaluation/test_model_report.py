@@ -88,7 +88,10 @@ def test_two_clips_of_one_name_are_refused(run, clips):
 
 
 def test_a_model_that_answers_no_numbers_is_refused(unrecorded, clips, monkeypatch):
-    monkeypatch.setattr(type(unrecorded), "predict", lambda self, inputs: np.full((len(inputs["audio"]), 2), np.nan))
+    def answer_nothing(self, encoded):
+        return np.full((len(encoded["audio_vector"]), 2), np.nan)
+
+    monkeypatch.setattr(type(unrecorded), "predict_encoded", answer_nothing)
     with pytest.raises(RunError, match=str(unrecorded.path)):
         judge(unrecorded, clips)
 
