@@ -42,6 +42,7 @@ from emotion.models.calibration import softmax
 from emotion.models.export_onnx import write_onnx
 from emotion.models.half_precision import round_to_half
 from emotion.models.run_folder import MODEL_FILE, SPLITS_FILE, load_run, time_window, write_metrics, write_run
+from emotion.training.recipes import teacher
 from emotion.training.recipes.card import write_card
 from emotion.training.recipes.face_stages import SeenFaces, align_faces, check_faces, train_faces, usual_neutral
 from emotion.training.recipes.joining import Branch, join_late, weigh_branches
@@ -475,6 +476,8 @@ def write_model(
     add_unlisted(output / SPLITS_FILE, FACES, split)
     if recipe.voice == WHISPER:
         (output / LICENCE_FILE).write_text(LICENCE, encoding="utf-8")
+    if recipe.architecture == MOBILENET:
+        (output / teacher.LICENCE_FILE).write_text(teacher.LICENCE, encoding="utf-8")
     write_run(output, config, model, half_precision=True)
     write_onnx(output, work.reporter)
     write_baseline(output, baseline)

@@ -17,6 +17,20 @@ from emotion.models.mobilenet_v1 import build_affectnet_network
 from emotion.weights import find_weights
 
 WEIGHTS = "affectnet_mobilenet"
+LICENCE_FILE = "LICENCE-hsemotion.txt"
+LICENCE = """The face branch holds the weights of mobilenet_7 from HSEmotion
+(https://github.com/HSE-asavchenko/face-emotion-recognition) by Andrey Savchenko, changed: batch norms are folded into the
+kernels, the kernels are stored as 16-bit numbers, and layers for photographs were added.
+
+Licensed under the Apache License, Version 2.0 (the "License"); you may not use these weights except in compliance with
+the License. You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software distributed under the License is distributed on an
+"AS IS" BASIS, WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the License for the specific
+language governing permissions and limitations under the License.
+"""
 ORDER = [AFFECTNET_EMOTIONS.index(name) for name in SEVEN_EMOTIONS]
 
 
