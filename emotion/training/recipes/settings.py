@@ -97,7 +97,7 @@ class Recipe:
             video=find_design(architecture).video,
             window=WindowConfig(face_share=FACE_SHARE),
             training=TrainConfig(seed=self.faces.seed),
-            model={**model, **self.model},
+            model=model | (self.model if architecture == self.architecture else {}),
         )
 
 

@@ -19,8 +19,8 @@ from emotion.weights import find_weights
 WEIGHTS = "affectnet_mobilenet"
 LICENCE_FILE = "LICENCE-hsemotion.txt"
 LICENCE = """The face branch holds the weights of mobilenet_7 from HSEmotion
-(https://github.com/HSE-asavchenko/face-emotion-recognition) by Andrey Savchenko, changed: batch norms are folded into the
-kernels, the kernels are stored as 16-bit numbers, and layers for photographs were added.
+(https://github.com/HSE-asavchenko/face-emotion-recognition) by Andrey Savchenko, changed: batch norms are folded into
+the kernels, the kernels are stored as 16-bit numbers, and layers for photographs were added.
 
 Licensed under the Apache License, Version 2.0 (the "License"); you may not use these weights except in compliance with
 the License. You may obtain a copy of the License at
