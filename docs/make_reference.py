@@ -198,7 +198,9 @@ def _doc(value) -> str:
     in_code = False
     for line in lines:
         if found := re.fullmatch(r"(Args|Returns|Raises|Attributes|Yields|Shape|Example):", line):
-            shown += ["```" if in_code else "", f"**{found.group(1)}**", ""]
+            if in_code:
+                shown = [*shown[:-1], "```"] if not shown[-1] else [*shown, "```"]
+            shown += ["", f"**{found.group(1)}**", ""]
             in_section, in_code = True, found.group(1) == "Example"
             shown += ["```python"] if in_code else []
         elif in_code:
