@@ -106,7 +106,7 @@ def answer_voices(
         seed: of the pairs.
     """
     preprocessor = Preprocessor(config)
-    nothing_seen = np.zeros((1, *config.video_shape), np.uint8)
+    nothing_seen = np.zeros((1, 1, *config.video_shape[1:]), np.uint8)
     classes = np.array([class_index(clip.emotion, config.class_names) for clip in voices])
     shown = pair_faces(faces, classes, seed=seed)
     heard: dict[str, list[np.ndarray]] = {"voice": [], "both": []}
