@@ -41,7 +41,7 @@ class PersonEvidence:
     Attributes:
         faces: ``(n, n_classes)``, the answers by the face alone.
         voices: ``(m, n_classes)``, the answers by the voice alone.
-        voice_vectors: ``(m, n_values)``, of the same windows.
+        voice_vectors: ``(m, n_values)``, of the same windows; none where the model does not compare voices.
         face_seconds, voice_seconds: the time that these windows cover.
         views: how the face looked.
     """
@@ -64,7 +64,7 @@ class PersonEvidence:
         return cls(
             _stack([window.parts.face for window in seen]),
             _stack([window.parts.voice for window in heard]),
-            _stack([window.parts.voice_vector for window in heard]),
+            _stack([window.parts.voice_vector for window in heard if window.parts.voice_vector is not None]),
             _covered_seconds(seen, end_seconds),
             _covered_seconds(heard, end_seconds),
             tuple(views),

@@ -113,7 +113,7 @@ class WindowParts:
     Attributes:
         joint: ``(n_classes,)`` by all evidence.
         face, voice: ``(n_classes,)`` by the face or the voice alone.
-        voice_vector: ``(n_values,)``.
+        voice_vector: ``(n_values,)``; None where the baseline compares faces alone, too.
     """
 
     joint: np.ndarray
@@ -198,6 +198,8 @@ class Run:
             encoded: as for ``predict_encoded``.
         """
         joint = self._judge(encoded)
+        # Of a long recording all vectors are kept, so where no head compares voices there are none.
+        keeps_vectors = self.baseline is None or self.baseline.voice is not None
         sound = {name: values for name, values in encoded.items() if name.startswith("audio")}
         pictures = {name: values for name, values in encoded.items() if name.startswith("video")}
         silence = {name: np.zeros_like(values) for name, values in sound.items()}
@@ -213,7 +215,7 @@ class Run:
                     joint=answer,
                     face=faces[row] if is_seen else None,
                     voice=voices[row] if is_heard else None,
-                    voice_vector=sound["audio_vector"][row] if is_heard else None,
+                    voice_vector=sound["audio_vector"][row] if is_heard and keeps_vectors else None,
                 )
             )
         return parts

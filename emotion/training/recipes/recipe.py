@@ -8,8 +8,8 @@ counts from pairs of a face and a voice that show the same emotion.
 |---|---|---|
 | ``check_data`` | the data folder | (it finds what is missing before hours of training) |
 | ``cut_voices`` | ``ravdess/``, ``emodb/``, ``voices/`` | ``clips/``; in ``voices-KEY/`` windows, what Whisper hears |
-| ``align_faces`` | ``ferplus/``, ``muxspace/`` | ``faces-KEY/*.npz`` |
-| ``train_faces`` | aligned faces | ``faces-KEY/KEY/frames.keras``, ``clips.keras`` |
+| ``align_faces`` | ``ferplus/``, ``muxspace/``, ``faces/`` | ``faces-KEY/*.npz`` |
+| ``train_faces`` | aligned faces | ``faces-KEY/KEY/pictures.keras``, ``clips.keras``, or ``still_head/`` |
 | ``train_voice`` | windows, Whisper's weights | ``voices-KEY/KEY/*.keras`` |
 | ``join_branches`` | both branches, validation data | |
 | ``calibrate`` and ``score`` | the model, validation data | |
@@ -104,7 +104,7 @@ def make_shipped(
 
     Args:
         recipe: the choices, such as one of ``RECIPES``.
-        data_root: folder with ``ferplus/``, ``muxspace/``, ``ravdess/``, ``emodb/`` and ``voices/``.
+        data_root: folder with ``ferplus/``, ``muxspace/``, ``faces/``, ``ravdess/``, ``emodb/`` and ``voices/``.
         output: the run folder to write.
         work_dir: keeps each stage's result; recipes share the stages that are the same.
         with_folds: whether to cross-validate the voice branch, by corpus and by speaker. Without, the confidence of
@@ -115,7 +115,7 @@ def make_shipped(
 
     Raises:
         DatasetError: if a data set is missing or damaged.
-        WeightsError: if Whisper's weights cannot be had.
+        WeightsError: if Whisper's weights cannot be had, or the teacher's were not fetched.
     """
     work = Work(recipe, data_root, work_dir, reporter)
     check_data(work)
