@@ -145,11 +145,11 @@ def judge_fold(bank, split, config: RunConfig, epochs: int, folder: Path) -> lis
     done = folder / "predictions.csv"
     if done.is_file():
         return load_predictions(done)[0]
-    n_classes, classes = len(config.class_names), bank.classes(config.class_names)
+    classes = bank.classes(config.class_names)
     ids = np.array([clip.clip_id for clip in bank.clips])
     learned = np.flatnonzero(np.isin(ids, [*split.train, *split.validation]))
     tested = np.flatnonzero(np.isin(ids, split.test))
-    targets = balanced_targets(classes, learned, n_classes)[bank.owners]
+    targets = balanced_targets(bank, learned, config.class_names, vote_share=0.0)[bank.owners]
     batches = BankBatches(bank, learned, targets, batch_size=VOICES_AT_ONCE, seed=SEED)
     keras.utils.set_random_seed(SEED)
     network = build_fast(config)

@@ -67,13 +67,13 @@ class FaceChoices:
 
     filters: tuple[int, ...] = (32, 64, 128, 256)
     units: int = 256
-    stages: tuple[FrameStage, ...] = (FrameStage(80, 16, 2e-3), FrameStage(112, 10, 1e-3))
+    stages: tuple[FrameStage, ...] = (FrameStage(64, 10, 2e-3), FrameStage(96, 4, 1e-3))
     mixup: float = 0.2
     answer_weight: float = 1.0
     hint_weight: float = 1.0
     n_hints: int = 64
     animation: Animation = field(default_factory=Animation)
-    clip_epochs: int = 4
+    clip_epochs: int = 3
     clip_steps: int = 150
     clip_learning_rate: float = 2e-4
     still_prior_share: float = 0.9
