@@ -198,27 +198,32 @@ def score_eyes(name: str, data_dir: Path, epochs: int, output: Path) -> dict[str
 
 def load_faces(path: Path, output: Path):
     """Returns the aligned faces of a FER+ file, kept in ``output`` once they are aligned."""
-    from emotion.training.recipes.stills import load_ferplus, read_stills, save_stills
+    from emotion.training.recipes.stills import Look, load_ferplus, read_stills, save_stills
 
     kept = output / f"aligned_{path.name}"
     if not kept.is_file():
         Reporter().say(f"Aligning the faces of {path.name}")
-        save_stills(load_ferplus(path, SEVEN_EMOTIONS, size=RunConfig().video.image_size), kept)
+        save_stills(load_ferplus(path, SEVEN_EMOTIONS, Look(RunConfig().video)), kept)
     return read_stills(kept)
 
 
 def build_picture_batches(stills, side: int):
     """Returns batches of varied pictures as clips of one frame, with the shares of FER+'s raters as targets."""
+    import numpy as np
+
     from emotion.training.recipes.face_branch import StillBatches
     from emotion.training.recipes.stills import LABEL_SETS
 
     class PictureBatches(StillBatches):
         def __getitem__(self, batch: int):
-            pictures, targets = super().__getitem__(batch)
-            return {"video": pictures[:, None]}, targets[:, LABEL_SETS.index("ferplus")]
+            clips, targets = super().__getitem__(batch)
+            start = LABEL_SETS.index("ferplus") * len(SEVEN_EMOTIONS)
+            return {"video": clips}, targets[:, start : start + len(SEVEN_EMOTIONS)]
 
-    n_batches = len(stills) // PICTURES_AT_ONCE
-    return PictureBatches(stills, size=side, batch_size=PICTURES_AT_ONCE, n_batches=n_batches, seed=SEED)
+    nothing = np.zeros((len(stills), 0), np.float32)  # no teacher
+    return PictureBatches(
+        stills, nothing, size=side, batch_size=PICTURES_AT_ONCE, n_batches=len(stills) // PICTURES_AT_ONCE, seed=SEED
+    )
 
 
 def show(images, side: int):

@@ -91,12 +91,12 @@ class Look:
 
     Attributes:
         video: how the network to be trained sees them.
-        teacher: who sees them, too.
+        teacher: who sees them, too; None if nobody does, whose features and answers are empty.
         keeps_images: whether the network learns from the pictures, and not from what the teacher sees alone.
     """
 
     video: VideoConfig
-    teacher: Teacher
+    teacher: Teacher | None = None
     keeps_images: bool = True
 
     def at(
@@ -110,8 +110,8 @@ class Look:
         Returns:
             ``images``, ``features`` and ``answers`` as in ``Stills``.
         """
-        detector, side, view = YuNetDetector(), self.video.image_size, self.teacher.video
-        images, waiting, seen, n_missed = [], [], [], 0
+        detector, teacher = YuNetDetector(), self.teacher
+        images, waiting, seen, n, n_missed = [], [], [], 0, 0
         for given, known in zip(pictures, landmarks or _forever(None)):  # noqa: B905
             picture, place = given, known
             if place is None:
@@ -120,24 +120,26 @@ class Look:
                 found = detector.detect(picture)
                 place = found[0].landmarks if found else None
                 n_missed += place is None
+            n += 1
             if self.keeps_images:
-                images.append(cv2.cvtColor(_crop(picture, place, side, self.video.crop), cv2.COLOR_RGB2GRAY))
-            waiting.append(_crop(picture, place, view.image_size, view.crop))
-            if len(waiting) == N_AT_ONCE:
-                seen.append(self.teacher(np.stack(waiting)))
+                images.append(cv2.cvtColor(_crop(picture, place, self.video), cv2.COLOR_RGB2GRAY))
+            if teacher:
+                waiting.append(_crop(picture, place, teacher.video))
+            if teacher and len(waiting) == N_AT_ONCE:
+                seen.append(teacher(np.stack(waiting)))
                 waiting = []
-        if waiting:
-            seen.append(self.teacher(np.stack(waiting)))
+        if teacher and waiting:
+            seen.append(teacher(np.stack(waiting)))
         logger.info("No face found in %d pictures; they are used whole.", n_missed)
-        n = sum(len(answers) for _, answers in seen)
         aligned = np.stack(images) if images else np.zeros((n, 0, 0), np.uint8)
-        return aligned, *(np.concatenate(parts) for parts in zip(*seen, strict=True))
+        features, answers = zip(*seen, strict=True) if seen else ([np.zeros((n, 0), np.float16)], [np.zeros((n, 0))])
+        return aligned, np.concatenate(features), np.concatenate(answers)
 
 
-def _crop(picture: np.ndarray, landmarks: np.ndarray | None, side: int, crop: str) -> np.ndarray:
+def _crop(picture: np.ndarray, landmarks: np.ndarray | None, video: VideoConfig) -> np.ndarray:
     if landmarks is None:
-        return cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA)
-    return crop_face(picture, landmarks, side, crop)
+        return cv2.resize(picture, (video.image_size, video.image_size), interpolation=cv2.INTER_AREA)
+    return crop_face(picture, landmarks, video.image_size, video.crop)
 
 
 def _forever(value):
