@@ -13,6 +13,8 @@ from emotion.training.recipes.new_corpora import format_corpora
 from emotion.training.recipes.settings import WHISPER, Recipe
 
 TITLE = "# Model card: "
+GROUPS = {"by_sex": "{}", "by_language": "language {}", "by_corpus": "corpus {}", "by_speaker": "speaker {}"}
+MIN_CLIPS = 20  # below which a speaker's score says nothing
 
 HEARS = {
     "mfcc_cnn_3d": "a 2D-CNN on MFCCs (40 x 44)",
@@ -38,9 +40,8 @@ LIMITS = """## What it cannot do
   person (`--reference`), or several clips of one person (`--adapt`).
 - It judges faces in profile, covered faces, and faces below about 30 pixels poorly or not at all.
 - On corpora of speech that it never heard it is right much less often; see the table. Most voices are acted, in a few
-  languages. Singing and whispering were not trained on, surprise and disgust were
-  learned from few people.
-  Whatever Silero VAD takes for speech counts as a voice: of the noises, chords and tones tried, one of 200 Hz did.
+  languages. It learned no singing or whispering, and surprise and disgust from few people.
+- Whatever Silero VAD takes for speech counts as a voice: of the noises, chords and tones tried, one of 200 Hz did.
 - It knows seven expressions. Contempt, boredom and mixtures have no class; calm counts as neutral.
 - Most training faces and voices are those of Western actors and of people in news, film and stock photos. How well it
   does for others was not measured.
@@ -93,7 +94,8 @@ def write_card(output: Path, recipe: Recipe, config: RunConfig, metrics: dict[st
         f"{metrics['unsure_below']:.2f} the answer is `unsure`.\n",
         _folds_table(metrics),
         _corpora_table(metrics),
-        "Recall by emotion, and UAR by sex and speaker of the voice:\n",
+        f"Recall by emotion, and UAR by sex, language, corpus and speaker (with {MIN_CLIPS} clips or more). Some "
+        "corpora hold neutral speech alone, which is easy.\n",
         _groups_table(metrics),
         "`splits.csv` lists the voices it was trained and validated on, with the SHA-256 of each file, so that "
         "`python -m emotion.evaluate` leaves them out. The faces are not listed: they lie in archives.\n",
@@ -150,12 +152,14 @@ def _groups_table(metrics: dict[str, Any]) -> str:
     for mode in ("photograph", "voice", "both"):
         by_class = [row["recall"] for row in metrics[mode]["per_class"].values()]
         recalls.append([mode, *("none" if recall is None else f"{recall:.0%}" for recall in by_class)])
-    rows = [
-        [group, f"{scores['uar']:.0%}", f"{metrics['both'][kind][group]['uar']:.0%}", str(scores["n"])]
-        for kind in ("by_sex", "by_speaker")
-        for group, scores in metrics["voice"][kind].items()
-    ]
-    groups = format_table(["voices of", "voice alone, UAR", "voice with a face, UAR", "n"], rows)
+    rows = []
+    for kind, words in GROUPS.items():
+        for group, scores in metrics["voice"][kind].items():
+            if kind == "by_speaker" and scores["n"] < MIN_CLIPS:
+                continue
+            uars = (scores["uar"], metrics["both"][kind][group]["uar"])
+            rows.append([words.format(group), *(f"{uar:.0%}" for uar in uars), str(scores["n"])])
+    groups = format_table(["voices", "voice alone, UAR", "voice with a face, UAR", "n"], rows)
     return f"{format_table(['evidence', *metrics['class_names']], recalls)}\n\n{groups}\n"
 
 

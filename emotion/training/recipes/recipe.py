@@ -74,6 +74,7 @@ from emotion.training.recipes.voices import (
     corpus_of,
     describe_corpora,
     keep_common,
+    language_of,
     load_voices,
     make_bank,
 )
@@ -127,7 +128,7 @@ def make_shipped(
     answers = answer_validation_data(work, model, heard, seen)
     on_new_corpora = score_on_new_corpora(work, heard) if with_folds else None
     calibration, temperatures = calibrate(answers, weights, on_new_corpora)
-    metrics = score(work, answers, temperatures, calibration, weights)
+    metrics = score(work, answers, temperatures, calibration, weights, heard)
     if on_new_corpora:
         metrics["new_corpora"] = on_new_corpora
     baseline = compare_people(work, voice, heard, seen, weights, calibration, on_new_corpora)
@@ -425,16 +426,27 @@ def calibrate(
 
 
 def score(
-    work: Work, answers: dict[str, Answers], temperatures: dict[str, float], calibration: CalibrationConfig, weights
-) -> dict[str, Any]:
-    """Scores the calibrated answers."""
+    work: Work, answers: dict[str, Answers], temperatures: dict[str, float], calibration: CalibrationConfig,
+    weights: tuple[float, float], heard: HeardVoices,
+) -> dict[str, Any]:  # fmt: skip
+    """Scores the calibrated answers; those about voices also by language and corpus."""
+    voices = heard.clips("validation")
+    groups = {
+        "by_language": np.array([language_of(clip) for clip in voices]),
+        "by_corpus": np.array([corpus_of(clip) for clip in voices]),
+    }
+
+    def score_mode(mode: str) -> dict[str, Any]:
+        of_voices = None if mode == "photograph" else groups
+        return score_answers(answers[mode], mode, temperatures[mode], SEVEN_EMOTIONS, of_voices)
+
     return {
         "protocol": "validation data, speakers of the voices apart from training (seed "
         f"{work.recipe.voices.seed}); pairs of a face and a voice of the same emotion, of different people",
         "class_names": list(SEVEN_EMOTIONS),
         "unsure_below": calibration.unsure_below,
         "late_fusion_weights": {"voice": weights[0], "face": weights[1]},
-        **{mode: score_answers(answers[mode], mode, temperatures[mode], SEVEN_EMOTIONS) for mode in EVIDENCE},
+        **{mode: score_mode(mode) for mode in EVIDENCE},
     }
 
 

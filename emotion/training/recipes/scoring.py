@@ -19,7 +19,7 @@ from emotion.inputs.preprocessing import Preprocessor
 from emotion.inputs.window_cutter import cut_clip
 from emotion.labels import class_index
 from emotion.models.calibration import apply_temperature, choose_threshold, fit_temperature
-from emotion.scores import compute_calibration
+from emotion.scores import compute_calibration, compute_confusion_matrix, compute_scores
 from emotion.training.recipes.animation import animate_still
 from emotion.training.recipes.stills import Stills
 from emotion.windows import merge_probabilities
@@ -32,6 +32,7 @@ N_PARTS = 5  # into which groups are dealt to measure calibration on those it wa
 LEFT_OUT = ("calibration", "coverage_accuracy", "evidence", "n_unanswered")  # of a report
 
 Predict = Callable[[dict[str, np.ndarray]], np.ndarray]
+Groups = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -168,11 +169,17 @@ def measure_calibration(merged: np.ndarray, classes: np.ndarray) -> tuple[float,
     return compute_calibration(confidences, merged.argmax(axis=1) == classes)[0], float(np.mean(drawn))
 
 
-def score_answers(answers: Answers, mode: str, temperature: float, class_names: tuple[str, ...]) -> dict[str, Any]:
+def score_answers(
+    answers: Answers, mode: str, temperature: float, class_names: tuple[str, ...], groups: Groups | None = None
+) -> dict[str, Any]:
     """Scores answers at a temperature.
 
+    Args:
+        groups: by the name of their entry in the report, such as ``by_language``, which group each clip is of; clips
+            of ``""`` are of none.
+
     Returns:
-        A report as of ``build_report`` with ``temperature``, ``ece`` and ``ece_if_perfect``; see
+        A report as of ``build_report`` with the groups' scores, ``temperature``, ``ece`` and ``ece_if_perfect``; see
         ``measure_calibration``. Where speakers are known, each one's calibration is measured at the temperature that
         fits the others.
     """
@@ -184,9 +191,19 @@ def score_answers(answers: Answers, mode: str, temperature: float, class_names: 
         for i, (index, row, speaker, sex) in enumerate(rows)
     ]
     report = build_report(judgements, class_names)
+    for name, members in (groups or {}).items():
+        report[name] = {
+            group: _uar_of(answers.classes[members == group], merged[members == group])
+            for group in sorted(set(members.tolist()) - {""})
+        }
     apart = merged.copy()
     for others, these in answers.apart() if is_speech else ():
         apart[these] = answers.part(these).merged(answers.part(others).fit_temperature())
     ece, if_perfect = measure_calibration(apart, answers.classes)
     kept = {name: value for name, value in report.items() if name not in LEFT_OUT}
     return {**kept, "temperature": temperature, "ece": ece, "ece_if_perfect": if_perfect}
+
+
+def _uar_of(classes: np.ndarray, probabilities: np.ndarray) -> dict[str, Any]:
+    matrix = compute_confusion_matrix(classes, probabilities.argmax(axis=1), probabilities.shape[1])
+    return {"n": len(classes), "uar": compute_scores(matrix)["uar"], "n_emotions": len(np.unique(classes))}
