@@ -11,6 +11,7 @@ from emotion.training.recipes.new_corpora import (
     CorpusAnswers,
     deal_corpora,
     fit_confidence,
+    fit_neutral_offset,
     format_corpora,
     gather_answers,
     read_answers,
@@ -148,6 +149,21 @@ def test_confidence_is_fitted_to_corpora_each_of_which_counts_the_same():
     assert fit_confidence([]).temperature == 1.0
 
 
+def test_actors_who_are_all_called_neutral_are_told_apart_again_and_calm_talk_stays_neutral():
+    actors, calm = draw_answers(1.0, [0, 1, 2], n=300), draw_answers(3.0, [0], n=60, seed=1)
+    called_neutral, surely_neutral = actors.shifted(0, -1.0), calm.shifted(0, -6.0)
+    assert (called_neutral.merged().argmax(axis=1) == 0).mean() > 0.5
+    offset = fit_neutral_offset([called_neutral, surely_neutral], 0)
+    assert 0.5 <= offset <= 1.4
+    assert (surely_neutral.shifted(0, offset).merged().argmax(axis=1) == 0).mean() > 0.95
+    # Calm talk that every step turns into something else allows none; nor is there one without calm talk.
+    assert fit_neutral_offset([called_neutral, calm.shifted(0, 0.5)], 0) < offset
+    assert fit_neutral_offset([called_neutral], 0) == 0
+    fitted = fit_confidence([called_neutral, surely_neutral], 0)
+    assert fitted.neutral_offset == fit_neutral_offset([called_neutral, surely_neutral], 0)
+    np.testing.assert_allclose(actors.shifted(0, -1.0).shifted(0, 1.0).merged(), actors.merged(), atol=1e-6)
+
+
 def test_each_corpus_is_scored_by_what_the_others_taught(tmp_path, monkeypatch):
     monkeypatch.setattr("emotion.training.recipes.new_corpora.N_FITTED", 60)
     answers = {
@@ -160,7 +176,8 @@ def test_each_corpus_is_scored_by_what_the_others_taught(tmp_path, monkeypatch):
     assert scores == score_corpora(answers, NAMES)
     assert scores["corpora"]["played"]["ece"] < 0.12
     own = score_corpora({"played": answers["played"]}, NAMES)["corpora"]["played"]
-    assert own["temperature"] == 1.0 and own["ece"] > 0.15 and own["uar"] == scores["corpora"]["played"]["uar"]
+    assert own["temperature"] == 1.0 and own["ece"] > 0.15
+    assert own["uar"] == pytest.approx(scores["corpora"]["played"]["uar"], abs=0.03)
     assert scores["mean_uar"] == pytest.approx(
         np.mean([scores["corpora"][name]["uar"] for name in ("played", "other")])
     )

@@ -31,7 +31,7 @@ from emotion.training.recipes.face_branch import (
 )
 from emotion.training.recipes.joining import Branch, join_late
 from emotion.training.recipes.light_voice import LightChoices, compute_hints
-from emotion.training.recipes.recipe import fingerprint, make_shipped, measure_new_corpora
+from emotion.training.recipes.recipe import make_shipped, measure_new_corpora
 from emotion.training.recipes.scoring import Answers, measure_calibration, score_answers
 from emotion.training.recipes.settings import RECIPES, Recipe, VoiceChoices
 from emotion.training.recipes.voice_folds import join_calm
@@ -43,6 +43,7 @@ from emotion.training.recipes.voices import (
     merge_windows,
 )
 from emotion.training.recipes.whisper_voice import WhisperChoices
+from emotion.training.recipes.work import fingerprint
 
 FACES = FaceChoices(
     filters=(4, 4, 8, 8), units=8, n_hints=4, stages=(FrameStage(32, 1, 1e-3), FrameStage(112, 1, 1e-3)),
@@ -145,7 +146,7 @@ def test_the_recipes_make_models_that_load_and_say_what_they_were_made_from(
     data_root, whisper_arrays, tmp_path, monkeypatch
 ):
     recipes = "emotion.training.recipes"
-    monkeypatch.setattr(f"{recipes}.recipe.load_whisper_encoder", lambda *_, **__: whisper_arrays)
+    monkeypatch.setattr(f"{recipes}.voice_stages.load_whisper_encoder", lambda *_, **__: whisper_arrays)
     monkeypatch.setattr(f"{recipes}.face_stages.Teacher", MadeTeacher)
     for module in ("face_branch", "whisper_voice", "light_voice"):
         # Networks as small as these gain nothing by half precision, whatever the machine says of larger ones.
@@ -201,8 +202,8 @@ def test_the_recipes_make_models_that_load_and_say_what_they_were_made_from(
     monkeypatch.setattr(f"{recipes}.recipe.write_onnx", lambda *_: None)  # which takes a while
     monkeypatch.setattr(keras.Model, "fit", lambda *_, **__: pytest.fail("a finished stage was trained again"))
     for name in (
-        "face_stages.load_ferplus", "face_stages.train_picture_network", "recipe.train_whisper_network",
-        "recipe.train_light_network",
+        "face_stages.load_ferplus", "face_stages.train_picture_network", "voice_stages.train_whisper_network",
+        "voice_stages.train_light_network",
     ):  # fmt: skip
         monkeypatch.setattr(f"{recipes}.{name}", lambda *_, **__: pytest.fail("a stage was made again"))
     again = make_shipped(made_recipe("mfcc_cnn_3d"), data_root, tmp_path / "again", tmp_path / "work")

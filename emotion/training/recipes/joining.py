@@ -1,10 +1,10 @@
 """Joins a trained face branch and a trained voice branch, and finds how much each counts.
 
 There are no recordings of one person's face and voice to learn from. The weights are fitted on pairs instead: a face
-and a voice of the same emotion, of different people.
+and a voice of the same emotion, of different people, and if possible of corpora that the voice branch never heard.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import keras
 import numpy as np
@@ -12,9 +12,11 @@ import numpy as np
 from emotion.config import RunConfig
 from emotion.labels import class_index
 from emotion.models import build_model
+from emotion.models.calibration import SMALLEST_PROBABILITY, fit_temperature, softmax
 from emotion.models.fusion import copy_branch
 from emotion.training.fusion_weights import fit_weights
-from emotion.training.recipes.scoring import moving_face, pair_faces
+from emotion.training.recipes.new_corpora import gather_answers
+from emotion.training.recipes.scoring import Answers, moving_face, pair_faces
 from emotion.training.recipes.stills import Stills
 from emotion.training.recipes.voices import VoiceBank
 
@@ -42,6 +44,12 @@ class Branch:
     bias: np.ndarray
     still_kernel: np.ndarray | None = None
     still_bias: np.ndarray | None = None
+
+    def shifted(self, index: int, offset: float) -> "Branch":
+        """Returns the branch with ``offset`` taken off the logit of a class."""
+        bias = self.bias.copy()
+        bias[index] -= offset
+        return replace(self, bias=bias)
 
     def logits(self, features: np.ndarray) -> np.ndarray:
         """Returns ``(n, n_classes)`` for features ``(n, n_features)`` of moving faces or of voices."""
@@ -71,38 +79,57 @@ def join_late(config: RunConfig, voice: Branch, face: Branch, weights: tuple[flo
     return model
 
 
+@dataclass(frozen=True)
+class Joining:
+    """How a voice and a face count together.
+
+    Attributes:
+        weights: of the voice's and the face's logits.
+        temperature: of their weighted sum.
+    """
+
+    weights: tuple[float, float]
+    temperature: float
+
+
 def weigh_branches(
-    voice: Branch, face: Branch, faces: Stills, bank: VoiceBank, chosen: np.ndarray, config: RunConfig, *, seed: int
-) -> tuple[float, float]:
-    """Finds the weights of the voice's and the face's logits, on pairs of which some have a neutral face.
+    voices: Answers, face: Branch, faces: Stills, config: RunConfig, *, n_faces: int = N_FACES, seed: int
+) -> Joining:
+    """Finds how a voice and a face count together, on pairs of which some have a neutral face.
 
     Args:
-        voice, face: the branches.
-        faces: aligned faces that neither learned from.
-        bank: windows as the voice branch takes them.
-        chosen: indices of clips it did not learn from.
+        voices: what was answered about clips that the answering branch did not learn from.
+        face: the face branch.
+        faces: aligned faces that it did not learn from.
         config: of the model.
+        n_faces: with which each voice is paired.
         seed: of the pairs.
     """
-    classes = bank.classes(config.class_names)[chosen]
-    voices = [voice_logits(voice, bank, clip) for clip in chosen] * N_FACES
-    shown = np.concatenate([pair_faces(faces, classes, seed=seed + 1 + repeat) for repeat in range(N_FACES)])
+    logits = [np.log(np.maximum(clip, SMALLEST_PROBABILITY)) for clip in voices.clips] * n_faces
+    draws = [pair_faces(faces, voices.classes, seed=seed + 1 + repeat) for repeat in range(n_faces)]
+    shown, classes = np.concatenate(draws), np.tile(voices.classes, n_faces)
     rng = np.random.default_rng(seed)
     is_blank = rng.random(len(shown)) < BLANK_FACES
     blank = np.full(int(is_blank.sum()), class_index(BLANK, config.class_names))
     shown[is_blank] = pair_faces(faces, blank, seed=seed)
     unique, places = np.unique(shown, return_inverse=True)
-    logits = face.logits(face_features(face, faces, unique, config))
+    of_faces = face.logits(face_features(face, faces, unique, config))
     # One face is shown with all windows of a voice.
-    seen = [np.broadcast_to(logits[place], heard.shape) for place, heard in zip(places, voices, strict=True)]
-    weights = fit_weights(voices, seen, np.tile(classes, N_FACES))
-    return float(weights[0, 0]), float(weights[1, 0])
+    seen = [np.broadcast_to(of_faces[place], heard.shape) for place, heard in zip(places, logits, strict=True)]
+    fitted = fit_weights(logits, seen, classes)
+    weights = float(fitted[0, 0]), float(fitted[1, 0])
+    joined = [softmax(weights[0] * heard + weights[1] * shown) for heard, shown in zip(logits, seen, strict=True)]
+    return Joining(weights, fit_temperature(joined, classes))
 
 
-def voice_logits(voice: Branch, bank: VoiceBank, clip: int) -> np.ndarray:
-    """Returns ``(n_windows, n_classes)`` for the plain windows of a clip of the bank."""
-    windows = bank.inputs(bank.rows_of(clip, plain=True))
-    return np.asarray(voice.network.predict_on_batch({"audio": windows}))
+def answer_windows(voice: Branch, bank: VoiceBank, chosen: np.ndarray, class_names: tuple[str, ...]) -> Answers:
+    """Asks a voice branch about the plain windows of clips of a bank."""
+
+    def ask(clip: int) -> np.ndarray:
+        windows = bank.inputs(bank.rows_of(clip, plain=True))
+        return softmax(np.asarray(voice.network.predict_on_batch({"audio": windows})))
+
+    return gather_answers(bank, chosen, ask, class_names)
 
 
 def face_features(face: Branch, faces: Stills, chosen: np.ndarray, config: RunConfig) -> np.ndarray:

@@ -19,12 +19,14 @@ from emotion.labels import class_index
 from emotion.models.calibration import choose_threshold
 from emotion.outputs.score_tables import format_table
 from emotion.training.recipes.own_baseline import MOST_NEUTRAL_CLIPS
-from emotion.training.recipes.scoring import Answers
+from emotion.training.recipes.scoring import Answers, uar_of
 from emotion.training.recipes.voices import VoiceBank, corpus_of, language_of
 
 NEUTRAL = "neutral"
 SURE = 0.6  # confidence from which a wrong answer about calm talk is a bold one
 KINDS = ("alone", "with_baseline")
+NEUTRAL_OFFSETS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.2, 1.4)
+MAX_CALM_LOST = 0.04
 N_FITTED = 100  # clips drawn of each corpus, so that each counts the same in what is fitted
 
 
@@ -129,20 +131,61 @@ def join_equal(answers: Sequence[Answers], *, seed: int = 0) -> Answers:
 
 @dataclass(frozen=True)
 class Confidence:
-    """How answers are calibrated: a temperature, and the confidence below which an answer is ``unsure``."""
+    """How answers about strangers' voices are corrected.
 
-    temperature: float
-    unsure_below: float
+    Attributes:
+        neutral_offset: what is taken off the logit of neutral.
+        temperature: of the answers after that.
+        unsure_below: the confidence below which an answer is ``unsure``.
+    """
+
+    neutral_offset: float = 0.0
+    temperature: float = 1.0
+    unsure_below: float = 0.0
 
 
-def fit_confidence(answers: Sequence[Answers]) -> Confidence:
-    """Fits both to answers about corpora, each of which counts the same; without any, answers stay as they are."""
+def fit_confidence(answers: Sequence[Answers], neutral: int | None = None) -> Confidence:
+    """Fits all of it to answers about corpora, each of which counts the same; without any, answers stay as they are.
+
+    Args:
+        neutral: index of the class whose offset is fitted; None for no offset.
+    """
     if not answers:
-        return Confidence(1.0, 0.0)
-    joined = join_equal(answers)
+        return Confidence()
+    offset = 0.0 if neutral is None else fit_neutral_offset(answers, neutral)
+    joined = join_equal(answers) if neutral is None else join_equal(answers).shifted(neutral, offset)
     temperature = joined.fit_temperature()
     merged = joined.merged(temperature)
-    return Confidence(temperature, choose_threshold(merged.max(axis=1), merged.argmax(axis=1) == joined.classes))
+    is_right = merged.argmax(axis=1) == joined.classes
+    return Confidence(offset, temperature, choose_threshold(merged.max(axis=1), is_right))
+
+
+def fit_neutral_offset(answers: Sequence[Answers], neutral: int) -> float:
+    """Finds what to take off the logit of neutral, so that actors of new corpora are not all called neutral.
+
+    Much calm talk among the training data makes neutral the answer to every unknown voice. The offset with the highest
+    mean UAR over corpora of several emotions wins, of those that cost at most ``MAX_CALM_LOST`` of the clips of
+    neutral corpora, which are then called something else.
+    """
+    acted = [each for each in answers if len(np.unique(each.classes)) > 1]
+    calm = [each for each in answers if set(each.classes.tolist()) == {neutral}]
+
+    def share_called_neutral(offset: float) -> float:
+        called = np.concatenate([each.shifted(neutral, offset).merged().argmax(axis=1) for each in calm])
+        return float((called == neutral).mean())
+
+    def recall(offset: float) -> float:
+        return float(np.mean([uar_of(each.classes, each.shifted(neutral, offset).merged())["uar"] for each in acted]))
+
+    if not acted or not calm:
+        return 0.0
+    least = share_called_neutral(0.0) - MAX_CALM_LOST
+    return max((offset for offset in NEUTRAL_OFFSETS if share_called_neutral(offset) >= least), key=recall)
+
+
+def fit_everywhere(answers: dict[str, CorpusAnswers], class_names: tuple[str, ...]) -> Confidence:
+    """Fits the correction of a model that learned from all corpora to the answers about each without it."""
+    return fit_confidence([each.alone for each in answers.values()], class_index(NEUTRAL, class_names))
 
 
 # ---- Scores ----
@@ -153,19 +196,19 @@ def score_corpora(answers: dict[str, CorpusAnswers], class_names: tuple[str, ...
 
     Returns:
         JSON types: ``corpora``, by name the scores of ``_score_corpus``; ``mean_uar`` and ``mean_uar_with_baseline``
-        over corpora of several emotions; ``temperature``, ``unsure_below`` and
-        ``temperature_with_baseline`` as fitted to all corpora.
+        over corpora of several emotions; ``neutral_offset``, ``temperature``,
+        ``unsure_below`` and ``temperature_with_baseline`` as fitted to all corpora.
     """
-    corpora = {}
+    corpora, neutral = {}, class_index(NEUTRAL, class_names)
     for name, of_corpus in answers.items():
         others = [each.alone for other, each in answers.items() if other != name]
         against = [each.with_baseline for other, each in answers.items() if other != name and each.with_baseline]
-        scores = _score_corpus(of_corpus.alone, fit_confidence(others), class_names)
+        scores = _score_corpus(of_corpus.alone, fit_confidence(others, neutral), class_names)
         if of_corpus.with_baseline is not None:
             scores["with_baseline"] = _score_corpus(of_corpus.with_baseline, fit_confidence(against), class_names)
         corpora[name] = {"language": of_corpus.language, **scores}
     acted = [scores for scores in corpora.values() if scores["n_emotions"] > 1]
-    everywhere = fit_confidence([each.alone for each in answers.values()])
+    everywhere = fit_everywhere(answers, class_names)
 
     def mean_of(parts: list[dict[str, Any]]) -> float | None:
         return float(np.mean([part["uar"] for part in parts])) if parts else None
@@ -174,6 +217,7 @@ def score_corpora(answers: dict[str, CorpusAnswers], class_names: tuple[str, ...
         "corpora": corpora,
         "mean_uar": mean_of(acted),
         "mean_uar_with_baseline": mean_of([scores["with_baseline"] for scores in acted if "with_baseline" in scores]),
+        "neutral_offset": everywhere.neutral_offset,
         "temperature": everywhere.temperature,
         "unsure_below": everywhere.unsure_below,
         "temperature_with_baseline": fit_confidence(
@@ -190,6 +234,9 @@ def _score_corpus(answers: Answers, confidence: Confidence, class_names: tuple[s
         and of the neutral clips ``neutral_or_unsure``, the share called so, and ``sure_of_another``, the share called
         something else with a confidence above ``SURE``; None without neutral clips.
     """
+    neutral = class_index(NEUTRAL, class_names)
+    if confidence.neutral_offset:
+        answers = answers.shifted(neutral, confidence.neutral_offset)
     merged = answers.merged(confidence.temperature)
     rows = zip(answers.classes, merged, answers.groups.tolist(), answers.sexes.tolist(), strict=True)
     judgements = [
@@ -197,7 +244,6 @@ def _score_corpus(answers: Answers, confidence: Confidence, class_names: tuple[s
         for i, (index, row, speaker, sex) in enumerate(rows)
     ]
     report = build_report(judgements, class_names)
-    neutral = class_index(NEUTRAL, class_names)
     calm = merged[answers.classes == neutral]
     is_other, sureness = calm.argmax(axis=1) != neutral, calm.max(axis=1)
     return {
@@ -207,6 +253,7 @@ def _score_corpus(answers: Answers, confidence: Confidence, class_names: tuple[s
         "uar": report["uar"],
         "accuracy": report["accuracy"],
         "ece": report["ece"],
+        "neutral_offset": confidence.neutral_offset,
         "temperature": confidence.temperature,
         "uar_by_sex": {sex: report["by_sex"][sex]["uar"] for sex in SEXES if sex in report["by_sex"]},
         "confusion_matrix": report["confusion_matrix"],

@@ -6,7 +6,7 @@ motion like the head of somebody on camera.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,13 @@ from emotion.evaluation.judging import Judgement, build_report
 from emotion.inputs.preprocessing import Preprocessor
 from emotion.inputs.window_cutter import cut_clip
 from emotion.labels import class_index
-from emotion.models.calibration import apply_temperature, choose_threshold, fit_temperature
+from emotion.models.calibration import (
+    SMALLEST_PROBABILITY,
+    apply_temperature,
+    choose_threshold,
+    fit_temperature,
+    softmax,
+)
 from emotion.scores import compute_calibration, compute_confusion_matrix, compute_scores
 from emotion.training.recipes.animation import animate_still
 from emotion.training.recipes.stills import Stills
@@ -54,6 +60,13 @@ class Answers:
     def merged(self, temperature: float = 1.0) -> np.ndarray:
         """Returns ``(n, n_classes)``: the mean over each clip's windows, at a temperature."""
         return np.stack([merge_probabilities(apply_temperature(clip, temperature)) for clip in self.clips])
+
+    def shifted(self, index: int, offset: float) -> "Answers":
+        """Returns the answers with ``offset`` taken off the logit of a class."""
+        logs = [np.log(np.maximum(clip, SMALLEST_PROBABILITY)) for clip in self.clips]
+        for rows in logs:
+            rows[:, index] -= offset
+        return replace(self, clips=[softmax(rows) for rows in logs])
 
     def part(self, chosen: np.ndarray) -> "Answers":
         """Returns the answers for some clips."""
@@ -136,15 +149,6 @@ def moving_face(faces: Stills, index: int, config: RunConfig) -> np.ndarray:
 # ---- Calibration ----
 
 
-def fit_temperatures(answers: dict[str, Answers], face_weight: float) -> dict[str, float]:
-    """Returns the temperature for each kind of evidence.
-
-    Args:
-        face_weight: of the face's logits in the model; by itself a face needs no other temperature.
-    """
-    return {"photograph": face_weight, **{mode: answers[mode].fit_temperature() for mode in ("voice", "both")}}
-
-
 def choose_unsure(answers: dict[str, Answers], temperatures: dict[str, float]) -> float:
     """Chooses the confidence below which the answer is ``unsure``; all kinds of evidence count the same."""
     n = min(len(mode.clips) for mode in answers.values())
@@ -193,7 +197,7 @@ def score_answers(
     report = build_report(judgements, class_names)
     for name, members in (groups or {}).items():
         report[name] = {
-            group: _uar_of(answers.classes[members == group], merged[members == group])
+            group: uar_of(answers.classes[members == group], merged[members == group])
             for group in sorted(set(members.tolist()) - {""})
         }
     apart = merged.copy()
@@ -204,6 +208,7 @@ def score_answers(
     return {**kept, "temperature": temperature, "ece": ece, "ece_if_perfect": if_perfect}
 
 
-def _uar_of(classes: np.ndarray, probabilities: np.ndarray) -> dict[str, Any]:
+def uar_of(classes: np.ndarray, probabilities: np.ndarray) -> dict[str, Any]:
+    """Returns ``n``, ``uar`` and ``n_emotions``, the number of classes that occur."""
     matrix = compute_confusion_matrix(classes, probabilities.argmax(axis=1), probabilities.shape[1])
     return {"n": len(classes), "uar": compute_scores(matrix)["uar"], "n_emotions": len(np.unique(classes))}
