@@ -5,6 +5,7 @@ nowhere else: preprocessing, models and inference derive theirs from it.
 """
 
 import math
+import reprlib
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +13,12 @@ from emotion.errors import ConfigError
 from emotion.labels import EIGHT_EMOTIONS, canonical_emotion
 
 FORMAT_VERSION = 5
-MAX_WINDOW_SECONDS = 60
+MIN_STEP_SECONDS, MAX_WINDOW_SECONDS = 0.05, 60
+MAX_PICTURE_BYTES = 2**28  # of a window's frames
+MAX_FILTERS = 2**26  # weights of the mel bands
+MAX_SHOWN = 200  # letters
+MAX_CLASSES = 1000
+TINY = 1e-9  # above 0
 SPECTRUM_WINDOW_SECONDS = 0.025
 SPECTRUM_HOP_SECONDS = 0.01
 MODALITIES = ("audio", "video")
@@ -29,19 +35,26 @@ DEFAULT_ARCHITECTURE = "mfcc_cnn_3d"
 DEFAULT_FOLDS = 5
 
 
+def shown(value) -> str:
+    """Returns a setting's value for a message, cut if it is long."""
+    text = reprlib.repr(value) if isinstance(value, int | str) else repr(value)
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
+
+
 def _check(name: str, value, is_allowed: bool, rule: str) -> None:
     if not is_allowed:
-        raise ConfigError(f"{name} must {rule}, got {value!r}.")
+        raise ConfigError(f"{name} must {rule}, got {shown(value)}.")
 
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
     _check(name, value, value in choices, f"be one of {', '.join(choices)}")
 
 
-def _check_positive(section: str, record, *names: str) -> None:
-    for name in names:
+def _check_ranges(section: str, record, **ranges: tuple[float, float]) -> None:
+    """Refuses what no model needs, and what would fill the memory or take for ever: the file may be a stranger's."""
+    for name, (lowest, highest) in ranges.items():
         value = getattr(record, name)
-        _check(f"{section}.{name}", value, 0 < value < math.inf, "be above 0 and finite")
+        _check(f"{section}.{name}", value, lowest <= value <= highest, f"lie in {lowest:g} to {highest:g}")
 
 
 @dataclass(frozen=True)
@@ -78,8 +91,13 @@ class AudioConfig:
 
     def __post_init__(self):
         _check_choice("audio.features", self.features, AUDIO_FEATURES)
-        _check_positive("audio", self, "sample_rate", "n_mfcc", "n_mels", "top_db")
-        _check("audio.n_steps", self.n_steps, self.n_steps >= 2, "be at least 2")
+        _check_ranges(
+            "audio", self, sample_rate=(1000, 192_000), n_mfcc=(1, 4096), n_steps=(2, 100_000), n_mels=(1, 4096),
+            min_frequency_hz=(0, 96_000), max_frequency_hz=(1, 96_000), top_db=(TINY, 1000), silence_dbfs=(-1000, 1000),
+            noise_dbfs=(-1000, 1000), noise_range_db=(-1000, 1000),
+        )  # fmt: skip
+        lowest, highest = self.min_frequency_hz, self.max_frequency_hz
+        _check("audio.min_frequency_hz", lowest, lowest < highest, f"lie below audio.max_frequency_hz ({highest:g})")
         if self.features == "mfcc":
             _check("audio.n_mfcc", self.n_mfcc, self.n_mfcc <= self.n_mels, f"not exceed audio.n_mels ({self.n_mels})")
 
@@ -115,7 +133,9 @@ class VideoConfig:
     fill: str = "nearest"
 
     def __post_init__(self):
-        _check_positive("video", self, "n_frames", "image_size")
+        _check_ranges("video", self, n_frames=(1, 10_000), image_size=(1, 2048), min_sight=(0, 1))
+        size, most = self.image_size, MAX_PICTURE_BYTES // (3 * self.image_size**2)
+        _check("video.n_frames", self.n_frames, self.n_frames <= most, f"be at most {most} of {size} x {size} pixels")
         _check_choice("video.crop", self.crop, CROPS)
         _check_choice("video.fill", self.fill, FILLS)
 
@@ -136,10 +156,10 @@ class WindowConfig:
     face_share: float = 1.0
 
     def __post_init__(self):
-        _check_positive("window", self, "window_seconds", "step_seconds", "face_share")
-        _check("window.face_share", self.face_share, self.face_share <= 1, "be at most 1")
-        seconds = self.window_seconds
-        _check("window.window_seconds", seconds, seconds <= MAX_WINDOW_SECONDS, f"be at most {MAX_WINDOW_SECONDS}")
+        _check_ranges(
+            "window", self, window_seconds=(0.001, MAX_WINDOW_SECONDS), face_share=(0.01, 1),
+            step_seconds=(MIN_STEP_SECONDS, MAX_WINDOW_SECONDS),
+        )  # fmt: skip
 
     @property
     def face_window_seconds(self) -> float:
@@ -193,11 +213,11 @@ class TrainConfig:
     seed: int = 0
 
     def __post_init__(self):
-        _check_positive("training", self, "epochs", "batch_size", "learning_rate", "clip_norm", "layer_decay")
-        for name in ("patience_epochs", "reduce_patience_epochs", "weight_decay", "frozen_epochs"):
-            value = getattr(self, name)
-            _check(f"training.{name}", value, 0 <= value < math.inf, "be at least 0 and finite")
-        _check("training.layer_decay", self.layer_decay, self.layer_decay <= 1, "be at most 1")
+        _check_ranges(
+            "training", self, epochs=(1, 10**6), batch_size=(1, 10**6), learning_rate=(1e-12, 1000),
+            weight_decay=(0, 1000), clip_norm=(TINY, 10**9), patience_epochs=(0, 10**6),
+            reduce_patience_epochs=(0, 10**6), frozen_epochs=(0, 10**6), layer_decay=(TINY, 1),
+        )  # fmt: skip
         _check("training.seed", self.seed, 0 <= self.seed < 2**32, "lie in 0 to 2**32 - 1")
         for name in ("test_fraction", "validation_fraction", "modality_dropout"):
             value = getattr(self, name)
@@ -225,7 +245,7 @@ class CalibrationConfig:
     unsure_below: float = 0.0
 
     def __post_init__(self):
-        _check_positive("calibration", self, "both", "face", "voice")
+        _check_ranges("calibration", self, both=(0.01, 100), face=(0.01, 100), voice=(0.01, 100))
         _check("calibration.unsure_below", self.unsure_below, 0 <= self.unsure_below <= 1, "lie in 0 to 1")
 
 
@@ -236,6 +256,9 @@ class DataSource:
     name: str
     licence: str
     n_clips: int
+
+    def __post_init__(self):
+        _check_ranges("data", self, n_clips=(0, 10**12))
 
 
 @dataclass(frozen=True)
@@ -271,9 +294,11 @@ class RunConfig:
             )
         names, modalities = list(self.class_names), list(self.modalities)
         is_unique = len(set(names)) == len(names)
-        _check("class_names", names, len(names) >= 2 and is_unique, "hold two or more different emotions")
+        holds = 2 <= len(names) <= MAX_CLASSES and is_unique
+        _check("class_names", names, holds, f"hold 2 to {MAX_CLASSES} different emotions")
         for name in names:
             _check("class_names", name, canonical_emotion(name) == name, f"be canonical ({canonical_emotion(name)!r})")
+            _check("class_names", name, name.isprintable() and len(name) <= MAX_SHOWN, "be printable and short")
         n_known = len(set(modalities) & set(MODALITIES))
         _check("modalities", modalities, 0 < n_known == len(modalities), f"be of {', '.join(MODALITIES)}, each once")
         seconds, audio = self.window.window_seconds, self.audio
@@ -284,6 +309,11 @@ class RunConfig:
             fits = self.window_samples >= self.win_length
             rule = f"be at least {SPECTRUM_WINDOW_SECONDS}, the length of one spectrum"
         _check("window.window_seconds", seconds, fits, rule)
+        if audio.n_mels * self.n_fft > MAX_FILTERS:
+            raise ConfigError(
+                f"audio.n_steps ({audio.n_steps}) is too small, or audio.n_mels ({audio.n_mels}) too large, for a "
+                f"window of {seconds:g} s."
+            )
 
     @property
     def looks_for_faces(self) -> bool:

@@ -7,9 +7,13 @@ import typing
 from pathlib import Path
 from typing import Any
 
-from emotion.config import FORMAT_VERSION, CalibrationConfig, RunConfig
+from emotion.config import FORMAT_VERSION, MAX_SHOWN, CalibrationConfig, RunConfig, shown
 from emotion.errors import ConfigError
 from emotion.files import write_json
+
+MAX_BYTES = 10_000_000
+MAX_DEPTH = 20
+LARGEST = 10**12
 
 
 def to_dict(config) -> dict[str, Any]:
@@ -34,7 +38,7 @@ def from_dict(record_type, values: dict[str, Any], *, complete: bool = True, whe
     types = typing.get_type_hints(record_type)
     unknown = sorted(set(values) - set(types))
     if unknown:
-        raise ConfigError(f"{where} holds unknown names: {', '.join(unknown)}. Known: {', '.join(types)}.")
+        raise ConfigError(f"{where} holds unknown names: {_listed(unknown)}. Known: {', '.join(types)}.")
     needed = types if complete else [f.name for f in dataclasses.fields(record_type) if _has_no_default(f)]
     missing = sorted(set(needed) - set(values))
     if missing:
@@ -46,6 +50,11 @@ def from_dict(record_type, values: dict[str, Any], *, complete: bool = True, whe
     return record_type(**built) if defaults is None else dataclasses.replace(defaults, **built)
 
 
+def _listed(names: list[str]) -> str:
+    text = ", ".join(name if name.isprintable() else repr(name) for name in names)
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
+
+
 def _has_no_default(item: dataclasses.Field) -> bool:
     return item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING
 
@@ -55,15 +64,17 @@ def _convert(value, wanted, where: str, complete: bool, default=None):
         return from_dict(wanted, value, complete=complete, where=where, defaults=default)
     if typing.get_origin(wanted) is tuple:
         if not isinstance(value, list | tuple):
-            raise ConfigError(f"{where} must be a list, got {value!r}.")
+            raise ConfigError(f"{where} must be a list, got {shown(value)}.")
         inner = typing.get_args(wanted)[0]
         return tuple(_convert(item, inner, f"{where}[{i}]", complete) for i, item in enumerate(value))
     if typing.get_origin(wanted) is dict:
         wanted = dict
+    if isinstance(value, int) and abs(value) > LARGEST:
+        raise ConfigError(f"{where} must be a number of up to {LARGEST:g}, got {shown(value)}.")
     if wanted is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool):
-        raise ConfigError(f"{where} must be of type {wanted.__name__}, got {value!r}.")
+        raise ConfigError(f"{where} must be of type {wanted.__name__}, got {shown(value)}.")
     return value
 
 
@@ -91,12 +102,37 @@ def read_settings(path: str | os.PathLike, *, complete: bool = True) -> dict[str
     """
     path = Path(path)
     try:
+        if path.stat().st_size > MAX_BYTES:
+            raise ConfigError(f"{path}: has more than {MAX_BYTES} bytes, so it is no configuration.")
         values = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file.") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, ValueError) as error:  # no UTF-8, no JSON, a number of thousands of digits
         raise ConfigError(f"{path}: not a readable JSON file ({error}).") from error
+    except RecursionError:
+        raise ConfigError(f"{path}: not a configuration: it is nested too deeply.") from None
+    _check_values(values, str(path))
+    version = values.get("format_version") if isinstance(values, dict) else None
+    if isinstance(version, int) and version > FORMAT_VERSION:  # its other names may be unknown here
+        raise ConfigError(
+            f"{path}: has format_version {version}, made by a newer program than this, which knows {FORMAT_VERSION}. "
+            "Update the program."
+        )
     return upgrade_settings(values, complete=complete)
+
+
+def _check_values(values, where: str, depth: int = 0) -> None:
+    """Refuses what no setting holds, wherever it stands: it may be part of a design's own settings."""
+    if depth > MAX_DEPTH:
+        raise ConfigError(f"{where}: not a configuration: it is nested too deeply.")
+    if isinstance(values, dict):
+        for item in values.values():
+            _check_values(item, where, depth + 1)
+    elif isinstance(values, list):
+        for item in values:
+            _check_values(item, where, depth + 1)
+    elif isinstance(values, int) and abs(values) > LARGEST:
+        raise ConfigError(f"{where}: holds {shown(values)}; the largest number allowed is {LARGEST:g}.")
 
 
 def upgrade_settings(values, *, complete: bool = True):

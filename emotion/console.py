@@ -1,7 +1,6 @@
 """What all commands share: one-line errors and exit codes, messages and progress bars, quiet libraries."""
 
 import contextlib
-import errno
 import logging
 import os
 import shlex
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from emotion.errors import EmotionError
+from emotion.files import file_error
 from emotion.parallel import limit_blas
 from emotion.version import __version__
 
@@ -68,13 +68,8 @@ def run_program(main: Callable[[], int]) -> int:
         return 0
     except OSError as error:
         # Folders that cannot be made, full disks and the like: you can mend these, a traceback would not help.
-        if error.filename is None and error.errno != errno.ENOSPC:
-            raise
-        where = f"{error.filename}: " if error.filename else ""
-        way_out = "Choose another place, or make room there"
-        if error.errno == errno.ENAMETOOLONG:
-            way_out = "Choose a shorter name, with --output for what is written"
-        print(f"error: {where}{error.strerror}. {way_out}.", file=sys.stderr)
+        logger.debug("a file error", exc_info=error)
+        print(f"error: {file_error(error)}", file=sys.stderr)
         return 1
 
 

@@ -33,6 +33,10 @@ class RunError(EmotionError):
     exit_code = 2
 
 
+class FileError(EmotionError):
+    """A file or folder that the system will not read or write: no space, no permission, a name too long."""
+
+
 def first_line(error: Exception) -> str:
     """Returns the first line of another package's error, or its type if it has no message."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

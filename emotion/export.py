@@ -9,6 +9,7 @@ this package: the network, its settings, an example, and inputs with the answers
 """
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 
@@ -87,7 +88,8 @@ def _export_portable(model: Path, kind: str, output: Path | None, clip: Path | N
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     reporter.say(
         f"{folder}: {size / 1e6:.1f} MB, max abs difference {difference:.2g} on windows of {clip.name}. "
-        f"To try it where numpy and {PORTABLE[kind].needs} are installed: cd {folder} && python {EXAMPLE_FILE}"
+        f"To try it where numpy and {PORTABLE[kind].needs} are installed: cd {shlex.quote(str(folder))} "
+        f"&& python {EXAMPLE_FILE}"
     )
 
 

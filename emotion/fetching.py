@@ -26,6 +26,7 @@ from types import ModuleType
 
 from emotion.console import SILENT, Reporter
 from emotion.errors import EmotionError, first_line
+from emotion.files import make_folder
 
 TIMEOUT_SECONDS = 30.0  # without a single byte
 ATTEMPTS = 5  # in a row
@@ -275,7 +276,7 @@ def fetch(
         return
     if path.exists():
         reporter.warn(f"note: {path} is not what its owner lists; fetching it anew")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     part, stop = part_of(path, remote), stop or threading.Event()
     try:
         for is_last in (False, True):

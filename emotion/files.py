@@ -1,16 +1,18 @@
 """Files that are written whole or not at all, checks before writing, locks, and files of installed packages."""
 
 import contextlib
+import errno
 import hashlib
 import importlib.util
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from emotion.errors import ConfigError, EmotionError
+from emotion.errors import ConfigError, EmotionError, FileError, first_line
 
 try:
     import fcntl
@@ -27,6 +29,54 @@ def displayable(name: str | os.PathLike) -> str:
     return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
 
 
+# ---- What the system refuses ----
+
+_NO_SPACE = "Make room there, or choose another place."
+_NO_PERMISSION = "Choose another place, or change its permissions."
+_WAYS_OUT = {
+    errno.ENOSPC: _NO_SPACE,
+    errno.EDQUOT: _NO_SPACE,
+    errno.EFBIG: _NO_SPACE,
+    errno.EROFS: "Choose another place.",
+    errno.EACCES: _NO_PERMISSION,
+    errno.EPERM: _NO_PERMISSION,
+    errno.ENAMETOOLONG: "Choose a shorter name.",
+    errno.ENOTDIR: "A part of that path is a file. Choose another place.",
+    errno.ENOENT: "Check the spelling and the folder.",
+    errno.EISDIR: "Name a file.",
+}
+# Libraries that write by themselves lose the number of the error.
+_WORDS = {"errno = 28": errno.ENOSPC, "No space left": errno.ENOSPC, " requested and ": errno.ENOSPC}
+_PARTIAL = re.compile(r"\.\d+\.partial\.")
+
+
+def file_error(error: OSError, path: str | os.PathLike | None = None) -> FileError:
+    """Returns a system's error as one line that names the file and the way out.
+
+    Args:
+        path: the file that was meant; by default the one that the error names.
+    """
+    number = error.errno
+    if number is None:
+        number = next((code for words, code in _WORDS.items() if words in str(error)), None)
+    what = os.strerror(number) if number in _WAYS_OUT else error.strerror or first_line(error)
+    named = path or error.filename
+    where = f"{_PARTIAL.sub('', displayable(named))}: " if named else ""
+    return FileError(f"{where}{what[0].lower()}{what[1:]}. {_WAYS_OUT.get(number, 'Choose another place.')}")
+
+
+@contextlib.contextmanager
+def named_errors(path: str | os.PathLike) -> Iterator[None]:
+    """Turns what the system refuses in the block into a ``FileError`` that names ``path``."""
+    try:
+        yield
+    except OSError as error:
+        raise file_error(error, path) from error
+
+
+# ---- Written whole ----
+
+
 @contextlib.contextmanager
 def written_whole(path: str | os.PathLike) -> Iterator[Path]:
     """Yields a temporary path in the same folder; if the block succeeds, that file replaces ``path``.
@@ -37,14 +87,20 @@ def written_whole(path: str | os.PathLike) -> Iterator[Path]:
     Example:
         with written_whole("scores.npz") as partial:
             partial.write_bytes(content)
+
+    Raises:
+        FileError: if the system refuses, such as for a full disk.
     """
     path = Path(path)
-    partial = path.with_name(f".{os.getpid()}.partial.{path.name}")
-    try:
-        yield partial
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    # A long name would become too long; its end tells writers the format.
+    partial = path.with_name(f".{os.getpid()}.partial.{path.name[-40:]}")
+    with named_errors(path):
+        try:
+            yield partial
+            os.replace(partial, path)
+        finally:
+            with contextlib.suppress(OSError):
+                partial.unlink(missing_ok=True)
 
 
 def write_whole(path: str | os.PathLike, text: str) -> None:
@@ -60,12 +116,10 @@ def make_folder(folder: Path) -> None:
     """Makes a folder and its parents.
 
     Raises:
-        ConfigError: if that fails.
+        FileError: if that fails.
     """
-    try:
+    with named_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"{folder}: cannot be made ({error.strerror}). Choose another folder.") from error
 
 
 def check_writable(path: Path) -> None:
@@ -73,11 +127,13 @@ def check_writable(path: Path) -> None:
 
     Raises:
         ConfigError: if it is a folder, or its own folder does not exist or takes no files.
+        FileError: if its name is too long.
     """
-    if path.is_dir():
-        raise ConfigError(f"{path}: is a folder. Name the file to write.")
-    if not path.parent.is_dir():
-        raise ConfigError(f"{path}: its folder does not exist. Make it, or choose another.")
+    with named_errors(path):
+        if path.is_dir():
+            raise ConfigError(f"{path}: is a folder. Name the file to write.")
+        if not path.parent.is_dir():
+            raise ConfigError(f"{path}: its folder does not exist. Make it, or choose another.")
     try:
         with tempfile.TemporaryFile(dir=path.parent):
             pass
@@ -95,8 +151,9 @@ def locked_folder(folder: Path) -> Iterator[None]:
     if fcntl is None:
         yield
         return
-    folder.mkdir(parents=True, exist_ok=True)
-    handle = os.open(folder, os.O_RDONLY)
+    make_folder(folder)
+    with named_errors(folder):
+        handle = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

@@ -9,6 +9,7 @@ hf auth login, or the variable HF_TOKEN.
 """
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 
@@ -45,7 +46,7 @@ def main() -> int:
     repository = args.repository.removeprefix(HUB_SCHEME)
     check_name(repository)
     output = pull(repository, args.output or saved_models() / repository.split("/")[1], revision=args.revision)
-    print(f"model: {output}\ntry it: python run_inference.py --video_path CLIP --model {output}")
+    print(f"model: {output}\ntry it: python run_inference.py --video_path CLIP --model {shlex.quote(str(output))}")
     return 0
 
 

@@ -1,6 +1,7 @@
 """The results of inference: frozen records that know neither model nor media. All outputs are made from them alone."""
 
 import bisect
+import dataclasses
 import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,29 @@ MAX_GAP_SECONDS = 0.5  # longest time between two detections of a face that stay
 UNSURE = "unsure"  # the answer where the confidence is too low
 # What a person is compared with: neutral clips that you name, the clip itself, or all clips of the person at hand.
 REFERENCE, OWN_CLIP, OWN_CLIPS = "reference", "own clip", "own clips"
+
+
+class Comparable:
+    """Compares records by what they hold, arrays included, and hashes them alike."""
+
+    def __eq__(self, other: object) -> bool:
+        return _contents(self) == _contents(other) if type(self) is type(other) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(_contents(self))
+
+
+def _contents(value):
+    """Returns a value as something that can be compared and hashed."""
+    if isinstance(value, Comparable):
+        return tuple(_contents(getattr(value, item.name)) for item in dataclasses.fields(value))
+    if isinstance(value, np.ndarray):
+        return value.shape, value.dtype.str, value.tobytes()
+    if isinstance(value, dict):
+        return frozenset((name, _contents(item)) for name, item in value.items())
+    if isinstance(value, tuple | list):
+        return tuple(_contents(item) for item in value)
+    return value
 
 
 @dataclass(frozen=True)
@@ -84,8 +108,8 @@ class FaceTrack:
         return bisect.bisect_right(self.cuts_seconds, start) < bisect.bisect_right(self.cuts_seconds, end)
 
 
-@dataclass(frozen=True)
-class WindowPrediction:
+@dataclass(frozen=True, eq=False)
+class WindowPrediction(Comparable):
     """The model's answer for one window and one face, or for the voice alone.
 
     Attributes:
@@ -106,8 +130,8 @@ class WindowPrediction:
         return (self.start_seconds + self.end_seconds) / 2
 
 
-@dataclass(frozen=True)
-class EmotionSummary:
+@dataclass(frozen=True, eq=False)
+class EmotionSummary(Comparable):
     """One answer for a span of time. Only ``EmotionSummary.of`` turns probabilities into an emotion.
 
     Attributes:
@@ -152,8 +176,8 @@ class BaselineUse:
     voice_seconds: float
 
 
-@dataclass(frozen=True)
-class MediaPrediction:
+@dataclass(frozen=True, eq=False)
+class MediaPrediction(Comparable):
     """Everything found in one media file.
 
     Attributes:

@@ -3,12 +3,11 @@
 import math
 from dataclasses import dataclass, replace
 
-from emotion.config import MAX_WINDOW_SECONDS, RunConfig
+from emotion.config import MAX_WINDOW_SECONDS, MIN_STEP_SECONDS, RunConfig
 from emotion.errors import ConfigError
 
 FACE_DETECTORS = ("yunet", "retinaface", "haar", "none")
 MIN_WINDOW_SECONDS = 0.2
-MIN_STEP_SECONDS = 0.05
 
 
 @dataclass(frozen=True)

@@ -161,7 +161,8 @@ def main() -> int:
         configs = build_expert_configs(args)
         clips, source = data.load(reporter)
         reporter.say(
-            f"Run folder: {plan.output}. If it is stopped, give the same command with --output {plan.output} to go on."
+            f"Run folder: {plan.output}. If it is stopped, give the same command with --output "
+            f"{shlex.quote(str(plan.output))} to go on."
         )
         failures = workflows.train_experts(
             clips, source, configs, plan.output, method=args.method, by_class=args.by_class, cache_dir=data.cache_dir,
@@ -194,7 +195,7 @@ def train_one(plan: Plan, data: DataRequest, *, resume: bool, epochs: int | None
             print(f"\nTo go on: {go_on}", file=sys.stderr)
         raise
     infer = "emotion-infer" if is_installed() else f"{program_name()} run_inference.py"
-    reporter.say(f"try it: {infer} --video_path CLIP --model {plan.output}")
+    reporter.say(f"try it: {infer} --video_path CLIP --model {shlex.quote(str(plan.output))}")
     return result.failures
 
 

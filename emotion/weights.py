@@ -19,7 +19,7 @@ from pathlib import Path
 from emotion.console import SILENT, Reporter, run_program
 from emotion.errors import EmotionError
 from emotion.fetching import hub_library
-from emotion.files import write_json, written_whole
+from emotion.files import make_folder, write_json, written_whole
 from emotion.places import kept_dir, project_dir
 
 FETCH_TIMEOUT_SECONDS = 1800
@@ -183,7 +183,7 @@ def fetch_weights(
         _check(content, expected, Path(origin), "Nothing was kept. Try again.")
     if isinstance(item, HubFile):
         _check_marks(content, item, origin)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     with written_whole(path) as partial:
         partial.write_bytes(content)
     if isinstance(item, HubFile):

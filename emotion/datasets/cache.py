@@ -19,7 +19,7 @@ from emotion.config import RunConfig
 from emotion.console import SILENT, Reporter
 from emotion.datasets.clips import Clip
 from emotion.errors import MediaError
-from emotion.files import written_whole
+from emotion.files import make_folder, written_whole
 from emotion.inputs.preprocessing import ClipMedia, load_clip_media
 from emotion.inputs.voice.speech import find_speech_blocks
 from emotion.parallel import CRASHED, run_in_processes
@@ -95,7 +95,7 @@ class ClipCache:
         """
         media = load_clip_media(clip.recording, self.config)
         key = self.key(clip)
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         for name in (*ARRAYS, "speech"):
             self._write(key, f"{name}.npy", partial(np.save, arr=getattr(media, name)))
         entry = {"clip_id": clip.clip_id, "duration_seconds": media.duration_seconds}
@@ -138,7 +138,7 @@ class ClipCache:
 
     def _write(self, key: str, suffix: str, write: Callable) -> None:
         path = self._path(key, suffix)
-        path.parent.mkdir(exist_ok=True)
+        make_folder(path.parent)
         with written_whole(path) as partial, open(partial, "wb") as file:
             write(file)
 

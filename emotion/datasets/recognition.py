@@ -9,6 +9,7 @@ from emotion.datasets import DATASETS, ravdess
 from emotion.datasets.clips import Clip
 from emotion.datasets.paths import is_table, kind_of, read_table, walk_files
 from emotion.errors import ConfigError, DatasetError
+from emotion.files import named_errors
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +23,8 @@ def recognize(root: str | os.PathLike) -> str:
     Raises:
         DatasetError: if none fits.
     """
-    found = [name for name, module in DATASETS.items() if os.path.exists(root) and module.recognizes(root)]
+    with named_errors(root):
+        found = [name for name, module in DATASETS.items() if os.path.exists(root) and module.recognizes(root)]
     if not found:
         raise _nothing_recognized(Path(root))
     # Recordings whose names say what they are may also be sorted into one folder for each emotion.
@@ -66,7 +68,8 @@ def load_dataset(
     if unknown:
         has = f"has only {', '.join(known)}" if known else "has none"
         raise ConfigError(f"The data set {name} has no option {', '.join(unknown)}; it {has}.")
-    return load(root, **options)
+    with named_errors(root):
+        return load(root, **options)
 
 
 def _nothing_recognized(root: Path) -> DatasetError:

@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from emotion.console import SILENT, Reporter
 from emotion.errors import ConfigError, EmotionError
-from emotion.files import displayable, write_whole
+from emotion.files import displayable, make_folder, write_whole
 from emotion.inference.clip_search import ClipFile
 from emotion.results import MediaPrediction, in_percent
 
@@ -67,7 +67,7 @@ class Batch:
         if self._summary.exists() and resume:
             self._check_settings(settings)
             self.rows = self._read()
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         write_whole(folder / SETTINGS_FILE, json.dumps(settings, indent=2, sort_keys=True) + "\n")
         self._write()
 

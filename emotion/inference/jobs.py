@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from emotion.config import RunConfig
 from emotion.console import SILENT, Reporter
 from emotion.errors import ConfigError, EmotionError
-from emotion.files import displayable, locked_folder, locked_names, make_folder
+from emotion.files import displayable, locked_folder, locked_names, make_folder, write_whole
 from emotion.inference.batch import Batch, check_folder, format_summary, run_batch
 from emotion.inference.clip_search import ClipFile, find_clips
 from emotion.inference.output_plan import (
@@ -26,7 +26,7 @@ from emotion.media.camera import Camera
 from emotion.media.reading import MediaInfo
 from emotion.outputs.subtitles import format_srt
 from emotion.outputs.summary import format_report
-from emotion.outputs.tables import format_csv, format_json, write_text
+from emotion.outputs.tables import format_csv, format_json
 from emotion.outputs.video.annotator import Annotator
 from emotion.outputs.video.writing import write_annotated_image, write_annotated_video
 from emotion.parallel import Stopwatch
@@ -289,7 +289,7 @@ def write_tables(prediction: MediaPrediction, plan: OutputPlan, settings: dict[s
         if path == STANDARD_OUTPUT:
             print(make(), end="", flush=True)
         elif path is not None:
-            write_text(make(), path)
+            write_whole(path, make())
     if plan.plot is not None:
         from emotion.outputs.plots.timeline import write_timeline  # matplotlib takes half a second
 

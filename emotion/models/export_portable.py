@@ -18,7 +18,7 @@ from emotion.config import INPUT_DTYPES
 from emotion.config_files import write_config
 from emotion.console import quiet_import
 from emotion.errors import EmotionError, MediaError, RunError, first_line
-from emotion.files import write_json
+from emotion.files import make_folder, write_json
 from emotion.inputs.faces.crops import crop_face
 from emotion.inputs.faces.detection import YuNetDetector
 from emotion.inputs.preprocessing import Preprocessor, SoundBuffer
@@ -58,7 +58,7 @@ def export_portable(run: Run, name: str, folder: Path, *, check_on: Path | None 
         raise RunError(f"{folder}: exists and is not an export. Name another folder with --output.")
     kind, check_on = FORMATS[name], check_on or sample_clip()
     windows = collect_checked(run, check_on)
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(folder.parent)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as place:
         partial = Path(place) / "export"
         partial.mkdir()

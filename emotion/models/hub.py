@@ -11,6 +11,7 @@ from emotion.config import RunConfig
 from emotion.console import SILENT, Reporter
 from emotion.errors import ConfigError, RunError
 from emotion.fetching import hub_library
+from emotion.files import make_folder
 from emotion.models.baseline_head import BASELINE_FILE
 from emotion.models.onnx_runtime import HASH_SUFFIX, HEAD_FILE, INT8_FILE, ONNX_FILE
 from emotion.models.run_folder import CARD_FILE, CONFIG_FILE, METRICS_FILE, MODEL_FILE, SPLITS_FILE, check_run, load_run
@@ -106,7 +107,7 @@ def pull(repository: str, output: Path, *, revision: str | None = None, cache_di
         raise RunError(f"{output}: is not empty. Name a new or empty folder with --output.")
     fetched = fetch(repository, revision=revision, cache_dir=cache_dir)
     load_run(fetched, runtime="auto")  # a damaged model is reported now, not when it is needed
-    output.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(output.parent)
     with tempfile.TemporaryDirectory(prefix=f".{output.name}-", dir=output.parent) as place:
         partial = Path(place) / "run"
         partial.mkdir()

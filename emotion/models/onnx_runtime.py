@@ -13,6 +13,7 @@ import contextlib
 import hashlib
 import logging
 import os
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -169,7 +170,7 @@ def _open_network(path: Path, keras_sha256: str) -> OnnxNetwork:
 
 def _way_out(path: Path) -> str:
     precision = " --precision int8 --calibrate_on CLIP" if path.name.endswith(INT8_FILE) else ""
-    return f"Make it with: python -m emotion.export {path.parent}{precision}"
+    return f"Make it with: python -m emotion.export {shlex.quote(str(path.parent))}{precision}"
 
 
 @contextlib.contextmanager

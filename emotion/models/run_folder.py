@@ -18,6 +18,7 @@ import dataclasses
 import functools
 import hashlib
 import os
+import shlex
 import time
 import zipfile
 from dataclasses import dataclass
@@ -30,7 +31,7 @@ from emotion.config import CalibrationConfig, RunConfig
 from emotion.config_files import load_config, write_config
 from emotion.console import quiet_import
 from emotion.errors import ConfigError, RunError, first_line
-from emotion.files import write_json, written_whole
+from emotion.files import make_folder, named_errors, write_json, written_whole
 from emotion.models import build_model, find_design, load_layers
 from emotion.models.baseline_head import BASELINE_FILE, BaselineHead, load_baseline
 from emotion.models.calibration import apply_temperature
@@ -67,7 +68,11 @@ def check_run(path: str | os.PathLike) -> RunConfig:
     Raises:
         RunError: if the folder is missing or incomplete, or its configuration is invalid.
     """
-    path = Path(path)
+    with named_errors(path):
+        return _check_run(Path(path))
+
+
+def _check_run(path: Path) -> RunConfig:
     if path.is_file():
         raise RunError(f"{path}: is a file. Give the model's folder.")
     if not path.is_dir():
@@ -83,7 +88,7 @@ def check_run(path: str | os.PathLike) -> RunConfig:
             "model with train_model.py."
         )
     if not (path / MODEL_FILE).is_file():
-        way_out = "Finish its training with: train_model.py --resume --output " + str(path)
+        way_out = f"Finish its training with: train_model.py --resume --output {shlex.quote(str(path))}"
         if not (path / CHECKPOINT_DIR).is_dir():
             way_out = "Copy the whole folder, or train the model again."
         raise RunError(f"{path}: {MODEL_FILE} is missing. {way_out}")
@@ -328,12 +333,12 @@ def load_run(path: str | os.PathLike, *, runtime: str = "keras") -> Run:
 
 def _check_file(path: Path) -> str:
     """Makes sure that a file looks like a Keras model; returns its SHA-256."""
-    with open(path, "rb") as file:
+    with named_errors(path), open(path, "rb") as file:
         if file.read(len(LFS_MARK)) == LFS_MARK:
             raise RunError(f"{path}: is a Git LFS pointer, not the model. Fetch the model with: git lfs pull")
-    if not zipfile.is_zipfile(path):
-        raise RunError(f"{path}: is damaged or not a Keras model. Copy it again, or train the model again.")
-    with open(path, "rb") as file:
+        if not zipfile.is_zipfile(file):
+            raise RunError(f"{path}: is damaged or not a Keras model. Copy it again, or train the model again.")
+        file.seek(0)
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -412,7 +417,7 @@ def write_run(path: str | os.PathLike, config: RunConfig, model, *, half_precisi
     bare.set_weights(model.get_weights())
     if half_precision:
         round_to_half(bare)
-    path.mkdir(parents=True, exist_ok=True)
+    make_folder(path)
     write_config(config, path / CONFIG_FILE)
     with written_whole(path / MODEL_FILE) as partial:
         bare.save(partial)

@@ -48,13 +48,11 @@ import json
 import math
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from emotion.errors import EmotionError
-from emotion.files import displayable, write_whole
+from emotion.files import displayable
 from emotion.results import BaselineUse, EmotionSummary, FaceTrack, MediaPrediction, WindowPrediction
 
 SCHEMA_VERSION = 3
@@ -110,22 +108,6 @@ def format_csv(prediction: MediaPrediction, settings: dict[str, Any] | None = No
             row["face"] = "voice"
         writer.writerow([*(row[name] for name in names), *probabilities.values(), *told])
     return text.getvalue()
-
-
-def write_text(text: str, path: str | os.PathLike) -> None:
-    """Writes a result's text whole or not at all.
-
-    Raises:
-        EmotionError: if the file cannot be written.
-    """
-    path = Path(path)
-    try:
-        write_whole(path, text)
-    except OSError as error:
-        where = path if path.is_dir() else path.parent
-        raise EmotionError(
-            f"{where}: {path.name} cannot be written there ({error.strerror}). Choose a folder you can write to."
-        ) from error
 
 
 def _speech(prediction: MediaPrediction) -> list[list[float | None]] | None:

@@ -22,7 +22,7 @@ from emotion.datasets.split_files import describe_contents, load_splits
 from emotion.datasets.splits import Split, check_split, describe_split
 from emotion.errors import DatasetError, RunError
 from emotion.evaluation.judging import Judgement, build_report, load_predictions, write_predictions
-from emotion.files import write_json, write_whole
+from emotion.files import make_folder, write_json, write_whole
 from emotion.models.run_folder import METRICS_FILE, MODEL_FILE, PREDICTIONS_FILE, SPLITS_FILE
 from emotion.outputs.plots.comparison import APART, RANDOM, write_protocol_comparison
 from emotion.training.fitting import train_fold
@@ -138,7 +138,7 @@ def plan_folds(prepared: TrainingClips, output: Path, *, n_folds: int) -> list[S
         return splits
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise RunError(f"{output}: is not empty and holds no cross-validation. Choose another --output.")
-    output.mkdir(parents=True, exist_ok=True)
+    make_folder(output)
     write_json(path, plan)
     return splits
 
@@ -202,7 +202,7 @@ def compare_protocols(
     elif output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise RunError(f"{output}: is not empty and holds no comparison. Choose another --output.")
     else:
-        output.mkdir(parents=True, exist_ok=True)
+        make_folder(output)
         write_whole(path, plan)
     results: dict[str, CrossValidation] = {}
     for name, protocol in ((APART, "speaker" if n_folds == 1 else "kfold"), (RANDOM, "random")):

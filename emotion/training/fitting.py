@@ -21,6 +21,7 @@ from emotion.datasets.split_files import check_contents, load_splits, write_spli
 from emotion.datasets.splits import SPEAKER_INDEPENDENT, Split, check_split, describe_split, split_of
 from emotion.errors import DatasetError, RunError
 from emotion.evaluation.judging import build_report, judge_clips, write_predictions
+from emotion.files import make_folder
 from emotion.models import build_model
 from emotion.models.layers import dtype_policy
 from emotion.models.pretrained import build_optimizer, encoder_layers, freeze_encoders, set_pretrained
@@ -143,7 +144,7 @@ def train_fold(prepared: TrainingClips, split: Split, output: Path, *, reporter:
 
 
 def _write_beginning(prepared: TrainingClips, split: Split, output: Path) -> None:
-    output.mkdir(parents=True, exist_ok=True)
+    make_folder(output)
     write_splits(split, prepared.clips, output / SPLITS_FILE, prepared.contents)
     write_config(prepared.config, output / CONFIG_FILE)
 

@@ -17,6 +17,7 @@ from emotion.datasets.splits import SPEAKER_INDEPENDENT, Split, check_split
 from emotion.errors import ConfigError, DatasetError
 from emotion.evaluation.judging import build_report, judge_clips
 from emotion.evaluation.training_record import load_sides
+from emotion.files import make_folder
 from emotion.inputs.preprocessing import Preprocessor
 from emotion.inputs.window_cutter import cut_clip
 from emotion.labels import class_index
@@ -89,7 +90,7 @@ def fuse_runs(
         },
         **_score(clips, sides, fused, reporter),
     }  # fmt: skip
-    output.mkdir(parents=True, exist_ok=True)
+    make_folder(output)
     write_splits(split, clips, output / SPLITS_FILE, contents)
     write_metrics(output, metrics)
     write_run(output, dataclasses.replace(config, calibration=CalibrationConfig(unsure_below=threshold)), model)

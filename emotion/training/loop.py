@@ -17,7 +17,7 @@ from keras import layers
 
 from emotion.console import SILENT, Reporter
 from emotion.errors import RunError
-from emotion.files import write_whole, written_whole
+from emotion.files import make_folder, named_errors, write_whole, written_whole
 from emotion.models.layers import dtype_policy
 from emotion.models.pretrained import LayerwiseAdamW
 from emotion.models.run_folder import CHECKPOINT_DIR, HISTORY_FILE
@@ -83,7 +83,7 @@ def fit_network(
         RunError: if the checkpoint is damaged.
     """
     checkpoint, history = folder / CHECKPOINT_DIR, folder / HISTORY_FILE
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     state = load_state(checkpoint)
     epochs_done = max(first_epoch, state["epochs_done"] if state else 0)
     if state and epochs_done == first_epoch:
@@ -101,25 +101,26 @@ def fit_network(
         kept["reduce_lr"] = keras.callbacks.ReduceLROnPlateau(factor=0.5, patience=patience.reduce, min_lr=LOWEST_RATE)
     if validation is not None:
         kept["best"] = keras.callbacks.ModelCheckpoint(candidate, save_best_only=True)
-    model.fit(
-        batches,
-        validation_data=validation,
-        epochs=epochs,
-        initial_epoch=epochs_done,
-        shuffle=False,  # the batches shuffle by their own seed
-        verbose=reporter.keras_verbose,
-        callbacks=[
-            EpochSetter(batches, seed),
-            NormSettler(batches),
-            RateLogger(),
-            keras.callbacks.TerminateOnNaN(),
-            *kept.values(),
-            keras.callbacks.CSVLogger(history, append=epochs_done > 0),
-            keras.callbacks.TensorBoard(folder / "tensorboard", write_graph=False),
-            # Last, so that it saves and restores what the others have become.
-            EpochCheckpoint(checkpoint, candidate, kept),
-        ],
-    )
+    with named_errors(folder):
+        model.fit(
+            batches,
+            validation_data=validation,
+            epochs=epochs,
+            initial_epoch=epochs_done,
+            shuffle=False,  # the batches shuffle by their own seed
+            verbose=reporter.keras_verbose,
+            callbacks=[
+                EpochSetter(batches, seed),
+                NormSettler(batches),
+                RateLogger(),
+                keras.callbacks.TerminateOnNaN(),
+                *kept.values(),
+                keras.callbacks.CSVLogger(history, append=epochs_done > 0),
+                keras.callbacks.TensorBoard(folder / "tensorboard", write_graph=False),
+                # Last, so that it saves and restores what the others have become.
+                EpochCheckpoint(checkpoint, candidate, kept),
+            ],
+        )
     if validation is None:
         settle_norms(model, first_inputs(batches, MANY_CLIPS))
 

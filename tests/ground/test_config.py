@@ -158,6 +158,53 @@ def test_what_is_no_json_object_is_refused_by_the_name_of_the_file(tmp_path, con
 # ---- What is refused ----
 
 
+def test_a_newer_file_is_called_that_whatever_else_it_holds(tmp_path):
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(with_value("new_setting", 1) | {"format_version": FORMAT_VERSION + 4}))
+    with refused(ConfigError, path, FORMAT_VERSION + 4, "Update the program"):
+        load_config(path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param('{"model": ' + "[" * 90_000 + "]" * 90_000 + "}", id="nested too deeply for Python"),
+        pytest.param('{"model": ' + "[" * 50 + "]" * 50 + "}", id="nested deeper than any setting"),
+        pytest.param('{"model": {"units": ' + "9" * 5000 + "}}", id="more digits than Python reads"),
+        pytest.param('{"model": {"units": [1, ' + "9" * 300 + "]}}", id="a number that no array is as large as"),
+        pytest.param('{"window": {"window_seconds": ' + "9" * 400 + "}}", id="a number that is no float"),
+        pytest.param('{"' + "x" * 10_000 + '": 1}', id="a very long name"),
+    ],
+)
+def test_hostile_files_are_refused_in_one_short_line(tmp_path, text):
+    path = tmp_path / "config.json"
+    path.write_text(text)
+    with refused(ConfigError, path) as caught:
+        load_config(path, complete=False)
+    assert len(str(caught.value)) < 600 + len(str(path)) and "\n" not in str(caught.value)
+
+
+def test_every_number_is_bounded():
+    """None may fill the memory, or take for ever."""
+    unbounded = []
+    for name in settings_names:
+        inner, last = part_of(to_dict(RunConfig()), name)
+        if isinstance(inner[last], int | float) and not isinstance(inner[last], bool):
+            for value in (10**13, -(10**13), math.nan):
+                try:
+                    from_dict(RunConfig, with_value(name, value))
+                except ConfigError:
+                    continue
+                unbounded.append((name, value))
+    assert not unbounded
+
+
+@pytest.mark.parametrize(("n_frames", "image_size"), [(10_000, 224), (100, 2048)])
+def test_more_pictures_than_fit_in_memory_are_refused(n_frames, image_size):
+    with refused(ConfigError, "video.n_frames", n_frames):
+        VideoConfig(n_frames=n_frames, image_size=image_size)
+
+
 @pytest.mark.parametrize("name", ["epoch", "audio.n_mfccs", "training.lr", "window.hop"])
 def test_an_unknown_setting_is_named_with_the_known_ones(name):
     with pytest.raises(ConfigError) as caught:

@@ -1,11 +1,13 @@
 """Where a face is between its sightings, and what the records of a prediction say."""
 
 import dataclasses
+import pickle
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from made_predictions import HAPPY, SAD, TORN, make_prediction
 
 from emotion.results import UNSURE, EmotionSummary, FaceTrack, WindowPrediction
 
@@ -84,3 +86,13 @@ def test_no_evidence_is_not_the_same_as_unsure():
 def test_results_cannot_be_changed():
     with pytest.raises(dataclasses.FrozenInstanceError):
         EmotionSummary.of(None, (), evidence="none").emotion = "sad"
+
+
+def test_results_compare_by_what_they_hold_and_survive_pickling():
+    rows = [HAPPY, SAD, None]
+    result = make_prediction(faces=[(rows, 0.0, 4.0)], voice=[TORN])
+    copy = pickle.loads(pickle.dumps(result))
+    assert copy == result and hash(copy) == hash(result) and len({copy, result}) == 1
+    assert copy.windows[0] == result.windows[0] and copy.overall == result.overall
+    other = make_prediction(faces=[([HAPPY, SAD, SAD], 0.0, 4.0)], voice=[TORN])
+    assert other != result and other.windows[2] != result.windows[2] and result != "a result"

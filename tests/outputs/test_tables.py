@@ -12,7 +12,8 @@ import pytest
 from made_predictions import CLASS_NAMES, summarize
 
 from emotion.errors import EmotionError
-from emotion.outputs.tables import format_csv, format_json, to_json, write_text
+from emotion.files import write_whole
+from emotion.outputs.tables import format_csv, format_json, to_json
 from emotion.results import FaceTrack, WindowPrediction
 
 HAPPY = np.array([0.7, 0.2, 0.1], np.float32)
@@ -21,7 +22,7 @@ SUMMARY_KEYS = {"emotion", "most_probable", "confidence", "evidence", "probabili
 
 
 def write_json_file(prediction, path, settings=None):
-    write_text(format_json(prediction, settings), path)
+    write_whole(path, format_json(prediction, settings))
 
 
 def make_prediction(**changes):

@@ -12,6 +12,7 @@ from emotion.console import Reporter
 from emotion.datasets.check.survey import Survey, add_survey_arguments, read_survey_arguments, survey_dataset
 from emotion.datasets.clips import Clip
 from emotion.errors import DatasetError
+from emotion.files import make_folder, written_whole
 
 MANIFEST, DROPPED = "manifest.csv", "dropped.csv"
 DROPPED_COLUMNS = ("clip_id", "path", "reason")
@@ -39,13 +40,10 @@ def run(args) -> int:
     with ExaminationMemory() as memory:
         survey = survey_dataset(request, memory, reporter)
     kept, dropped = sort_clips(survey, keep_faceless=args.keep_faceless)
-    try:
-        args.output.mkdir(parents=True, exist_ok=True)
-        if kept:
-            write_manifest(kept, args.output / MANIFEST, args.output)
-        _write_dropped(dropped, args.output / DROPPED)
-    except OSError as error:
-        raise DatasetError(f"{args.output}: cannot be written ({error.strerror}). Choose another --output.") from error
+    make_folder(args.output)
+    if kept:
+        write_manifest(kept, args.output / MANIFEST, args.output)
+    _write_dropped(dropped, args.output / DROPPED)
     for reason, count in Counter(reason.split(":")[0] for _, _, reason in dropped).most_common():
         reporter.say(f"{count:>6} dropped: {reason}")
     if not kept:
@@ -112,8 +110,8 @@ def _check_output(folder: Path) -> None:
 
 
 def _write_dropped(rows: list[tuple[str, str, str]], path: Path) -> None:
-    # Mode x does not replace a table that another program has written meanwhile. File names need not be UTF-8.
-    with open(path, "x", encoding="utf-8", errors="surrogateescape", newline="") as file:
+    # File names need not be UTF-8.
+    with written_whole(path) as part, open(part, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(DROPPED_COLUMNS)
         writer.writerows(rows)

@@ -12,6 +12,7 @@ from pathlib import Path
 from emotion.config_files import load_config
 from emotion.datasets.paths import N_SHOWN, Table, check_rows, join_row, mend_code_page, read_table
 from emotion.errors import ConfigError, DatasetError
+from emotion.files import make_folder, written_whole
 from emotion.labels import SEVEN_EMOTIONS, class_index, read_emotion
 
 EMOTION, CLASS_INDEX, AS_WRITTEN = "emotion", "class_index", "emotion_as_written"
@@ -132,13 +133,10 @@ def _write(conversion: Conversion, output: Path) -> None:
     table = conversion.table
     # Spreadsheets know UTF-8 by the mark at its beginning, so a table that had one keeps it.
     encoding = "utf-8-sig" if table.encoding == "utf-8-sig" else "utf-8"
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        with open(output, "x", encoding=encoding, newline="") as file:
-            for row in (conversion.columns, *conversion.rows):
-                file.write(join_row(row, table.delimiter, table.newline))
-    except OSError as error:
-        raise DatasetError(f"{output}: cannot be written ({error.strerror}). Choose another --output.") from error
+    make_folder(output.parent)
+    with written_whole(output) as partial, open(partial, "w", encoding=encoding, newline="") as file:
+        for row in (conversion.columns, *conversion.rows):
+            file.write(join_row(row, table.delimiter, table.newline))
 
 
 def _summarize(conversions: Sequence[Conversion], class_names: Sequence[str]) -> str:

@@ -10,6 +10,8 @@ import time
 from pathlib import Path
 
 from emotion.datasets.check.examination import Examination
+from emotion.errors import FileError
+from emotion.files import make_folder
 from emotion.places import CACHE_DIR
 
 # Raise this whenever an examination would find something else in the same file.
@@ -36,7 +38,7 @@ class ExaminationMemory:
 
     def __enter__(self):
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(self.path.parent)
             try:
                 self._open()
             except sqlite3.DatabaseError as error:
@@ -46,7 +48,7 @@ class ExaminationMemory:
                 self._close()
                 self.path.unlink(missing_ok=True)
                 self._open()
-        except (sqlite3.Error, OSError) as error:
+        except (sqlite3.Error, OSError, FileError) as error:
             self._give_up(error)
         return self
 

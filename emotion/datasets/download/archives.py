@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path, PurePosixPath
 
 from emotion.errors import DatasetError
-from emotion.files import write_whole
+from emotion.files import make_folder, write_whole
 
 MAX_MEMBERS = 100_000
 MAX_GROWTH = 100  # unpacked bytes for each packed one; sound and video stay below 10
@@ -100,7 +100,7 @@ def unpack(path: Path, folder: Path, *, wanted: Callable[[str], bool] = lambda n
     try:
         with zipfile.ZipFile(path) as archive:
             members = {name: info for name, info in list_members(archive, path).items() if wanted(name)}
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
             shutil.rmtree(workplace, ignore_errors=True)
             n_bytes, free = sum(info.file_size for info in members.values()), shutil.disk_usage(folder).free
             if n_bytes > free:
@@ -122,7 +122,7 @@ def unpack(path: Path, folder: Path, *, wanted: Callable[[str], bool] = lambda n
 
 
 def _write_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(target.parent)
     n_bytes = 0
     with archive.open(info) as source, open(target, "xb") as file:
         while chunk := source.read(CHUNK_BYTES):

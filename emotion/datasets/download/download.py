@@ -19,6 +19,7 @@ from emotion.datasets.download.archives import Ledger, unpack
 from emotion.datasets.download.owners import CREMAD_MIRROR, CREMAD_TABLE, LFS_URLS, MODALITIES, SOURCES, CremadIndex
 from emotion.errors import ConfigError
 from emotion.fetching import FetchError, RemoteFile, bytes_here, fetch, fetch_all, is_right, with_way_out
+from emotion.files import make_folder
 from emotion.places import DATASET_DIR
 
 SPARE_BYTES = 100_000_000  # left free on the disk
@@ -260,7 +261,7 @@ def read_index(folder: Path, request: DownloadRequest, reporter: Reporter) -> Cr
     reporter.say(f"Reading the list of recordings from {request.github_url} (some 20 MB) ...")
     index = owners.read_cremad_index(request.github_url, reporter=reporter)
     if not request.dry_run:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         table.write_bytes(index.table)
         note.write_text(index.to_json(), encoding="utf-8")
     return index

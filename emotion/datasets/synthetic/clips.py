@@ -22,6 +22,7 @@ from emotion.console import SILENT, Reporter
 from emotion.datasets.synthetic.faces import draw_face
 from emotion.datasets.synthetic.voices import compute_mouth_opening, synthesize_voice
 from emotion.errors import ConfigError
+from emotion.files import make_folder
 from emotion.labels import EIGHT_EMOTIONS, RAVDESS_EMOTIONS, canonical_emotion
 
 LAYOUTS = ("paired", "downloaded")
@@ -101,7 +102,7 @@ def write_synthetic_dataset(
         for actor, emotion, index in itertools.product(speakers, emotions, range(n_repetitions))
     ]
     for folder in {path.parent for take in takes for path in (take.video_path, take.audio_path) if path}:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
 
     def write(take: _Take) -> None:
         voice = synthesize_voice(

@@ -10,6 +10,7 @@ import gradio as gr
 from gradio_client import utils as client_utils
 
 from emotion.errors import EmotionError
+from emotion.files import make_folder
 from emotion.inference.web import fragments
 from emotion.inference.web import timeline as timeline_page
 from emotion.inference.web.analysis import Analysis, Analyst, Stopped
@@ -214,7 +215,7 @@ class Page:
 
     def _take_sample(self) -> str:
         if not self._sample.is_file():
-            self._sample.parent.mkdir(exist_ok=True)
+            make_folder(self._sample.parent)
             shutil.copyfile(sample_clip(), self._sample)
         return str(self._sample)
 

@@ -56,13 +56,10 @@ def write_figure(figure, path: str | os.PathLike) -> Path:
     ending = path.suffix.lower().lstrip(".") or "png"
     if ending not in FORMATS:
         raise EmotionError(f"{path}: a plot cannot be written as .{ending}. Choose one of {', '.join(FORMATS)}.")
-    try:
-        with written_whole(path) as partial, warnings.catch_warnings():
-            # Letters that the font lacks are drawn as boxes.
-            warnings.filterwarnings("ignore", "Glyph .* missing from font")
-            figure.savefig(partial, format=ending)
-    except OSError as error:
-        raise EmotionError(f"{path}: cannot be written ({error.strerror}). Choose another folder.") from error
+    with written_whole(path) as partial, warnings.catch_warnings():
+        # Letters that the font lacks are drawn as boxes.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
+        figure.savefig(partial, format=ending)
     return path
 
 

@@ -99,8 +99,8 @@ def write_image(image: np.ndarray, output: str | os.PathLike) -> None:
     try:
         with written_whole(output) as partial:
             Image.fromarray(image).save(partial, quality=92)
-    except (OSError, ValueError) as error:
-        raise EmotionError(f"{output}: cannot be written ({error}). Choose another folder or name.") from error
+    except ValueError as error:  # an ending that Pillow does not know
+        raise EmotionError(f"{output}: cannot be written ({error}). Choose another name.") from error
 
 
 def _frames(path: str, source: SharedSource | None = None) -> Iterator[VideoFrame]:

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from emotion.config import RunConfig
+from emotion.files import make_folder
 from emotion.labels import SEVEN_EMOTIONS
 from emotion.models.calibration import fit_temperature, softmax
 from emotion.training.recipes.affectnet_branch import train_affectnet_branch
@@ -67,7 +68,7 @@ def align_faces(work: Work) -> SeenFaces:
         "unlabelled": lambda: load_unlabelled(root / UNLABELLED, SEVEN_EMOTIONS, learned),
         "ferplus_valid": lambda: load_ferplus(root / FERPLUS_FILES["valid"], SEVEN_EMOTIONS, validated),
     }
-    aligned.mkdir(parents=True, exist_ok=True)
+    make_folder(aligned)
     loaded = {}
     for name, make in makers.items():
         path = aligned / f"{name}.npz"

@@ -35,6 +35,7 @@ from emotion.console import SILENT, Reporter
 from emotion.datasets.clips import Clip
 from emotion.datasets.split_files import add_unlisted, write_splits
 from emotion.datasets.splits import Split
+from emotion.files import make_folder
 from emotion.labels import SEVEN_EMOTIONS
 from emotion.models.baseline_head import BaselineHead, FaceHead, VoiceHead, write_baseline
 from emotion.models.export_onnx import write_onnx
@@ -280,7 +281,7 @@ def write_model(
     config = dataclasses.replace(
         recipe.config(), calibration=calibration, data=_sources(recipe, clips["train"], len(seen.train))
     )
-    output.mkdir(parents=True, exist_ok=True)
+    make_folder(output)
     # The faces are too many to be listed, and lie in archives; the record says that they are missing from it.
     ids = {side: tuple(sorted(clip.clip_id for clip in clips[side])) for side in clips}
     split = Split(ids["train"], ids["validation"], (), "speaker", recipe.voices.seed)

