@@ -20,17 +20,16 @@ from emotion.datasets.paths import (
     Table,
     check_folder,
     check_rows,
-    is_recording,
     is_table,
-    kind_of,
     read_columns,
     read_table,
-    sound_rank,
     walk_files,
     warn_left_out,
 )
 from emotion.errors import DatasetError
 from emotion.labels import CREMAD_EMOTIONS, read_emotion
+from emotion.media.kinds import is_recording, kind_of
+from emotion.media.suffixes import sound_rank
 
 NAME = "CREMA-D"
 LICENCE = "ODbL 1.0"

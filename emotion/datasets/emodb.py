@@ -7,9 +7,10 @@ only trainings that learn from a teacher's answers.
 import os
 
 from emotion.datasets.clips import Clip
-from emotion.datasets.paths import check_folder, kind_of, walk_files, warn_left_out
+from emotion.datasets.paths import check_folder, walk_files, warn_left_out
 from emotion.errors import DatasetError
 from emotion.labels import EMODB_EMOTIONS
+from emotion.media.kinds import kind_of
 
 NAME = "EmoDB"
 LICENCE = "freely downloadable for research"
@@ -18,7 +19,6 @@ HOW_TO_GET_IT = "EmoDB is at http://emodb.bilderbar.info."
 BOREDOM = "boredom"  # which no model here has a class for
 MEN = frozenset({"03", "10", "11", "12", "15"})
 WOMEN = frozenset({"08", "09", "13", "14", "16"})
-SUFFIXES = frozenset({".wav", ".flac", ".ogg"})
 
 
 def recognizes(root: str | os.PathLike) -> bool:
@@ -43,7 +43,7 @@ def load(root: str | os.PathLike) -> list[Clip]:
     clips, copies = {}, []
     for path in walk_files(check_folder(root, HOW_TO_GET_IT)):
         name = path.stem
-        if path.suffix.lower() not in SUFFIXES or len(name) != len("SSTTTEV") or name[5] not in EMODB_EMOTIONS:
+        if kind_of(path) != "audio" or len(name) != len("SSTTTEV") or name[5] not in EMODB_EMOTIONS:
             continue
         speaker, emotion = name[:2], EMODB_EMOTIONS[name[5]] or BOREDOM
         if speaker not in MEN | WOMEN:

@@ -12,17 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from emotion.datasets.clips import Clip
-from emotion.datasets.paths import (
-    SPLIT_WORDS,
-    check_folder,
-    kind_of,
-    list_folders,
-    sound_rank,
-    walk_files,
-    warn_left_out,
-)
+from emotion.datasets.paths import SPLIT_WORDS, check_folder, list_folders, walk_files, warn_left_out
 from emotion.errors import DatasetError
 from emotion.labels import EIGHT_EMOTIONS, read_emotion
+from emotion.media.kinds import kind_of
+from emotion.media.suffixes import sound_rank
 
 NAME = "folders"
 LICENCE = "not stated: clips in one folder for each emotion"
@@ -71,10 +65,10 @@ def load(root: str | os.PathLike) -> list[Clip]:
         DatasetError: if there is no such folder, or no media in its folders.
     """
     root = check_folder(root, HOW_TO_GET_IT)
-    clips, others, left_out = [], Counter(), []
+    clips, others, left_out, no_media = [], Counter(), [], []
     for folder, side in _list_emotion_folders(root):
         emotion = read_emotion(folder.name)
-        for key, files in _group(folder).items():
+        for key, files in _group(folder, no_media).items():
             name = Path(key).relative_to(root).as_posix()
             pictures = sorted(files.pictures, key=lambda path: (kind_of(path) != "video", path))
             sounds = sorted(files.sounds, key=lambda path: (sound_rank(path), path))
@@ -99,6 +93,7 @@ def load(root: str | os.PathLike) -> list[Clip]:
     if strange:
         logger.warning("%s: folders named like none of the known emotions: %s", root, strange)
     warn_left_out(root, left_out, "files beside another of the same name")
+    warn_left_out(root, no_media, "files that are no media by name or content")
     return sorted(clips, key=lambda clip: clip.clip_id)
 
 
@@ -112,11 +107,14 @@ def _list_emotion_folders(root: str | os.PathLike) -> Iterator[tuple[Path, str |
             yield from ((inner, side) for inner in list_folders(folder))
 
 
-def _group(folder: Path) -> dict[str, _Files]:
-    """Returns the media below a folder by path without extension."""
+def _group(folder: Path, no_media: list[str]) -> dict[str, _Files]:
+    """Returns the media below a folder by path without extension; the other files are added to ``no_media``."""
     groups: dict[str, _Files] = {}
     for path in walk_files(folder):
-        if kind := kind_of(path):
+        kind = kind_of(path)
+        if kind is None:
+            no_media.append(path.name)
+        else:
             files = groups.setdefault(str(path)[: -len(path.suffix)], _Files())
             (files.sounds if kind == "audio" else files.pictures).append(path)
     return groups

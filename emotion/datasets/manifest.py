@@ -20,14 +20,13 @@ from emotion.datasets.paths import (
     check_rows,
     is_table,
     join_row,
-    kind_of,
     read_columns,
     read_table,
 )
 from emotion.errors import DatasetError
 from emotion.files import written_whole
 from emotion.labels import read_emotion
-from emotion.media.suffixes import MEDIA_SUFFIXES
+from emotion.media.kinds import kind_of
 
 NAME = "manifest"
 LICENCE = "not stated: clips listed in a manifest"
@@ -130,9 +129,10 @@ def _read_row(table: Table, row: Row, columns: dict[str, int | None], folder: Pa
         wrong.append(
             f"{row.n_fields} fields for {len(table.columns)} columns (put fields with commas in quotation marks)"
         )
-    kind = kind_of(values["path"])
-    if values["path"] and kind is None:
-        wrong.append(f"{values['path']} is not a video, sound or image file by its name ({' '.join(MEDIA_SUFFIXES)})")
+    media = _resolve(values["path"], folder)
+    kind = None if media is None else kind_of(media)
+    if media and kind is None:
+        wrong.append(_no_media(values["path"], media))
     audio = values["audio_path"]
     if kind == "audio" and audio and audio != values["path"]:
         wrong.append("path is a sound file already, so audio_path must be empty")
@@ -141,15 +141,16 @@ def _read_row(table: Table, row: Row, columns: dict[str, int | None], folder: Pa
         wrong.append(f"split must be one of {', '.join(SIDES)}, got {values['split']}")
     if sex and sex not in SEX_WORDS:
         wrong.append(f"sex must be one of {', '.join(SEX_WORDS)}, got {values['sex']}")
-    if values["reference"] and kind_of(values["reference"]) is None:
-        wrong.append(f"reference {values['reference']} is not a video, sound or image file by its name")
+    reference = _resolve(values["reference"], folder)
+    if reference and kind_of(reference) is None:
+        wrong.append(f"reference {_no_media(values['reference'], reference)}")
     start, end = (_read_seconds(values[name], name, wrong) for name in ("start_s", "end_s"))
     if end is not None and not end > (start or 0.0):
         wrong.append(f"end_s must be above start_s, got {_show(start) or 0} and {_show(end)}")
     if wrong:
         return None, wrong
 
-    stem, media = table.path.stem, _resolve(values["path"], folder)
+    stem = table.path.stem
     sound = None if audio.lower() == NO_SOUND else _resolve(audio, folder)
     if not audio and kind != "image":
         sound = media
@@ -165,13 +166,19 @@ def _read_row(table: Table, row: Row, columns: dict[str, int | None], folder: Pa
         split=SPLIT_WORDS.get(split),
         start_seconds=start,
         end_seconds=end,
-        reference=_resolve(values["reference"], folder),
+        reference=reference,
         details={
             name: row.fields[index]
             for index, name in enumerate(table.columns)
             if name and index not in known and row.fields[index].strip()
         },
     ), []
+
+
+def _no_media(written: str, path: str) -> str:
+    if not os.path.exists(path):
+        return f"{written} is not there, and its name does not say whether it is a video, a sound file or an image"
+    return f"{written} is no video, sound file or image, neither by its name nor by its content"
 
 
 def _read_seconds(written: str, name: str, wrong: list[str]) -> float | None:

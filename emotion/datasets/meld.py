@@ -20,7 +20,6 @@ from emotion.datasets.paths import (
     Table,
     check_folder,
     check_rows,
-    kind_of,
     mend_code_page,
     read_table,
     walk_files,
@@ -28,6 +27,7 @@ from emotion.datasets.paths import (
 )
 from emotion.errors import DatasetError
 from emotion.labels import read_emotion
+from emotion.media.kinds import kind_of
 
 NAME = "MELD"
 LICENCE = "GPL-3.0 for the labels; the clips are from a television series"

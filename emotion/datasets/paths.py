@@ -1,4 +1,4 @@
-"""What the adapters share: kinds of files by their extension, folders walked in order, tables of labels."""
+"""What the adapters share: folders walked in order, tables of labels."""
 
 import csv
 import io
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from emotion.errors import DatasetError
-from emotion.media.suffixes import SOUND_SUFFIXES, STILL_SUFFIXES, VIDEO_SUFFIXES
+from emotion.media import kinds
 
 SPLIT_WORDS = {
     "train": "train", "training": "train",
@@ -33,40 +33,12 @@ logger = logging.getLogger(__name__)
 # ---- Files ----
 
 
-def kind_of(path: str | os.PathLike) -> str | None:
-    """Returns ``video``, ``image`` or ``audio`` by a file's extension, or None for any other file."""
-    suffix = Path(path).suffix.lower()
-    kinds = (("video", VIDEO_SUFFIXES), ("image", STILL_SUFFIXES), ("audio", SOUND_SUFFIXES))
-    return next((kind for kind, suffixes in kinds if suffix in suffixes), None)
-
-
-def is_recording(path: str | os.PathLike) -> bool:
-    """Whether a file is a video or a sound file by its extension."""
-    return kind_of(path) in ("video", "audio")
-
-
-def sound_rank(path: Path) -> int:
-    """Sorts sound files of one recording, the best first: lossless before compressed."""
-    return SOUND_SUFFIXES.index(path.suffix.lower())
-
-
 def walk_files(root: str | os.PathLike, *, warn: bool = True) -> Iterator[Path]:
-    """Yields the files below a folder in sorted order, without hidden files and folders.
+    """Yields the files below a folder as ``media.kinds.walk_files``.
 
-    Linked folders are followed, since videos often lie on another disk; each folder is entered once, so a link to a
-    folder above does no harm. With ``warn``, folders that cannot be read are logged as a warning.
+    With ``warn``, folders that cannot be read are logged as a warning.
     """
-    entered = set()
-    for folder, folders, files in os.walk(root, followlinks=True, onerror=_warn_unreadable if warn else None):
-        real_folder = os.path.realpath(folder)
-        if real_folder in entered:
-            folders.clear()
-            continue
-        entered.add(real_folder)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(files):
-            if not name.startswith("."):
-                yield Path(folder, name)
+    return kinds.walk_files(root, onerror=_warn_unreadable if warn else None)
 
 
 def list_folders(root: str | os.PathLike) -> list[Path]:

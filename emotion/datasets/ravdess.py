@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from emotion.datasets.clips import Clip
-from emotion.datasets.paths import check_folder, is_recording, kind_of, walk_files, warn_left_out
+from emotion.datasets.paths import check_folder, walk_files, warn_left_out
 from emotion.errors import ConfigError, DatasetError
 from emotion.labels import RAVDESS_EMOTIONS
+from emotion.media.kinds import is_recording, kind_of
 
 NAME = "RAVDESS"
 LICENCE = "CC BY-NC-SA 4.0"

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from emotion.datasets import DATASETS, ravdess
 from emotion.datasets.clips import Clip
-from emotion.datasets.paths import is_table, kind_of, read_table, walk_files
+from emotion.datasets.paths import is_table, read_table, walk_files
 from emotion.errors import ConfigError, DatasetError
 from emotion.files import named_errors
+from emotion.media.kinds import kind_of
 
 logger = logging.getLogger(__name__)
 

@@ -1,17 +1,20 @@
-"""Which media files you mean: named one by one, by folders, by patterns."""
+"""Which media files you mean: named one by one, by folders, by patterns; and which others lie there."""
 
 import glob
 import os
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from emotion.errors import ConfigError, MediaError
 from emotion.files import displayable
 from emotion.inference.output_plan import MARK
-from emotion.media.suffixes import MEDIA_SUFFIXES, STILL_SUFFIXES
+from emotion.media.kinds import kind_of, walk_files
+from emotion.media.suffixes import STILL_SUFFIXES, UNFINISHED_SUFFIXES
 from emotion.media.writing import is_annotated
+
+N_NAMED = 3  # files left out, for each reason
 
 
 @dataclass(frozen=True)
@@ -22,11 +25,34 @@ class ClipFile:
     name: str
 
 
-def find_clips(places: Sequence[str]) -> list[ClipFile] | None:
+@dataclass
+class LeftOut:
+    """Files that were found and not taken, by the reason."""
+
+    by_reason: dict[str, list[Path]] = field(default_factory=dict)
+
+    def add(self, reason: str, path: Path) -> None:
+        paths = self.by_reason.setdefault(reason, [])
+        if path not in paths[-1:]:
+            paths.append(path)
+
+    def __str__(self) -> str:
+        """One line: how many there are for each reason, and the names of the first ones; empty if there are none."""
+        parts = []
+        for reason, paths in self.by_reason.items():
+            names = ", ".join(displayable(path.name) for path in paths[:N_NAMED])
+            more = ", ..." if len(paths) > N_NAMED else ""
+            parts.append(f"{len(paths)} {reason} ({names}{more})")
+        return f"left out: {'; '.join(parts)}" if parts else ""
+
+
+def find_clips(places: Sequence[str], left_out: LeftOut | None = None) -> list[ClipFile] | None:
     """Finds the media files that a user means.
 
     Args:
-        places: files, folders (searched with their subfolders) and patterns such as ``clips/*.mp4``.
+        places: files, folders (searched with their subfolders) and patterns such as ``clips/*.mp4``. A part of a
+            pattern that a file or folder is called by stands for that one alone.
+        left_out: gets the other files there.
 
     Returns:
         Each file once, in order; None if one single file is meant, which need not exist.
@@ -38,13 +64,13 @@ def find_clips(places: Sequence[str]) -> list[ClipFile] | None:
     if not all(places):
         raise ConfigError("A clip's name is empty. Is a variable empty? For the current folder write .")
     try:
-        return _find(places)
+        return _find(places, LeftOut() if left_out is None else left_out)
     except OSError as error:
         where = error.filename or places[0]
         raise MediaError(f"{where}: cannot be read ({error.strerror}). Check the folder's permissions.") from error
 
 
-def _find(places: Sequence[str]) -> list[ClipFile] | None:
+def _find(places: Sequence[str], left_out: LeftOut) -> list[ClipFile] | None:
     if (
         len(places) == 1
         and not Path(places[0]).is_dir()
@@ -55,16 +81,16 @@ def _find(places: Sequence[str]) -> list[ClipFile] | None:
     for place in places:
         path = Path(place)
         if path.is_dir():
-            os.listdir(path)  # raises for a folder without permission, where rglob finds nothing
-            inside = [(item, path) for item in sorted(path.rglob("*")) if _is_clip(item, path)]
+            os.listdir(path)  # raises for a folder without permission
+            inside = [(item, path) for item in sorted(_walk(path, left_out)) if _is_clip(item, left_out)]
         elif path.exists() or not glob.has_magic(place):
             inside = [(path, path.parent)]
         else:
-            matches = (Path(item) for item in sorted(glob.glob(place, recursive=True)))
-            inside = [(item, item.parent) for item in matches if _is_clip(item, item.parent)]
+            matches = (Path(item) for item in sorted(glob.glob(_literal(place), recursive=True)))
+            inside = [(item, item.parent) for item in matches if not item.is_dir() and _is_clip(item, left_out)]
         if not inside:
-            extensions = ", ".join(sorted(MEDIA_SUFFIXES))
-            raise MediaError(f"{place}: no media files found. Recognised extensions: {extensions}.")
+            others = f" ({left_out})" if left_out.by_reason else ""
+            raise MediaError(f"{place}: no media files found{others}. Give a file, or a folder that holds some.")
         for item, root in inside:
             found.setdefault(item.resolve(), (item, root))
     if len(found) == 1 and not any(Path(place).is_dir() or glob.has_magic(place) for place in places):
@@ -72,10 +98,40 @@ def _find(places: Sequence[str]) -> list[ClipFile] | None:
     return _name_clips(dict(found.values()))
 
 
-def _is_clip(path: Path, root: Path) -> bool:
-    """Whether a file in a folder is a clip. Hidden files and folders are left out, and so are our own results."""
-    is_hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
-    return path.suffix.lower() in MEDIA_SUFFIXES and path.is_file() and not is_hidden and not _is_result(path)
+def _literal(pattern: str) -> str:
+    """Returns a pattern whose first parts, as far as something is called exactly so, stand for that alone."""
+    path = Path(pattern)
+    for parent in path.parents:  # the longest first
+        if glob.has_magic(str(parent)) and parent.exists():
+            return os.path.join(glob.escape(str(parent)), path.relative_to(parent))
+    return pattern
+
+
+def _walk(folder: Path, left_out: LeftOut) -> Iterator[Path]:
+    hidden: list[Path] = []
+    yield from walk_files(
+        folder, hidden=hidden, onerror=lambda error: left_out.add("folders that cannot be read", Path(error.filename))
+    )
+    for path in hidden:
+        left_out.add("hidden", path)
+
+
+def _is_clip(path: Path, left_out: LeftOut) -> bool:
+    """Whether a file in a folder is a clip; otherwise it is noted why not."""
+    reason = _fault(path)
+    if reason is not None:
+        left_out.add(reason, path)
+    return reason is None
+
+
+def _fault(path: Path) -> str | None:
+    if not path.is_file():
+        return "links to nothing" if path.is_symlink() else "pipes or devices"
+    if path.suffix.lower() in UNFINISHED_SUFFIXES:
+        return "unfinished downloads"
+    if kind_of(path) is None:
+        return "not media by name or content"
+    return "made by this program" if _is_result(path) else None
 
 
 def _is_result(path: Path) -> bool:

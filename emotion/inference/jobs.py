@@ -12,7 +12,7 @@ from emotion.console import SILENT, Reporter
 from emotion.errors import ConfigError, EmotionError
 from emotion.files import displayable, locked_folder, locked_names, make_folder, write_whole
 from emotion.inference.batch import Batch, check_folder, format_summary, run_batch
-from emotion.inference.clip_search import ClipFile, find_clips
+from emotion.inference.clip_search import ClipFile, LeftOut, find_clips
 from emotion.inference.output_plan import (
     STANDARD_OUTPUT,
     TABLES,
@@ -61,12 +61,13 @@ def plan_job(request: InferenceRequest, config: RunConfig) -> Job:
         camera = CameraJob(request)
         camera.check()
         return camera
-    clips = find_clips(request.media)
+    left_out = LeftOut()
+    clips = find_clips(request.media, left_out)
     if clips is not None:
         request.check_names(len(clips))
         folder = request.outputs.folder or DEFAULT_FOLDER
         check_folder(folder, resume=request.resume, overwrite=request.outputs.overwrite)
-        return BatchJob(request, clips, folder)
+        return BatchJob(request, clips, folder, str(left_out))
     if request.adapts_to_folders:
         raise ConfigError("--adapt is for several clips of a person. Name them, or their folder.")
     if request.resume:
@@ -105,11 +106,16 @@ class FileJob:
 
 @dataclass(frozen=True)
 class BatchJob:
-    """Several clips, each with its own results in one folder."""
+    """Several clips, each with its own results in one folder.
+
+    Attributes:
+        left_out: which other files lie there, in a line; empty if there are none.
+    """
 
     request: InferenceRequest
     clips: list[ClipFile]
     folder: Path
+    left_out: str = ""
 
     def run(self, predictor: "EmotionPredictor", *, loading_seconds: float = 0.0) -> int:
         with locked_folder(self.folder):
@@ -153,12 +159,15 @@ class BatchJob:
         try:
             n_failed = run_batch(self.clips, batch, process, reporter=reporter)
         except KeyboardInterrupt:
-            reporter.say(f"{format_summary(self.clips, batch)}\nTo go on: run the same command with --resume.")
+            reporter.say(f"{self._format_summary(batch)}\nTo go on: run the same command with --resume.")
             raise
-        reporter.say(format_summary(self.clips, batch))
+        reporter.say(self._format_summary(batch))
         if request.timings:
             reporter.say(_format_timings(stopwatch, seconds, time.perf_counter() - start, loading_seconds))
         return n_failed
+
+    def _format_summary(self, batch: Batch) -> str:
+        return "\n".join(part for part in (format_summary(self.clips, batch), self.left_out) if part)
 
     def _get_to_know(
         self, predictor: "EmotionPredictor", stopwatch: Stopwatch

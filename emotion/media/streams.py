@@ -14,6 +14,7 @@ import numpy as np
 from av.stream import Disposition
 
 from emotion.errors import MediaError
+from emotion.media.formats import OPTIONS
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +25,6 @@ MAX_READ_FAILURES = 20  # in a row, before the rest of a damaged file is skipped
 WEB_PAGE = re.compile(rb"\s*(<!doctype html|<html)", re.IGNORECASE)
 HEAD_BYTES = 256
 LFS_POINTER = b"version https://git-lfs.github.com/spec"
-FORMATS_REFUSED = ("tty", "concat", "hls", "dash", "sdp", "imf")  # text, and lists of other files
 COVER_ART = Disposition.attached_pic | Disposition.timed_thumbnails
 
 
@@ -97,17 +97,18 @@ def open_media(path: str | os.PathLike):
     if WEB_PAGE.match(head):
         raise MediaError(f"{name}: is a web page, not media: the download went wrong. Download the file itself.")
     try:
-        # With "file:", a colon in the name does not make a protocol. The allowed protocols keep a disguised playlist
-        # off the network. Some recorders write metadata that is not UTF-8.
-        container = av.open(f"file:{name}", options={"protocol_whitelist": "file"}, metadata_errors="replace")
+        # With "file:", a colon in the name does not make a protocol. Some recorders write metadata that is not UTF-8.
+        container = av.open(f"file:{name}", options=OPTIONS, metadata_errors="replace")
+    except av.ArgumentError as error:
+        raise MediaError(
+            f"{name}: holds text, a playlist or another kind that is not read, not media. Give a video, sound or image "
+            "file."
+        ) from error
     except (av.FFmpegError, OSError) as error:
         words = getattr(error, "strerror", None) or error
         raise MediaError(
             f"{name}: not a readable media file ({words}). Download it again, or convert it to MP4."
         ) from error
-    if container.format.name.split(",")[0] in FORMATS_REFUSED:
-        container.close()
-        raise MediaError(f"{name}: holds text, not media. Give a video, sound or image file.")
     return container
 
 

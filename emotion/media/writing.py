@@ -19,6 +19,7 @@ from av.codec.context import Flags as CodecFlags
 from av.video.reformatter import VideoReformatter
 
 from emotion.errors import MediaError
+from emotion.media.formats import OPTIONS
 from emotion.media.pictures import LIMITED_RANGE, ColourSpace, YuvPicture
 from emotion.media.soundtrack import SourceSound
 from emotion.media.streams import SharedSource
@@ -60,8 +61,7 @@ def check_output(path: str | os.PathLike, source_path: str | os.PathLike | None 
 def is_annotated(path: str | os.PathLike) -> bool:
     """Whether a file is a video that this module wrote."""
     try:
-        options = {"protocol_whitelist": "file"}
-        with av.open(f"file:{os.fspath(path)}", options=options, metadata_errors="ignore") as container:
+        with av.open(f"file:{os.fspath(path)}", options=OPTIONS, metadata_errors="ignore") as container:
             return container.metadata.get("comment") == COMMENT
     except (av.FFmpegError, OSError, ValueError):
         return False

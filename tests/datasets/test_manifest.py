@@ -136,7 +136,7 @@ HEADER = "path,emotion,start_s,end_s,split,sex,audio_path"
         (",sad", ["path"]),
         ("b.wav,", ["emotion"]),
         ("b.wav", ["emotion"]),
-        ("happy,b.wav", ["happy", ".wav"]),
+        ("happy,b.wav", ["happy", "not there"]),
         *((f"b.wav,sad,{start}", ["start_s", f"got {start}"]) for start in ("soon", "-1")),
         *((f"b.wav,sad,,{end}", ["end_s", f"got {end}"]) for end in ("nan", "inf")),
         ("b.wav,sad,2,2", ["end_s", "start_s", "2 and 2"]),

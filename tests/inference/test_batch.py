@@ -26,7 +26,7 @@ from emotion.datasets.synthetic.voices import synthesize_voice
 from emotion.errors import ConfigError, MediaError
 from emotion.files import locked_folder, locked_names
 from emotion.inference.batch import DONE, FAILED, SETTINGS_FILE, SUMMARY_FILE, Batch, run_batch
-from emotion.inference.clip_search import ClipFile, find_clips
+from emotion.inference.clip_search import ClipFile, LeftOut, find_clips
 from emotion.media.writing import VideoWriter
 from emotion.results import EmotionSummary
 
@@ -329,3 +329,23 @@ def test_a_stop_between_files_leaves_a_summary_to_go_on_from(folder, trained, tm
     done = [row for row in read_summary(tmp_path / "out").values() if row["status"] == DONE]
     assert 2 <= len(done) < 200
     assert not [path for path in (tmp_path / "out").iterdir() if "partial" in path.name]
+
+
+def test_what_a_folder_holds_beside_clips_is_counted_and_named(tmp_path):
+    touch(tmp_path, "a.mp4", "b.f4v", "c.spx", "d.heic", ".DS_Store", "notes.txt", "half.mp4.part", "sub/n1.csv",
+          "sub/n2.csv", "sub/n3.csv", "a_emotion_plot.png")  # fmt: skip
+    (tmp_path / "gone.mp4").symlink_to(tmp_path / "nowhere")
+    left_out = LeftOut()
+    assert [clip.name for clip in find_clips([str(tmp_path)], left_out)] == ["a", "b", "c", "d"]
+    assert {reason: len(paths) for reason, paths in left_out.by_reason.items()} == {
+        "not media by name or content": 4, "unfinished downloads": 1, "made by this program": 1, "links to nothing": 1,
+        "hidden": 1,
+    }  # fmt: skip
+    assert "4 not media by name or content (notes.txt, n1.csv, n2.csv, ...)" in str(left_out)
+
+
+def test_a_part_of_a_pattern_that_is_a_folders_very_name_is_no_pattern(tmp_path):
+    touch(tmp_path, "clips [2023]/a.mp4", "clips 2/b.mp4", "clips [2023]/in [x]/c.mp4")
+    assert [clip.name for clip in find_clips([str(tmp_path / "clips [2023]" / "*.mp4")])] == ["a"]
+    assert [clip.name for clip in find_clips([str(tmp_path / "clips [2023]/in [x]/*")])] == ["c"]
+    assert [clip.name for clip in find_clips([str(tmp_path / "clips [0-9]" / "*.mp4")])] == ["b"]

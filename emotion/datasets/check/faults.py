@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING
 from emotion.console import SILENT, Reporter
 from emotion.datasets.check.copies import find_same_recordings
 from emotion.datasets.check.survey import Survey
-from emotion.datasets.paths import kind_of, walk_files
+from emotion.datasets.paths import walk_files
 from emotion.labels import EIGHT_EMOTIONS, SYNONYMS
+from emotion.media.kinds import kind_of
+from emotion.media.suffixes import kind_by_name
 
 if TYPE_CHECKING:
     from emotion.datasets.check.memory import ExaminationMemory
@@ -273,6 +275,6 @@ def _describe_packed(path: Path, shown: str, names: set[str]) -> str | None:
             inside = [Path(name).name for name in archive.namelist()]
     except (zipfile.BadZipFile, OSError, NotImplementedError, ValueError) as error:
         return f"{shown}: cannot be read ({error}); download it again"
-    media = [name for name in inside if kind_of(name) and not name.startswith(".")]
+    media = [name for name in inside if kind_by_name(name) and not name.startswith(".")]
     packed = sum(name not in names for name in media)
     return f"{shown}: {packed} of its {len(media)} files are not here" if packed else None
