@@ -6,8 +6,10 @@ video of one frame. A video's sound is expected inside it unless ``audio_path`` 
 ``reference`` is a file that shows the speaker calm, for ``emotion.evaluate --adapt reference``.
 """
 
+import dataclasses
 import math
 import os
+import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -15,12 +17,14 @@ from emotion.datasets.clips import SIDES, Clip
 from emotion.datasets.paths import (
     SEX_WORDS,
     SPLIT_WORDS,
+    FileFinder,
     Row,
     Table,
     check_rows,
     is_table,
     join_row,
     read_columns,
+    read_number,
     read_table,
 )
 from emotion.errors import DatasetError
@@ -72,14 +76,20 @@ def load(path: str | os.PathLike, root: str | os.PathLike | None = None) -> list
         raise DatasetError(f"{path}: has no column {' and no column '.join(lacking)}; its columns are {there}.")
     folder = path.parent if root is None else Path(root)
     clips, faults, first_row = [], [], {}
+    finder, speakers = FileFinder(), {}
     for row in table.rows:
-        clip, wrong = _read_row(table, row, columns, folder)
-        if clip and clip.clip_id in first_row:
-            wrong = [f"the same path and stretch as in {first_row[clip.clip_id]}"]
+        clip, wrong = _read_row(table, row, columns, folder, finder)
+        if clip and clip.speaker is not None:
+            # One person, though the name's accents may be encoded in two ways.
+            spelling = speakers.setdefault(unicodedata.normalize("NFC", clip.speaker), clip.speaker)
+            clip = dataclasses.replace(clip, speaker=spelling)
+        key = clip and (unicodedata.normalize("NFC", clip.clip_id) if os.path.exists(clip.paths[0]) else clip.clip_id)
+        if clip and key in first_row:
+            wrong = [f"the same path and stretch as in {first_row[key]}"]
         if wrong:
             faults.append(f"{row.where}: {', '.join(wrong)}")
         else:
-            first_row[clip.clip_id] = row.where
+            first_row[key] = row.where
             clips.append(clip)
     check_rows(path, faults, len(table.rows))
     if not clips:
@@ -121,7 +131,9 @@ def _table_path(path: str | os.PathLike) -> Path:
     return path / FILE_NAME if path.is_dir() else path
 
 
-def _read_row(table: Table, row: Row, columns: dict[str, int | None], folder: Path) -> tuple[Clip | None, list[str]]:
+def _read_row(
+    table: Table, row: Row, columns: dict[str, int | None], folder: Path, finder: FileFinder
+) -> tuple[Clip | None, list[str]]:
     """Returns a row's clip, or None and all that is wrong with it."""
     values = {name: "" if index is None else row.fields[index].strip() for name, index in columns.items()}
     wrong = [f"{name} is empty" for name in REQUIRED if not values[name]]
@@ -129,7 +141,7 @@ def _read_row(table: Table, row: Row, columns: dict[str, int | None], folder: Pa
         wrong.append(
             f"{row.n_fields} fields for {len(table.columns)} columns (put fields with commas in quotation marks)"
         )
-    media = _resolve(values["path"], folder)
+    media = _resolve(values["path"], folder, finder)
     kind = None if media is None else kind_of(media)
     if media and kind is None:
         wrong.append(_no_media(values["path"], media))
@@ -141,17 +153,17 @@ def _read_row(table: Table, row: Row, columns: dict[str, int | None], folder: Pa
         wrong.append(f"split must be one of {', '.join(SIDES)}, got {values['split']}")
     if sex and sex not in SEX_WORDS:
         wrong.append(f"sex must be one of {', '.join(SEX_WORDS)}, got {values['sex']}")
-    reference = _resolve(values["reference"], folder)
+    reference = _resolve(values["reference"], folder, finder)
     if reference and kind_of(reference) is None:
         wrong.append(f"reference {_no_media(values['reference'], reference)}")
-    start, end = (_read_seconds(values[name], name, wrong) for name in ("start_s", "end_s"))
+    start, end = (_read_seconds(values[name], name, table.delimiter, wrong) for name in ("start_s", "end_s"))
     if end is not None and not end > (start or 0.0):
         wrong.append(f"end_s must be above start_s, got {_show(start) or 0} and {_show(end)}")
     if wrong:
         return None, wrong
 
     stem = table.path.stem
-    sound = None if audio.lower() == NO_SOUND else _resolve(audio, folder)
+    sound = None if audio.lower() == NO_SOUND else _resolve(audio, folder, finder)
     if not audio and kind != "image":
         sound = media
     speaker = values["speaker"]
@@ -181,11 +193,11 @@ def _no_media(written: str, path: str) -> str:
     return f"{written} is no video, sound file or image, neither by its name nor by its content"
 
 
-def _read_seconds(written: str, name: str, wrong: list[str]) -> float | None:
+def _read_seconds(written: str, name: str, delimiter: str, wrong: list[str]) -> float | None:
     if not written:
         return None
     try:
-        seconds = float(written)
+        seconds = read_number(written, delimiter)
     except ValueError:
         seconds = math.nan
     if not 0 <= seconds < math.inf:
@@ -199,14 +211,9 @@ def _show(seconds: float | None) -> str:
     return "" if seconds is None else repr(float(seconds)).removesuffix(".0")
 
 
-def _resolve(written: str, folder: Path) -> str | None:
-    """Returns a path as the program uses it; Windows' backslashes work elsewhere, too."""
-    if not written:
-        return None
-    path = folder / written
-    if "\\" in written and os.sep == "/" and not path.exists():
-        path = folder / written.replace("\\", "/")
-    return str(path)
+def _resolve(written: str, folder: Path, finder: FileFinder) -> str | None:
+    """Returns a path as the program uses it."""
+    return str(finder.find(folder, written)) if written else None
 
 
 def _as_row(clip: Clip, root: str | os.PathLike) -> dict[str, str]:

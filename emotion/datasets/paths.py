@@ -4,6 +4,8 @@ import csv
 import io
 import logging
 import os
+import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,11 +23,14 @@ SEX_WORDS = {"f": "female", "female": "female", "m": "male", "male": "male"}
 N_SHOWN = 5
 N_ROWS_SHOWN = 20
 DELIMITERS = ",;\t"
+N_HEAD = 200  # bytes that tell UTF-16
 
 # Windows' punctuation (code page 1252) read as Latin-1 becomes control characters, which no text needs.
 _WRONG_CODE_PAGE = {
     code: bytes([code]).decode("cp1252") for code in range(0x80, 0xA0) if code not in (0x81, 0x8D, 0x8F, 0x90, 0x9D)
 }
+
+_SEPARATOR = re.compile(r'"?sep=([^\w\s"]|\t)"?[ \t]*(?:\r\n|\r|\n)', re.IGNORECASE)  # Excel's first line
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +44,44 @@ def walk_files(root: str | os.PathLike, *, warn: bool = True) -> Iterator[Path]:
     With ``warn``, folders that cannot be read are logged as a warning.
     """
     return kinds.walk_files(root, onerror=_warn_unreadable if warn else None)
+
+
+class FileFinder:
+    """Finds files by names as tables write them: with backslashes, and accents composed or not (Unicode NFC, NFD)."""
+
+    def __init__(self):
+        self._listed: dict[Path, dict[str, str]] = {}
+
+    def find(self, folder: Path, written: str) -> Path:
+        """Returns the path of a file below a folder; as written, but for backslashes, if there is none."""
+        path = folder / written
+        if os.path.exists(path):
+            return path
+        way = folder / (written.replace("\\", "/") if os.sep == "/" else written)
+        return self._match(path) or self._match(way) or way
+
+    def _match(self, path: Path) -> Path | None:
+        """Returns the existing path whose parts have these names, however their accents are encoded."""
+        found = Path(path.anchor)
+        for part in path.parts[1:] if path.anchor else path.parts:
+            if os.path.lexists(found / part):
+                found /= part
+                continue
+            there = self._names(found).get(unicodedata.normalize("NFC", part))
+            if there is None:
+                return None
+            found /= there
+        return found
+
+    def _names(self, folder: Path) -> dict[str, str]:
+        """Returns the names in a folder by their composed form."""
+        if folder not in self._listed:
+            try:
+                names = sorted(os.listdir(folder))
+            except OSError:
+                names = []
+            self._listed[folder] = {unicodedata.normalize("NFC", name): name for name in names}
+        return self._listed[folder]
 
 
 def list_folders(root: str | os.PathLike) -> list[Path]:
@@ -132,7 +175,8 @@ class Table:
 def read_table(path: str | os.PathLike) -> Table:
     """Reads a CSV file: UTF-8, UTF-16 with its mark, or else Windows' code page 1252.
 
-    Of comma, semicolon and tab, the delimiter is the one that gives the header the most columns.
+    Excel names the delimiter in a first line such as ``sep=;``. Otherwise, of comma, semicolon and tab, it is the one
+    that gives the header the most columns.
 
     Raises:
         DatasetError: if the file is missing, is no such table, or has no header.
@@ -186,6 +230,18 @@ def check_rows(path: str | os.PathLike, faults: Sequence[str], n_rows: int) -> N
         raise DatasetError(f"{path}: {len(faults)} of {n_rows} rows cannot be used. Mend them: {shown}{more}.")
 
 
+def read_number(written: str, delimiter: str) -> float:
+    """Returns a number that may have a decimal comma, as half the world writes it.
+
+    Raises:
+        ValueError: if it is none; or if the comma may as well separate thousands, in a table that has commas between
+            its columns.
+    """
+    if re.fullmatch(r"[+-]?\d*,\d+", written) and not (delimiter == "," and re.fullmatch(r"[+-]?\d+,\d{3}", written)):
+        written = written.replace(",", ".")
+    return float(written)
+
+
 def _read_text(path: Path) -> tuple[str, str]:
     try:
         content = path.read_bytes()
@@ -196,6 +252,8 @@ def _read_text(path: Path) -> tuple[str, str]:
         encodings = ("utf-8-sig", "cp1252")
     elif content.startswith((b"\xff\xfe", b"\xfe\xff")):
         encodings = ("utf-16",)
+    elif (zeros := _zeros(content[:N_HEAD])) is not None:  # UTF-16 without its mark
+        encodings = ("utf-16-be",) if zeros == 0 else ("utf-16-le",)
     for encoding in encodings:
         try:
             return content.decode(encoding), encoding
@@ -204,21 +262,32 @@ def _read_text(path: Path) -> tuple[str, str]:
     raise DatasetError(f"{path}: is not text in UTF-8 or Windows-1252. Save the table as CSV in UTF-8.")
 
 
+def _zeros(head: bytes) -> int | None:
+    """Returns whether the even (0) or the odd (1) bytes are mostly zeros, as of plain letters in UTF-16; else None."""
+    shares = [head[start::2].count(0) / max(1, len(head[start::2])) for start in (0, 1)]
+    return shares.index(max(shares)) if max(shares) > 0.6 and min(shares) < 0.2 else None
+
+
 def _read_header(path: Path, text: str) -> tuple[str, tuple[str, ...]]:
     """Returns the delimiter and the names of the columns."""
     headers = []
-    for delimiter in DELIMITERS:
+    named = _SEPARATOR.match(text)
+    for delimiter in named[1] if named else DELIMITERS:
         row = next(_split_rows(path, text, delimiter), None)
         headers.append((delimiter, row.fields if row else ()))
     return max(headers, key=lambda header: len(header[1]))
 
 
 def _split_rows(path: Path, text: str, delimiter: str) -> Iterator[Row]:
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    first = 1
+    named = _SEPARATOR.match(text)
+    reader = csv.reader(
+        io.StringIO(text[named.end() :] if named else text, newline=""), delimiter=delimiter, strict=True
+    )
+    n_before = 1 if named else 0
+    first = 1 + n_before
     try:
         for fields in reader:
-            last = reader.line_num
+            last = reader.line_num + n_before
             if any(field.strip() for field in fields):
                 where = f"line {last}" if first == last else f"lines {first}-{last}"
                 yield Row(where, tuple(fields), len(fields))

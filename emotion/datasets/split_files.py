@@ -4,9 +4,9 @@ import csv
 import math
 import os
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 
 from emotion.datasets.clips import SIDES, TRAIN, Clip
+from emotion.datasets.paths import read_table
 from emotion.datasets.splits import Split, check_protocol, check_split, in_order, split_of
 from emotion.errors import DatasetError
 from emotion.files import written_whole
@@ -102,20 +102,11 @@ def check_contents(path: str | os.PathLike, clips: Iterable[Clip], contents: Map
 
 def read_rows(path: str | os.PathLike) -> list[dict[str, str]]:
     """Returns the rows of a written split by column; raises DatasetError if there is no such table."""
-    path = Path(path)
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            header, *rows = csv.reader(file, strict=True)
-    except FileNotFoundError:
-        raise DatasetError(f"{path}: no such file.") from None
-    except (OSError, ValueError, csv.Error) as error:
-        raise DatasetError(f"{path}: not a readable table of splits ({error}).") from error
-    if tuple(header) == COLUMNS[:-1]:
-        # Written before splits held hashes.
-        header, rows = list(COLUMNS), [[*row, ""] for row in rows]
-    if tuple(header) != COLUMNS:
-        raise DatasetError(f"{path}: the columns must be {','.join(COLUMNS)}, got {','.join(header)}.")
-    for number, row in enumerate(rows, start=2):
-        if len(row) != len(COLUMNS):
-            raise DatasetError(f"{path}, row {number}: needs {len(COLUMNS)} values, got {','.join(row)}.")
-    return [dict(zip(COLUMNS, row, strict=True)) for row in rows]
+    table = read_table(path)
+    if table.columns not in (COLUMNS, COLUMNS[:-1]):  # the latter was written before splits held hashes
+        raise DatasetError(f"{path}: the columns must be {','.join(COLUMNS)}, got {','.join(table.columns)}.")
+    for number, row in enumerate(table.rows, start=2):
+        if row.n_fields != len(table.columns):
+            written = ",".join(row.fields[: row.n_fields])
+            raise DatasetError(f"{path}, row {number}: needs {len(table.columns)} values, got {written}.")
+    return [dict.fromkeys(COLUMNS, "") | dict(zip(table.columns, row.fields, strict=True)) for row in table.rows]

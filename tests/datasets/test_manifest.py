@@ -2,6 +2,7 @@
 
 import csv
 import os
+import unicodedata
 
 import pytest
 from hypothesis import given, settings
@@ -110,6 +111,58 @@ def test_any_delimiter_and_encoding_will_do(tmp_path, encoding, delimiter):
     lines = ("path,emotion,speaker", "é.wav,sad,Zoë", "", ",,")
     clips = load(write(tmp_path / "own.csv", *(line.replace(",", delimiter) for line in lines), encoding=encoding))
     assert [(clip.clip_id, clip.speaker) for clip in clips] == [("own:é.wav", "own:Zoë")]
+
+
+EXCEL = "path;emotion;speaker;start_s;end_s\r\né 1.wav;Happy ;a;0,2;1,5\r\n"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(("\ufeff" + EXCEL).encode(), id="decimal commas"),
+        pytest.param(("\ufeffsep=;\r\n" + EXCEL).encode(), id="a line that names the delimiter"),
+        pytest.param(('"sep=|"\n' + EXCEL.replace(";", "|")).encode("cp1252"), id="a delimiter that must be named"),
+        pytest.param(EXCEL.replace(";", "\t").encode("utf-16"), id="Excel's Unicode text"),
+        pytest.param(EXCEL.encode("utf-16-le"), id="UTF-16 without a mark"),
+        pytest.param(EXCEL.encode("utf-16-be"), id="UTF-16 without a mark, the other way round"),
+        pytest.param(EXCEL.replace(",", '","').replace(";", ",").replace('0","2', '"0,2"').replace('1","5', '"1,5"')
+                     .encode(), id="decimal commas in quotation marks"),
+    ],
+)  # fmt: skip
+def test_tables_are_read_as_excel_writes_them(tmp_path, content):
+    (tmp_path / "own.csv").write_bytes(content)
+    (clip,) = load(tmp_path / "own.csv")
+    assert (clip.emotion, clip.start_seconds, clip.end_seconds) == ("happy", 0.2, 1.5)
+    assert clip.audio_path == str(tmp_path / "é 1.wav")
+
+
+def test_lines_are_counted_with_the_one_that_names_the_delimiter(tmp_path):
+    with refused(DatasetError, "line 4"):
+        load(write(tmp_path / "own.csv", "sep=;", "path;emotion", "a.wav;sad", "b.wav;"))
+
+
+def test_a_number_that_may_mean_two_things_is_refused(tmp_path):
+    with refused(DatasetError, "start_s", "1,500"):
+        load(write(tmp_path / "own.csv", "path,emotion,start_s", 'a.wav,sad,"1,500"'))
+    assert only_clip(tmp_path, "path;emotion;start_s", "a.wav;sad;1,500").start_seconds == 1.5
+
+
+@pytest.mark.parametrize(("on_disk", "in_table"), [("NFC", "NFD"), ("NFD", "NFC"), ("NFD", "NFD")])
+def test_accents_may_be_composed_or_not_in_files_and_tables(tmp_path, on_disk, in_table):
+    name, folder = "Zoë_café.wav", "Été"
+    disk, table = (unicodedata.normalize(form, f"{folder}/{name}") for form in (on_disk, in_table))
+    (tmp_path / disk).parent.mkdir()
+    (tmp_path / disk).write_bytes(b"sound")
+    rows = [f"{table},fear,{unicodedata.normalize('NFC', 'Zoë')}", f"a.wav,sad,{unicodedata.normalize('NFD', 'Zoë')}"]
+    clips = load(write(tmp_path / "own.csv", "path,emotion,speaker", *rows))
+    assert {clip.audio_path for clip in clips} == {str(tmp_path / disk), str(tmp_path / "a.wav")}
+    assert len({clip.speaker for clip in clips}) == 1
+
+
+def test_one_file_under_two_spellings_is_one_clip(tmp_path):
+    (tmp_path / "é.wav").write_bytes(b"sound")
+    with refused(DatasetError, "line 3", "line 2"):
+        load(write(tmp_path / "own.csv", "path,emotion", "é.wav,sad", f"{unicodedata.normalize('NFD', 'é.wav')},sad"))
 
 
 def test_a_header_with_blanks_and_capitals_is_understood(tmp_path):
