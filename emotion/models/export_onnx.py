@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import logging
+import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ import numpy as np
 
 from emotion.config import RunConfig
 from emotion.console import SILENT, Reporter, quiet_import
-from emotion.errors import RunError, first_line
+from emotion.errors import FileError, RunError, first_line
 from emotion.models.half_precision import MIN_VALUES
 from emotion.models.onnx_runtime import HEAD_FILE, MADE_FROM, ONNX_FILE, PROBABILITIES, OnnxNetwork, written_with_hash
 from emotion.models.run_folder import MODEL_FILE, Run, draw_inputs, load_run
@@ -65,11 +66,12 @@ def write_onnx(folder: Path, reporter: Reporter = SILENT) -> None:
     Large networks are left for the user to export: the converter takes 14 GB for 100 million weights.
     """
     if (folder / MODEL_FILE).stat().st_size > LARGEST_UNASKED:
-        reporter.say(f"To have inference load this large model faster: python -m emotion.export {folder}")
+        command = f"python -m emotion.export {shlex.quote(str(folder))}"
+        reporter.say(f"To have inference load this large model faster: {command}")
         return
     try:
         difference = export_onnx(load_run(folder))
-    except (RunError, OSError) as error:
+    except (RunError, FileError, OSError) as error:
         reporter.say(f"{error} Inference will use Keras.")
         return
     reporter.say(f"{folder / ONNX_FILE}: equal to {MODEL_FILE} within {difference:.1g}, loads in a tenth of the time.")

@@ -14,13 +14,15 @@ import hashlib
 import logging
 import os
 import shlex
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from emotion.errors import ConfigError, RunError, first_line
-from emotion.files import write_whole, written_whole
+from emotion.files import named_errors, write_whole, written_whole
+from emotion.models.onnx_files import has_external_data
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +32,8 @@ INT8_FILE = "model.int8.onnx"
 HASH_SUFFIX = ".sha256"
 RUNTIMES = ("auto", "onnx", "int8", "keras")
 DEVICES = ("auto", "cpu", "gpu")
+# A network must answer within the first, and the second for each window: a hundred times what large ones take.
+LIMIT_SECONDS, WINDOW_SECONDS, TERMINATION_SECONDS = 20.0, 2.0, 5.0
 MADE_FROM = "keras_sha256"  # key in the file's metadata
 # Outputs: of the whole network, and what a network that runs along tracks also hands out for its head.
 PROBABILITIES, ENCODED = "probabilities", ("audio_vector", "video_moments", "video_signs")
@@ -61,8 +65,13 @@ class OnnxNetwork:
         options.log_severity_level = 3  # errors only
         # Threads that spin while waiting for work would slow down decoding and encoding.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        self._path = Path(path)
+        with named_errors(path):
+            content = self._path.read_bytes()
         try:
-            self._session = onnxruntime.InferenceSession(os.fspath(path), options, providers=["CPUExecutionProvider"])
+            if has_external_data(content):
+                raise RunError(f"{path}: keeps weights in other files, which is not allowed. {_way_out(self._path)}")
+            self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
             inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
             # Names stand for numbers that may vary.
             self.input_shapes = {
@@ -71,6 +80,8 @@ class OnnxNetwork:
             self._dtypes = {each.name: np.uint8 if "uint8" in each.type else np.float32 for each in inputs}
             self._outputs = [each.name for each in outputs]
             self.n_outputs = outputs[0].shape[-1]
+        except RunError:
+            raise
         except Exception as error:  # ONNX Runtime's errors have no common base
             words = first_line(error)
             raise RunError(f"{path}: not a loadable ONNX model ({words}). {_way_out(Path(path))}") from error
@@ -102,7 +113,40 @@ class OnnxNetwork:
         return "video_moments" in self._outputs
 
     def _run(self, inputs: dict[str, np.ndarray]) -> np.ndarray:
-        return self._session.run(self._outputs[:1], inputs)[0]
+        return self._compute(self._outputs[:1], inputs)[0]
+
+    def _compute(self, names: list[str], inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
+        """Runs the network in a thread, so that signals are heard meanwhile, and ends it after a while.
+
+        Raises:
+            RunError: if it fails, or does not answer in time: a file from a stranger may loop for ever.
+        """
+        import onnxruntime
+
+        options, answers, done = onnxruntime.RunOptions(), [], threading.Event()
+
+        def run() -> None:
+            try:
+                answers.append(self._session.run(names, inputs, options))
+            except Exception as error:  # ONNX Runtime's errors have no common base
+                answers.append(error)
+            finally:
+                done.set()
+
+        seconds = LIMIT_SECONDS + WINDOW_SECONDS * len(next(iter(inputs.values())))
+        threading.Thread(target=run, name="network", daemon=True).start()
+        try:
+            is_done = done.wait(seconds)
+        finally:
+            if not done.is_set():
+                options.terminate = True
+                done.wait(TERMINATION_SECONDS)
+        if not is_done:
+            raise RunError(f"{self._path}: did not answer within {seconds:.0f} s. {_way_out(self._path)}")
+        (answer,) = answers
+        if isinstance(answer, Exception):
+            raise RunError(f"{self._path}: fails ({first_line(answer)}). {_way_out(self._path)}") from answer
+        return answer
 
     def encode(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Returns what the head needs of the inputs of one modality, by the names in ``ENCODED``."""
@@ -113,7 +157,7 @@ class OnnxNetwork:
             if name != modality
         }
         names = [name for name in self._outputs if name in ENCODED and name.startswith(modality)]
-        return dict(zip(names, self._session.run(names, {modality: values, **others}), strict=True))
+        return dict(zip(names, self._compute(names, {modality: values, **others}), strict=True))
 
 
 def find_held(values: np.ndarray) -> np.ndarray:

@@ -63,6 +63,7 @@ def everything_below(folder: Path) -> dict[str, bytes]:
 NAMES_ELSEWHERE = (
     "../evil.wav", "Actor_01/../../evil.wav", "/tmp/evil.wav", "C:/evil.wav", "C:evil.wav", "..\\evil.wav",
     "Actor_01\\evil.wav", "//server/evil.wav", "Actor_01/NUL.wav", "con", "a/evil.wav:stream", "a\nb.wav", ".", "..",
+    ".downloads.json", "Actor_01/.DOWNLOADS.json",
 )  # fmt: skip
 LINKS_AND_DEVICES = (0o120777, 0o020666, 0o060666, 0o010666, 0o140666)
 

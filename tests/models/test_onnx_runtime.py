@@ -3,15 +3,21 @@
 import json
 import os
 import shutil
+import signal
+import time
 
 import numpy as np
+import onnx
 import pytest
+from onnx import parser
 from small_models import small_config, write_small_run
 
 from emotion.config_files import to_dict
 from emotion.errors import ConfigError, RunError
 from emotion.inference.predictor import EmotionPredictor
-from emotion.models.onnx_runtime import HASH_SUFFIX, ONNX_FILE, choose_runtime, write_hash
+from emotion.models import onnx_runtime
+from emotion.models.onnx_files import has_external_data
+from emotion.models.onnx_runtime import HASH_SUFFIX, ONNX_FILE, OnnxNetwork, choose_runtime, write_hash
 from emotion.models.run_folder import CONFIG_FILE, MODEL_FILE, draw_inputs, load_run
 from emotion.places import default_run
 
@@ -102,7 +108,7 @@ def test_windows_that_lack_the_same_go_together(run, monkeypatch):
     asked = []
 
     class Session:
-        def run(self, outputs, batch):
+        def run(self, outputs, batch, options=None):
             asked.append({name: len({bool(row.any()) for row in values}) for name, values in batch.items()})
             return session.run(outputs, batch)
 
@@ -116,3 +122,76 @@ def test_no_windows_give_no_answers(run):
     loaded = load_run(run, runtime="onnx")
     inputs = {name: values[:0] for name, values in draw_inputs(loaded.config, 1).items()}
     assert loaded.predict(inputs).shape == (0, 2)
+
+
+# ---- Files from strangers ----
+
+ENDLESS = """<ir_version: 9, opset_import: ["" : 17]>
+g (float[n,4] audio) => (float[n,2] probabilities)
+<float[4,2] w = {0,0,0,0,0,0,0,0}, int64 mx = {4611686018427387904}, bool t = {1}>
+{
+    z = MatMul (audio, w)
+    y = Loop (mx, t, z) <body: graph = b (int64 i, bool c, float[n,2] x) => (bool c2, float[n,2] x2) {
+        c2 = Identity (c)
+        x2 = Add (x, x)
+    }>
+    probabilities = Softmax <axis: int = 1> (y)
+}"""
+
+
+@pytest.fixture
+def endless(tmp_path):
+    onnx.save(parser.parse_model(ENDLESS), tmp_path / ONNX_FILE)
+    return OnnxNetwork(tmp_path / ONNX_FILE)
+
+
+def test_a_network_that_never_answers_is_ended(endless, monkeypatch):
+    monkeypatch.setattr(onnx_runtime, "LIMIT_SECONDS", 0.2)
+    monkeypatch.setattr(onnx_runtime, "WINDOW_SECONDS", 0.0)
+    with pytest.raises(RunError, match=r"model\.onnx: did not answer within"):
+        endless({"audio": np.ones((1, 4), np.float32)})
+
+
+def test_signals_are_heard_while_a_network_computes(endless):
+    def stop(number, frame):
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, 0.2)
+    start = time.perf_counter()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            endless({"audio": np.ones((1, 4), np.float32)})
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert time.perf_counter() - start < 10
+
+
+@pytest.mark.parametrize("where", ["/etc/hostname", "weights.bin"])
+@pytest.mark.parametrize("inside", [False, True])
+def test_weights_in_other_files_are_refused_before_they_are_opened(tmp_path, where, inside):
+    model = parser.parse_model(ENDLESS)
+    graph = model.graph
+    if inside:  # in the graph of the loop, as an attribute of a node
+        graph = next(node for node in model.graph.node if node.op_type == "Loop").attribute[0].g
+        graph.initializer.add().CopyFrom(model.graph.initializer[0])
+    tensor = graph.initializer[0]
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value=where)
+    content = model.SerializeToString()
+    assert has_external_data(content)
+    (tmp_path / ONNX_FILE).write_bytes(content)
+    with pytest.raises(RunError, match="other files"):
+        OnnxNetwork(tmp_path / ONNX_FILE)
+
+
+def test_what_this_program_writes_holds_all_its_weights():
+    assert not has_external_data((default_run() / ONNX_FILE).read_bytes())
+
+
+@pytest.mark.parametrize("content", [b"", b"\x3a", b"\x3a\xff", b"\xff" * 20, b"\x3b"])
+def test_no_content_is_taken_for_more_than_it_is(content):
+    try:
+        assert not has_external_data(content)
+    except ValueError:
+        assert content

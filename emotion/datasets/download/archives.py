@@ -70,17 +70,16 @@ def _find_fault(info: zipfile.ZipInfo) -> str | None:
     name = info.orig_filename
     parts = name.rstrip("/").split("/")
     kind = stat.S_IFMT(info.external_attr >> 16)
-    if not PurePosixPath(name).parts or name.startswith("/") or "\\" in name or _CONTROL_OR_COLON.search(name):
-        return "which is not a path below a folder"
-    if ".." in parts:
-        return "which leads out of the folder"
-    if any(_DEVICE.fullmatch(part.strip()) for part in parts):
-        return "which names a device"
-    if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-        return "which is a link or a device, not a file"
-    if info.flag_bits & ENCRYPTED:
-        return "which is encrypted"
-    return None
+    is_path = PurePosixPath(name).parts and not name.startswith("/") and "\\" not in name
+    faults = {
+        "which is not a path below a folder": not is_path or _CONTROL_OR_COLON.search(name),
+        "which leads out of the folder": ".." in parts,
+        "which is what this program keeps its own notes in": {LEDGER, WORKPLACE} & {part.casefold() for part in parts},
+        "which names a device": any(_DEVICE.fullmatch(part.strip()) for part in parts),
+        "which is a link or a device, not a file": kind not in (0, stat.S_IFREG, stat.S_IFDIR),
+        "which is encrypted": info.flag_bits & ENCRYPTED,
+    }
+    return next((words for words, is_so in faults.items() if is_so), None)
 
 
 def unpack(path: Path, folder: Path, *, wanted: Callable[[str], bool] = lambda name: True) -> dict[str, int]:
