@@ -8,6 +8,8 @@
 # make docs   set up, then build the documentation into site/
 # make lint   check style
 # make test-reference   set up PyTorch and transformers, then hold the encoders against theirs at full size
+# make fuzz N=1000 SEED=1   set up, then damage files at random and ask for an answer or one clear line
+# make crash N=100 SEED=1   set up, then kill the program at random moments, go on, and compare
 # Needs Python 3.11, 3.12 or 3.13. Another interpreter: make demo PYTHON=/path/to/python3.12
 
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
@@ -18,7 +20,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 TEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo demo-web docs test test-fast test-all test-browser test-documents test-reference lint format setup chromium clean
+.PHONY: demo demo-web docs test test-fast test-all test-browser test-documents test-reference fuzz crash lint format setup chromium clean
 
 demo: $(VENV)/ready
 	$(BIN)/python run_inference.py --video_path samples/astronaut.mp4 --overwrite
@@ -53,6 +55,15 @@ docs: $(VENV)/ready-docs
 
 test-reference: $(VENV)/ready-reference
 	$(BIN)/python -m pytest tests/reference
+
+N ?= 100
+SEED ?= 1
+
+fuzz: $(VENV)/ready-dev
+	$(BIN)/python tests/fuzz/fuzz.py --n $(N) --seed $(SEED)
+
+crash: $(VENV)/ready-dev
+	$(BIN)/python tests/fuzz/crash.py --n $(N) --seed $(SEED)
 
 lint: $(VENV)/ready-dev
 	$(BIN)/ruff check .
