@@ -4,6 +4,8 @@ Each message says in a sentence or two what is wrong, with which file or setting
 programs print the message without a traceback and exit with the error's ``exit_code``.
 """
 
+MAX_LETTERS = 300  # of another package's words: Keras shows whole configurations
+
 
 class EmotionError(Exception):
     """Base of all errors that you can mend."""
@@ -38,5 +40,6 @@ class FileError(EmotionError):
 
 
 def first_line(error: Exception) -> str:
-    """Returns the first line of another package's error, or its type if it has no message."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    """Returns the first line of another package's error, cut if it is long, or its type if it has no message."""
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return line if len(line) <= MAX_LETTERS else f"{line[:MAX_LETTERS]}..."

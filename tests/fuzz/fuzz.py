@@ -26,7 +26,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests/support"), str(ROOT / "tests/fuzz")
 import mutations  # noqa: E402
 
 LIMIT_SECONDS, LIMIT_MB = 60, 3000
-START_SECONDS = 60  # more, for the first case of a worker
+START_SECONDS = 120  # more, for the first case of a worker with a runtime
 KEPT = ROOT / ".cache" / "fuzz"
 SHARES = {"media": 50, "table": 14, "config": 14, "onnx": 12, "keras": 4, "splits": 6}
 PARTS = {"config": "config.json", "onnx": "model.onnx", "keras": "model.keras", "splits": "splits.csv"}
@@ -37,11 +37,13 @@ class Worker:
 
     def __init__(self):
         self._process = None
+        self._loaded: set[str] = set()  # runtimes, Keras among them, which takes long to load
 
     def run(self, case: dict) -> dict:
-        limit = LIMIT_SECONDS
+        runtime = case["words"][case["words"].index("--runtime") + 1] if "--runtime" in case["words"] else "auto"
+        limit = LIMIT_SECONDS + START_SECONDS * (runtime not in self._loaded)
+        self._loaded.add(runtime)
         if self._process is None:
-            limit += START_SECONDS
             environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests/support'}", "OMP_NUM_THREADS": "1"}
             self._process = subprocess.Popen(
                 [sys.executable, str(ROOT / "tests/fuzz/worker.py")], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
@@ -64,6 +66,7 @@ class Worker:
         if self._process is not None:
             self._process.kill()
             self._process.wait()
+            self._loaded.clear()
 
 
 def make_seeds(folder: Path) -> dict[str, list[Path]]:

@@ -8,7 +8,7 @@ import pytest
 from refusals import refused
 
 from emotion.console import run_program
-from emotion.errors import EmotionError, FileError
+from emotion.errors import EmotionError, FileError, first_line
 from emotion.files import file_error, make_folder, named_errors, write_whole, written_whole
 from emotion.models.run_folder import check_run
 
@@ -59,3 +59,9 @@ def test_a_program_tells_any_file_error_in_one_line(capsys, error):
 
     assert run_program(fail) == 1
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_words_of_other_packages_stay_one_short_line():
+    assert first_line(ValueError("what\nand more")) == "what"
+    assert first_line(ValueError()) == "ValueError"
+    assert len(first_line(ValueError("{" * 9000))) < 400
