@@ -74,7 +74,7 @@ def plan_job(request: InferenceRequest, config: RunConfig) -> Job:
     if request.outputs.folder:
         make_folder(request.outputs.folder)
     clip = Path(request.media[0])
-    return FileJob(request, clip, *plan_clip(clip, request.outputs))
+    return FileJob(request, clip, *plan_clip(clip, request.outputs, choice=request.tracks))
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,9 @@ class BatchJob:
             make_folder((self.folder / clip.name).parent)
             # What an interrupted run left of this very clip may be replaced.
             ours = batch.outputs(clip)
-            info, plan = plan_clip(clip.path, outputs, name=clip.name, ours=ours, clips=all_clips)
+            info, plan = plan_clip(
+                clip.path, outputs, choice=request.tracks, name=clip.name, ours=ours, clips=all_clips
+            )
             with locked_names(plan.files().values()):
                 batch.note_begun(clip, plan.files().values())
                 prediction = process_file(

@@ -12,6 +12,7 @@ from emotion.errors import ConfigError
 from emotion.inference.output_plan import DEFAULT_NAME, TABLES, OutputRequest
 from emotion.inputs.faces.detectors import check_detector
 from emotion.media.reading import probe_media
+from emotion.media.tracks import ANY_TRACKS, TrackChoice
 from emotion.models.baseline_head import check_has_baseline
 from emotion.settings import InferenceSettings
 
@@ -74,6 +75,11 @@ class InferenceRequest:
         """What ``Annotator`` takes besides the result."""
         return {"notice": self.notice, "blur_faces": self.blur_faces}
 
+    @property
+    def tracks(self) -> TrackChoice:
+        """The tracks to judge."""
+        return TrackChoice(self.settings.video_track, self.settings.audio_track)
+
     def check(self, config: RunConfig) -> None:
         """Makes sure that the options fit each other and the model.
 
@@ -104,6 +110,8 @@ class InferenceRequest:
                 raise ConfigError(f"{place}: is a URL; download it and pass the file.")
         if self.camera is None and self.max_seconds is not None:
             raise ConfigError("--max_seconds is for cameras; files are always analysed to their end.")
+        if self.camera is not None and self.tracks != ANY_TRACKS:
+            raise ConfigError("--video_track and --audio_track are for files, not for a camera. Leave them out.")
         self._check_baseline()
 
     def _check_baseline(self) -> None:

@@ -19,9 +19,9 @@ from av.codec.context import Flags as CodecFlags
 from av.video.reformatter import VideoReformatter
 
 from emotion.errors import MediaError
+from emotion.media.opening import SharedSource
 from emotion.media.pictures import LIMITED_RANGE, ColourSpace, YuvPicture
 from emotion.media.soundtrack import SourceSound
-from emotion.media.streams import SharedSource
 
 logger = logging.getLogger(__name__)
 
@@ -160,6 +160,9 @@ class VideoWriter:
             if self._waiting is None:
                 raise MediaError(f"{self._path}: cannot be written without a frame. Write at least one.")
             with self._errors_named():
+                end = self._source and self._source.video_end_seconds
+                if end is not None:  # the gap before the last frame says nothing of how long it is shown
+                    self._frame_ticks = max(1, round(end * TICKS_PER_SECOND) - self._waiting.pts)
                 self._encode_waiting()
                 self._container.mux(self._video.encode(None))
                 if self._sound is not None:

@@ -10,7 +10,7 @@ import pytest
 
 from emotion.errors import MediaError
 from emotion.media.reading import iterate_media, load_waveform, probe_media
-from emotion.media.streams import SharedSource
+from emotion.media.opening import SharedSource
 from emotion.media.writing import VideoWriter
 
 RATE = 16000
