@@ -12,7 +12,7 @@ from emotion.console import SILENT, Reporter
 from emotion.errors import ConfigError, EmotionError
 from emotion.files import displayable, locked_folder, locked_names, make_folder
 from emotion.inference.batch import Batch, check_folder, format_summary, run_batch
-from emotion.inference.clip_search import ClipFile, find_clips
+from emotion.inference.clip_search import ClipFile, find_clips, split_channels
 from emotion.inference.output_plan import (
     STANDARD_OUTPUT,
     TABLES,
@@ -62,6 +62,9 @@ def plan_job(request: InferenceRequest, config: RunConfig) -> Job:
         camera.check()
         return camera
     clips = find_clips(request.media)
+    if request.split_channels:
+        only = Path(request.media[0])
+        clips = split_channels(clips or [ClipFile(only, displayable(only.stem))], request.tracks)
     if clips is not None:
         request.check_names(len(clips))
         folder = request.outputs.folder or DEFAULT_FOLDER
@@ -139,9 +142,8 @@ class BatchJob:
             make_folder((self.folder / clip.name).parent)
             # What an interrupted run left of this very clip may be replaced.
             ours = batch.outputs(clip)
-            info, plan = plan_clip(
-                clip.path, outputs, choice=request.tracks, name=clip.name, ours=ours, clips=all_clips
-            )
+            choice = dataclasses.replace(request.tracks, channel=clip.channel)
+            info, plan = plan_clip(clip.path, outputs, choice=choice, name=clip.name, ours=ours, clips=all_clips)
             with locked_names(plan.files().values()):
                 batch.note_begun(clip, plan.files().values())
                 prediction = process_file(
