@@ -197,7 +197,7 @@ class EmotionPredictor:
             notes.append("each channel of the sound seems to hold one person; --split_channels judges each by itself")
         return AnalysedClip(
             recording.path, self.build_result(recording.path, cutter), cutter, windows,
-            expects_sound=not info.is_still, undecodable=info.undecodable, choice=info.choice, notes=tuple(notes),
+            expects_sound=not info.is_still, undecodable=_find_undecodable(info, cutter), choice=info.choice, notes=tuple(notes),
         )  # fmt: skip
 
     def conclude(self, clip: AnalysedClip, person: PersonBaseline | None = None) -> MediaPrediction:
@@ -271,6 +271,16 @@ class EmotionPredictor:
     def build_result(self, name: str, cutter: WindowCutter) -> ClipResult:
         """Returns what puts judged windows together; ``name`` is that of the file or the camera."""
         return ClipResult(name, cutter, self.config, self.settings_in_force)
+
+
+def _find_undecodable(info: MediaInfo | RecordingInfo, cutter: WindowCutter) -> dict[str, str]:
+    """Returns the codec of each kind, ``video`` or ``audio``, that is in a file but could not be decoded."""
+    lost = {}
+    if info.has_video and not cutter.has_video:
+        lost["video"] = info.video_codec
+    if info.has_audio and not cutter.has_audio:
+        lost["audio"] = info.audio_codec
+    return {**info.undecodable, **lost}
 
 
 def _telling(

@@ -86,6 +86,8 @@ class RecordingInfo:
     is_still: bool
     duration_seconds: float | None
     choice: TrackChoice = ANY_TRACKS
+    video_codec: str | None = None
+    audio_codec: str | None = None
     undecodable: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
@@ -104,6 +106,8 @@ class RecordingInfo:
                 None if audio is None else audio.choice.audio,
                 recording.choice.channel,
             ),
+            video_codec=video and video.video_codec,
+            audio_codec=audio and audio.audio_codec,
             undecodable={
                 kind: info.undecodable[kind]
                 for kind, info in (("video", video), ("audio", audio))

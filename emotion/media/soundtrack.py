@@ -1,7 +1,7 @@
 """The source's sound as packets for a new video: AAC is copied, everything else is encoded as AAC.
 
-AAC is copied only where the container states its setup once. Where each packet states its own (ADTS, in transport
-streams), rate and channels may change midway, which MP4 cannot hold, so it is encoded anew.
+AAC is copied only from containers that state its setup once. In others, such as transport streams, rate and channels
+may change midway, which MP4 cannot hold, so it is encoded anew.
 """
 
 import collections
@@ -16,6 +16,7 @@ from emotion.media.opening import SharedSource
 
 AAC_SAMPLE_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
 AAC_LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 5: "5.0", 6: "5.1", 8: "7.1"}  # others are mixed down to stereo
+FORMATS_WITH_ONE_SETUP = ("mov", "matroska")
 AAC_BITS_PER_CHANNEL = 96_000  # a second
 MAX_PRIMING_SECONDS = 0.2  # sound before second 0, which a decoder may need to start
 
@@ -32,7 +33,11 @@ class SourceSound:
         self._damage = streams.Damage(source.path, is_silent=True)
         self._clock = streams.StreamClock(self._stream, streams.first_presentation_time(source.container))
         context = self._stream.codec_context
-        self._is_copied = context.name == "aac" and bool(context.extradata)
+        self._is_copied = (
+            context.name == "aac"
+            and bool(context.extradata)
+            and source.container.format.name.startswith(FORMATS_WITH_ONE_SETUP)
+        )
         if self._is_copied:
             self._target = output.add_stream_from_template(self._stream)
             self._last = -round(MAX_PRIMING_SECONDS / self._stream.time_base)
