@@ -197,7 +197,8 @@ class EmotionPredictor:
             notes.append("each channel of the sound seems to hold one person; --split_channels judges each by itself")
         return AnalysedClip(
             recording.path, self.build_result(recording.path, cutter), cutter, windows,
-            expects_sound=not info.is_still, undecodable=_find_undecodable(info, cutter), choice=info.choice, notes=tuple(notes),
+            expects_sound=not info.is_still, choice=info.choice, notes=tuple(notes),
+            undecodable={**info.undecodable, **(_find_lost(info, cutter) if damage.count else {})},
         )  # fmt: skip
 
     def conclude(self, clip: AnalysedClip, person: PersonBaseline | None = None) -> MediaPrediction:
@@ -273,14 +274,14 @@ class EmotionPredictor:
         return ClipResult(name, cutter, self.config, self.settings_in_force)
 
 
-def _find_undecodable(info: MediaInfo | RecordingInfo, cutter: WindowCutter) -> dict[str, str]:
-    """Returns the codec of each kind, ``video`` or ``audio``, that is in a file but could not be decoded."""
+def _find_lost(info: MediaInfo | RecordingInfo, cutter: WindowCutter) -> dict[str, str]:
+    """Returns the codec of each kind, ``video`` or ``audio``, that a file promised and of which nothing came."""
     lost = {}
     if info.has_video and not cutter.has_video:
         lost["video"] = info.video_codec
     if info.has_audio and not cutter.has_audio:
         lost["audio"] = info.audio_codec
-    return {**info.undecodable, **lost}
+    return lost
 
 
 def _telling(

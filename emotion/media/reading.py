@@ -31,7 +31,6 @@ from emotion.media.tracks import ANY_TRACKS, KINDS, TrackChoice
 NUDGE_SECONDS = 0.001  # added to the time of the frame before if a timestamp does not rise
 MAX_PROBE_PACKETS = 300  # read in search of the first frame
 FORMATS_WITH_EXACT_DURATION = ("mov", "matroska")
-LOUDEST_SAMPLE = 1e6  # some files of floats hold integers
 SEEK_MARGIN_SECONDS = 2.0  # sound and video have separate indexes, and a decoder needs some packets to start
 
 
@@ -179,14 +178,13 @@ def iterate_media(
         if with_audio and audio is not None and shared is None:
             readers[audio] = _SoundReader(audio, origin, sample_rate, file.choice.channel)
         for stream, frame in streams.decode_streams(container, list(readers), damage, shared=shared):
-            try:
+            with damage.noting_faults():
                 yield from readers[stream].read(frame)
-            except streams.FAULTS as error:
-                damage.note(streams.words_of(error))
         if shared is not None and video in readers:
             shared.video_end_seconds = readers[video].find_end()
         for reader in readers.values():
-            yield from reader.finish()
+            with damage.noting_faults():
+                yield from reader.finish()
 
         ends = [reader.clock.end_seconds for reader in readers.values() if reader.clock.end_seconds is not None]
         reads_all = len(readers) == (video is not None) + (audio is not None)
@@ -196,14 +194,14 @@ def iterate_media(
                 "MP4."
             )
         promised = _promised_seconds(file, origin)
-        if ends and reads_all and promised and max(ends) < promised - 1:
+        if file.wav is not None and file.wav.is_cut:
+            damage.note(f"it ends after {file.wav.held_seconds:.2f} of {file.wav.stated_seconds:.2f} seconds")
+        elif ends and reads_all and promised and max(ends) < promised - 1:
             damage.note(f"it ends after {max(ends):.1f} of {promised:.1f} seconds")
 
 
 def _promised_seconds(file: MediaFile, origin: Fraction) -> float | None:
     """Returns how long the file should last by its header, on its own clock; None if that is not said exactly."""
-    if file.wav is not None:
-        return file.wav.stated_seconds
     if file.container.duration and file.container.format.name.startswith(FORMATS_WITH_EXACT_DURATION):
         # Matroska counts from 0, not from the first frame.
         return file.container.duration / av.time_base - max(0.0, float(origin))
@@ -372,9 +370,7 @@ class _SoundReader:
         for index, samples in blocks:
             if self._next is None:
                 self._next = index
-            # Files of floats may hold any value.
-            finite = np.clip(np.nan_to_num(samples, posinf=0.0, neginf=0.0), -LOUDEST_SAMPLE, LOUDEST_SAMPLE)
-            yield from self._chunks(self._mixer.push(finite, self._names))
+            yield from self._chunks(self._mixer.push(samples, self._names))
 
     def _chunks(self, mixed) -> Iterator[AudioChunk]:
         for mono, levels in mixed:

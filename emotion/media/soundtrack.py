@@ -66,9 +66,10 @@ class SourceSound:
         """Muxes the rest, after the source was read to its end."""
         self.mux_until(float("inf"))
         if self._stream is not None and not self._is_copied:
-            self._output.mux(
-                [*self._encode(None), *self._encode_samples(self._sound.flush()), *self._target.encode(None)]
-            )
+            self._output.mux([*self._encode(None)])
+            with self._damage.noting_faults():
+                self._output.mux([*self._encode_samples(self._sound.flush())])
+            self._output.mux(self._target.encode(None))
 
     def _copy(self, packet) -> Iterator[av.Packet]:
         time_base = self._stream.time_base
@@ -81,11 +82,9 @@ class SourceSound:
 
     def _encode(self, packet) -> Iterator[av.Packet]:
         for frame in self._decoder.decode(packet):
-            try:
+            with self._damage.noting_faults():
                 time = self._clock.place(frame.pts, frame.samples / frame.sample_rate)
                 yield from self._encode_samples(self._sound.push(frame, time))
-            except streams.FAULTS as error:
-                self._damage.note(streams.words_of(error))
 
     def _encode_samples(self, blocks) -> Iterator[av.Packet]:
         for index, samples in blocks:

@@ -1,5 +1,6 @@
 """What reading and writing share: a file's packets and frames, its clock, and gapless sound."""
 
+import contextlib
 import itertools
 import logging
 import os
@@ -14,6 +15,7 @@ logger = logging.getLogger(__name__)
 MAX_BACKWARD_SECONDS = 1.0  # a timestamp that goes back further than this restarts the clock
 MAX_FORWARD_SECONDS = 3600.0  # so does a larger jump ahead: no pause is that long, but damaged clocks jump by days
 GAP_SECONDS = 0.05  # smaller differences between timestamps and sample counts come from rounding
+LOUDEST_SAMPLE = 1e6  # of full scale, 1; some files of floats hold integers
 MAX_READ_FAILURES = 20  # in a row, before the rest of a damaged file is skipped
 # On files that it misreads PyAV raises not only FFmpeg's errors: a stream that begins midway is an IndexError.
 FAULTS = (
@@ -44,6 +46,19 @@ class Damage:
         level = logging.WARNING if self.count == 1 and not self.is_silent else logging.DEBUG
         logger.log(level, "%s: damaged (%s); going on with what can be decoded.", self.path, words)
 
+    @contextlib.contextmanager
+    def noting_faults(self) -> Iterator[None]:
+        """Notes what PyAV raises inside the block, and goes on after it."""
+        try:
+            yield
+        except FAULTS as error:
+            self.note(words_of(error))
+
+
+def words_of(error: BaseException) -> str:
+    """Returns what an error of PyAV or the system says, without its number and file."""
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+
 
 class StreamClock:
     """Turns one stream's timestamps into seconds on the file's clock, and corrects impossible jumps."""
@@ -73,11 +88,6 @@ class StreamClock:
 def first_presentation_time(container) -> Fraction:
     """Returns the container's first presentation time in seconds: second 0 of every time in this package."""
     return Fraction(container.start_time or 0, av.time_base)
-
-
-def words_of(error: BaseException) -> str:
-    """Returns what an error of PyAV or the system says, without its number and file."""
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
 def read_packets(container, streams, damage: Damage) -> Iterator:
@@ -198,7 +208,8 @@ class ContinuousSound:
 
     def _give(self, frames) -> Iterator[tuple[int, np.ndarray]]:
         for frame in frames:
-            samples = frame.to_ndarray()
+            # Files of floats may hold any value.
+            samples = np.nan_to_num(frame.to_ndarray(), posinf=0.0, neginf=0.0).clip(-LOUDEST_SAMPLE, LOUDEST_SAMPLE)
             start, self._position = self._position, self._position + samples.shape[1]
             samples = samples[:, max(0, self._given - start) :]
             while self._given < start:

@@ -12,6 +12,7 @@ from typing import BinaryIO
 OPEN_LENGTH = 0x7FFFF000  # a 32-bit length from here on is a placeholder, unless the file is that long
 LONGEST_STATED = 2**32 - 1
 MAX_CHUNKS = 10_000
+ROUNDING_SECONDS = 0.01  # less is not worth telling
 BLOCK_BYTES = 1 << 20
 TAGS = (b"TAG", b"ID3", b"APETAGEX")  # written behind the sound by programs that know no chunks
 W64_RIFF = bytes.fromhex("726966662e91cf11a5d628db04c10000")
@@ -36,12 +37,12 @@ class WavLength:
     @property
     def is_cut(self) -> bool:
         """Whether there is less sound than the header states."""
-        return self.stated_seconds is not None and self.held_seconds < self.stated_seconds
+        return self.stated_seconds is not None and self.held_seconds < self.stated_seconds - ROUNDING_SECONDS
 
     @property
     def is_understated(self) -> bool:
         """Whether there is more sound than the header states."""
-        return self.stated_seconds is not None and self.held_seconds > self.stated_seconds
+        return self.stated_seconds is not None and self.held_seconds > self.stated_seconds + ROUNDING_SECONDS
 
 
 class MendedFile(io.RawIOBase):
