@@ -25,7 +25,7 @@ KINDS = {"video": "video", "audio": "sound"}  # as FFmpeg says, and as you do
 UNNAMED = ("none", "unknown")
 DUMPED_STREAM = re.compile(r"^\s*Stream #0:(\d+).*?: (?:Audio|Video): (\S+?)[ ,](?:.*?\((\S{4}) / 0x)?", re.MULTILINE)
 # Matroska's element 0x86 names the codec; FFmpeg does not tell the names that it does not know.
-MATROSKA_CODEC = re.compile(rb"\x86[\x81-\xff]([AV])_([\x20-\x7e]+)")
+MATROSKA_CODEC = re.compile(rb"\x86([\x83-\xff])([AV]_[\x20-\x7e]+)")  # its length and name
 MATROSKA_HEAD_BYTES = 1 << 20
 
 
@@ -178,7 +178,7 @@ def _read_matroska_codec(path, stream) -> str | None:
     with open(path, "rb") as file:
         found = MATROSKA_CODEC.findall(file.read(MATROSKA_HEAD_BYTES))
     letter = b"V" if stream.type == "video" else b"A"
-    names = [f"{kind.decode()}_{name.decode()}" for kind, name in found if kind == letter]
+    names = [name[: length[0] & 0x7F].decode() for length, name in found if name.startswith(letter)]
     place = [other for other in stream.container.streams if other.type == stream.type].index(stream)
     return names[place] if place < len(names) else None
 

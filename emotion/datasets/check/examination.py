@@ -19,9 +19,9 @@ from emotion.datasets.check import fingerprints
 from emotion.errors import MediaError
 from emotion.inputs.faces.detection import MAX_SIDE, YuNetDetector
 from emotion.inputs.voice.features import has_sound
+from emotion.media.opening import LFS_POINTER
 from emotion.media.pictures import VideoFrame
 from emotion.media.reading import iterate_media, probe_media
-from emotion.media.streams import LFS_POINTER
 from emotion.parallel import CRASHED, run_in_processes
 
 LONGEST_READ_SECONDS = 600.0  # what follows is not read
