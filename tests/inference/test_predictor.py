@@ -477,7 +477,7 @@ def test_a_call_is_told_and_each_channel_can_be_judged_by_itself(predictor, tmp_
 
 
 def test_sound_without_a_decoder_is_told_by_its_codec(predictor, tmp_path):
-    path = write_talking_face(tmp_path / "clip.mkv")
+    path = media_files.make_clip(tmp_path / "clip.mkv")
     path.write_bytes(path.read_bytes().replace(b"A_AAC", b"A_QQQ"))
     prediction = predictor.predict(path)
     assert "the sound cannot be decoded (codec A_QQQ)" in prediction.notes
