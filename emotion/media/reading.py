@@ -195,7 +195,9 @@ def iterate_media(
             )
         promised = _promised_seconds(file, origin)
         if file.wav is not None and file.wav.is_cut:
-            damage.note(f"it ends after {file.wav.held_seconds:.2f} of {file.wav.stated_seconds:.2f} seconds")
+            held, stated = file.wav.held_seconds, file.wav.stated_seconds
+            digits = 1 if stated - held >= 0.1 else 2
+            damage.note(f"it ends after {held:.{digits}f} of {stated:.{digits}f} seconds")
         elif ends and reads_all and promised and max(ends) < promised - 1:
             damage.note(f"it ends after {max(ends):.1f} of {promised:.1f} seconds")
 

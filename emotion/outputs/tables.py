@@ -7,7 +7,6 @@ rounded to four places. An unknown number is null::
     file              the media file
     duration_seconds  its length
     has_video, has_audio
-    video_track, audio_track  that were judged, counted from 1 among the file's tracks of that kind; null if unknown
     speech            [[start_s, end_s]] of speech; null if no speech detector ran
     class_names       the model's emotions, in the order of its outputs
     unsure_below      confidence below which an emotion is "unsure"; 0 if never
@@ -77,8 +76,6 @@ def to_json(prediction: MediaPrediction, *, settings: dict[str, Any] | None = No
         "duration_seconds": _number(prediction.duration_seconds, SECONDS_DIGITS),
         "has_video": bool(prediction.has_video),
         "has_audio": bool(prediction.has_audio),
-        "video_track": prediction.video_track,
-        "audio_track": prediction.audio_track,
         "speech": _speech(prediction),
         "class_names": list(prediction.class_names),
         "unsure_below": _number(prediction.unsure_below, PROBABILITY_DIGITS),

@@ -91,7 +91,7 @@ def test_less_sound_than_the_header_says_is_damage(tmp_path):
     path.write_bytes(riff(len(DATA))[: -len(DATA) // 2])
     samples, damage = read(path)
     assert len(samples) == RATE // 2
-    assert damage.words == " (it ends after 0.50 of 1.00 seconds)"
+    assert damage.words == " (it ends after 0.5 of 1.0 seconds)"
 
 
 @pytest.mark.parametrize("content", [b"", b"RIFF", b"RIFF....WAVE", riff(0, b""), riff(4000)[:30], w64(0)[:60]])
