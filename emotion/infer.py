@@ -28,6 +28,12 @@ def build_parser() -> argparse.ArgumentParser:
     media = "video, sound file or image; several of them, a folder or a pattern; or a camera number"
     add("media", nargs="*", metavar="CLIP", help=f"{media} (same as --video_path)")
     add("--video_path", "--media_path", nargs="+", metavar="CLIP", help=media)
+    add("--video_track", type=int, metavar="N", help="of a file with several videos, the one to judge, counted from 1 "
+        "(default: the file's default that is no thumbnail)")  # fmt: skip
+    add("--audio_track", type=int, metavar="N", help="of a file with several sound tracks, the one to judge, counted "
+        "from 1 (default: the file's default that is not silent)")  # fmt: skip
+    add("--split_channels", action="store_true", help="judge each channel of the sound by itself, such as the two "
+        "ends of a call, as a clip of its own")  # fmt: skip
     add = parser.add_argument_group("model").add_argument
     add("--model", default=default_run(), metavar="FOLDER", help="model folder, or hf://USER/NAME on the Hugging Face "
         "hub (default: saved_models/default)")  # fmt: skip
@@ -120,13 +126,13 @@ def _build_request(args: argparse.Namespace) -> "InferenceRequest":
         settings=InferenceSettings(
             window_seconds=args.window_sec, step_seconds=args.step_sec, face_detector=args.face_detector,
             max_faces=args.max_faces, min_face=args.min_face, unsure_below=args.unsure_below,
-            adapts=not args.no_adapt,
+            adapts=not args.no_adapt, video_track=args.video_track, audio_track=args.audio_track,
         ),
         outputs=OutputRequest(
             output=args.output, video=not args.no_video, save_plot=args.save_plot, plot=not args.no_plot,
             json=args.json, csv=args.csv, srt=args.srt, folder=args.output_dir, overwrite=args.overwrite,
         ),
-        references=tuple(args.reference), adapts_to_folders=args.adapt,
+        references=tuple(args.reference), adapts_to_folders=args.adapt, split_channels=args.split_channels,
         model=resolve_model(args.model), resume=args.resume, notice=args.notice, blur_faces=args.blur_faces,
         max_seconds=args.max_seconds, port=args.port, timings=args.timings,
         reporter=Reporter(shows_text=not args.quiet, shows_bars=not (args.quiet or args.no_progress)),

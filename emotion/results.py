@@ -195,6 +195,7 @@ class MediaPrediction(Comparable):
         speech: ``(start, end)`` of each time in which somebody speaks; None without speech detection.
         unsure_below: confidence below which an answer, of any window or moment, is ``UNSURE``.
         baselines: the persons whose answers are relative to their own baseline; empty if there are none.
+        video_track, audio_track: that were judged, counted from 1 among those of their kind; None if unknown.
         without_baseline: the same result with everybody judged alike; None if ``baselines`` is empty.
     """
 
@@ -214,6 +215,8 @@ class MediaPrediction(Comparable):
     voice: EmotionSummary | None = None
     passed_over: tuple[FaceTrack, ...] = ()
     baselines: tuple[BaselineUse, ...] = ()
+    video_track: int | None = None
+    audio_track: int | None = None
     without_baseline: "MediaPrediction | None" = None
 
     @property

@@ -8,6 +8,7 @@ from emotion.errors import ConfigError
 
 FACE_DETECTORS = ("yunet", "retinaface", "haar", "none")
 MIN_WINDOW_SECONDS = 0.2
+MAX_TRACKS = 1000
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class InferenceSettings:
         min_face: shorter side of a face's box, in pixels, below which the face is ignored.
         unsure_below: confidence, 0 to 1, below which the answer is "unsure".
         adapts: whether a person who is in a clip for long is compared with their own mean, if the model can.
+        video_track, audio_track: of a file that has several, counted from 1; by default those that suit best.
     """
 
     window_seconds: float | None = None
@@ -32,6 +34,8 @@ class InferenceSettings:
     min_face: int = 20
     unsure_below: float | None = None
     adapts: bool = True
+    video_track: int | None = None
+    audio_track: int | None = None
 
     def __post_init__(self):
         _check_range("window_sec", self.window_seconds, MIN_WINDOW_SECONDS, MAX_WINDOW_SECONDS)
@@ -39,6 +43,8 @@ class InferenceSettings:
         _check_range("unsure_below", self.unsure_below, 0.0, 1.0)
         _check_range("max_faces", self.max_faces, 1, 1000)
         _check_range("min_face", self.min_face, 0, 100_000)
+        _check_range("video_track", self.video_track, 1, MAX_TRACKS)
+        _check_range("audio_track", self.audio_track, 1, MAX_TRACKS)
         if self.face_detector not in FACE_DETECTORS:
             raise ConfigError(f"face_detector must be one of {', '.join(FACE_DETECTORS)}, got {self.face_detector!r}.")
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from emotion.errors import MediaError
 from emotion.inference.clip_result import ClipResult, JudgedWindow
@@ -16,6 +16,7 @@ from emotion.inference.person_baseline import (
     relate,
 )
 from emotion.inputs.window_cutter import WindowCutter
+from emotion.media.tracks import ANY_TRACKS, TrackChoice
 from emotion.models.baseline_head import BaselineHead
 from emotion.results import OWN_CLIP, OWN_CLIPS, REFERENCE, BaselineUse, MediaPrediction
 
@@ -39,6 +40,8 @@ class AnalysedClip:
         cutter: that cut the windows.
         windows: judged.
         expects_sound: as for ``ClipResult.of_clip``.
+        undecodable: as for ``ClipResult.of_clip``.
+        choice: the tracks that were judged.
         notes: that come before others.
     """
 
@@ -47,6 +50,8 @@ class AnalysedClip:
     cutter: WindowCutter
     windows: list[JudgedWindow]
     expects_sound: bool = True
+    undecodable: Mapping[str, str] = field(default_factory=dict)
+    choice: TrackChoice = ANY_TRACKS
     notes: tuple[str, ...] = ()
 
     def evidence(self, track: int | None) -> PersonEvidence:
@@ -130,8 +135,15 @@ class AnalysedClip:
         return dataclasses.replace(shown, notes=(*shown.notes, _describe(shown)))
 
     def _build(self, windows: list[JudgedWindow], names: Mapping[int, str]) -> MediaPrediction:
-        prediction = self.result.of_clip(windows, expects_sound=self.expects_sound, names=names)
-        return dataclasses.replace(prediction, notes=(*self.notes, *prediction.notes))
+        prediction = self.result.of_clip(
+            windows, expects_sound=self.expects_sound, undecodable=self.undecodable, names=names
+        )
+        return dataclasses.replace(
+            prediction,
+            notes=(*self.notes, *prediction.notes),
+            video_track=self.choice.video,
+            audio_track=self.choice.audio,
+        )
 
     def _tracks(self) -> list[int]:
         """The faces that are judged, the one that fills most of the picture first."""

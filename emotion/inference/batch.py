@@ -1,6 +1,7 @@
 """Many clips with one model: analysed one after the other, counted, and resumed after an interruption."""
 
 import csv
+import dataclasses
 import io
 import json
 import logging
@@ -75,12 +76,12 @@ class Batch:
         """Returns the clip under a name that no other clip's results have."""
         row = self.rows.get(_key(clip))
         if row is not None:
-            return ClipFile(clip.path, row["name"])
+            return dataclasses.replace(clip, name=row["name"])
         taken = {row["name"].casefold() for row in self.rows.values()}
         name, number = clip.name, 2
         while name.casefold() in taken:
             name, number = f"{clip.name} {number}", number + 1
-        return ClipFile(clip.path, name)
+        return dataclasses.replace(clip, name=name)
 
     def is_done(self, clip: ClipFile) -> bool:
         """Whether a clip was analysed, has not changed since, and all its results still exist."""
@@ -153,7 +154,7 @@ class Batch:
 
 
 def _key(clip: ClipFile) -> str:
-    return displayable(clip.path.resolve())
+    return dataclasses.replace(clip, path=clip.path.resolve()).label
 
 
 def _version(clip: ClipFile) -> str:
@@ -226,7 +227,7 @@ def run_batch(
             batch.note_done(named, prediction, outputs)
             answer = prediction.overall
             words = "no evidence" if answer.emotion is None else f"{answer.emotion} {in_percent(answer.confidence)}"
-            reporter.say(f"[{number}/{len(clips)}] {displayable(clip.path)}: {words}, {answer.evidence}")
+            reporter.say(f"[{number}/{len(clips)}] {clip.label}: {words}, {answer.evidence}")
     if n_skipped:
         reporter.say(f"done before, skipped: {n_skipped}")
     return n_failed

@@ -62,13 +62,19 @@ class ClipResult:
         return self._with_ids(self._largest(followed, {track: face.total_area for track, face in followed.items()}))
 
     def of_clip(
-        self, windows: list[JudgedWindow], *, expects_sound: bool = True, names: Mapping[int, str] | None = None
+        self,
+        windows: list[JudgedWindow],
+        *,
+        expects_sound: bool = True,
+        undecodable: Mapping[str, str] | None = None,
+        names: Mapping[int, str] | None = None,
     ) -> MediaPrediction:
         """Returns the answer for all that was cut.
 
         Args:
             windows: judged.
             expects_sound: whether to note that there is no sound; nobody expects any of a single picture.
+            undecodable: by kind, ``video`` or ``audio``, the codec of what is in the file but cannot be decoded.
             names: of persons, by track.
         """
         cutter, settings = self._cutter, self._settings
@@ -95,7 +101,7 @@ class ClipResult:
             windows=tuple(named),
             overall=self._summarize(_main_windows(named, faces)),
             by_face={f.face_id: self._summarize([w for w in named if w.face_id == f.face_id]) for f in faces},
-            notes=tuple(_notes(cutter, named, faces, self._config, expects_sound=expects_sound)),
+            notes=tuple(_notes(cutter, named, faces, self._config, undecodable or {}, expects_sound=expects_sound)),
             unsure_below=settings.unsure_below,
             window_seconds=shown_seconds,
             speech=cutter.speech,
@@ -234,7 +240,13 @@ def _main_windows(windows: list[WindowPrediction], faces: list[FaceTrack]) -> li
 
 
 def _notes(
-    cutter: WindowCutter, windows, faces: list[FaceTrack], config: RunConfig, *, expects_sound: bool
+    cutter: WindowCutter,
+    windows,
+    faces: list[FaceTrack],
+    config: RunConfig,
+    undecodable: Mapping[str, str],
+    *,
+    expects_sound: bool,
 ) -> Iterator[str]:
     """What a reader must know to judge the answer."""
     seen = "picture" if config.video.crop == "frame" else "face"
@@ -246,10 +258,11 @@ def _notes(
     if cutter.n_voices_passed_over:
         yield "the voice of a face that is not judged was passed over; raise --max_faces to judge it"
     elif is_mute and expects_sound:
-        yield "no voice was heard in the sound" if cutter.has_audio else "the file has no sound"
+        lacks = _describe_lack("sound", undecodable.get("audio"))
+        yield "no voice was heard in the sound" if cutter.has_audio else lacks
     if "video" in config.modalities and all(window.evidence in ("voice", "none") for window in windows):
         if not cutter.has_video:
-            yield "the file has no picture"
+            yield _describe_lack("picture", undecodable.get("video"))
         else:
             yield "no face was in sight long enough to be judged" if faces else "no face was found"
     spans = {(window.start_seconds, window.end_seconds) for window in windows}
@@ -258,3 +271,7 @@ def _notes(
         yield "no longer than one window, so there is one answer for all of it; shorter windows show its course"
     if faces and any(window.evidence == "voice" for window in windows):
         yield "where a voice is heard and no face in sight moves its mouth with it, the voice is judged by itself"
+
+
+def _describe_lack(what: str, codec: str | None) -> str:
+    return f"the file has no {what}" if codec is None else f"the {what} cannot be decoded (codec {codec})"

@@ -11,7 +11,9 @@ from emotion.errors import ConfigError, MediaError
 from emotion.files import displayable
 from emotion.inference.output_plan import MARK
 from emotion.media.kinds import kind_of, walk_files
+from emotion.media.reading import probe_media
 from emotion.media.suffixes import STILL_SUFFIXES, UNFINISHED_SUFFIXES
+from emotion.media.tracks import TrackChoice
 from emotion.media.writing import is_annotated
 
 N_NAMED = 3  # files left out, for each reason
@@ -19,10 +21,22 @@ N_NAMED = 3  # files left out, for each reason
 
 @dataclass(frozen=True)
 class ClipFile:
-    """A file to analyse, and what the names of its results begin with, subfolders included."""
+    """A file to analyse.
+
+    Attributes:
+        path: the file.
+        name: what the names of its results begin with, subfolders included.
+        channel: the one channel of its sound to judge, counted from 1; None judges all together.
+    """
 
     path: Path
     name: str
+    channel: int | None = None
+
+    @property
+    def label(self) -> str:
+        """What messages call it."""
+        return displayable(self.path) + ("" if self.channel is None else f", channel {self.channel}")
 
 
 @dataclass
@@ -96,6 +110,28 @@ def _find(places: Sequence[str], left_out: LeftOut) -> list[ClipFile] | None:
     if len(found) == 1 and not any(Path(place).is_dir() or glob.has_magic(place) for place in places):
         return None  # one file, named several times
     return _name_clips(dict(found.values()))
+
+
+def split_channels(clips: Sequence[ClipFile], choice: TrackChoice) -> list[ClipFile]:
+    """Returns each clip once for every channel of its sound; clips with one channel or none stay as they are.
+
+    Raises:
+        MediaError: if the only clip cannot be read, or has no such track. One of several is left to its turn.
+    """
+    split = []
+    for clip in clips:
+        try:
+            n_channels = probe_media(clip.path, choice).n_channels
+        except MediaError:
+            if len(clips) == 1:
+                raise
+            n_channels = 0
+        if n_channels < 2:
+            split.append(clip)
+        else:
+            numbers = range(1, n_channels + 1)
+            split += [ClipFile(clip.path, f"{clip.name}_channel_{number}", number) for number in numbers]
+    return split
 
 
 def _literal(pattern: str) -> str:

@@ -12,7 +12,7 @@ from emotion.console import SILENT, Reporter
 from emotion.errors import ConfigError, EmotionError
 from emotion.files import displayable, locked_folder, locked_names, make_folder, write_whole
 from emotion.inference.batch import Batch, check_folder, format_summary, run_batch
-from emotion.inference.clip_search import ClipFile, LeftOut, find_clips
+from emotion.inference.clip_search import ClipFile, LeftOut, find_clips, split_channels
 from emotion.inference.output_plan import (
     STANDARD_OUTPUT,
     TABLES,
@@ -63,6 +63,9 @@ def plan_job(request: InferenceRequest, config: RunConfig) -> Job:
         return camera
     left_out = LeftOut()
     clips = find_clips(request.media, left_out)
+    if request.split_channels:
+        only = Path(request.media[0])
+        clips = split_channels(clips or [ClipFile(only, displayable(only.stem))], request.tracks)
     if clips is not None:
         request.check_names(len(clips))
         folder = request.outputs.folder or DEFAULT_FOLDER
@@ -75,7 +78,7 @@ def plan_job(request: InferenceRequest, config: RunConfig) -> Job:
     if request.outputs.folder:
         make_folder(request.outputs.folder)
     clip = Path(request.media[0])
-    return FileJob(request, clip, *plan_clip(clip, request.outputs))
+    return FileJob(request, clip, *plan_clip(clip, request.outputs, choice=request.tracks))
 
 
 @dataclass(frozen=True)
@@ -145,7 +148,8 @@ class BatchJob:
             make_folder((self.folder / clip.name).parent)
             # What an interrupted run left of this very clip may be replaced.
             ours = batch.outputs(clip)
-            info, plan = plan_clip(clip.path, outputs, name=clip.name, ours=ours, clips=all_clips)
+            choice = dataclasses.replace(request.tracks, channel=clip.channel)
+            info, plan = plan_clip(clip.path, outputs, choice=choice, name=clip.name, ours=ours, clips=all_clips)
             with locked_names(plan.files().values()):
                 batch.note_begun(clip, plan.files().values())
                 prediction = process_file(

@@ -8,6 +8,7 @@ from emotion.errors import ConfigError
 from emotion.files import check_writable, displayable
 from emotion.media.reading import MediaInfo, probe_media
 from emotion.media.suffixes import MEDIA_SUFFIXES
+from emotion.media.tracks import ANY_TRACKS, TrackChoice
 from emotion.media.writing import SUFFIXES
 from emotion.outputs.plots.figures import FORMATS
 from emotion.outputs.video.writing import IMAGE_SUFFIXES
@@ -87,17 +88,20 @@ def plan_clip(
     clip: Path,
     request: OutputRequest,
     *,
+    choice: TrackChoice = ANY_TRACKS,
     name: str | None = None,
     ours: Collection[Path] = (),
     clips: Collection[Path] = (),
 ) -> tuple[MediaInfo, OutputPlan]:
     """Looks at a clip and plans its files; see ``plan_outputs`` and ``check_plan`` for the arguments.
 
+    ``choice`` is of the clip's tracks.
+
     Raises:
-        MediaError: if the clip cannot be read.
+        MediaError: if the clip cannot be read, or has no such track.
         ConfigError: if something cannot be written, or exists.
     """
-    info = probe_media(clip)
+    info = probe_media(clip, choice)
     plan = plan_outputs(clip, request, has_video=info.has_video, is_still=info.is_still, name=name)
     check_plan(plan, clip, overwrite=request.overwrite, ours=ours, clips=clips)
     return info, plan

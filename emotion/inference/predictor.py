@@ -18,10 +18,12 @@ from emotion.inference.clip_result import ClipResult, JudgedWindow
 from emotion.inference.person_baseline import PersonBaseline, PersonEvidence, of_reference
 from emotion.inference.track_encoder import TrackEncoder
 from emotion.inputs.faces.detectors import FaceDetector, build_detector
+from emotion.inputs.voice.channels import ChannelWatch
 from emotion.inputs.window_cutter import WindowCutter, WindowInputs
 from emotion.media.reading import MediaInfo
 from emotion.media.recordings import Recording, RecordingInfo
 from emotion.media.streams import Damage
+from emotion.media.tracks import TrackChoice
 from emotion.models.baseline_head import check_has_baseline
 from emotion.models.run_folder import Run, load_run
 from emotion.parallel import Stages, Stopwatch
@@ -98,7 +100,7 @@ class EmotionPredictor:
         """Returns what is usual for a person, by neutral clips; errors as for ``with_reference``."""
         each = []
         for path in clips:
-            clip = self.analyse(path)
+            clip = self.analyse(path if isinstance(path, Recording) else Recording.of_file(path))
             clip.check_reference(self.run.baseline)
             each.append(clip.main_evidence())
         return of_reference(PersonEvidence.pooled(each), self.run.baseline)
@@ -143,7 +145,7 @@ class EmotionPredictor:
         no face moves its mouth with the voice, the voice is judged by itself.
 
         Args:
-            path: the file; or a recording: a part of a file, or picture and sound in two files.
+            path: the file; or a recording: a part of a file, certain tracks, or picture and sound in two files.
             info: what its headers say, if you have read them already.
             progress: called with the seconds done and, where known, their total.
             stopwatch: measures each part of the work.
@@ -152,7 +154,7 @@ class EmotionPredictor:
             The answer; its times are seconds on the file's own clock.
 
         Raises:
-            MediaError: if the file is missing, broken, or no media.
+            MediaError: if the file is missing, broken, or no media, or has no such track.
         """
         return self.conclude(self.analyse(path, info=info, progress=progress, stopwatch=stopwatch))
 
@@ -165,16 +167,20 @@ class EmotionPredictor:
         stopwatch: Stopwatch | None = None,
     ) -> AnalysedClip:
         """Judges the windows of a media file; ``conclude`` makes an answer of them. Arguments as for ``predict``."""
-        recording = path if isinstance(path, Recording) else Recording.of_file(path)
+        wanted = TrackChoice(self.settings.video_track, self.settings.audio_track)
+        recording = path if isinstance(path, Recording) else Recording.of_file(path, wanted)
         stopwatch = stopwatch or Stopwatch()
         info = info or recording.probe()
+        recording = dataclasses.replace(recording, choice=info.choice)
         cutter = WindowCutter(
             self.config, self.settings, has_video=info.has_video, has_audio=info.has_audio,
             duration_seconds=info.duration_seconds, context_frames=self.run.context_frames, detector=self.detector,
             stopwatch=stopwatch,
         )  # fmt: skip
         damage = Damage(recording.path, is_silent=True)
-        items = stopwatch.watch("decode", recording.read(self.config.audio.sample_rate, damage=damage))
+        channels = ChannelWatch()
+        items = recording.read(self.config.audio.sample_rate, damage=damage)
+        items = channels.watch(stopwatch.watch("decode", items))
         with Stages() as stages:
             together = stages.ahead(cutter.cut(stages.ahead(cutter.prepare(items))))
             # Only the answers are kept: a window's frames weigh a thousand times as much.
@@ -183,9 +189,17 @@ class EmotionPredictor:
             raise MediaError(f"{recording.path}: neither a picture nor a sound could be decoded. Is the file whole?")
         if progress:
             progress(cutter.duration_seconds, cutter.duration_seconds)
-        notes = (f"the file is damaged{damage.words}: only what could be decoded was judged",) * bool(damage.count)
-        result = self.build_result(recording.path, cutter)
-        return AnalysedClip(recording.path, result, cutter, windows, not info.is_still, notes)
+        notes = [f"the file is damaged{damage.words}: only what could be decoded was judged"] * bool(damage.count)
+        notes += info.notes
+        if info.choice.channel is not None:
+            notes.append(f"of the sound, channel {info.choice.channel} alone was judged")
+        elif cutter.speech and channels.hold_two_people:
+            notes.append("each channel of the sound seems to hold one person; --split_channels judges each by itself")
+        return AnalysedClip(
+            recording.path, self.build_result(recording.path, cutter), cutter, windows,
+            expects_sound=not info.is_still, choice=info.choice, notes=tuple(notes),
+            undecodable={**info.undecodable, **(_find_lost(info, cutter) if damage.count else {})},
+        )  # fmt: skip
 
     def conclude(self, clip: AnalysedClip, person: PersonBaseline | None = None) -> MediaPrediction:
         """Puts the windows of a clip together, each person compared with their baseline where there is one.
@@ -258,6 +272,16 @@ class EmotionPredictor:
     def build_result(self, name: str, cutter: WindowCutter) -> ClipResult:
         """Returns what puts judged windows together; ``name`` is that of the file or the camera."""
         return ClipResult(name, cutter, self.config, self.settings_in_force)
+
+
+def _find_lost(info: MediaInfo | RecordingInfo, cutter: WindowCutter) -> dict[str, str]:
+    """Returns the codec of each kind, ``video`` or ``audio``, that a file promised and of which nothing came."""
+    lost = {}
+    if info.has_video and not cutter.has_video:
+        lost["video"] = info.video_codec
+    if info.has_audio and not cutter.has_audio:
+        lost["audio"] = info.audio_codec
+    return lost
 
 
 def _telling(

@@ -12,6 +12,7 @@ from emotion.errors import ConfigError
 from emotion.inference.output_plan import DEFAULT_NAME, TABLES, OutputRequest
 from emotion.inputs.faces.detectors import check_detector
 from emotion.media.reading import probe_media
+from emotion.media.tracks import ANY_TRACKS, TrackChoice
 from emotion.models.baseline_head import check_has_baseline
 from emotion.settings import InferenceSettings
 
@@ -33,6 +34,7 @@ class InferenceRequest:
         notice, blur_faces: as for ``Annotator``.
         references: neutral clips of people, ``CLIP`` or ``NAME=CLIP``.
         adapts_to_folders: whether the clips of a folder are one person's, who is compared with their mean over them.
+        split_channels: whether to judge each channel of a sound by itself.
         max_seconds, port: for a camera: when to stop, and where to serve the page.
         reporter, timings: what to say, and whether also where the time went.
     """
@@ -46,6 +48,7 @@ class InferenceRequest:
     blur_faces: bool = False
     references: tuple[str, ...] = ()
     adapts_to_folders: bool = False
+    split_channels: bool = False
     max_seconds: float | None = None
     port: int = 0
     reporter: Reporter = SILENT
@@ -74,6 +77,11 @@ class InferenceRequest:
         """What ``Annotator`` takes besides the result."""
         return {"notice": self.notice, "blur_faces": self.blur_faces}
 
+    @property
+    def tracks(self) -> TrackChoice:
+        """The tracks to judge."""
+        return TrackChoice(self.settings.video_track, self.settings.audio_track)
+
     def check(self, config: RunConfig) -> None:
         """Makes sure that the options fit each other and the model.
 
@@ -89,6 +97,7 @@ class InferenceRequest:
             ("no_video", "blur_faces", not wanted.video and self.blur_faces),
             ("no_plot", "save_plot", not wanted.plot and wanted.save_plot),
             ("resume", "overwrite", self.resume and wanted.overwrite),
+            ("adapt", "split_channels", self.adapts_to_folders and self.split_channels),
             ("adapt", "no_adapt", self.adapts_to_folders and not self.settings.adapts),
             ("adapt", "reference", self.adapts_to_folders and self.references),
         )
@@ -104,6 +113,10 @@ class InferenceRequest:
                 raise ConfigError(f"{place}: is a URL; download it and pass the file.")
         if self.camera is None and self.max_seconds is not None:
             raise ConfigError("--max_seconds is for cameras; files are always analysed to their end.")
+        if self.camera is not None and (self.tracks != ANY_TRACKS or self.split_channels):
+            raise ConfigError(
+                "--video_track, --audio_track and --split_channels are for files, not for a camera. Leave them out."
+            )
         self._check_baseline()
 
     def _check_baseline(self) -> None:

@@ -2,13 +2,14 @@
 
 import heapq
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 from emotion.media.pictures import VideoFrame
 from emotion.media.reading import AudioChunk, MediaInfo, iterate_media, probe_media
 from emotion.media.streams import Damage
 from emotion.media.stretches import iterate_stretch
+from emotion.media.tracks import ANY_TRACKS, TrackChoice
 
 
 @dataclass(frozen=True)
@@ -18,16 +19,18 @@ class Recording:
     Attributes:
         video_path, audio_path: the same file if it holds both; None for a stream that is missing.
         start_seconds, end_seconds: the part to read, on the files' own clocks; an end of None reads everything.
+        choice: of the files' tracks.
     """
 
     video_path: str | None
     audio_path: str | None
     start_seconds: float = 0.0
     end_seconds: float | None = None
+    choice: TrackChoice = ANY_TRACKS
 
     @classmethod
-    def of_file(cls, path: str | os.PathLike) -> "Recording":
-        return cls(os.fspath(path), os.fspath(path))
+    def of_file(cls, path: str | os.PathLike, choice: TrackChoice = ANY_TRACKS) -> "Recording":
+        return cls(os.fspath(path), os.fspath(path), choice=choice)
 
     @property
     def path(self) -> str:
@@ -38,9 +41,9 @@ class Recording:
         """Reads the headers.
 
         Raises:
-            MediaError: if a file is missing or no media.
+            MediaError: if a file is missing or no media, or has no such track.
         """
-        infos = {path: probe_media(path) for path in self._paths}
+        infos = {path: probe_media(path, self._choice(path)) for path in self._paths}
         return RecordingInfo.of(self, infos)
 
     def read(self, sample_rate: int, *, damage: Damage | None = None) -> Iterator[VideoFrame | AudioChunk]:
@@ -56,8 +59,18 @@ class Recording:
     def _paths(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(path for path in (self.video_path, self.audio_path) if path))
 
+    def _choice(self, path: str) -> TrackChoice:
+        """Returns the tracks to read of one of the files."""
+        audio = {} if path == self.audio_path else {"audio": None, "channel": None}
+        video = {} if path == self.video_path else {"video": None}
+        return replace(self.choice, **audio, **video)
+
     def _read(self, path: str, sample_rate: int, damage: Damage | None) -> Iterator[VideoFrame | AudioChunk]:
-        chosen = {"with_video": path == self.video_path, "with_audio": path == self.audio_path}
+        chosen = {
+            "with_video": path == self.video_path,
+            "with_audio": path == self.audio_path,
+            "choice": self._choice(path),
+        }
         if self.start_seconds == 0 and self.end_seconds is None:
             return iterate_media(path, sample_rate=sample_rate, damage=damage, **chosen)
         stretch = {"start_seconds": self.start_seconds, "end_seconds": self.end_seconds}
@@ -66,12 +79,17 @@ class Recording:
 
 @dataclass(frozen=True)
 class RecordingInfo:
-    """What a recording holds, from its files' headers; ``duration_seconds`` is None for an image, or if unknown."""
+    """What a recording holds, from its files' headers, as ``MediaInfo`` says it of one file."""
 
     has_video: bool
     has_audio: bool
     is_still: bool
     duration_seconds: float | None
+    choice: TrackChoice = ANY_TRACKS
+    video_codec: str | None = None
+    audio_codec: str | None = None
+    undecodable: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, recording: Recording, infos: dict[str, MediaInfo]) -> "RecordingInfo":
@@ -83,4 +101,17 @@ class RecordingInfo:
             has_audio=audio is not None and audio.has_audio,
             is_still=video is not None and video.is_still,
             duration_seconds=None if end is None else max(0.0, end - recording.start_seconds),
+            choice=TrackChoice(
+                None if video is None else video.choice.video,
+                None if audio is None else audio.choice.audio,
+                recording.choice.channel,
+            ),
+            video_codec=video and video.video_codec,
+            audio_codec=audio and audio.audio_codec,
+            undecodable={
+                kind: info.undecodable[kind]
+                for kind, info in (("video", video), ("audio", audio))
+                if info is not None and kind in info.undecodable
+            },
+            notes=tuple(dict.fromkeys(note for info in infos.values() for note in info.notes)),
         )

@@ -1,4 +1,8 @@
-"""The source's sound as packets for a new video: AAC is copied, everything else is encoded as AAC."""
+"""The source's sound as packets for a new video: AAC is copied, everything else is encoded as AAC.
+
+AAC is copied only from containers that state its setup once. In others, such as transport streams, rate and channels
+may change midway, which MP4 cannot hold, so it is encoded anew.
+"""
 
 import collections
 from collections.abc import Iterator
@@ -8,9 +12,11 @@ import av
 import numpy as np
 
 from emotion.media import streams
+from emotion.media.opening import SharedSource
 
 AAC_SAMPLE_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
 AAC_LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 5: "5.0", 6: "5.1", 8: "7.1"}  # others are mixed down to stereo
+FORMATS_WITH_ONE_SETUP = ("mov", "matroska")
 AAC_BITS_PER_CHANNEL = 96_000  # a second
 MAX_PRIMING_SECONDS = 0.2  # sound before second 0, which a decoder may need to start
 
@@ -18,21 +24,26 @@ MAX_PRIMING_SECONDS = 0.2  # sound before second 0, which a decoder may need to 
 class SourceSound:
     """Muxes a source file's sound into an output, in step with its video."""
 
-    def __init__(self, source: streams.SharedSource, output):
-        self._source, self._output, self._stream = source, output, source.sound
+    def __init__(self, source: SharedSource, output):
+        self._source, self._output, self._stream = source, output, source.audio
         self._ready: collections.deque = collections.deque()  # packets of the output
         if self._stream is None:
             return
         # Damage was reported when the frames were read.
         self._damage = streams.Damage(source.path, is_silent=True)
         self._clock = streams.StreamClock(self._stream, streams.first_presentation_time(source.container))
-        self._is_copied = self._stream.codec_context.name == "aac"
+        context = self._stream.codec_context
+        self._is_copied = (
+            context.name == "aac"
+            and bool(context.extradata)
+            and source.container.format.name.startswith(FORMATS_WITH_ONE_SETUP)
+        )
         if self._is_copied:
             self._target = output.add_stream_from_template(self._stream)
             self._last = -round(MAX_PRIMING_SECONDS / self._stream.time_base)
             return
-        context = self._stream.codec_context
-        context.thread_type = "AUTO"
+        self._decoder = streams.Decoder(self._stream, self._damage)
+        self._loudest = 1.0  # sample so far
         self._rate = min(AAC_SAMPLE_RATES, key=lambda choice: abs(choice - context.sample_rate))
         self._layout = AAC_LAYOUTS.get(context.channels, "stereo")
         n_channels = av.AudioLayout(self._layout).nb_channels
@@ -55,9 +66,10 @@ class SourceSound:
         """Muxes the rest, after the source was read to its end."""
         self.mux_until(float("inf"))
         if self._stream is not None and not self._is_copied:
-            self._output.mux(
-                [*self._encode(None), *self._encode_samples(self._sound.flush()), *self._target.encode(None)]
-            )
+            self._output.mux([*self._encode(None)])
+            with self._damage.noting_faults():
+                self._output.mux([*self._encode_samples(self._sound.flush())])
+            self._output.mux(self._target.encode(None))
 
     def _copy(self, packet) -> Iterator[av.Packet]:
         time_base = self._stream.time_base
@@ -69,13 +81,16 @@ class SourceSound:
             yield packet
 
     def _encode(self, packet) -> Iterator[av.Packet]:
-        for frame in streams.decode_packet(self._stream, packet, self._damage):
-            time = self._clock.place(frame.pts, frame.samples / frame.sample_rate)
-            yield from self._encode_samples(self._sound.push(frame, time))
+        for frame in self._decoder.decode(packet):
+            with self._damage.noting_faults():
+                time = self._clock.place(frame.pts, frame.samples / frame.sample_rate)
+                yield from self._encode_samples(self._sound.push(frame, time))
 
     def _encode_samples(self, blocks) -> Iterator[av.Packet]:
         for index, samples in blocks:
-            frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples), "fltp", self._layout)
+            # Files of floats may exceed full scale, where AAC is cut off.
+            self._loudest = max(self._loudest, float(np.abs(samples).max()))
+            frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples / self._loudest), "fltp", self._layout)
             frame.sample_rate = self._rate
             frame.pts = index
             frame.time_base = Fraction(1, self._rate)

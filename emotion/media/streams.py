@@ -1,31 +1,31 @@
-"""What reading and writing share: opening a file, its packets and frames, its clock, and gapless sound."""
+"""What reading and writing share: a file's packets and frames, its clock, and gapless sound."""
 
-import collections
+import contextlib
 import itertools
 import logging
 import os
-import re
 from collections.abc import Iterator
 from fractions import Fraction
-from typing import Self
 
 import av
 import numpy as np
-from av.stream import Disposition
-
-from emotion.errors import MediaError
-from emotion.media.formats import OPTIONS
 
 logger = logging.getLogger(__name__)
 
 MAX_BACKWARD_SECONDS = 1.0  # a timestamp that goes back further than this restarts the clock
 MAX_FORWARD_SECONDS = 3600.0  # so does a larger jump ahead: no pause is that long, but damaged clocks jump by days
 GAP_SECONDS = 0.05  # smaller differences between timestamps and sample counts come from rounding
+LOUDEST_SAMPLE = 1e6  # of full scale, 1; some files of floats hold integers
 MAX_READ_FAILURES = 20  # in a row, before the rest of a damaged file is skipped
-WEB_PAGE = re.compile(rb"\s*(<!doctype html|<html)", re.IGNORECASE)
-HEAD_BYTES = 256
-LFS_POINTER = b"version https://git-lfs.github.com/spec"
-COVER_ART = Disposition.attached_pic | Disposition.timed_thumbnails
+# On files that it misreads PyAV raises not only FFmpeg's errors: a stream that begins midway is an IndexError.
+FAULTS = (
+    av.FFmpegError, OSError, ValueError, LookupError, ArithmeticError, TypeError, AttributeError, RuntimeError,
+    AssertionError, MemoryError,
+)  # fmt: skip
+# Decoders that are used instead of FFmpeg's own, which cannot decode silence in AMR.
+BETTER_DECODERS = {"amrnb": "libopencore_amrnb", "amrwb": "libopencore_amrwb"}
+# Formats whose header is checked by itself: FFmpeg calls the last packet corrupt wherever it reads to the end.
+CHECKED_FORMATS = ("wav", "w64")
 
 
 class Damage:
@@ -45,6 +45,19 @@ class Damage:
         self.words = self.words or f" ({words})"
         level = logging.WARNING if self.count == 1 and not self.is_silent else logging.DEBUG
         logger.log(level, "%s: damaged (%s); going on with what can be decoded.", self.path, words)
+
+    @contextlib.contextmanager
+    def noting_faults(self) -> Iterator[None]:
+        """Notes what PyAV raises inside the block, and goes on after it."""
+        try:
+            yield
+        except FAULTS as error:
+            self.note(words_of(error))
+
+
+def words_of(error: BaseException) -> str:
+    """Returns what an error of PyAV or the system says, without its number and file."""
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
 class StreamClock:
@@ -72,62 +85,6 @@ class StreamClock:
         return time
 
 
-def open_media(path: str | os.PathLike):
-    """Opens a media file for reading; use it with ``with``.
-
-    Raises:
-        MediaError: if the file is missing, a folder, empty, a Git LFS pointer, or not media.
-    """
-    name = os.fspath(path)
-    if os.path.isdir(name):
-        raise MediaError(f"{name}: is a folder. Give a media file inside it.")
-    if os.path.exists(name) and not os.path.isfile(name):
-        raise MediaError(f"{name}: is a pipe or a device. Give a file; to use a camera, give its number.")
-    try:
-        with open(name, "rb") as file:
-            head = file.read(HEAD_BYTES)
-    except FileNotFoundError:
-        raise MediaError(f"{name}: no such file. Check the spelling and the folder.") from None
-    except OSError as error:
-        raise MediaError(f"{name}: cannot be read ({error.strerror}). Check the file's permissions.") from error
-    if not head:
-        raise MediaError(f"{name}: is empty (0 bytes). Copy or download it again.")
-    if head.startswith(LFS_POINTER):
-        raise MediaError(f"{name}: is a Git LFS pointer, not the media itself. Run `git lfs pull` to download it.")
-    if WEB_PAGE.match(head):
-        raise MediaError(f"{name}: is a web page, not media: the download went wrong. Download the file itself.")
-    try:
-        # With "file:", a colon in the name does not make a protocol. Some recorders write metadata that is not UTF-8.
-        container = av.open(f"file:{name}", options=OPTIONS, metadata_errors="replace")
-    except av.ArgumentError as error:
-        raise MediaError(
-            f"{name}: holds text, a playlist or another kind that is not read, not media. Give a video, sound or image "
-            "file."
-        ) from error
-    except (av.FFmpegError, OSError) as error:
-        words = getattr(error, "strerror", None) or error
-        raise MediaError(
-            f"{name}: not a readable media file ({words}). Download it again, or convert it to MP4."
-        ) from error
-    return container
-
-
-def pick_streams(container) -> tuple:
-    """Returns the first video stream other than cover art and the first audio stream, None for one that is missing.
-
-    A stream without a decoder, or without a size or sample rate, counts as missing.
-    """
-    video = audio = None
-    for stream in container.streams:
-        if stream.codec_context is None:
-            continue
-        if stream.type == "video" and not stream.disposition & COVER_ART:
-            video = video or (stream if stream.codec_context.width else None)
-        elif stream.type == "audio":
-            audio = audio or (stream if stream.codec_context.sample_rate else None)
-    return video, audio
-
-
 def first_presentation_time(container) -> Fraction:
     """Returns the container's first presentation time in seconds: second 0 of every time in this package."""
     return Fraction(container.start_time or 0, av.time_base)
@@ -136,74 +93,69 @@ def first_presentation_time(container) -> Fraction:
 def read_packets(container, streams, damage: Damage) -> Iterator:
     """Yields the streams' packets in file order, without those that cannot be read."""
     failures = 0 if streams else MAX_READ_FAILURES  # to PyAV an empty list means every stream
+    is_checked = container.format.name in CHECKED_FORMATS
     while failures < MAX_READ_FAILURES:
         try:
             for packet in container.demux(streams):
                 failures = 0
-                if packet.is_corrupt:
+                if packet.is_corrupt and not is_checked:
                     damage.note("a corrupt packet")
                 if packet.size:  # an empty packet ends the decoder, and some files have one midway
                     yield packet
             return
-        except (av.FFmpegError, OSError) as error:
+        except IndexError:  # PyAV's, at the end of a file in which a further stream began midway
             failures += 1
-            damage.note(error.strerror)
+        except FAULTS as error:
+            failures += 1
+            damage.note(words_of(error))
 
 
-def decode_packet(stream, packet, damage: Damage) -> list:
-    """Returns the frames that a packet completes, or for None those still in the decoder; none if it is damaged."""
+class Decoder:
+    """Decodes one stream; ``damage`` collects what cannot be decoded."""
+
+    def __init__(self, stream, damage: Damage):
+        self.stream, self._damage = stream, damage
+        self._context = _better_context(stream.codec_context) or stream.codec_context
+        self._context.thread_type = "AUTO"
+
+    def decode(self, packet) -> list:
+        """Returns the frames that a packet completes, or for None those still in the decoder; none if it is damaged."""
+        try:
+            return self._context.decode(packet)
+        except FAULTS as error:
+            self._damage.note(words_of(error))
+            return []
+
+
+def _better_context(context) -> av.CodecContext | None:
+    name = BETTER_DECODERS.get(context.name)
+    if name is None:
+        return None
     try:
-        return stream.codec_context.decode(packet)
-    except (av.FFmpegError, OSError) as error:
-        damage.note(error.strerror)
-        return []
+        better = av.CodecContext.create(name, "r")
+    except FAULTS:  # FFmpeg was built without it
+        return None
+    better.sample_rate, better.layout = context.sample_rate, context.layout
+    return better
 
 
 def decode_streams(
-    container, streams, damage: Damage, *, max_packets: int | None = None, shared: "SharedSource | None" = None
+    container, streams, damage: Damage, *, max_packets: int | None = None, shared=None
 ) -> Iterator[tuple]:
     """Yields ``(stream, frame)`` in file order, without packets that cannot be decoded.
 
-    ``shared`` gets the packets of its sound.
+    ``shared``, a ``SharedSource``, gets the packets of its sound.
     """
-    sound = shared.sound if shared is not None else None
-    for stream in streams:
-        stream.thread_type = "AUTO"
+    sound = shared.audio if shared is not None else None
+    decoders = {stream: Decoder(stream, damage) for stream in streams}
     wanted = streams if sound is None else [*streams, sound]
     for packet in itertools.islice(read_packets(container, wanted, damage), max_packets):
         if packet.stream is sound:
             shared.put(packet)
         else:
-            yield from ((packet.stream, frame) for frame in decode_packet(packet.stream, packet, damage))
-    for stream in streams:
-        yield from ((stream, frame) for frame in decode_packet(stream, None, damage))
-
-
-class SharedSource:
-    """A file opened once for its frames and its sound; raises as ``open_media``. Use it with ``with``.
-
-    ``iterate_media(shared=...)`` decodes the frames and puts the sound's packets here, from which
-    ``VideoWriter(source=...)`` takes them, in another thread if need be.
-    """
-
-    def __init__(self, path: str | os.PathLike):
-        self.path = path
-        self.container = open_media(path)
-        _, self.sound = pick_streams(self.container)
-        self._packets: collections.deque = collections.deque()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error) -> None:
-        self.container.close()
-
-    def put(self, packet) -> None:
-        self._packets.append(packet)
-
-    def take(self):
-        """Returns the sound's next packet; None if it has not been read yet."""
-        return self._packets.popleft() if self._packets else None
+            yield from ((packet.stream, frame) for frame in decoders[packet.stream].decode(packet))
+    for stream, decoder in decoders.items():
+        yield from ((stream, frame) for frame in decoder.decode(None))
 
 
 class ContinuousSound:
@@ -211,9 +163,13 @@ class ContinuousSound:
 
     Gaps between frames become silence and overlaps are cut, so that sample ``index`` sounds at ``index / sample_rate``
     seconds.
+
+    Args:
+        sample_rate: in Hz.
+        layout: of the channels; None keeps each frame's own.
     """
 
-    def __init__(self, sample_rate: int, layout: str):
+    def __init__(self, sample_rate: int, layout: str | None):
         self.sample_rate = sample_rate
         self.layout = layout
         self._resampler: av.AudioResampler | None = None
@@ -234,7 +190,7 @@ class ContinuousSound:
             self._kind = kind
             # Without this option, mixing down a loud stereo or 5.1 recording would exceed 1.
             self._resampler = av.AudioResampler(
-                "fltp", self.layout, self.sample_rate, options={"rematrix_maxval": "1.0"}
+                "fltp", self.layout or frame.layout, self.sample_rate, options={"rematrix_maxval": "1.0"}
             )
             self._input_end = time_seconds
             self._position = round(time_seconds * self.sample_rate)
@@ -252,7 +208,8 @@ class ContinuousSound:
 
     def _give(self, frames) -> Iterator[tuple[int, np.ndarray]]:
         for frame in frames:
-            samples = frame.to_ndarray()
+            # Files of floats may hold any value.
+            samples = np.nan_to_num(frame.to_ndarray(), posinf=0.0, neginf=0.0).clip(-LOUDEST_SAMPLE, LOUDEST_SAMPLE)
             start, self._position = self._position, self._position + samples.shape[1]
             samples = samples[:, max(0, self._given - start) :]
             while self._given < start:

@@ -20,9 +20,9 @@ from av.video.reformatter import VideoReformatter
 
 from emotion.errors import MediaError
 from emotion.media.formats import OPTIONS
+from emotion.media.opening import SharedSource
 from emotion.media.pictures import LIMITED_RANGE, ColourSpace, YuvPicture
 from emotion.media.soundtrack import SourceSound
-from emotion.media.streams import SharedSource
 
 logger = logging.getLogger(__name__)
 
@@ -107,6 +107,8 @@ class VideoWriter:
         self._video = None
         self._sound: SourceSound | None = None
         self._waiting = None  # the last frame: its duration is known only when the next one comes
+        self._start = 0  # time of the first frame
+        self._first: int | None = None  # decoding time of the first packet
         self._frame_ticks = round(SINGLE_FRAME_SECONDS * TICKS_PER_SECOND)
 
     def __enter__(self) -> Self:
@@ -143,7 +145,9 @@ class VideoWriter:
         frame = self._to_frame(image)
         frame.pts = ticks
         frame.time_base = Fraction(1, TICKS_PER_SECOND)
-        if self._waiting is not None:
+        if self._waiting is None:
+            self._start = ticks
+        else:
             self._frame_ticks = ticks - after
         with self._errors_named():
             self._encode_waiting()
@@ -160,8 +164,7 @@ class VideoWriter:
             if self._waiting is None:
                 raise MediaError(f"{self._path}: cannot be written without a frame. Write at least one.")
             with self._errors_named():
-                self._encode_waiting()
-                self._container.mux(self._video.encode(None))
+                self._end_video()
                 if self._sound is not None:
                     self._sound.finish()
                 self._container.close()
@@ -214,8 +217,33 @@ class VideoWriter:
 
     def _encode_waiting(self) -> None:
         if self._waiting is not None:
-            self._waiting.duration = self._frame_ticks
-            self._container.mux(self._video.encode(self._waiting))
+            self._mux(self._encode(self._waiting, self._frame_ticks))
+
+    def _encode(self, frame: av.VideoFrame | None, duration: int = 0) -> list[av.Packet]:
+        if frame is not None:
+            frame.duration = duration
+        return self._video.encode(frame)
+
+    def _mux(self, packets: list[av.Packet]) -> None:
+        for packet in packets:
+            if self._first is None:
+                self._first = packet.dts
+            self._container.mux(packet)
+
+    def _end_video(self) -> None:
+        """Writes the last frames, so that the video lasts as long as its source."""
+        end = self._source and self._source.video_end_seconds
+        if end is not None:  # the gap before the last frame says nothing of how long it is shown
+            self._frame_ticks = max(1, round(end * TICKS_PER_SECOND) - self._waiting.pts)
+        end = self._waiting.pts + self._frame_ticks
+        packets = [*self._encode(self._waiting, self._frame_ticks), *self._encode(None)]
+        self._mux(packets[:-1])
+        # In MP4 a frame lasts until the next one's decoding time, and the last one to be decoded need not be the last
+        # to be shown.
+        last = packets[-1]
+        begun = last.dts if self._first is None else self._first
+        last.duration = end - self._start - (last.dts - begun)
+        self._mux([last])
 
     def _abandon(self) -> None:
         """Closes and deletes the unfinished file; further errors are only logged."""

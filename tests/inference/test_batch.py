@@ -349,3 +349,24 @@ def test_a_part_of_a_pattern_that_is_a_folders_very_name_is_no_pattern(tmp_path)
     assert [clip.name for clip in find_clips([str(tmp_path / "clips [2023]" / "*.mp4")])] == ["a"]
     assert [clip.name for clip in find_clips([str(tmp_path / "clips [2023]/in [x]/*")])] == ["c"]
     assert [clip.name for clip in find_clips([str(tmp_path / "clips [0-9]" / "*.mp4")])] == ["b"]
+
+
+def test_split_channels_makes_a_clip_of_each_channel(tmp_path, call, trained):
+    voice = synthesize_voice("happy", speaker_seed=1, duration_seconds=1.0, sample_rate=16000)
+    soundfile.write(tmp_path / "call.wav", np.stack([voice, 0 * voice], axis=1), 16000)
+    options = ("--model", trained.path, "--split_channels", "--no_plot", "--json", "--output_dir", tmp_path / "out")
+    done = call(run_inference, tmp_path / "call.wav", *options, cwd=tmp_path)
+    assert done.code == 0
+    assert sorted(path.name for path in (tmp_path / "out").glob("*.json") if path.name != SETTINGS_FILE) == [
+        "call_channel_1_emotion.json",
+        "call_channel_2_emotion.json",
+    ]
+    assert "call.wav, channel 2" in (tmp_path / "out" / SUMMARY_FILE).read_text()
+    assert "done before, skipped: 2" in call(run_inference, tmp_path / "call.wav", *options, "--resume").out
+
+
+def test_a_track_that_is_not_there_is_one_line_that_lists_the_tracks(tmp_path, call, trained):
+    media_files.make_clip(tmp_path / "clip.mp4")
+    done = call(run_inference, tmp_path / "clip.mp4", "--model", trained.path, "--audio_track", 2, cwd=tmp_path)
+    assert done.code == 1
+    assert "has no sound track 2. Its sound tracks are: 1 (aac, mono)." in done.err

@@ -18,6 +18,8 @@ from emotion.inference.clip_result import widen_windows
 from emotion.inference.predictor import EmotionPredictor
 from emotion.inputs.window_cutter import WindowCutter
 from emotion.media.reading import iterate_media
+from emotion.media.recordings import Recording
+from emotion.media.tracks import TrackChoice
 from emotion.models import build_model
 from emotion.models.run_folder import Run
 from emotion.results import WindowPrediction
@@ -446,3 +448,38 @@ def test_damage_is_noted_once_and_not_logged(predictor, tmp_path, caplog):
     prediction = predictor.predict(path)
     assert prediction.notes[0].startswith("the file is damaged (") and "what could be decoded" in prediction.notes[0]
     assert caplog.text == ""
+
+
+@pytest.mark.parametrize("gain_db", [-20, 20])
+def test_the_level_of_a_recording_does_not_change_the_answer(predictor, tmp_path, gain_db):
+    voice = synthesize_voice("happy", speaker_seed=1, duration_seconds=2.0, sample_rate=RATE)
+    voice = 0.5 * voice / np.abs(voice).max()
+    answers = []
+    for gain in (1.0, 10 ** (gain_db / 20)):
+        soundfile.write(tmp_path / "clip.wav", gain * voice, RATE, subtype="FLOAT")
+        answers.append(predictor.predict(tmp_path / "clip.wav"))
+    assert evidences(answers[0]) == evidences(answers[1]) == {"voice"}
+    np.testing.assert_allclose(answers[1].overall.probabilities, answers[0].overall.probabilities, atol=1e-3)
+
+
+def test_a_call_is_told_and_each_channel_can_be_judged_by_itself(predictor, tmp_path):
+    voices = [synthesize_voice(e, speaker_seed=s, duration_seconds=2.0, sample_rate=RATE) for e, s in
+              (("happy", 1), ("sad", 2))]  # fmt: skip
+    left, right = np.append(voices[0], 0 * voices[1]), np.append(0 * voices[0], voices[1])
+    soundfile.write(tmp_path / "call.wav", np.stack([left, right], axis=1), RATE)
+    soundfile.write(tmp_path / "left.wav", left, RATE)
+    both = predictor.predict(tmp_path / "call.wav")
+    assert any("--split_channels" in note for note in both.notes)
+    recording = Recording.of_file(tmp_path / "call.wav", TrackChoice(channel=1))
+    first, alone = predictor.predict(recording), predictor.predict(tmp_path / "left.wav")
+    np.testing.assert_allclose(first.overall.probabilities, alone.overall.probabilities, atol=1e-4)
+    assert "of the sound, channel 1 alone was judged" in first.notes
+
+
+def test_sound_without_a_decoder_is_told_by_its_codec(predictor, tmp_path):
+    path = media_files.make_clip(tmp_path / "clip.mkv")
+    path.write_bytes(path.read_bytes().replace(b"A_AAC", b"A_QQQ"))
+    prediction = predictor.predict(path)
+    assert "the sound cannot be decoded (codec A_QQQ)" in prediction.notes
+    assert "the file has no sound" not in prediction.notes
+    assert (prediction.video_track, prediction.audio_track) == (1, None)

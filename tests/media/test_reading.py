@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 from emotion.errors import MediaError
 from emotion.media.pictures import VideoFrame
 from emotion.media.reading import AudioChunk, iterate_media, load_waveform, probe_media
-from emotion.media.streams import Damage
+from emotion.media.streams import Damage, read_packets
 
 RATE = 16000
 
@@ -366,3 +366,44 @@ def test_a_picture_of_a_kind_that_cannot_be_read_is_to_be_converted(tmp_path):
     pictures[0].save(tmp_path / "moving.webp", save_all=True, append_images=pictures[1:], duration=100)
     with pytest.raises(MediaError, match=r"moving\.webp: .*convert it to PNG"):
         probe_media(tmp_path / "moving.webp")
+
+
+def test_silence_in_amr_is_no_damage(tmp_path):
+    path = tmp_path / "call.amr"
+    with av.open(str(path), "w") as output:
+        stream = output.add_stream("libopencore_amrnb", rate=8000, layout="mono", options={"dtx": "1"})
+        frame = av.AudioFrame.from_ndarray(make.make_sound(2.0, 8000), "fltp", "mono")
+        frame.sample_rate = 8000
+        output.mux(stream.encode(frame))
+        output.mux(stream.encode(None))
+    damage = Damage(path, is_silent=True)
+    _, _, samples = read(path, damage=damage)
+    assert damage.count == 0
+    assert len(samples) / RATE == pytest.approx(2.0, abs=0.05)
+
+
+class FaultyContainer:
+    """Raises what PyAV does at the end of a file in which a stream began midway, then ends."""
+
+    def __init__(self, *faults):
+        self.format = type("Format", (), {"name": "mpegts"})
+        self._faults = list(faults)
+
+    def demux(self, wanted):
+        yield type("Packet", (), {"is_corrupt": False, "size": 1})
+        if self._faults:
+            raise self._faults.pop()
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (IndexError("list index out of range"), ""),
+        (AssertionError(), " (AssertionError)"),
+        (OverflowError("x"), " (x)"),
+    ],
+)
+def test_what_pyav_raises_while_it_reads_ends_nothing(fault, words):
+    damage = Damage("clip.ts", is_silent=True)
+    assert len(list(read_packets(FaultyContainer(fault), ["stream"], damage))) == 2
+    assert damage.words == words

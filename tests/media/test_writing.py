@@ -2,15 +2,17 @@
 
 import itertools
 import os
+from fractions import Fraction
 
 import av
 import media_files as make
 import numpy as np
 import pytest
+from PIL import Image
 
 from emotion.errors import MediaError
+from emotion.media.opening import SharedSource
 from emotion.media.reading import iterate_media, load_waveform, probe_media
-from emotion.media.streams import SharedSource
 from emotion.media.writing import VideoWriter
 
 RATE = 16000
@@ -246,3 +248,71 @@ def test_damaged_sound_does_not_stop_the_picture(tmp_path):
     times = annotate(source, output)
     np.testing.assert_allclose(picture_times(output), times, atol=1e-4)
     assert beep_of(output) == pytest.approx(make.BEEP_SECONDS, abs=0.01)
+
+
+def write_with_b_frames(path, times, durations):
+    """Frames that are stored out of order, each with its duration."""
+    with av.open(str(path), "w") as output:
+        options = {"bf": "3", "b-adapt": "0"}
+        stream = output.add_stream("libx264", rate=30, width=64, height=48, options=options)
+        stream.pix_fmt, stream.codec_context.time_base = "yuv420p", Fraction(1, 90000)
+        for time, duration in zip(times, durations, strict=True):
+            frame = av.VideoFrame.from_ndarray(make.make_picture(time), "rgb24").reformat(format="yuv420p")
+            frame.pts, frame.duration = round(time * 90000), round(duration * 90000)
+            frame.time_base = Fraction(1, 90000)
+            output.mux(stream.encode(frame))
+        output.mux(stream.encode(None))
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+@pytest.mark.parametrize("has_b_frames", [False, True])
+def test_a_last_frame_after_a_pause_is_not_shown_for_as_long_again(tmp_path, suffix, has_b_frames):
+    times = [i / 30 for i in range(20)] + [4.0]
+    source = tmp_path / f"in{suffix}"
+    if has_b_frames:
+        write_with_b_frames(source, times, [1 / 30] * len(times))
+    else:
+        make.make_clip(source, frame_times=times, seconds=4.1)
+    annotate(source, tmp_path / "out.mp4")
+    assert 4.0 <= video_seconds(tmp_path / "out.mp4") <= 4.1
+    assert probe_media(tmp_path / "out.mp4").duration_seconds <= 4.2
+
+
+def video_seconds(path) -> float:
+    with av.open(str(path)) as container:
+        return float(container.streams.video[0].duration * container.streams.video[0].time_base)
+
+
+def test_a_last_frame_that_is_shown_for_long_stays_so(tmp_path):
+    pictures = [Image.fromarray(make.make_picture(i / 10)) for i in range(5)]
+    durations = [100, 100, 100, 100, 2000]
+    pictures[0].save(tmp_path / "in.gif", save_all=True, append_images=pictures[1:], duration=durations)
+    annotate(tmp_path / "in.gif", tmp_path / "out.mp4")
+    assert video_seconds(tmp_path / "out.mp4") == pytest.approx(2.4, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    "after",
+    [{"layout": "stereo"}, {"layout": "5.1"}, {"sample_rate": 22050}, {"sample_rate": 48000, "layout": "stereo"}],
+)
+@pytest.mark.parametrize("suffix", [".ts", ".flv"])
+def test_sound_that_changes_its_setup_midway_can_be_decoded_and_stays_in_step(tmp_path, after, suffix):
+    if suffix == ".flv" and after.get("sample_rate") == 48000:
+        pytest.skip("FLV holds multiples of 11025 Hz only")
+    parts = []
+    for start, options in ((0.0, {}), (1.0, after)):
+        path = tmp_path / f"part{suffix}"
+        muxing = {"container_options": {"mpegts_copyts": "1"}} if suffix == ".ts" else {}
+        make.make_clip(path, seconds=1.0, shift_seconds=start, **muxing, **options)
+        parts.append(path.read_bytes()[13 if suffix == ".flv" and start else 0 :])
+    source = tmp_path / f"in{suffix}"
+    source.write_bytes(b"".join(parts))
+    output = tmp_path / "out.mp4"
+    annotate(source, output)
+    with av.open(str(output)) as container:
+        assert len([frame for frame in container.decode(audio=0)]) > 60  # raises at what cannot be decoded
+    samples = load_waveform(output, RATE).samples
+    for start in (0.0, 1.0):
+        part = samples[round(start * RATE) : round((start + 1.0) * RATE)]
+        assert make.find_beep(part, RATE) == pytest.approx(make.BEEP_SECONDS, abs=0.06)

@@ -19,9 +19,9 @@ from emotion.datasets.check import fingerprints
 from emotion.errors import MediaError
 from emotion.inputs.faces.detection import MAX_SIDE, YuNetDetector
 from emotion.inputs.voice.features import has_sound
+from emotion.media.opening import LFS_POINTER
 from emotion.media.pictures import VideoFrame
 from emotion.media.reading import iterate_media, probe_media
-from emotion.media.streams import LFS_POINTER
 from emotion.parallel import CRASHED, run_in_processes
 
 LONGEST_READ_SECONDS = 600.0  # what follows is not read
@@ -143,10 +143,9 @@ def _read(path: str) -> Examination:
     words, seconds = "", end
     if end > LONGEST_READ_SECONDS:
         seconds = max(end, promised or 0.0)
-    else:
-        whole = _wav_seconds(path, end) if path.lower().endswith(".wav") else promised
-        if whole and path.lower().endswith((*HONEST_FORMATS, ".wav")) and end < whole - SHORT_SECONDS:
-            words = f"it ends after {end:.1f} of {whole:.1f} seconds"
+    # The reader tells by itself how much of a WAV file is missing.
+    elif promised and path.lower().endswith(HONEST_FORMATS) and end < promised - SHORT_SECONDS:
+        words = f"it ends after {end:.1f} of {promised:.1f} seconds"
     samples = np.concatenate(chunks) if chunks else np.zeros(0, np.float32)
     is_audible = has_sound(samples, audio)
     n_looked, n_faces = _count_faces(faces.frames) if info.has_video else (0, 0)
@@ -203,25 +202,6 @@ def _count_faces(frames: list[np.ndarray]) -> tuple[int, int]:
         if n_faces and n_faces >= MIN_FACE_SHARE * len(frames):
             break
     return len(frames), n_faces
-
-
-def _wav_seconds(path: str, end: float) -> float | None:
-    """Returns the length that a WAV file's header promises; None if it promises none.
-
-    The decoder goes by the bytes that are there and does not report missing ones.
-    """
-    size = os.path.getsize(path)
-    with open(path, "rb") as file:
-        if file.read(12)[8:] != b"WAVE":
-            return None
-        while len(head := file.read(8)) == 8:
-            length = int.from_bytes(head[4:], "little")
-            if head[:4] == b"data":
-                held = size - file.tell()
-                # Programs that write to a pipe leave the length open: 0, or all bits set.
-                return end * length / held if held and 0 < length < 2**32 - 2**12 else None
-            file.seek(length + length % 2, os.SEEK_CUR)
-    return None
 
 
 # ---- Many files ----

@@ -232,13 +232,15 @@ class SpeechDetector:
         blocks = samples[: n_blocks * BLOCK_SAMPLES].reshape(n_blocks, BLOCK_SAMPLES)
         rest = samples[n_blocks * BLOCK_SAMPLES :].copy()
         self._waiting, self._n_waiting = [rest], len(rest)
-        gains = np.empty((n_blocks, 1), np.float32)
+        # For the sound itself, and for the copy. Files of floats may exceed full scale.
+        gains = np.empty((2, n_blocks, 1), np.float32)
         for number, peak in enumerate(np.abs(blocks).max(axis=1).tolist()):
             self._peak = max(peak, PEAK_DECAY * self._peak)
-            gains[number] = np.clip(TARGET_PEAK / max(self._peak, 1e-9), 1.0, MAX_GAIN)
+            gains[0, number] = lowest = 1 / max(self._peak, 1.0)
+            gains[1, number] = np.clip(TARGET_PEAK / max(self._peak, 1e-9), lowest, MAX_GAIN)
         for first in range(0, n_blocks, MAX_BLOCKS):
-            part, gain = (each[first : first + MAX_BLOCKS] for each in (blocks, gains))
-            for probability in self._network.predict(np.stack([part, gain * part])).max(axis=0).tolist():
+            part, gain = blocks[first : first + MAX_BLOCKS], gains[:, first : first + MAX_BLOCKS]
+            for probability in self._network.predict(gain * part).max(axis=0).tolist():
                 self._probabilities.append(probability)
                 if probability >= SPEECH_PROBABILITY:
                     self._note_speech(self._end_seconds)

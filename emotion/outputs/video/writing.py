@@ -10,9 +10,11 @@ from emotion.config import AudioConfig
 from emotion.console import Progress
 from emotion.errors import EmotionError, MediaError
 from emotion.files import written_whole
+from emotion.media.opening import SharedSource
 from emotion.media.pictures import RgbPicture, VideoFrame, YuvPicture
 from emotion.media.reading import iterate_media
-from emotion.media.streams import Damage, SharedSource
+from emotion.media.streams import Damage
+from emotion.media.tracks import TrackChoice
 from emotion.media.writing import VideoWriter
 from emotion.outputs.video.annotator import Annotator
 from emotion.parallel import Stages, Stopwatch
@@ -52,8 +54,8 @@ def write_annotated_video(
             yield frame.time_seconds, canvas
 
     said_seconds = 0.0
-    with SharedSource(prediction.path) as source, Stages() as stages:
-        frames = stopwatch.watch("decode", _frames(prediction.path, source))
+    with SharedSource(prediction.path, _choice(prediction)) as source, Stages() as stages:
+        frames = stopwatch.watch("decode", _frames(prediction, source))
         pictures = stages.ahead(draw(stages.ahead(frames)))
         first = next(pictures, None)
         if first is None:
@@ -81,7 +83,7 @@ def write_annotated_image(
         MediaError: if the source has no frame.
         EmotionError: if the output cannot be written.
     """
-    frame = next(_frames(prediction.path), None)
+    frame = next(_frames(prediction), None)
     if frame is None:
         raise MediaError(f"{prediction.path}: has no picture to draw on.")
     annotator = annotator or Annotator(prediction)
@@ -103,8 +105,15 @@ def write_image(image: np.ndarray, output: str | os.PathLike) -> None:
         raise EmotionError(f"{output}: cannot be written ({error}). Choose another name.") from error
 
 
-def _frames(path: str, source: SharedSource | None = None) -> Iterator[VideoFrame]:
+def _frames(prediction: MediaPrediction, source: SharedSource | None = None) -> Iterator[VideoFrame]:
     # The writer copies the sound from the source. Damage was reported when the prediction was made.
-    silent = Damage(path, is_silent=True)
+    silent = Damage(prediction.path, is_silent=True)
     rate = AudioConfig().sample_rate
-    return iterate_media(path, sample_rate=rate, with_audio=False, damage=silent, shared=source)
+    return iterate_media(
+        prediction.path, sample_rate=rate, with_audio=False, choice=_choice(prediction), damage=silent, shared=source
+    )
+
+
+def _choice(prediction: MediaPrediction) -> TrackChoice:
+    """The tracks that were judged."""
+    return TrackChoice(prediction.video_track, prediction.audio_track)
