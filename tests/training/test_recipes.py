@@ -142,7 +142,6 @@ def check_new_corpora(metrics, card, with_folds):
 
 
 @pytest.mark.trains
-@pytest.mark.usefixtures("eagerly")
 def test_the_recipes_make_models_that_load_and_say_what_they_were_made_from(
     data_root, whisper_arrays, tmp_path, monkeypatch
 ):
