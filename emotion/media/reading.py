@@ -23,8 +23,10 @@ from emotion.errors import MediaError
 from emotion.media import streams
 from emotion.media.orientation import TURNS, find_turn, find_turn_of_image
 from emotion.media.pictures import KNOWN_MATRICES, LIMITED_RANGE, ColourSpace, DecodedPicture, VideoFrame, YuvPicture
+from emotion.media.stills import Still, read_still
 from emotion.media.suffixes import STILL_SUFFIXES
 
+STILL_SECONDS = 1 / 25  # how long a still is shown, as in FFmpeg
 NUDGE_SECONDS = 0.001  # added to the time of the frame before if a timestamp does not rise
 MAX_PROBE_PACKETS = 300  # read in search of the first frame
 FORMATS_WITH_EXACT_DURATION = ("mov", "matroska")
@@ -78,6 +80,10 @@ def probe_media(path: str | os.PathLike) -> MediaInfo:
     Raises:
         MediaError: as ``open_media``; or if the file holds neither video nor sound.
     """
+    still = read_still(path)
+    if still is not None:
+        height, width = still.image.shape[:2]
+        return MediaInfo(os.fspath(path), True, False, width, height, None, None, still.codec, None, is_still=True)
     with streams.open_media(path) as container:
         video, audio = _require_streams(container, path)
         is_still = _is_still(container, path)
@@ -129,6 +135,10 @@ def iterate_media(
         MediaError: if the file cannot be opened, holds neither video nor sound, or nothing in it can be decoded. A
             file damaged half-way yields what can be decoded.
     """
+    still = read_still(path)
+    if still is not None:
+        yield from _show(still, damage or streams.Damage(path)) if with_video else ()
+        return
     with streams.open_media(path) if shared is None else contextlib.nullcontext(shared.container) as container:
         video, audio = _require_streams(container, path)
         origin = streams.first_presentation_time(container)
@@ -166,6 +176,12 @@ def iterate_media(
             promised = container.duration / av.time_base
             if max(ends) + max(0.0, float(origin)) < promised - 1:  # Matroska counts from 0, not from the first frame
                 damage.note(f"it ends after {max(ends):.1f} of {promised:.1f} seconds")
+
+
+def _show(still: Still, damage: streams.Damage) -> Iterator[VideoFrame]:
+    if still.fault:
+        damage.note(still.fault)
+    yield VideoFrame(0.0, still.image, STILL_SECONDS)
 
 
 def load_waveform(path: str | os.PathLike, sample_rate: int) -> Waveform | None:

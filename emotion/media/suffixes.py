@@ -5,5 +5,5 @@ VIDEO_SUFFIXES = (
     ".ogv", ".vob", ".mxf",
 )  # fmt: skip
 SOUND_SUFFIXES = (".wav", ".flac", ".mp3", ".m4a", ".ogg", ".opus", ".aac", ".oga", ".wma", ".aif", ".aiff", ".amr")
-STILL_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif")
+STILL_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".heic", ".heif", ".hif", ".avif")
 MEDIA_SUFFIXES = VIDEO_SUFFIXES + SOUND_SUFFIXES + STILL_SUFFIXES
