@@ -3,7 +3,7 @@
 Sizes follow the frame's shorter side, so that labels look alike at 240p and at 4K.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,14 +33,22 @@ class Annotator:
         notice: whether to state on every frame that an emotion recognition system is in use, as the EU's AI Act
             requires of its users (Regulation 2024/1689, Article 50).
         blur_faces: whether to make all faces unrecognisable, including those without a result.
+        hidden: what else to blur: boxes by the time of the picture.
         timeline: whether to draw the timeline along the bottom.
     """
 
     def __init__(
-        self, prediction: MediaPrediction, *, notice: bool = False, blur_faces: bool = False, timeline: bool = True
+        self,
+        prediction: MediaPrediction,
+        *,
+        notice: bool = False,
+        blur_faces: bool = False,
+        hidden: Mapping[float, Sequence[Box]] | None = None,
+        timeline: bool = True,
     ):
         self._notice = notice
         self.blur_faces = blur_faces
+        self._hidden = hidden or {}
         self._has_timeline = timeline
         self._notice_corner: tuple[int, int] | None = None
         self.bar_places = BarPlaces()
@@ -84,8 +92,8 @@ class Annotator:
     def draw(self, canvas: Canvas, time_seconds: float) -> None:
         """Draws the same as ``annotate``, but in place."""
         height, width = canvas.shape[:2]
-        for track in self._blurred.near(time_seconds):
-            box = track.box_at(time_seconds, BLUR_GAP_SECONDS)
+        followed = [track.box_at(time_seconds, BLUR_GAP_SECONDS) for track in self._blurred.near(time_seconds)]
+        for box in (*followed, *self._hidden.get(time_seconds, ())):
             if box is not None:
                 blur_face(canvas, box)
         strip = self._strip_for(width, height)
