@@ -24,7 +24,8 @@ from emotion.media.pictures import VideoFrame
 FACELESS = (
     "clock_motion.png", "coffee.png", "chessboard_RGB.png", "color.png", "gravel.png", "brick.png",
     "motorcycle_left.png", "motorcycle_right.png", "text.png", "page.png", "moon.png", "grass.png",
-    "ihc.png", "cell.png", "horse.png", "microaneurysms.png", "chelsea.png", "coins.png", "hubble_deep_field.jpg", "retina.jpg", "rocket.jpg",
+    "ihc.png", "cell.png", "horse.png", "microaneurysms.png", "chelsea.png", "coins.png",
+    "hubble_deep_field.jpg", "retina.jpg", "rocket.jpg",
 )  # fmt: skip
 CUTS, SEED = 20, 0
 

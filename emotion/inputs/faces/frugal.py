@@ -33,7 +33,8 @@ TURNED_SECONDS = 1.0  # between searches for faces that lie on their side; twice
 # YuNet finds faces upside down, too, with scores up to 0.91, and points at the wrong places. In the right turn each of
 # 98 faces had a higher score than in any other.
 UPRIGHT_SCORE, UPRIGHT_LEAD = 0.92, 0.02
-MIN_TURNED_SCORE = 0.75  # three more looks are three more chances for a false alarm
+MIN_SCORE_INSTEAD = 0.88  # of a lying face where an upright one was found, too
+MIN_TURNED_SCORE = 0.8  # three more looks are three more chances for a false alarm
 
 
 class FrugalDetector:
@@ -128,7 +129,13 @@ def _look(detector: FaceDetector, image: np.ndarray, quarters: int) -> list[Face
 def _join(found: list[Face], turned: list[Face]) -> list[Face]:
     """Returns the faces of two turns, the better of those in one place, largest first."""
     joined: list[Face] = []
-    for face in sorted([*found, *turned], key=lambda face: -face.score - UPRIGHT_LEAD * (face.quarters == 0)):
+    for face in sorted([*found, *turned], key=lambda face: -_worth(face)):
         if all(find_overlap(face.box, other.box) <= MAX_OVERLAP for other in joined):
             joined.append(face)
     return sorted(joined, key=lambda face: -face.size[0] * face.size[1])
+
+
+def _worth(face: Face) -> float:
+    if not face.quarters:
+        return face.score + UPRIGHT_LEAD
+    return face.score if face.score >= MIN_SCORE_INSTEAD else face.score - 1

@@ -19,6 +19,7 @@ from emotion.media.pictures import VideoFrame
 from emotion.results import Box
 
 MIN_SCORE = 0.5
+SMALLEST = 20  # pixels; of 40 faces as small in a 4K picture one was overlooked, and none of 40 pixels or more
 FULL_SIDE = 4096  # larger pictures are shrunk to this
 SHRINKING = 3  # from one size that is looked at to the next; YuNet finds faces of 10 to 300 pixels
 TURNS = (1, 2, 3)  # of 90 degrees
@@ -141,7 +142,7 @@ class _Seeker:
         self._before.append(picture)
 
     def result(self) -> HiddenFaces:
-        return HiddenFaces(self._boxes, tuple(sorted(set(self._lost))), max(10, round(10 * self._smallest)))
+        return HiddenFaces(self._boxes, tuple(sorted(set(self._lost))), round(SMALLEST * self._smallest))
 
     def _choose_turns(self, now: float) -> set[int]:
         before = self._before[-1].time_seconds if self._before else None
