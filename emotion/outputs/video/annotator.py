@@ -12,7 +12,7 @@ from emotion.media.pictures import Canvas, RgbPicture
 from emotion.outputs.palette import DARK, Colour, emotion_colour
 from emotion.outputs.timeline import TimelineRow
 from emotion.outputs.video.bars import MAX_SAMPLES, BarPlaces
-from emotion.outputs.video.layout import Scale, overlap, place_plate
+from emotion.outputs.video.layout import Scale, area, overlap, place_plate
 from emotion.outputs.video.marks import blur_face, draw_box
 from emotion.outputs.video.sightings import TracksInTime, visible_boxes
 from emotion.outputs.video.text import TextRun, Tile, draw_tile, names_width, panel_size, plate_that_fits, render_bars
@@ -93,9 +93,11 @@ class Annotator:
         """Draws the same as ``annotate``, but in place."""
         height, width = canvas.shape[:2]
         followed = [track.box_at(time_seconds, BLUR_GAP_SECONDS) for track in self._blurred.near(time_seconds)]
-        for box in (*followed, *self._hidden.get(time_seconds, ())):
-            if box is not None:
+        blurred: list[Box] = []
+        for box in (*self._hidden.get(time_seconds, ()), *followed):
+            if box is not None and not any(overlap(box, other) == area(box) for other in blurred):
                 blur_face(canvas, box)
+                blurred.append(box)
         strip = self._strip_for(width, height)
         scale = Scale.of(width=width, height=height, kept_free=strip.height if strip else 0)
         faces = self._faces_in_sight(time_seconds, scale)
