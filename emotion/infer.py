@@ -61,7 +61,8 @@ def build_parser() -> argparse.ArgumentParser:
         help="analyse the N most visible faces (default: %(default)s)")  # fmt: skip
     add("--min_face", type=int, default=InferenceSettings.min_face, metavar="PIXELS",
         help="ignore smaller faces (default: %(default)s)")  # fmt: skip
-    add("--blur_faces", action="store_true", help="make all faces unrecognisable in the video")
+    add("--blur_faces", action="store_true", help="make all faces unrecognisable; every picture is searched in "
+        "full size, which takes several times as long")  # fmt: skip
     add = parser.add_argument_group("people compared with themselves").add_argument
     add("--reference", action="append", default=[], metavar="[NAME=]CLIP", help="a clip of the person when calm: some "
         "seconds of talk, or of the face alone. Answers are relative to it. Several clips without a name are of one "

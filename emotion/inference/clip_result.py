@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from emotion.config import RunConfig
+from emotion.inputs.frame_sampler import FrameSampler
 from emotion.inputs.window_cutter import WindowCutter
 from emotion.models.run_folder import WindowParts
 from emotion.results import EmotionSummary, FaceTrack, MediaPrediction, WindowPrediction, join_evidence
@@ -16,6 +17,7 @@ from emotion.windows import merge_probabilities, sliding_windows
 
 SHORTEST_COURSE_SECONDS = 1.0  # a shorter clip has no course to show
 RECENT_SECONDS = 2.0  # a camera's faces seen within this time are in sight
+UPSIDE_DOWN = 2  # turns of 90 degrees
 MEMORY_SECONDS = 10.0  # of answers that a camera's picture may show
 
 
@@ -101,7 +103,10 @@ class ClipResult:
             windows=tuple(named),
             overall=self._summarize(_main_windows(named, faces)),
             by_face={f.face_id: self._summarize([w for w in named if w.face_id == f.face_id]) for f in faces},
-            notes=tuple(_notes(cutter, named, faces, self._config, undecodable or {}, expects_sound=expects_sound)),
+            notes=(
+                *_notes(cutter, named, faces, self._config, undecodable or {}, expects_sound=expects_sound),
+                *_notes_on_faces(cutter.sampler, tracks, len(passed_over), settings),
+            ),
             unsure_below=settings.unsure_below,
             window_seconds=shown_seconds,
             speech=cutter.speech,
@@ -275,3 +280,24 @@ def _notes(
 
 def _describe_lack(what: str, codec: str | None) -> str:
     return f"the file has no {what}" if codec is None else f"the {what} cannot be decoded (codec {codec})"
+
+
+def _notes_on_faces(
+    sampler: FrameSampler, tracks: dict[int, FaceTrack], n_left_out: int, settings: InferenceSettings
+) -> Iterator[str]:
+    """What a reader must know of faces that lie, and of those that are not judged."""
+    for track, face in tracks.items():
+        quarters = sampler.quarters(track)
+        if quarters:
+            how = "stands on its head" if quarters == UPSIDE_DOWN else "lies on its side"
+            yield f"{face.name} {how} in the picture; it was judged upright"
+    if n_left_out:
+        yield f"{_count(n_left_out, 'face was', 'faces were')} passed over: --max_faces is {settings.max_faces}"
+    n_small = sampler.count_small_faces()
+    if n_small:
+        words = _count(n_small, "face was", "faces were")
+        yield f"{words} passed over as smaller than --min_face, {settings.min_face} pixels"
+
+
+def _count(number: int, one: str, several: str) -> str:
+    return f"{number} {one if number == 1 else several}"

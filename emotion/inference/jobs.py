@@ -3,12 +3,13 @@
 import contextlib
 import dataclasses
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from emotion.config import RunConfig
-from emotion.console import SILENT, Reporter
+from emotion.config import AudioConfig, RunConfig
+from emotion.console import SILENT, Progress, Reporter
 from emotion.errors import ConfigError, EmotionError
 from emotion.files import displayable, locked_folder, locked_names, make_folder, write_whole
 from emotion.inference.batch import Batch, check_folder, format_summary, run_batch
@@ -22,13 +23,16 @@ from emotion.inference.output_plan import (
     plan_outputs,
 )
 from emotion.inference.request import InferenceRequest
+from emotion.inputs.faces.hiding import find_faces_to_hide
 from emotion.media.camera import Camera
-from emotion.media.reading import MediaInfo
+from emotion.media.pictures import VideoFrame
+from emotion.media.reading import MediaInfo, iterate_media
+from emotion.media.streams import Damage
 from emotion.outputs.subtitles import format_srt
 from emotion.outputs.summary import format_report
 from emotion.outputs.tables import format_csv, format_json
 from emotion.outputs.video.annotator import Annotator
-from emotion.outputs.video.writing import write_annotated_image, write_annotated_video
+from emotion.outputs.video.writing import judged_tracks, write_annotated_image, write_annotated_video
 from emotion.parallel import Stopwatch
 from emotion.results import OWN_CLIPS, MediaPrediction
 
@@ -273,7 +277,14 @@ def process_file(
     prediction = predictor.conclude(analysed, person)
     # The picture may turn out to be undecodable though its header is whole.
     if plan.picture is not None and prediction.has_video:
-        annotator = Annotator(prediction, **drawing)
+        hidden = None
+        if drawing.get("blur_faces"):
+            found = find_faces_to_hide(
+                _pictures(prediction), progress=_seconds_of(reporter.bar("Blurring", "s"), prediction)
+            )
+            prediction = dataclasses.replace(prediction, notes=(*prediction.notes, found.note))
+            hidden = found.boxes
+        annotator = Annotator(prediction, hidden=hidden, **drawing)
         if info.is_still:
             write_annotated_image(prediction, plan.picture, annotator=annotator)
         else:
@@ -285,6 +296,18 @@ def process_file(
     with stopwatch("write"):
         write_tables(prediction, plan, {**settings, "window_seconds": prediction.window_seconds})
     return prediction
+
+
+def _pictures(prediction: MediaPrediction) -> Iterator[VideoFrame]:
+    damage = Damage(prediction.path, is_silent=True)  # it was reported when the clip was analysed
+    return iterate_media(
+        prediction.path, sample_rate=AudioConfig().sample_rate, with_audio=False, damage=damage,
+        choice=judged_tracks(prediction),
+    )  # fmt: skip
+
+
+def _seconds_of(bar: Progress, prediction: MediaPrediction) -> Callable[[float], None]:
+    return lambda seconds: bar(seconds, prediction.duration_seconds)
 
 
 def write_tables(prediction: MediaPrediction, plan: OutputPlan, settings: dict[str, Any]) -> None:

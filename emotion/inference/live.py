@@ -4,6 +4,7 @@ The page's server listens on this computer only, so that nobody else sees the ca
 """
 
 import contextlib
+import dataclasses
 import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -29,6 +30,10 @@ HOST = "127.0.0.1"
 BOUNDARY = "frame"
 JPEG_QUALITY = 85
 PATIENCE_SECONDS = 1.0
+BLUR_NOTE = (
+    "a camera's faces are blurred from when they are found: a new, small or lying one may be clear for a moment; to "
+    "search every picture, record without --blur_faces and blur the recording"
+)
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>Emotions, live</title>
@@ -107,7 +112,10 @@ def run_live(
         with contextlib.suppress(KeyboardInterrupt):
             for answer in predictor.judge(cutter.cut(shown(frames)), batch_windows=1):
                 judged.append(answer)
-    return result.of_clip(judged, expects_sound=False)
+    prediction = result.of_clip(judged, expects_sound=False)
+    if drawing.get("blur_faces"):
+        prediction = dataclasses.replace(prediction, notes=(*prediction.notes, BLUR_NOTE))
+    return prediction
 
 
 class LivePage:

@@ -7,11 +7,11 @@ import numpy as np
 from emotion.config import RunConfig
 from emotion.inputs.faces.appearance import Appearance, Shot
 from emotion.inputs.faces.crops import crop_face, crop_frame
-from emotion.inputs.faces.detection import YuNetDetector
+from emotion.inputs.faces.detection import YuNetDetector, find_overlap
 from emotion.inputs.faces.detectors import FaceDetector
 from emotion.inputs.faces.frugal import FrugalDetector
 from emotion.inputs.faces.speaking import MouthWatcher
-from emotion.inputs.faces.tracking import FaceTracker
+from emotion.inputs.faces.tracking import MAX_LOST_SECONDS, FaceTracker
 from emotion.media.pictures import VideoFrame
 from emotion.results import FaceTrack
 
@@ -147,6 +147,10 @@ class FrameSampler:
         """Pixels of all of a face's boxes so far; 0 for whole frames."""
         return 0 if track == WHOLE_FRAME else self._tracker.area(track)
 
+    def quarters(self, track: int) -> int:
+        """How a face mostly lies in the picture, as ``Face.quarters``; 0 for whole frames."""
+        return 0 if track == WHOLE_FRAME else self._tracker.quarters(track)
+
     def views(self, track: int) -> tuple[Appearance, ...]:
         """How a face looked; nothing for whole frames."""
         return () if track == WHOLE_FRAME else self._tracker.views(track)
@@ -182,6 +186,11 @@ class FrameSampler:
         doubtful = [*self._small_faces.doubtful_tracks(since_seconds), *self._tracker.doubtful_tracks(since_seconds)]
         return [*small, *doubtful]
 
+    def count_small_faces(self) -> int:
+        """How many faces were passed over because they are small, and never large enough nearby."""
+        known = self._tracker.tracks().values()
+        return sum(not any(_continue(small, face) for face in known) for small in self._small_faces.tracks().values())
+
     def resolve(self, track: int) -> int:
         """The track that a face is followed under now: a new one may turn out to be a face seen before."""
         return track if track == WHOLE_FRAME else self._tracker.resolve(track)
@@ -189,3 +198,13 @@ class FrameSampler:
     def is_real(self, track: int) -> bool:
         """Whether a track is certainly not a false alarm; whole frames never are."""
         return track == WHOLE_FRAME or self._tracker.is_real(track)
+
+
+def _continue(small: FaceTrack, face: FaceTrack) -> bool:
+    """Whether a track lies where another begins or ends: one face, as it came nearer or went."""
+    moments = (small.times_seconds[0], small.times_seconds[-1])
+    places = zip(moments, (small.boxes[0], small.boxes[-1]), strict=True)
+    return any(
+        (box := face.box_at(time, 4 * MAX_LOST_SECONDS)) is not None and find_overlap(box, place) > 0
+        for time, place in places
+    )

@@ -25,9 +25,11 @@ from emotion.media.mixing import MonoMixer
 from emotion.media.opening import MediaFile, SharedSource, open_media
 from emotion.media.orientation import TURNS, find_turn, find_turn_of_image
 from emotion.media.pictures import KNOWN_MATRICES, LIMITED_RANGE, ColourSpace, DecodedPicture, VideoFrame, YuvPicture
+from emotion.media.stills import Still, read_still
 from emotion.media.suffixes import STILL_SUFFIXES
 from emotion.media.tracks import ANY_TRACKS, KINDS, TrackChoice
 
+STILL_SECONDS = 1 / 25  # how long a still is shown, as in FFmpeg
 NUDGE_SECONDS = 0.001  # added to the time of the frame before if a timestamp does not rise
 MAX_PROBE_PACKETS = 300  # read in search of the first frame
 FORMATS_WITH_EXACT_DURATION = ("mov", "matroska")
@@ -100,6 +102,10 @@ def probe_media(path: str | os.PathLike, choice: TrackChoice = ANY_TRACKS) -> Me
     Raises:
         MediaError: as ``open_media``; if the file holds neither video nor sound; or if it has no such track.
     """
+    still = read_still(path)
+    if still is not None:
+        height, width = still.image.shape[:2]
+        return MediaInfo(os.fspath(path), True, False, width, height, None, None, still.codec, None, is_still=True)
     with MediaFile(path, choice) as file:
         _require_streams(file)
         video, audio = file.video, file.audio
@@ -158,6 +164,10 @@ def iterate_media(
         MediaError: if the file cannot be opened, holds neither video nor sound, or nothing in it can be decoded. A
             file damaged half-way yields what can be decoded.
     """
+    still = read_still(path)
+    if still is not None:
+        yield from _show(still, damage or streams.Damage(path)) if with_video else ()
+        return
     with MediaFile(path, choice) if shared is None else contextlib.nullcontext(shared) as file:
         _require_streams(file)
         container, video, audio = file.container, file.video, file.audio
@@ -208,6 +218,12 @@ def _promised_seconds(file: MediaFile, origin: Fraction) -> float | None:
         # Matroska counts from 0, not from the first frame.
         return file.container.duration / av.time_base - max(0.0, float(origin))
     return None
+
+
+def _show(still: Still, damage: streams.Damage) -> Iterator[VideoFrame]:
+    if still.fault:
+        damage.note(still.fault)
+    yield VideoFrame(0.0, still.image, STILL_SECONDS)
 
 
 def load_waveform(path: str | os.PathLike, sample_rate: int) -> Waveform | None:

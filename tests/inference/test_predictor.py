@@ -378,12 +378,14 @@ def test_the_largest_faces_are_judged_and_the_others_passed_over(predictor, tmp_
     write_clip(path, frames, 10.0)
     assert len(predictor.predict(path).tracks) == 2
     prediction = with_settings(predictor, max_faces=1).predict(path)
+    assert "1 face was passed over: --max_faces is 1" in prediction.notes
     (track,) = prediction.tracks
     assert track.face_id == 1 and track.boxes[0][0] > 250
     assert {window.face_id for window in prediction.windows} == {1}
     assert [passed.boxes[0][0] < 250 for passed in prediction.passed_over] == [True]
     small = min(min(x2 - x1, y2 - y1) for t in predictor.predict(path).tracks for x1, y1, x2, y2 in t.boxes)
     prediction = with_settings(predictor, min_face=small + 20).predict(path)
+    assert f"1 face was passed over as smaller than --min_face, {small + 20} pixels" in prediction.notes
     assert [track.boxes[0][0] > 250 for track in prediction.tracks] == [True]
     assert [passed.boxes[0][0] < 250 for passed in prediction.passed_over] == [True]
 
@@ -483,3 +485,18 @@ def test_sound_without_a_decoder_is_told_by_its_codec(predictor, tmp_path):
     assert "the sound cannot be decoded (codec A_QQQ)" in prediction.notes
     assert "the file has no sound" not in prediction.notes
     assert (prediction.video_track, prediction.audio_track) == (1, None)
+
+
+def test_a_lying_picture_is_judged_as_the_upright_one_and_said_to_lie(predictor, tmp_path):
+    from PIL import Image
+    from skimage import data
+
+    photograph = Image.fromarray(data.astronaut())
+    photograph.save(tmp_path / "upright.png")
+    photograph.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "lying.png")
+    upright, lying = (predictor.predict(tmp_path / f"{name}.png") for name in ("upright", "lying"))
+    np.testing.assert_allclose(upright.overall.probabilities, lying.overall.probabilities, atol=0.1)
+    assert "face 1 lies on its side in the picture; it was judged upright" in lying.notes
+    assert not upright.notes
+    x1, y1, x2, y2 = upright.tracks[0].boxes[0]
+    np.testing.assert_allclose(lying.tracks[0].boxes[0], (y1, 512 - x2, y2, 512 - x1), atol=12)

@@ -1,6 +1,7 @@
 """Face tracking: each face keeps its track, an int, from frame to frame, and gets it back after a cut."""
 
 import bisect
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -40,6 +41,8 @@ MAX_STUB_SECONDS = 0.4  # since a half hidden face was last mistaken for a new o
 # slide show has few frames, an image one.
 MIN_SIGHTINGS = 3
 MIN_SIGHT_SHARE = 0.3
+# It is also one if the detector was not sure in at least so many sightings, or in this share of them.
+MIN_SURE, MIN_SURE_SHARE = 2, 0.15
 # If frames are far apart, a face may be missing for this many median gaps between the last examined frames.
 SLOW_GAPS, MAX_LOOKS = 1.5, 1000
 
@@ -51,6 +54,8 @@ class _Sighting:
     box: Box
     looks: Appearance | None
     is_clear: bool
+    is_sure: bool = True
+    quarters: int = 0
 
 
 @dataclass(eq=False)
@@ -64,6 +69,8 @@ class _Trail:
     last_looks: Appearance | None = None
     speed: np.ndarray = field(default_factory=lambda: np.zeros(2))  # pixels a second
     area: int = 0  # pixels of all boxes together
+    n_sure: int = 0
+    turns: Counter = field(default_factory=Counter)  # sightings by ``Face.quarters``
     is_real: bool = False
     is_placed: bool = True  # whether it is expected where it was
     missed_since: float | None = None
@@ -113,6 +120,8 @@ class _Trail:
         self.times.append(time_seconds)
         self.boxes.append(sighting.box)
         self.area += (sighting.box[2] - sighting.box[0]) * (sighting.box[3] - sighting.box[1])
+        self.n_sure += sighting.is_sure
+        self.turns[sighting.quarters] += 1
         self.last_looks = sighting.looks
         is_of_use = sighting.looks is not None and (sighting.is_clear or not self.views)
         if is_of_use and len(self.views) < MAX_VIEWS and self.unlikeness(sighting) > NEW_VIEW:
@@ -177,12 +186,18 @@ class FaceTracker:
             first = bisect.bisect_left(self._looked, trail.times[0] - MAX_LOST_SECONDS)
             last = bisect.bisect_right(self._looked, trail.times[-1] + MAX_LOST_SECONDS)
             n_seen = len(trail.times)
-            trail.is_real = n_seen >= MIN_SIGHTINGS or n_seen >= MIN_SIGHT_SHARE * (last - first)
+            n_needed = 1 if n_seen < MIN_SIGHTINGS else max(MIN_SURE, MIN_SURE_SHARE * n_seen)
+            is_seen = n_seen >= MIN_SIGHTINGS or n_seen >= MIN_SIGHT_SHARE * (last - first)
+            trail.is_real = is_seen and trail.n_sure >= n_needed
         return trail.is_real
 
     def area(self, track: int) -> int:
         """Returns the total area of a face's boxes: how much of the frame it filled, for how long."""
         return self._all[self.resolve(track) - 1].area
+
+    def quarters(self, track: int) -> int:
+        """Returns how a face mostly lies, as ``Face.quarters``."""
+        return self._all[self.resolve(track) - 1].turns.most_common(1)[0][0]
 
     def views(self, track: int) -> tuple[Appearance, ...]:
         """Returns how a face looked, up to ``MAX_VIEWS`` views that differ."""
@@ -227,12 +242,12 @@ class FaceTracker:
 
     def _look(self, face: Face, faces: Sequence[Face], image: np.ndarray | None) -> _Sighting:
         if image is None:
-            return _Sighting(face.box, None, False)
+            return _Sighting(face.box, None, False, face.is_sure, face.quarters)
         # A face that was lost just now may be hidden behind this one, or show beside it.
         hidden = [trail.boxes[-1] for trail in self._open if trail.missed_since is not None]
         others = [other.box for other in faces if other is not face] + hidden
         is_clear = all(_is_apart(face.box, other) for other in others)
-        return _Sighting(face.box, describe_face(image, face.landmarks), is_clear)
+        return _Sighting(face.box, describe_face(image, face.landmarks), is_clear, face.is_sure, face.quarters)
 
     def _match_by_place(self, time_seconds: float, sightings: list[_Sighting], trails: dict[int, _Trail]) -> None:
         if not self._open or not sightings:
@@ -297,6 +312,8 @@ class FaceTracker:
     def _join(self, trail: _Trail, older: _Trail) -> None:
         self._merged[trail.track] = older.track
         older.area += trail.area
+        older.n_sure += trail.n_sure
+        older.turns += trail.turns
         older.times += trail.times
         older.boxes += trail.boxes
         older.speed, older.is_placed, older.missed_since = trail.speed, True, None

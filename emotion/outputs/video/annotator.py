@@ -3,7 +3,7 @@
 Sizes follow the frame's shorter side, so that labels look alike at 240p and at 4K.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,7 @@ from emotion.media.pictures import Canvas, RgbPicture
 from emotion.outputs.palette import DARK, Colour, emotion_colour
 from emotion.outputs.timeline import TimelineRow
 from emotion.outputs.video.bars import MAX_SAMPLES, BarPlaces
-from emotion.outputs.video.layout import Scale, overlap, place_plate
+from emotion.outputs.video.layout import Scale, area, overlap, place_plate
 from emotion.outputs.video.marks import blur_face, draw_box
 from emotion.outputs.video.sightings import TracksInTime, visible_boxes
 from emotion.outputs.video.text import TextRun, Tile, draw_tile, names_width, panel_size, plate_that_fits, render_bars
@@ -33,14 +33,22 @@ class Annotator:
         notice: whether to state on every frame that an emotion recognition system is in use, as the EU's AI Act
             requires of its users (Regulation 2024/1689, Article 50).
         blur_faces: whether to make all faces unrecognisable, including those without a result.
+        hidden: what else to blur: boxes by the time of the picture.
         timeline: whether to draw the timeline along the bottom.
     """
 
     def __init__(
-        self, prediction: MediaPrediction, *, notice: bool = False, blur_faces: bool = False, timeline: bool = True
+        self,
+        prediction: MediaPrediction,
+        *,
+        notice: bool = False,
+        blur_faces: bool = False,
+        hidden: Mapping[float, Sequence[Box]] | None = None,
+        timeline: bool = True,
     ):
         self._notice = notice
         self.blur_faces = blur_faces
+        self._hidden = hidden or {}
         self._has_timeline = timeline
         self._notice_corner: tuple[int, int] | None = None
         self.bar_places = BarPlaces()
@@ -84,10 +92,12 @@ class Annotator:
     def draw(self, canvas: Canvas, time_seconds: float) -> None:
         """Draws the same as ``annotate``, but in place."""
         height, width = canvas.shape[:2]
-        for track in self._blurred.near(time_seconds):
-            box = track.box_at(time_seconds, BLUR_GAP_SECONDS)
-            if box is not None:
+        followed = [track.box_at(time_seconds, BLUR_GAP_SECONDS) for track in self._blurred.near(time_seconds)]
+        blurred: list[Box] = []
+        for box in (*self._hidden.get(time_seconds, ()), *followed):
+            if box is not None and not any(overlap(box, other) == area(box) for other in blurred):
                 blur_face(canvas, box)
+                blurred.append(box)
         strip = self._strip_for(width, height)
         scale = Scale.of(width=width, height=height, kept_free=strip.height if strip else 0)
         faces = self._faces_in_sight(time_seconds, scale)

@@ -54,7 +54,7 @@ def write_annotated_video(
             yield frame.time_seconds, canvas
 
     said_seconds = 0.0
-    with SharedSource(prediction.path, _choice(prediction)) as source, Stages() as stages:
+    with SharedSource(prediction.path, judged_tracks(prediction)) as source, Stages() as stages:
         frames = stopwatch.watch("decode", _frames(prediction, source))
         pictures = stages.ahead(draw(stages.ahead(frames)))
         first = next(pictures, None)
@@ -110,10 +110,15 @@ def _frames(prediction: MediaPrediction, source: SharedSource | None = None) -> 
     silent = Damage(prediction.path, is_silent=True)
     rate = AudioConfig().sample_rate
     return iterate_media(
-        prediction.path, sample_rate=rate, with_audio=False, choice=_choice(prediction), damage=silent, shared=source
+        prediction.path,
+        sample_rate=rate,
+        with_audio=False,
+        choice=judged_tracks(prediction),
+        damage=silent,
+        shared=source,
     )
 
 
-def _choice(prediction: MediaPrediction) -> TrackChoice:
-    """The tracks that were judged."""
+def judged_tracks(prediction: MediaPrediction) -> TrackChoice:
+    """Returns the tracks that were judged."""
     return TrackChoice(prediction.video_track, prediction.audio_track)

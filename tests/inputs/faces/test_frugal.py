@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from emotion.config import RunConfig
+from emotion.inputs.faces.crops import crop_face
 from emotion.inputs.faces.detection import QUICK_SIDE, Face, YuNetDetector
 from emotion.inputs.faces.frugal import MAX_QUICK_LOOKS, N_SEARCHED, FrugalDetector
 from emotion.inputs.frame_sampler import FrameSampler
@@ -111,3 +112,49 @@ def test_both_looks_find_a_real_face_in_one_place():
     side = min(thorough.size)
     assert np.abs(thorough.landmarks - quick.landmarks).max() < 0.08 * side
     assert np.abs(np.array(thorough.box) - quick.box).max() < 0.12 * side
+
+
+@pytest.mark.parametrize("quarters", [1, 2, 3])
+def test_a_lying_face_is_found_where_it_is_shown_and_cut_out_upright(quarters):
+    from skimage import data
+
+    photograph = data.astronaut()
+    (upright,) = FrugalDetector(YuNetDetector()).detect(photograph, 0.0)
+    turned = np.ascontiguousarray(np.rot90(photograph, quarters))
+    (face,) = FrugalDetector(YuNetDetector()).detect(turned, 0.0)
+    assert face.is_sure and (face.quarters + quarters) % 4 == 0
+    crops = [crop_face(photograph, upright.landmarks, 64), crop_face(turned, face.landmarks, 64)]
+    assert np.abs(crops[0].astype(int) - crops[1]).mean() < 12  # another turn differs by 50
+    x1, y1, x2, y2 = face.box
+    assert (face.landmarks > (x1, y1)).all() and (face.landmarks < (x2, y2)).all()
+
+
+class Doubting(Scripted):
+    """A detector that finds a face only in pictures turned so that their first row is white, and can confirm it."""
+
+    def detect(self, image: np.ndarray) -> list[Face]:
+        self.n_asked += 1
+        score = 0.95 if image[0].min() == 255 else 0.0
+        return [Face((10, 20, 60, 90), np.full((5, 2), 30, np.float32), score)] if score else []
+
+    def confirm(self, image: np.ndarray, face: Face) -> bool:
+        return True
+
+
+def test_where_nothing_is_found_pictures_are_turned_once_a_second():
+    detector = Doubting([])
+    look(FrugalDetector(detector), 20, step=0.1)
+    assert detector.n_asked == 20 + 2 * 3
+
+
+def test_a_turn_that_shows_a_face_is_kept():
+    picture = PICTURE.copy()
+    picture[:, -1] = 255  # the first row after a quarter turn
+    detector = Doubting([])
+    frugal = FrugalDetector(detector)
+    (face,) = frugal.detect(picture, 0.0)
+    assert face.quarters == 1
+    assert face.box == (640 - 90, 10, 640 - 20, 60)
+    n_before = detector.n_asked
+    assert look(frugal, 5, picture, start=0.1) == [1] * 5
+    assert detector.n_asked == n_before + 5 * 2  # upright, and in the turn that is known

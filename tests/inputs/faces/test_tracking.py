@@ -316,3 +316,13 @@ def test_a_cut_is_told_from_what_moves_within_a_shot():
 def test_shots_of_any_size_are_described(shape):
     image = np.full(shape, 90, np.uint8)
     assert not Shot.of(VideoFrame(0.0, image)).is_other(Shot.of(VideoFrame(0.04, image)))
+
+
+@pytest.mark.parametrize(("sure", "is_real"), [([], False), ([4], False), ([4, 9], True), (range(20), True)])
+def test_what_the_detector_was_never_sure_of_is_no_face(sure, is_real):
+    tracker = FaceTracker()
+    points = np.zeros((5, 2), np.float32)
+    for i in range(10):
+        tracker.update(i * STEP, [Face((10, 10, 60, 60), points, 0.7, is_sure=i in sure)])
+    assert bool(tracker.tracks()) == is_real
+    assert bool(tracker.doubtful_tracks()) != is_real

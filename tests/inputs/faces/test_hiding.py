@@ -1,0 +1,95 @@
+"""A face to be blurred is blurred in every picture: lying, at the edge, before it is found and after it is lost."""
+
+import cv2
+import numpy as np
+import pytest
+from marked_predictions import make_prediction
+from skimage import data
+
+from emotion.inputs.faces.detection import YuNetDetector
+from emotion.inputs.faces.hiding import HOLD_SECONDS, find_faces_to_hide
+from emotion.media.pictures import VideoFrame
+from emotion.outputs.video.annotator import Annotator
+
+SIDE, STEP, N = 400, 8, 6
+SECONDS = 0.04
+
+
+@pytest.fixture(scope="module")
+def face():
+    """A face of about 90 pixels, with its surroundings, 160 x 160."""
+    return data.astronaut()[20:180, 145:305]
+
+
+def make_frames(face, places, *, quarters=0) -> list[VideoFrame]:
+    """A face moving over soft colours; what lies outside is cut off."""
+    patches = np.random.default_rng(0).integers(60, 180, (5, 5, 3)).astype(np.uint8)
+    background = cv2.resize(patches, (SIDE + 320, SIDE + 320), interpolation=cv2.INTER_CUBIC)
+    frames = []
+    for i, (x, y) in enumerate(places):
+        image = background.copy()
+        image[y + 160 : y + 320, x + 160 : x + 320] = np.rot90(face, quarters)
+        frames.append(VideoFrame(i * SECONDS, np.ascontiguousarray(image[160:-160, 160:-160]), SECONDS))
+    return frames
+
+
+def blurred_shares(frames, places, hidden) -> list[float]:
+    """How much of the detail of the face's middle is left in each picture, 0 to 1."""
+    annotator = Annotator(make_prediction([]), blur_faces=True, hidden=hidden.boxes, timeline=False)
+    shares = []
+    for frame, (x, y) in zip(frames, places, strict=True):
+        part = np.s_[max(0, y + 45) : y + 115, max(0, x + 45) : x + 115]
+        drawn = annotator.annotate(frame.image, frame.time_seconds)
+        before, after = (
+            cv2.Laplacian(image[part].astype(np.float32), cv2.CV_32F).std() for image in (frame.image, drawn)
+        )
+        shares.append(float(after / before))
+    return shares
+
+
+@pytest.mark.parametrize("quarters", range(4))
+def test_a_moving_face_is_blurred_in_every_picture_however_it_lies(face, quarters):
+    places = [(60 + STEP * i, 120) for i in range(N)]
+    frames = make_frames(face, places, quarters=quarters)
+    assert max(blurred_shares(frames, places, find_faces_to_hide(frames))) < 0.15
+
+
+@pytest.mark.parametrize("place", [(-65, 120), (305, 120), (120, -50)])
+def test_a_face_cut_by_the_edge_is_blurred(face, place):
+    frames = make_frames(face, [place])
+    assert max(blurred_shares(frames, [place], find_faces_to_hide(frames))) < 0.15
+
+
+@pytest.mark.parametrize("is_seen", [lambda i: i >= 3, lambda i: i < 3, lambda i: i in (0, 5)])
+def test_a_face_is_blurred_where_the_detector_misses_it(face, monkeypatch, is_seen):
+    places = [(60 + STEP * i, 120) for i in range(N)]
+    frames, detect = make_frames(face, places), YuNetDetector.detect
+    images = [frame.image for frame in frames]
+
+    def miss_some(self, image):
+        is_missed = any(image is each and not is_seen(i) for i, each in enumerate(images))
+        return [] if is_missed or not any(image is each for each in images) else detect(self, image)
+
+    monkeypatch.setattr(YuNetDetector, "detect", miss_some)
+    assert max(blurred_shares(frames, places, find_faces_to_hide(frames))) < 0.15
+
+
+def test_a_small_face_in_a_large_picture_is_found_in_full_size(face):
+    picture = np.full((1440, 2560, 3), 120, np.uint8)
+    picture[700:760, 1800:1860] = cv2.resize(face, (60, 60), interpolation=cv2.INTER_AREA)
+    boxes = find_faces_to_hide([VideoFrame(0.0, picture, SECONDS)]).boxes[0.0]
+    assert any(x1 < 1830 < x2 and y1 < 730 < y2 for x1, y1, x2, y2 in boxes)
+
+
+def test_a_place_is_kept_for_a_while_and_the_note_names_the_moment(face):
+    there = make_frames(face, [(120, 120)] * 3)
+    away = make_frames(np.full_like(face, 120), [(120, 120)] * 20)
+    frames = [frame.at(i * SECONDS, SECONDS) for i, frame in enumerate([*there, *away])]
+    hidden = find_faces_to_hide(frames)
+    covered = [time for time, boxes in hidden.boxes.items() if boxes]
+    assert 2 * SECONDS + HOLD_SECONDS - 0.05 <= max(covered) <= 3 * SECONDS + HOLD_SECONDS + 0.05
+    assert "0.1 s" in hidden.note
+
+
+def test_the_note_says_if_nothing_was_found():
+    assert "none was found" in find_faces_to_hide([VideoFrame(0.0, np.full((90, 90, 3), 90, np.uint8), 0.04)]).note
