@@ -66,12 +66,16 @@ def file_error(error: OSError, path: str | os.PathLike | None = None) -> FileErr
 
 
 @contextlib.contextmanager
-def named_errors(path: str | os.PathLike) -> Iterator[None]:
-    """Turns what the system refuses in the block into a ``FileError`` that names ``path``."""
+def named_errors(path: str | os.PathLike, *, of_many: bool = False) -> Iterator[None]:
+    """Turns what the system refuses in the block into a ``FileError`` that names ``path``.
+
+    Args:
+        of_many: whether the block uses other files, too: then the one that the error names is preferred.
+    """
     try:
         yield
     except OSError as error:
-        raise file_error(error, path) from error
+        raise file_error(error, (error.filename if of_many else None) or path) from error
 
 
 # ---- Written whole ----

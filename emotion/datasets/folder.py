@@ -115,6 +115,6 @@ def _group(folder: Path, no_media: list[str]) -> dict[str, _Files]:
         if kind is None:
             no_media.append(path.name)
         else:
-            files = groups.setdefault(str(path)[: -len(path.suffix)], _Files())
+            files = groups.setdefault(str(path).removesuffix(path.suffix), _Files())
             (files.sounds if kind == "audio" else files.pictures).append(path)
     return groups

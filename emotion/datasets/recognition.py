@@ -69,7 +69,7 @@ def load_dataset(
     if unknown:
         has = f"has only {', '.join(known)}" if known else "has none"
         raise ConfigError(f"The data set {name} has no option {', '.join(unknown)}; it {has}.")
-    with named_errors(root):
+    with named_errors(root, of_many=True):
         return load(root, **options)
 
 

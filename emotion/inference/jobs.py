@@ -263,7 +263,7 @@ def process_file(
     Args:
         settings: kept in the tables; from ``describe_run``.
         drawing: what ``Annotator`` takes besides the result.
-        reporter: draws two bars, "Watching" and "Drawing". An error that a bar raises stops the work.
+        reporter: draws bars: "Watching", "Blurring" and "Drawing". An error that a bar raises stops the work.
         analysed, person: the clip, if it was analysed before, and what is usual for its person, if that is known.
 
     Raises:
@@ -279,9 +279,9 @@ def process_file(
     if plan.picture is not None and prediction.has_video:
         hidden = None
         if drawing.get("blur_faces"):
-            found = find_faces_to_hide(
-                _pictures(prediction), progress=_seconds_of(reporter.bar("Blurring", "s"), prediction)
-            )
+            progress = _seconds_of(reporter.bar("Blurring", "s"), prediction)
+            with stopwatch("blur"):
+                found = find_faces_to_hide(_pictures(prediction), progress=progress)
             prediction = dataclasses.replace(prediction, notes=(*prediction.notes, found.note))
             hidden = found.boxes
         annotator = Annotator(prediction, hidden=hidden, **drawing)

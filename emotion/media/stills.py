@@ -5,6 +5,7 @@ kinds are known by their content, whatever the file's name says.
 """
 
 import os
+import threading
 import warnings
 from dataclasses import dataclass
 
@@ -21,6 +22,9 @@ TIFF_HEADS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"mif1", b"mif2", b"avif", b"avci", b"MiHB", b"MiHE")
 MAX_META_BYTES = 1 << 20  # what describes the pictures of a file comes before them
 MAX_PIXELS = 400_000_000  # of a picture; the largest phones take half as many
+TOO_LARGE = f"{{path}}: has more than {MAX_PIXELS:,} pixels. Make it smaller."
+SUBFILE_TYPE, IS_PREVIEW = 254, 1  # a tag of TIFF, which raw photos are, and a bit of it
+_PILLOW = threading.Lock()  # its limit, and Python's filters of warnings, are the process's
 
 
 @dataclass(frozen=True)
@@ -52,13 +56,20 @@ def read_still(path: str | os.PathLike) -> Still | None:
     is_tiff = head[:4] in TIFF_HEADS
     if not is_tiff and not (head[4:8] == b"ftyp" and head[8:12] in HEIF_BRANDS):
         return None
-    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, MAX_PIXELS
+    if not is_tiff:
+        _register_heif()
     try:
-        with warnings.catch_warnings():
+        with _PILLOW, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of odd metadata
-            return _read(path, ("TIFF",) if is_tiff else ("HEIF", "AVIF"))
+            limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, MAX_PIXELS
+            try:
+                return _read(path, ("TIFF",) if is_tiff else ("HEIF", "AVIF"))
+            finally:
+                Image.MAX_IMAGE_PIXELS = limit
+    except MediaError:
+        raise
     except Image.DecompressionBombError as error:
-        raise MediaError(f"{path}: has more than {MAX_PIXELS:,} pixels. Make it smaller.") from error
+        raise MediaError(TOO_LARGE.format(path=path)) from error
     except Exception as error:  # decoders raise what they like
         if is_tiff:
             return None  # FFmpeg knows some that Pillow does not
@@ -67,16 +78,14 @@ def read_still(path: str | os.PathLike) -> Still | None:
             f"{path}: this HEIC or AVIF picture cannot be decoded ({words}). Copy or download it again, or convert it "
             "to JPEG or PNG."
         ) from error
-    finally:
-        Image.MAX_IMAGE_PIXELS = limit
 
 
 def _read(path: str | os.PathLike, kinds: tuple[str, ...]) -> Still | None:
-    if "HEIF" in kinds:
-        import pi_heif
-
-        pi_heif.register_heif_opener()
     with Image.open(path, formats=kinds) as image:
+        if image.width * image.height > MAX_PIXELS:
+            raise MediaError(TOO_LARGE.format(path=path))
+        if image.format == "TIFF" and image.tag_v2.get(SUBFILE_TYPE, 0) & IS_PREVIEW:
+            raise MediaError(f"{path}: is a raw photo, of which only a preview could be read. Export it as JPEG.")
         if image.format == "AVIF" and image.is_animated:
             return None
         if image.format == "HEIF" and not _states_turn(path):
@@ -85,6 +94,14 @@ def _read(path: str | os.PathLike, kinds: tuple[str, ...]) -> Still | None:
         # libheif leaves out tiles that are missing, without a word.
         fault = "the file is cut off" if image.format == "HEIF" and _is_cut(path) else ""
         return Still(_to_rgb(ImageOps.exif_transpose(image)), CODECS[image.format], fault)
+
+
+def _register_heif() -> None:
+    try:
+        import pi_heif
+    except ImportError as error:
+        raise MediaError("HEIC pictures need pi-heif: pip install -r requirements.txt") from error
+    pi_heif.register_heif_opener()
 
 
 def _states_turn(path: str | os.PathLike) -> bool:

@@ -101,7 +101,7 @@ def fit_network(
         kept["reduce_lr"] = keras.callbacks.ReduceLROnPlateau(factor=0.5, patience=patience.reduce, min_lr=LOWEST_RATE)
     if validation is not None:
         kept["best"] = keras.callbacks.ModelCheckpoint(candidate, save_best_only=True)
-    with named_errors(folder):
+    with named_errors(folder, of_many=True):
         model.fit(
             batches,
             validation_data=validation,

@@ -2,7 +2,9 @@
 
 import logging
 
+import numpy as np
 import pytest
+import soundfile
 from data_trees import make_tree
 from refusals import refused
 
@@ -77,3 +79,9 @@ def test_media_outside_the_folders_are_no_clips(tmp_path):
 )
 def test_two_emotions_with_media_are_needed_to_believe_in_the_layout(tmp_path, names, is_one):
     assert recognizes(make_tree(tmp_path, *names)) is is_one
+
+
+def test_a_file_without_an_ending_is_known_by_its_content(tmp_path):
+    make_tree(tmp_path, "sad/a.wav")
+    soundfile.write(tmp_path / "sad" / "b", np.zeros(800), 8000, format="WAV")
+    assert [clip.clip_id for clip in load(tmp_path)] == ["folder:sad/a", "folder:sad/b"]

@@ -4,7 +4,7 @@ import media_files as make
 import numpy as np
 import pytest
 from heic_files import make_heic
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
 from emotion.errors import MediaError
 from emotion.inference.output_plan import OutputRequest, plan_clip
@@ -107,3 +107,19 @@ def test_an_annotated_photograph_may_be_a_jpeg(tmp_path):
     path = make_heic(tmp_path / "phone.heic", _picture())
     _, plan = plan_clip(path, OutputRequest(output=tmp_path / "out.jpg"))
     assert plan.picture == tmp_path / "out.jpg"
+
+
+def test_a_raw_photo_is_not_judged_by_its_preview(tmp_path):
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    tags[254] = 1  # the first picture of most raw formats is a preview
+    Image.fromarray(_picture()).save(tmp_path / "raw.nef", format="TIFF", tiffinfo=tags)
+    with pytest.raises(MediaError, match="raw photo"):
+        probe_media(tmp_path / "raw.nef")
+
+
+def test_a_picture_too_large_to_hold_is_refused_before_it_is_decoded(tmp_path, monkeypatch):
+    monkeypatch.setattr("emotion.media.stills.MAX_PIXELS", WIDTH * HEIGHT - 1)
+    Image.fromarray(_picture()).save(tmp_path / "large.tif")
+    with pytest.raises(MediaError, match="Make it smaller"):
+        probe_media(tmp_path / "large.tif")
+    assert Image.MAX_IMAGE_PIXELS != WIDTH * HEIGHT - 1

@@ -15,7 +15,7 @@ from emotion.files import make_folder
 from emotion.places import CACHE_DIR
 
 # Raise this whenever an examination would find something else in the same file.
-CONTENT_VERSION = 1
+CONTENT_VERSION = 2
 MEMORY_FILE = CACHE_DIR / "examinations.sqlite"
 SAVE_EVERY_SECONDS = 1.0
 TABLES = (

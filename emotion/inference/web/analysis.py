@@ -132,7 +132,10 @@ class Analyst:
             _, plan = plan_clip(clip, OutputRequest(json="", csv="", folder=folder))
             used = {**describe_run(predictor, self.models[model]), "model": model}
             reporter = _PageReporter(
-                tell=tell, is_stopped=is_stopped, check_length=functools.partial(self._check_length, clip)
+                tell=tell,
+                is_stopped=is_stopped,
+                check_length=functools.partial(self._check_length, clip),
+                blurs=blur_faces,
             )
             prediction = process_file(
                 predictor, clip, info, OutputPlan(picture=plan.picture), settings=used,
@@ -161,16 +164,18 @@ class _PageReporter(Reporter):
     tell: Tell
     is_stopped: Callable[[], bool]
     check_length: Callable[[float], None]
+    blurs: bool
 
     def bar(self, what: str, unit: str) -> Progress:
-        begun = 0.0 if what == "Watching" else 0.5  # drawing takes about as long
+        parts = ("Watching", "Blurring", "Drawing") if self.blurs else ("Watching", "Drawing")
+        begun = parts.index(what) / len(parts)  # each takes about as long
 
         def progress(done: float, total: float | None) -> None:
             if self.is_stopped():
                 raise Stopped("Stopped.")
             self.check_length(done)  # recordings from browsers do not state their length
             share = min(1.0, done / total) if total else 0.0
-            self.tell(what, begun + 0.5 * share)
+            self.tell(what, begun + share / len(parts))
 
         return progress
 

@@ -29,7 +29,8 @@ MAX_QUICK_LOOKS, MAX_QUICK_SECONDS = 3, 0.4
 MIN_QUICK_FACE = 48
 # Frames that get a full look after a face was lost: it may come back smaller.
 N_SEARCHED = 8
-TURNED_SECONDS = 1.0  # between searches for faces that lie on their side; twice as long after each that found none
+# Between searches for faces that lie on their side; twice as long after each that found upright ones, up to the second.
+TURNED_SECONDS, MAX_TURNED_SECONDS = 1.0, 8.0
 # YuNet finds faces upside down, too, with scores up to 0.91, and points at the wrong places. In the right turn each of
 # 98 faces had a higher score than in any other.
 UPRIGHT_SCORE, UPRIGHT_LEAD = 0.92, 0.02
@@ -66,6 +67,8 @@ class FrugalDetector:
                 return self._known
         found = self._search(image, time_seconds)
         self._n_searched = 0 if len(found) < len(self._known) else self._n_searched + 1
+        if self._known and not found:
+            self._patience_seconds = TURNED_SECONDS
         self._known, self._looked_seconds, self._n_quick = found, time_seconds, 0
         return found
 
@@ -90,7 +93,8 @@ class FrugalDetector:
         turns = [face.quarters for face in joined if face.is_sure]
         self._quarters = max(set(turns), key=turns.count) if turns else 0
         # Upright faces seldom turn out to lie.
-        self._patience_seconds = 2 * self._patience_seconds if turns and not any(turns) else TURNED_SECONDS
+        is_upright = bool(turns) and not any(turns)
+        self._patience_seconds = min(2 * self._patience_seconds, MAX_TURNED_SECONDS) if is_upright else TURNED_SECONDS
         return joined
 
     def _look_surely(self, image: np.ndarray, quarters: int) -> list[Face]:

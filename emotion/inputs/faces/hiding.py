@@ -30,7 +30,6 @@ MAX_TURN_SECONDS = 0.1
 # third; it may move by the fourth of its size from one picture to the next. Its last place is kept for the fifth.
 FOLLOW_SECONDS, FOLLOW_SIDE, MIN_CORRELATION, MAX_MOVE, HOLD_SECONDS = 2.0, 640, 0.5, 0.5, 0.5
 MIN_PATCH = 6  # pixels
-MAX_LAG_FRAMES = 64  # kept for looking back
 SAME_PLACE = 0.2  # overlap of two boxes that are about one face
 SAME_FACE = 0.6  # overlap of two boxes of which one will do
 MAX_MOMENTS = 5  # that a note names
@@ -103,9 +102,10 @@ class _Seeker:
         self._pool = pool
         self._boxes: dict[float, list[Box]] = {}
         self._lost: list[float] = []
-        self._before: deque[_Picture] = deque(maxlen=MAX_LAG_FRAMES)
+        self._before: deque[_Picture] = deque()  # of the last ``FOLLOW_SECONDS``
         self._followed: list[_Followed] = []
         self._shot: Shot | None = None
+        self._first_seconds = 0.0  # of the shot
         self._turn = 0
         self._known_turns: dict[int, float] = {}  # when a face was last found in each
         self._smallest = 1.0
@@ -113,7 +113,8 @@ class _Seeker:
     def look(self, frame: VideoFrame) -> None:
         """Takes the next picture."""
         now, shot = frame.time_seconds, Shot.of(frame)
-        if self._shot is not None and shot.is_other(self._shot):
+        if self._shot is None or shot.is_other(self._shot):
+            self._first_seconds = now
             self._followed.clear()
             self._before.clear()
             self._known_turns.clear()
@@ -140,6 +141,8 @@ class _Seeker:
             followed.append(_Followed(box, _cut(picture, box), now))
         self._followed = followed
         self._before.append(picture)
+        while now - self._before[0].time_seconds > FOLLOW_SECONDS:
+            self._before.popleft()
 
     def result(self) -> HiddenFaces:
         return HiddenFaces(self._boxes, tuple(sorted(set(self._lost))), round(SMALLEST * self._smallest))
@@ -192,8 +195,6 @@ class _Seeker:
         """Blurs a face where it was before it was found."""
         face = _Followed(box, _cut(picture, box), picture.time_seconds)
         for earlier in reversed(self._before):
-            if picture.time_seconds - earlier.time_seconds > FOLLOW_SECONDS:
-                break
             known = self._boxes[earlier.time_seconds]
             if face.lost_since is None:
                 place = _locate(face, earlier)
@@ -204,10 +205,12 @@ class _Seeker:
                 else:
                     face.box = place
                     if any(_is_same_place(place, other) for other in known):
-                        break
+                        return
             if face.lost_since is not None and face.lost_since - earlier.time_seconds > HOLD_SECONDS:
-                break
+                return
             known.append(face.box)
+        if face.lost_since is None and self._before[0].time_seconds > self._first_seconds:
+            self._lost.append(self._before[0].time_seconds)  # it may have been there before
 
 
 def _is_same_place(box: Box, other: Box) -> bool:

@@ -3,6 +3,7 @@
 Sizes follow the frame's shorter side, so that labels look alike at 240p and at 4K.
 """
 
+import bisect
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -48,7 +49,7 @@ class Annotator:
     ):
         self._notice = notice
         self.blur_faces = blur_faces
-        self._hidden = hidden or {}
+        self._hidden, self._hidden_times = hidden or {}, sorted(hidden or {})
         self._has_timeline = timeline
         self._notice_corner: tuple[int, int] | None = None
         self.bar_places = BarPlaces()
@@ -89,12 +90,19 @@ class Annotator:
         self.draw(drawn, time_seconds)
         return drawn.image
 
+    def _hidden_near(self, time_seconds: float) -> list[Box]:
+        """Returns where to blur. A damaged file may show other pictures when it is read again: then both neighbours."""
+        if time_seconds in self._hidden:
+            return self._hidden[time_seconds]
+        place = bisect.bisect(self._hidden_times, time_seconds)
+        return [box for time in self._hidden_times[max(0, place - 1) : place + 1] for box in self._hidden[time]]
+
     def draw(self, canvas: Canvas, time_seconds: float) -> None:
         """Draws the same as ``annotate``, but in place."""
         height, width = canvas.shape[:2]
         followed = [track.box_at(time_seconds, BLUR_GAP_SECONDS) for track in self._blurred.near(time_seconds)]
         blurred: list[Box] = []
-        for box in (*self._hidden.get(time_seconds, ()), *followed):
+        for box in (*self._hidden_near(time_seconds), *followed):
             if box is not None and not any(overlap(box, other) == area(box) for other in blurred):
                 blur_face(canvas, box)
                 blurred.append(box)

@@ -93,3 +93,23 @@ def test_a_place_is_kept_for_a_while_and_the_note_names_the_moment(face):
 
 def test_the_note_says_if_nothing_was_found():
     assert "none was found" in find_faces_to_hide([VideoFrame(0.0, np.full((90, 90, 3), 90, np.uint8), 0.04)]).note
+
+
+def test_where_a_damaged_file_shows_another_picture_the_boxes_of_both_neighbours_are_blurred(face):
+    places = [(60, 120)] * 3
+    frames = make_frames(face, places)
+    found = find_faces_to_hide([frames[0], frames[2]])
+    assert max(blurred_shares(frames, places, found)) < 0.15
+
+
+def test_a_face_that_may_have_been_there_before_what_is_remembered_is_told(face, monkeypatch):
+    monkeypatch.setattr("emotion.inputs.faces.hiding.FOLLOW_SECONDS", 2.5 * SECONDS)
+    places = [(60, 120)] * N
+    frames = make_frames(face, places)
+    seen = YuNetDetector.detect
+    early = {id(frame.image) for frame in frames[: N - 1]}
+    monkeypatch.setattr(YuNetDetector, "detect", lambda self, image: [] if id(image) in early else seen(self, image))
+    monkeypatch.setattr("emotion.inputs.faces.hiding.turn_picture", lambda image, turn: image)
+    found = find_faces_to_hide(frames)
+    assert found.lost_seconds and found.lost_seconds[0] > 0
+    assert "came into or went out of sight at 0." in found.note
