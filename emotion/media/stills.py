@@ -48,6 +48,8 @@ def read_still(path: str | os.PathLike) -> Still | None:
     Raises:
         MediaError: if the photograph cannot be decoded.
     """
+    if not os.path.isfile(path):  # a pipe would wait for ever
+        return None
     try:
         with open(path, "rb") as file:
             head = file.read(HEAD_BYTES)

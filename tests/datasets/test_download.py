@@ -24,7 +24,7 @@ from emotion.console import run_program
 from emotion.datasets import ravdess
 from emotion.datasets.download import archives, download, owners
 from emotion.datasets.download.archives import Ledger, unpack
-from emotion.errors import ConfigError, DatasetError
+from emotion.errors import ConfigError, DatasetError, FileError
 from emotion.fetching import FetchError, RemoteFile
 
 AUDIO, SONG = "Audio_Speech_Actors_01-24.zip", "Audio_Song_Actors_01-24.zip"
@@ -490,7 +490,7 @@ def test_wrong_settings_are_exit_code_2():
 
 def test_an_output_that_is_a_file_is_one_line(zenodo, tmp_path):
     (tmp_path / "dataset").write_text("a file")
-    with refused(FetchError, tmp_path / "dataset", "--output"):
+    with refused(FileError, tmp_path / "dataset", "another place"):
         run_ravdess(zenodo, tmp_path, "--actors", "1")
 
 

@@ -131,7 +131,7 @@ def test_a_rotated_clip_keeps_its_upright_shape(trained, tmp_path, call):
         (["97"], ["camera 97"]),
         (["99999999999"], ["99999999999"]),
         (["clip.mp4", "--device", "gpu"], ["GPU"]),
-        (["."], [".: ", ".mp4"]),
+        (["."], [".: ", "(old)"]),
         (["*.avi"], ["*.avi"]),
         ([], ["--video_path"]),
     ],
