@@ -186,6 +186,15 @@ def run_in_processes(
                     yield item, CRASHED
 
 
+def run_on_cores(function: Callable[[Any], Any], items: Iterable, n_processes: int) -> Iterator[tuple[Any, Any]]:
+    """Does as ``run_in_processes``, but with fewer than two processes in this one, where a crash ends the program."""
+    if n_processes > 1:
+        yield from run_in_processes(function, items, n_processes)
+    else:
+        for item in items:
+            yield item, function(item)
+
+
 @contextlib.contextmanager
 def _pool(n_processes: int, initializer: Callable[[], None] | None) -> Iterator[ProcessPoolExecutor]:
     # Spawned, not forked: the threads of decoders and TensorFlow do not survive a fork.

@@ -50,6 +50,18 @@ def merge_probabilities(probabilities: Sequence[np.ndarray]) -> np.ndarray:
     return mean / mean.sum()
 
 
+def merge_by_clip(probabilities: np.ndarray, lengths: Sequence[int]) -> np.ndarray:
+    """Merges many clips' windows at once; returns ``(n_clips, n_classes)``.
+
+    Args:
+        probabilities: ``(n_windows, n_classes)``, clip after clip.
+        lengths: how many of them each clip has, one or more.
+    """
+    starts = np.cumsum([0, *lengths[:-1]])
+    sums = np.add.reduceat(np.asarray(probabilities, np.float64), starts, axis=0)
+    return sums / sums.sum(axis=1, keepdims=True)
+
+
 def probabilities_at(
     time_seconds: float, middles_seconds: Sequence[float], probabilities: Sequence[np.ndarray]
 ) -> np.ndarray:

@@ -1,13 +1,16 @@
 """What tests share: a small synthetic data set, a network trained on it, and calls of programs in this process."""
 
 import functools
+import gc
 import os
 import sys
 from pathlib import Path
 
 # Before any test imports TensorFlow: its messages would drown the tests'.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+# There is a worker for each core: more threads than one would only wait for each other.
+for library in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
+    os.environ.setdefault(library, "1")
 # What Numba compiles for librosa, which tests compare with, it keeps in files. Two processes that make the same ones at
 # once can leave some that crash whoever loads them, so each worker has its own; it would inherit that of who starts it.
 os.environ["NUMBA_CACHE_DIR"] = str(
@@ -21,6 +24,10 @@ from small_models import EMOTIONS, small_config
 
 from emotion.datasets import DATASETS
 from emotion.datasets.synthetic.clips import write_synthetic_dataset
+
+# Tracing a network makes hundreds of thousands of objects that stay. Looking through all of them again and again for
+# circles costs a tenth of the time.
+gc.set_threshold(100_000, 50, 100)
 
 # Files that take more than half a minute, longest first, so that no worker is left alone with one at the end.
 LONGEST = (
@@ -44,6 +51,12 @@ def start_from_one_seed():
     """Weights drawn and batches shuffled alike in every run, so that a test fails always or never."""
     if "keras" in sys.modules:  # tests of what runs without Keras do not load it for this
         sys.modules["keras"].utils.set_random_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def decode_in_this_process(monkeypatch):
+    """Starting processes takes longer than the few short clips that they would decode. Tests that ask for two get two."""
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from emotion.errors import MediaError
 from emotion.files import make_folder, written_whole
 from emotion.inputs.preprocessing import ClipMedia, load_clip_media
 from emotion.inputs.voice.speech import find_speech_blocks
-from emotion.parallel import CRASHED, run_in_processes
+from emotion.parallel import CRASHED, run_on_cores
 
 logger = logging.getLogger(__name__)
 
@@ -120,11 +120,8 @@ class ClipCache:
             except MediaError as error:
                 failures[clip.clip_id] = str(error)
         n_workers = min(n_workers or os.cpu_count() or 1, len(missing))
-        if n_workers <= 1:
-            outcomes = (_add(self, clip) for clip in missing)
-        else:
-            results = run_in_processes(partial(_add, self), missing, n_workers)
-            outcomes = (_crash(clip) if result is CRASHED else result for clip, result in results)
+        results = run_on_cores(partial(_add, self), missing, n_workers)
+        outcomes = (_crash(clip) if result is CRASHED else result for clip, result in results)
         bar, n_there = reporter.bar("Decoding", "clips"), len(clips) - len(missing)
         bar(n_there, len(clips))
         for n_done, (clip_id, reason) in enumerate(outcomes, start=n_there + 1):

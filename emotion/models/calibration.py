@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from emotion.windows import merge_probabilities
+from emotion.windows import merge_by_clip
 
 LOG_TEMPERATURE_LIMITS = (-3.0, 3.0)
 MAX_UNSURE = 0.25
@@ -79,11 +79,11 @@ def fit_temperature(clips: Sequence[np.ndarray], class_indices: Sequence[int]) -
             f"fit_temperature needs clips with one class each, got {len(clips)} clips and {len(class_indices)} classes."
         )
     windows = np.maximum(np.concatenate(clips).astype(np.float64), SMALLEST_PROBABILITY)
-    ends = np.cumsum([len(clip) for clip in clips])
+    lengths, places = [len(clip) for clip in clips], np.arange(len(clips))
 
     def compute_loss(log_temperature: float) -> float:
-        tempered = np.split(apply_temperature(windows, math.exp(log_temperature)), ends[:-1])
-        of_truth = [merge_probabilities(rows)[index] for rows, index in zip(tempered, class_indices, strict=True)]
+        merged = merge_by_clip(apply_temperature(windows, math.exp(log_temperature)), lengths)
+        of_truth = merged[places, class_indices]
         return float(-np.mean(np.log(np.maximum(of_truth, SMALLEST_PROBABILITY))))
 
     found = minimize_scalar(compute_loss, bounds=LOG_TEMPERATURE_LIMITS, method="bounded", options={"xatol": 1e-4})

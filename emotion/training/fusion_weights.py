@@ -13,7 +13,7 @@ from scipy.optimize import minimize
 from emotion.config import FUSION_METHODS
 from emotion.models.calibration import apply_temperature, fit_temperature, softmax
 from emotion.models.late_fusion import SMALLEST
-from emotion.windows import merge_probabilities
+from emotion.windows import merge_by_clip
 
 MIN_CLIPS_PER_CLASS = 2  # to fit weights by class
 WEIGHT_DECAY = 1e-2  # pulls weights by class towards their mean
@@ -107,7 +107,7 @@ def fit_weights(
     """
     n_classes = audio[0].shape[1]
     n_weights = n_classes if by_class else 1
-    ends = np.cumsum([len(windows) for windows in audio])
+    lengths = [len(windows) for windows in audio]
     first, second = np.concatenate(audio), np.concatenate(video)
 
     def build(parameters: np.ndarray) -> np.ndarray:
@@ -119,8 +119,7 @@ def fit_weights(
     def loss(parameters: np.ndarray) -> float:
         spread = parameters.reshape(2, n_weights)
         spread = spread - spread.mean(axis=1, keepdims=True)
-        windows = np.split(_join(method, first, second, build(parameters)), ends[:-1])
-        answers = np.stack([merge_probabilities(rows) for rows in windows])
+        answers = merge_by_clip(_join(method, first, second, build(parameters)), lengths)
         of_truth = np.maximum(answers[np.arange(len(answers)), class_indices], SMALLEST)
         return float(-np.mean(np.log(of_truth))) + WEIGHT_DECAY * float(np.square(spread).sum())
 

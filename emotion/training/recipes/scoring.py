@@ -28,7 +28,7 @@ from emotion.models.calibration import (
 from emotion.scores import compute_calibration, compute_confusion_matrix, compute_scores
 from emotion.training.recipes.animation import animate_still
 from emotion.training.recipes.stills import Stills
-from emotion.windows import merge_probabilities
+from emotion.windows import merge_by_clip
 
 EVIDENCE = {"photograph": "video_only", "voice": "audio_only", "both": "both"}
 N_AT_ONCE = 32
@@ -59,7 +59,8 @@ class Answers:
 
     def merged(self, temperature: float = 1.0) -> np.ndarray:
         """Returns ``(n, n_classes)``: the mean over each clip's windows, at a temperature."""
-        return np.stack([merge_probabilities(apply_temperature(clip, temperature)) for clip in self.clips])
+        windows = apply_temperature(np.concatenate(self.clips), temperature)
+        return merge_by_clip(windows, [len(clip) for clip in self.clips])
 
     def shifted(self, index: int, offset: float) -> "Answers":
         """Returns the answers with ``offset`` taken off the logit of a class."""

@@ -26,7 +26,7 @@ from emotion.inputs.preprocessing import Preprocessor
 from emotion.inputs.voice.augmentation import mask_time
 from emotion.inputs.window_cutter import cut_clip_window, window_inputs
 from emotion.labels import class_index
-from emotion.parallel import CRASHED, run_in_processes
+from emotion.parallel import CRASHED, run_on_cores
 from emotion.training.generators import EpochBatches, varied_inputs
 from emotion.windows import sliding_windows
 
@@ -198,7 +198,7 @@ def make_bank(
         make_folder(folder)
         results: list = [None] * len(clips)
         work = partial(_compute_windows, cache, config, n_variants, seed)
-        for (index, clip), result in run_in_processes(work, enumerate(clips), os.cpu_count() or 1):
+        for (index, clip), result in run_on_cores(work, enumerate(clips), os.cpu_count() or 1):
             if result is CRASHED:
                 raise DatasetError(f"{clip.clip_id}: the program crashed on it. Take it out and try again.")
             results[index] = result
