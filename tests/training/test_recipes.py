@@ -53,7 +53,7 @@ FACES = FaceChoices(
 )  # fmt: skip
 VOICES = VoiceChoices(
     validation_fraction=0.4, n_variants=1, whisper_blocks=2, whisper_pooled=(1, 2),
-    whisper=WhisperChoices(head_epochs=1, epochs=1), light=LightChoices(epochs=1, n_hints=4),
+    whisper=WhisperChoices(head_epochs=1, epochs=1), light=LightChoices(epochs=1, fold_epochs=1, n_hints=4),
     only_tested=(), without_labels=(), corpus_folds=(("played", "ravdess"), ("emodb",)),
 )  # fmt: skip
 NARROW = {"whisper_width": 16, "whisper_heads": 2}

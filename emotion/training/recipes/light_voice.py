@@ -26,6 +26,7 @@ class LightChoices:
     """How the light branch is trained.
 
     Attributes:
+        fold_epochs: of a network that is only tested, on speakers or corpora left out of it.
         teacher_share: weight of the teacher's answer beside the label. Clips of no class have the teacher's alone.
         hint_weight: weight of the hints' squared error beside the cross-entropy.
         n_hints: principal components of Whisper's statistics to be guessed.
@@ -33,6 +34,7 @@ class LightChoices:
     """
 
     epochs: int = 30
+    fold_epochs: int = 10
     learning_rate: float = 3e-3
     weight_decay: float = 0.05
     batch_size: int = 32

@@ -106,15 +106,18 @@ def train_voice(work: Work, heard: HeardVoices) -> Branch:
 
 
 def train_voice_network(
-    work: Work, heard: HeardVoices, learned: np.ndarray, class_names: tuple[str, ...], folder: Path
-) -> keras.Model:
+    work: Work, heard: HeardVoices, learned: np.ndarray, class_names: tuple[str, ...], folder: Path, *,
+    is_fold: bool = False,
+) -> keras.Model:  # fmt: skip
     """Trains a voice network: from windows to logits.
 
     Args:
         learned: indices of the clips to learn from. From unlabelled ones only a pupil learns.
         folder: for the training.
+        is_fold: whether the network is only to be tested; a pupil then learns for ``fold_epochs``.
     """
     choices, architecture = work.recipe.voices, work.recipe.voice
+    light = dataclasses.replace(choices.light, epochs=choices.light.fold_epochs) if is_fold else choices.light
     configs = {name: dataclasses.replace(each, class_names=class_names) for name, each in heard.configs.items()}
     options = {"seed": choices.seed, "reporter": work.reporter}
     labelled = np.setdiff1d(learned, heard.chosen("unlabelled"))
@@ -131,7 +134,7 @@ def train_voice_network(
         _, logits = describe_heard(teacher, heard.whisper, unchanged=not choices.whisper.epochs)
         teaching = Teaching(softmax(logits), heard.whisper.statistics)
         return train_light_network(
-            heard.banks[architecture], learned, labelled, configs[architecture], choices.light, teaching,
+            heard.banks[architecture], learned, labelled, configs[architecture], light, teaching,
             folder=folder / architecture, **options,
         )  # fmt: skip
 
@@ -145,7 +148,7 @@ def score_on_new_speakers(work: Work, heard: HeardVoices) -> dict[str, Any]:
     scores = cross_validate_voice(
         heard.banks[work.recipe.voice],
         heard.usable(),
-        lambda learned, folder: train_voice_network(work, heard, learned, EIGHT_EMOTIONS, folder),
+        lambda learned, folder: train_voice_network(work, heard, learned, EIGHT_EMOTIONS, folder, is_fold=True),
         heard.folder / "folds",
         seed=work.recipe.voices.seed,
         reporter=work.reporter,
@@ -204,7 +207,8 @@ def answer_new_corpora(work: Work, heard: HeardVoices, left_out: tuple[str, ...]
         return read_answers(kept)
     work.reporter.say(f"Without {', '.join(left_out)}.")
     learned = heard.usable(left_out)
-    features, logits = describe_windows(work, heard, train_voice_network(work, heard, learned, SEVEN_EMOTIONS, folder))
+    network = train_voice_network(work, heard, learned, SEVEN_EMOTIONS, folder, is_fold=True)
+    features, logits = describe_windows(work, heard, network)
     head = fit_baseline(work, heard, features, learned, folder)
     classes = bank.classes(SEVEN_EMOTIONS)
     labelled = np.setdiff1d(learned, heard.chosen("unlabelled"))
