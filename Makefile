@@ -4,6 +4,7 @@
 # make test-fast   the same without the tests that train or export a network
 # make test-browser   set up, then click through that page in Chromium
 # make test-all   both of these in one go, as CI runs them
+# make test-thorough   set up, then all of make test-all and, with every design, what repeats it: before a release
 # make test-documents   set up, then run every command of the documents, twenty minutes
 # make docs   set up, then build the documentation into site/
 # make lint   check style
@@ -20,7 +21,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 TEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo demo-web docs test test-fast test-all test-browser test-documents test-reference fuzz crash lint format setup chromium clean
+.PHONY: demo demo-web docs test test-fast test-all test-thorough test-browser test-documents test-reference fuzz crash lint format setup chromium clean
 
 demo: $(VENV)/ready
 	$(BIN)/python run_inference.py --video_path samples/astronaut.mp4 --overwrite
@@ -38,6 +39,9 @@ test-fast: $(VENV)/ready-dev
 
 test-all: $(VENV)/ready-dev chromium
 	$(TEST) --override-ini "norecursedirs=.* reference documents"
+
+test-thorough: $(VENV)/ready-dev chromium
+	$(TEST) --thorough --override-ini "norecursedirs=.* reference"
 
 test-browser: $(VENV)/ready-dev chromium
 	$(BIN)/python -m pytest tests/browser

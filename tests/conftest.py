@@ -9,8 +9,10 @@ from pathlib import Path
 # Before any test imports TensorFlow: its messages would drown the tests'.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # There is a worker for each core: more threads than one would only wait for each other.
-for library in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
-    os.environ.setdefault(library, "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
+os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
 # What Numba compiles for librosa, which tests compare with, it keeps in files. Two processes that make the same ones at
 # once can leave some that crash whoever loads them, so each worker has its own; it would inherit that of who starts it.
 os.environ["NUMBA_CACHE_DIR"] = str(
@@ -39,8 +41,19 @@ LONGEST = (
 )  # fmt: skip
 
 
-def pytest_collection_modifyitems(items):
-    """Sorts files, not the tests in them; ``--no-loadscope-reorder`` keeps xdist from undoing it."""
+def pytest_addoption(parser):
+    parser.addoption("--thorough", action="store_true", help="run the tests marked thorough, too")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leaves out thorough tests unless they are asked for, and sorts the files.
+
+    The tests in a file keep their order; ``--no-loadscope-reorder`` keeps xdist from undoing it.
+    """
+    if not config.getoption("--thorough"):
+        thorough = [item for item in items if item.get_closest_marker("thorough")]
+        config.hook.pytest_deselected(items=thorough)
+        items[:] = [item for item in items if item not in thorough]
     ranks = {name: rank for rank, name in enumerate(LONGEST)}
     here = Path(__file__).parent
     items.sort(key=lambda item: ranks.get(item.path.relative_to(here).with_suffix("").as_posix(), len(ranks)))
@@ -55,7 +68,7 @@ def start_from_one_seed():
 
 @pytest.fixture(autouse=True)
 def decode_in_this_process(monkeypatch):
-    """Starting processes takes longer than the few short clips that they would decode. Tests that ask for two get two."""
+    """Starting processes takes longer than decoding a few short clips. Tests that ask for two processes get two."""
     monkeypatch.setattr(os, "cpu_count", lambda: 1)
 
 

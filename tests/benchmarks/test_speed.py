@@ -138,6 +138,7 @@ def test_a_peer_that_fails_spoils_nothing_of_ours(tmp_path, monkeypatch, capsys)
 
 
 @pytest.mark.trains
+@pytest.mark.thorough
 def test_designs_are_trained_alike_scored_apart_and_gone_on_with(tmp_path, monkeypatch, capsys):
     data = tmp_path / "data"
     write_synthetic_dataset(data / "ravdess", n_speakers=6, n_repetitions=1, duration_seconds=1.0, with_video=False,

@@ -139,6 +139,7 @@ def place(tmp_path_factory) -> Path:
 
 
 @pytest.mark.trains
+@pytest.mark.thorough
 def test_the_commands_work_and_the_tutorial_leads_to_a_model(place):
     drawing, naming = python_blocks(ROOT / "docs" / "tutorial.md")
     # The only differences to the text: fewer clips, one epoch instead of twenty, and a smaller network.

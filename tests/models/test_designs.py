@@ -27,6 +27,10 @@ from emotion.models.run_folder import HISTORY_FILE, Run, load_run, write_run
 from emotion.training.fitting import load_history, train
 
 designs = pytest.mark.parametrize("name", sorted(ARCHITECTURES))
+# What takes many seconds a design: those of the shipped models always, the others when there is time.
+SHIPPED = ("mfcc_cnn_3d", "whisper_mobilenet")
+others = [pytest.param(name, marks=pytest.mark.thorough) for name in sorted(ARCHITECTURES) if name not in SHIPPED]
+shipped_first = pytest.mark.parametrize("name", [*SHIPPED, *others])
 
 
 def answer(model: keras.Model, inputs: dict[str, np.ndarray]) -> np.ndarray:
@@ -95,7 +99,7 @@ def test_what_a_missing_modality_would_have_shown_has_no_influence(name, missing
 
 
 @pytest.mark.trains
-@designs
+@shipped_first
 def test_a_design_learns_eight_clips_by_heart_from_its_first_step_on(name):
     config = small_design(name, model=WITHOUT_DROPOUT, training={"modality_dropout": 0.0})
     model = build_model(config)
@@ -138,7 +142,7 @@ def test_a_design_computes_in_bfloat16_where_asked_for_but_its_answers_are_in_fl
 
 
 @pytest.mark.trains
-@designs
+@shipped_first
 def test_a_design_is_trained_evaluated_and_used_like_any_other(name, clips, cache_dir, tmp_path, eagerly):
     result = train(clips, small_design(name), tmp_path / "run", cache_dir=cache_dir)
     assert result.metrics["test"]["n"] == 4
@@ -187,6 +191,7 @@ def meld_dir(tmp_path):
 
 
 @pytest.mark.trains
+@pytest.mark.thorough
 def test_meld_with_its_seven_classes_and_lengths_trains_the_design_made_for_it(meld_dir, cache_dir, tmp_path, eagerly):
     clips = DATASETS["meld"].load(meld_dir)
     config = small_design("mobilefacenet_lstm", class_names=SEVEN_EMOTIONS, training={"protocol": "official"})
@@ -221,6 +226,7 @@ for name, values in json.load(open(f"{folder}/configs.json")).items():
 
 
 @pytest.mark.trains
+@pytest.mark.thorough
 def test_every_design_gives_the_same_answer_on_another_backend(tmp_path):
     # No dropped modality: a loss that is drawn anew at every step need not fall from the first to the last.
     still = {"model": WITHOUT_DROPOUT, "training": {"modality_dropout": 0.0}}

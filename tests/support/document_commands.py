@@ -128,6 +128,7 @@ RUN_IN_MINUTES = {
 NOT_RUN = {
     r"make (demo|test|docs|lint)$": ".ci/run",
     r"make test-fast$": "part of make test",
+    r"make test-thorough$": "make test and more",
     r"make (demo-web|test-browser)$|python -m emotion.web_demo": "tests/browser/test_page.py",
     r"docker |pip |python -m pip |python3 -m venv|hf auth login": "needs the network or an account",
     r"python -m emotion.datasets download": "tests/datasets/test_download.py",
