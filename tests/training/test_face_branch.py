@@ -147,15 +147,20 @@ def test_a_target_of_nothing_stays_so_when_targets_are_smoothed():
 
 def test_batches_of_faces_follow_from_seed_epoch_and_place_alone(stills):
     lessons = make_lessons(stills, 4)
-    for animation, shape in ((None, (4, 1, 64, 64, 3)), (Animation(n_frames=5), (4, 5, 64, 64, 3))):
+    animation = Animation(n_frames=5)
+    for animation, batch, n_frames in ((None, 1, 1), (animation, 1, 1), (animation, 2, 5)):
         options = {"size": 64, "batch_size": 4, "n_batches": 3, "seed": 1, "animation": animation}
         first, second = (StillBatches(stills, lessons, mixup=0.0 if animation else 0.2, **options) for _ in range(2))
-        second[2]
-        pictures, targets = first[1]
-        assert pictures.shape == shape and pictures.dtype == np.uint8 and targets.shape == (4, 3 * 7 + 7 + 4)
-        np.testing.assert_array_equal(pictures, second[1][0])
+        second[3 - batch]
+        pictures, targets = first[batch]
+        assert (
+            pictures.shape == (4, n_frames, 64, 64, 3)
+            and pictures.dtype == np.uint8
+            and targets.shape == (4, 3 * 7 + 7 + 4)
+        )
+        np.testing.assert_array_equal(pictures, second[batch][0])
         second.set_epoch(1)
-        assert (pictures != second[1][0]).any()
+        assert (pictures != second[batch][0]).any()
 
 
 # ---- Networks ----

@@ -33,11 +33,17 @@ from emotion.training.recipes.stills import LABEL_SETS, Stills
 
 @dataclass(frozen=True)
 class FrameStage:
-    """A part of the training on single pictures: their side in pixels, its epochs and its learning rate."""
+    """A part of the training on single pictures.
+
+    Attributes:
+        size: side of the pictures in pixels.
+        answer_weight: of the teacher's answers in the loss, beside the labels.
+    """
 
     size: int
     epochs: int
     learning_rate: float
+    answer_weight: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -57,9 +63,10 @@ class FaceChoices:
         filters, units: channels of its stages, and its features.
         stages: of the training on single pictures.
         mixup: parameter of the beta distribution by which pictures are mixed two by two (Zhang et al. 2018).
-        answer_weight, hint_weight: of the teacher's answers and hints in the loss, beside the labels.
+        hint_weight: of the hints in the loss, beside the labels.
         n_hints: principal components of the teacher's features to be guessed.
-        animation, clip_epochs, clip_steps, clip_learning_rate: of the training on stills in motion.
+        animation, clip_epochs, clip_steps, clip_learning_rate, clip_answer_weight: of the training on stills in
+            motion. Every other step shows single pictures, so that the network goes on reading them as well.
         still_prior_share: how much of FER+'s prior its head gets back for photographs. With none of it, rare
             expressions are seen everywhere.
         seed: of everything drawn.
@@ -67,15 +74,18 @@ class FaceChoices:
 
     filters: tuple[int, ...] = (32, 64, 128, 256)
     units: int = 256
-    stages: tuple[FrameStage, ...] = (FrameStage(64, 10, 2e-3), FrameStage(96, 4, 1e-3))
+    stages: tuple[FrameStage, ...] = (
+        FrameStage(64, 10, 2e-3), FrameStage(96, 4, 1e-3), FrameStage(64, 10, 1.5e-3, 3.0),
+        FrameStage(112, 1, 5e-4, 3.0),
+    )  # fmt: skip
     mixup: float = 0.2
-    answer_weight: float = 1.0
     hint_weight: float = 1.0
     n_hints: int = 64
     animation: Animation = field(default_factory=Animation)
     clip_epochs: int = 3
-    clip_steps: int = 150
+    clip_steps: int = 200
     clip_learning_rate: float = 2e-4
+    clip_answer_weight: float = 3.0
     still_prior_share: float = 0.9
     seed: int = 0
 
@@ -96,7 +106,7 @@ LABEL_SMOOTHING = 0.05
 
 
 class StillBatches(EpochBatches):
-    """Augmented batches of stills, as single pictures or animated into clips.
+    """Augmented batches of stills: single pictures, or in turn clips made of them and single pictures.
 
     Args:
         lessons: ``(len(stills), n)`` what to learn of each still beside its labels.
@@ -119,7 +129,8 @@ class StillBatches(EpochBatches):
 
     def __getitem__(self, batch: int):
         chosen = self.chosen(batch)
-        pictures = np.stack([self._vary(int(i)) for i in chosen])
+        animation = self._animation if batch % 2 == 0 else None
+        pictures = np.stack([self._vary(int(i), animation) for i in chosen])
         targets = self._targets[chosen]
         if self._mixup:
             rng = np.random.default_rng((self.seed, self.epoch, batch, 1))
@@ -132,13 +143,13 @@ class StillBatches(EpochBatches):
             targets = targets * shares[:, None] + targets[::-1] * (1 - shares[:, None])
         return np.repeat(pictures[..., None], 3, axis=-1), targets
 
-    def _vary(self, index: int) -> np.ndarray:
+    def _vary(self, index: int, animation: Animation | None) -> np.ndarray:
         rng = np.random.default_rng((self.seed, self.epoch, index))
         picture = self._stills.images[index]
         if rng.random() < HIDDEN_CHANCE:
             picture = hide_part(picture, rng)
-        if self._animation:
-            return self._animate(picture, self._animation, rng)
+        if animation:
+            return self._animate(picture, animation, rng)
         return vary_image(picture, draw_variation(rng), self._size)[None]
 
     def _animate(self, picture: np.ndarray, animation: Animation, rng: np.random.Generator) -> np.ndarray:
@@ -206,7 +217,7 @@ def build_label_loss(prior: np.ndarray):
     return loss
 
 
-def build_loss(prior: np.ndarray, choices: FaceChoices):
+def build_loss(prior: np.ndarray, answer_weight: float, hint_weight: float):
     """Returns the loss of all heads: that of the labels, the teacher's answers' cross-entropy, squares of the hints."""
     n_labels, n_logits = prior.size, prior.size + prior.shape[1]
     label_loss = build_label_loss(prior)
@@ -217,7 +228,7 @@ def build_loss(prior: np.ndarray, choices: FaceChoices):
         taught = -ops.sum(targets[:, n_labels:n_logits] * answers, axis=-1)
         squares = ops.mean(ops.square(targets[:, n_logits:] - guesses[:, n_logits:]), axis=-1)
         of_labels = label_loss(targets[:, :n_labels], guesses[:, :n_labels])
-        return of_labels + choices.answer_weight * taught + choices.hint_weight * squares
+        return of_labels + answer_weight * taught + hint_weight * squares
 
     return loss
 
@@ -252,8 +263,8 @@ def train_picture_network(
             seed=choices.seed + number, mixup=choices.mixup,
         )  # fmt: skip
         fit_annealed(
-            network, batches, build_loss(stills.prior(), choices), epochs=stage.epochs,
-            learning_rate=stage.learning_rate, weight_decay=WEIGHT_DECAY, seed=choices.seed,
+            network, batches, build_loss(stills.prior(), stage.answer_weight, choices.hint_weight),
+            epochs=stage.epochs, learning_rate=stage.learning_rate, weight_decay=WEIGHT_DECAY, seed=choices.seed,
             folder=folder / f"pictures{number}", reporter=reporter,
         )  # fmt: skip
         weights = network.get_weights()
@@ -276,9 +287,9 @@ def train_clip_network(
         n_batches=choices.clip_steps, seed=choices.seed, animation=choices.animation,
     )  # fmt: skip
     fit_annealed(
-        network, batches, build_loss(stills.prior(), choices), epochs=choices.clip_epochs,
-        learning_rate=choices.clip_learning_rate, weight_decay=WEIGHT_DECAY, seed=choices.seed, folder=folder,
-        reporter=reporter,
+        network, batches, build_loss(stills.prior(), choices.clip_answer_weight, choices.hint_weight),
+        epochs=choices.clip_epochs, learning_rate=choices.clip_learning_rate, weight_decay=WEIGHT_DECAY,
+        seed=choices.seed, folder=folder, reporter=reporter,
     )  # fmt: skip
     final = build_headed_network(config, choices.n_hints)
     final.set_weights(network.get_weights())
