@@ -53,13 +53,17 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument_group("model").add_argument
     add("--model", default=default_run(), metavar="DIR", help="model folder (default: saved_models/default)")
-    add("--modality", choices=("both", *MODALITIES), default="both", help="judge by face, voice or both (default: "
+    add("--modality", choices=("both", *MODALITIES), default="both", help="judge the face, the voice or both (default: "
         "%(default)s)")  # fmt: skip
-    add("--adapt", nargs="?", choices=ADAPTATIONS, const=BY_CLIPS, help="compare each known speaker with themselves: "
-        "clips (default), with their mean over all their clips; reference, with the file in a manifest's column "
-        f"reference, or with up to {N_REFERENCES} of their neutral clips, which are not scored then")  # fmt: skip
+    add("--adapt", nargs="?", choices=ADAPTATIONS, const=BY_CLIPS, help="compare each known speaker with themselves. "
+        "clips (default): with their mean over all their clips; reference: with the file in the manifest's column "
+        f"reference, else with up to {N_REFERENCES} of their neutral clips, which are not scored then")  # fmt: skip
     add = add_data_options(parser, cached=False).add_argument
-    add("--include_seen", action="store_true", help="also score clips that the model met in training: flatters")
+    add(
+        "--include_seen",
+        action="store_true",
+        help="also score clips that the model was trained on; scores are too high then",
+    )
     group = parser.add_argument_group("output")
     group.add_argument("--json", type=Path, metavar="FILE", help="write all scores")
     group.add_argument("--predictions", type=Path, metavar="FILE", help="write the answer for each clip, as CSV")
@@ -122,11 +126,11 @@ def build_folds_parser() -> argparse.ArgumentParser:
         prog=f"{PROGRAM} folds",
         usage="%(prog)s [options]",
         description="Cross-validation: trains one model per fold, so that each clip is judged once, by a model that "
-        "never met it. To go on after a stop, give the same command again.",
+        "was not trained on it. To continue after a stop, give the same command again.",
     )
     add = add_fold_options(parser, DEFAULT_FOLDS).add_argument
-    add("--protocol", choices=FOLD_PROTOCOLS, default="kfold", help="folds by speaker, one speaker per fold, or by "
-        "clip, which flatters (default: %(default)s)")  # fmt: skip
+    add("--protocol", choices=FOLD_PROTOCOLS, default="kfold", help="kfold: by speaker; loso: one speaker per fold; "
+        "random: by clip, which makes scores too high (default: %(default)s)")  # fmt: skip
     return parser
 
 
@@ -135,7 +139,7 @@ def build_protocols_parser() -> argparse.ArgumentParser:
         prog=f"{PROGRAM} protocols",
         usage="%(prog)s [options]",
         description="Trains and tests the same network, with the same budget, under a random and a speaker-independent "
-        "protocol. To go on after a stop, give the same command again.",
+        "protocol. To continue after a stop, give the same command again.",
     )
     add_fold_options(parser, 1)
     return parser
@@ -146,9 +150,9 @@ def build_corpora_parser() -> argparse.ArgumentParser:
         prog=f"{PROGRAM} corpora",
         usage="%(prog)s [options]",
         description="Scores the voice branch of a shipped model's recipe on every corpus of speech, each time trained "
-        "without it: by corpus, language and sex. To go on after a stop, give the same command again.",
+        "without it, by language and sex. To continue after a stop, give the same command again.",
     )
-    parser.add_argument("--recipe", choices=RECIPE_NAMES, default=RECIPE_NAMES[0], help="which model's (default: "
+    parser.add_argument("--recipe", choices=RECIPE_NAMES, default=RECIPE_NAMES[0], help="the recipe (default: "
         "%(default)s)")  # fmt: skip
     parser.add_argument("--data_root", type=Path, default=Path("data"), help="folder of the recipe's data sets "
         "(default: %(default)s)")  # fmt: skip
@@ -164,7 +168,7 @@ def add_fold_options(parser: argparse.ArgumentParser, n_folds: int) -> argparse.
         "protocol has one (default: %(default)s)")  # fmt: skip
     add_training_options(parser)
     output = parser.add_argument_group("output")
-    output.add_argument("--output", type=Path, help="folder to write, or to go on with (default: "
+    output.add_argument("--output", type=Path, help="folder to write or to continue (default: "
         "saved_models/NAME-DATE)")  # fmt: skip
     add_progress_option(output)
     return data

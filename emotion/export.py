@@ -1,11 +1,11 @@
-"""Writes a trained model in a format that runs without Keras, after comparing its answers with Keras's.
+"""Writes a trained model in a format that runs without Keras, and checks its answers against Keras's.
 
 python -m emotion.export saved_models/RUN
 python -m emotion.export saved_models/RUN --precision int8 --calibrate_on CLIP [CLIP ...]
 python -m emotion.export saved_models/RUN --format litert
 
-The first two write what run_inference.py uses into the model folder. With --format you get a folder that runs without
-this package: the network, its settings, an example, and inputs with the answers they must give.
+The first two write into the model folder, for run_inference.py. --format writes a folder that runs without this
+package: the network, its settings, an example, and inputs with the right answers.
 """
 
 import argparse
@@ -34,13 +34,13 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("model", metavar="RUN", help="the model folder")
     add = parser.add_argument_group("for run_inference.py").add_argument
     add("--precision", choices=("float32", "int8"), default="float32", help="int8 is faster on processors with 8-bit "
-        "arithmetic, and its answers differ slightly; use it with run_inference.py --runtime int8 (default: "
+        "arithmetic, and its answers differ slightly; run_inference.py --runtime int8 uses it (default: "
         "%(default)s)")  # fmt: skip
-    add("--calibrate_on", nargs="+", metavar="CLIP", help="for int8: a few minutes of media like those you will judge; "
+    add("--calibrate_on", nargs="+", metavar="CLIP", help="for int8: a few minutes of clips like those you will judge; "
         "files, folders or patterns")  # fmt: skip
     add = parser.add_argument_group("for other programs").add_argument
     add("--format", choices=FORMATS, help="write a folder for ONNX Runtime, TensorFlow or LiteRT")
-    add("--output", type=Path, metavar="FOLDER", help=f"that folder (default: RUN/{EXPORT_DIR}/FORMAT)")
+    add("--output", type=Path, metavar="FOLDER", help=f"the folder for --format (default: RUN/{EXPORT_DIR}/FORMAT)")
     add("--check_on", type=Path, metavar="CLIP", help="a clip with a face and a voice to compare the answers on "
         "(default: the sample clip)")  # fmt: skip
     return parser
@@ -52,14 +52,14 @@ def main() -> int:
     if (args.precision == "int8") != bool(args.calibrate_on):
         parser.error("--precision int8 and --calibrate_on CLIP go together")
     if args.format and args.precision == "int8":
-        parser.error("--precision int8 is for run_inference.py alone; leave it or --format out")
+        parser.error("--precision int8 is for run_inference.py only; leave out --format")
     if (args.output or args.check_on) and not args.format:
         parser.error("--output and --check_on go with --format")
     model = resolve_model(args.model)
     check_run(model)
     if model.resolve().is_relative_to(kept_dir().resolve()) and not args.output:
         raise ConfigError(
-            f"{model}: was fetched from the hub, and the next fetch may replace it. Make a folder of your own first: "
+            f"{model}: was fetched from the hub, and the next fetch may replace it. First make your own copy: "
             "python -m emotion.hub pull USER/NAME. Or write elsewhere: --format FORMAT --output FOLDER."
         )
     reporter = Reporter()

@@ -1,4 +1,4 @@
-"""``python -m emotion.fuse``: joins a model of voices and a model of faces, trained apart, into one."""
+"""``python -m emotion.fuse``: joins a voice model and a face model into one."""
 
 import argparse
 import sys
@@ -20,15 +20,15 @@ from emotion.training.options import (
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m emotion.fuse",
-        description="Joins a model of voices and a model of faces, trained apart with train_model.py --modality audio "
-        "and --modality video. The weights are fitted on clips with voice and face that neither model learned "
-        "from: those of their validation sides. Clips of their test sides, if any, score the result.",
+        description="Joins a voice model and a face model, trained with train_model.py --modality audio and --modality "
+        "video. Fusion weights are fitted on validation clips with voice and face that neither model learned from. "
+        "Clips on the test side of both, if any, score the result.",
         epilog="Exit codes: 0 done; 2 wrong settings, models that do not go together, or no data; 3 done, but some "
         "clips could not be read.",
     )
     add = parser.add_argument_group("models").add_argument
-    add("--audio", required=True, metavar="RUN", help="model folder of the expert for voices")
-    add("--video", required=True, metavar="RUN", help="model folder of the expert for faces")
+    add("--audio", required=True, metavar="RUN", help="folder of the voice model")
+    add("--video", required=True, metavar="RUN", help="folder of the face model")
     add_fusion_options(parser.add_argument_group("fusion"))
     add_data_options(parser)
     group = parser.add_argument_group("output")

@@ -1,11 +1,11 @@
-"""Model folders on the Hugging Face hub: send one with its card, or fetch one.
+"""Sends a model folder, with its card, to the Hugging Face hub, or fetches one.
 
 python -m emotion.hub push saved_models/RUN USER/NAME
 python -m emotion.hub pull USER/NAME
 
-Only the files that make up a model folder are fetched, and nothing in them is executed: Keras's safe mode refuses a
-network that carries code, and an ONNX file holds arithmetic alone. Pushing needs a token with the right to write:
-hf auth login, or the variable HF_TOKEN.
+Only the files of a model folder are fetched, and no code in them runs: Keras's safe mode refuses networks that carry
+code, and ONNX files hold only arithmetic. To push, you need a token that may write: hf auth login, or the variable
+HF_TOKEN.
 """
 
 import argparse
@@ -26,14 +26,14 @@ def build_parser() -> argparse.ArgumentParser:
     of_push = commands.add_parser("push", help="send a model folder", description="Sends a model folder to the hub.")
     of_push.add_argument("model", type=find_model, metavar="RUN", help="the model folder")
     of_push.add_argument("repository", metavar="USER/NAME", help="where to; created if it does not exist")
-    of_push.add_argument("--private", action="store_true", help="if it is created: only you can see it")
-    of_push.add_argument("--license", metavar="ID", help="the hub's identifier, such as cc-by-nc-sa-4.0 after RAVDESS "
-        f"(default: that of the model it was pulled from, or {LICENCE})")  # fmt: skip
+    of_push.add_argument("--private", action="store_true", help="make a new repository visible only to you")
+    of_push.add_argument("--license", metavar="ID", help="licence by the hub's name, such as cc-by-nc-sa-4.0 if it was "
+        f"trained on RAVDESS (default: that of the model it was pulled from, or {LICENCE})")  # fmt: skip
     of_push.add_argument("--message", help="commit message")
     of_pull = commands.add_parser("pull", help="fetch a model folder", description="Fetches a model from the hub.")
-    of_pull.add_argument("repository", metavar="USER/NAME")
+    of_pull.add_argument("repository", metavar="USER/NAME", help="the model on the hub")
     of_pull.add_argument("--revision", metavar="NAME", help="branch, tag or commit (default: the newest)")
-    of_pull.add_argument("--output", type=Path, metavar="FOLDER", help="default: saved_models/NAME")
+    of_pull.add_argument("--output", type=Path, metavar="FOLDER", help="folder to write (default: saved_models/NAME)")
     return parser
 
 

@@ -1,4 +1,4 @@
-"""Finds every face in a clip, recognises its emotion and that of the voice, and draws both on the video."""
+"""Finds every face in a clip, recognises the emotion of each face and of the voice, and labels the video with them."""
 
 import argparse
 import time
@@ -28,12 +28,12 @@ def build_parser() -> argparse.ArgumentParser:
     media = "video, sound file or image; several of them, a folder or a pattern; or a camera number"
     add("media", nargs="*", metavar="CLIP", help=f"{media} (same as --video_path)")
     add("--video_path", "--media_path", nargs="+", metavar="CLIP", help=media)
-    add("--video_track", type=int, metavar="N", help="of a file with several videos, the one to judge, counted from 1 "
-        "(default: the file's default that is no thumbnail)")  # fmt: skip
-    add("--audio_track", type=int, metavar="N", help="of a file with several sound tracks, the one to judge, counted "
-        "from 1 (default: the file's default that is not silent)")  # fmt: skip
-    add("--split_channels", action="store_true", help="judge each channel of the sound by itself, such as the two "
-        "ends of a call, as a clip of its own")  # fmt: skip
+    add("--video_track", type=int, metavar="N", help="which video track to judge, counted from 1 (default: the "
+        "file's default track, unless it is a thumbnail)")  # fmt: skip
+    add("--audio_track", type=int, metavar="N", help="which sound track to judge, counted from 1 (default: the "
+        "file's default track, unless it is silent)")  # fmt: skip
+    add("--split_channels", action="store_true", help="judge each sound channel as a clip of its own, such as the "
+        "two ends of a call")  # fmt: skip
     add = parser.add_argument_group("model").add_argument
     add("--model", default=default_run(), metavar="FOLDER", help="model folder, or hf://USER/NAME on the Hugging Face "
         "hub (default: saved_models/default)")  # fmt: skip
@@ -41,13 +41,13 @@ def build_parser() -> argparse.ArgumentParser:
     add("--step_sec", type=float, metavar="S", help="seconds from one window to the next (default: the model's, 0.5)")
     add("--unsure_below", type=float, metavar="P", help="answer \"unsure\" below this confidence, 0 to 1 (default: the "
         "model's)")  # fmt: skip
-    add = parser.add_argument_group("what is written").add_argument
+    add = parser.add_argument_group("output").add_argument
     add("--output", type=Path, metavar="FILE", help="annotated video (.mp4), or image for an image; the other files go "
         "beside it, under its name (default: CLIP_emotion.mp4 in the current folder)")  # fmt: skip
-    add("--no_video", action="store_true", help="no annotated video")
+    add("--no_video", action="store_true", help="write no annotated video")
     add("--save_plot", type=Path, metavar="FILE", help="plot of the probabilities over time (.png, .svg or .pdf; "
         "default: CLIP_emotion_plot.png)")  # fmt: skip
-    add("--no_plot", action="store_true", help="no plot")
+    add("--no_plot", action="store_true", help="write no plot")
     for kind, what in (("json", "all results as JSON"), ("csv", "one line per window"), ("srt", "subtitles")):
         add(f"--{kind}", nargs="?", const="", metavar="FILE", help=f"also write {what} (- prints them; default name: "
             f"CLIP_emotion.{kind})")  # fmt: skip
@@ -55,37 +55,38 @@ def build_parser() -> argparse.ArgumentParser:
     add("--notice", action="store_true", help="state on the video that an emotion recognition system is at work (EU "
         "AI Act, Article 50)")  # fmt: skip
     add = parser.add_argument_group("faces").add_argument
-    add("--face_detector", choices=FACE_DETECTORS, default="yunet", help="retinaface: fetch it once with python -m "
-        "emotion.weights retinaface; none: treat the centre square as a cropped face (default: yunet)")  # fmt: skip
+    add("--face_detector", choices=FACE_DETECTORS, default="yunet", help="retinaface: needs TensorFlow, and python -m "
+        "emotion.weights retinaface once; haar: tilted heads stay tilted; none: treat the centre square as a cropped "
+        "face (default: yunet)")  # fmt: skip
     add("--max_faces", type=int, default=InferenceSettings.max_faces, metavar="N",
-        help="analyse the N most visible faces (default: %(default)s)")  # fmt: skip
+        help="judge the N most visible faces (default: %(default)s)")  # fmt: skip
     add("--min_face", type=int, default=InferenceSettings.min_face, metavar="PIXELS",
         help="ignore smaller faces (default: %(default)s)")  # fmt: skip
-    add("--blur_faces", action="store_true", help="make all faces unrecognisable; every picture is searched in "
-        "full size, which takes several times as long")  # fmt: skip
+    add("--blur_faces", action="store_true", help="blur every face that is found; takes several times as long, "
+        "because every picture is searched in full size")  # fmt: skip
     add = parser.add_argument_group("people compared with themselves").add_argument
     add("--reference", action="append", default=[], metavar="[NAME=]CLIP", help="a clip of the person when calm: some "
-        "seconds of talk, or of the face alone. Answers are relative to it. Several clips without a name are of one "
-        "person; give NAME=CLIP for several people, who are recognised by their faces")  # fmt: skip
-    add("--adapt", action="store_true", help="several clips: compare the face most in sight with its mean over all "
-        "clips of the same folder. Only if each folder holds one person, with various emotions")  # fmt: skip
+        "seconds of talk, or of the face alone. Answers are then relative to it. Give it several times for more clips "
+        "of one person, or as NAME=CLIP for several people, who are recognised by their faces")  # fmt: skip
+    add("--adapt", action="store_true", help="for several clips: compare the face most in sight with its mean over "
+        "all clips of the same folder. Each folder must hold one person, with various emotions")  # fmt: skip
     add("--no_adapt", action="store_true", help="do not compare people with their own mean in a long clip")
     add = parser.add_argument_group("speed").add_argument
     add("--device", choices=DEVICES, default="auto", help="where the model runs (default: %(default)s)")
     add("--runtime", choices=RUNTIMES, default="auto", help="auto: ONNX Runtime if the model folder holds model.onnx "
         "and no GPU is asked for, else Keras; int8: faster, with slightly different answers, see emotion.export "
         "(default: %(default)s)")  # fmt: skip
-    add("--timings", action="store_true", help="say where the time went")
+    add("--timings", action="store_true", help="print how long each step took")
     add = parser.add_argument_group("several clips").add_argument
-    add("--output_dir", type=Path, metavar="FOLDER", help="folder for files without a name of their own (default for "
+    add("--output_dir", type=Path, metavar="FOLDER", help="folder for all files that you do not name (default for "
         "several clips: emotion_results)")  # fmt: skip
-    add("--resume", action="store_true", help="skip the clips that are done")
+    add("--resume", action="store_true", help="skip clips that are finished")
     add = parser.add_argument_group("camera").add_argument
-    add("--max_seconds", type=float, metavar="S", help="stop after so many seconds (default: at Ctrl-C)")
+    add("--max_seconds", type=float, metavar="S", help="stop after S seconds (default: at Ctrl-C)")
     add("--port", type=int, default=DEFAULT_PORT, help="port of the page in the browser (default: %(default)s)")
     add = parser.add_argument_group("messages").add_argument
     add("--quiet", action="store_true", help="print only errors")
-    add("--no_progress", action="store_true", help="no progress bars")
+    add("--no_progress", action="store_true", help="show no progress bars")
     return parser
 
 

