@@ -147,8 +147,8 @@ def test_a_target_of_nothing_stays_so_when_targets_are_smoothed():
 
 def test_batches_of_faces_follow_from_seed_epoch_and_place_alone(stills):
     lessons = make_lessons(stills, 4)
-    animation = Animation(n_frames=5)
-    for animation, batch, n_frames in ((None, 1, 1), (animation, 1, 1), (animation, 2, 5)):
+    moving = Animation(n_frames=5)
+    for animation, batch, n_frames in ((None, 1, 1), (moving, 1, 1), (moving, 2, 5)):
         options = {"size": 64, "batch_size": 4, "n_batches": 3, "seed": 1, "animation": animation}
         first, second = (StillBatches(stills, lessons, mixup=0.0 if animation else 0.2, **options) for _ in range(2))
         second[3 - batch]
