@@ -22,7 +22,7 @@ from emotion.inference.analysed_clip import AnalysedClip
 from emotion.inference.person_baseline import PersonBaseline, PersonEvidence, of_own_mean
 from emotion.inference.predictor import EmotionPredictor
 from emotion.labels import class_index
-from emotion.models.run_folder import Run
+from emotion.models.trained_model import Run
 from emotion.results import OWN_CLIPS, EmotionSummary
 from emotion.scores import (
     bootstrap_intervals,

@@ -10,7 +10,7 @@ import numpy as np
 from emotion.config import RunConfig
 from emotion.inputs.frame_sampler import FrameSampler
 from emotion.inputs.window_cutter import WindowCutter
-from emotion.models.run_folder import WindowParts
+from emotion.models.trained_model import WindowParts
 from emotion.results import EmotionSummary, FaceTrack, MediaPrediction, WindowPrediction, join_evidence
 from emotion.settings import InferenceSettings
 from emotion.windows import merge_probabilities, sliding_windows

@@ -16,7 +16,7 @@ from emotion.config import MODALITIES
 from emotion.console import SILENT, Reporter
 from emotion.models import ARCHITECTURES, build_model, load_architecture
 from emotion.models.attention import SelfAttention
-from emotion.models.run_folder import Run, time_window
+from emotion.models.trained_model import Run, time_window
 
 N_TIMED = 10
 

@@ -15,7 +15,8 @@ from emotion.console import SILENT, Reporter, quiet_import
 from emotion.errors import FileError, RunError, first_line
 from emotion.models.half_precision import MIN_VALUES
 from emotion.models.onnx_runtime import HEAD_FILE, MADE_FROM, ONNX_FILE, PROBABILITIES, OnnxNetwork, written_with_hash
-from emotion.models.run_folder import MODEL_FILE, Run, draw_inputs, load_run
+from emotion.models.run_folder import MODEL_FILE, load_run
+from emotion.models.trained_model import Run, draw_inputs
 
 if TYPE_CHECKING:
     import onnx

@@ -28,7 +28,8 @@ from emotion.media.pictures import VideoFrame
 from emotion.media.reading import iterate_media
 from emotion.media.recordings import Recording
 from emotion.models.portable_formats import FORMATS, PortableFormat
-from emotion.models.run_folder import CARD_FILE, CONFIG_FILE, Run
+from emotion.models.run_folder import CARD_FILE, CONFIG_FILE
+from emotion.models.trained_model import Run
 from emotion.places import sample_clip
 
 MAX_DIFFERENCE = 1e-3  # of a probability, between Keras and the export

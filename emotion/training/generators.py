@@ -13,11 +13,11 @@ from emotion.config import RunConfig
 from emotion.datasets.cache import ClipCache
 from emotion.datasets.clips import Clip
 from emotion.errors import DatasetError
+from emotion.inputs.clip_windows import ClipWindow, cut_clip_window, window_inputs
 from emotion.inputs.faces import augmentation as faces
 from emotion.inputs.preprocessing import ClipMedia, Preprocessor
 from emotion.inputs.voice import augmentation as voices
 from emotion.inputs.voice.features import compute_voiced_seconds, has_sound
-from emotion.inputs.window_cutter import ClipWindow, cut_clip_window, window_inputs
 from emotion.labels import class_index
 
 # Training windows begin up to about this much earlier or later than the voice would have them begin.

@@ -18,12 +18,13 @@ from emotion.errors import ConfigError, DatasetError
 from emotion.evaluation.judging import build_report, judge_clips
 from emotion.evaluation.training_record import load_sides
 from emotion.files import make_folder
+from emotion.inputs.clip_windows import cut_clip
 from emotion.inputs.preprocessing import Preprocessor
-from emotion.inputs.window_cutter import cut_clip
 from emotion.labels import class_index
 from emotion.models import LATE_FUSION, build_model
 from emotion.models.calibration import choose_threshold
-from emotion.models.run_folder import SPLITS_FILE, Run, write_metrics, write_run
+from emotion.models.run_folder import SPLITS_FILE, write_metrics, write_run
+from emotion.models.trained_model import Run
 from emotion.training.fusion_weights import FusionWeights, JoinedClips, fit_fusion
 
 MIN_CLIPS = 10  # to fit weights on

@@ -25,7 +25,8 @@ from emotion.datasets import ravdess
 from emotion.datasets.download import archives, download, owners
 from emotion.datasets.download.archives import Ledger, unpack
 from emotion.errors import ConfigError, DatasetError, FileError
-from emotion.fetching import FetchError, RemoteFile
+from emotion.fetching import RemoteFile
+from emotion.https import FetchError
 
 AUDIO, SONG = "Audio_Speech_Actors_01-24.zip", "Audio_Song_Actors_01-24.zip"
 CONTENT = np.random.default_rng(0).bytes(300_000)

@@ -23,7 +23,8 @@ from emotion.labels import SEVEN_EMOTIONS
 from emotion.models import ARCHITECTURES, build_model, load_architecture
 from emotion.models.layers import dtype_policy
 from emotion.models.mobilefacenet_lstm import HeardSteps
-from emotion.models.run_folder import HISTORY_FILE, Run, load_run, write_run
+from emotion.models.run_folder import HISTORY_FILE, load_run, write_run
+from emotion.models.trained_model import Run
 from emotion.training.fitting import load_history, train
 
 designs = pytest.mark.parametrize("name", sorted(ARCHITECTURES))

@@ -18,8 +18,9 @@ from emotion.datasets.download import owners
 from emotion.datasets.download.archives import Ledger, unpack
 from emotion.datasets.download.owners import CREMAD_MIRROR, CREMAD_TABLE, LFS_URLS, MODALITIES, SOURCES, CremadIndex
 from emotion.errors import ConfigError
-from emotion.fetching import FetchError, RemoteFile, bytes_here, fetch, fetch_all, is_right, with_way_out
+from emotion.fetching import RemoteFile, bytes_here, fetch, fetch_all, is_right
 from emotion.files import make_folder
+from emotion.https import FetchError, with_way_out
 from emotion.places import DATASET_DIR
 
 SPARE_BYTES = 100_000_000  # left free on the disk

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 
 from emotion.console import SILENT, Reporter
 from emotion.datasets import ravdess
-from emotion.fetching import FetchError, RemoteFile, read_bytes, read_json
+from emotion.fetching import RemoteFile
+from emotion.https import FetchError, read_bytes, read_json
 
 MODALITIES = ("both", "audio", "video")
 

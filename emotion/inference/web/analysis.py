@@ -9,11 +9,12 @@ from pathlib import Path
 
 from emotion.console import Progress, Reporter
 from emotion.errors import ConfigError, EmotionError, MediaError
-from emotion.inference.jobs import describe_run, process_file, write_tables
 from emotion.inference.output_plan import OutputPlan, OutputRequest, plan_clip
 from emotion.inference.predictor import EmotionPredictor
+from emotion.inference.result_files import describe_run, process_file, write_tables
 from emotion.media.reading import probe_media
-from emotion.models.run_folder import CONFIG_FILE, Run, check_run, load_run
+from emotion.models.run_folder import CONFIG_FILE, check_run, load_run
+from emotion.models.trained_model import Run
 from emotion.places import default_run, saved_models
 from emotion.results import MediaPrediction
 from emotion.settings import InferenceSettings

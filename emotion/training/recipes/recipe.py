@@ -40,7 +40,8 @@ from emotion.labels import SEVEN_EMOTIONS
 from emotion.models.baseline_head import BaselineHead, FaceHead, VoiceHead, write_baseline
 from emotion.models.export_onnx import write_onnx
 from emotion.models.half_precision import round_to_half
-from emotion.models.run_folder import MODEL_FILE, SPLITS_FILE, load_run, time_window, write_metrics, write_run
+from emotion.models.run_folder import MODEL_FILE, SPLITS_FILE, load_run, write_metrics, write_run
+from emotion.models.trained_model import time_window
 from emotion.training.recipes import teacher
 from emotion.training.recipes.card import write_card
 from emotion.training.recipes.face_stages import SeenFaces, align_faces, check_faces, train_faces, usual_neutral

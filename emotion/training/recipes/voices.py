@@ -22,9 +22,9 @@ from emotion.datasets.clips import Clip
 from emotion.datasets.protocols import split_by_speaker
 from emotion.errors import DatasetError
 from emotion.files import make_folder, written_whole
+from emotion.inputs.clip_windows import cut_clip_window, window_inputs
 from emotion.inputs.preprocessing import Preprocessor
 from emotion.inputs.voice.augmentation import mask_time
-from emotion.inputs.window_cutter import cut_clip_window, window_inputs
 from emotion.labels import class_index
 from emotion.parallel import CRASHED, run_on_cores
 from emotion.training.generators import EpochBatches, varied_inputs
