@@ -192,7 +192,7 @@ def run_corpora(arguments: list[str]) -> int:
     args = build_corpora_parser().parse_args(arguments)
     if args.json is not None:
         check_writable(args.json)
-    scores = workflows.measure_new_corpora(args.recipe, args.data_root, reporter=reporter_for(args))
+    scores = workflows.report_new_corpora(args.recipe, args.data_root, reporter=reporter_for(args))
     if args.json:
         write_json(args.json, {**scores, "command": command_line()})
     return 0

@@ -28,7 +28,7 @@ PARTIAL_CONTENT = 206
 RANGE_NOT_SATISFIABLE = 416
 
 # Called with a file and how many of its bytes are here; fewer than before if a part was thrown away.
-Tell = Callable[[Path, int], None]
+TellBytes = Callable[[Path, int], None]
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def fetch(
     remote: RemoteFile,
     path: Path,
     *,
-    tell: Tell = lambda path, n_bytes: None,
+    tell: TellBytes = lambda path, n_bytes: None,
     stop: threading.Event | None = None,
     reporter: Reporter = SILENT,
 ) -> None:
@@ -195,7 +195,7 @@ def write_chunk(file, chunk: bytes, path: Path) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
 
-def fetch_all(files: Sequence[tuple[RemoteFile, Path]], *, tell: Tell, reporter: Reporter = SILENT) -> None:
+def fetch_all(files: Sequence[tuple[RemoteFile, Path]], *, tell: TellBytes, reporter: Reporter = SILENT) -> None:
     """Fetches many small files over a few connections at a time; the first failure ends them all."""
     stop = threading.Event()
     with ThreadPoolExecutor(N_CONNECTIONS) as pool:

@@ -211,7 +211,7 @@ def make_shipped_model(parser: argparse.ArgumentParser, args: argparse.Namespace
     if args.leave_corpus_out:
         if args.no_folds or args.output:
             parser.error("--leave_corpus_out prints scores and makes no model: leave out --output and --no_folds")
-        workflows.measure_new_corpora(
+        workflows.report_new_corpora(
             args.recipe, args.data_root, left_out=args.leave_corpus_out, reporter=reporter_for(args)
         )
         return 0

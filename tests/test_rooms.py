@@ -167,7 +167,7 @@ def test_no_program_waits_for_numba():
     """What Numba compiles for librosa takes 20 s at first; two processes that do so at once can leave broken files."""
     code = """
 import sys, numpy as np
-from emotion.inputs.voice.augmentation import draw_variation, vary_voice
+from emotion.inputs.voice.augmentation import draw_voice_variation, vary_voice
 from emotion.inputs.voice.features import compute_mfcc
 from emotion.config import RunConfig
 from emotion.datasets.check.fingerprints import compute_sound_print
@@ -175,7 +175,7 @@ from emotion.datasets.check.fingerprints import compute_sound_print
 rng, config = np.random.default_rng(0), RunConfig()
 voice = rng.normal(size=2 * config.window_samples).astype(np.float32)
 for _ in range(20):
-    compute_mfcc(vary_voice(voice, config.audio.sample_rate, draw_variation(rng), config.window_samples), config)
+    compute_mfcc(vary_voice(voice, config.audio.sample_rate, draw_voice_variation(rng), config.window_samples), config)
 assert compute_sound_print(voice, config.audio.sample_rate)
 print('numba' in sys.modules)
 """

@@ -49,8 +49,8 @@ def add_download_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("what to fetch").add_argument
     add("data_set", choices=sorted(owners.SOURCES), help="the data set")
     add("--actors", metavar="LIST", help="the actors to fetch, such as 1-4,7 (default: all; 1 is CREMA-D's 1001)")
-    add("--modality", choices=owners.MODALITIES, default="both", help="sound files, video files or both (default: "
-        "both)")  # fmt: skip
+    add("--modality", choices=owners.MODALITY_CHOICES, default="both", help="sound files, video files or both "
+        "(default: both)")  # fmt: skip
     add("--song", action="store_true", help="RAVDESS: the sung recordings as well")
     group = parser.add_argument_group("where it goes, and how")
     add = group.add_argument

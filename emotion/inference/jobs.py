@@ -11,7 +11,7 @@ from emotion.config import RunConfig
 from emotion.console import Reporter
 from emotion.errors import ConfigError, EmotionError
 from emotion.files import displayable, locked_folder, locked_names, make_folder
-from emotion.inference.batch import Batch, check_folder, format_summary, run_batch
+from emotion.inference.batch import Batch, check_results_folder, format_summary, run_batch
 from emotion.inference.clip_search import ClipFile, LeftOut, find_clips, split_channels
 from emotion.inference.output_plan import TABLES, OutputPlan, check_plan, plan_clip, plan_outputs
 from emotion.inference.request import InferenceRequest
@@ -59,7 +59,7 @@ def plan_job(request: InferenceRequest, config: RunConfig) -> Job:
     if clips is not None:
         request.check_names(len(clips))
         folder = request.outputs.folder or DEFAULT_FOLDER
-        check_folder(folder, resume=request.resume, overwrite=request.outputs.overwrite)
+        check_results_folder(folder, resume=request.resume, overwrite=request.outputs.overwrite)
         return BatchJob(request, clips, folder, str(left_out))
     if request.adapts_to_folders:
         raise ConfigError("--adapt is for several clips of a person. Name them, or their folder.")

@@ -43,11 +43,11 @@ def cut_clip(media: ClipMedia, preprocessor: Preprocessor) -> list[dict[str, np.
     """Returns the inputs of a clip's sliding windows that hold any evidence."""
     window = preprocessor.config.window
     spans = sliding_windows(media.duration_seconds, window.window_seconds, window.step_seconds)
-    inputs = [window_inputs(cut_clip_window(media, start, preprocessor), preprocessor) for start, _ in spans]
+    inputs = [compute_inputs(cut_clip_window(media, start, preprocessor), preprocessor) for start, _ in spans]
     return [each for each in inputs if any(array.any() for array in each.values())]
 
 
-def window_inputs(window: ClipWindow, preprocessor: Preprocessor) -> dict[str, np.ndarray]:
+def compute_inputs(window: ClipWindow, preprocessor: Preprocessor) -> dict[str, np.ndarray]:
     """Returns a window as the model takes it, by the names of its inputs."""
     config = preprocessor.config
     made = {

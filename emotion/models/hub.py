@@ -60,7 +60,7 @@ def check_name(repository: str) -> None:
         raise ConfigError(f"{repository}: is not a name on the hub. Give USER/NAME.")
 
 
-def fetch(
+def fetch_model(
     repository: str, *, revision: str | None = None, cache_dir: Path | None = None, reporter: Reporter = SILENT
 ) -> Path:
     """Fetches a model folder from the hub, or finds it in the cache if there is no network.
@@ -97,7 +97,7 @@ def fetch(
 
 
 def pull(repository: str, output: Path, *, revision: str | None = None, cache_dir: Path | None = None) -> Path:
-    """Fetches a model, as ``fetch`` does, and copies it to a folder that does not depend on the cache.
+    """Fetches a model, as ``fetch_model`` does, and copies it to a folder that does not depend on the cache.
 
     Raises:
         RunError: if ``output`` is neither new nor empty.
@@ -105,7 +105,7 @@ def pull(repository: str, output: Path, *, revision: str | None = None, cache_di
     """
     if output.exists() and not (output.is_dir() and not any(output.iterdir())):
         raise RunError(f"{output}: is not empty. Name a new or empty folder with --output.")
-    fetched = fetch(repository, revision=revision, cache_dir=cache_dir)
+    fetched = fetch_model(repository, revision=revision, cache_dir=cache_dir)
     load_run(fetched, runtime="auto")  # a damaged model is reported now, not when it is needed
     make_folder(output.parent)
     with tempfile.TemporaryDirectory(prefix=f".{output.name}-", dir=output.parent) as place:

@@ -13,7 +13,7 @@ from emotion.config import RunConfig
 from emotion.datasets.cache import ClipCache
 from emotion.datasets.clips import Clip
 from emotion.errors import DatasetError
-from emotion.inputs.clip_windows import ClipWindow, cut_clip_window, window_inputs
+from emotion.inputs.clip_windows import ClipWindow, compute_inputs, cut_clip_window
 from emotion.inputs.faces import augmentation as faces
 from emotion.inputs.preprocessing import ClipMedia, Preprocessor
 from emotion.inputs.voice import augmentation as voices
@@ -112,7 +112,7 @@ class ClipWindows(EpochBatches):
         media = self._cache.load(self._clips[index])
         if not self._training:
             start = middle_window(media, self._config)
-            return window_inputs(cut_clip_window(media, start, self._preprocessor), self._preprocessor)
+            return compute_inputs(cut_clip_window(media, start, self._preprocessor), self._preprocessor)
         rng = np.random.default_rng((self.seed, self.epoch, index))
         inputs = varied_inputs(media, self._preprocessor, rng)
         if "audio" in inputs and self._config.training.augment:
@@ -127,7 +127,7 @@ def varied_inputs(media: ClipMedia, preprocessor: Preprocessor, rng: np.random.G
     """
     config = preprocessor.config
     augment, sample_rate = config.training.augment, config.audio.sample_rate
-    voice = voices.draw_variation(rng)
+    voice = voices.draw_voice_variation(rng)
     rate = voice.rate if augment else 1.0
     start = _draw_start(media, config, rate * config.window.window_seconds, rng)
     window = cut_clip_window(media, start, preprocessor, rate=rate)
@@ -138,7 +138,7 @@ def varied_inputs(media: ClipMedia, preprocessor: Preprocessor, rng: np.random.G
         is_empty = ~frames.any(axis=(1, 2, 3))
         frames = faces.vary_clip(frames, rng)
         frames[is_empty] = 0  # brightened zeros would be a picture
-    return window_inputs(ClipWindow(samples, frames), preprocessor)
+    return compute_inputs(ClipWindow(samples, frames), preprocessor)
 
 
 def middle_window(media: ClipMedia, config: RunConfig) -> float:

@@ -12,7 +12,7 @@ from emotion.config_files import to_dict
 from emotion.console import SILENT, Reporter
 from emotion.datasets.cache import ClipCache
 from emotion.datasets.clips import SIDES, TEST, TRAIN, VALIDATION, Clip
-from emotion.datasets.split_files import read_rows, write_splits
+from emotion.datasets.split_files import read_split_rows, write_splits
 from emotion.datasets.splits import SPEAKER_INDEPENDENT, Split, check_split
 from emotion.errors import ConfigError, DatasetError
 from emotion.evaluation.judging import build_report, judge_clips
@@ -214,5 +214,5 @@ def _score(clips: Sequence[Clip], sides: Mapping[str, str | None], fused: Run, r
 
 
 def _protocol(run: Path) -> str:
-    rows = read_rows(run / SPLITS_FILE) if (run / SPLITS_FILE).is_file() else []
+    rows = read_split_rows(run / SPLITS_FILE) if (run / SPLITS_FILE).is_file() else []
     return rows[0]["protocol"] if rows else "random"

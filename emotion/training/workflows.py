@@ -238,7 +238,7 @@ def make_recipe(
     reporter.say(f"model: {output}")
 
 
-def measure_new_corpora(
+def report_new_corpora(
     name: str, data_root: Path, *, left_out: str | None = None, reporter: Reporter = SILENT
 ) -> dict[str, Any]:
     """Trains a recipe's voice branch without a corpus, or without each in turn, and prints its scores on them.

@@ -16,7 +16,7 @@ from emotion.datasets.clips import Clip
 from emotion.datasets.synthetic.clips import draw_clip
 from emotion.datasets.synthetic.voices import synthesize_voice
 from emotion.errors import DatasetError
-from emotion.inputs.clip_windows import cut_clip, cut_clip_window, window_inputs
+from emotion.inputs.clip_windows import compute_inputs, cut_clip, cut_clip_window
 from emotion.inputs.preprocessing import Preprocessor
 from emotion.inputs.window_cutter import WindowCutter
 from emotion.media.reading import iterate_media
@@ -91,7 +91,7 @@ def test_training_and_inference_give_byte_equal_inputs_for_one_clip(times, tmp_p
     assert len(batches) >= 5
     compared = {"audio": 0, "video": 0}
     for windows in batches:
-        cached = window_inputs(cut_clip_window(cache.load(clip), windows[0].start_seconds, preprocessor), preprocessor)
+        cached = compute_inputs(cut_clip_window(cache.load(clip), windows[0].start_seconds, preprocessor), preprocessor)
         for window in windows:
             # What a window was not judged by holds nothing.
             for name, part in (("audio", "voice"), ("video", "face")):

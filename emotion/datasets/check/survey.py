@@ -137,7 +137,7 @@ def _load(root: Path, name: str | None) -> tuple[str, list[Clip], list[MissingRo
     adapters.setLevel(logging.ERROR)
     try:
         if name == "meld":
-            rows = meld.read_rows(root)  # its load refuses labels without a single clip, which are worth a report
+            rows = meld.read_meld_rows(root)  # its load refuses labels without a single clip, which are worth a report
             missing = [
                 MissingRow(row.clip.clip_id, row.clip.video_path, f"{row.where} has no file")
                 for row in rows

@@ -33,7 +33,7 @@ class DownloadRequest:
     Attributes:
         data_set: a key of ``SOURCES``.
         actors: their numbers, from 1.
-        modality: one of ``owners.MODALITIES``.
+        modality: one of ``owners.MODALITY_CHOICES``.
         song: whether RAVDESS's sung recordings are wanted, too.
         output: the folder to write.
         keep_archives: whether RAVDESS's zip files stay after unpacking.

@@ -17,7 +17,7 @@ from emotion.datasets import ravdess
 from emotion.fetching import RemoteFile
 from emotion.https import FetchError, read_bytes, read_json
 
-MODALITIES = ("both", "audio", "video")
+MODALITY_CHOICES = ("both", "audio", "video")
 
 ZENODO_URL = "https://zenodo.org/api/records/1188976"
 GITHUB_URL = "https://github.com/CheyneyComputerScience/CREMA-D"

@@ -21,7 +21,7 @@ from emotion.settings import InferenceSettings
 
 N_LOADED = 3  # models that stay in memory
 
-Tell = Callable[[str, float], None]
+TellShare = Callable[[str, float], None]
 
 
 class Stopped(EmotionError):
@@ -103,7 +103,7 @@ class Analyst:
         settings: InferenceSettings,
         notice: bool = False,
         blur_faces: bool = False,
-        tell: Tell = lambda what, share: None,
+        tell: TellShare = lambda what, share: None,
         is_stopped: Callable[[], bool] = lambda: False,
     ) -> Analysis:
         """Analyses a clip and writes video, plot, JSON and CSV into a folder.
@@ -162,7 +162,7 @@ class Analyst:
 class _PageReporter(Reporter):
     """Moves the page's progress bar, and ends the work when the user stops it or the clip proves too long."""
 
-    tell: Tell
+    tell: TellShare
     is_stopped: Callable[[], bool]
     check_length: Callable[[float], None]
     blurs: bool

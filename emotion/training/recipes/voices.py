@@ -22,7 +22,7 @@ from emotion.datasets.clips import Clip
 from emotion.datasets.protocols import split_by_speaker
 from emotion.errors import DatasetError
 from emotion.files import make_folder, written_whole
-from emotion.inputs.clip_windows import cut_clip_window, window_inputs
+from emotion.inputs.clip_windows import compute_inputs, cut_clip_window
 from emotion.inputs.preprocessing import Preprocessor
 from emotion.inputs.voice.augmentation import mask_time
 from emotion.labels import class_index
@@ -221,7 +221,7 @@ def _compute_windows(cache: ClipCache, config: RunConfig, n_variants: int, seed:
     media = cache.load(clip)
     preprocessor = Preprocessor(config)
     spans = sliding_windows(media.duration_seconds, config.window.window_seconds, config.window.step_seconds)
-    plain = [window_inputs(cut_clip_window(media, start, preprocessor), preprocessor)["audio"] for start, _ in spans]
+    plain = [compute_inputs(cut_clip_window(media, start, preprocessor), preprocessor)["audio"] for start, _ in spans]
     varied = [
         varied_inputs(media, preprocessor, np.random.default_rng((seed, index, variant)))["audio"]
         for variant in range(n_variants)
