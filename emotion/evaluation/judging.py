@@ -62,7 +62,6 @@ def used_modalities(config: RunConfig, modality: str) -> tuple[str, ...]:
     """Returns the evidence that a model is to be judged by.
 
     Args:
-        config: of the model.
         modality: ``audio``, ``video``, or ``both`` for all that the model takes.
 
     Raises:
@@ -110,8 +109,6 @@ def judge_clips(
     """Judges clips of emotions that the classes cover, as ``EmotionPredictor`` judges any file.
 
     Args:
-        clips: labelled recordings.
-        run: the model.
         modalities: what to judge by; the rest of each clip is not read.
         adapt: ``clips`` compares each known speaker with their mean over all their clips, ``reference`` with what
             ``references`` name; None compares only people who are in a long clip for long.

@@ -231,7 +231,6 @@ class EmotionPredictor:
         Args:
             together: from ``WindowCutter.cut``.
             batch_windows: how many windows to gather before the model is asked.
-            stopwatch: measures the model.
         """
         stopwatch = stopwatch or Stopwatch()
         encoder = None if self.run.context_frames is None else TrackEncoder(self.run)

@@ -76,8 +76,6 @@ class WindowCutter:
     """Takes pictures and sound as they come and holds no more of them than one window and what it overlaps.
 
     Args:
-        config: of the model.
-        settings: what you choose at inference.
         has_video, has_audio: whether pictures and sound are to come.
         duration_seconds: of the file, as far as known; short files are held until somebody speaks.
         first_start_seconds: of the first window. Below 0 for a camera, whose first windows hold only what has come.

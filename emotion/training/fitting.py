@@ -70,7 +70,6 @@ def train(
     Args:
         clips: labelled recordings. Those of other emotions than the classes are left out.
         config: all settings. Modalities that no clip has evidence for are dropped.
-        output: the run folder.
         cache_dir: where decoded clips are kept.
         resume: go on with the training in ``output``, with its own settings and split.
         epochs: with ``resume``, another limit than that training had.

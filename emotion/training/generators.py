@@ -32,9 +32,7 @@ class EpochBatches(keras.utils.PyDataset):
 
     Args:
         items: what to deal into batches.
-        batch_size: items a batch.
         n_batches: batches an epoch; by default as many as are full, but one at least.
-        seed: of the order.
         is_shuffled: whether each epoch has an order of its own.
     """
 

@@ -18,7 +18,7 @@ from emotion.datasets.download.archives import Ledger, unpack
 from emotion.datasets.download.owners import CREMAD_MIRROR, CREMAD_TABLE, SOURCES, CremadIndex
 from emotion.errors import ConfigError
 from emotion.fetching import RemoteFile, bytes_here, fetch, fetch_all, is_right
-from emotion.files import make_folder
+from emotion.files import make_folder, write_whole, written_whole
 from emotion.https import FetchError, with_way_out
 
 SPARE_BYTES = 100_000_000  # left free on the disk
@@ -219,8 +219,9 @@ def read_index(folder: Path, request: DownloadRequest, reporter: Reporter) -> Cr
     index = owners.read_cremad_index(request.github_url, reporter=reporter)
     if not request.dry_run:
         make_folder(folder)
-        table.write_bytes(index.table)
-        note.write_text(index.to_json(), encoding="utf-8")
+        with written_whole(table) as partial:
+            partial.write_bytes(index.table)
+        write_whole(note, index.to_json())
     return index
 
 

@@ -75,7 +75,6 @@ def write_protocol_comparison(
         rows: one for each system and protocol: ``system``; ``protocol``, ``random`` or ``speakers apart``; ``score``,
             the UAR, with its 95 % interval ``low`` to ``high``; ``n``, the clips tested.
         path: the file to write; see ``write_figure``.
-        title: the headline.
         human_accuracy: what people reach; None if unknown.
         chance: what guessing reaches; None to leave it out.
 

@@ -93,7 +93,6 @@ def fit_baseline_head(
 
     Args:
         features: ``(n_windows, n_features)`` of all the bank's windows.
-        bank: the windows.
         chosen: indices of the labelled clips to learn from.
     """
     rng, baselines = np.random.default_rng(seed), Baselines(features, bank, class_names, chosen)

@@ -35,7 +35,7 @@ from emotion.console import SILENT, Reporter
 from emotion.datasets.clips import Clip
 from emotion.datasets.split_files import add_unlisted, write_splits
 from emotion.datasets.splits import Split
-from emotion.files import make_folder
+from emotion.files import make_folder, write_whole
 from emotion.labels import SEVEN_EMOTIONS
 from emotion.models.baseline_head import BaselineHead, FaceHead, VoiceHead, write_baseline
 from emotion.models.export_onnx import write_onnx
@@ -208,7 +208,6 @@ def calibrate(
 
     Args:
         answers: about validation data.
-        joining: of the model.
         strangers: voices of corpora never heard, to which all is fitted but the face; without any, validation data.
     """
     weight_of_voice, weight_of_face = joining.weights
@@ -291,9 +290,9 @@ def write_model(
     write_splits(split, every_clip, output / SPLITS_FILE, contents)
     add_unlisted(output / SPLITS_FILE, FACES, split)
     if recipe.voice == WHISPER:
-        (output / LICENCE_FILE).write_text(LICENCE, encoding="utf-8")
+        write_whole(output / LICENCE_FILE, LICENCE)
     if recipe.architecture == MOBILENET:
-        (output / teacher.LICENCE_FILE).write_text(teacher.LICENCE, encoding="utf-8")
+        write_whole(output / teacher.LICENCE_FILE, teacher.LICENCE)
     write_run(output, config, model, half_precision=True)
     write_onnx(output, work.reporter)
     write_baseline(output, baseline)

@@ -118,7 +118,6 @@ def answer_voices(
     Args:
         predict: as for ``answer_photographs``.
         voices: labelled clips, which ``cache`` holds.
-        seed: of the pairs.
     """
     preprocessor = Preprocessor(config)
     nothing_seen = np.zeros((1, 1, *config.video_shape[1:]), np.uint8)

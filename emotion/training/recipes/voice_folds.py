@@ -38,8 +38,6 @@ def cross_validate_voice(
         bank: windows of all clips, as the branch takes them.
         usable: indices of the clips that may be learned from.
         train: makes a network of ``EIGHT_EMOTIONS`` from the clips of these indices, or finds it in the folder given.
-        folder: for the folds.
-        seed: of the folds.
 
     Returns:
         By number of classes, ``8`` and ``7``, the scores with ``intervals`` (95 %, over speakers), ``confusion_matrix``

@@ -113,7 +113,6 @@ def train_voice_network(
 
     Args:
         learned: indices of the clips to learn from. From unlabelled ones only a pupil learns.
-        folder: for the training.
         is_fold: whether the network is only to be tested; a pupil then learns for ``fold_epochs``.
     """
     choices, architecture = work.recipe.voices, work.recipe.voice

@@ -179,11 +179,9 @@ def make_bank(
 
     Args:
         clips: whose windows to compute; those that ``cache`` lacks are decoded.
-        cache: of decoded clips.
         config: of an audio network.
         n_variants: augmented windows of each clip. They depend on seed, clip and variant alone, so the banks of two
             networks hold the same variants.
-        seed: of the draws.
         folder: where the bank is kept.
 
     Raises:
@@ -251,7 +249,6 @@ class BankBatches(EpochBatches):
     """Batches of windows drawn from a bank, one of each clip an epoch, with a stretch of time hidden.
 
     Args:
-        bank: the windows.
         chosen: indices of the clips to draw from.
         targets: ``(n_windows, n_targets)`` float32, of each of the bank's windows.
 
@@ -313,7 +310,6 @@ def weigh_clips(corpora: np.ndarray, classes: np.ndarray, chosen: np.ndarray) ->
     Args:
         corpora: ``(n_clips,)`` names.
         classes: ``(n_clips,)`` class indices.
-        chosen: indices of clips.
     """
     weights = np.zeros(len(classes))
     chosen = chosen[classes[chosen] >= 0]
