@@ -18,7 +18,7 @@ from emotion.training.fusion_weights import fit_weights
 from emotion.training.recipes.new_corpora import gather_answers
 from emotion.training.recipes.scoring import Answers, moving_face, pair_faces
 from emotion.training.recipes.stills import Stills
-from emotion.training.recipes.voices import VoiceBank
+from emotion.training.recipes.voice_bank import VoiceBank
 
 N_FACES = 5  # with which each voice is paired
 # Share of these faces that are neutral whatever the voice says: people who speak with feeling often look neutral to

@@ -18,7 +18,7 @@ from emotion.models import load_design
 from emotion.models.fusion import branch_layers
 from emotion.models.layers import dtype_policy
 from emotion.training.loop import fastest_policy, fit_annealed
-from emotion.training.recipes.voices import BankBatches, VoiceBank, balanced_targets, categorical_loss
+from emotion.training.recipes.voice_bank import BankBatches, VoiceBank, balanced_targets, categorical_loss
 
 
 @dataclass(frozen=True)

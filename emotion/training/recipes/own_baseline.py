@@ -14,7 +14,7 @@ from keras import layers
 
 from emotion.labels import class_index
 from emotion.models.calibration import softmax
-from emotion.training.recipes.voices import VoiceBank, balanced_targets
+from emotion.training.recipes.voice_bank import VoiceBank, balanced_targets
 
 FEATURES = "audio_vector"  # the layer of a voice network whose output both heads take
 NEUTRAL = "neutral"

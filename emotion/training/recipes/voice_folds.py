@@ -17,7 +17,7 @@ from emotion.datasets.protocols import folds_by_speaker
 from emotion.evaluation.judging import Judgement, build_report
 from emotion.labels import EIGHT_EMOTIONS, SEVEN_EMOTIONS, class_index
 from emotion.models.calibration import softmax
-from emotion.training.recipes.voices import VoiceBank, merge_windows
+from emotion.training.recipes.voice_bank import VoiceBank, merge_windows
 
 N_FOLDS = 5
 KEPT = ("n", "accuracy", "uar", "macro_f1", "weighted_f1", "intervals", "confusion_matrix")
