@@ -16,11 +16,18 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from emotion.config import RunConfig, TrainConfig
-from emotion.console import SOME_FILES_FAILED, command_line, quiet_import, run_program
+from emotion.console import (
+    SOME_FILES_FAILED,
+    add_progress_option,
+    command_line,
+    quiet_import,
+    reporter_for,
+    run_program,
+)
 from emotion.datasets import DATASETS
 from emotion.errors import ConfigError
 from emotion.places import CACHE_DIR
-from emotion.training.options import DataRequest, reporter_for
+from emotion.training.options import DataRequest
 
 SYSTEM_NAMES = ("mfcc_svm", "compare_logreg")
 FOLD_PROTOCOLS = ("kfold", "random")
@@ -48,7 +55,7 @@ def build_parser() -> argparse.ArgumentParser:
         "compare, from python -m emotion.evaluate folds or protocols")  # fmt: skip
     add("--output", type=Path, default=CACHE_DIR / "benchmarks", help="folder to write; features are kept in it "
         "(default: %(default)s)")  # fmt: skip
-    add("--no_progress", action="store_true", help="no progress bars")
+    add_progress_option(parser)
     return parser
 
 

@@ -113,7 +113,7 @@ def score_ears(name: str, data_dir: Path, epochs: int, output: Path) -> dict[str
     from emotion.datasets.cache import ClipCache
     from emotion.datasets.protocols import split_folds
     from emotion.evaluation.judging import build_report
-    from emotion.training.recipes.voices import make_bank
+    from emotion.training.recipes.voice_bank import make_bank
 
     config = design_config(name, "audio", EIGHT_EMOTIONS)
     clips = ravdess.load(data_dir / "ravdess")
@@ -140,7 +140,7 @@ def judge_fold(bank, split, config: RunConfig, epochs: int, folder: Path) -> lis
 
     from emotion.evaluation.judging import Judgement, load_predictions, write_predictions
     from emotion.training.loop import fit_annealed
-    from emotion.training.recipes.voices import BankBatches, balanced_targets, categorical_loss, merge_windows
+    from emotion.training.recipes.voice_bank import BankBatches, balanced_targets, categorical_loss, merge_windows
 
     done = folder / "predictions.csv"
     if done.is_file():

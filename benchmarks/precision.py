@@ -56,7 +56,8 @@ def main(arguments: list[str] | None = None) -> int:
         raise DatasetError(f"{path}: no such file. Name its folder with --data_dir.")
     with quiet_import():
         from emotion.models.export_int8 import export_int8
-        from emotion.models.run_folder import CONFIG_FILE, load_run, time_window
+        from emotion.models.run_folder import CONFIG_FILE, load_run
+        from emotion.models.trained_model import time_window
     config = load_config(args.model / CONFIG_FILE)
     if sorted(config.class_names) != sorted(SEVEN_EMOTIONS) or "video" not in config.modalities:
         raise ConfigError(f"{args.model}: this needs a model with FER+'s seven emotions that takes faces.")

@@ -47,7 +47,8 @@ PUBLIC = {
     "emotion.datasets.recognition": ("load_dataset", "recognize"),
     "emotion.models": ("build_model",),
     "emotion.training.fitting": ("train",),
-    "emotion.models.run_folder": ("load_run", "Run"),
+    "emotion.models.run_folder": ("load_run",),
+    "emotion.models.trained_model": ("Run",),
     "emotion.models.calibration": ("fit_temperature", "choose_threshold"),
     "emotion.errors": ("EmotionError", "MediaError", "ConfigError", "DatasetError", "RunError"),
 }

@@ -106,6 +106,11 @@ def add_version(parser) -> None:
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
 
 
+def add_progress_option(group) -> None:
+    """Adds ``--no_progress`` to a parser or group, for ``reporter_for``."""
+    group.add_argument("--no_progress", action="store_true", help="show no progress bars")
+
+
 def program_name() -> str:
     """Returns how to call the running Python from the current folder, as briefly as possible."""
     path = Path(sys.executable)
@@ -166,6 +171,11 @@ class Reporter:
     def keras_verbose(self) -> int:
         """Keras's ``verbose``: 1 draws a bar, 2 prints a line an epoch, 0 is silent."""
         return 1 if self.shows_bars else 2 if self.shows_text else 0
+
+
+def reporter_for(args) -> Reporter:
+    """Returns the reporter of a command with ``add_progress_option``."""
+    return Reporter(shows_bars=not args.no_progress)
 
 
 class _Silent(Reporter):

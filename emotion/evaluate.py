@@ -6,7 +6,15 @@ from datetime import datetime
 from pathlib import Path
 
 from emotion.config import DEFAULT_FOLDS, MODALITIES, RECIPE_NAMES
-from emotion.console import SOME_FILES_FAILED, command_line, command_to_go_on, quiet_import, run_program
+from emotion.console import (
+    SOME_FILES_FAILED,
+    add_progress_option,
+    command_line,
+    command_to_go_on,
+    quiet_import,
+    reporter_for,
+    run_program,
+)
 from emotion.datasets import human_accuracy
 from emotion.datasets.protocols import FOLD_PROTOCOLS
 from emotion.evaluation.adaptation import ADAPTATIONS, BY_CLIPS, N_REFERENCES
@@ -19,11 +27,9 @@ from emotion.places import default_run, saved_models
 from emotion.training import workflows
 from emotion.training.options import (
     add_data_options,
-    add_progress_option,
     add_training_options,
     build_config,
     read_data_options,
-    reporter_for,
 )
 
 PROGRAM = "python -m emotion.evaluate"
@@ -190,7 +196,7 @@ def run_corpora(arguments: list[str]) -> int:
     args = build_corpora_parser().parse_args(arguments)
     if args.json is not None:
         check_writable(args.json)
-    scores = workflows.measure_new_corpora(args.recipe, args.data_root, reporter=reporter_for(args))
+    scores = workflows.report_new_corpora(args.recipe, args.data_root, reporter=reporter_for(args))
     if args.json:
         write_json(args.json, {**scores, "command": command_line()})
     return 0

@@ -113,6 +113,27 @@ def write_whole(path: str | os.PathLike, text: str) -> None:
         partial.write_text(text, encoding="utf-8", errors="replace")  # file names need not be Unicode
 
 
+@contextlib.contextmanager
+def folder_written_whole(folder: Path) -> Iterator[Path]:
+    """Yields an empty temporary folder beside ``folder``; if the block succeeds, it replaces ``folder``.
+
+    After an error ``folder`` is as it was.
+    """
+    make_folder(folder.parent)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as place:
+        partial, before = Path(place) / "new", Path(place) / "before"
+        partial.mkdir()
+        yield partial
+        if folder.exists():
+            folder.rename(before)  # deleted with the temporary folder
+        try:
+            partial.rename(folder)
+        except BaseException:
+            if before.exists():
+                before.rename(folder)
+            raise
+
+
 # ---- May it be written? ----
 
 

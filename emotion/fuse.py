@@ -4,16 +4,14 @@ import argparse
 import sys
 from pathlib import Path
 
-from emotion.console import SOME_FILES_FAILED, quiet_import, run_program
+from emotion.console import SOME_FILES_FAILED, add_progress_option, quiet_import, reporter_for, run_program
 from emotion.models.export_onnx import write_onnx
 from emotion.models.names import resolve_model
 from emotion.models.run_folder import check_new_folder, check_run, load_run
 from emotion.training.options import (
     add_data_options,
     add_fusion_options,
-    add_progress_option,
     read_data_options,
-    reporter_for,
 )
 
 

@@ -5,7 +5,15 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from emotion.console import SOME_FILES_FAILED, Reporter, add_version, called_as, quiet_import, run_program
+from emotion.console import (
+    SOME_FILES_FAILED,
+    Reporter,
+    add_progress_option,
+    add_version,
+    called_as,
+    quiet_import,
+    run_program,
+)
 from emotion.models.names import resolve_model
 from emotion.models.onnx_runtime import DEVICES, RUNTIMES
 from emotion.places import default_run
@@ -84,9 +92,9 @@ def build_parser() -> argparse.ArgumentParser:
     add = parser.add_argument_group("camera").add_argument
     add("--max_seconds", type=float, metavar="S", help="stop after S seconds (default: at Ctrl-C)")
     add("--port", type=int, default=DEFAULT_PORT, help="port of the page in the browser (default: %(default)s)")
-    add = parser.add_argument_group("messages").add_argument
-    add("--quiet", action="store_true", help="print only errors")
-    add("--no_progress", action="store_true", help="show no progress bars")
+    group = parser.add_argument_group("messages")
+    group.add_argument("--quiet", action="store_true", help="print only errors")
+    add_progress_option(group)
     return parser
 
 

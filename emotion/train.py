@@ -12,12 +12,14 @@ from emotion.config_files import load_config
 from emotion.console import (
     SOME_FILES_FAILED,
     Reporter,
+    add_progress_option,
     add_version,
     called_as,
     command_line,
     command_to_go_on,
     program_name,
     quiet_import,
+    reporter_for,
     run_program,
 )
 from emotion.errors import RunError
@@ -29,13 +31,11 @@ from emotion.training.options import (
     DataRequest,
     add_data_options,
     add_fusion_options,
-    add_progress_option,
     add_training_options,
     build_config,
     build_expert_configs,
     given_settings,
     read_data_options,
-    reporter_for,
 )
 
 # The demo has few clips: small steps, and only enough epochs to see the curves turn.
@@ -212,7 +212,7 @@ def make_shipped_model(parser: argparse.ArgumentParser, args: argparse.Namespace
     if args.leave_corpus_out:
         if args.no_folds or args.output:
             parser.error("--leave_corpus_out only prints scores and writes no model; leave out --output and --no_folds")
-        workflows.measure_new_corpora(
+        workflows.report_new_corpora(
             args.recipe, args.data_root, left_out=args.leave_corpus_out, reporter=reporter_for(args)
         )
         return 0

@@ -83,10 +83,10 @@ def server(monkeypatch):
     """A file server on this machine that misbehaves on request; whoever fetches from it is as impatient as a test."""
     from file_server import FileServer
 
-    from emotion import fetching
+    from emotion import https
 
-    monkeypatch.setattr(fetching, "FIRST_PAUSE_SECONDS", 0.001)
-    monkeypatch.setattr(fetching, "TIMEOUT_SECONDS", 5.0)
+    monkeypatch.setattr(https, "FIRST_PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr(https, "TIMEOUT_SECONDS", 5.0)
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     with FileServer() as server:
         yield server

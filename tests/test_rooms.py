@@ -15,6 +15,11 @@ ROOT = Path(__file__).resolve().parents[1]
 ROOMS = ("media", "inputs", "outputs", "models", "inference", "datasets", "evaluation", "training")
 # Commands. They stand above all rooms, and no room imports one.
 DOORS = ("train", "infer", "evaluate", "export", "fuse", "hub", "web_demo")
+# What else reads a command line: two more commands, and the options that doors share.
+ALSO_PARSE = {"emotion.weights", "emotion.datasets.__main__", "emotion.training.options"}
+# Functions that every design, data set or command has, under one name and with one meaning.
+CONTRACTS = {"build_model", "build_voice_network", "build_face_network", "audio_branch", "video_branch",
+             "default_config", "load", "recognizes", "build_parser", "main", "run"}  # fmt: skip
 
 
 def read_modules() -> dict[str, str]:
@@ -77,6 +82,26 @@ def test_no_door_imports_another():
     doors = {f"emotion.{door}" for door in DOORS}
     found = {door: find_imports(modules[door], modules) & doors - {door} for door in sorted(doors)}
     assert {door: others for door, others in found.items() if others} == {}
+
+
+def test_only_doors_parse_a_command_line():
+    modules = read_modules()
+    parse = {
+        module
+        for module, source in modules.items()
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Import) and any(alias.name == "argparse" for alias in node.names)
+    }
+    assert parse <= {f"emotion.{door}" for door in DOORS} | ALSO_PARSE
+
+
+def test_a_public_name_means_one_thing():
+    found = {}
+    for module, source in read_modules().items():
+        for node in ast.parse(source).body:
+            if isinstance(node, ast.ClassDef | ast.FunctionDef) and not node.name.startswith("_"):
+                found.setdefault(node.name, []).append(module)
+    assert {name: places for name, places in found.items() if len(places) > 1 and name not in CONTRACTS} == {}
 
 
 def test_no_module_needs_itself():
@@ -167,7 +192,7 @@ def test_no_program_waits_for_numba():
     """What Numba compiles for librosa takes 20 s at first; two processes that do so at once can leave broken files."""
     code = """
 import sys, numpy as np
-from emotion.inputs.voice.augmentation import draw_variation, vary_voice
+from emotion.inputs.voice.augmentation import draw_voice_variation, vary_voice
 from emotion.inputs.voice.features import compute_mfcc
 from emotion.config import RunConfig
 from emotion.datasets.check.fingerprints import compute_sound_print
@@ -175,7 +200,7 @@ from emotion.datasets.check.fingerprints import compute_sound_print
 rng, config = np.random.default_rng(0), RunConfig()
 voice = rng.normal(size=2 * config.window_samples).astype(np.float32)
 for _ in range(20):
-    compute_mfcc(vary_voice(voice, config.audio.sample_rate, draw_variation(rng), config.window_samples), config)
+    compute_mfcc(vary_voice(voice, config.audio.sample_rate, draw_voice_variation(rng), config.window_samples), config)
 assert compute_sound_print(voice, config.audio.sample_rate)
 print('numba' in sys.modules)
 """

@@ -144,7 +144,6 @@ def hash_files(clips: Sequence[Clip], known: dict[tuple[str, int, int], str] | N
     """Returns the SHA-256 of the clips' files, by path.
 
     Args:
-        clips: labelled recordings.
         known: hashes by path, size and time of change; new ones are added.
 
     Raises:

@@ -18,12 +18,12 @@ from emotion.datasets.clips import TEST, TRAIN, VALIDATION, Clip
 from emotion.datasets.paths import (
     SEX_WORDS,
     Table,
-    check_folder,
+    check_dataset_folder,
     check_rows,
     is_table,
     read_columns,
     read_table,
-    walk_files,
+    walk_dataset,
     warn_left_out,
 )
 from emotion.errors import DatasetError
@@ -96,7 +96,7 @@ def recognizes(root: str | os.PathLike) -> bool:
             return Path(root).name.lower() == PATHS_TABLE
         table = read_table(root)
         return bool(table.rows) and any(_NAME.fullmatch(_name_in(cell)) for cell in table.rows[0].fields)
-    return any(_NAME.fullmatch(path.stem.upper()) and is_recording(path) for path in walk_files(root, warn=False))
+    return any(_NAME.fullmatch(path.stem.upper()) and is_recording(path) for path in walk_dataset(root, warn=False))
 
 
 def load(root: str | os.PathLike) -> list[Clip]:
@@ -115,7 +115,7 @@ def load(root: str | os.PathLike) -> list[Clip]:
         DatasetError: if there is no such folder or no such recording in it, or rows of the table cannot be true.
     """
     is_csv = is_table(root)
-    folder = Path(root).parent if is_csv else check_folder(root, HOW_TO_GET_IT)
+    folder = Path(root).parent if is_csv else check_dataset_folder(root, HOW_TO_GET_IT)
     found = _find(folder)
     people = _read_demographics(found.demographics)
     table_path = Path(root) if is_csv else found.paths_table
@@ -133,7 +133,7 @@ def load(root: str | os.PathLike) -> list[Clip]:
 
 def _find(folder: Path) -> _Found:
     found = _Found()
-    for path in walk_files(folder):
+    for path in walk_dataset(folder):
         name = path.stem.upper()
         if path.name.lower() == DEMOGRAPHICS:
             found.demographics = found.demographics or path

@@ -7,7 +7,7 @@ only trainings that learn from a teacher's answers.
 import os
 
 from emotion.datasets.clips import Clip
-from emotion.datasets.paths import check_folder, walk_files, warn_left_out
+from emotion.datasets.paths import check_dataset_folder, walk_dataset, warn_left_out
 from emotion.errors import DatasetError
 from emotion.labels import EMODB_EMOTIONS
 from emotion.media.kinds import kind_of
@@ -30,7 +30,7 @@ def recognizes(root: str | os.PathLike) -> bool:
         and path.stem[2] in "ab"
         and path.stem[3:5].isdigit()
         and path.stem[5] in EMODB_EMOTIONS
-        for path in walk_files(root, warn=False)
+        for path in walk_dataset(root, warn=False)
     )
 
 
@@ -41,7 +41,7 @@ def load(root: str | os.PathLike) -> list[Clip]:
         DatasetError: if there are none.
     """
     clips, copies = {}, []
-    for path in walk_files(check_folder(root, HOW_TO_GET_IT)):
+    for path in walk_dataset(check_dataset_folder(root, HOW_TO_GET_IT)):
         name = path.stem
         if kind_of(path) != "audio" or len(name) != len("SSTTTEV") or name[5] not in EMODB_EMOTIONS:
             continue

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from emotion.datasets.clips import Clip
-from emotion.datasets.paths import SPLIT_WORDS, check_folder, list_folders, walk_files, warn_left_out
+from emotion.datasets.paths import SPLIT_WORDS, check_dataset_folder, list_folders, walk_dataset, warn_left_out
 from emotion.errors import DatasetError
 from emotion.labels import EIGHT_EMOTIONS, read_emotion
 from emotion.media.kinds import kind_of
@@ -25,7 +25,7 @@ HOW_TO_GET_IT = "Make a folder for each emotion, such as happy/ and sad/, and pu
 
 MIN_FOLDERS = 2  # named like emotions; with fewer it is another layout
 # FER2013's names of its sides, and the common ones.
-SIDES = {**SPLIT_WORDS, "publictest": "validation", "privatetest": "test"}
+SIDE_WORDS = {**SPLIT_WORDS, "publictest": "validation", "privatetest": "test"}
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ def recognizes(root: str | os.PathLike) -> bool:
     found = set()
     for folder in folders:
         emotion = read_emotion(folder.name)
-        if emotion not in found and any(kind_of(path) for path in walk_files(folder, warn=False)):
+        if emotion not in found and any(kind_of(path) for path in walk_dataset(folder, warn=False)):
             found.add(emotion)
             if len(found) == MIN_FOLDERS:
                 return True
@@ -64,7 +64,7 @@ def load(root: str | os.PathLike) -> list[Clip]:
     Raises:
         DatasetError: if there is no such folder, or no media in its folders.
     """
-    root = check_folder(root, HOW_TO_GET_IT)
+    root = check_dataset_folder(root, HOW_TO_GET_IT)
     clips, others, left_out, no_media = [], Counter(), [], []
     for folder, side in _list_emotion_folders(root):
         emotion = read_emotion(folder.name)
@@ -100,7 +100,7 @@ def load(root: str | os.PathLike) -> list[Clip]:
 def _list_emotion_folders(root: str | os.PathLike) -> Iterator[tuple[Path, str | None]]:
     """Yields each emotion's folder, and the side that the folder above it names."""
     for folder in list_folders(root):
-        side = SIDES.get(folder.name.strip().lower())
+        side = SIDE_WORDS.get(folder.name.strip().lower())
         if side is None:
             yield folder, None
         else:
@@ -110,7 +110,7 @@ def _list_emotion_folders(root: str | os.PathLike) -> Iterator[tuple[Path, str |
 def _group(folder: Path, no_media: list[str]) -> dict[str, _Files]:
     """Returns the media below a folder by path without extension; the other files are added to ``no_media``."""
     groups: dict[str, _Files] = {}
-    for path in walk_files(folder):
+    for path in walk_dataset(folder):
         kind = kind_of(path)
         if kind is None:
             no_media.append(path.name)

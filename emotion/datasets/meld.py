@@ -18,11 +18,11 @@ from emotion.datasets.clips import TEST, TRAIN, VALIDATION, Clip
 from emotion.datasets.paths import (
     Row,
     Table,
-    check_folder,
+    check_dataset_folder,
     check_rows,
     mend_code_page,
     read_table,
-    walk_files,
+    walk_dataset,
     warn_left_out,
 )
 from emotion.errors import DatasetError
@@ -38,7 +38,7 @@ HOW_TO_GET_IT = (
     "them."
 )
 
-SIDES = {"train": TRAIN, "dev": VALIDATION, "test": TEST}
+SIDE_WORDS = {"train": TRAIN, "dev": VALIDATION, "test": TEST}
 FOLDERS = {"train": "train_splits", "dev": "dev_splits_complete", "test": "output_repeated_splits_test"}
 COLUMNS = ("speaker", "emotion", "dialogue_id", "utterance_id")
 DETAILS = {"utterance": "utterance", "sentiment": "sentiment", "season": "season", "episode": "episode"}
@@ -67,7 +67,7 @@ class MeldRow:
 
 def recognizes(root: str | os.PathLike) -> bool:
     """Whether one of MELD's label files lies below a folder."""
-    return any(_TABLE.fullmatch(path.name.lower()) for path in walk_files(root, warn=False))
+    return any(_TABLE.fullmatch(path.name.lower()) for path in walk_dataset(root, warn=False))
 
 
 def load(root: str | os.PathLike, *, missing_ok: bool = True) -> list[Clip]:
@@ -82,7 +82,7 @@ def load(root: str | os.PathLike, *, missing_ok: bool = True) -> list[Clip]:
     Raises:
         DatasetError: if there is no such folder, no label file or no clip, or rows of the labels cannot be true.
     """
-    rows = read_rows(root)
+    rows = read_meld_rows(root)
     missing = [row.clip.clip_id.removeprefix("meld:") for row in rows if not row.exists]
     if len(missing) == len(rows):
         raise DatasetError(f"{root} holds MELD's labels and none of the {len(rows)} clips. {HOW_TO_GET_IT}")
@@ -94,16 +94,16 @@ def load(root: str | os.PathLike, *, missing_ok: bool = True) -> list[Clip]:
     return [row.clip for row in rows if row.exists]
 
 
-def read_rows(root: str | os.PathLike) -> list[MeldRow]:
+def read_meld_rows(root: str | os.PathLike) -> list[MeldRow]:
     """Reads all label files below a folder, and returns all rows, with and without a file, sorted by ``clip_id``.
 
     Raises:
         DatasetError: if there is no such folder or no label file, or rows cannot be true.
     """
-    root = check_folder(root, HOW_TO_GET_IT)
+    root = check_dataset_folder(root, HOW_TO_GET_IT)
     tables: dict[str, Path] = {}
     videos: list[Path] = []
-    for path in walk_files(root):
+    for path in walk_dataset(root):
         if match := _TABLE.fullmatch(path.name.lower()):
             tables.setdefault(match[1], path)
         elif kind_of(path) == "video" and _CLIP.fullmatch(path.stem.lower()):
@@ -152,12 +152,12 @@ def _read_side(root: Path, side: str, table: Table, files: dict[tuple[str, int, 
         details = {kind: values[column] for kind, column in DETAILS.items() if values[column]}
         file = str(path or folder / f"{name}.mp4")
         clip = Clip(
-            clip_id=f"meld:{SIDES[side]}:{name}",
+            clip_id=f"meld:{SIDE_WORDS[side]}:{name}",
             emotion=read_emotion(values["emotion"]),
             speaker=_name_speaker(values["speaker"]),
             video_path=file,
             audio_path=file,
-            split=SIDES[side],
+            split=SIDE_WORDS[side],
             details={**details, "dialogue": str(key[1])},
         )
         rows.append(MeldRow(clip, path is not None, f"{table.path.name}, {row.where}"))

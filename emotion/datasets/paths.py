@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
 # ---- Files ----
 
 
-def walk_files(root: str | os.PathLike, *, warn: bool = True) -> Iterator[Path]:
+def walk_dataset(root: str | os.PathLike, *, warn: bool = True) -> Iterator[Path]:
     """Yields the files below a folder as ``media.kinds.walk_files``.
 
     With ``warn``, folders that cannot be read are logged as a warning.
@@ -90,7 +90,7 @@ def list_folders(root: str | os.PathLike) -> list[Path]:
     return [Path(root, name) for name in sorted(folders) if not name.startswith(".")]
 
 
-def check_folder(root: str | os.PathLike, how_to_get_it: str) -> Path:
+def check_dataset_folder(root: str | os.PathLike, how_to_get_it: str) -> Path:
     """Returns a data set's folder as a path.
 
     Raises:

@@ -111,16 +111,16 @@ def split_official(clips: Iterable[Clip], *, validation_fraction: float, test_fr
     return build_split(clips, side_of, "official", seed)
 
 
-PROTOCOLS = {"random": split_random, "speaker": split_by_speaker, "official": split_official}
+SPLITTERS = {"random": split_random, "speaker": split_by_speaker, "official": split_official}
 
 
 def split_clips(
     clips: Iterable[Clip], protocol: str, *, validation_fraction: float, test_fraction: float, seed: int
 ) -> Split:
-    """Splits by the protocol of that name, a key of ``PROTOCOLS``."""
-    if protocol not in PROTOCOLS:
-        raise ConfigError(f"Unknown protocol {protocol!r}. Known: {', '.join(PROTOCOLS)}.")
-    return PROTOCOLS[protocol](clips, validation_fraction=validation_fraction, test_fraction=test_fraction, seed=seed)
+    """Splits by the protocol of that name, a key of ``SPLITTERS``."""
+    if protocol not in SPLITTERS:
+        raise ConfigError(f"Unknown protocol {protocol!r}. Known: {', '.join(SPLITTERS)}.")
+    return SPLITTERS[protocol](clips, validation_fraction=validation_fraction, test_fraction=test_fraction, seed=seed)
 
 
 # ---- Parts ----

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from emotion.datasets.clips import Clip
-from emotion.datasets.paths import check_folder, walk_files, warn_left_out
+from emotion.datasets.paths import check_dataset_folder, walk_dataset, warn_left_out
 from emotion.errors import ConfigError, DatasetError
 from emotion.labels import RAVDESS_EMOTIONS
 from emotion.media.kinds import is_recording, kind_of
@@ -33,7 +33,7 @@ HUMAN_ACCURACY = {"audio": 0.62}
 
 N_ACTORS = 24
 
-MODALITIES = {"01": "audio-video", "02": "video-only", "03": "audio-only"}
+MODALITY_CODES = {"01": "audio-video", "02": "video-only", "03": "audio-only"}
 VOCAL_CHANNELS = {"01": "speech", "02": "song"}
 INTENSITIES = {"01": "normal", "02": "strong"}
 STATEMENTS = {"01": "Kids are talking by the door", "02": "Dogs are sitting by the door"}
@@ -41,7 +41,7 @@ REPETITIONS = {"01": "1", "02": "2"}
 ACTORS = {f"{number:02d}": f"ravdess:{number:02d}" for number in range(1, N_ACTORS + 1)}
 
 # What each field of a file name may hold, in order.
-FIELDS = (MODALITIES, VOCAL_CHANNELS, RAVDESS_EMOTIONS, INTENSITIES, STATEMENTS, REPETITIONS, ACTORS)
+FIELDS = (MODALITY_CODES, VOCAL_CHANNELS, RAVDESS_EMOTIONS, INTENSITIES, STATEMENTS, REPETITIONS, ACTORS)
 
 VIDEO_PREFERENCE = ("01", "02", "03")
 AUDIO_PREFERENCE = ("03", "01", "02")
@@ -52,7 +52,7 @@ _NAME = re.compile(r"[0-9]{2}(?:-[0-9]{2}){6}")
 
 def recognizes(root: str | os.PathLike) -> bool:
     """Whether any file below a folder is named like RAVDESS."""
-    return any(_NAME.fullmatch(path.stem) and is_recording(path) for path in walk_files(root, warn=False))
+    return any(_NAME.fullmatch(path.stem) and is_recording(path) for path in walk_dataset(root, warn=False))
 
 
 @dataclass
@@ -83,10 +83,10 @@ def load(root: str | os.PathLike, *, vocal_channels: Sequence[str] = ("speech",)
     known = tuple(VOCAL_CHANNELS.values())
     if isinstance(vocal_channels, str) or not vocal_channels or any(name not in known for name in vocal_channels):
         raise ConfigError(f"vocal_channels must be a list of some of {', '.join(known)}, got {vocal_channels!r}.")
-    root = check_folder(root, HOW_TO_GET_IT)
+    root = check_dataset_folder(root, HOW_TO_GET_IT)
     recordings: dict[tuple[str, ...], _Recording] = {}
     misnamed, impossible, archives = [], [], []
-    for path in walk_files(root):
+    for path in walk_dataset(root):
         if path.suffix.lower() == ".zip":
             archives.append(path.name)
         if not is_recording(path):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from emotion.datasets import DATASETS, ravdess
 from emotion.datasets.clips import Clip
-from emotion.datasets.paths import is_table, read_table, walk_files
+from emotion.datasets.paths import is_table, read_table, walk_dataset
 from emotion.errors import ConfigError, DatasetError
 from emotion.files import named_errors
 from emotion.media.kinds import kind_of
@@ -76,7 +76,7 @@ def load_dataset(
 def _nothing_recognized(root: Path) -> DatasetError:
     if kind_of(root) and root.is_file():
         return DatasetError(f"{root}: is a single file. Give the folder of a data set, or a manifest that lists clips.")
-    if not root.exists() or (root.is_dir() and not any(kind_of(path) or is_table(path) for path in walk_files(root))):
+    if not root.exists() or (root.is_dir() and not any(kind_of(path) or is_table(path) for path in walk_dataset(root))):
         # Most likely a first start: RAVDESS's own error says what to fetch, or that its archives are still packed.
         try:
             ravdess.load(root)

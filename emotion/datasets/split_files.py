@@ -49,7 +49,7 @@ def load_splits(path: str | os.PathLike) -> Split:
         ConfigError: if the file names an unknown protocol.
         DatasetError: if the file is missing, or is no such table.
     """
-    rows = read_rows(path)
+    rows = read_split_rows(path)
     side_of, made_by = {}, set()
     for number, row in enumerate(rows, start=2):
         if row["side"] not in SIDES or row["clip_id"] in side_of:
@@ -90,7 +90,7 @@ def read_stretches(written: str) -> list[tuple[str, float, float]]:
 
 def check_contents(path: str | os.PathLike, clips: Iterable[Clip], contents: Mapping[str, str]) -> None:
     """Raises a DatasetError if a clip's file is another than when a split was written."""
-    written = {row["clip_id"]: row["sha256"] for row in read_rows(path)}
+    written = {row["clip_id"]: row["sha256"] for row in read_split_rows(path)}
     for clip in clips:
         before = written.get(clip.clip_id, "")
         if before and before != describe_contents(clip, contents):
@@ -100,7 +100,7 @@ def check_contents(path: str | os.PathLike, clips: Iterable[Clip], contents: Map
             )
 
 
-def read_rows(path: str | os.PathLike) -> list[dict[str, str]]:
+def read_split_rows(path: str | os.PathLike) -> list[dict[str, str]]:
     """Returns the rows of a written split by column; raises DatasetError if there is no such table."""
     table = read_table(path)
     if table.columns not in (COLUMNS, COLUMNS[:-1]):  # the latter was written before splits held hashes

@@ -39,7 +39,6 @@ def choose_references(clips: Sequence[Clip], modalities: Sequence[str] = MODALIT
     Clips whose speaker is unknown, or has no neutral clip, have none.
 
     Args:
-        clips: labelled recordings.
         modalities: what to judge by; nothing else of the references is read.
     """
     neutral: dict[str, list[Clip]] = {}
@@ -63,7 +62,6 @@ def describe_adaptation(n_compared: Mapping[str, int], n_scored: int, n_referenc
 
     Args:
         n_compared: clips with a relative answer, by ``BaselineUse.kind``.
-        n_scored: all clips scored.
         n_references: clips that served as references.
     """
     words = [f"{WORDS[kind]} ({n} of {n_scored} clips)" for kind, n in sorted(n_compared.items())]

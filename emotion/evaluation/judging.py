@@ -22,7 +22,7 @@ from emotion.inference.analysed_clip import AnalysedClip
 from emotion.inference.person_baseline import PersonBaseline, PersonEvidence, of_own_mean
 from emotion.inference.predictor import EmotionPredictor
 from emotion.labels import class_index
-from emotion.models.run_folder import Run
+from emotion.models.trained_model import Run
 from emotion.results import OWN_CLIPS, EmotionSummary
 from emotion.scores import (
     bootstrap_intervals,
@@ -62,7 +62,6 @@ def used_modalities(config: RunConfig, modality: str) -> tuple[str, ...]:
     """Returns the evidence that a model is to be judged by.
 
     Args:
-        config: of the model.
         modality: ``audio``, ``video``, or ``both`` for all that the model takes.
 
     Raises:
@@ -110,8 +109,6 @@ def judge_clips(
     """Judges clips of emotions that the classes cover, as ``EmotionPredictor`` judges any file.
 
     Args:
-        clips: labelled recordings.
-        run: the model.
         modalities: what to judge by; the rest of each clip is not read.
         adapt: ``clips`` compares each known speaker with their mean over all their clips, ``reference`` with what
             ``references`` name; None compares only people who are in a long clip for long.

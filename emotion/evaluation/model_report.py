@@ -20,7 +20,8 @@ from emotion.evaluation.adaptation import BY_REFERENCE, References, choose_refer
 from emotion.evaluation.judging import Judgement, build_report, judge_clips, used_modalities
 from emotion.evaluation.training_record import SeenClips, load_seen
 from emotion.labels import class_index
-from emotion.models.run_folder import SPLITS_FILE, Run
+from emotion.models.run_folder import SPLITS_FILE
+from emotion.models.trained_model import Run
 
 
 @dataclass(frozen=True)

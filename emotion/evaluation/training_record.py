@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from emotion.datasets import PUBLISHED
 from emotion.datasets.clips import SIDES, TEST, Clip
-from emotion.datasets.split_files import UNLISTED, read_rows, read_stretches
+from emotion.datasets.split_files import UNLISTED, read_split_rows, read_stretches
 
 
 @dataclass(frozen=True)
@@ -71,12 +71,12 @@ class SeenClips:
 
 def load_seen(path: str | os.PathLike) -> SeenClips:
     """Reads what a model was trained and validated on from its ``splits.csv``; errors are ``load_splits``'s."""
-    return _gather([row for row in read_rows(path) if row["side"] != TEST])
+    return _gather([row for row in read_split_rows(path) if row["side"] != TEST])
 
 
 def load_sides(path: str | os.PathLike) -> dict[str, SeenClips]:
     """Reads what stands on each side of a ``splits.csv``; errors are those of ``load_splits``."""
-    rows = read_rows(path)
+    rows = read_split_rows(path)
     return {side: _gather([row for row in rows if row["side"] == side]) for side in SIDES}
 
 

@@ -75,7 +75,6 @@ class AnalysedClip:
 
         Args:
             known: people whose references were given; recognised by their looks.
-            head: of the model.
             adapts: whether to compare the others with their own mean.
         """
         tracks = self._tracks()

@@ -30,7 +30,7 @@ DONE, FAILED, BEGUN = "done", "failed", "begun"
 MAX_FAILURES_SHOWN = 20
 
 
-def check_folder(folder: Path, *, resume: bool, overwrite: bool) -> None:
+def check_results_folder(folder: Path, *, resume: bool, overwrite: bool) -> None:
     """Makes sure that a folder can take the results of a batch.
 
     Raises:
@@ -57,13 +57,13 @@ class Batch:
         overwrite: start again.
 
     Raises:
-        ConfigError: as ``check_folder``, or if the results were made with other settings.
+        ConfigError: as ``check_results_folder``, or if the results were made with other settings.
     """
 
     def __init__(self, folder: Path, settings: dict[str, Any], *, resume: bool = False, overwrite: bool = False):
         self.folder = folder
         self._summary = folder / SUMMARY_FILE
-        check_folder(folder, resume=resume, overwrite=overwrite)
+        check_results_folder(folder, resume=resume, overwrite=overwrite)
         self.rows: dict[str, dict[str, str]] = {}
         if self._summary.exists() and resume:
             self._check_settings(settings)

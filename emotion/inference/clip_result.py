@@ -10,7 +10,7 @@ import numpy as np
 from emotion.config import RunConfig
 from emotion.inputs.frame_sampler import FrameSampler
 from emotion.inputs.window_cutter import WindowCutter
-from emotion.models.run_folder import WindowParts
+from emotion.models.trained_model import WindowParts
 from emotion.results import EmotionSummary, FaceTrack, MediaPrediction, WindowPrediction, join_evidence
 from emotion.settings import InferenceSettings
 from emotion.windows import merge_probabilities, sliding_windows
@@ -47,7 +47,6 @@ class ClipResult:
     Args:
         name: of the file or the camera.
         cutter: that cut the windows.
-        config: of the model.
         settings: with no value left open. Windows longer than the model's are averages of the model's.
     """
 
@@ -119,7 +118,6 @@ class ClipResult:
 
         Args:
             windows: judged so far, in order of time.
-            time_seconds: of the picture.
         """
         sampler, since = self._cutter.sampler, time_seconds - RECENT_SECONDS
         in_sight = sampler.tracks(since)

@@ -3,36 +3,22 @@
 import contextlib
 import dataclasses
 import time
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from emotion.config import AudioConfig, RunConfig
-from emotion.console import SILENT, Progress, Reporter
+from emotion.config import RunConfig
+from emotion.console import Reporter
 from emotion.errors import ConfigError, EmotionError
-from emotion.files import displayable, locked_folder, locked_names, make_folder, write_whole
-from emotion.inference.batch import Batch, check_folder, format_summary, run_batch
+from emotion.files import displayable, locked_folder, locked_names, make_folder
+from emotion.inference.batch import Batch, check_results_folder, format_summary, run_batch
 from emotion.inference.clip_search import ClipFile, LeftOut, find_clips, split_channels
-from emotion.inference.output_plan import (
-    STANDARD_OUTPUT,
-    TABLES,
-    OutputPlan,
-    check_plan,
-    plan_clip,
-    plan_outputs,
-)
+from emotion.inference.output_plan import TABLES, OutputPlan, check_plan, plan_clip, plan_outputs
 from emotion.inference.request import InferenceRequest
-from emotion.inputs.faces.hiding import find_faces_to_hide
+from emotion.inference.result_files import describe_run, process_file, write_tables
 from emotion.media.camera import Camera
-from emotion.media.pictures import VideoFrame
-from emotion.media.reading import MediaInfo, iterate_media
-from emotion.media.streams import Damage
-from emotion.outputs.subtitles import format_srt
+from emotion.media.reading import MediaInfo
 from emotion.outputs.summary import format_report
-from emotion.outputs.tables import format_csv, format_json
-from emotion.outputs.video.annotator import Annotator
-from emotion.outputs.video.writing import judged_tracks, write_annotated_image, write_annotated_video
 from emotion.parallel import Stopwatch
 from emotion.results import OWN_CLIPS, MediaPrediction
 
@@ -73,7 +59,7 @@ def plan_job(request: InferenceRequest, config: RunConfig) -> Job:
     if clips is not None:
         request.check_names(len(clips))
         folder = request.outputs.folder or DEFAULT_FOLDER
-        check_folder(folder, resume=request.resume, overwrite=request.outputs.overwrite)
+        check_results_folder(folder, resume=request.resume, overwrite=request.outputs.overwrite)
         return BatchJob(request, clips, folder, str(left_out))
     if request.adapts_to_folders:
         raise ConfigError("--adapt is for several clips of a person. Name them, or their folder.")
@@ -243,107 +229,6 @@ class CameraJob:
         wanted = self.request.outputs
         wanted = dataclasses.replace(wanted, video=wanted.output is not None, plot=wanted.save_plot is not None)
         return plan_outputs(Path(f"camera_{self.request.camera}"), wanted, has_video=True, is_still=False)
-
-
-def process_file(
-    predictor: "EmotionPredictor",
-    clip: Path,
-    info: MediaInfo,
-    plan: OutputPlan,
-    *,
-    settings: dict[str, Any],
-    drawing: dict[str, Any],
-    stopwatch: Stopwatch | None = None,
-    reporter: Reporter = SILENT,
-    analysed: "AnalysedClip | None" = None,
-    person: "PersonBaseline | None" = None,
-) -> MediaPrediction:
-    """Analyses one clip and writes what was planned.
-
-    Args:
-        settings: kept in the tables; from ``describe_run``.
-        drawing: what ``Annotator`` takes besides the result.
-        reporter: draws bars: "Watching", "Blurring" and "Drawing". An error that a bar raises stops the work.
-        analysed, person: the clip, if it was analysed before, and what is usual for its person, if that is known.
-
-    Raises:
-        MediaError: if the clip cannot be decoded.
-        EmotionError: if something cannot be written.
-    """
-    stopwatch = stopwatch or Stopwatch()
-    reporter = SILENT if info.is_still else reporter
-    if analysed is None:
-        analysed = predictor.analyse(clip, info=info, progress=reporter.bar("Watching", "s"), stopwatch=stopwatch)
-    prediction = predictor.conclude(analysed, person)
-    # The picture may turn out to be undecodable though its header is whole.
-    if plan.picture is not None and prediction.has_video:
-        hidden = None
-        if drawing.get("blur_faces"):
-            progress = _seconds_of(reporter.bar("Blurring", "s"), prediction)
-            with stopwatch("blur"):
-                found = find_faces_to_hide(_pictures(prediction), progress=progress)
-            prediction = dataclasses.replace(prediction, notes=(*prediction.notes, found.note))
-            hidden = found.boxes
-        annotator = Annotator(prediction, hidden=hidden, **drawing)
-        if info.is_still:
-            write_annotated_image(prediction, plan.picture, annotator=annotator)
-        else:
-            write_annotated_video(
-                prediction, plan.picture, annotator=annotator, progress=reporter.bar("Drawing", "s"),
-                stopwatch=stopwatch,
-            )  # fmt: skip
-    # Last: if you stop while the video is drawn, no table stands in the way of the next try.
-    with stopwatch("write"):
-        write_tables(prediction, plan, {**settings, "window_seconds": prediction.window_seconds})
-    return prediction
-
-
-def _pictures(prediction: MediaPrediction) -> Iterator[VideoFrame]:
-    damage = Damage(prediction.path, is_silent=True)  # it was reported when the clip was analysed
-    return iterate_media(
-        prediction.path, sample_rate=AudioConfig().sample_rate, with_audio=False, damage=damage,
-        choice=judged_tracks(prediction),
-    )  # fmt: skip
-
-
-def _seconds_of(bar: Progress, prediction: MediaPrediction) -> Callable[[float], None]:
-    return lambda seconds: bar(seconds, prediction.duration_seconds)
-
-
-def write_tables(prediction: MediaPrediction, plan: OutputPlan, settings: dict[str, Any]) -> None:
-    """Writes, or prints, everything that was planned except the picture.
-
-    Raises:
-        EmotionError: if something cannot be written.
-    """
-    makers = (
-        (plan.json, lambda: format_json(prediction, settings)),
-        (plan.csv, lambda: format_csv(prediction, settings)),
-        (plan.srt, lambda: format_srt(prediction)),
-    )
-    for path, make in makers:
-        if path == STANDARD_OUTPUT:
-            print(make(), end="", flush=True)
-        elif path is not None:
-            write_whole(path, make())
-    if plan.plot is not None:
-        from emotion.outputs.plots.timeline import write_timeline  # matplotlib takes half a second
-
-        write_timeline(prediction, plan.plot)
-
-
-def describe_run(predictor: "EmotionPredictor", model: Path) -> dict[str, Any]:
-    """Returns how a result is made, as tables keep it: the model, its hash, and the settings in force."""
-    return {
-        "model": str(model),
-        "model_sha256": predictor.run.sha256,
-        "runtime": predictor.run.runtime,
-        **dataclasses.asdict(predictor.settings),
-        "window_seconds": predictor.window_seconds,
-        "step_seconds": predictor.step_seconds,
-        "unsure_below": predictor.unsure_below,
-        "references": [{"name": person.name, "clips": person.clips} for person in predictor.people],
-    }
 
 
 def _beside(plan: OutputPlan, reporter: Reporter) -> Reporter:

@@ -25,7 +25,8 @@ from emotion.media.recordings import Recording, RecordingInfo
 from emotion.media.streams import Damage
 from emotion.media.tracks import TrackChoice
 from emotion.models.baseline_head import check_has_baseline
-from emotion.models.run_folder import Run, load_run
+from emotion.models.run_folder import load_run
+from emotion.models.trained_model import Run
 from emotion.parallel import Stages, Stopwatch
 from emotion.places import default_run
 from emotion.results import REFERENCE, MediaPrediction
@@ -230,7 +231,6 @@ class EmotionPredictor:
         Args:
             together: from ``WindowCutter.cut``.
             batch_windows: how many windows to gather before the model is asked.
-            stopwatch: measures the model.
         """
         stopwatch = stopwatch or Stopwatch()
         encoder = None if self.run.context_frames is None else TrackEncoder(self.run)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from emotion.inputs.window_cutter import TrackStretch, WindowInputs
-from emotion.models.run_folder import Run
+from emotion.models.trained_model import Run
 
 
 @dataclass

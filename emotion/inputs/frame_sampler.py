@@ -40,7 +40,6 @@ class FrameSampler:
     """Frames in, in order of time; crops on the grid out.
 
     Args:
-        config: of the model.
         detector: of faces; YuNet if none is given.
         min_face: pixels; smaller faces are passed over.
         watches_mouths: whether to measure in every frame how the mouths move.

@@ -1,7 +1,7 @@
 """Cuts media into the windows that a model judges: the one place where it is decided which windows there are.
 
 ``WindowCutter`` takes pictures and sound as they come, from a file, a labelled clip or a camera, in flat memory.
-``cut_clip_window`` takes one window of a decoded training clip. Both follow the same rules:
+``emotion.inputs.clip_windows`` takes windows of decoded training clips. Both follow the same rules:
 
 - **Sound** is evidence where somebody speaks in it. Silence, noise and music are none.
 - **A face** is evidence where it is in sight for ``video.min_sight`` of the window.
@@ -18,14 +18,14 @@ from emotion.config import RunConfig
 from emotion.inputs.faces.detectors import FaceDetector, build_detector
 from emotion.inputs.faces.speaking import RATE_HZ, compute_loudness, find_speaker, watch_mouth
 from emotion.inputs.frame_sampler import WHOLE_FRAME, FrameSampler
-from emotion.inputs.preprocessing import ClipMedia, Preprocessor, SoundBuffer, cut_samples
-from emotion.inputs.voice.speech import BLOCK_SECONDS, MIN_SPEECH_SECONDS, SpeechDetector, count_speech_seconds
+from emotion.inputs.preprocessing import Preprocessor, SoundBuffer
+from emotion.inputs.voice.speech import BLOCK_SECONDS, MIN_SPEECH_SECONDS, SpeechDetector, holds_enough_speech
 from emotion.media.pictures import VideoFrame
 from emotion.media.reading import AudioChunk
 from emotion.media.recordings import Recording
 from emotion.parallel import Stopwatch
 from emotion.settings import MIN_WINDOW_SECONDS, InferenceSettings
-from emotion.windows import count_steps, sliding_windows
+from emotion.windows import count_steps
 
 # A stream that lags this far behind the other has ended. Decoders with many threads hold back a dozen pictures, a dozen
 # seconds of a slide show; some files lay out their streams far apart.
@@ -34,7 +34,6 @@ MAX_LEAD_SECONDS = 60.0
 MAX_SILENCE_SECONDS = 60.0
 # It takes this long after a sound until it is known whether it was speech.
 SPEECH_DELAY_SECONDS = 0.1
-MIN_SPEECH_SHARE = 0.5  # of a window too short to hold MIN_SPEECH_SECONDS
 
 
 @dataclass(frozen=True)
@@ -73,17 +72,10 @@ class WindowInputs:
     stretch: TrackStretch | None = None
 
 
-def holds_enough_speech(speech_seconds: float, window_seconds: float) -> bool:
-    """Tells whether a window holds a voice: a syllable, or half of a window that is shorter than two."""
-    return speech_seconds >= min(MIN_SPEECH_SECONDS, MIN_SPEECH_SHARE * window_seconds)
-
-
 class WindowCutter:
     """Takes pictures and sound as they come and holds no more of them than one window and what it overlaps.
 
     Args:
-        config: of the model.
-        settings: what you choose at inference.
         has_video, has_audio: whether pictures and sound are to come.
         duration_seconds: of the file, as far as known; short files are held until somebody speaks.
         first_start_seconds: of the first window. Below 0 for a camera, whose first windows hold only what has come.
@@ -368,64 +360,3 @@ def cut_recordings(recordings: Sequence[Recording], config: RunConfig) -> Iterat
         )
         for windows in cutter.cut(recording.read(config.audio.sample_rate)):
             yield from (window.inputs for window in windows if window.evidence != "none")
-
-
-# ---- Windows of decoded clips, for training ----
-
-
-@dataclass(frozen=True)
-class ClipWindow:
-    """One window of a decoded clip before augmentation.
-
-    Attributes:
-        samples: ``(n_samples,)`` float32 of the window's length; zeros where nobody speaks.
-        frames: ``(n_frames, size, size, 3)`` uint8; zeros where no face is in sight.
-    """
-
-    samples: np.ndarray
-    frames: np.ndarray
-
-
-def cut_clip_window(
-    media: ClipMedia, start_seconds: float, preprocessor: Preprocessor, *, rate: float = 1.0
-) -> ClipWindow:
-    """Cuts one window out of a clip; ``rate`` is how many times as fast it will be played, picture and sound alike."""
-    config = preprocessor.config
-    seconds = rate * config.window.window_seconds
-    sample_rate = config.audio.sample_rate
-    samples = cut_samples(media.samples, round(start_seconds * sample_rate), round(seconds * sample_rate))
-    spoken = count_speech_seconds(media.speech, start_seconds, start_seconds + seconds)
-    if not holds_enough_speech(spoken, seconds):
-        samples = np.zeros_like(samples)
-    return ClipWindow(samples, _clip_frames(media, start_seconds, preprocessor, rate))
-
-
-def cut_clip(media: ClipMedia, preprocessor: Preprocessor) -> list[dict[str, np.ndarray]]:
-    """Returns the inputs of a clip's sliding windows that hold any evidence."""
-    window = preprocessor.config.window
-    spans = sliding_windows(media.duration_seconds, window.window_seconds, window.step_seconds)
-    inputs = [window_inputs(cut_clip_window(media, start, preprocessor), preprocessor) for start, _ in spans]
-    return [each for each in inputs if any(array.any() for array in each.values())]
-
-
-def window_inputs(window: ClipWindow, preprocessor: Preprocessor) -> dict[str, np.ndarray]:
-    """Returns a window as the model takes it, by the names of its inputs."""
-    config = preprocessor.config
-    made = {
-        "audio": lambda: preprocessor.audio_input(cut_samples(window.samples, 0, config.window_samples)),
-        "video": lambda: window.frames,
-    }
-    return {name: made[name]() for name in config.modalities}
-
-
-def _clip_frames(media: ClipMedia, start_seconds: float, preprocessor: Preprocessor, rate: float) -> np.ndarray:
-    first = preprocessor.first_moment(start_seconds)
-    if len(media.shown) == 1:
-        # A still has no place in time that a window could miss, however long the sound beside it is.
-        return preprocessor.video_input({first: media.crops[0]} if len(media.crops) else {}, first)
-    crops, shown = media.crops_by_moment(), set(media.shown.tolist())
-    if rate != 1.0:
-        source = {first + i: first + round(i * rate) for i in range(preprocessor.config.video.n_frames)}
-        crops = {moment: crops[at] for moment, at in source.items() if at in crops}
-        shown = {moment for moment, at in source.items() if at in shown}
-    return preprocessor.video_input(crops, first, shown)

@@ -80,7 +80,7 @@ def find_design(name: str) -> Design:
     return ARCHITECTURES[name]
 
 
-def load_architecture(name: str):
+def load_design(name: str):
     """Imports and returns a design's module.
 
     Raises:
@@ -95,10 +95,10 @@ def load_layers(config: RunConfig) -> None:
     Raises:
         ConfigError: if there is no such design.
     """
-    load_architecture(config.architecture)
+    load_design(config.architecture)
     for expert in ("audio_expert", "video_expert"):
         if config.architecture == LATE_FUSION and expert in config.model:
-            load_architecture(str(config.model[expert].get("architecture")))
+            load_design(str(config.model[expert].get("architecture")))
 
 
 def check_audio(config: RunConfig) -> None:
@@ -120,8 +120,8 @@ def check_audio(config: RunConfig) -> None:
 
 def build_model(config: RunConfig):
     """Builds the Keras model that a ``RunConfig`` describes."""
-    architecture = load_architecture(config.architecture)
+    design = load_design(config.architecture)
     check_audio(config)
     if config.architecture == LATE_FUSION:
-        return architecture.build_model(config, build_model)
-    return architecture.build_model(config)
+        return design.build_model(config, build_model)
+    return design.build_model(config)

@@ -97,7 +97,6 @@ def transformer_block(x, n_heads: int, *, hidden: int, epsilon: float, key_bias:
     Args:
         x: ``(batch, n_steps, width)``.
         hidden: units of the first dense layer.
-        epsilon: of the norms.
     """
     y = layers.LayerNormalization(epsilon=epsilon, name=f"{name}_attention_norm")(x)
     y = SelfAttention(n_heads, key_bias=key_bias, name=f"{name}_attention")(y)

@@ -14,9 +14,9 @@ from keras import layers
 
 from emotion.config import MODALITIES
 from emotion.console import SILENT, Reporter
-from emotion.models import ARCHITECTURES, build_model, load_architecture
+from emotion.models import ARCHITECTURES, build_model, load_design
 from emotion.models.attention import SelfAttention
-from emotion.models.run_folder import Run, time_window
+from emotion.models.trained_model import Run, time_window
 
 N_TIMED = 10
 
@@ -46,7 +46,7 @@ def measure_design(name: str) -> Measured:
     Raises:
         ConfigError: if there is no such design.
     """
-    module = load_architecture(name)
+    module = load_design(name)
     config = dataclasses.replace(ARCHITECTURES[name].default_config(), architecture=name)
     model = build_model(config)
     alone = {

@@ -17,7 +17,7 @@ from emotion.inputs.window_cutter import cut_recordings
 from emotion.media.recordings import Recording
 from emotion.models.export_onnx import skip_missing_modalities
 from emotion.models.onnx_runtime import INT8_FILE, MADE_FROM, OnnxNetwork, written_with_hash
-from emotion.models.run_folder import Run
+from emotion.models.trained_model import Run
 
 MIN_WINDOWS, MAX_WINDOWS = 8, 96
 # Operations of the video branch between its convolutions; quantized too, so that values stay in eight bits.

@@ -13,9 +13,11 @@ import numpy as np
 from emotion.config import RunConfig
 from emotion.console import SILENT, Reporter, quiet_import
 from emotion.errors import FileError, RunError, first_line
+from emotion.files import written_whole
 from emotion.models.half_precision import MIN_VALUES
 from emotion.models.onnx_runtime import HEAD_FILE, MADE_FROM, ONNX_FILE, PROBABILITIES, OnnxNetwork, written_with_hash
-from emotion.models.run_folder import MODEL_FILE, Run, draw_inputs, load_run
+from emotion.models.run_folder import MODEL_FILE, load_run
+from emotion.models.trained_model import Run, draw_inputs
 
 if TYPE_CHECKING:
     import onnx
@@ -183,18 +185,15 @@ def skip_missing_modalities(config: RunConfig, path: Path) -> None:
 
     nothing = {name: values[:1] * 0 for name, values in draw_inputs(config, 1).items()}
     inputs = draw_inputs(config, N_COMPARED)
-    rewritten = path.with_name(f"rewritten-{path.name}")
     try:
         network = onnx.load(path)
         skip_branches(network, nothing)
         onnx.checker.check_model(network)
-        onnx.save(network, rewritten)
-        np.testing.assert_allclose(OnnxNetwork(rewritten)(inputs), OnnxNetwork(path)(inputs), atol=MAX_DIFFERENCE)
-        rewritten.replace(path)
+        with written_whole(path) as rewritten:
+            onnx.save(network, rewritten)
+            np.testing.assert_allclose(OnnxNetwork(rewritten)(inputs), OnnxNetwork(path)(inputs), atol=MAX_DIFFERENCE)
     except Exception as error:  # onnx and ONNX Runtime raise anything
         logger.info("%s: is left as it is (%s).", path, first_line(error))
-    finally:
-        rewritten.unlink(missing_ok=True)
 
 
 def skip_branches(network: "onnx.ModelProto", nothing: Mapping[str, np.ndarray]) -> None:

@@ -8,7 +8,6 @@ Beside the network the folder holds its settings (``config.json``), a descriptio
 import itertools
 import json
 import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from emotion.config import INPUT_DTYPES
 from emotion.config_files import write_config
 from emotion.console import quiet_import
 from emotion.errors import EmotionError, MediaError, RunError, first_line
-from emotion.files import make_folder, write_json
+from emotion.files import folder_written_whole, write_json
 from emotion.inputs.faces.crops import crop_face
 from emotion.inputs.faces.detection import YuNetDetector
 from emotion.inputs.preprocessing import Preprocessor, SoundBuffer
@@ -28,7 +27,8 @@ from emotion.media.pictures import VideoFrame
 from emotion.media.reading import iterate_media
 from emotion.media.recordings import Recording
 from emotion.models.portable_formats import FORMATS, PortableFormat
-from emotion.models.run_folder import CARD_FILE, CONFIG_FILE, Run
+from emotion.models.run_folder import CARD_FILE, CONFIG_FILE
+from emotion.models.trained_model import Run
 from emotion.places import sample_clip
 
 MAX_DIFFERENCE = 1e-3  # of a probability, between Keras and the export
@@ -58,10 +58,7 @@ def export_portable(run: Run, name: str, folder: Path, *, check_on: Path | None 
         raise RunError(f"{folder}: exists and is not an export. Name another folder with --output.")
     kind, check_on = FORMATS[name], check_on or sample_clip()
     windows = collect_checked(run, check_on)
-    make_folder(folder.parent)
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as place:
-        partial = Path(place) / "export"
-        partial.mkdir()
+    with folder_written_whole(folder) as partial:
         kind.write(run, partial / kind.file)
         expected = run.without_calibration().predict(windows)
         answers = _answer(kind, partial / kind.file, windows, run)
@@ -78,15 +75,6 @@ def export_portable(run: Run, name: str, folder: Path, *, check_on: Path | None 
         (partial / EXAMPLE_FILE).write_text(kind.example, encoding="utf-8")
         for path in _terms(run.path):
             shutil.copy(path, partial / path.name)
-        before = Path(place) / "before"  # deleted with the temporary folder
-        if folder.exists():
-            folder.rename(before)
-        try:
-            partial.rename(folder)
-        except BaseException:
-            if before.exists():
-                before.rename(folder)
-            raise
     return difference
 
 

@@ -99,7 +99,7 @@ def classifier(features, n_classes: int, settings: dict[str, Any]):
     return layers.Softmax(dtype=EXACT, name="probabilities")(x)
 
 
-def build_voice_network(config: RunConfig, settings: dict[str, Any], *, audio_branch: Callable) -> keras.Model:
+def build_audio_network(config: RunConfig, settings: dict[str, Any], *, audio_branch: Callable) -> keras.Model:
     """Builds an audio branch with its own output: ``(batch, *config.audio_shape)`` to logits ``(batch, n_classes)``."""
     sound = keras.Input(config.audio_shape, name="audio")
     logits = layers.Dense(len(config.class_names), name="logits")(audio_branch(sound, settings))

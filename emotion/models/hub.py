@@ -11,7 +11,7 @@ from emotion.config import RunConfig
 from emotion.console import SILENT, Reporter
 from emotion.errors import ConfigError, RunError
 from emotion.fetching import hub_library
-from emotion.files import make_folder
+from emotion.files import folder_written_whole
 from emotion.models.baseline_head import BASELINE_FILE
 from emotion.models.onnx_runtime import HASH_SUFFIX, HEAD_FILE, INT8_FILE, ONNX_FILE
 from emotion.models.run_folder import CARD_FILE, CONFIG_FILE, METRICS_FILE, MODEL_FILE, SPLITS_FILE, check_run, load_run
@@ -60,7 +60,7 @@ def check_name(repository: str) -> None:
         raise ConfigError(f"{repository}: is not a name on the hub. Give USER/NAME.")
 
 
-def fetch(
+def fetch_model(
     repository: str, *, revision: str | None = None, cache_dir: Path | None = None, reporter: Reporter = SILENT
 ) -> Path:
     """Fetches a model folder from the hub, or finds it in the cache if there is no network.
@@ -97,7 +97,7 @@ def fetch(
 
 
 def pull(repository: str, output: Path, *, revision: str | None = None, cache_dir: Path | None = None) -> Path:
-    """Fetches a model, as ``fetch`` does, and copies it to a folder that does not depend on the cache.
+    """Fetches a model, as ``fetch_model`` does, and copies it to a folder that does not depend on the cache.
 
     Raises:
         RunError: if ``output`` is neither new nor empty.
@@ -105,19 +105,13 @@ def pull(repository: str, output: Path, *, revision: str | None = None, cache_di
     """
     if output.exists() and not (output.is_dir() and not any(output.iterdir())):
         raise RunError(f"{output}: is not empty. Name a new or empty folder with --output.")
-    fetched = fetch(repository, revision=revision, cache_dir=cache_dir)
+    fetched = fetch_model(repository, revision=revision, cache_dir=cache_dir)
     load_run(fetched, runtime="auto")  # a damaged model is reported now, not when it is needed
-    make_folder(output.parent)
-    with tempfile.TemporaryDirectory(prefix=f".{output.name}-", dir=output.parent) as place:
-        partial = Path(place) / "run"
-        partial.mkdir()
+    with folder_written_whole(output) as partial:
         for path in sorted(fetched.iterdir()):
             if path.is_file():
                 name = CARD_FILE if path.name == HUB_CARD_FILE else path.name
                 shutil.copyfile(path, partial / name)
-        if output.exists():
-            output.rmdir()
-        partial.rename(output)
     return output
 
 
@@ -130,7 +124,6 @@ def push(
         repository: ``USER/NAME``; it is created if there is none.
         private: whether only its owner can see it, if it is created.
         licence: as for ``build_card``, such as ``cc-by-nc-sa-4.0``.
-        message: of the commit.
 
     Raises:
         RunError: if the folder is not a complete run.

@@ -62,6 +62,6 @@ def build_model(config: RunConfig) -> keras.Model:
 
 
 def build_voice_network(config: RunConfig) -> keras.Model:
-    """Builds the audio branch with its own output; see ``fusion.build_voice_network``."""
+    """Builds the audio branch with its own output; see ``fusion.build_audio_network``."""
     settings = fusion.complete_settings(config.model, default_config())
-    return fusion.build_voice_network(config, settings, audio_branch=audio_branch)
+    return fusion.build_audio_network(config, settings, audio_branch=audio_branch)

@@ -18,10 +18,10 @@ def resolve_model(name: str | Path) -> Path:
     """
     if not str(name).startswith(HUB_SCHEME):
         return find_model(name)
-    from emotion.models.hub import fetch
+    from emotion.models.hub import fetch_model
 
     repository, _, revision = name.removeprefix(HUB_SCHEME).partition("@")
-    return fetch(repository, revision=revision or None, reporter=Reporter(aside=True))
+    return fetch_model(repository, revision=revision or None, reporter=Reporter(aside=True))
 
 
 def name_of(name: str | Path) -> str:

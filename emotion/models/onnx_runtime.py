@@ -169,7 +169,6 @@ def find_network(folder: Path, keras_sha256: str, runtime: str) -> tuple[OnnxNet
     """Returns a run's network in ONNX Runtime; or None, and why Keras must be used.
 
     Args:
-        folder: of the run.
         keras_sha256: of its ``model.keras``.
         runtime: ``onnx`` or ``int8`` require that file, ``auto`` takes ``model.onnx`` if it is there and valid,
             ``keras`` takes neither.

@@ -12,7 +12,7 @@ from emotion.console import quiet_import
 from emotion.errors import EmotionError, RunError, first_line
 from emotion.models.export_onnx import convert_to_onnx
 from emotion.models.onnx_runtime import OnnxNetwork
-from emotion.models.run_folder import Run, draw_inputs
+from emotion.models.trained_model import Run, draw_inputs
 
 Answer = Callable[[dict[str, np.ndarray]], np.ndarray]
 

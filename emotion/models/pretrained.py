@@ -13,7 +13,7 @@ from keras import ops
 
 from emotion.config import RunConfig
 from emotion.errors import ConfigError
-from emotion.models import conversion, load_architecture
+from emotion.models import conversion, load_design
 from emotion.models.layers import PACKAGE
 from emotion.weights import find_weights
 
@@ -28,7 +28,7 @@ SETTERS: dict[str, Callable] = {
 
 def known_weights(architecture: str) -> dict[str, str]:
     """Returns the pretrained weights that a design can take: by name, the prefix of the layers that take them."""
-    return getattr(load_architecture(architecture), "PRETRAINED", {})
+    return getattr(load_design(architecture), "PRETRAINED", {})
 
 
 def check_pretrained(config: RunConfig) -> None:

@@ -81,23 +81,23 @@ def audio_branch(picture, settings: dict[str, Any]):
 
 def build_model(config: RunConfig) -> keras.Model:
     """Builds the network for the modalities that ``config`` names; see ``build_fused_model``."""
-    settings = complete_settings(config)
+    settings = _complete_settings(config)
     return fusion.build_fused_model(
         config, settings, audio_branch=audio_branch, video_branch=video_branch, any_length=True
     )
 
 
 def build_voice_network(config: RunConfig) -> keras.Model:
-    """Builds the audio branch with its own output; see ``fusion.build_voice_network``."""
-    return fusion.build_voice_network(config, complete_settings(config), audio_branch=audio_branch)
+    """Builds the audio branch with its own output; see ``fusion.build_audio_network``."""
+    return fusion.build_audio_network(config, _complete_settings(config), audio_branch=audio_branch)
 
 
-def encoder_layers(model: keras.Model) -> list[keras.layers.Layer]:
+def whisper_layers(model: keras.Model) -> list[keras.layers.Layer]:
     """Returns Whisper's own layers, from the input on."""
     return [layer for layer in model.layers if layer.name.startswith(f"{ENCODER}_")]
 
 
-def complete_settings(config: RunConfig) -> dict[str, Any]:
+def _complete_settings(config: RunConfig) -> dict[str, Any]:
     """Completes the design's settings and checks those of Whisper.
 
     Raises:

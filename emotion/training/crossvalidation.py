@@ -61,7 +61,6 @@ def cross_validate(
     """Trains and tests one model for each fold, by the protocol that ``config.training`` names.
 
     Args:
-        clips: labelled recordings.
         config: all settings; the protocol is ``kfold``, ``loso``, ``random``, or, for a single split, ``speaker`` or
             ``official``.
         output: the folder: new, or of the same cross-validation, which is then resumed.

@@ -31,13 +31,13 @@ from emotion.models.run_folder import (
     HISTORY_FILE,
     PREDICTIONS_FILE,
     SPLITS_FILE,
-    Run,
     check_new_folder,
     check_resumable,
     load_run,
     write_metrics,
     write_run,
 )
+from emotion.models.trained_model import Run
 from emotion.outputs.plots.training import write_confusion_matrix, write_training_curves
 from emotion.training.callbacks import BEST_FILE, load_best, load_state
 from emotion.training.generators import ClipWindows
@@ -70,7 +70,6 @@ def train(
     Args:
         clips: labelled recordings. Those of other emotions than the classes are left out.
         config: all settings. Modalities that no clip has evidence for are dropped.
-        output: the run folder.
         cache_dir: where decoded clips are kept.
         resume: go on with the training in ``output``, with its own settings and split.
         epochs: with ``resume``, another limit than that training had.

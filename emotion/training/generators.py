@@ -13,11 +13,11 @@ from emotion.config import RunConfig
 from emotion.datasets.cache import ClipCache
 from emotion.datasets.clips import Clip
 from emotion.errors import DatasetError
+from emotion.inputs.clip_windows import ClipWindow, compute_inputs, cut_clip_window
 from emotion.inputs.faces import augmentation as faces
 from emotion.inputs.preprocessing import ClipMedia, Preprocessor
 from emotion.inputs.voice import augmentation as voices
 from emotion.inputs.voice.features import compute_voiced_seconds, has_sound
-from emotion.inputs.window_cutter import ClipWindow, cut_clip_window, window_inputs
 from emotion.labels import class_index
 
 # Training windows begin up to about this much earlier or later than the voice would have them begin.
@@ -32,9 +32,7 @@ class EpochBatches(keras.utils.PyDataset):
 
     Args:
         items: what to deal into batches.
-        batch_size: items a batch.
         n_batches: batches an epoch; by default as many as are full, but one at least.
-        seed: of the order.
         is_shuffled: whether each epoch has an order of its own.
     """
 
@@ -112,7 +110,7 @@ class ClipWindows(EpochBatches):
         media = self._cache.load(self._clips[index])
         if not self._training:
             start = middle_window(media, self._config)
-            return window_inputs(cut_clip_window(media, start, self._preprocessor), self._preprocessor)
+            return compute_inputs(cut_clip_window(media, start, self._preprocessor), self._preprocessor)
         rng = np.random.default_rng((self.seed, self.epoch, index))
         inputs = varied_inputs(media, self._preprocessor, rng)
         if "audio" in inputs and self._config.training.augment:
@@ -127,7 +125,7 @@ def varied_inputs(media: ClipMedia, preprocessor: Preprocessor, rng: np.random.G
     """
     config = preprocessor.config
     augment, sample_rate = config.training.augment, config.audio.sample_rate
-    voice = voices.draw_variation(rng)
+    voice = voices.draw_voice_variation(rng)
     rate = voice.rate if augment else 1.0
     start = _draw_start(media, config, rate * config.window.window_seconds, rng)
     window = cut_clip_window(media, start, preprocessor, rate=rate)
@@ -138,7 +136,7 @@ def varied_inputs(media: ClipMedia, preprocessor: Preprocessor, rng: np.random.G
         is_empty = ~frames.any(axis=(1, 2, 3))
         frames = faces.vary_clip(frames, rng)
         frames[is_empty] = 0  # brightened zeros would be a picture
-    return window_inputs(ClipWindow(samples, frames), preprocessor)
+    return compute_inputs(ClipWindow(samples, frames), preprocessor)
 
 
 def middle_window(media: ClipMedia, config: RunConfig) -> float:

@@ -12,18 +12,19 @@ from emotion.config_files import to_dict
 from emotion.console import SILENT, Reporter
 from emotion.datasets.cache import ClipCache
 from emotion.datasets.clips import SIDES, TEST, TRAIN, VALIDATION, Clip
-from emotion.datasets.split_files import read_rows, write_splits
+from emotion.datasets.split_files import read_split_rows, write_splits
 from emotion.datasets.splits import SPEAKER_INDEPENDENT, Split, check_split
 from emotion.errors import ConfigError, DatasetError
 from emotion.evaluation.judging import build_report, judge_clips
 from emotion.evaluation.training_record import load_sides
 from emotion.files import make_folder
+from emotion.inputs.clip_windows import cut_clip
 from emotion.inputs.preprocessing import Preprocessor
-from emotion.inputs.window_cutter import cut_clip
 from emotion.labels import class_index
 from emotion.models import LATE_FUSION, build_model
 from emotion.models.calibration import choose_threshold
-from emotion.models.run_folder import SPLITS_FILE, Run, write_metrics, write_run
+from emotion.models.run_folder import SPLITS_FILE, write_metrics, write_run
+from emotion.models.trained_model import Run
 from emotion.training.fusion_weights import FusionWeights, JoinedClips, fit_fusion
 
 MIN_CLIPS = 10  # to fit weights on
@@ -213,5 +214,5 @@ def _score(clips: Sequence[Clip], sides: Mapping[str, str | None], fused: Run, r
 
 
 def _protocol(run: Path) -> str:
-    rows = read_rows(run / SPLITS_FILE) if (run / SPLITS_FILE).is_file() else []
+    rows = read_split_rows(run / SPLITS_FILE) if (run / SPLITS_FILE).is_file() else []
     return rows[0]["protocol"] if rows else "random"

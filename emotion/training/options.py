@@ -143,20 +143,11 @@ def add_fusion_options(group) -> None:
     group.add_argument("--by_class", action="store_true", help="a weight for each class instead of one for all")
 
 
-def add_progress_option(group) -> None:
-    group.add_argument("--no_progress", action="store_true", help="show no progress bars")
-
-
 # ---- From options to records ----
 
 
 def read_data_options(args: argparse.Namespace) -> DataRequest:
     return DataRequest(args.dataset, args.root, args.manifest, args.cache_dir)
-
-
-def reporter_for(args: argparse.Namespace) -> Reporter:
-    """Returns the reporter of a command with ``--no_progress``."""
-    return Reporter(shows_bars=not args.no_progress)
 
 
 def given_settings(args: argparse.Namespace) -> list[str]:

@@ -1,7 +1,6 @@
 """Whole trainings, from labelled clips to a finished folder and its scores on the console; one for each command."""
 
 import dataclasses
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ from emotion.console import SILENT, Reporter, quiet_import
 from emotion.datasets import DATASETS, human_accuracy, summarize
 from emotion.datasets.clips import Clip
 from emotion.errors import DatasetError, RunError
+from emotion.files import folder_written_whole
 from emotion.labels import EIGHT_EMOTIONS, class_index
 from emotion.models.export_onnx import write_onnx
 from emotion.models.run_folder import CONFIG_FILE, MODEL_FILE, load_run
@@ -38,7 +38,6 @@ def train_on_clips(
     """Trains one model, prints its scores and writes its ONNX file.
 
     Args:
-        clips: labelled recordings.
         source: name and licence of the data set.
         config: if its classes are all eight emotions, those that no clip shows are dropped.
         output: the run folder to write.
@@ -59,17 +58,15 @@ def train_on_demo(config: RunConfig, output: Path, *, reporter: Reporter = SILEN
     folder = DEMO_DIR / f"seed{config.training.seed}"
     if not folder.exists():
         reporter.say(f"Drawing faces and voices of {DEMO_SPEAKERS} synthetic speakers into {folder}.")
-        unfinished = folder.with_name(f"{folder.name}.partial")
-        shutil.rmtree(unfinished, ignore_errors=True)
-        write_synthetic_dataset(
-            unfinished,
-            emotions=DEMO_EMOTIONS,
-            n_speakers=DEMO_SPEAKERS,
-            n_repetitions=DEMO_REPETITIONS,
-            seed=config.training.seed,
-            reporter=reporter,
-        )
-        unfinished.rename(folder)
+        with folder_written_whole(folder) as unfinished:
+            write_synthetic_dataset(
+                unfinished,
+                emotions=DEMO_EMOTIONS,
+                n_speakers=DEMO_SPEAKERS,
+                n_repetitions=DEMO_REPETITIONS,
+                seed=config.training.seed,
+                reporter=reporter,
+            )
     clips = DATASETS["ravdess"].load(folder)
     reporter.say(summarize(clips))
     reporter.say("Faces and voices are synthetic: the model learns to tell them apart, and nothing about people.")
@@ -238,7 +235,7 @@ def make_recipe(
     reporter.say(f"model: {output}")
 
 
-def measure_new_corpora(
+def report_new_corpora(
     name: str, data_root: Path, *, left_out: str | None = None, reporter: Reporter = SILENT
 ) -> dict[str, Any]:
     """Trains a recipe's voice branch without a corpus, or without each in turn, and prints its scores on them.

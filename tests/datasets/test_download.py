@@ -1,6 +1,5 @@
 """The download command against a server on this machine that stands for the owners, and the safety of unpacking."""
 
-import argparse
 import hashlib
 import io
 import json
@@ -12,20 +11,23 @@ import sys
 import time
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from file_server import FileServer, md5
-from programs import parse_words
+from programs import run_words
 from refusals import refused
 
 from emotion import fetching
 from emotion.console import run_program
+from emotion.datasets import __main__ as program
 from emotion.datasets import ravdess
 from emotion.datasets.download import archives, download, owners
 from emotion.datasets.download.archives import Ledger, unpack
 from emotion.errors import ConfigError, DatasetError, FileError
-from emotion.fetching import FetchError, RemoteFile
+from emotion.fetching import RemoteFile
+from emotion.https import FetchError
 
 AUDIO, SONG = "Audio_Speech_Actors_01-24.zip", "Audio_Song_Actors_01-24.zip"
 CONTENT = np.random.default_rng(0).bytes(300_000)
@@ -120,7 +122,7 @@ def test_what_a_killed_call_left_behind_is_cleared_and_other_files_stay(tmp_path
 
 
 def test_an_archive_that_does_not_fit_is_not_unpacked(tmp_path, monkeypatch):
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: argparse.Namespace(free=10))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=10))
     path = make_zip(tmp_path / "a.zip", {"a.wav": b"a" * 11})
     with refused(DatasetError, path, f"{tmp_path / 'out'} has 0.0 GB"):
         unpack(path, tmp_path / "out")
@@ -137,8 +139,8 @@ def test_a_ledger_that_cannot_be_read_counts_as_empty(tmp_path, text):
 # ---- RAVDESS ----
 
 
-def parse(*words: str) -> argparse.Namespace:
-    return parse_words(download, *words)
+def run_download(*words: str) -> int:
+    return run_words(program, "download", *words)
 
 
 def ravdess_zip(modality: str, channel: str, actors) -> bytes:
@@ -168,7 +170,7 @@ def zenodo(server):
 
 def run_ravdess(zenodo: FileServer, tmp_path: Path, *words: str) -> int:
     output = str(tmp_path / "dataset")
-    return download.run(parse("ravdess", "--output", output, "--zenodo_url", f"{zenodo.url}/record", *words))
+    return run_download("ravdess", "--output", output, "--zenodo_url", f"{zenodo.url}/record", *words)
 
 
 def fetched(server: FileServer) -> list[str]:
@@ -260,7 +262,7 @@ def test_a_dry_run_lists_and_fetches_nothing(zenodo, tmp_path, capsys):
 
 
 def test_a_full_disk_refuses_before_anything_is_fetched(zenodo, tmp_path, monkeypatch):
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: argparse.Namespace(free=50_000_000))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=50_000_000))
     with refused(FetchError, "50.0 MB", "--output", "--actors", "--modality"):
         run_ravdess(zenodo, tmp_path, "--actors", "1")
     assert fetched(zenodo) == []
@@ -348,7 +350,7 @@ def cremad(server):
 
 def run_cremad(cremad: FileServer, tmp_path: Path, *words: str) -> int:
     urls = [f"--github_url={cremad.url}/repo", f"--lfs_url={cremad.url}/lfs", f"--lfs_url={cremad.url}/mirror"]
-    return download.run(parse("cremad", "--output", str(tmp_path), *urls, *words))
+    return run_download("cremad", "--output", str(tmp_path), *urls, *words)
 
 
 def cremad_files(tmp_path: Path) -> dict[str, bytes]:
@@ -457,27 +459,27 @@ def test_a_cremad_dry_run_writes_nothing(cremad, tmp_path, capsys):
 
 
 def test_actors_are_read_from_lists_and_ranges():
-    assert download.read_actors(None, 3) == [1, 2, 3]
-    assert download.read_actors("7, 1-3,2", 24) == [1, 2, 3, 7]
-    assert download.read_actors("1001-1003,5", 91, first=1001) == [1, 2, 3, 5]
+    assert program.read_actors(None, 3) == [1, 2, 3]
+    assert program.read_actors("7, 1-3,2", 24) == [1, 2, 3, 7]
+    assert program.read_actors("1001-1003,5", 91, first=1001) == [1, 2, 3, 5]
 
 
 @pytest.mark.parametrize("text", ["", "a", "0", "25", "3-1", "1-", "-1", "1-2-3", "1.5", "²"])
 def test_impossible_actors_are_refused(text):
     with refused(ConfigError, "--actors", text):
-        download.read_actors(text, 24)
+        program.read_actors(text, 24)
 
 
 def test_cremad_has_no_song():
     with refused(ConfigError, "--song", "RAVDESS"):
-        download.run(parse("cremad", "--song"))
+        run_download("cremad", "--song")
 
 
 def test_a_server_out_of_reach_is_one_line_with_the_way_out_and_exit_code_1(server, tmp_path, capsys):
     with FileServer() as gone:
         url = gone.url  # nobody listens there any more
-    args = parse("ravdess", "--zenodo_url", url, "--output", str(tmp_path))
-    assert run_program(lambda: download.run(args)) == 1
+    words = ("ravdess", "--zenodo_url", url, "--output", str(tmp_path))
+    assert run_program(lambda: run_download(*words)) == 1
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:")]
     assert len(lines) == 1
     for hint in (url, "by hand", "https://zenodo.org/records/1188976", AUDIO, str(tmp_path)):
@@ -485,7 +487,7 @@ def test_a_server_out_of_reach_is_one_line_with_the_way_out_and_exit_code_1(serv
 
 
 def test_wrong_settings_are_exit_code_2():
-    assert run_program(lambda: download.run(parse("ravdess", "--actors", "99"))) == 2
+    assert run_program(lambda: run_download("ravdess", "--actors", "99")) == 2
 
 
 def test_an_output_that_is_a_file_is_one_line(zenodo, tmp_path):

@@ -7,7 +7,7 @@ from data_trees import make_tree
 from refusals import refused
 
 from emotion.datasets import Clip
-from emotion.datasets.meld import load, read_rows, recognizes
+from emotion.datasets.meld import load, read_meld_rows, recognizes
 from emotion.errors import DatasetError
 
 HEADER = "Sr No.,Utterance,Speaker,Emotion,Sentiment,Dialogue_ID,Utterance_ID,Season,Episode,StartTime,EndTime"
@@ -105,7 +105,7 @@ def test_missing_clips_are_one_warning_that_counts_them_and_names_the_first(tmp_
 def test_all_rows_can_be_had_with_the_path_where_the_file_should_lie(tmp_path):
     write_labels(tmp_path, "dev", row(0, 0), row(0, 1))
     make_tree(tmp_path, "dev_splits_complete/dia0_utt1.mp4")
-    missing, there = read_rows(tmp_path)
+    missing, there = read_meld_rows(tmp_path)
     assert (missing.exists, there.exists) == (False, True)
     assert missing.clip.video_path == str(tmp_path / "dev_splits_complete" / "dia0_utt0.mp4")
     assert (missing.clip.clip_id, missing.where) == ("meld:validation:dia0_utt0", "dev_sent_emo.csv, line 2")
@@ -115,30 +115,30 @@ def test_all_rows_can_be_had_with_the_path_where_the_file_should_lie(tmp_path):
 def test_several_speakers_at_once_are_nobody_in_particular(tmp_path):
     names = ["All", "Both", "Ross and Rachel", "Joey/Drake", "The Guys", "Everybody", "Sandy", "Allesandro"]
     write_labels(tmp_path, "train", *(row(0, i, speaker=name) for i, name in enumerate(names)))
-    assert [row.clip.speaker for row in read_rows(tmp_path)] == [None] * 6 + ["meld:Sandy", "meld:Allesandro"]
+    assert [row.clip.speaker for row in read_meld_rows(tmp_path)] == [None] * 6 + ["meld:Sandy", "meld:Allesandro"]
 
 
 def test_one_speaker_stays_one_however_the_name_is_written(tmp_path):
     names = ("Phoebe Sr", "Phoebe  Sr.", " PHOEBE SR", "phoebe sr", "Richard’s Date", "Richard's Date", "TV Announcer")
     write_labels(tmp_path, "train", *(row(0, i, speaker=name) for i, name in enumerate(names)), row(0, 9, speaker=""))
-    speakers = [row.clip.speaker for row in read_rows(tmp_path)]
+    speakers = [row.clip.speaker for row in read_meld_rows(tmp_path)]
     assert speakers == ["meld:Phoebe Sr"] * 4 + ["meld:Richard's Date"] * 2 + ["meld:TV Announcer", None]
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp1252"])
 def test_label_files_are_read_in_the_encodings_they_come_in(tmp_path, encoding):
     write_labels(tmp_path, "train", row(words="You’re late…"), encoding=encoding)
-    assert read_rows(tmp_path)[0].clip.details["utterance"] == "You’re late…"
+    assert read_meld_rows(tmp_path)[0].clip.details["utterance"] == "You’re late…"
 
 
 def test_punctuation_of_the_wrong_code_page_is_put_right(tmp_path):
     write_labels(tmp_path, "dev", row(words="he\x92s lost it\x85"))
-    assert read_rows(tmp_path)[0].clip.details["utterance"] == "he’s lost it…"
+    assert read_meld_rows(tmp_path)[0].clip.details["utterance"] == "he’s lost it…"
 
 
 def test_headers_in_any_case_and_utterances_over_several_lines_are_read(tmp_path):
     write_labels(tmp_path, "train", row(words="one\ntwo"), row(0, 1), header=HEADER.upper().replace(",", " ,"))
-    assert [row.where.split(", ")[1] for row in read_rows(tmp_path)] == ["lines 2-3", "line 4"]
+    assert [row.where.split(", ")[1] for row in read_meld_rows(tmp_path)] == ["lines 2-3", "line 4"]
 
 
 @pytest.mark.parametrize("bad", [row("x"), row(0, 0), row(5, emotion="")])

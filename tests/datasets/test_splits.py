@@ -12,7 +12,7 @@ from refusals import refused
 from emotion.datasets import Clip
 from emotion.datasets.protocols import (
     FOLD_PROTOCOLS,
-    PROTOCOLS,
+    SPLITTERS,
     folds_at_random,
     folds_by_speaker,
     leave_one_speaker_out,
@@ -28,7 +28,7 @@ from emotion.evaluation.training_record import load_seen
 from emotion.labels import EIGHT_EMOTIONS
 
 # Those that choose the sides themselves.
-DRAWN = tuple(name for name in PROTOCOLS if name != "official")
+DRAWN = tuple(name for name in SPLITTERS if name != "official")
 FRACTIONS_AND_SEED = {"validation_fraction": 0.15, "test_fraction": 0.15, "seed": 0}
 
 # Derandomised and without a deadline: the suite must give the same answer on a busy machine. Without a database, which
@@ -299,13 +299,13 @@ def test_an_unknown_protocol_lists_the_choices():
 
 
 @pytest.mark.parametrize("pair", [(0.5, 0.5), (-0.1, 0.1), (0.1, 1.0), (float("nan"), 0.1)])
-@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("protocol", SPLITTERS)
 def test_impossible_fractions_are_refused(protocol, pair):
     with refused(ConfigError, "validation_fraction", "test_fraction", *pair):
         split_clips(RAVDESS_LIKE, protocol, validation_fraction=pair[0], test_fraction=pair[1], seed=0)
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("protocol", SPLITTERS)
 def test_no_clips_and_the_same_clip_twice_are_refused(protocol):
     for clips, named in (([], "no clips"), (RAVDESS_LIKE + RAVDESS_LIKE[:1], RAVDESS_LIKE[0].clip_id)):
         with refused(DatasetError, named):

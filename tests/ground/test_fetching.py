@@ -9,8 +9,9 @@ from file_server import md5
 from recording import Recorder
 from refusals import refused
 
-from emotion import fetching
-from emotion.fetching import FetchError, RemoteFile, check_address, fetch, read_json, read_retry_after, with_way_out
+from emotion import fetching, https
+from emotion.fetching import RemoteFile, fetch
+from emotion.https import FetchError, check_address, read_json, read_retry_after, with_way_out
 
 CONTENT = np.random.default_rng(0).bytes(300_000)
 BROKEN = {"break_after": 100_000}
@@ -53,7 +54,7 @@ REST = "bytes=100000-"
 )  # fmt: skip
 def test_a_file_arrives_byte_for_byte_whatever_passes(server, tmp_path, monkeypatch, faults, asked, words):
     if any("stall_seconds" in fault for fault in faults):
-        monkeypatch.setattr(fetching, "TIMEOUT_SECONDS", 0.2)
+        monkeypatch.setattr(https, "TIMEOUT_SECONDS", 0.2)
     path, notes = get(server, tmp_path, *faults)
     assert path.read_bytes() == CONTENT
     assert [item.name for item in tmp_path.iterdir()] == ["file.zip"]
@@ -115,7 +116,7 @@ def test_progress_tells_what_is_here(server, tmp_path):
 def test_pauses_grow_and_a_server_that_names_a_pause_is_obeyed(server, tmp_path, monkeypatch):
     pauses = []
     monkeypatch.setattr(threading.Event, "wait", lambda self, seconds=None: pauses.append(seconds))
-    monkeypatch.setattr(fetching, "FIRST_PAUSE_SECONDS", 1.0)
+    monkeypatch.setattr(https, "FIRST_PAUSE_SECONDS", 1.0)
     get(server, tmp_path, {"status": 500}, {"status": 502}, {"status": 429, "headers": {"Retry_After": "7"}})
     assert [pause for pause in pauses if pause in (1.0, 2.0, 7.0)] == [1.0, 2.0, 7.0]
     assert read_retry_after("Wed, 21 Oct 2015 07:28:00 GMT") == 0.0
@@ -166,6 +167,6 @@ def test_an_answer_that_is_no_json_or_too_long_is_named_with_the_way_out(server,
     server.files["/record"] = b"<html>"
     with refused(FetchError, "/record", "JSON", "By hand."), with_way_out("By hand."):
         read_json(f"{server.url}/record")
-    monkeypatch.setattr(fetching, "MAX_JSON_BYTES", 3)
+    monkeypatch.setattr(https, "MAX_JSON_BYTES", 3)
     with refused(FetchError, "/record", "3 bytes"):
         read_json(f"{server.url}/record")

@@ -1,5 +1,6 @@
 """What the system refuses becomes one line that names the file, and nothing half-written is left."""
 
+import contextlib
 import errno
 import os
 
@@ -9,7 +10,7 @@ from refusals import refused
 
 from emotion.console import run_program
 from emotion.errors import EmotionError, FileError, first_line
-from emotion.files import file_error, make_folder, named_errors, write_whole, written_whole
+from emotion.files import file_error, folder_written_whole, make_folder, named_errors, write_whole, written_whole
 from emotion.models.run_folder import check_run
 
 
@@ -65,3 +66,15 @@ def test_words_of_other_packages_stay_one_short_line():
     assert first_line(ValueError("what\nand more")) == "what"
     assert first_line(ValueError()) == "ValueError"
     assert len(first_line(ValueError("{" * 9000))) < 400
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path, fails):
+    folder = tmp_path / "made" / "folder"
+    for content in ("old", "new"):
+        with contextlib.suppress(ZeroDivisionError), folder_written_whole(folder) as partial:
+            (partial / f"{content}.txt").write_text(content)
+            if fails and content == "new":
+                raise ZeroDivisionError
+    assert [path.name for path in folder.parent.iterdir()] == ["folder"]
+    assert [path.name for path in folder.iterdir()] == ["old.txt" if fails else "new.txt"]

@@ -20,7 +20,7 @@ from emotion.media.camera import Camera
 from emotion.media.pictures import VideoFrame
 from emotion.media.reading import iterate_media, probe_media
 from emotion.models import build_model
-from emotion.models.run_folder import Run
+from emotion.models.trained_model import Run
 from emotion.outputs.subtitles import format_srt
 from emotion.settings import InferenceSettings
 

@@ -21,7 +21,7 @@ from emotion.media.reading import iterate_media
 from emotion.media.recordings import Recording
 from emotion.media.tracks import TrackChoice
 from emotion.models import build_model
-from emotion.models.run_folder import Run
+from emotion.models.trained_model import Run
 from emotion.results import WindowPrediction
 from emotion.settings import InferenceSettings
 

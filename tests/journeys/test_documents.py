@@ -109,7 +109,7 @@ def parser_of(words: list[str]):
 def test_a_command_has_valid_options_and_it_is_known_what_runs_it(document, command, monkeypatch):
     run = command in RUN_HERE or command in RUN_IN_MINUTES
     assert run or [pattern for pattern in NOT_RUN if re.match(pattern, command)], f"{document}: {command}"
-    monkeypatch.setattr("emotion.models.hub.fetch", lambda repository, revision=None: Path(repository))
+    monkeypatch.setattr("emotion.models.hub.fetch_model", lambda repository, revision=None: Path(repository))
     if command.startswith("make "):
         targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
         assert command.split()[1] in targets

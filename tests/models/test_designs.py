@@ -20,10 +20,11 @@ from emotion.datasets.synthetic.voices import synthesize_voice
 from emotion.errors import ConfigError
 from emotion.inference.predictor import EmotionPredictor
 from emotion.labels import SEVEN_EMOTIONS
-from emotion.models import ARCHITECTURES, build_model, load_architecture
+from emotion.models import ARCHITECTURES, build_model, load_design
 from emotion.models.layers import dtype_policy
 from emotion.models.mobilefacenet_lstm import HeardSteps
-from emotion.models.run_folder import HISTORY_FILE, Run, load_run, write_run
+from emotion.models.run_folder import HISTORY_FILE, load_run, write_run
+from emotion.models.trained_model import Run
 from emotion.training.fitting import load_history, train
 
 designs = pytest.mark.parametrize("name", sorted(ARCHITECTURES))
@@ -43,7 +44,7 @@ def test_every_design_has_small_settings_to_be_tested_with():
 
 def test_an_unknown_design_is_refused_with_the_choices():
     with pytest.raises(ConfigError, match="mfcc_cnn_3d"):
-        load_architecture("resnet")
+        load_design("resnet")
 
 
 # ---- The contract ----
@@ -59,7 +60,7 @@ def test_a_design_is_built_from_its_configuration_alone_for_any_modalities(name)
             probabilities = answer(model, random_inputs(config, n))
             assert probabilities.shape == (n, 2) and (probabilities > 0).all()
             np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-6)
-    module = load_architecture(name)
+    module = load_design(name)
     assert 20 < len(module.DESCRIPTION) < 120
     assert set(SMALL_DESIGNS[name]) <= set(module.default_config())
     json.dumps(module.default_config())  # goes into config.json

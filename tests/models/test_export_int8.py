@@ -16,7 +16,8 @@ from emotion.models.export_folding import NeighbouringFrames, fold_time
 from emotion.models.export_int8 import collect_windows, export_int8
 from emotion.models.layers import FaceStandardization
 from emotion.models.onnx_runtime import HASH_SUFFIX, INT8_FILE
-from emotion.models.run_folder import draw_inputs, load_run
+from emotion.models.run_folder import load_run
+from emotion.models.trained_model import draw_inputs
 
 
 @pytest.mark.parametrize("name", ["mfcc_cnn_3d", "whisper_cnn_3d", "whisper_mobilenet", "logmel_cnn"])

@@ -18,7 +18,8 @@ from emotion.models import ARCHITECTURES
 from emotion.models import export_onnx as onnx_export
 from emotion.models.export_onnx import compare, export_onnx, skip_branches
 from emotion.models.onnx_runtime import HEAD_FILE, ONNX_FILE, OnnxNetwork
-from emotion.models.run_folder import CONFIG_FILE, draw_inputs, load_run
+from emotion.models.run_folder import CONFIG_FILE, load_run
+from emotion.models.trained_model import draw_inputs
 from emotion.places import saved_models
 
 

@@ -16,7 +16,7 @@ from small_models import random_inputs, small_config, write_small_run
 
 from emotion.config_files import load_config
 from emotion.errors import ConfigError
-from emotion.models.hub import HubError, build_card, fetch, hub_dir, pull, push
+from emotion.models.hub import HubError, build_card, fetch_model, hub_dir, pull, push
 from emotion.models.names import resolve_model
 from emotion.models.run_folder import RunError, load_run, write_metrics
 from emotion.places import default_run, project_dir
@@ -97,13 +97,13 @@ def test_only_the_files_of_a_model_are_fetched_and_then_found_without_a_network(
     push(run, NAME)
     strangers = {"setup.py": b"boom", "sitecustomize.py": b"boom", "model.pkl": b"boom", "emotion/__init__.py": b"boom"}
     server.repositories[NAME] |= strangers
-    folder = fetch(NAME, cache_dir=tmp_path)
+    folder = fetch_model(NAME, cache_dir=tmp_path)
     assert {path.name for path in folder.iterdir()} == {
         "README.md", "config.json", "metrics.json", "model.keras", "splits.csv",
     }  # fmt: skip
     assert not [path for path in server.asked if any(name in path for name in strangers)]
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
-    assert fetch(NAME, cache_dir=tmp_path) == folder
+    assert fetch_model(NAME, cache_dir=tmp_path) == folder
 
 
 def test_a_network_that_carries_code_is_refused_and_not_executed(server, run, tmp_path):
@@ -125,18 +125,18 @@ def test_a_network_that_carries_code_is_refused_and_not_executed(server, run, tm
 @pytest.mark.parametrize("name", ["faces", "a/b/c", "../../etc", "a/..", "a b/c", ""])
 def test_what_is_no_name_is_refused(name, tmp_path):
     with pytest.raises(ConfigError, match="USER/NAME"):
-        fetch(name, cache_dir=tmp_path)
+        fetch_model(name, cache_dir=tmp_path)
 
 
 def test_what_is_not_there_or_no_model_is_told_in_a_sentence(server, run, tmp_path):
     with pytest.raises(HubError, match="hf://no/such: .*hf auth login"):
-        fetch("no/such", cache_dir=tmp_path)
+        fetch_model("no/such", cache_dir=tmp_path)
     server.repositories["an/other"] = {"config.json": b"{}", "model.safetensors": b""}
     with pytest.raises(HubError, match="hf://an/other: "):
-        fetch("an/other", cache_dir=tmp_path)
+        fetch_model("an/other", cache_dir=tmp_path)
     push(run, NAME)
     with pytest.raises(HubError, match="@REVISION"):
-        fetch(NAME, revision="v9", cache_dir=tmp_path)
+        fetch_model(NAME, revision="v9", cache_dir=tmp_path)
 
 
 def test_a_damaged_network_is_told_before_anything_is_kept_and_nothing_is_overwritten(server, run, tmp_path):

@@ -18,7 +18,8 @@ from emotion.inference.predictor import EmotionPredictor
 from emotion.models import onnx_runtime
 from emotion.models.onnx_files import has_external_data
 from emotion.models.onnx_runtime import HASH_SUFFIX, ONNX_FILE, OnnxNetwork, choose_runtime, write_hash
-from emotion.models.run_folder import CONFIG_FILE, MODEL_FILE, draw_inputs, load_run
+from emotion.models.run_folder import CONFIG_FILE, MODEL_FILE, load_run
+from emotion.models.trained_model import draw_inputs
 from emotion.places import default_run
 
 

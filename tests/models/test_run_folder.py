@@ -14,7 +14,8 @@ from emotion.errors import RunError
 from emotion.models import build_model
 from emotion.models.calibration import apply_temperature
 from emotion.models.half_precision import MIN_VALUES, round_to_half, store_halves
-from emotion.models.run_folder import Run, draw_inputs, load_run, write_run
+from emotion.models.run_folder import load_run, write_run
+from emotion.models.trained_model import Run, draw_inputs
 
 WARM = CalibrationConfig(both=2.0, face=0.5, voice=4.0)
 

@@ -12,7 +12,7 @@ from emotion.config import WHISPER_AUDIO, RunConfig
 from emotion.errors import ConfigError
 from emotion.models import build_model
 from emotion.models.fusion import copy_branch
-from emotion.models.whisper_cnn_3d import build_voice_network, encoder_layers
+from emotion.models.whisper_cnn_3d import build_voice_network, whisper_layers
 from emotion.models.whisper_layers import MaskedStatistics, VoicedSteps, compute_positions, whisper_encoder
 from emotion.training.recipes.whisper_weights import set_whisper_weights
 
@@ -106,7 +106,7 @@ def test_the_network_has_the_shapes_of_the_design():
     model = build_model(RunConfig(architecture="whisper_cnn_3d", audio=WHISPER_AUDIO))
     assert model.input["audio"].shape == (None, 80, 300, 1)
     assert model.input["video"].shape == (None, None, 112, 112, 3)
-    assert sum(layer.count_params() for layer in encoder_layers(model)) == pytest.approx(4.08e6, rel=0.01)
+    assert sum(layer.count_params() for layer in whisper_layers(model)) == pytest.approx(4.08e6, rel=0.01)
     assert model.count_params() * 4 < 26e6  # bytes
 
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from emotion.inference.clip_result import JudgedWindow
 from emotion.models.baseline_head import BaselineHead, FaceHead, VoiceHead
-from emotion.models.run_folder import WindowParts
+from emotion.models.trained_model import WindowParts
 
 CLASSES = ("neutral", "happy", "sad")
 N_VALUES = 4

@@ -1,6 +1,5 @@
 """Programs called as a person calls them: within this process, where possible, for another costs seconds to start."""
 
-import argparse
 import subprocess
 import sys
 from pathlib import Path
@@ -28,11 +27,10 @@ class Ended(NamedTuple):
     err: str
 
 
-def parse_words(command, *words) -> argparse.Namespace:
-    """Returns what a module that adds its options to a parser makes of words, numbers and paths; it shows no bars."""
-    parser = argparse.ArgumentParser()
-    command.add_arguments(parser)
-    return parser.parse_args([*map(str, words), "--no_progress"])
+def run_words(program, *words) -> int:
+    """Runs a program of several commands with words, numbers and paths, and shows no bars; its errors are raised."""
+    args = program.build_parser().parse_args([*map(str, words), "--no_progress"])
+    return args.run(args)
 
 
 def call_program(program, *arguments, monkeypatch, capsys, cwd: Path | None = None) -> Ended:

@@ -16,8 +16,9 @@ from emotion.datasets.clips import Clip
 from emotion.datasets.synthetic.clips import draw_clip
 from emotion.datasets.synthetic.voices import synthesize_voice
 from emotion.errors import DatasetError
+from emotion.inputs.clip_windows import compute_inputs, cut_clip, cut_clip_window
 from emotion.inputs.preprocessing import Preprocessor
-from emotion.inputs.window_cutter import WindowCutter, cut_clip, cut_clip_window, window_inputs
+from emotion.inputs.window_cutter import WindowCutter
 from emotion.media.reading import iterate_media
 from emotion.training.generators import ClipWindows
 
@@ -90,7 +91,7 @@ def test_training_and_inference_give_byte_equal_inputs_for_one_clip(times, tmp_p
     assert len(batches) >= 5
     compared = {"audio": 0, "video": 0}
     for windows in batches:
-        cached = window_inputs(cut_clip_window(cache.load(clip), windows[0].start_seconds, preprocessor), preprocessor)
+        cached = compute_inputs(cut_clip_window(cache.load(clip), windows[0].start_seconds, preprocessor), preprocessor)
         for window in windows:
             # What a window was not judged by holds nothing.
             for name, part in (("audio", "voice"), ("video", "face")):
@@ -144,7 +145,7 @@ def test_validation_is_neither_shuffled_nor_augmented(clips, cache):
 
 def test_all_frames_of_a_clip_are_varied_alike(clips, cache, monkeypatch):
     still = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
-    monkeypatch.setattr("emotion.inputs.window_cutter._clip_frames", lambda *_, **__: np.stack([still] * 4))
+    monkeypatch.setattr("emotion.inputs.clip_windows._clip_frames", lambda *_, **__: np.stack([still] * 4))
     varied = ClipWindows(clips, cache, cache.config, training=True)[0][0]["video"]
     assert all(np.array_equal(clip[0], frame) for clip in varied for frame in clip)
     assert not np.array_equal(varied[0][0], still)

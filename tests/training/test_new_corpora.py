@@ -20,16 +20,8 @@ from emotion.training.recipes.new_corpora import (
 )
 from emotion.training.recipes.own_baseline import BaselineChoices, Baselines, answer_with_baseline, fit_baseline_head
 from emotion.training.recipes.scoring import Answers
-from emotion.training.recipes.voices import (
-    VoiceBank,
-    clip_targets,
-    corpus_of,
-    describe_corpora,
-    language_of,
-    load_voices,
-    read_votes,
-    weigh_clips,
-)
+from emotion.training.recipes.voice_bank import VoiceBank, clip_targets, weigh_clips
+from emotion.training.recipes.voices import corpus_of, describe_corpora, language_of, load_voices, read_votes
 
 NAMES = ("neutral", "happy", "sad")
 

@@ -36,14 +36,9 @@ from emotion.training.recipes.light_voice import LightChoices, compute_hints
 from emotion.training.recipes.recipe import make_shipped, measure_new_corpora
 from emotion.training.recipes.scoring import Answers, measure_calibration, score_answers
 from emotion.training.recipes.settings import RECIPES, Recipe, VoiceChoices
+from emotion.training.recipes.voice_bank import VoiceBank, keep_common, make_bank, merge_windows
 from emotion.training.recipes.voice_folds import join_calm
-from emotion.training.recipes.voices import (
-    VoiceBank,
-    keep_common,
-    load_voices,
-    make_bank,
-    merge_windows,
-)
+from emotion.training.recipes.voices import load_voices
 from emotion.training.recipes.whisper_voice import WhisperChoices
 from emotion.training.recipes.work import fingerprint
 

@@ -9,7 +9,7 @@ from collections import Counter
 from pathlib import Path
 
 from emotion.console import Reporter
-from emotion.datasets.check.survey import Survey, add_survey_arguments, read_survey_arguments, survey_dataset
+from emotion.datasets.check.survey import Survey, SurveyRequest, survey_dataset
 from emotion.datasets.clips import Clip
 from emotion.errors import DatasetError
 from emotion.files import make_folder, written_whole
@@ -23,34 +23,30 @@ NO_EVIDENCE = "neither a face nor a sound"
 DUPLICATE = "the same bytes as another clip"
 
 
-def add_arguments(parser) -> None:
-    add = add_survey_arguments(parser).add_argument
-    add("--output", type=Path, required=True, metavar="DIR", help="folder for the two tables")
-    add("--keep_faceless", action="store_true", help="keep clips whose picture shows no face, if they have a sound")
+def write_usable_clips(request: SurveyRequest, output: Path, *, keep_faceless: bool, reporter: Reporter) -> None:
+    """Sorts a data set's clips into usable and not, and writes both tables into the folder ``output``.
 
-
-def run(args) -> int:
-    """Sorts a data set's clips into usable and not, and writes both tables; returns 0, whatever was dropped."""
-    request = read_survey_arguments(args)
-    _check_output(args.output)
+    Raises:
+        ConfigError: if there is no layout of the name given.
+        DatasetError: if there is no such data set, a table is there already, or no clip can be used.
+    """
+    _check_output(output)
     from emotion.datasets.check.memory import ExaminationMemory
     from emotion.datasets.manifest import write_manifest
 
-    reporter = Reporter(shows_bars=not args.no_progress)
     with ExaminationMemory() as memory:
         survey = survey_dataset(request, memory, reporter)
-    kept, dropped = sort_clips(survey, keep_faceless=args.keep_faceless)
-    make_folder(args.output)
+    kept, dropped = sort_clips(survey, keep_faceless=keep_faceless)
+    make_folder(output)
     if kept:
-        write_manifest(kept, args.output / MANIFEST, args.output)
-    _write_dropped(dropped, args.output / DROPPED)
+        write_manifest(kept, output / MANIFEST, output)
+    _write_dropped(dropped, output / DROPPED)
     for reason, count in Counter(reason.split(":")[0] for _, _, reason in dropped).most_common():
         reporter.say(f"{count:>6} dropped: {reason}")
     if not kept:
-        raise DatasetError(f"{survey.root}: none of its clips can be used; {args.output / DROPPED} tells why.")
-    wrote = f"Wrote {args.output / MANIFEST} and {args.output / DROPPED}"
+        raise DatasetError(f"{survey.root}: none of its clips can be used; {output / DROPPED} tells why.")
+    wrote = f"Wrote {output / MANIFEST} and {output / DROPPED}"
     reporter.say(f"{len(kept):>6} kept, {len(dropped)} dropped. {wrote}")
-    return 0
 
 
 def sort_clips(survey: Survey, *, keep_faceless: bool = False) -> tuple[list[Clip], list[tuple[str, str, str]]]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from emotion.console import SILENT, Reporter
 from emotion.datasets.check.copies import find_same_recordings
 from emotion.datasets.check.survey import Survey
-from emotion.datasets.paths import walk_files
+from emotion.datasets.paths import walk_dataset
 from emotion.labels import EIGHT_EMOTIONS, SYNONYMS
 from emotion.media.kinds import kind_of
 from emotion.media.suffixes import kind_by_name
@@ -232,7 +232,7 @@ def _strays(survey: Survey) -> list[Finding]:
     pattern = RECORDING_IN_NAME.get(survey.name)
     left_out = LEFT_OUT.get(survey.name)
     names, packed, unused, copies = set(), [], [], []
-    for path in walk_files(survey.root):
+    for path in walk_dataset(survey.root):
         names.add(path.name)
         if path.name.lower().endswith(PACKED_SUFFIXES):
             packed.append(path)

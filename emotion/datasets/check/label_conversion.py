@@ -3,17 +3,15 @@
 The tables themselves are not changed; copies are written beside them, or into --output.
 """
 
-import argparse
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from emotion.config_files import load_config
 from emotion.datasets.paths import N_SHOWN, Table, check_rows, join_row, mend_code_page, read_table
 from emotion.errors import ConfigError, DatasetError
 from emotion.files import make_folder, written_whole
-from emotion.labels import SEVEN_EMOTIONS, class_index, read_emotion
+from emotion.labels import class_index, read_emotion
 
 EMOTION, CLASS_INDEX, AS_WRITTEN = "emotion", "class_index", "emotion_as_written"
 LABEL_COLUMNS = (EMOTION, "label")
@@ -39,25 +37,20 @@ class Conversion:
     n_mended: int
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("tables", nargs="+", type=Path, metavar="CSV", help="tables of labels, such as MELD's train_sent_emo.csv")
-    add("--output", type=Path, metavar="DIR", help="folder for the copies, which keep their names (default: beside the "
-        f"tables, as NAME{ENDING}.csv)")  # fmt: skip
-    add("--model", type=Path, metavar="RUN_FOLDER", help="the model whose order of classes counts (default: "
-        f"{', '.join(SEVEN_EMOTIONS)})")  # fmt: skip
-    add("--column", metavar="NAME", help="the column with the emotions (default: Emotion, emotion or label)")
+def convert_tables(
+    tables: Sequence[Path], class_names: Sequence[str], *, folder: Path | None = None, column: str | None = None
+) -> None:
+    """Converts tables, writes the copies, and prints what became of the labels; words without a class are counted.
 
-
-def run(args: argparse.Namespace) -> int:
-    """Converts the tables, writes the copies, and prints what became of the labels; words without a class are counted.
+    Args:
+        folder: for the copies; None for the folders of the tables.
+        column: as for ``convert``.
 
     Raises:
         DatasetError: if a table cannot be converted or a copy would replace a file; then nothing is written.
     """
-    class_names = load_config(args.model / "config.json").class_names if args.model else SEVEN_EMOTIONS
-    outputs = _choose_outputs(args.tables, args.output)
-    conversions = [convert(read_table(path), class_names, column=args.column) for path in args.tables]
+    outputs = _choose_outputs(tables, folder)
+    conversions = [convert(read_table(path), class_names, column=column) for path in tables]
     for conversion, output in zip(conversions, outputs, strict=True):
         _write(conversion, output)
     print(_summarize(conversions, class_names))
@@ -72,7 +65,6 @@ def run(args: argparse.Namespace) -> int:
             shown = ", ".join(f"{word!r} ({count})" for word, count in words[:N_SHOWN])
             more = f" and {len(words) - N_SHOWN} more words" if len(words) > N_SHOWN else ""
             print(f"  no class_index for {conversion.unknown.total()} rows: {shown}{more}")
-    return 0
 
 
 def convert(table: Table, class_names: Sequence[str], *, column: str | None = None) -> Conversion:

@@ -9,10 +9,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from emotion.console import SOME_FILES_FAILED, Reporter
-from emotion.datasets.check.survey import Survey, add_survey_arguments, read_survey_arguments, survey_dataset
+from emotion.console import Reporter
+from emotion.datasets.check.survey import Survey, SurveyRequest, survey_dataset
 from emotion.datasets.clips import Clip
-from emotion.errors import ConfigError
 from emotion.files import write_json
 from emotion.labels import EIGHT_EMOTIONS
 
@@ -24,29 +23,26 @@ N_STRANGE_EMOTIONS = 3
 UNKNOWN = "(unknown)"
 
 
-def add_arguments(parser) -> None:
-    output = add_survey_arguments(parser)
-    output.add_argument("--json", type=Path, metavar="FILE", help="also write the whole report, with every file")
+def report_faults(request: SurveyRequest, json_file: Path | None, reporter: Reporter) -> int:
+    """Checks a data set, prints the report, and writes it to ``json_file`` if there is one; returns how many findings.
 
-
-def run(args) -> int:
-    """Checks a data set and prints the report; returns 0 if nothing was found, 3 otherwise."""
-    request = read_survey_arguments(args)
-    if args.json and (args.json.is_dir() or not args.json.resolve().parent.is_dir()):
-        raise ConfigError(f"--json {args.json}: must name a file in a folder that exists.")
+    Raises:
+        ConfigError: if there is no layout of the name given.
+        DatasetError: if there is no such data set.
+    """
     from emotion.datasets.check.faults import find_faults
     from emotion.datasets.check.memory import ExaminationMemory
 
-    began, reporter = time.monotonic(), Reporter(shows_bars=not args.no_progress)
+    began = time.monotonic()
     with ExaminationMemory() as memory:
         survey = survey_dataset(request, memory, reporter)
         findings = find_faults(survey, memory=memory, reporter=reporter)
     seconds = time.monotonic() - began
     for line in write_report(survey, findings, seconds):
         print("".join(letter if letter.isprintable() else "?" for letter in line))
-    if args.json:
-        write_json(args.json, as_json(survey, findings, seconds))
-    return SOME_FILES_FAILED if findings else 0
+    if json_file:
+        write_json(json_file, as_json(survey, findings, seconds))
+    return len(findings)
 
 
 def write_report(survey: Survey, findings: Sequence, seconds: float) -> Iterator[str]:

@@ -80,20 +80,6 @@ class Survey:
         return seconds is not None and not self.min_seconds <= seconds <= self.max_seconds
 
 
-def add_survey_arguments(parser):
-    """Adds the arguments that ``check`` and ``clean`` share; returns the group for what is written."""
-    add = parser.add_argument_group("data set").add_argument
-    add("root", type=Path, metavar="ROOT", help="the data set's folder, or a manifest (CSV)")
-    add("--dataset", metavar="NAME", help="its layout (default: detected)")
-    add("--min_seconds", type=float, default=MIN_SECONDS, help="shorter clips are faulty (default: %(default)s)")
-    add("--max_seconds", type=float, default=MAX_SECONDS, help="longer clips are faulty (default: %(default)s)")
-    output = parser.add_argument_group("output")
-    add = parser.add_argument_group("how it runs").add_argument
-    add("--jobs", type=int, default=0, metavar="N", help="processes (default: one a core)")
-    add("--no_progress", action="store_true", help="no progress bars")
-    return output
-
-
 @dataclass(frozen=True)
 class SurveyRequest:
     """A data set to survey.
@@ -124,11 +110,6 @@ class SurveyRequest:
             raise ConfigError(f"--jobs must be 0 (one a core) or above, got {self.n_jobs}.")
 
 
-def read_survey_arguments(args) -> SurveyRequest:
-    """Returns what the arguments of ``add_survey_arguments`` ask for."""
-    return SurveyRequest(args.root, args.dataset, args.min_seconds, args.max_seconds, args.jobs)
-
-
 def survey_dataset(request: SurveyRequest, memory: "ExaminationMemory", reporter: Reporter = SILENT) -> Survey:
     """Loads a data set and examines all of its files.
 
@@ -156,7 +137,7 @@ def _load(root: Path, name: str | None) -> tuple[str, list[Clip], list[MissingRo
     adapters.setLevel(logging.ERROR)
     try:
         if name == "meld":
-            rows = meld.read_rows(root)  # its load refuses labels without a single clip, which are worth a report
+            rows = meld.read_meld_rows(root)  # its load refuses labels without a single clip, which are worth a report
             missing = [
                 MissingRow(row.clip.clip_id, row.clip.video_path, f"{row.where} has no file")
                 for row in rows

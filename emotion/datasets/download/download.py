@@ -4,7 +4,6 @@ It first says how much it will take. You can stop it at any time: the same comma
 once all is there.
 """
 
-import argparse
 import contextlib
 import shlex
 import shutil
@@ -16,11 +15,11 @@ from pathlib import Path
 from emotion.console import Reporter
 from emotion.datasets.download import owners
 from emotion.datasets.download.archives import Ledger, unpack
-from emotion.datasets.download.owners import CREMAD_MIRROR, CREMAD_TABLE, LFS_URLS, MODALITIES, SOURCES, CremadIndex
+from emotion.datasets.download.owners import CREMAD_MIRROR, CREMAD_TABLE, SOURCES, CremadIndex
 from emotion.errors import ConfigError
-from emotion.fetching import FetchError, RemoteFile, bytes_here, fetch, fetch_all, is_right, with_way_out
-from emotion.files import make_folder
-from emotion.places import DATASET_DIR
+from emotion.fetching import RemoteFile, bytes_here, fetch, fetch_all, is_right
+from emotion.files import make_folder, write_whole, written_whole
+from emotion.https import FetchError, with_way_out
 
 SPARE_BYTES = 100_000_000  # left free on the disk
 CREMAD_FOLDER = "CREMA-D"
@@ -32,16 +31,21 @@ class DownloadRequest:
     """What to fetch, from where, and where it goes.
 
     Attributes:
+        data_set: a key of ``SOURCES``.
         actors: their numbers, from 1.
-        modality: one of ``MODALITIES``.
+        modality: one of ``owners.MODALITY_CHOICES``.
         song: whether RAVDESS's sung recordings are wanted, too.
         output: the folder to write.
         keep_archives: whether RAVDESS's zip files stay after unpacking.
         dry_run: whether only to say what would be fetched.
         zenodo_url, github_url: RAVDESS's record, CREMA-D's repository.
         lfs_urls: CREMA-D's Git LFS servers, in the order to try.
+
+    Raises:
+        ConfigError: for songs of a data set that has none.
     """
 
+    data_set: str
     actors: Sequence[int]
     modality: str
     song: bool
@@ -52,76 +56,29 @@ class DownloadRequest:
     github_url: str
     lfs_urls: Sequence[str]
 
-
-# ---- The command ----
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument_group("what to fetch").add_argument
-    add("data_set", choices=sorted(SOURCES), help="the data set")
-    add("--actors", metavar="LIST", help="the actors to fetch, such as 1-4,7 (default: all; 1 is CREMA-D's 1001)")
-    add("--modality", choices=MODALITIES, default="both", help="sound files, video files or both (default: both)")
-    add("--song", action="store_true", help="RAVDESS: the sung recordings as well")
-    add = parser.add_argument_group("where it goes, and how").add_argument
-    add("--output", type=Path, default=DATASET_DIR, metavar="DIR", help="folder to write (default: %(default)s)")
-    add("--keep_archives", action="store_true", help="RAVDESS: keep the zip files after unpacking")
-    add("--dry_run", action="store_true", help="only say what would be fetched, and how much it is")
-    add("--no_progress", action="store_true", help="no progress bar")
-    add = parser.add_argument_group(
-        "mirrors", "https, or http on this machine; the checksums still decide"
-    ).add_argument
-    add("--zenodo_url", default=owners.ZENODO_URL, help="RAVDESS's record (default: %(default)s)")
-    add("--github_url", default=owners.GITHUB_URL, help="CREMA-D's repository (default: %(default)s)")
-    add("--lfs_url", action="append", help="CREMA-D's Git LFS servers, tried in the order given "
-        f"(default: {' and then '.join(LFS_URLS)})")  # fmt: skip
-    parser.epilog = "Exit codes: 0 all is there; 1 it could not be fetched; 2 wrong settings or archive; 130 stopped."
+    def __post_init__(self):
+        if self.song and self.data_set != "ravdess":
+            raise ConfigError("--song is for RAVDESS: CREMA-D has no sung recordings.")
 
 
-def run(args: argparse.Namespace) -> int:
-    """Fetches what the arguments name; returns the exit code."""
-    source, reporter = SOURCES[args.data_set], Reporter(shows_bars=not args.no_progress)
-    actors = read_actors(args.actors, source.n_actors, first=1001 if args.data_set == "cremad" else 1)
-    if args.song and args.data_set != "ravdess":
-        raise ConfigError("--song is for RAVDESS: CREMA-D has no sung recordings.")
-    request = DownloadRequest(
-        actors, args.modality, args.song, args.output, args.keep_archives, args.dry_run, args.zenodo_url,
-        args.github_url, args.lfs_url or LFS_URLS,
-    )  # fmt: skip
+def fetch_dataset(request: DownloadRequest, reporter: Reporter) -> None:
+    """Fetches, checks and unpacks what was requested, as far as it is not there yet.
+
+    Raises:
+        FetchError: if something cannot be fetched or written; what has arrived is kept.
+    """
+    source = SOURCES[request.data_set]
     reporter.say(f"{source.title}\nLicence: {source.licence}\nPlease cite: {source.citation}")
     try:
-        {"ravdess": fetch_ravdess, "cremad": fetch_cremad}[args.data_set](request, reporter)
-        return 0
+        {"ravdess": fetch_ravdess, "cremad": fetch_cremad}[request.data_set](request, reporter)
     except KeyboardInterrupt:
         reporter.say("What has arrived is kept: give the same command again to go on.")
         raise
     except OSError as error:
         raise FetchError(
-            f"{error.filename or args.output}: {error.strerror or error}. Mend that or choose another --output; what "
-            "has arrived is kept."
+            f"{error.filename or request.output}: {error.strerror or error}. Mend that or choose another --output; "
+            "what has arrived is kept."
         ) from None
-
-
-def read_actors(text: str | None, n_actors: int, *, first: int = 1) -> list[int]:
-    """Reads a list such as ``1-4,7``; None stands for all.
-
-    Args:
-        first: the data set's own number for the first actor, understood as well.
-
-    Returns:
-        Numbers from 1 to ``n_actors``, sorted, each once.
-    """
-    if text is None:
-        return list(range(1, n_actors + 1))
-    actors = set()
-    for piece in text.split(","):
-        ends = [end.strip() for end in piece.split("-")]
-        if len(ends) > 2 or not all(end.isascii() and end.isdigit() for end in ends):
-            raise ConfigError(f"--actors must be a list such as 1-4,7, got {text!r}.")
-        low, high = (number - first + 1 if number >= first else number for number in (int(ends[0]), int(ends[-1])))
-        if not 1 <= low <= high <= n_actors:
-            raise ConfigError(f"--actors must lie between 1 and {n_actors}, the smaller number first, got {piece!r}.")
-        actors.update(range(low, high + 1))
-    return sorted(actors)
 
 
 class Meter:
@@ -262,8 +219,9 @@ def read_index(folder: Path, request: DownloadRequest, reporter: Reporter) -> Cr
     index = owners.read_cremad_index(request.github_url, reporter=reporter)
     if not request.dry_run:
         make_folder(folder)
-        table.write_bytes(index.table)
-        note.write_text(index.to_json(), encoding="utf-8")
+        with written_whole(table) as partial:
+            partial.write_bytes(index.table)
+        write_whole(note, index.to_json())
     return index
 
 

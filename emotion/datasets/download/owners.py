@@ -14,9 +14,10 @@ from dataclasses import dataclass
 
 from emotion.console import SILENT, Reporter
 from emotion.datasets import ravdess
-from emotion.fetching import FetchError, RemoteFile, read_bytes, read_json
+from emotion.fetching import RemoteFile
+from emotion.https import FetchError, read_bytes, read_json
 
-MODALITIES = ("both", "audio", "video")
+MODALITY_CHOICES = ("both", "audio", "video")
 
 ZENODO_URL = "https://zenodo.org/api/records/1188976"
 GITHUB_URL = "https://github.com/CheyneyComputerScience/CREMA-D"

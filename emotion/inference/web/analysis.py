@@ -9,18 +9,19 @@ from pathlib import Path
 
 from emotion.console import Progress, Reporter
 from emotion.errors import ConfigError, EmotionError, MediaError
-from emotion.inference.jobs import describe_run, process_file, write_tables
 from emotion.inference.output_plan import OutputPlan, OutputRequest, plan_clip
 from emotion.inference.predictor import EmotionPredictor
+from emotion.inference.result_files import describe_run, process_file, write_tables
 from emotion.media.reading import probe_media
-from emotion.models.run_folder import CONFIG_FILE, Run, check_run, load_run
+from emotion.models.run_folder import CONFIG_FILE, check_run, load_run
+from emotion.models.trained_model import Run
 from emotion.places import default_run, saved_models
 from emotion.results import MediaPrediction
 from emotion.settings import InferenceSettings
 
 N_LOADED = 3  # models that stay in memory
 
-Tell = Callable[[str, float], None]
+TellShare = Callable[[str, float], None]
 
 
 class Stopped(EmotionError):
@@ -102,7 +103,7 @@ class Analyst:
         settings: InferenceSettings,
         notice: bool = False,
         blur_faces: bool = False,
-        tell: Tell = lambda what, share: None,
+        tell: TellShare = lambda what, share: None,
         is_stopped: Callable[[], bool] = lambda: False,
     ) -> Analysis:
         """Analyses a clip and writes video, plot, JSON and CSV into a folder.
@@ -161,7 +162,7 @@ class Analyst:
 class _PageReporter(Reporter):
     """Moves the page's progress bar, and ends the work when the user stops it or the clip proves too long."""
 
-    tell: Tell
+    tell: TellShare
     is_stopped: Callable[[], bool]
     check_length: Callable[[float], None]
     blurs: bool

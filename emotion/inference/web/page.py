@@ -63,7 +63,6 @@ class Page:
     """The web page.
 
     Args:
-        analyst: analyses the clips.
         folder: where uploads and results are kept while they are needed; also Gradio's.
         max_bytes: larger uploads are refused.
     """

@@ -28,7 +28,7 @@ class FrameVariation:
     blur_pixels: float
 
 
-def draw_variation(rng: np.random.Generator) -> FrameVariation:
+def draw_frame_variation(rng: np.random.Generator) -> FrameVariation:
     """Draws a variation as large as errors of landmarks and differences between cameras are in practice."""
     return FrameVariation(
         flip=bool(rng.random() < 0.5),
@@ -62,5 +62,5 @@ def vary_image(image: np.ndarray, variation: FrameVariation, size: int | None = 
 
 def vary_clip(frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Varies a clip ``(n_frames, height, width, 3)`` uint8, all frames alike."""
-    variation = draw_variation(rng)
+    variation = draw_frame_variation(rng)
     return np.stack([vary_image(frame, variation) for frame in frames])

@@ -46,7 +46,6 @@ class MouthWatcher:
         The unit is crop sides a second. The result is empty if the frame comes too soon or too late after the last.
 
         Args:
-            frame: the frame.
             landmarks: by track, ``Face.landmarks`` found in this frame or shortly before.
         """
         before = self._before
@@ -170,7 +169,6 @@ def watch_mouth(
 
     Args:
         times_seconds, speeds: rising times, and what ``MouthWatcher`` measured at each.
-        start_seconds: of the window.
         loudness_db: ``(n_steps,)`` from ``compute_loudness``.
         is_speech: ``(n_steps,)`` bool.
     """

@@ -223,11 +223,11 @@ class FaceTracker:
         # A frame is shown until the next one, however long that takes.
         looks = np.diff(self._looked[-MAX_LOOKS:])
         max_gap = max(MAX_GAP_SECONDS, SLOW_GAPS * float(np.median(looks))) if len(looks) else MAX_GAP_SECONDS
-        for face_id, trail in enumerate(chosen, start=1):
+        for number, trail in enumerate(chosen, start=1):
             first = 0 if since_seconds is None else bisect.bisect_left(trail.times, since_seconds)
             if first < len(trail.times):
                 times, boxes = tuple(trail.times[first:]), tuple(trail.boxes[first:])
-                found[trail.track] = FaceTrack(face_id, times, boxes, cuts, max_gap)
+                found[trail.track] = FaceTrack(number, times, boxes, cuts, max_gap)
         return found
 
     @property

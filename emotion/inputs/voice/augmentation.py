@@ -62,7 +62,7 @@ class VoiceVariation:
     bit_rate: int | None = None
 
 
-def draw_variation(rng: np.random.Generator) -> VoiceVariation:
+def draw_voice_variation(rng: np.random.Generator) -> VoiceVariation:
     """Draws a variation; each kind of change affects about half of the clips."""
     variation = VoiceVariation(
         semitones=float(rng.uniform(-MAX_SEMITONES, MAX_SEMITONES)) if rng.random() < 0.5 else 0.0,

@@ -56,7 +56,6 @@ def pass_codec(samples: np.ndarray, sample_rate: int, name: str, bit_rate: int |
 
     Args:
         samples: ``(n_samples,)`` in [-1, 1]; louder ones are clipped, as a converter does.
-        sample_rate: of the samples.
         name: one of ``CODECS``.
         bit_rate: one of the codec's; None if it has none.
     """

@@ -104,6 +104,7 @@ SPEECH_PROBABILITY = 0.5  # from which a block counts as speech
 TARGET_PEAK, MAX_GAIN, PEAK_DECAY = 0.5, 20.0, 0.99
 # The least speech that makes a window evidence: a syllable. None of 300 acted sentences of RAVDESS and EmoDB had less.
 MIN_SPEECH_SECONDS = 0.25
+MIN_SPEECH_SHARE = 0.5  # of a window too short to hold MIN_SPEECH_SECONDS
 SHORTEST_PAUSE_SECONDS = 0.5  # a shorter one does not end a stretch of speech
 
 
@@ -123,6 +124,11 @@ def count_speech_seconds(blocks: np.ndarray, start_seconds: float, end_seconds: 
     moments = np.arange(start_seconds + BLOCK_SECONDS / 2, end_seconds, BLOCK_SECONDS)
     found = np.floor(moments / BLOCK_SECONDS + 1e-6).astype(int)
     return float(blocks[found[(found >= 0) & (found < len(blocks))]].sum() * BLOCK_SECONDS)
+
+
+def holds_enough_speech(speech_seconds: float, window_seconds: float) -> bool:
+    """Tells whether a window holds a voice: a syllable, or half of a window that is shorter than two."""
+    return speech_seconds >= min(MIN_SPEECH_SECONDS, MIN_SPEECH_SHARE * window_seconds)
 
 
 class SpeechDetector:

@@ -32,9 +32,9 @@ from emotion.outputs.plots.figures import (
     write_figure,
 )
 
-MODALITIES = {"both": ("face and voice", BLUE), "audio": ("voice alone", ORANGE), "video": ("face alone", GREEN)}
+MODALITY_STYLES = {"both": ("face and voice", BLUE), "audio": ("voice alone", ORANGE), "video": ("face alone", GREEN)}
 RANDOM, APART = "random", "speakers apart"
-PROTOCOLS = {
+PROTOCOL_STYLES = {
     RANDOM: ("split at random: the model knows the speakers", VERMILION, "o"),
     APART: ("speakers apart: the model meets them for the first time", BLUE, "D"),
 }
@@ -52,7 +52,7 @@ def write_recall_by_modality(
     """Draws each class's recall from face and voice, from the voice alone, and from the face alone.
 
     Args:
-        reports: of evaluations, keyed by any of ``MODALITIES``.
+        reports: of evaluations, keyed by any of ``MODALITY_STYLES``.
         path: the file to write; see ``write_figure``.
         human: what people reach on the same clips, with the same keys; None if unknown.
 
@@ -75,7 +75,6 @@ def write_protocol_comparison(
         rows: one for each system and protocol: ``system``; ``protocol``, ``random`` or ``speakers apart``; ``score``,
             the UAR, with its 95 % interval ``low`` to ``high``; ``n``, the clips tested.
         path: the file to write; see ``write_figure``.
-        title: the headline.
         human_accuracy: what people reach; None if unknown.
         chance: what guessing reaches; None to leave it out.
 
@@ -90,15 +89,15 @@ def build_recall_by_modality(reports: Mapping[str, Mapping[str, Any]], human: Ma
     from matplotlib.patches import Patch
     from matplotlib.patheffects import withStroke
 
-    unknown = sorted(reports.keys() - MODALITIES.keys())
+    unknown = sorted(reports.keys() - MODALITY_STYLES.keys())
     if unknown or not reports:
         raise ValueError(
-            f"reports must be keyed by any of {', '.join(MODALITIES)}, got {', '.join(reports) or 'none'}."
+            f"reports must be keyed by any of {', '.join(MODALITY_STYLES)}, got {', '.join(reports) or 'none'}."
         )
     classes = next(iter(reports.values()))["classes"]
     if any(list(report["classes"]) != list(classes) for report in reports.values()):
         raise ValueError("reports must have the same classes in the same order.")
-    shown = [modality for modality in MODALITIES if modality in reports]
+    shown = [modality for modality in MODALITY_STYLES if modality in reports]
     group_inches = len(shown) * BAR_INCHES + GROUP_GAP_INCHES
     height = len(classes) * group_inches + AXIS_INCHES
     figure = build_figure(width_inches=WIDTH_INCHES, height_inches=height)
@@ -106,7 +105,7 @@ def build_recall_by_modality(reports: Mapping[str, Mapping[str, Any]], human: Ma
     thickness = BAR_INCHES / group_inches
     entries = []
     for place, modality in enumerate(shown):
-        words, colour = MODALITIES[modality]
+        words, colour = MODALITY_STYLES[modality]
         report = reports[modality]
         offset = (place - (len(shown) - 1) / 2) * thickness
         for row, name in enumerate(classes):
@@ -153,8 +152,8 @@ def build_protocol_comparison(
 
     by_system = {}
     for row in rows:
-        if row["protocol"] not in PROTOCOLS:
-            raise ValueError(f"protocol must be one of {', '.join(PROTOCOLS)}, got {row['protocol']!r}.")
+        if row["protocol"] not in PROTOCOL_STYLES:
+            raise ValueError(f"protocol must be one of {', '.join(PROTOCOL_STYLES)}, got {row['protocol']!r}.")
         if by_system.setdefault(row["system"], {}).setdefault(row["protocol"], row) is not row:
             raise ValueError(f"{row['system']}: two rows of the protocol {row['protocol']!r}.")
     if not by_system:
@@ -166,7 +165,7 @@ def build_protocol_comparison(
         _draw_system(axes, results, position)
     entries = [
         (Line2D([], [], color=colour, marker=symbol, linestyle="none"), words)
-        for words, colour, symbol in PROTOCOLS.values()
+        for words, colour, symbol in PROTOCOL_STYLES.values()
     ]
     if any(is_number(row.get("low")) and is_number(row.get("high")) for row in rows):
         entries.append((Line2D([], [], color="black", marker="|", linewidth=1.4), "95 % interval"))
@@ -193,7 +192,7 @@ def _draw_system(axes, results: Mapping[str, Mapping[str, Any]], position: float
     for protocol, height, above in ((RANDOM, position - 0.14, True), (APART, position + 0.14, False)):
         score = results.get(protocol, {}).get("score")
         if is_number(score):
-            _, colour, symbol = PROTOCOLS[protocol]
+            _, colour, symbol = PROTOCOL_STYLES[protocol]
             draw_interval(
                 axes, results[protocol].get("low"), results[protocol].get("high"), height, colour=colour, along="x"
             )
@@ -205,13 +204,13 @@ def _draw_system(axes, results: Mapping[str, Mapping[str, Any]], position: float
             offset = (0, 7 if above else -7)
             axes.annotate(percent(score, 1), (100 * score, height), offset, textcoords="offset points", **style)
             places.append((100 * score, height))
-    if len(places) == len(PROTOCOLS):
+    if len(places) == len(PROTOCOL_STYLES):
         axes.plot(*zip(*places, strict=True), color=GREY, linewidth=1.2, zorder=1.5)
 
 
 def _name_system(system: str, results: Mapping[str, Mapping[str, Any]]) -> str:
     name = textwrap.wrap(system, MAX_NAME_LENGTH, max_lines=2, placeholder=" …") or [""]
-    counts = {protocol: results[protocol]["n"] for protocol in PROTOCOLS if protocol in results}
+    counts = {protocol: results[protocol]["n"] for protocol in PROTOCOL_STYLES if protocol in results}
     if len(set(counts.values())) == 1:
         counted = [f"({count_clips(next(iter(counts.values())))})"]
     else:

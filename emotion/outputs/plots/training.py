@@ -82,7 +82,6 @@ def write_confusion_matrix(
         matrix: ``(n_classes, n_classes)`` counts; a row for each true emotion, a column for each answer.
         class_names: the emotions, in the matrix's order.
         path: the file to write; see ``write_figure``.
-        title: the headline.
         details: further lines of the title.
 
     Raises:
@@ -197,7 +196,6 @@ def write_fold_scores(
         fold_rows: ``fold`` (a number), ``uar``, ``n`` and ``speakers`` of each.
         pooled: ``uar`` of all clips and its 95 % ``interval``; or a whole report, with ``intervals``.
         path: the file to write; see ``write_figure``.
-        title: the headline.
 
     Raises:
         ValueError: if there is no fold.

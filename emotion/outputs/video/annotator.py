@@ -30,7 +30,6 @@ class Annotator:
     """Draws the results for one media file on its frames.
 
     Args:
-        prediction: the results.
         notice: whether to state on every frame that an emotion recognition system is in use, as the EU's AI Act
             requires of its users (Regulation 2024/1689, Article 50).
         blur_faces: whether to make all faces unrecognisable, including those without a result.

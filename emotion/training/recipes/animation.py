@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from emotion.inputs.faces.augmentation import FrameVariation, draw_variation, vary_image
+from emotion.inputs.faces.augmentation import FrameVariation, draw_frame_variation, vary_image
 from emotion.inputs.faces.crops import TEMPLATE
 
 # An ellipse around the mouth, in parts of a crop's side: half as wide again as the mouth, from the nose to the chin.
@@ -35,7 +35,7 @@ def move_head(frames: Sequence[np.ndarray], rng: np.random.Generator, size: int 
         size: side of the result in pixels; None keeps that of the frames.
     """
     n_frames = len(frames)
-    base = draw_variation(rng)
+    base = draw_frame_variation(rng)
     drift = [_smooth_walk(n_frames, deviation, rng) for deviation in DRIFTS]
     return np.stack(
         [

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from emotion.config import RunConfig
+from emotion.files import write_whole
 from emotion.models.run_folder import CARD_FILE
 from emotion.outputs.score_tables import format_table
 from emotion.training.recipes.new_corpora import format_corpora
@@ -101,7 +102,7 @@ def write_card(output: Path, recipe: Recipe, config: RunConfig, metrics: dict[st
         "`python -m emotion.evaluate` leaves them out. The faces are not listed: they lie in archives.\n",
         LIMITS,
     ]
-    (output / CARD_FILE).write_text("\n".join(part for part in parts if part), encoding="utf-8")
+    write_whole(output / CARD_FILE, "\n".join(part for part in parts if part))
 
 
 def format_scores(metrics: dict[str, Any]) -> str:

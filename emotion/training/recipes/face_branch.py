@@ -17,7 +17,7 @@ from keras import layers, ops
 
 from emotion.config import RunConfig
 from emotion.console import SILENT, Reporter
-from emotion.inputs.faces.augmentation import draw_variation, vary_image
+from emotion.inputs.faces.augmentation import draw_frame_variation, vary_image
 from emotion.labels import SEVEN_EMOTIONS
 from emotion.models import video_cnn_3d
 from emotion.models.layers import dtype_policy
@@ -150,7 +150,7 @@ class StillBatches(EpochBatches):
             picture = hide_part(picture, rng)
         if animation:
             return self._animate(picture, animation, rng)
-        return vary_image(picture, draw_variation(rng), self._size)[None]
+        return vary_image(picture, draw_frame_variation(rng), self._size)[None]
 
     def _animate(self, picture: np.ndarray, animation: Animation, rng: np.random.Generator) -> np.ndarray:
         images = self._stills.images

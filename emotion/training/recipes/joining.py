@@ -18,7 +18,7 @@ from emotion.training.fusion_weights import fit_weights
 from emotion.training.recipes.new_corpora import gather_answers
 from emotion.training.recipes.scoring import Answers, moving_face, pair_faces
 from emotion.training.recipes.stills import Stills
-from emotion.training.recipes.voices import VoiceBank
+from emotion.training.recipes.voice_bank import VoiceBank
 
 N_FACES = 5  # with which each voice is paired
 # Share of these faces that are neutral whatever the voice says: people who speak with feeling often look neutral to
@@ -64,7 +64,6 @@ def join_late(config: RunConfig, voice: Branch, face: Branch, weights: tuple[flo
 
     Args:
         config: with ``fusion_units`` 0, which joins the branches by one dense layer, and ``fusion_still``.
-        voice, face: the branches.
         weights: of the voice's and the face's logits.
     """
     model = build_model(config)
@@ -99,11 +98,8 @@ def weigh_branches(
 
     Args:
         voices: what was answered about clips that the answering branch did not learn from.
-        face: the face branch.
         faces: aligned faces that it did not learn from.
-        config: of the model.
         n_faces: with which each voice is paired.
-        seed: of the pairs.
     """
     logits = [np.log(np.maximum(clip, SMALLEST_PROBABILITY)) for clip in voices.clips] * n_faces
     draws = [pair_faces(faces, voices.classes, seed=seed + 1 + repeat) for repeat in range(n_faces)]

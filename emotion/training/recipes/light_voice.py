@@ -14,11 +14,11 @@ from keras import layers, ops
 
 from emotion.config import RunConfig
 from emotion.console import SILENT, Reporter
-from emotion.models import load_architecture
+from emotion.models import load_design
 from emotion.models.fusion import branch_layers
 from emotion.models.layers import dtype_policy
 from emotion.training.loop import fastest_policy, fit_annealed
-from emotion.training.recipes.voices import BankBatches, VoiceBank, balanced_targets, categorical_loss
+from emotion.training.recipes.voice_bank import BankBatches, VoiceBank, balanced_targets, categorical_loss
 
 
 @dataclass(frozen=True)
@@ -67,15 +67,13 @@ def train_light_network(
         bank: windows as the architecture takes them.
         chosen: indices of the clips to learn from.
         labelled: indices of those whose labels count; of the others the teacher's answers do alone.
-        config: of the network.
         teaching: of the same windows.
-        folder: for the training.
 
     Returns:
         A float32 network from windows to logits ``(batch, n_classes)``.
     """
     keras.utils.set_random_seed(seed)
-    build_network = load_architecture(config.architecture).build_voice_network
+    build_network = load_design(config.architecture).build_voice_network
     with dtype_policy(fastest_policy()):
         network = build_network(config)
     n_classes = len(config.class_names)

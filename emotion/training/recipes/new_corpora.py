@@ -20,7 +20,8 @@ from emotion.models.calibration import choose_threshold
 from emotion.outputs.score_tables import format_table
 from emotion.training.recipes.own_baseline import MOST_NEUTRAL_CLIPS
 from emotion.training.recipes.scoring import Answers, uar_of
-from emotion.training.recipes.voices import VoiceBank, corpus_of, language_of
+from emotion.training.recipes.voice_bank import VoiceBank
+from emotion.training.recipes.voices import corpus_of, language_of
 
 NEUTRAL = "neutral"
 SURE = 0.6  # confidence from which a wrong answer about calm talk is a bold one

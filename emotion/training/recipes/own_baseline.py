@@ -14,7 +14,7 @@ from keras import layers
 
 from emotion.labels import class_index
 from emotion.models.calibration import softmax
-from emotion.training.recipes.voices import VoiceBank, balanced_targets
+from emotion.training.recipes.voice_bank import VoiceBank, balanced_targets
 
 FEATURES = "audio_vector"  # the layer of a voice network whose output both heads take
 NEUTRAL = "neutral"
@@ -93,7 +93,6 @@ def fit_baseline_head(
 
     Args:
         features: ``(n_windows, n_features)`` of all the bank's windows.
-        bank: the windows.
         chosen: indices of the labelled clips to learn from.
     """
     rng, baselines = np.random.default_rng(seed), Baselines(features, bank, class_names, chosen)

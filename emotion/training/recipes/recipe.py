@@ -35,12 +35,13 @@ from emotion.console import SILENT, Reporter
 from emotion.datasets.clips import Clip
 from emotion.datasets.split_files import add_unlisted, write_splits
 from emotion.datasets.splits import Split
-from emotion.files import make_folder
+from emotion.files import make_folder, write_whole
 from emotion.labels import SEVEN_EMOTIONS
 from emotion.models.baseline_head import BaselineHead, FaceHead, VoiceHead, write_baseline
 from emotion.models.export_onnx import write_onnx
 from emotion.models.half_precision import round_to_half
-from emotion.models.run_folder import MODEL_FILE, SPLITS_FILE, load_run, time_window, write_metrics, write_run
+from emotion.models.run_folder import MODEL_FILE, SPLITS_FILE, load_run, write_metrics, write_run
+from emotion.models.trained_model import time_window
 from emotion.training.recipes import teacher
 from emotion.training.recipes.card import write_card
 from emotion.training.recipes.face_stages import SeenFaces, align_faces, check_faces, train_faces, usual_neutral
@@ -207,7 +208,6 @@ def calibrate(
 
     Args:
         answers: about validation data.
-        joining: of the model.
         strangers: voices of corpora never heard, to which all is fitted but the face; without any, validation data.
     """
     weight_of_voice, weight_of_face = joining.weights
@@ -290,9 +290,9 @@ def write_model(
     write_splits(split, every_clip, output / SPLITS_FILE, contents)
     add_unlisted(output / SPLITS_FILE, FACES, split)
     if recipe.voice == WHISPER:
-        (output / LICENCE_FILE).write_text(LICENCE, encoding="utf-8")
+        write_whole(output / LICENCE_FILE, LICENCE)
     if recipe.architecture == MOBILENET:
-        (output / teacher.LICENCE_FILE).write_text(teacher.LICENCE, encoding="utf-8")
+        write_whole(output / teacher.LICENCE_FILE, teacher.LICENCE)
     write_run(output, config, model, half_precision=True)
     write_onnx(output, work.reporter)
     write_baseline(output, baseline)

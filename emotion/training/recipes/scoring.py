@@ -15,8 +15,8 @@ from emotion.config import RunConfig
 from emotion.datasets.cache import ClipCache
 from emotion.datasets.clips import Clip
 from emotion.evaluation.judging import Judgement, build_report
+from emotion.inputs.clip_windows import cut_clip
 from emotion.inputs.preprocessing import Preprocessor
-from emotion.inputs.window_cutter import cut_clip
 from emotion.labels import class_index
 from emotion.models.calibration import (
     SMALLEST_PROBABILITY,
@@ -118,7 +118,6 @@ def answer_voices(
     Args:
         predict: as for ``answer_photographs``.
         voices: labelled clips, which ``cache`` holds.
-        seed: of the pairs.
     """
     preprocessor = Preprocessor(config)
     nothing_seen = np.zeros((1, 1, *config.video_shape[1:]), np.uint8)

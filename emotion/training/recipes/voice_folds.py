@@ -17,7 +17,7 @@ from emotion.datasets.protocols import folds_by_speaker
 from emotion.evaluation.judging import Judgement, build_report
 from emotion.labels import EIGHT_EMOTIONS, SEVEN_EMOTIONS, class_index
 from emotion.models.calibration import softmax
-from emotion.training.recipes.voices import VoiceBank, merge_windows
+from emotion.training.recipes.voice_bank import VoiceBank, merge_windows
 
 N_FOLDS = 5
 KEPT = ("n", "accuracy", "uar", "macro_f1", "weighted_f1", "intervals", "confusion_matrix")
@@ -38,8 +38,6 @@ def cross_validate_voice(
         bank: windows of all clips, as the branch takes them.
         usable: indices of the clips that may be learned from.
         train: makes a network of ``EIGHT_EMOTIONS`` from the clips of these indices, or finds it in the folder given.
-        folder: for the folds.
-        seed: of the folds.
 
     Returns:
         By number of classes, ``8`` and ``7``, the scores with ``intervals`` (95 %, over speakers), ``confusion_matrix``

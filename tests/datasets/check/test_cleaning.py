@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import soundfile
 from media_files import make_clip, make_empty
-from programs import parse_words
+from programs import run_words
 from refusals import refused
 
+from emotion.datasets import __main__ as program
 from emotion.datasets.check import cleaning, memory
 from emotion.datasets.check.examination import Examination
 from emotion.datasets.check.survey import MissingRow, Survey
@@ -84,7 +85,7 @@ def test_rows_of_the_labels_without_a_file_are_missing(tmp_path):
 
 
 def run_clean(root, output, *options):
-    return cleaning.run(parse_words(cleaning, root, "--output", output, *options))
+    return run_words(program, "clean", root, "--output", output, *options)
 
 
 @pytest.fixture

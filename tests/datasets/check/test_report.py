@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 import soundfile
 from media_files import make_clip, make_corrupt, make_empty, make_lfs_pointer, make_renamed_text, make_truncated
-from programs import parse_words
+from programs import run_words
 
+from emotion.datasets import __main__ as program
 from emotion.datasets.check import examination, faults, memory
 from emotion.datasets.check import report as check
 from emotion.datasets.check.examination import Examination, examine_file, examine_files
@@ -88,7 +89,7 @@ FAULTS = {
 
 
 def run_check(root, *options):
-    return check.run(parse_words(check, root, *options))
+    return run_words(program, "check", root, *options)
 
 
 @pytest.fixture(scope="module")

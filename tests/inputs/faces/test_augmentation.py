@@ -8,7 +8,7 @@ import pytest
 from pictures import SIDE, find_dot, make_dot
 
 from emotion.datasets.synthetic.faces import draw_face
-from emotion.inputs.faces.augmentation import FrameVariation, draw_variation, vary_clip, vary_image
+from emotion.inputs.faces.augmentation import FrameVariation, draw_frame_variation, vary_clip, vary_image
 
 NOTHING = FrameVariation(
     flip=False, angle_degrees=0, zoom=1, shift_x=0, shift_y=0, contrast=1, brightness=0, blur_pixels=0
@@ -65,7 +65,7 @@ def test_what_comes_in_from_outside_repeats_the_edge():
 @pytest.mark.parametrize("shape", [(48, 64), (48, 64, 3), (112, 112, 3)])
 def test_shape_and_type_stay(shape):
     image = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
-    varied = vary_image(image, draw_variation(np.random.default_rng(1)))
+    varied = vary_image(image, draw_frame_variation(np.random.default_rng(1)))
     assert varied.shape == shape and varied.dtype == np.uint8
 
 
@@ -91,8 +91,8 @@ def test_the_same_draws_give_the_same_clip_whatever_the_global_random_state(face
 
 
 def test_draws_stay_plausible_and_mirror_half_of_the_clips():
-    draws = [draw_variation(np.random.default_rng(seed)) for seed in range(400)]
-    assert draws == [draw_variation(np.random.default_rng(seed)) for seed in range(400)]
+    draws = [draw_frame_variation(np.random.default_rng(seed)) for seed in range(400)]
+    assert draws == [draw_frame_variation(np.random.default_rng(seed)) for seed in range(400)]
     assert 0.4 < np.mean([draw.flip for draw in draws]) < 0.6
     assert max(abs(draw.angle_degrees) for draw in draws) < 30
     assert all(0.7 < draw.zoom < 1.4 for draw in draws)

@@ -15,7 +15,7 @@ from emotion.inputs.voice.augmentation import (
     MIN_RATE,
     MIN_SNR_DB,
     VoiceVariation,
-    draw_variation,
+    draw_voice_variation,
     mask_time,
     vary_voice,
 )
@@ -159,7 +159,7 @@ def test_a_telephone_lets_only_the_middle_pass():
 
 
 def test_codecs_are_drawn_with_a_bit_rate_of_theirs():
-    drawn = [draw_variation(np.random.default_rng(seed)) for seed in range(200)]
+    drawn = [draw_voice_variation(np.random.default_rng(seed)) for seed in range(200)]
     assert {variation.codec for variation in drawn} == {None, *available_codecs()}
     for variation in drawn:
         assert variation.codec is None or variation.bit_rate in (CODECS[variation.codec].bit_rates or (None,))
@@ -191,7 +191,7 @@ def test_the_voice_given_is_not_touched(voice):
 def test_the_result_follows_from_the_draw_and_the_global_random_state_is_neither_heeded_nor_touched(voice):
     before = random.getstate(), np.random.get_state()[1].copy()
     first = vary_voice(voice, RATE, EVERYTHING, N)
-    draw_variation(np.random.default_rng(0))
+    draw_voice_variation(np.random.default_rng(0))
     assert random.getstate() == before[0] and np.array_equal(np.random.get_state()[1], before[1])
     random.seed(2)
     np.random.seed(2)
@@ -201,7 +201,7 @@ def test_the_result_follows_from_the_draw_and_the_global_random_state_is_neither
 
 
 def test_threads_do_not_disturb_each_other(voice):
-    variations = [draw_variation(np.random.default_rng(seed)) for seed in range(12)]
+    variations = [draw_voice_variation(np.random.default_rng(seed)) for seed in range(12)]
     alone = [vary_voice(voice, RATE, variation, N) for variation in variations]
     with ThreadPoolExecutor(4) as pool:
         together = list(pool.map(lambda variation: vary_voice(voice, RATE, variation, N), variations))
@@ -209,8 +209,8 @@ def test_threads_do_not_disturb_each_other(voice):
 
 
 def test_draws_are_repeatable_in_range_and_leave_half_of_the_clips_alone():
-    draws = [draw_variation(np.random.default_rng(seed)) for seed in range(400)]
-    assert draws == [draw_variation(np.random.default_rng(seed)) for seed in range(400)]
+    draws = [draw_voice_variation(np.random.default_rng(seed)) for seed in range(400)]
+    assert draws == [draw_voice_variation(np.random.default_rng(seed)) for seed in range(400)]
     assert all(abs(draw.semitones) <= MAX_SEMITONES and MIN_RATE <= draw.rate <= MAX_RATE for draw in draws)
     levels = [draw.snr_db for draw in draws if draw.snr_db is not None]
     assert all(MIN_SNR_DB <= level <= MAX_SNR_DB for level in levels)
