@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from emotion.errors import EmotionError
-from emotion.parallel import CRASHED, N_WAITING, Stages, Stopwatch, run_in_processes
+from emotion.parallel import CRASHED, N_WAITING, Stages, Stopwatch, run_in_processes, run_on_cores
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -111,7 +111,7 @@ def test_a_stage_that_never_yields_ends_at_its_next_item():
 def count_blas_threads(code: str, **environment: str) -> int:
     """The threads that NumPy's products may use after some code, in a program of its own."""
     ask = "from threadpoolctl import threadpool_info; print(max(x['num_threads'] for x in threadpool_info()))"
-    kept = {name: value for name, value in os.environ.items() if name != "OPENBLAS_NUM_THREADS"}
+    kept = {name: value for name, value in os.environ.items() if name not in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")}
     done = subprocess.run(
         [sys.executable, "-c", f"import numpy\n{code}\n{ask}"], cwd=ROOT, env={**kept, **environment},
         capture_output=True, text=True, timeout=120, check=True,
@@ -140,6 +140,15 @@ def double_or_die(number):
     if number < 0:
         raise EmotionError("negative")
     return 2 * number
+
+
+def test_one_core_works_in_this_process_and_two_in_others():
+    assert [list(run_on_cores(lambda item: 2 * item, range(3), n)) for n in (0, 1)] == [[(0, 0), (1, 2), (2, 4)]] * 2
+    assert {pid for _, pid in run_on_cores(_find_process, range(3), 2)}.isdisjoint({os.getpid()})
+
+
+def _find_process(_):
+    return os.getpid()
 
 
 def test_the_guilty_item_is_named_and_the_others_are_done():

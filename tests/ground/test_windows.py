@@ -6,7 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from refusals import refused
 
-from emotion.windows import SHORTEST_TAIL_SECONDS, merge_probabilities, probabilities_at, sliding_windows
+from emotion.windows import (
+    SHORTEST_TAIL_SECONDS,
+    merge_by_clip,
+    merge_probabilities,
+    probabilities_at,
+    sliding_windows,
+)
 
 # Derandomised and without a deadline: the suite must give the same answer on a busy machine.
 properties = settings(max_examples=100, deadline=None, derandomize=True, database=None)
@@ -64,6 +70,12 @@ def test_a_clip_no_longer_than_a_window_gives_one(duration):
 
 def test_merging_takes_the_mean():
     np.testing.assert_allclose(merge_probabilities([[1.0, 0.0], [0.5, 0.5]]), [0.75, 0.25])
+
+
+def test_many_clips_are_merged_as_each_is_by_itself():
+    rows = np.random.default_rng(0).random((6, 3))
+    each = [merge_probabilities(part) for part in (rows[:1], rows[1:4], rows[4:])]
+    np.testing.assert_allclose(merge_by_clip(rows, [1, 3, 2]), each)
 
 
 @properties
