@@ -111,7 +111,8 @@ def test_a_stage_that_never_yields_ends_at_its_next_item():
 def count_blas_threads(code: str, **environment: str) -> int:
     """The threads that NumPy's products may use after some code, in a program of its own."""
     ask = "from threadpoolctl import threadpool_info; print(max(x['num_threads'] for x in threadpool_info()))"
-    kept = {name: value for name, value in os.environ.items() if name not in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")}
+    limits = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")
+    kept = {name: value for name, value in os.environ.items() if name not in limits}
     done = subprocess.run(
         [sys.executable, "-c", f"import numpy\n{code}\n{ask}"], cwd=ROOT, env={**kept, **environment},
         capture_output=True, text=True, timeout=120, check=True,
