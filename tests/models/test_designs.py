@@ -118,7 +118,7 @@ def test_a_design_learns_eight_clips_by_heart_from_its_first_step_on(name):
     assert step["accuracy"] == 1 and losses[-1] < 0.5 * losses[0]
 
 
-@designs
+@shipped_first
 def test_a_saved_design_gives_the_same_answer_when_loaded(name, tmp_path):
     config = small_design(name)
     model = build_model(config)

@@ -62,18 +62,21 @@ def test_a_finished_fold_is_not_trained_again(result, clips, cache_dir, monkeypa
 def test_a_stopped_fold_goes_on_and_ends_like_one_that_was_not(result, clips, cache_dir, tmp_path, monkeypatch):
     save, epochs = EpochCheckpoint.on_epoch_end, []
 
-    def stop_at_the_fourth(self, epoch, logs=None):
+    def stop_at_the_second(self, epoch, logs=None):
         epochs.append(epoch)
-        if len(epochs) == 4:
+        if len(epochs) == 2:
             raise KeyboardInterrupt
         save(self, epoch, logs)
 
-    monkeypatch.setattr(EpochCheckpoint, "on_epoch_end", stop_at_the_fourth)
+    monkeypatch.setattr(EpochCheckpoint, "on_epoch_end", stop_at_the_second)
+    folder = tmp_path / "cv"
+    shutil.copytree(result.path, folder, ignore=shutil.ignore_patterns("fold_02", "folds.json", "predictions.csv"))
+    shutil.copy(result.path / "fold_01" / "predictions.csv", folder / "fold_01")
     arguments = {"n_folds": 2, "cache_dir": cache_dir}
     with pytest.raises(KeyboardInterrupt):
-        cross_validate(clips, config_for("kfold"), tmp_path / "cv", **arguments)
-    resumed = cross_validate(clips, config_for("kfold"), tmp_path / "cv", **arguments)
-    assert epochs == [0, 1, 0, 1, 1]
+        cross_validate(clips, config_for("kfold"), folder, **arguments)
+    resumed = cross_validate(clips, config_for("kfold"), folder, **arguments)
+    assert epochs == [0, 1, 1]
     assert resumed.report["confusion_matrix"] == result.report["confusion_matrix"]
 
 
