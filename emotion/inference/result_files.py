@@ -1,22 +1,19 @@
 """The files of a clip's result: analyses a clip and writes its picture, its tables and its plot as planned."""
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from emotion.config import AudioConfig
 from emotion.console import SILENT, Progress, Reporter
 from emotion.files import write_whole
 from emotion.inference.output_plan import STANDARD_OUTPUT, OutputPlan
 from emotion.inputs.faces.hiding import find_faces_to_hide
-from emotion.media.pictures import VideoFrame
-from emotion.media.reading import MediaInfo, iterate_media
-from emotion.media.streams import Damage
+from emotion.media.reading import MediaInfo
 from emotion.outputs.subtitles import format_srt
 from emotion.outputs.tables import format_csv, format_json
 from emotion.outputs.video.annotator import Annotator
-from emotion.outputs.video.writing import judged_tracks, write_annotated_image, write_annotated_video
+from emotion.outputs.video.writing import pictures_of, write_annotated_image, write_annotated_video
 from emotion.parallel import Stopwatch
 from emotion.results import MediaPrediction
 
@@ -62,7 +59,7 @@ def process_file(
         if drawing.get("blur_faces"):
             progress = _seconds_of(reporter.bar("Blurring", "s"), prediction)
             with stopwatch("blur"):
-                found = find_faces_to_hide(_pictures(prediction), progress=progress)
+                found = find_faces_to_hide(pictures_of(prediction), progress=progress)
             prediction = dataclasses.replace(prediction, notes=(*prediction.notes, found.note))
             hidden = found.boxes
         annotator = Annotator(prediction, hidden=hidden, **drawing)
@@ -77,14 +74,6 @@ def process_file(
     with stopwatch("write"):
         write_tables(prediction, plan, {**settings, "window_seconds": prediction.window_seconds})
     return prediction
-
-
-def _pictures(prediction: MediaPrediction) -> Iterator[VideoFrame]:
-    damage = Damage(prediction.path, is_silent=True)  # it was reported when the clip was analysed
-    return iterate_media(
-        prediction.path, sample_rate=AudioConfig().sample_rate, with_audio=False, damage=damage,
-        choice=judged_tracks(prediction),
-    )  # fmt: skip
 
 
 def _seconds_of(bar: Progress, prediction: MediaPrediction) -> Callable[[float], None]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from emotion.errors import MediaError
 from emotion.media.reading import probe_media
+from emotion.media.stills import TIFF_HEADS
 from emotion.media.suffixes import UNFINISHED_SUFFIXES, kind_by_name
 
 HEAD_BYTES = 512
@@ -14,8 +15,8 @@ PACKET_BYTES = 188  # of an MPEG transport stream; with a time of 4 bytes before
 _BEGINNINGS = (
     b"\x1aE\xdf\xa3", b"RIFF", b"RF64", b"BW64", b"FORM", b"OggS", b"fLaC", b"ID3", b"#!AMR", b".snd", b"caff", b"MAC ",
     b"wvpk", b"TTA1", b"tBaK", b"DSD ", b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", b"FLV\x01", b".RMF", b"\x00\x00\x01\xba",
-    b"\x00\x00\x01\xb3", b"\x00\x00\x00\x01", b"DHAV", b"GIF8", b"\x89PNG", b"\xff\xd8\xff", b"BM", b"II*\x00",
-    b"MM\x00*", b"\x00\x00\x00\x0cjP  ", b"\x00\x00\x00\x0cJXL ", b"\xff\x0a", b"\x06\x0e\x2b\x34", b"\x1f\x07\x00",
+    b"\x00\x00\x01\xb3", b"\x00\x00\x00\x01", b"DHAV", b"GIF8", b"\x89PNG", b"\xff\xd8\xff", b"BM",
+    *TIFF_HEADS, b"\x00\x00\x00\x0cjP  ", b"\x00\x00\x00\x0cJXL ", b"\xff\x0a", b"\x06\x0e\x2b\x34", b"\x1f\x07\x00",
     b"DKIF", b"YUV4MPEG2", b"nut/multimedia", b"riff", b"Creative Voice", b"NIST_1A", b"\xff\xfb", b"\xff\xf3",
     b"\xff\xfa", b"\xff\xf1", b"\xff\xf9", b"\x0bw", b"qoif",
 )  # fmt: skip

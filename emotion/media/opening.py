@@ -1,6 +1,7 @@
 """The one door into a media file: opens it, and chooses the tracks that are read."""
 
 import collections
+import contextlib
 import os
 import re
 from typing import Self
@@ -9,20 +10,21 @@ import av
 
 from emotion.errors import MediaError
 from emotion.media.formats import OPTIONS
-from emotion.media.streams import FAULTS, words_of
-from emotion.media.tracks import ANY_TRACKS, KINDS, TrackChoice, can_be_decoded, choose_tracks
+from emotion.media.streams import DecodingError, calling_pyav
+from emotion.media.tracks import ANY_TRACKS, TrackChoice, choose_tracks
 from emotion.media.wav import MendedFile, WavLength, read_wav_length
 
 WEB_PAGE = re.compile(rb"\s*(<!doctype html|<html)", re.IGNORECASE)
 HEAD_BYTES = 256
 LFS_POINTER = b"version https://git-lfs.github.com/spec"
-# Of formats without a table of their streams FFmpeg reads the first seconds. Where this is too little, it reads more.
-FORMATS_WITHOUT_TABLE = ("mpegts", "mpeg", "flv")
+UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+CONTROLS = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")  # no text holds them
+# FFmpeg looks for streams until it knows all of them, at most for 5 MB or 5 seconds, which some begin later than.
 LONG_LOOK = {"probesize": "50000000", "analyzeduration": "60000000"}  # bytes, microseconds
 
 
-def open_media(path: str | os.PathLike):
-    """Opens a media file for reading; use it with ``with``.
+def _open_media(path: str | os.PathLike):
+    """Returns PyAV's container and, of a WAV file, what its header says.
 
     Raises:
         MediaError: if the file is missing, a folder, empty, a Git LFS pointer, or not media.
@@ -35,6 +37,7 @@ def open_media(path: str | os.PathLike):
     try:
         with open(name, "rb") as file:
             head = file.read(HEAD_BYTES)
+            wav = read_wav_length(file)
     except FileNotFoundError:
         raise MediaError(f"{name}: no such file. Check the spelling and the folder.") from None
     except OSError as error:
@@ -45,41 +48,31 @@ def open_media(path: str | os.PathLike):
         raise MediaError(f"{name}: is a Git LFS pointer, not the media itself. Run `git lfs pull` to download it.")
     if WEB_PAGE.match(head):
         raise MediaError(f"{name}: is a web page, not media: the download went wrong. Download the file itself.")
-    try:
-        container = _open(name, {})
-        if _needs_a_longer_look(container):
-            container.close()
-            container = _open(name, LONG_LOOK)
-    except av.ArgumentError as error:
-        raise MediaError(
-            f"{name}: holds text, a playlist or another kind that is not read, not media. Give a video, sound or image "
-            "file."
-        ) from error
-    except FAULTS as error:
-        raise MediaError(
-            f"{name}: not a readable media file ({words_of(error)}). Download it again, or convert it to MP4."
-        ) from error
-    return container
-
-
-def _open(name: str, options: dict[str, str]):
-    length = read_wav_length(name)
     # With "file:", a colon in the name does not make a protocol. Some recorders write metadata that is not UTF-8.
-    if length is not None and length.lengths:
-        return av.open(MendedFile(name, length.lengths), options=OPTIONS | options, metadata_errors="replace")
-    return av.open(f"file:{name}", options=OPTIONS | options, metadata_errors="replace")
-
-
-def _needs_a_longer_look(container) -> bool:
-    """Whether streams may begin later than FFmpeg looked."""
-    streams = [stream for stream in container.streams if stream.type in KINDS]
-    if any(stream.codec_context is not None and not can_be_decoded(stream) for stream in streams):
-        return True
-    return container.format.name in FORMATS_WITHOUT_TABLE and {stream.type for stream in streams} != set(KINDS)
+    file = MendedFile(name, wav.lengths) if wav is not None and wav.lengths else f"file:{name}"
+    try:
+        with calling_pyav():
+            return av.open(file, options=OPTIONS | LONG_LOOK, metadata_errors="replace"), wav
+    except DecodingError as error:
+        words = str(error)
+        if isinstance(error.__cause__, av.ArgumentError):  # of a kind that is not in ``OPTIONS``
+            if head.startswith(UTF16_MARKS) or not CONTROLS.search(head):
+                raise MediaError(
+                    f"{name}: holds text or a playlist, not media. Give a video, sound or image file."
+                ) from error
+            words = "it is damaged, or of a kind that is not read"
+        raise MediaError(
+            f"{name}: not a readable media file ({words}). Download it again, or convert it to MP4."
+        ) from error
 
 
 class MediaFile:
-    """A media file opened for reading; raises as ``open_media`` and ``choose_tracks``. Use it with ``with``.
+    """A media file opened for reading; raises ``MediaError`` if it is not media, or has no such track. Use ``with``.
+
+    Args:
+        path: the file.
+        choice: tracks to read; by default those that suit best.
+        is_look: whether it is opened only to look at it: packets read to choose the tracks may be missing.
 
     Attributes:
         container: PyAV's.
@@ -90,17 +83,27 @@ class MediaFile:
         wav: of a WAV file, how much sound there is and should be.
     """
 
-    def __init__(self, path: str | os.PathLike, choice: TrackChoice = ANY_TRACKS):
+    def __init__(self, path: str | os.PathLike, choice: TrackChoice = ANY_TRACKS, *, is_look: bool = False):
         self.path = path
-        self.container = open_media(path)
+        self.container, self.wav = _open_media(path)
         try:
-            chosen = choose_tracks(path, self.container, choice, lambda: open_media(path))
-            self.wav = read_wav_length(path)
+            chosen = choose_tracks(path, self.container, choice)
+            self.video, self.audio, self.choice = chosen.video, chosen.audio, chosen.choice
+            if chosen.has_read and is_look:
+                with contextlib.suppress(DecodingError), calling_pyav():
+                    self.container.seek(0)
+            elif chosen.has_read:
+                self._open_again()
         except BaseException:
             self.container.close()
             raise
-        self.video, self.audio, self.choice = chosen.video, chosen.audio, chosen.choice
         self.notes, self.undecodable = chosen.notes + _describe_header(self.wav), chosen.undecodable
+
+    def _open_again(self) -> None:
+        places = [None if stream is None else stream.index for stream in (self.video, self.audio)]
+        self.container.close()
+        self.container, _ = _open_media(self.path)
+        self.video, self.audio = (None if place is None else self.container.streams[place] for place in places)
 
     def __enter__(self) -> Self:
         return self

@@ -21,6 +21,15 @@ TURNS = {
 }
 
 
+def find_orientation(image: Image.Image) -> int | None:
+    """Returns the EXIF orientation of a picture opened by Pillow, a key of ``TURNS``; None if it has none."""
+    try:
+        turn = image.getexif().get(EXIF_ORIENTATION)
+    except Exception:  # Pillow raises what it likes on damaged metadata
+        return None
+    return turn if turn in TURNS else None
+
+
 def find_turn_of_image(path: str | os.PathLike) -> int | None:
     """Returns an image file's EXIF orientation, a key of ``TURNS``; None if it has none.
 
@@ -28,10 +37,9 @@ def find_turn_of_image(path: str | os.PathLike) -> int | None:
     """
     try:
         with Image.open(path) as image:
-            turn = image.getexif().get(EXIF_ORIENTATION)
+            return find_orientation(image)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None
-    return turn if turn in TURNS else None
 
 
 def find_turn(frame) -> Callable[[np.ndarray], np.ndarray] | None:

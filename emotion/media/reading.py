@@ -5,32 +5,26 @@ that offset. Memory use does not grow with the length of the file.
 """
 
 import contextlib
-import itertools
 import os
-import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
-from functools import partial
 from pathlib import Path
 
 import av
 import numpy as np
-from av.video.reformatter import VideoReformatter
-from PIL import Image, UnidentifiedImageError
 
 from emotion.errors import MediaError
 from emotion.media import streams
-from emotion.media.mixing import MonoMixer
-from emotion.media.opening import MediaFile, SharedSource, open_media
-from emotion.media.orientation import TURNS, find_turn, find_turn_of_image
-from emotion.media.pictures import KNOWN_MATRICES, LIMITED_RANGE, ColourSpace, DecodedPicture, VideoFrame, YuvPicture
-from emotion.media.stills import Still, read_still
+from emotion.media.decoding import AudioChunk, SoundReader, VideoReader
+from emotion.media.opening import MediaFile, SharedSource
+from emotion.media.orientation import find_turn_of_image
+from emotion.media.pictures import VideoFrame
+from emotion.media.stills import look_at_still, read_still
 from emotion.media.suffixes import STILL_SUFFIXES
 from emotion.media.tracks import ANY_TRACKS, KINDS, TrackChoice
 
 STILL_SECONDS = 1 / 25  # how long a still is shown, as in FFmpeg
-NUDGE_SECONDS = 0.001  # added to the time of the frame before if a timestamp does not rise
 MAX_PROBE_PACKETS = 300  # read in search of the first frame
 FORMATS_WITH_EXACT_DURATION = ("mov", "matroska")
 SEEK_MARGIN_SECONDS = 2.0  # sound and video have separate indexes, and a decoder needs some packets to start
@@ -70,21 +64,6 @@ class MediaInfo:
 
 
 @dataclass(frozen=True)
-class AudioChunk:
-    """Mono sound.
-
-    Attributes:
-        time_seconds: when it starts.
-        samples: ``(n_samples,)`` float32. Full scale is 1; files of floats may exceed it.
-        levels: the root mean square of each channel of the source, ``(n_channels,)``; None if unknown.
-    """
-
-    time_seconds: float
-    samples: np.ndarray
-    levels: np.ndarray | None = None
-
-
-@dataclass(frozen=True)
 class Waveform:
     """A file's whole sound: mono samples ``(n_samples,)``, float32 in [-1, 1], and the second at which it starts."""
 
@@ -102,18 +81,19 @@ def probe_media(path: str | os.PathLike, choice: TrackChoice = ANY_TRACKS) -> Me
     Raises:
         MediaError: as ``open_media``; if the file holds neither video nor sound; or if it has no such track.
     """
-    still = read_still(path)
+    still = look_at_still(path, choice)
     if still is not None:
-        height, width = still.image.shape[:2]
-        return MediaInfo(os.fspath(path), True, False, width, height, None, None, still.codec, None, is_still=True)
-    with MediaFile(path, choice) as file:
+        return MediaInfo(
+            os.fspath(path), True, False, still.width, still.height, None, None, still.codec, None, is_still=True,
+            choice=choice, notes=still.notes,
+        )  # fmt: skip
+    with MediaFile(path, choice, is_look=True) as file:
         _require_streams(file)
         video, audio = file.video, file.audio
         is_still = _is_still(file)
         width = height = rate = None
         if video is not None:
-            turn = find_turn_of_image(path) if is_still else None
-            height, width = _first_picture_size(file, streams.Damage(path, is_silent=True), turn)
+            height, width = _first_picture_size(file, find_turn_of_image(path) if is_still else None)
             rate = None if is_still else video.average_rate or video.guessed_rate
         duration = None if is_still or file.container.duration is None else file.container.duration / av.time_base
         return MediaInfo(
@@ -164,29 +144,30 @@ def iterate_media(
         MediaError: if the file cannot be opened, holds neither video nor sound, or nothing in it can be decoded. A
             file damaged half-way yields what can be decoded.
     """
-    still = read_still(path)
-    if still is not None:
-        yield from _show(still, damage or streams.Damage(path)) if with_video else ()
+    damage = damage or streams.Damage(path)
+    still = read_still(path, choice)
+    if still is not None and still.fault:
+        damage.note(still.fault)
+    if still is not None and still.image is not None:
+        yield from (VideoFrame(0.0, still.image, STILL_SECONDS),) if with_video else ()
         return
     with MediaFile(path, choice) if shared is None else contextlib.nullcontext(shared) as file:
         _require_streams(file)
         container, video, audio = file.container, file.video, file.audio
         origin = streams.first_presentation_time(container)
-        damage = damage or streams.Damage(path)
         is_still = with_video and video is not None and _is_still(file)
-        if is_still:
-            _note_damaged_still(path, damage)
         if start_seconds > SEEK_MARGIN_SECONDS and container.format.name.startswith(FORMATS_WITH_EXACT_DURATION):
             target = float(origin) + start_seconds - SEEK_MARGIN_SECONDS
             try:
-                container.seek(round(target * av.time_base))
-            except streams.FAULTS as error:
-                damage.note(f"cannot seek to second {start_seconds:g}: {streams.words_of(error)}")
+                with streams.calling_pyav():
+                    container.seek(round(target * av.time_base))
+            except streams.DecodingError as error:
+                damage.note(f"cannot seek to second {start_seconds:g}: {error}")
         readers = {}
         if with_video and video is not None:
-            readers[video] = _VideoReader(video, origin, turn=find_turn_of_image(path) if is_still else None)
+            readers[video] = VideoReader(video, origin, turn=find_turn_of_image(path) if is_still else None)
         if with_audio and audio is not None and shared is None:
-            readers[audio] = _SoundReader(audio, origin, sample_rate, file.choice.channel)
+            readers[audio] = SoundReader(audio, origin, sample_rate, file.choice.channel)
         for stream, frame in streams.decode_streams(container, list(readers), damage, shared=shared):
             with damage.noting_faults():
                 yield from readers[stream].read(frame)
@@ -220,12 +201,6 @@ def _promised_seconds(file: MediaFile, origin: Fraction) -> float | None:
     return None
 
 
-def _show(still: Still, damage: streams.Damage) -> Iterator[VideoFrame]:
-    if still.fault:
-        damage.note(still.fault)
-    yield VideoFrame(0.0, still.image, STILL_SECONDS)
-
-
 def load_waveform(path: str | os.PathLike, sample_rate: int) -> Waveform | None:
     """Reads a file's whole sound, scaled down if it exceeds full scale; None if there is none.
 
@@ -255,142 +230,16 @@ def _require_streams(file: MediaFile) -> None:
 
 
 def _is_still(file: MediaFile) -> bool:
-    """Whether a file holds a single image rather than a video."""
+    """Whether a file that FFmpeg reads holds a single image rather than a video."""
     name = file.container.format.name
-    if name == "gif":
-        with open_media(file.path) as again:
-            packets = (packet for packet in again.demux(video=0) if packet.size)
-            return len(list(itertools.islice(packets, 2))) < 2
     return name == "image2" or name.endswith("_pipe")
 
 
-def _note_damaged_still(path, damage: streams.Damage) -> None:
-    """Finds out through Pillow whether part of an image is missing: FFmpeg fills such parts silently."""
-    try:
-        with Image.open(path) as image:
-            image.load()
-    except (UnidentifiedImageError, Image.DecompressionBombError, ValueError, SyntaxError):
-        return  # a format that Pillow does not know
-    except OSError as error:
-        damage.note(str(error))
-
-
-def _first_picture_size(file: MediaFile, damage: streams.Damage, turn: int | None) -> tuple[int, int]:
+def _first_picture_size(file: MediaFile, turn: int | None) -> tuple[int, int]:
     """Returns height and width of the first upright frame; those in the header if no frame can be decoded."""
-    reader = _VideoReader(file.video, Fraction(0), turn=turn)
+    reader = VideoReader(file.video, Fraction(0), turn=turn)
+    damage = streams.Damage(file.path, is_silent=True)
     for _, frame in streams.decode_streams(file.container, [file.video], damage, max_packets=MAX_PROBE_PACKETS):
-        with contextlib.suppress(*streams.FAULTS):  # told when the frames are read
+        with contextlib.suppress(streams.DecodingError):  # told when the frames are read
             return reader.picture(frame).shape[:2]
     return file.video.codec_context.height, file.video.codec_context.width
-
-
-class _VideoReader:
-    """Turns the decoded frames of one stream into upright frames of one size at rising times."""
-
-    def __init__(self, stream, origin: Fraction, *, turn: int | None = None):
-        self.clock = streams.StreamClock(stream, origin)
-        self._turn = turn
-        self._time_base = stream.time_base
-        self._frame_seconds = float(1 / (stream.average_rate or 25))
-        aspect = stream.sample_aspect_ratio or 1
-        self._pixel_aspect = aspect if Fraction(1, 4) <= aspect <= 4 else 1
-        self._reformatter = VideoReformatter()
-        self._lock = threading.Lock()  # one thread decodes while another converts to RGB
-        self._size: tuple[int, int] | None = None
-        self._last: float | None = None
-        self._longest = 0.0  # seconds from one frame to the next, as stated or seen
-        self._stated_end = _stated_end(stream, origin)
-
-    def read(self, frame) -> Iterator[VideoFrame]:
-        duration = float(frame.duration * self._time_base) if frame.duration else self._frame_seconds
-        time = max(0.0, self.clock.place(frame.pts, duration))
-        if self._last is not None and time <= self._last:
-            time = self._last + NUDGE_SECONDS
-        self._longest = max(self._longest, duration, time - (self._last or 0.0))
-        self._last = time
-        yield VideoFrame(time, self.picture(frame), duration)
-
-    def finish(self) -> Iterator[VideoFrame]:
-        return iter(())
-
-    def find_end(self) -> float | None:
-        """Returns when the last frame ends; None without frames.
-
-        A frame's own duration may be another's where the rate varies and frames are stored out of order, so the
-        stream's end comes first. In a file that was cut off, that end is too far away to be true.
-        """
-        if self._last is None or self._stated_end is None:
-            return self.clock.end_seconds
-        is_likely = self._last < self._stated_end <= self._last + max(1.0, self._longest)
-        return self._stated_end if is_likely else self.clock.end_seconds
-
-    def picture(self, frame) -> np.ndarray | DecodedPicture:
-        """Returns an upright picture with square pixels, in the size of the first one.
-
-        It stays as decoded, until somebody asks for RGB, if nothing but its colours needs conversion.
-        """
-        if self._size is None:
-            self._size = (max(1, round(frame.width * self._pixel_aspect)), frame.height)
-        width, height = self._size
-        turn = find_turn(frame) if self._turn is None else TURNS[self._turn]
-
-        def to_rgb(matrix: str | None = None) -> np.ndarray:
-            with self._lock:
-                rgb = self._reformatter.reformat(
-                    frame, width=width, height=height, format="rgb24", src_colorspace=matrix
-                ).to_ndarray()
-            return rgb if turn is None else np.ascontiguousarray(turn(rgb))
-
-        if turn is not None or (frame.width, frame.height) != self._size or not _is_drawable(frame):
-            return to_rgb()
-        space = ColourSpace(frame.colorspace, frame.color_primaries, frame.color_trc)
-        # If a file does not state its colours, FFmpeg assumes BT.601, whatever the height.
-        to_rgb = partial(to_rgb, f"itu{space.weights(height)}")
-        return DecodedPicture((height, width, 3), to_rgb, lambda: YuvPicture(frame, space, is_decoders=True))
-
-
-def _stated_end(stream, origin: Fraction) -> float | None:
-    if not stream.duration or stream.start_time is None:
-        return None
-    return float((stream.start_time + stream.duration) * stream.time_base - origin)
-
-
-def _is_drawable(frame) -> bool:
-    """Whether a frame has the layout that ``YuvPicture`` and the writer take."""
-    is_whole = frame.width % 2 == 0 and frame.height % 2 == 0
-    has_known_colours = frame.color_range in (0, LIMITED_RANGE) and frame.colorspace in KNOWN_MATRICES
-    return is_whole and has_known_colours and frame.format.name == "yuv420p"
-
-
-class _SoundReader:
-    """Turns the decoded frames of one stream into a mono signal without gaps."""
-
-    def __init__(self, stream, origin: Fraction, sample_rate: int, channel: int | None):
-        self.clock = streams.StreamClock(stream, origin)
-        self._sound = streams.ContinuousSound(sample_rate, None)
-        self._mixer = MonoMixer(sample_rate, channel)
-        self._names: tuple[str, ...] = ()
-        self._next: int | None = None  # index of the next mono sample
-
-    def read(self, frame) -> Iterator[AudioChunk]:
-        time = self.clock.place(frame.pts, frame.samples / frame.sample_rate)
-        names = tuple(channel.name for channel in frame.layout.channels)
-        if names != self._names:
-            yield from self._mix(self._sound.flush())
-            self._names = names
-        yield from self._mix(self._sound.push(frame, time))
-
-    def finish(self) -> Iterator[AudioChunk]:
-        yield from self._mix(self._sound.flush())
-        yield from self._chunks(self._mixer.flush())
-
-    def _mix(self, blocks) -> Iterator[AudioChunk]:
-        for index, samples in blocks:
-            if self._next is None:
-                self._next = index
-            yield from self._chunks(self._mixer.push(samples, self._names))
-
-    def _chunks(self, mixed) -> Iterator[AudioChunk]:
-        for mono, levels in mixed:
-            yield AudioChunk(self._next / self._sound.sample_rate, mono, levels)
-            self._next += len(mono)

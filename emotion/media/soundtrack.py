@@ -68,7 +68,8 @@ class SourceSound:
         if self._stream is not None and not self._is_copied:
             self._output.mux([*self._encode(None)])
             with self._damage.noting_faults():
-                self._output.mux([*self._encode_samples(self._sound.flush())])
+                rest = [*self._encode_samples(self._sound.flush())]
+                self._output.mux(rest)
             self._output.mux(self._target.encode(None))
 
     def _copy(self, packet) -> Iterator[av.Packet]:
@@ -83,7 +84,7 @@ class SourceSound:
     def _encode(self, packet) -> Iterator[av.Packet]:
         for frame in self._decoder.decode(packet):
             with self._damage.noting_faults():
-                time = self._clock.place(frame.pts, frame.samples / frame.sample_rate)
+                time = self._clock.place(frame.pts, streams.seconds_of(frame))
                 yield from self._encode_samples(self._sound.push(frame, time))
 
     def _encode_samples(self, blocks) -> Iterator[av.Packet]:

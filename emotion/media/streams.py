@@ -10,6 +10,8 @@ from fractions import Fraction
 import av
 import numpy as np
 
+from emotion.errors import MediaError
+
 logger = logging.getLogger(__name__)
 
 MAX_BACKWARD_SECONDS = 1.0  # a timestamp that goes back further than this restarts the clock
@@ -17,7 +19,8 @@ MAX_FORWARD_SECONDS = 3600.0  # so does a larger jump ahead: no pause is that lo
 GAP_SECONDS = 0.05  # smaller differences between timestamps and sample counts come from rounding
 LOUDEST_SAMPLE = 1e6  # of full scale, 1; some files of floats hold integers
 MAX_READ_FAILURES = 20  # in a row, before the rest of a damaged file is skipped
-# On files that it misreads PyAV raises not only FFmpeg's errors: a stream that begins midway is an IndexError.
+# On files that it misreads PyAV raises not only FFmpeg's errors: a stream that begins midway is an IndexError. Our own
+# errors are of these kinds, too, so they are caught around calls into PyAV only.
 FAULTS = (
     av.FFmpegError, OSError, ValueError, LookupError, ArithmeticError, TypeError, AttributeError, RuntimeError,
     AssertionError, MemoryError,
@@ -26,6 +29,19 @@ FAULTS = (
 BETTER_DECODERS = {"amrnb": "libopencore_amrnb", "amrwb": "libopencore_amrwb"}
 # Formats whose header is checked by itself: FFmpeg calls the last packet corrupt wherever it reads to the end.
 CHECKED_FORMATS = ("wav", "w64")
+
+
+class DecodingError(MediaError):
+    """PyAV could not read, decode or convert part of a file."""
+
+
+@contextlib.contextmanager
+def calling_pyav() -> Iterator[None]:
+    """Turns whatever PyAV raises inside the block into ``DecodingError``; let the block hold its calls alone."""
+    try:
+        yield
+    except FAULTS as error:
+        raise DecodingError(words_of(error)) from error
 
 
 class Damage:
@@ -48,11 +64,11 @@ class Damage:
 
     @contextlib.contextmanager
     def noting_faults(self) -> Iterator[None]:
-        """Notes what PyAV raises inside the block, and goes on after it."""
+        """Notes a ``DecodingError`` raised inside the block, and goes on after it."""
         try:
             yield
-        except FAULTS as error:
-            self.note(words_of(error))
+        except DecodingError as error:
+            self.note(error)
 
 
 def words_of(error: BaseException) -> str:
@@ -93,21 +109,59 @@ def first_presentation_time(container) -> Fraction:
 def read_packets(container, streams, damage: Damage) -> Iterator:
     """Yields the streams' packets in file order, without those that cannot be read."""
     failures = 0 if streams else MAX_READ_FAILURES  # to PyAV an empty list means every stream
-    is_checked = container.format.name in CHECKED_FORMATS
+    gaps = _Gaps(container.format.name, damage)
+    packets = None
     while failures < MAX_READ_FAILURES:
         try:
-            for packet in container.demux(streams):
-                failures = 0
-                if packet.is_corrupt and not is_checked:
-                    damage.note("a corrupt packet")
-                if packet.size:  # an empty packet ends the decoder, and some files have one midway
-                    yield packet
-            return
+            packets = packets or container.demux(streams)
+            packet = next(packets, None)
         except IndexError:  # PyAV's, at the end of a file in which a further stream began midway
-            failures += 1
+            failures, packets = failures + 1, None
+            continue
         except FAULTS as error:
-            failures += 1
+            failures, packets = failures + 1, None
             damage.note(words_of(error))
+            continue
+        if packet is None:
+            break
+        failures = 0
+        gaps.watch(packet)
+        if packet.size:  # an empty packet ends the decoder, and some files have one midway
+            yield packet
+    gaps.finish()
+
+
+class _Gaps:
+    """Notes packets that FFmpeg calls corrupt, of which part is missing.
+
+    In a transport stream FFmpeg finds by each track's count of packets that some are missing. Where recordings were
+    joined the count begins anew, though nothing is missing: the last packet before such a place is called corrupt, and
+    a picture follows that needs none before it.
+    """
+
+    def __init__(self, format_name: str, damage: Damage):
+        self._is_told = format_name not in CHECKED_FORMATS
+        self._may_be_joined = format_name == "mpegts"
+        self._damage = damage
+        self._doubtful: set[int] = set()  # tracks whose last packet was called corrupt
+
+    def watch(self, packet) -> None:
+        if self._doubtful and packet.stream_index in self._doubtful:
+            self._doubtful.discard(packet.stream_index)
+            if packet.size and not packet.is_keyframe:
+                self._note()
+        if packet.is_corrupt and self._is_told:
+            if self._may_be_joined and packet.stream.type == "video":
+                self._doubtful.add(packet.stream_index)
+            else:
+                self._note()
+
+    def finish(self) -> None:
+        if self._doubtful:
+            self._note()
+
+    def _note(self) -> None:
+        self._damage.note("a packet is incomplete")
 
 
 class Decoder:
@@ -158,6 +212,11 @@ def decode_streams(
         yield from ((stream, frame) for frame in decoder.decode(None))
 
 
+def seconds_of(frame) -> float:
+    """Returns how long a frame of sound lasts; damaged ones may state no rate."""
+    return frame.samples / frame.sample_rate if frame.sample_rate else 0.0
+
+
 class ContinuousSound:
     """Joins decoded audio frames into one signal of one sample rate and channel layout, without gaps.
 
@@ -189,27 +248,28 @@ class ContinuousSound:
             yield from self.flush()
             self._kind = kind
             # Without this option, mixing down a loud stereo or 5.1 recording would exceed 1.
-            self._resampler = av.AudioResampler(
-                "fltp", self.layout or frame.layout, self.sample_rate, options={"rematrix_maxval": "1.0"}
-            )
+            with calling_pyav():
+                self._resampler = av.AudioResampler(
+                    "fltp", self.layout or frame.layout, self.sample_rate, options={"rematrix_maxval": "1.0"}
+                )
             self._input_end = time_seconds
             self._position = round(time_seconds * self.sample_rate)
             if self._given is None:
                 self._given = max(0, self._position)
-        self._input_end += frame.samples / frame.sample_rate
+        self._input_end += seconds_of(frame)
         frame.pts = None  # samples are counted here; timestamp jitter upsets the resampler
-        yield from self._give(self._resampler.resample(frame))
+        yield from self._give(_resample(self._resampler, frame))
 
     def flush(self) -> Iterator[tuple[int, np.ndarray]]:
         """Yields the rest in the resampler, as ``push`` does."""
         if self._resampler is not None:
-            yield from self._give(self._resampler.resample(None))
-            self._resampler = self._kind = None
+            resampler, self._resampler, self._kind = self._resampler, None, None
+            yield from self._give(_resample(resampler, None))
 
-    def _give(self, frames) -> Iterator[tuple[int, np.ndarray]]:
-        for frame in frames:
+    def _give(self, blocks: list[np.ndarray]) -> Iterator[tuple[int, np.ndarray]]:
+        for block in blocks:
             # Files of floats may hold any value.
-            samples = np.nan_to_num(frame.to_ndarray(), posinf=0.0, neginf=0.0).clip(-LOUDEST_SAMPLE, LOUDEST_SAMPLE)
+            samples = np.nan_to_num(block, posinf=0.0, neginf=0.0).clip(-LOUDEST_SAMPLE, LOUDEST_SAMPLE)
             start, self._position = self._position, self._position + samples.shape[1]
             samples = samples[:, max(0, self._given - start) :]
             while self._given < start:
@@ -219,3 +279,8 @@ class ContinuousSound:
             if samples.shape[1]:
                 yield self._given, samples
                 self._given += samples.shape[1]
+
+
+def _resample(resampler: av.AudioResampler, frame) -> list[np.ndarray]:
+    with calling_pyav():
+        return [each.to_ndarray() for each in resampler.resample(frame)]

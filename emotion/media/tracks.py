@@ -2,7 +2,6 @@
 
 import os
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import av
@@ -55,6 +54,7 @@ class ChosenTracks:
         choice: the same by number.
         notes: why these, and which others there are.
         undecodable: by kind, ``video`` or ``audio``, the codec of a kind that is there but cannot be decoded.
+        has_read: whether packets of the container were read to choose.
     """
 
     video: object | None
@@ -62,16 +62,16 @@ class ChosenTracks:
     choice: TrackChoice
     notes: tuple[str, ...]
     undecodable: dict[str, str]
+    has_read: bool
 
 
-def choose_tracks(path: str | os.PathLike, container, choice: TrackChoice, open_again: Callable) -> ChosenTracks:
+def choose_tracks(path: str | os.PathLike, container, choice: TrackChoice) -> ChosenTracks:
     """Chooses the tracks to read: those that the file marks as default, unless they are silent or show one picture.
 
     Args:
         path: to name in errors.
-        container: PyAV's.
+        container: PyAV's, of which no packets have been read; where there are several tracks, they are.
         choice: the tracks that are given, which are taken as they are.
-        open_again: opens the file once more, to look into tracks where there are several.
 
     Raises:
         MediaError: if there is no such track, or it cannot be decoded.
@@ -80,7 +80,7 @@ def choose_tracks(path: str | os.PathLike, container, choice: TrackChoice, open_
     tracks = {kind: [stream for stream in container.streams if stream.type == kind] for kind in KINDS}
     ranked = {kind: _rank(tracks[kind]) for kind in KINDS}
     several = [kind for kind in KINDS if given[kind] is None and len(ranked[kind]) > 1]
-    fit = _survey(open_again, {kind: ranked[kind] for kind in several}) if several else {}
+    fit = _survey(container, {kind: ranked[kind] for kind in several}) if several else {}
     chosen, notes, undecodable = {}, [], {}
     for kind, streams in tracks.items():
         if given[kind] is not None:
@@ -99,6 +99,7 @@ def choose_tracks(path: str | os.PathLike, container, choice: TrackChoice, open_
         TrackChoice(numbers["video"], numbers["audio"], choice.channel),
         tuple(notes),
         undecodable,
+        has_read=bool(several),
     )
 
 
@@ -183,7 +184,7 @@ def _read_matroska_codec(path, stream) -> str | None:
     return names[place] if place < len(names) else None
 
 
-def _survey(open_again: Callable, ranked: dict[str, list]) -> dict[str, set[int]]:
+def _survey(container, ranked: dict[str, list]) -> dict[str, set[int]]:
     """Returns by kind the indices of tracks that hold more than silence or one picture, as far as need be known.
 
     Reads until this is known of the first choice of each kind, at most the whole file.
@@ -191,22 +192,21 @@ def _survey(open_again: Callable, ranked: dict[str, list]) -> dict[str, set[int]
     fit: dict[str, set[int]] = {kind: set() for kind in ranked}
     firsts = {kind: streams[0].index for kind, streams in ranked.items()}
     n_pictures = dict.fromkeys((stream.index for stream in ranked.get("video", ())), 0)
-    with open_again() as container:
-        damage = Damage("", is_silent=True)
-        streams = [container.streams[stream.index] for streams in ranked.values() for stream in streams]
-        decoders = {stream.index: Decoder(stream, damage) for stream in streams if stream.type == "audio"}
-        for packet in read_packets(container, streams, damage):
-            stream = packet.stream
-            if stream.type == "video":
-                n_pictures[stream.index] += 1
-                if n_pictures[stream.index] >= MIN_PICTURES:
-                    fit["video"].add(stream.index)
-            elif stream.index not in fit["audio"] and any(
-                _is_loud(frame) for frame in decoders[stream.index].decode(packet)
-            ):
-                fit["audio"].add(stream.index)
-            if _is_decided(fit, firsts, n_pictures):
-                break
+    damage = Damage("", is_silent=True)
+    streams = [stream for each in ranked.values() for stream in each]
+    decoders = {stream.index: Decoder(stream, damage) for stream in streams if stream.type == "audio"}
+    for packet in read_packets(container, streams, damage):
+        stream = packet.stream
+        if stream.type == "video":
+            n_pictures[stream.index] += 1
+            if n_pictures[stream.index] >= MIN_PICTURES:
+                fit["video"].add(stream.index)
+        elif stream.index not in fit["audio"] and any(
+            _is_loud(frame) for frame in decoders[stream.index].decode(packet)
+        ):
+            fit["audio"].add(stream.index)
+        if _is_decided(fit, firsts, n_pictures):
+            break
     return fit
 
 

@@ -14,6 +14,7 @@ LONGEST_STATED = 2**32 - 1
 MAX_CHUNKS = 10_000
 ROUNDING_SECONDS = 0.01  # less is not worth telling
 BLOCK_BYTES = 1 << 20
+CHUNK_HEAD = 8  # bytes of a chunk's name and length
 TAGS = (b"TAG", b"ID3", b"APETAGEX")  # written behind the sound by programs that know no chunks
 W64_RIFF = bytes.fromhex("726966662e91cf11a5d628db04c10000")
 W64_TAIL = bytes.fromhex("f3acd3118cd100c04f8edb8a")  # of all other identifiers
@@ -79,19 +80,19 @@ class MendedFile(io.RawIOBase):
         super().close()
 
 
-def read_wav_length(path: str | os.PathLike) -> WavLength | None:
-    """Reads what a header states; None for a file of another kind, or without a length of sound.
+def read_wav_length(file: BinaryIO) -> WavLength | None:
+    """Reads what the header of an open file states; None for another kind, or without a length of sound.
 
     Raises:
         OSError: if the file cannot be read.
     """
-    with open(path, "rb") as file:
-        head = file.read(40)
-        size = os.fstat(file.fileno()).st_size
-        if head[:4] in (b"RIFF", b"RIFX", b"RF64", b"BW64") and head[8:12] == b"WAVE":
-            return _read_riff(file, size, head[:4])
-        if head[:16] == W64_RIFF and head[24:28] == b"wave":
-            return _read_w64(file, size)
+    file.seek(0)
+    head = file.read(40)
+    size = os.fstat(file.fileno()).st_size
+    if head[:4] in (b"RIFF", b"RIFX", b"RF64", b"BW64") and head[8:12] == b"WAVE":
+        return _read_riff(file, size, head[:4])
+    if head[:16] == W64_RIFF and head[24:28] == b"wave":
+        return _read_w64(file, size)
     return None
 
 
@@ -119,9 +120,10 @@ def _read_riff(file: BinaryIO, size: int, kind: bytes) -> WavLength | None:
             else:
                 is_open = length == 0 or (length >= OPEN_LENGTH and length > there)
                 lengths = ((place + 4, struct.pack(f"{order}I", min(there, LONGEST_STATED))),)
-            if not rate or (is_open and _is_outside(file, start, size)):
+            # The sound of a recording that was ended at once has length 0, and other chunks may follow it.
+            if not rate or (is_open and _are_chunks(file, start, size, order)):
                 return None
-            return _compare(file, None if is_open else length, start, size, rate, lengths)
+            return _compare(file, None if is_open else length, start, size, rate, lengths, order)
         place = start + length + length % 2
     return None
 
@@ -139,7 +141,7 @@ def _read_w64(file: BinaryIO, size: int) -> WavLength | None:
         elif head[:16] == b"data" + W64_TAIL:
             is_open = length <= W64_HEAD
             lengths = ((16, struct.pack("<q", size)), (place + 16, struct.pack("<q", size - place)))
-            return rate and _compare(file, None if is_open else length - W64_HEAD, start, size, rate, lengths)
+            return rate and _compare(file, None if is_open else length - W64_HEAD, start, size, rate, lengths, "<")
         if length < W64_HEAD:
             return None
         place += length + -length % 8
@@ -151,28 +153,39 @@ def _read_rate(body: bytes, order: str) -> int:
     return struct.unpack(f"{order}I", body[8:12])[0] if len(body) >= 12 else 0
 
 
-def _compare(file: BinaryIO, stated: int | None, start: int, size: int, rate: int, lengths) -> WavLength:
+def _compare(file: BinaryIO, stated: int | None, start: int, size: int, rate: int, lengths, order: str) -> WavLength:
     there = size - start
     if stated is None:
         return WavLength(None, there / rate, lengths)
     if stated >= there:
         return WavLength(stated / rate, there / rate)
-    if _is_outside(file, start + stated, size):
+    if _is_outside(file, start + stated, size, order):
         return WavLength(stated / rate, stated / rate)
     return WavLength(stated / rate, there / rate, lengths)
 
 
-def _is_outside(file: BinaryIO, place: int, size: int) -> bool:
+def _is_outside(file: BinaryIO, place: int, size: int, order: str) -> bool:
     """Whether what follows the sound is none: chunks, a tag, or zeros up to the end."""
-    for start in (place + place % 2, place):
-        file.seek(start)
-        head = file.read(8)
-        if head.startswith(TAGS) or len(head) < 8:
-            return True
-        if head[:4].isascii() and head[:4].replace(b" ", b"").isalnum():
-            return True
+    if any(_are_chunks(file, start, size, order) for start in {place, place + place % 2}):
+        return True
     file.seek(place)
     while block := file.read(BLOCK_BYTES):
         if any(block):
+            return False
+    return True
+
+
+def _are_chunks(file: BinaryIO, place: int, size: int, order: str) -> bool:
+    """Whether a place, up to the end of the file, holds a tag, too little for sound, or chunks: a name and a length."""
+    for _ in range(MAX_CHUNKS):
+        file.seek(place)
+        head = file.read(CHUNK_HEAD)
+        if head.startswith(TAGS) or len(head) < CHUNK_HEAD:
+            return True
+        if not (head[:4].isascii() and head[:4].replace(b" ", b"").isalnum()):
+            return False
+        length = struct.unpack(f"{order}I", head[4:])[0]
+        place += CHUNK_HEAD + length + length % 2
+        if place > size + 1:  # the last one may lack the byte that makes its length even
             return False
     return True

@@ -97,7 +97,8 @@ class VideoWriter:
         if width < 1 or height < 1:
             raise ValueError(f"width and height must be at least 1, got {width} x {height}.")
         self._path = Path(output_path)
-        self._partial = self._path.with_name(f".{self._path.name}.{os.getpid()}.partial.mp4")
+        # Always the same name, so that what a killed program left is replaced.
+        self._partial = self._path.with_name(f".{self._path.name}.partial.mp4")
         self._shape = (height, width, 3)
         self._source = source
         self._space = space or ColourSpace()

@@ -12,6 +12,7 @@ used either.
 import contextlib
 import hashlib
 import logging
+import math
 import os
 import shlex
 import threading
@@ -34,6 +35,7 @@ RUNTIMES = ("auto", "onnx", "int8", "keras")
 DEVICES = ("auto", "cpu", "gpu")
 # A network must answer within the first, and the second for each window: a hundred times what large ones take.
 LIMIT_SECONDS, WINDOW_SECONDS, TERMINATION_SECONDS = 20.0, 2.0, 5.0
+WAIT_SECONDS = 0.1
 MADE_FROM = "keras_sha256"  # key in the file's metadata
 # Outputs: of the whole network, and what a network that runs along tracks also hands out for its head.
 PROBABILITIES, ENCODED = "probabilities", ("audio_vector", "video_moments", "video_signs")
@@ -136,7 +138,8 @@ class OnnxNetwork:
         seconds = LIMIT_SECONDS + WINDOW_SECONDS * len(next(iter(inputs.values())))
         threading.Thread(target=run, name="network", daemon=True).start()
         try:
-            is_done = done.wait(seconds)
+            # Many short waits: a time for which the whole program is stopped, as by Ctrl-Z, is only one of them.
+            is_done = any(done.wait(WAIT_SECONDS) for _ in range(math.ceil(seconds / WAIT_SECONDS)))
         finally:
             if not done.is_set():
                 options.terminate = True

@@ -5,7 +5,6 @@ python tests/fuzz/crash.py --n 100 --seed 1 --kinds batch download training expo
 A case fails if going on fails, or if its files differ from those of the undisturbed run.
 """
 
-import argparse
 import collections
 import hashlib
 import json
@@ -21,7 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests/support")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests/support"), str(ROOT / "tests/fuzz")]
+
+from options import parse_options  # noqa: E402
 
 KINDS = {"batch": 50, "download": 30, "training": 10, "export": 10}
 MAX_KILLS = 3  # of one case
@@ -203,13 +204,7 @@ def run_case(scene: Scene, output: Path, rng: random.Random) -> str | None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--n", type=int, default=100, help="how many cases (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=1, help="of the moments (default: %(default)s)")
-    parser.add_argument("--case", type=int, help="run this case alone")
-    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS), help="what to kill (default: all)")
-    parser.add_argument("--minutes", type=float, default=float("inf"), help="stop after this time")
-    args = parser.parse_args()
+    args = parse_options(__doc__, KINDS, n=100)
     os.chdir(ROOT)
     begun, counts, n_faults = time.time(), collections.Counter(), 0
     with tempfile.TemporaryDirectory() as temporary:

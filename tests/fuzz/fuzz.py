@@ -7,7 +7,6 @@ A case fails if it ends in a traceback or a crash, takes more than 60 s or 3 GB,
 error, or leaves a file half-written. Failed cases are kept in ``.cache/fuzz``.
 """
 
-import argparse
 import collections
 import json
 import os
@@ -24,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests/support"), str(ROOT / "tests/fuzz")]
 
 import mutations  # noqa: E402
+from options import parse_options  # noqa: E402
 
 LIMIT_SECONDS, LIMIT_MB = 60, 3000
 START_SECONDS = 120  # more, for the first case of a worker with a runtime
@@ -167,13 +167,7 @@ def find_fault(answer: dict) -> str | None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--n", type=int, default=1000, help="how many cases (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=1, help="of the random damage (default: %(default)s)")
-    parser.add_argument("--case", type=int, help="run this case alone, and print how it ends")
-    parser.add_argument("--kinds", nargs="+", choices=SHARES, default=list(SHARES), help="what to damage")
-    parser.add_argument("--minutes", type=float, default=float("inf"), help="stop after this time")
-    args = parser.parse_args()
+    args = parse_options(__doc__, SHARES, n=1000)
     start, counts, faults, slowest, largest = time.time(), collections.Counter(), [], 0.0, 0.0
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)

@@ -98,7 +98,8 @@ def test_less_sound_than_the_header_says_is_damage(tmp_path):
 def test_headers_that_say_nothing_are_left_alone(tmp_path, content):
     path = tmp_path / "clip.wav"
     path.write_bytes(content)
-    assert read_wav_length(path) is None
+    with open(path, "rb") as file:
+        assert read_wav_length(file) is None
 
 
 def test_a_mended_file_differs_in_some_bytes_only(tmp_path):

@@ -6,13 +6,10 @@ import html
 import cv2
 import numpy as np
 
-from emotion.config import AudioConfig
 from emotion.errors import MediaError
-from emotion.media.reading import iterate_media
-from emotion.media.streams import Damage
-from emotion.media.tracks import TrackChoice
 from emotion.outputs.palette import emotion_colour, text_colour
 from emotion.outputs.timeline import TimelineRow, choose_rows, timeline_rows
+from emotion.outputs.video.writing import pictures_of
 from emotion.results import UNSURE, Box, EmotionSummary, MediaPrediction, in_percent
 
 JPEG_QUALITY = 88
@@ -127,13 +124,8 @@ def cut_portraits(prediction: MediaPrediction, *, side: int = PORTRAIT_SIDE) -> 
     if not wanted:
         return portraits
     last = max(time_seconds for time_seconds, _ in wanted.values())
-    silent = Damage(prediction.path, is_silent=True)
-    frames = iterate_media(
-        prediction.path, sample_rate=AudioConfig().sample_rate, with_audio=False, damage=silent,
-        choice=TrackChoice(prediction.video_track),
-    )  # fmt: skip
     try:
-        for frame in frames:
+        for frame in pictures_of(prediction):
             for face_id, (time_seconds, box) in wanted.items():
                 if face_id not in portraits and frame.time_seconds >= time_seconds - 1e-3:
                     portraits[face_id] = _cut(frame.image, box, side)

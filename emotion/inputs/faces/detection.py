@@ -23,6 +23,7 @@ QUICK_SIDE = 320  # for a quick look, in a third of the time
 # The strides of the network's grids, and its outputs for each.
 STRIDES = (8, 16, 32)
 KINDS = ("cls", "obj", "bbox", "kps")
+_ROTATIONS = {1: cv2.ROTATE_90_COUNTERCLOCKWISE, 2: cv2.ROTATE_180, 3: cv2.ROTATE_90_CLOCKWISE}
 MAX_OVERLAP = 0.3  # intersection over union; of two boxes that overlap more, the better one is kept
 # Below the first score a face may be a headlight. It is looked at again, enlarged or shrunk to so many pixels and
 # surrounded by so many of its sizes, as it is and mirrored; the mean of the three scores must reach the last number.
@@ -184,7 +185,7 @@ def _face(row: np.ndarray, to_image: np.ndarray, width: int, height: int) -> Fac
 
 def turn_picture(image: np.ndarray, quarters: int) -> np.ndarray:
     """Returns a picture turned counter-clockwise by so many times 90 degrees."""
-    return np.ascontiguousarray(np.rot90(image, quarters)) if quarters else image
+    return cv2.rotate(image, _ROTATIONS[quarters]) if quarters else image
 
 
 def turn_back(face: Face, quarters: int, width: int, height: int) -> Face:

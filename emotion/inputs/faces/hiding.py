@@ -5,6 +5,7 @@ is followed, picture by picture, to where it was before it was found and to wher
 """
 
 import concurrent.futures
+import functools
 import os
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -121,7 +122,7 @@ class _Seeker:
         self._shot = shot
         found = self._find(frame, self._choose_turns(now))
         scale = min(1.0, FOLLOW_SIDE / max(frame.height, frame.width))
-        grey = cv2.cvtColor(frame.image, cv2.COLOR_RGB2GRAY)
+        grey = frame.luma
         if scale < 1:
             grey = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         picture = _Picture(now, grey, scale)
@@ -162,20 +163,17 @@ class _Seeker:
         self._smallest = max(self._smallest, longest / sides[0])
         turned = {turn: turn_picture(frame.image, turn) for turn in turns}
         looks = [(turn, side) for turn in sorted(turns) for side in sides]
-        answers = self._pool.map(
-            lambda look: YuNetDetector(min_score=MIN_SCORE, max_side=look[1]).detect(turned[look[0]]), looks
-        )
+        answers = self._pool.map(lambda look: _detector(look[1]).detect(turned[look[0]]), looks)
         faces = [
             turn_back(face, turn, frame.width, frame.height)
             for (turn, _), found in zip(looks, answers, strict=True)
             for face in found
         ]
-        for face in faces:
-            self._known_turns[face.quarters] = frame.time_seconds
         found: list[Box] = []
         for face in sorted(faces, key=lambda face: -face.score):
             if not any(find_overlap(face.box, other) > SAME_FACE for other in found):
                 found.append(face.box)
+                self._known_turns[face.quarters] = frame.time_seconds
         return found
 
     def _follow_on(self, face: _Followed, picture: _Picture) -> bool:
@@ -211,6 +209,11 @@ class _Seeker:
             known.append(face.box)
         if face.lost_since is None and self._before[0].time_seconds > self._first_seconds:
             self._lost.append(self._before[0].time_seconds)  # it may have been there before
+
+
+@functools.cache
+def _detector(max_side: int) -> YuNetDetector:
+    return YuNetDetector(min_score=MIN_SCORE, max_side=max_side)
 
 
 def _is_same_place(box: Box, other: Box) -> bool:

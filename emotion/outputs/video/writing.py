@@ -55,7 +55,7 @@ def write_annotated_video(
 
     said_seconds = 0.0
     with SharedSource(prediction.path, judged_tracks(prediction)) as source, Stages() as stages:
-        frames = stopwatch.watch("decode", _frames(prediction, source))
+        frames = stopwatch.watch("decode", pictures_of(prediction, source))
         pictures = stages.ahead(draw(stages.ahead(frames)))
         first = next(pictures, None)
         if first is None:
@@ -83,7 +83,7 @@ def write_annotated_image(
         MediaError: if the source has no frame.
         EmotionError: if the output cannot be written.
     """
-    frame = next(_frames(prediction), None)
+    frame = next(pictures_of(prediction), None)
     if frame is None:
         raise MediaError(f"{prediction.path}: has no picture to draw on.")
     annotator = annotator or Annotator(prediction)
@@ -105,8 +105,9 @@ def write_image(image: np.ndarray, output: str | os.PathLike) -> None:
         raise EmotionError(f"{output}: cannot be written ({error}). Choose another name.") from error
 
 
-def _frames(prediction: MediaPrediction, source: SharedSource | None = None) -> Iterator[VideoFrame]:
-    # The writer copies the sound from the source. Damage was reported when the prediction was made.
+def pictures_of(prediction: MediaPrediction, source: SharedSource | None = None) -> Iterator[VideoFrame]:
+    """Yields the pictures that a prediction was made from; ``source`` gets the sound. Raises as ``iterate_media``."""
+    # Damage was reported when the prediction was made.
     silent = Damage(prediction.path, is_silent=True)
     rate = AudioConfig().sample_rate
     return iterate_media(
