@@ -29,6 +29,7 @@ FAULTS = (
 BETTER_DECODERS = {"amrnb": "libopencore_amrnb", "amrwb": "libopencore_amrwb"}
 # Formats whose header is checked by itself: FFmpeg calls the last packet corrupt wherever it reads to the end.
 CHECKED_FORMATS = ("wav", "w64")
+JOINT_PACKETS = 2  # from one that FFmpeg calls corrupt to the first picture of the next recording
 
 
 class DecodingError(MediaError):
@@ -132,35 +133,37 @@ def read_packets(container, streams, damage: Damage) -> Iterator:
 
 
 class _Gaps:
-    """Notes packets that FFmpeg calls corrupt, of which part is missing.
+    """Notes packets that FFmpeg calls corrupt, because part of them is missing.
 
-    In a transport stream FFmpeg finds by each track's count of packets that some are missing. Where recordings were
-    joined the count begins anew, though nothing is missing: the last packet before such a place is called corrupt, and
-    a picture follows that needs none before it.
+    In a transport stream FFmpeg sees that from each track's count of packets. Where recordings were joined, the count
+    begins anew though nothing is missing: one of the last packets before that place is called corrupt, and a picture
+    follows that needs none before it.
     """
 
     def __init__(self, format_name: str, damage: Damage):
         self._is_told = format_name not in CHECKED_FORMATS
         self._may_be_joined = format_name == "mpegts"
         self._damage = damage
-        self._doubtful: set[int] = set()  # tracks whose last packet was called corrupt
+        self._doubtful: dict[int, int] = {}  # by track, in how many packets such a picture may still come
 
     def watch(self, packet) -> None:
         if self._doubtful and packet.stream_index in self._doubtful:
-            self._doubtful.discard(packet.stream_index)
-            if packet.size and not packet.is_keyframe:
-                self._note()
+            self._doubtful[packet.stream_index] -= 1
+            if packet.is_keyframe:
+                del self._doubtful[packet.stream_index]
+            elif not self._doubtful[packet.stream_index]:
+                self._note(packet.stream_index)
         if packet.is_corrupt and self._is_told:
-            if self._may_be_joined and packet.stream.type == "video":
-                self._doubtful.add(packet.stream_index)
-            else:
-                self._note()
+            self._doubtful[packet.stream_index] = JOINT_PACKETS
+            if not (self._may_be_joined and packet.stream.type == "video"):
+                self._note(packet.stream_index)
 
     def finish(self) -> None:
-        if self._doubtful:
-            self._note()
+        for index in list(self._doubtful):
+            self._note(index)
 
-    def _note(self) -> None:
+    def _note(self, index: int) -> None:
+        del self._doubtful[index]
         self._damage.note("a packet is incomplete")
 
 

@@ -7,6 +7,7 @@ import media_files
 import numpy as np
 import pytest
 import soundfile
+from PIL import Image
 from programs import ROOT, run_apart
 from small_models import SMALL_SETTINGS
 
@@ -69,20 +70,46 @@ def test_inference_prints_the_answer_and_writes_the_annotated_video(clip, traine
     assert 0.005 < changed.mean() < 0.4  # a box and a plate, not another picture
 
 
-def test_a_clip_is_opened_three_times_to_look_at_it_analyse_it_and_draw_on_it(
-    clip, trained, tmp_path, monkeypatch, call
+def make_photograph(path):
+    frame = draw_clip("happy", np.zeros(1), np.zeros(1), speaker_seed=1, size=200)[0]
+    Image.fromarray(frame).save(path)
+
+
+def make_piped_wav(path):
+    soundfile.write(path, synthesize_voice("sad", speaker_seed=2, sample_rate=16000), 16000)
+    content = bytearray(path.read_bytes())
+    content[40:44] = b"\xff" * 4
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("name", "make", "limit"),
+    [
+        ("clip.mp4", lambda path: media_files.make_clip(path, seconds=0.6), 3),
+        ("mute.ts", lambda path: media_files.make_clip(path, seconds=0.6, audio_codec=None), 3),
+        ("tracks.mkv", media_files.make_two_sounds, 3),
+        ("photo.jpg", make_photograph, 3),
+        ("piped.wav", make_piped_wav, 2),
+    ],
+)
+def test_a_file_is_opened_once_to_look_at_it_once_to_analyse_it_and_once_to_draw_on_it(
+    name, make, limit, trained, tmp_path, monkeypatch, call
 ):
-    opened, open_file = [], av.open
+    opened, path, output = [], tmp_path / name, tmp_path / "out"
+    make(path)
 
-    def count(file, mode="r", **options):
-        opened.append((str(file), mode))
-        return open_file(file, mode, **options)
+    def counting(open_file):
+        def count(file, *args, **options):
+            opened.append(str(getattr(file, "name", file)))
+            return open_file(file, *args, **options)
 
-    monkeypatch.setattr(av, "open", count)
-    output = tmp_path / "out.mp4"
-    done = call(run_inference, clip, "--model", trained.path, "--output", output, "--no_plot", "--no_progress")
-    assert done.code == 0 and probe_media(output).audio_codec == "aac"
-    assert len([mode for file, mode in opened if file.endswith(clip.name) and mode == "r"]) <= 3
+        return count
+
+    monkeypatch.setattr(av, "open", counting(av.open))
+    monkeypatch.setattr(Image, "open", counting(Image.open))
+    done = call(run_inference, path, "--model", trained.path, "--output_dir", output, "--no_plot", "--no_progress")
+    assert done.code == 0
+    assert 0 < len([file for file in opened if file.endswith(name)]) <= limit
 
 
 def test_a_sound_file_gives_an_answer_and_no_video(trained, tmp_path, call, monkeypatch):

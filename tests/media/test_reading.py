@@ -10,6 +10,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from emotion.errors import MediaError
+from emotion.media.mixing import MonoMixer
 from emotion.media.pictures import VideoFrame
 from emotion.media.reading import AudioChunk, iterate_media, load_waveform, probe_media
 from emotion.media.streams import Damage, read_packets
@@ -407,3 +408,50 @@ def test_what_pyav_raises_while_it_reads_ends_nothing(fault, words):
     damage = Damage("clip.ts", is_silent=True)
     assert len(list(read_packets(FaultyContainer(fault), ["stream"], damage))) == 2
     assert damage.words == words
+
+
+def test_recordings_joined_to_one_transport_stream_are_no_damage_and_lost_packets_are(tmp_path):
+    content = make.make_clip(tmp_path / "one.ts", seconds=2.0).read_bytes()
+    packets = [content[start : start + 188] for start in range(0, len(content), 188)]
+    pictures = [i for i, packet in enumerate(packets) if packet[1] & 0x1F == 1 and packet[2] == 0]
+    lost = pictures[len(pictures) // 2]
+    for name, made, is_damaged in (
+        ("joined.ts", content + content, False),
+        ("lost.ts", b"".join(packets[:lost] + packets[lost + 1 :]), True),
+    ):
+        (tmp_path / name).write_bytes(made)
+        damage = Damage(tmp_path / name, is_silent=True)
+        frames, _, _ = read(tmp_path / name, damage=damage)
+        assert bool(damage.count) == is_damaged, damage.words
+        assert len(frames) >= (49 if is_damaged else 100)
+
+
+def test_an_error_of_our_own_does_not_pass_as_damage(tmp_path, monkeypatch):
+    def fail(self, samples, names):
+        raise TypeError("a bug")
+
+    path = make.make_clip(tmp_path / "clip.mp4", seconds=0.4)
+    monkeypatch.setattr(MonoMixer, "push", fail)
+    with pytest.raises(TypeError, match="a bug"):
+        read(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"1\n00:00:01,000 --> 00:00:02,000\nHello\n" * 20, "holds text or a playlist"),
+        ("1\n00:00:01,000 --> 00:00:02,000\nHello\n".encode("utf-16") * 20, "holds text or a playlist"),
+        (b"XBIN\x1a" + bytes([80, 0, 50, 0, 16, 0]) + bytes(4000), "damaged, or of a kind that is not read"),
+    ],
+)
+def test_text_is_called_text_and_nothing_else_is(tmp_path, content, words):
+    (tmp_path / "clip.mp4").write_bytes(content)
+    with pytest.raises(MediaError, match=words):
+        probe_media(tmp_path / "clip.mp4")
+
+
+def test_jpegs_one_after_the_other_are_a_video(tmp_path):
+    Image.fromarray(make.make_picture(0.0)).save(tmp_path / "one.jpg")
+    (tmp_path / "clip.mjpeg").write_bytes((tmp_path / "one.jpg").read_bytes() * 10)
+    assert not probe_media(tmp_path / "clip.mjpeg").is_still
+    assert len(read(tmp_path / "clip.mjpeg")[0]) == 10

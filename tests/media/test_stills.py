@@ -1,15 +1,18 @@
 """Photographs of kinds that FFmpeg reads wrongly: HEIC in tiles, AVIF and TIFF."""
 
+import av
 import media_files as make
 import numpy as np
 import pytest
-from heic_files import make_heic
+from heic_files import make_heic, make_heic_of_several
 from PIL import Image, TiffImagePlugin
 
 from emotion.errors import MediaError
 from emotion.inference.output_plan import OutputRequest, plan_clip
+from emotion.media import stills
 from emotion.media.reading import iterate_media, probe_media
 from emotion.media.streams import Damage
+from emotion.media.tracks import TrackChoice
 
 WIDTH, HEIGHT = 160, 96
 EXIF_ORIENTATION = 0x0112
@@ -123,3 +126,47 @@ def test_a_picture_too_large_to_hold_is_refused_before_it_is_decoded(tmp_path, m
     with pytest.raises(MediaError, match="Make it smaller"):
         probe_media(tmp_path / "large.tif")
     assert Image.MAX_IMAGE_PIXELS != WIDTH * HEIGHT - 1
+
+
+@pytest.mark.parametrize("suffix", [".heic", ".avif", ".tif", ".jpg", ".png", ".webp", ".bmp", ".gif"])
+def test_a_still_is_decoded_once_to_be_read_and_never_to_look_at_it(tmp_path, monkeypatch, suffix):
+    path = tmp_path / f"photo{suffix}"
+    if suffix == ".heic":
+        make_heic(path, _picture())
+    else:
+        Image.fromarray(_picture()).save(path)
+    decoded, decode = [], stills._decode
+    monkeypatch.setattr(stills, "_decode", lambda image: decoded.append(image) or decode(image))
+    monkeypatch.setattr(av, "open", lambda *args, **options: pytest.fail("FFmpeg decodes it as well"))
+    assert probe_media(path).is_still and not decoded
+    assert len(list(iterate_media(path, sample_rate=16_000))) == len(decoded) == 1
+
+
+@pytest.mark.parametrize("suffix", [".heic", ".tif"])
+def test_one_of_several_photographs_in_a_file_can_be_chosen(tmp_path, suffix):
+    path, levels = tmp_path / f"burst{suffix}", (40, 120, 200)
+    images = [np.full((64, 64, 3), level, np.uint8) for level in levels]
+    if suffix == ".heic":
+        make_heic_of_several(path, images)
+    else:
+        first, *others = map(Image.fromarray, images)
+        first.save(path, save_all=True, append_images=others)
+    assert "one of the 3 pictures in it was judged; --video_track N chooses another" in probe_media(path).notes
+    for number, level in enumerate(levels, start=1):
+        choice = TrackChoice(video=number)
+        assert probe_media(path, choice).notes == () and probe_media(path, choice).choice == choice
+        (frame,) = iterate_media(path, sample_rate=16_000, choice=choice)
+        assert abs(int(frame.image[32, 32, 0]) - level) < 8
+    for choice, words in ((TrackChoice(video=4), "no video track 4; it holds 3"), (TrackChoice(audio=1), "no sound")):
+        with pytest.raises(MediaError, match=words):
+            probe_media(path, choice)
+
+
+def test_a_picture_of_which_ffmpeg_reads_a_part_is_given_in_part(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (80, 80, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "cut.jpg", exif=_exif(6), quality=95, subsampling=0)
+    (tmp_path / "cut.jpg").write_bytes((tmp_path / "cut.jpg").read_bytes()[:-5000])
+    damage = Damage("cut.jpg", is_silent=True)
+    (frame,) = iterate_media(tmp_path / "cut.jpg", sample_rate=16_000, damage=damage)
+    assert "truncated" in damage.words
+    assert np.abs(frame.image[:, 60:].astype(int) - np.rot90(noise, -1)[:, 60:]).mean() < 25  # the top, turned

@@ -1,5 +1,6 @@
 """WAV, RF64 and W64 files are read by what is there, and a wrong header is told."""
 
+import io
 import struct
 
 import numpy as np
@@ -110,3 +111,31 @@ def test_a_mended_file_differs_in_some_bytes_only(tmp_path):
         assert file.read(2) == b"c" + bytes([6])
         file.seek(16)
         assert file.read() == bytes([16, 17]) + b"z" + bytes([19])
+
+
+class CountingFile(io.FileIO):
+    n_read = 0
+
+    def read(self, size=-1):
+        data = super().read(size)
+        self.n_read += len(data)
+        return data
+
+
+def test_silence_from_a_pipe_is_sound_and_its_header_alone_is_read(tmp_path):
+    path = tmp_path / "pipe.wav"
+    path.write_bytes(riff(OPEN, bytes(2 * RATE)))
+    with CountingFile(path) as file:
+        length = read_wav_length(file)
+    assert (length.stated_seconds, length.held_seconds) == (None, 1.0)
+    assert file.n_read < 200
+    samples, damage = read(path)
+    assert len(samples) == RATE and not damage.count
+
+
+def test_sound_that_begins_with_letters_is_no_chunk(tmp_path):
+    path = tmp_path / "pipe.wav"
+    path.write_bytes(riff(OPEN, b"ABCDEFGH" + DATA[8:]))
+    assert len(read(path)[0]) == RATE
+    path.write_bytes(riff(4000, DATA[:4000] + b"ABCDEFGH" + DATA[4008:]))
+    assert len(read(path)[0]) == RATE

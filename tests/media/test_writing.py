@@ -318,3 +318,14 @@ def test_sound_that_changes_its_setup_midway_can_be_decoded_and_stays_in_step(tm
     for start in (0.0, 1.0):
         part = samples[round(start * RATE) : round((start + 1.0) * RATE)]
         assert make.find_beep(part, RATE) == pytest.approx(make.BEEP_SECONDS, abs=0.06)
+
+
+def test_what_a_killed_program_left_is_replaced(tmp_path, monkeypatch):
+    picture = np.zeros((32, 32, 3), np.uint8)
+    monkeypatch.setattr(os, "getpid", lambda: 1)
+    killed = VideoWriter(tmp_path / "out.mp4", width=32, height=32).__enter__()
+    killed.write(0.0, picture)
+    monkeypatch.undo()
+    with VideoWriter(tmp_path / "out.mp4", width=32, height=32) as writer:
+        writer.write(0.0, picture)
+    assert [path.name for path in tmp_path.iterdir()] == ["out.mp4"]

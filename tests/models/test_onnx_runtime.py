@@ -196,3 +196,30 @@ def test_no_content_is_taken_for_more_than_it_is(content):
         assert not has_external_data(content)
     except ValueError:
         assert content
+
+
+class SlowSession:
+    """Computes for a quarter of a second."""
+
+    def run(self, names, inputs, options):
+        for _ in range(25):
+            time.sleep(0.01)
+        return [np.ones((1, 2), np.float32)]
+
+
+def test_time_for_which_the_program_is_stopped_is_no_time_to_answer(endless, monkeypatch):
+    monkeypatch.setattr(onnx_runtime, "LIMIT_SECONDS", 0.7)
+    monkeypatch.setattr(onnx_runtime, "WINDOW_SECONDS", 0.0)
+    endless._session = SlowSession()
+    child = os.fork()
+    if not child:
+        try:
+            endless({"audio": np.ones((1, 4), np.float32)})
+            os._exit(0)
+        except BaseException:
+            os._exit(1)
+    time.sleep(0.1)
+    os.kill(child, signal.SIGSTOP)  # as Ctrl-Z does
+    time.sleep(1.0)
+    os.kill(child, signal.SIGCONT)
+    assert os.waitpid(child, 0)[1] == 0

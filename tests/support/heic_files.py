@@ -2,6 +2,7 @@
 
 import io
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import av
@@ -46,6 +47,34 @@ def make_heic(path: Path, image: np.ndarray, *, tile: int = 64, quarters: int = 
             _full(b"iloc", 1, 0, struct.pack(">BBH", 0x44, 0, grid), *places), _box(b"idat", layout),
         )  # fmt: skip
 
+    return _write(path, meta, coded)
+
+
+def make_heic_of_several(path: Path, images: list[np.ndarray]) -> Path:
+    """Writes RGB pictures of one size, each as one tile; the first is the one that is shown."""
+    coded, (height, width) = [_encode(image) for image in images], images[0].shape[:2]
+    n = len(images)
+    infos = [_full(b"infe", 2, 0, struct.pack(">HH", i, 0) + b"hvc1\0") for i in range(1, n + 1)]
+    owned = _full(b"ipma", 0, 0, struct.pack(">I", n), *(struct.pack(">HBBB", i, 2, 0x81, 2) for i in range(1, n + 1)))
+
+    def meta(start: int) -> bytes:
+        places, at = [], start
+        for i, (_, data) in enumerate(coded, start=1):
+            places.append(struct.pack(">HHHHII", i, 0, 0, 1, at, len(data)))
+            at += len(data)
+        return _full(
+            b"meta", 0, 0,
+            _full(b"hdlr", 0, 0, bytes(4) + b"pict" + bytes(13)), _full(b"pitm", 0, 0, struct.pack(">H", 1)),
+            _full(b"iinf", 0, 0, struct.pack(">H", n), *infos),
+            _box(b"iprp", _box(b"ipco", _box(b"hvcC", coded[0][0]), _size(width, height)), owned),
+            _full(b"iloc", 1, 0, struct.pack(">BBH", 0x44, 0, n), *places),
+        )  # fmt: skip
+
+    return _write(path, meta, coded)
+
+
+def _write(path: Path, meta: Callable[[int], bytes], coded: list[tuple[bytes, bytes]]) -> Path:
+    """Writes a file; ``meta`` makes its description, given where the coded pictures begin."""
     head = _box(b"ftyp", b"heic" + bytes(4) + b"mif1heic")
     start = len(head) + len(meta(0)) + 8
     path.write_bytes(head + meta(start) + _box(b"mdat", *(data for _, data in coded)))

@@ -3,6 +3,7 @@
 Every helper writes into the given path and returns it. The square's left edge stands at ``square_left(time)``.
 """
 
+import contextlib
 import struct
 import zlib
 from fractions import Fraction
@@ -165,6 +166,22 @@ def make_corrupt(path: Path, n_bytes: int = 400, **options) -> Path:
     middle = len(content) // 2
     content[middle : middle + n_bytes] = noise
     path.write_bytes(bytes(content))
+    return path
+
+
+def make_two_sounds(path: Path, **options) -> Path:
+    """Writes a clip with its sound twice."""
+    one = make_clip(path.with_name(f"one_{path.name}"), **options)
+    with av.open(str(path), "w") as output, contextlib.ExitStack() as stack:
+        sources = [stack.enter_context(av.open(str(one))) for _ in range(3)]
+        streams = [sources[0].streams.video[0], sources[1].streams.audio[0], sources[2].streams.audio[0]]
+        written = [output.add_stream_from_template(stream) for stream in streams]
+        for source, stream, target in zip(sources, streams, written, strict=True):
+            for packet in source.demux(stream):
+                if packet.size:
+                    packet.stream = target
+                    output.mux(packet)
+    one.unlink()
     return path
 
 

@@ -171,9 +171,10 @@ class _Seeker:
         ]
         found: list[Box] = []
         for face in sorted(faces, key=lambda face: -face.score):
+            if not any(_is_same_place(face.box, other) for other in found):
+                self._known_turns[face.quarters] = frame.time_seconds
             if not any(find_overlap(face.box, other) > SAME_FACE for other in found):
                 found.append(face.box)
-                self._known_turns[face.quarters] = frame.time_seconds
         return found
 
     def _follow_on(self, face: _Followed, picture: _Picture) -> bool:

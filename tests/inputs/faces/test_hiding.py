@@ -113,3 +113,12 @@ def test_a_face_that_may_have_been_there_before_what_is_remembered_is_told(face,
     found = find_faces_to_hide(frames)
     assert found.lost_seconds and found.lost_seconds[0] > 0
     assert "came into or went out of sight at 0." in found.note
+
+
+@pytest.mark.parametrize(("quarters", "n_looks"), [(0, 2), (1, 3)])
+def test_a_picture_is_looked_at_as_it_is_as_its_faces_lie_and_in_one_turn_more(face, monkeypatch, quarters, n_looks):
+    looks, detect = [], YuNetDetector.detect
+    monkeypatch.setattr(YuNetDetector, "detect", lambda self, image: looks.append(self) or detect(self, image))
+    find_faces_to_hide(make_frames(face, [(120, 120)] * 10, quarters=quarters))
+    assert len(looks) <= 4 + 9 * n_looks
+    assert len(set(looks)) == 1  # the network is loaded once
