@@ -10,6 +10,7 @@ from emotion.files import write_whole
 from emotion.inference.output_plan import STANDARD_OUTPUT, OutputPlan
 from emotion.inputs.faces.hiding import find_faces_to_hide
 from emotion.media.reading import MediaInfo
+from emotion.media.writing import LARGE_PIXELS
 from emotion.outputs.subtitles import format_srt
 from emotion.outputs.tables import format_csv, format_json
 from emotion.outputs.video.annotator import Annotator
@@ -50,6 +51,11 @@ def process_file(
     """
     stopwatch = stopwatch or Stopwatch()
     reporter = SILENT if info.is_still else reporter
+    if info.has_video and info.width * info.height > LARGE_PIXELS:
+        reporter.warn(
+            f"{clip}: its pictures of {info.width} x {info.height} pixels take long. A smaller copy is faster: ffmpeg "
+            "-i FILE -vf scale=1920:-2 smaller.mp4"
+        )
     if analysed is None:
         analysed = predictor.analyse(clip, info=info, progress=reporter.bar("Watching", "s"), stopwatch=stopwatch)
     prediction = predictor.conclude(analysed, person)

@@ -1,7 +1,7 @@
 """Turns what a decoder gives into upright pictures at rising times, and into mono sound without gaps."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
@@ -37,7 +37,9 @@ class VideoReader:
 
     def __init__(self, stream, origin: Fraction, *, turn: int | None = None):
         self.clock = streams.StreamClock(stream, origin)
-        self._turn = turn
+        self._turn = None if turn is None else TURNS[turn]  # an image's
+        self._rotation: float | None = None  # a video's, in degrees, and what undoes it
+        self._upright: Callable[[np.ndarray], np.ndarray] | None = None
         self._time_base = stream.time_base
         self._frame_seconds = float(1 / (stream.average_rate or 25))
         aspect = stream.sample_aspect_ratio or 1
@@ -80,7 +82,7 @@ class VideoReader:
         if self._size is None:
             self._size = (max(1, round(frame.width * self._pixel_aspect)), frame.height)
         width, height = self._size
-        turn = find_turn(frame) if self._turn is None else TURNS[self._turn]
+        turn = self._find_turn(frame)
 
         def to_rgb(matrix: str | None = None) -> np.ndarray:
             with self._lock, streams.calling_pyav():
@@ -95,6 +97,14 @@ class VideoReader:
         # If a file does not state its colours, FFmpeg assumes BT.601, whatever the height.
         to_rgb = partial(to_rgb, f"itu{space.weights(height)}")
         return DecodedPicture((height, width, 3), to_rgb, lambda: YuvPicture(frame, space, is_decoders=True))
+
+    def _find_turn(self, frame) -> Callable[[np.ndarray], np.ndarray] | None:
+        if self._turn is not None:
+            return self._turn
+        # PyAV ties a frame whose side data are read into a cycle, so its memory stays until Python collects garbage.
+        if frame.rotation != self._rotation:
+            self._rotation, self._upright = frame.rotation, find_turn(frame)
+        return self._upright
 
 
 def _stated_end(stream, origin: Fraction) -> float | None:

@@ -27,6 +27,7 @@ from emotion.media.tracks import ANY_TRACKS, KINDS, TrackChoice
 STILL_SECONDS = 1 / 25  # how long a still is shown, as in FFmpeg
 MAX_PROBE_PACKETS = 300  # read in search of the first frame
 FORMATS_WITH_EXACT_DURATION = ("mov", "matroska")
+MAX_PIXELS = 40_000_000  # of a video's pictures: 8K has 33 million, which takes 2.5 GB
 SEEK_MARGIN_SECONDS = 2.0  # sound and video have separate indexes, and a decoder needs some packets to start
 
 
@@ -219,6 +220,11 @@ def _require_streams(file: MediaFile) -> None:
         channel, n_channels = file.choice.channel, file.audio and file.audio.codec_context.channels
         if channel is not None and not (n_channels and 1 <= channel <= n_channels):
             raise MediaError(f"{file.path}: has no channel {channel}; its sound has {n_channels or 'none'}.")
+        if file.video is not None and file.video.codec_context.width * file.video.codec_context.height > MAX_PIXELS:
+            raise MediaError(
+                f"{file.path}: has pictures of more than {MAX_PIXELS:,} pixels. Make it smaller, such as with: ffmpeg "
+                "-i FILE -vf scale=1920:-2 smaller.mp4"
+            )
         return
     what, way_out = "neither video nor sound that can be decoded", "Give a video, sound or image file."
     if file.undecodable:

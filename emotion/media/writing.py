@@ -31,6 +31,9 @@ SINGLE_FRAME_SECONDS = 0.04  # how long the only frame of a video is shown
 # The index comes first, so that a browser can start early. The timescale keeps the start time exact; by default it is
 # rounded to 1 ms.
 MUXER_OPTIONS = {"movflags": "+faststart", "movie_timescale": str(TICKS_PER_SECOND)}
+# By default x264 keeps about 20 pictures to look ahead; of 8K that takes 3 GB. Above 4K it takes each as it comes.
+LARGE_PIXELS = 4096 * 2304
+X264_WITHOUT_WAITING = "bframes=0:rc-lookahead=0:sync-lookahead=0:mbtree=0:sliced-threads=1"
 SUFFIXES = (".mp4", ".m4v", ".mov")
 # Marks our own results, so that they are not mistaken for clips.
 COMMENT = "made by emotion recognition: faces annotated"
@@ -103,6 +106,8 @@ class VideoWriter:
         self._source = source
         self._space = space or ColourSpace()
         self._options = {"crf": str(crf), "preset": preset}
+        if width * height > LARGE_PIXELS:
+            self._options["x264-params"] = X264_WITHOUT_WAITING
         self._reformatter = VideoReformatter()
         self._container = None
         self._video = None

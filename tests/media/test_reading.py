@@ -1,5 +1,6 @@
 """Reading: times, pixels and sample positions of synthetic media with known content."""
 
+import gc
 import logging
 from fractions import Fraction
 
@@ -455,3 +456,21 @@ def test_jpegs_one_after_the_other_are_a_video(tmp_path):
     (tmp_path / "clip.mjpeg").write_bytes((tmp_path / "one.jpg").read_bytes() * 10)
     assert not probe_media(tmp_path / "clip.mjpeg").is_still
     assert len(read(tmp_path / "clip.mjpeg")[0]) == 10
+
+
+def test_a_video_of_pictures_too_large_to_hold_is_refused_with_the_way_out(tmp_path, monkeypatch):
+    path = make.make_clip(tmp_path / "large.mp4", seconds=0.2)
+    monkeypatch.setattr("emotion.media.reading.MAX_PIXELS", make.WIDTH * make.HEIGHT - 1)
+    with pytest.raises(MediaError, match=r"large\.mp4: has pictures of more than .* ffmpeg -i FILE -vf scale"):
+        probe_media(path)
+
+
+def test_frames_are_freed_as_soon_as_nobody_needs_them(tmp_path):
+    path = make.make_clip(tmp_path / "clip.mp4", rotation=90)
+    gc.collect()
+    gc.disable()
+    try:
+        assert sum(isinstance(item, VideoFrame) for item in iterate_media(path, sample_rate=RATE)) > 20
+        assert sum(isinstance(thing, av.VideoFrame) for thing in gc.get_objects()) <= 2
+    finally:
+        gc.enable()

@@ -329,3 +329,15 @@ def test_what_a_killed_program_left_is_replaced(tmp_path, monkeypatch):
     with VideoWriter(tmp_path / "out.mp4", width=32, height=32) as writer:
         writer.write(0.0, picture)
     assert [path.name for path in tmp_path.iterdir()] == ["out.mp4"]
+
+
+@pytest.mark.parametrize("is_large", [False, True])
+def test_of_large_pictures_none_wait_in_the_encoder(tmp_path, monkeypatch, is_large):
+    if is_large:
+        monkeypatch.setattr("emotion.media.writing.LARGE_PIXELS", 0)
+    with VideoWriter(tmp_path / "out.mp4", width=make.WIDTH, height=make.HEIGHT) as writer:
+        for number in range(20):
+            writer.write(number / 25, make.make_picture(number / 25))
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        in_order = [packet.pts == packet.dts for packet in container.demux(video=0) if packet.size]
+    assert all(in_order) == is_large
