@@ -14,6 +14,7 @@ from emotion.media.mixing import MonoMixer
 from emotion.media.orientation import TURNS, find_turn
 from emotion.media.pictures import KNOWN_MATRICES, LIMITED_RANGE, ColourSpace, DecodedPicture, VideoFrame, YuvPicture
 
+SMALL_SIDE = 16  # pixels
 NUDGE_SECONDS = 0.001  # added to the time of the frame before if a timestamp does not rise
 
 
@@ -101,9 +102,12 @@ class VideoReader:
     def _find_turn(self, frame) -> Callable[[np.ndarray], np.ndarray] | None:
         if self._turn is not None:
             return self._turn
-        # PyAV ties a frame whose side data are read into a cycle, so its memory stays until Python collects garbage.
         if frame.rotation != self._rotation:
-            self._rotation, self._upright = frame.rotation, find_turn(frame)
+            # PyAV ties a frame whose side data are read into a cycle, so it stays until Python collects garbage, and
+            # with it all of the decoder's pictures: hence a small copy.
+            with streams.calling_pyav():
+                copy = frame.reformat(width=SMALL_SIDE, height=SMALL_SIDE)
+            self._rotation, self._upright = frame.rotation, find_turn(copy)
         return self._upright
 
 
