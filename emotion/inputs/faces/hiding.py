@@ -163,7 +163,8 @@ class _Seeker:
         self._smallest = max(self._smallest, longest / sides[0])
         turned = {turn: turn_picture(frame.image, turn) for turn in turns}
         looks = [(turn, side) for turn in sorted(turns) for side in sides]
-        answers = self._pool.map(lambda look: _detector(look[1]).detect(turned[look[0]]), looks)
+        apply = self._pool.map if longest <= FULL_SIDE else map  # two looks at once at 8K would take a GB more
+        answers = apply(lambda look: _detector(look[1]).detect(turned[look[0]]), looks)
         faces = [
             turn_back(face, turn, frame.width, frame.height)
             for (turn, _), found in zip(looks, answers, strict=True)
