@@ -52,7 +52,7 @@ def process_file(
     stopwatch = stopwatch or Stopwatch()
     reporter = SILENT if info.is_still else reporter
     if info.has_video and info.width * info.height > LARGE_PIXELS:
-        reporter.warn(
+        reporter.say(
             f"{clip}: its pictures of {info.width} x {info.height} pixels take long. A smaller copy is faster: ffmpeg "
             "-i FILE -vf scale=1920:-2 smaller.mp4"
         )
