@@ -102,6 +102,16 @@ def eagerly():
     tf.config.run_functions_eagerly(False)
 
 
+@pytest.fixture(scope="module")
+def tiny_design():
+    """For a file, ``tiny_config`` names a design."""
+    from emotion.models import ARCHITECTURES, Design
+
+    ARCHITECTURES["tiny"] = Design("tiny_design")
+    yield
+    del ARCHITECTURES["tiny"]
+
+
 # ---- Made once in a test session, for all workers. Tests must not change them. ----
 
 

@@ -81,6 +81,7 @@ def program(voices, monkeypatch):
 # ---- The program ----
 
 
+@pytest.mark.thorough
 def test_both_systems_are_scored_under_both_protocols_and_everything_is_written(program, voices_dir, tmp_path, capsys):
     assert program("--dataset_dir", voices_dir, "--output", tmp_path) == 0
     printed = capsys.readouterr().out

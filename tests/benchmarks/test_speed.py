@@ -84,6 +84,7 @@ def test_what_a_program_takes_is_measured_and_a_failure_is_told(tmp_path):
         inference_speed.spend([sys.executable, "-c", "raise SystemExit(3)"], folder=tmp_path)
 
 
+@pytest.mark.thorough  # tests/inputs/voice compares them, too
 def test_our_features_are_measured_against_librosas_and_equal_them():
     measures = {each.name: each for each in training_speed.measure_features()}
     assert measures["MFCC: largest difference, in parts of the largest value"].value < 1e-5

@@ -309,7 +309,9 @@ def test_names_that_are_no_unicode_stop_nothing(folder, run, tmp_path):
     assert code == 0 and "skipped: 2" in out
 
 
-@pytest.mark.parametrize(("kind", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("kind", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.thorough)]
+)
 def test_a_stop_between_files_leaves_a_summary_to_go_on_from(folder, trained, tmp_path, kind, code):
     for number in range(200):
         (folder / f"more{number:03d}.wav").write_bytes((folder / "voice.wav").read_bytes())

@@ -157,6 +157,7 @@ def test_a_design_is_trained_evaluated_and_used_like_any_other(name, clips, cach
 
 
 @pytest.mark.trains
+@pytest.mark.thorough
 def test_what_learned_in_bfloat16_is_kept_in_float32(clips, cache_dir, tmp_path, eagerly):
     config = small_design("mfcc_cnn_3d", training={"precision": "mixed_bfloat16"})
     result = train(clips, config, tmp_path / "run", cache_dir=cache_dir)

@@ -64,7 +64,9 @@ def run_example(folder: Path) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.thorough if name == "savedmodel" else []) for name in FORMATS]
+)
 def test_an_export_answers_alike_and_its_example_runs_it_without_this_package(run, name, tmp_path):
     folder = tmp_path / name
     difference = export_portable(run, name, folder)

@@ -4,6 +4,7 @@ import dataclasses
 from pathlib import Path
 
 import numpy as np
+import tiny_design
 
 from emotion.config import AudioConfig, RunConfig, TrainConfig, VideoConfig, WindowConfig
 from emotion.models import ARCHITECTURES
@@ -35,6 +36,11 @@ def small_config(**changes) -> RunConfig:
         },
     }
     return RunConfig(training=training, **{**settings, **changes})
+
+
+def tiny_config(**changes) -> RunConfig:
+    """The same for the test design of a few layers; needs the fixture ``tiny_design``."""
+    return small_config(architecture=tiny_design.NAME, model={}, **changes)
 
 
 # Each design's own settings, as small as they can be and still hold every part.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from recording import Recorder
-from small_models import small_config
+from small_models import tiny_config
 
 from emotion.datasets.split_files import load_splits
 from emotion.errors import DatasetError, RunError
@@ -16,15 +16,15 @@ from emotion.training import crossvalidation
 from emotion.training.callbacks import EpochCheckpoint
 from emotion.training.crossvalidation import cross_validate
 
-pytestmark = [pytest.mark.trains, pytest.mark.usefixtures("eagerly")]
+pytestmark = [pytest.mark.trains, pytest.mark.usefixtures("eagerly", "tiny_design")]
 
 
 def config_for(protocol, **changes):
-    return small_config(training={"protocol": protocol, **changes})
+    return tiny_config(training={"protocol": protocol, **changes})
 
 
 @pytest.fixture(scope="module")
-def result(clips, cache_dir, tmp_path_factory):
+def result(clips, cache_dir, tmp_path_factory, eagerly, tiny_design):
     output = tmp_path_factory.mktemp("folds") / "kfold"
     return cross_validate(clips, config_for("kfold"), output, n_folds=2, cache_dir=cache_dir)
 

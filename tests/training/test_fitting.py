@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 from recording import Recorder
-from small_models import EMOTIONS, small_config
+from small_models import EMOTIONS, tiny_config
 
 from emotion.config import CalibrationConfig
 from emotion.datasets import DATASETS
@@ -22,7 +22,12 @@ from emotion.models.run_folder import check_run, load_run
 from emotion.training.callbacks import EpochCheckpoint, load_state
 from emotion.training.fitting import load_history, train
 
-pytestmark = [pytest.mark.trains, pytest.mark.usefixtures("eagerly")]
+pytestmark = [pytest.mark.trains, pytest.mark.usefixtures("eagerly", "tiny_design")]
+
+
+@pytest.fixture(scope="module")
+def trained(clips, cache_dir, tmp_path_factory, eagerly, tiny_design):
+    return train(clips, tiny_config(), tmp_path_factory.mktemp("trained") / "tiny", cache_dir=cache_dir)
 
 
 class Killed(BaseException):
@@ -71,14 +76,14 @@ def test_the_scores_of_the_loaded_model_are_those_that_were_written(trained, cli
 
 
 def test_one_seed_gives_one_training(trained, clips, cache_dir, tmp_path):
-    again = train(clips, small_config(), tmp_path / "again", cache_dir=cache_dir)
+    again = train(clips, tiny_config(), tmp_path / "again", cache_dir=cache_dir)
     first, second = (load_history(result.path / "history.csv") for result in (trained, again))
     np.testing.assert_allclose(first["loss"], second["loss"], rtol=1e-4)
 
 
 def test_a_killed_training_resumes_at_the_same_epoch_with_the_same_state(clips, cache_dir, tmp_path, monkeypatch):
     config = dataclasses.replace(
-        small_config(), training=dataclasses.replace(small_config().training, epochs=4, reduce_patience_epochs=1)
+        tiny_config(), training=dataclasses.replace(tiny_config().training, epochs=4, reduce_patience_epochs=1)
     )
     output = tmp_path / "run"
     save = EpochCheckpoint.on_epoch_end
@@ -133,16 +138,16 @@ def test_a_better_network_of_an_epoch_that_was_never_completed_is_not_kept(clips
     with monkeypatch.context() as patch:
         patch.setattr(EpochCheckpoint, "on_epoch_end", killed)
         with pytest.raises(Killed):
-            train(clips, small_config(), output, cache_dir=cache_dir)
+            train(clips, tiny_config(), output, cache_dir=cache_dir)
     assert (output / "candidate.keras").exists()
     (output / "candidate.keras").write_bytes(b"half a file")
-    train(clips, small_config(), output, cache_dir=cache_dir, resume=True)
+    train(clips, tiny_config(), output, cache_dir=cache_dir, resume=True)
     load_run(output)
     assert not (output / "candidate.keras").exists()
 
 
 def test_a_training_that_diverges_ends_in_an_error_and_not_in_a_model(clips, cache_dir, tmp_path):
-    config = small_config()
+    config = tiny_config()
     object.__setattr__(config.training, "learning_rate", 1e30)  # far above what a config may ask for
     with pytest.raises(RunError, match="--lr"):
         train(clips, config, tmp_path / "run", cache_dir=cache_dir)
@@ -150,7 +155,7 @@ def test_a_training_that_diverges_ends_in_an_error_and_not_in_a_model(clips, cac
 
 
 def test_settings_the_network_cannot_be_built_with_are_named_before_anything_is_decoded(clips, tmp_path):
-    config = dataclasses.replace(small_config(), model={"audio_dropout": 2})
+    config = dataclasses.replace(tiny_config(), model={"audio_dropout": 2})
     with pytest.raises(ConfigError, match="audio_dropout|dropout|rate"):
         train(clips, config, tmp_path / "run", cache_dir=tmp_path / "cache")
     assert not (tmp_path / "cache").exists()
@@ -158,27 +163,27 @@ def test_settings_the_network_cannot_be_built_with_are_named_before_anything_is_
 
 
 def test_a_training_does_not_take_over_the_calibration_of_the_network_its_settings_came_from(clips, cache_dir):
-    config = dataclasses.replace(small_config(), calibration=CalibrationConfig(voice=3.0, unsure_below=0.4))
+    config = dataclasses.replace(tiny_config(), calibration=CalibrationConfig(voice=3.0, unsure_below=0.4))
     prepared = prepare_clips(clips, config, cache_dir, reporter=Recorder())
-    assert prepared.config == small_config()
+    assert prepared.config == tiny_config()
 
 
 def test_an_output_that_is_a_file_is_refused(clips, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match="is a file"):
-        train(clips, small_config(), tmp_path / "file", cache_dir=tmp_path / "cache")
+        train(clips, tiny_config(), tmp_path / "file", cache_dir=tmp_path / "cache")
 
 
 def test_resuming_needs_a_training_that_is_not_finished(trained, clips, cache_dir, tmp_path):
     with pytest.raises(RunError, match="finished"):
-        train(clips, small_config(), trained.path, cache_dir=cache_dir, resume=True)
+        train(clips, tiny_config(), trained.path, cache_dir=cache_dir, resume=True)
     with pytest.raises(RunError, match="no training to resume"):
-        train(clips, small_config(), tmp_path / "nothing", cache_dir=cache_dir, resume=True)
+        train(clips, tiny_config(), tmp_path / "nothing", cache_dir=cache_dir, resume=True)
 
 
 def test_a_training_never_overwrites_a_folder(trained, clips, cache_dir):
     with pytest.raises(RunError, match="not empty"):
-        train(clips, small_config(), trained.path, cache_dir=cache_dir)
+        train(clips, tiny_config(), trained.path, cache_dir=cache_dir)
 
 
 @pytest.mark.parametrize(
@@ -191,7 +196,7 @@ def test_one_modality_alone_is_what_a_network_is_built_for(kinds, modality, mess
     )
     said = []
     clips = DATASETS["ravdess"].load(root)
-    prepared = prepare_clips(clips, small_config(), tmp_path / "c", reporter=Recorder(said=said))
+    prepared = prepare_clips(clips, tiny_config(), tmp_path / "c", reporter=Recorder(said=said))
     assert any(message in line for line in said)
     assert prepared.config.modalities == (modality,)
     assert set(build_model(prepared.config).input) == {modality}
@@ -207,7 +212,7 @@ def test_ravdess_as_downloaded_has_face_and_voice(tmp_path):
         layout="downloaded",
     )
     clips = DATASETS["ravdess"].load(root)
-    prepared = prepare_clips(clips, small_config(), tmp_path / "cache", reporter=Recorder())
+    prepared = prepare_clips(clips, tiny_config(), tmp_path / "cache", reporter=Recorder())
     assert prepared.config.modalities == ("audio", "video") and len(prepared.clips) == len(clips) == 6
 
 
@@ -218,7 +223,7 @@ def test_clips_that_cannot_be_used_are_left_out_and_said(clips, cache_dir, tmp_p
     other = [dataclasses.replace(clip, clip_id=f"{clip.clip_id}x", emotion="angry") for clip in clips[:3]]
     said = []
     result = train(
-        [*clips, bad, *other], small_config(), tmp_path / "run", cache_dir=cache_dir, reporter=Recorder(said=said)
+        [*clips, bad, *other], tiny_config(), tmp_path / "run", cache_dir=cache_dir, reporter=Recorder(said=said)
     )
     assert list(result.failures) == ["ravdess:bad"] and "broken.mp4" in result.failures["ravdess:bad"]
     assert result.metrics["n_skipped"] == 1
@@ -230,7 +235,7 @@ def test_nothing_to_train_on_is_an_error(clips, cache_dir, tmp_path):
     broken.write_bytes(b"")
     only = [dataclasses.replace(clips[0], video_path=None, audio_path=str(broken))]
     with pytest.raises(DatasetError, match=r"broken\.wav"):
-        train(only, small_config(), tmp_path / "run", cache_dir=cache_dir)
+        train(only, tiny_config(), tmp_path / "run", cache_dir=cache_dir)
 
 
 def change_config(folder, part=None, **changes):
