@@ -3,6 +3,8 @@
 import functools
 import gc
 import os
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -112,6 +114,20 @@ def tiny_design():
 
 
 # ---- Made once in a test session, for all workers. Tests must not change them. ----
+
+
+@pytest.fixture(scope="session")
+def compiled_librosa(tmp_path_factory):
+    """What Numba compiles for librosa, half a minute's work, made by one worker and copied by the others."""
+    own = Path(os.environ["NUMBA_CACHE_DIR"])
+    if not any(own.rglob("*.nbi")):
+        shutil.copytree(make_once(tmp_path_factory, "numba", _compile_librosa), own, dirs_exist_ok=True)
+
+
+def _compile_librosa(folder: Path) -> Path:
+    code = "import librosa, numpy; librosa.feature.mfcc(y=numpy.ones(22050))"
+    subprocess.run([sys.executable, "-c", code], env={**os.environ, "NUMBA_CACHE_DIR": str(folder)}, check=True)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -24,6 +24,8 @@ from emotion.errors import DatasetError, EmotionError, RunError
 from emotion.evaluation.judging import load_predictions
 from emotion.training.crossvalidation import APART, RANDOM
 
+pytestmark = pytest.mark.usefixtures("compiled_librosa")
+
 EMOTIONS = ("happy", "sad", "angry")
 N_FOLDS = 2
 RATE = features.SAMPLE_RATE

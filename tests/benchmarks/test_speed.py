@@ -194,6 +194,7 @@ def test_courses_are_drawn_beside_growth_in_proportion(tmp_path):
     assert probe_media(tmp_path / "g.png").is_still
 
 
+@pytest.mark.thorough
 def test_the_plain_design_reads_varies_and_learns_clips(dataset_dir):
     clips = DATASETS["ravdess"].load(dataset_dir)[:4]
     batches = plain_design.PlainGenerator(clips, SEVEN_EMOTIONS, augment=True)

@@ -154,6 +154,7 @@ def test_the_timeline_tells_its_values_and_has_the_video_jump(page):
     expect(page.locator(".tl-tip")).to_be_hidden()
 
 
+@pytest.mark.thorough
 def test_another_model_and_settings_are_used(page):
     page.click("#sample")
     page.wait_for_selector("#clip video", timeout=PATIENCE_MS)

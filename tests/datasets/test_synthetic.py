@@ -21,6 +21,8 @@ from emotion.inputs.faces.crops import crop_face
 from emotion.inputs.faces.detection import YuNetDetector
 from emotion.labels import EIGHT_EMOTIONS
 
+pytestmark = pytest.mark.usefixtures("compiled_librosa")
+
 SPEAKERS = (1, 2, 5, 6)
 SAMPLE_RATE = 22050
 SMALL = {"emotions": ("happy", "sad"), "n_speakers": 2, "n_repetitions": 1, "duration_seconds": 0.8, "image_size": 128}

@@ -82,8 +82,7 @@ def test_the_wheel_holds_the_package_the_default_model_and_nothing_else(wheel):
         assert f"Requires-Dist: {needed}" in text
 
 
-@pytest.mark.trains
-def test_the_commands_label_a_clip_and_train_where_the_user_works(installed, dataset_dir, tmp_path):
+def test_the_commands_label_a_clip_where_the_user_works(installed, tmp_path):
     shutil.copy(project_dir() / "samples" / "astronaut.mp4", tmp_path / "clip.mp4")
     done = call(installed, tmp_path, "emotion-infer", "--video_path", "clip.mp4")
     assert done.returncode == 0 and "happy" in done.stdout, done.stderr
@@ -92,6 +91,11 @@ def test_the_commands_label_a_clip_and_train_where_the_user_works(installed, dat
     assert done.returncode == 1 and done.stderr.startswith("error: nowhere.mp4")
     done = call(installed, tmp_path, "emotion-infer", "--help")
     assert done.stdout.startswith("usage: emotion-infer --video_path CLIP")
+    assert not [path for path in installed.rglob("*") if path.is_file() and ".cache" in path.parts]
+
+
+@pytest.mark.thorough
+def test_the_commands_train_where_the_user_works(installed, dataset_dir, tmp_path):
     (tmp_path / "small.json").write_text(json.dumps(SMALL_SETTINGS))
     options = ("--config", "small.json", "--dataset_dir", str(dataset_dir), "--epochs", "1", "--no_progress")
     done = call(installed, tmp_path, "emotion-train", *options)

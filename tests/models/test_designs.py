@@ -10,7 +10,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from small_models import SMALL_DESIGNS, WITHOUT_DROPOUT, random_inputs, small_design
+from small_models import SMALL_DESIGNS, WITHOUT_DROPOUT, list_designs, random_inputs, small_design
 
 from emotion.config import MODALITIES, AudioConfig, RunConfig
 from emotion.config_files import to_dict
@@ -28,10 +28,8 @@ from emotion.models.trained_model import Run
 from emotion.training.fitting import load_history, train
 
 designs = pytest.mark.parametrize("name", sorted(ARCHITECTURES))
-# What takes many seconds a design: those of the shipped models always, the others when there is time.
-SHIPPED = ("mfcc_cnn_3d", "whisper_mobilenet")
-others = [pytest.param(name, marks=pytest.mark.thorough) for name in sorted(ARCHITECTURES) if name not in SHIPPED]
-shipped_first = pytest.mark.parametrize("name", [*SHIPPED, *others])
+# What takes many seconds a design.
+shipped_first = pytest.mark.parametrize("name", list_designs())
 
 
 def answer(model: keras.Model, inputs: dict[str, np.ndarray]) -> np.ndarray:

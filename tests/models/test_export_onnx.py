@@ -10,11 +10,10 @@ import onnx
 import onnxruntime
 import pytest
 from recording import Recorder
-from small_models import small_config, small_design, write_small_run
+from small_models import list_designs, small_config, small_design, write_small_run
 
 from emotion import export
 from emotion.errors import RunError
-from emotion.models import ARCHITECTURES
 from emotion.models import export_onnx as onnx_export
 from emotion.models.export_onnx import compare, export_onnx, skip_branches
 from emotion.models.onnx_runtime import HEAD_FILE, ONNX_FILE, OnnxNetwork
@@ -24,13 +23,7 @@ from emotion.places import saved_models
 
 
 @pytest.mark.trains
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=[] if name in ("mfcc_cnn_3d", "whisper_mobilenet") else pytest.mark.thorough)
-        for name in sorted(ARCHITECTURES)
-    ],
-)
+@pytest.mark.parametrize("name", list_designs())
 def test_every_design_answers_alike_in_both_runtimes(name, tmp_path):
     config = small_design(name)
     write_small_run(tmp_path / name, config, seed=1)
@@ -128,6 +121,7 @@ def test_calibration_works_on_either(run):
     assert not np.allclose(both[1].predict(inputs), both[1].without_calibration().predict(inputs), atol=1e-3)
 
 
+@pytest.mark.thorough
 @pytest.mark.trains
 def test_kernels_that_16_bits_hold_take_half_the_space(tmp_path):
     config = small_config(model={**small_config().model, "fusion_units": 512})

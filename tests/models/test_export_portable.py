@@ -148,7 +148,7 @@ def test_a_model_of_sound_alone_is_exported(tmp_path):
         assert "video" not in vectors and "picture" not in vectors
 
 
-def test_the_document_on_preprocessing_makes_the_inputs_that_the_program_makes(tmp_path):
+def test_the_document_on_preprocessing_makes_the_inputs_that_the_program_makes(tmp_path, compiled_librosa):
     """Its code, run by itself on the shipped model's vectors."""
     run = load_run(default_run(), runtime="onnx")
     vectors = make_vectors(run, collect_checked(run, sample_clip()), sample_clip())

@@ -4,6 +4,7 @@ import dataclasses
 from pathlib import Path
 
 import numpy as np
+import pytest
 import tiny_design
 
 from emotion.config import AudioConfig, RunConfig, TrainConfig, VideoConfig, WindowConfig
@@ -41,6 +42,15 @@ def small_config(**changes) -> RunConfig:
 def tiny_config(**changes) -> RunConfig:
     """The same for the test design of a few layers; needs the fixture ``tiny_design``."""
     return small_config(architecture=tiny_design.NAME, model={}, **changes)
+
+
+SHIPPED_DESIGNS = ("mfcc_cnn_3d", "whisper_mobilenet")
+
+
+def list_designs() -> list:
+    """All designs as parameters of a test: those of the shipped models always, the others when there is time."""
+    others = sorted(set(ARCHITECTURES) - set(SHIPPED_DESIGNS))
+    return [*SHIPPED_DESIGNS, *(pytest.param(name, marks=pytest.mark.thorough) for name in others)]
 
 
 # Each design's own settings, as small as they can be and still hold every part.

@@ -112,6 +112,7 @@ def test_a_training_settles_its_norms_before_it_validates(n):
     )
 
 
+@pytest.mark.thorough
 def test_a_real_training_settles_before_every_validation(dataset_dir, cache_dir, tmp_path, monkeypatch):
     settled = []
     monkeypatch.setattr(

@@ -136,6 +136,7 @@ def test_a_plan_that_a_kill_left_empty_is_named(clips, cache_dir, tmp_path):
         cross_validate(clips, config_for("kfold"), tmp_path / "cv", n_folds=2, cache_dir=cache_dir)
 
 
+@pytest.mark.thorough
 def test_a_fold_killed_before_its_training_began_starts_anew(result, clips, cache_dir, tmp_path):
     copy = tmp_path / "cv"
     shutil.copytree(result.path, copy)

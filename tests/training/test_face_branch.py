@@ -166,6 +166,7 @@ def test_batches_of_faces_follow_from_seed_epoch_and_place_alone(stills):
 # ---- Networks ----
 
 
+@pytest.mark.thorough  # the recipes' test does it, too
 @pytest.mark.trains
 def test_the_light_branch_learns_from_pictures_and_then_from_pictures_in_motion(stills, tmp_path, monkeypatch):
     monkeypatch.setattr("emotion.training.recipes.face_branch.fastest_policy", lambda: "float32")

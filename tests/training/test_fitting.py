@@ -81,6 +81,7 @@ def test_one_seed_gives_one_training(trained, clips, cache_dir, tmp_path):
     np.testing.assert_allclose(first["loss"], second["loss"], rtol=1e-4)
 
 
+@pytest.mark.thorough  # test_loop kills a smaller one
 def test_a_killed_training_resumes_at_the_same_epoch_with_the_same_state(clips, cache_dir, tmp_path, monkeypatch):
     config = dataclasses.replace(
         tiny_config(), training=dataclasses.replace(tiny_config().training, epochs=4, reduce_patience_epochs=1)

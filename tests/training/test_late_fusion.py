@@ -134,10 +134,8 @@ def experts(clips, cache_dir, tmp_path_factory, eagerly):
     }
 
 
-@pytest.mark.trains
-@pytest.mark.parametrize(
-    "method", [pytest.param(name, marks=[] if name == "product" else pytest.mark.thorough) for name in FUSION_METHODS]
-)
+@pytest.mark.thorough  # the next one joins two, too
+@pytest.mark.parametrize("method", FUSION_METHODS)
 def test_two_runs_become_one_that_inference_takes_like_any_other(
     method, experts, clips, cache_dir, tmp_path, monkeypatch
 ):

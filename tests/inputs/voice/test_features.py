@@ -19,6 +19,8 @@ from emotion.inputs.voice.features import (
     has_sound,
 )
 
+pytestmark = pytest.mark.usefixtures("compiled_librosa")
+
 CONFIG = RunConfig()
 RATE = CONFIG.audio.sample_rate
 N = CONFIG.window_samples
