@@ -77,7 +77,7 @@ class FaceTrack:
         """Returns the box at a time, interpolated between detections; None where the face is out of sight.
 
         A face is in sight between two detections at most ``max_gap_seconds`` apart (the track's own, if that is
-        longer), and for a quarter of that time before and after a detection, but never across a cut.
+        longer), and for a third of that time before and after a detection, but never across a cut.
         """
         max_gap_seconds = max(max_gap_seconds, self.max_gap_seconds)
         times = self.times_seconds
@@ -93,7 +93,7 @@ class FaceTrack:
             return x1, y1, x2, y2
         near = [index for index in (before, after) if index is not None]
         nearest = min(near, key=lambda index: abs(times[index] - time_seconds), default=None)
-        if nearest is None or abs(times[nearest] - time_seconds) > max_gap_seconds / 4:
+        if nearest is None or abs(times[nearest] - time_seconds) > max_gap_seconds / 3:
             return None
         return self.boxes[nearest]
 

@@ -15,8 +15,8 @@ from emotion.inputs.faces.tracking import MAX_LOST_SECONDS, FaceTracker
 from emotion.media.pictures import VideoFrame
 from emotion.results import FaceTrack
 
-# Faces are looked for this many times for each moment of the grid, so that a drawn box follows a moving head.
-DETECTIONS_PER_MOMENT = 2
+# Between two looks for faces that do not seem to move, at most.
+MAX_UNSEEN_SECONDS = 0.15
 # The track of whole frames, where faces are not cut out.
 WHOLE_FRAME = 0
 
@@ -69,8 +69,8 @@ class FrameSampler:
         self._shot: Shot | None = None
         self._prepared: dict[VideoFrame, Shot] = {}
         self._last_prepared = -1
-        self._last_detection = -1
         self._last_moment = -1
+        self._last_look_seconds = -MAX_UNSEEN_SECONDS
         self.last_frame_seconds = 0.0
         self.end_seconds = 0.0
         self.moments: list[int] = []
@@ -84,10 +84,10 @@ class FrameSampler:
         """
         if self._detector is None:
             return
-        self._prepared[frame] = Shot.of(frame)
-        detection = self._detection_at(frame.time_seconds)
-        if detection > self._last_prepared:
-            self._last_prepared = detection
+        self._prepared[frame] = Shot(frame)
+        moment = self._moment_at(frame.time_seconds)
+        if moment > self._last_prepared:
+            self._last_prepared = moment
             _ = frame.image  # is made once, and kept
 
     def add(self, frame: VideoFrame) -> list[FrameCrop]:
@@ -105,17 +105,18 @@ class FrameSampler:
         return crops
 
     def _sample(self, frame: VideoFrame) -> list[FrameCrop]:
-        interval = self._config.frame_interval_seconds
-        self.last_frame_seconds = frame.time_seconds
+        before_seconds, self.last_frame_seconds = self.last_frame_seconds, frame.time_seconds
         self.end_seconds = frame.time_seconds + frame.duration_seconds
-        # A hair's breadth of tolerance, since timestamps are sums of fractions that floats cannot hold.
-        moment = int(np.floor(frame.time_seconds / interval + 1e-6))
-        detection = self._detection_at(frame.time_seconds)
+        moment = self._moment_at(frame.time_seconds)
         is_moment = moment > self._last_moment
         is_cut = self._notice_cut(frame)
-        if not is_moment and detection <= self._last_detection and not is_cut:
+        is_moving = self._is_moving(frame)
+        is_late = frame.time_seconds - self._last_look_seconds > MAX_UNSEEN_SECONDS - 1e-6
+        if not (is_moment or is_cut or is_moving or is_late):
             return []
-        self._last_detection = detection
+        self._last_look_seconds = frame.time_seconds
+        if is_moving and not is_cut:
+            self._tracker.hold(before_seconds)
         if is_moment:
             self._last_moment = moment
             self.moments.append(moment)
@@ -124,10 +125,11 @@ class FrameSampler:
         size, kind = self._config.video.image_size, self._config.video.crop
         if self._detector is None:
             return [FrameCrop(moment, WHOLE_FRAME, crop_frame(frame.image, size))] if is_moment else []
-        found = self._detector.detect(frame.image, frame.time_seconds)
+        found = self._detector.detect(frame.image, frame.time_seconds, self._shot.thumb)
         faces = [face for face in found if min(face.size) >= self._min_face]
         self._small_faces.update(frame.time_seconds, [face for face in found if face not in faces])
-        tracks = self._tracker.update(frame.time_seconds, faces, frame.image)
+        image = None if self._detector.knows_looks else frame.image
+        tracks = self._tracker.update(frame.time_seconds, faces, image)
         self._landmarks = {track: face.landmarks for track, face in zip(tracks, faces, strict=True)}
         if not is_moment:
             return []
@@ -154,15 +156,22 @@ class FrameSampler:
         """How a face looked; nothing for whole frames."""
         return () if track == WHOLE_FRAME else self._tracker.views(track)
 
-    def _detection_at(self, time_seconds: float) -> int:
-        """The number of the look for faces that is due at a time."""
-        return int(np.floor(time_seconds / self._config.frame_interval_seconds * DETECTIONS_PER_MOMENT + 1e-6))
+    def _moment_at(self, time_seconds: float) -> int:
+        """The last moment of the grid up to a time."""
+        # A hair's breadth of tolerance, since timestamps are sums of fractions that floats cannot hold.
+        return int(np.floor(time_seconds / self._config.frame_interval_seconds + 1e-6))
+
+    def _is_moving(self, frame: VideoFrame) -> bool:
+        """Whether a face has moved since the last look; then it is looked at again, so that a drawn box follows it."""
+        if self._detector is None or not self._takes_video:
+            return False
+        return self._detector.have_moved(self._shot.thumb, (frame.height, frame.width))
 
     def _notice_cut(self, frame: VideoFrame) -> bool:
         """Whether a new shot begins with a frame. Faces are looked for then, so that no box outlasts its face."""
         if self._detector is None:
             return False
-        before, self._shot = self._shot, self._prepared.pop(frame, None) or Shot.of(frame)
+        before, self._shot = self._shot, self._prepared.pop(frame, None) or Shot(frame)
         if before is None or not self._shot.is_other(before):
             return False
         self._detector.forget()

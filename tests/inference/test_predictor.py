@@ -44,7 +44,7 @@ def loudness_at(voice, times):
     return np.clip(np.interp(times, np.arange(len(level)) / RATE, level / level.max()), 0, 1)
 
 
-def write_talking_face(path, *, seconds=2.0, with_voice=True, frame_rate=10.0, faces=1, speaker=1):
+def write_talking_face(path, *, seconds=2.0, with_voice=True, frame_rate=20.0, faces=1, speaker=1):
     """A clip of drawn faces side by side, with a voice that moves the mouth of one of them."""
     times = np.arange(0, seconds, 1 / frame_rate)
     voice = synthesize_voice("happy", speaker_seed=1, duration_seconds=seconds, sample_rate=RATE)

@@ -25,6 +25,7 @@ COLOUR_UNIT = 40.0
 # thirteenth of a second to the next.
 THUMB_SIZE = (32, 18)
 HISTOGRAM_UNIT, THUMB_UNIT, CUT_UNITS = 0.12, 12.0, 2.0
+MIN_CUT_UNITS = 0.1  # of the thumbnail alone; where less changes, colours do not need to be counted
 
 
 @dataclass(frozen=True)
@@ -69,27 +70,31 @@ def compute_unlikeness(seen: Sequence[Appearance], now: Appearance, *, is_clear:
     return min((other.distance(now, is_clear=is_clear) for other in seen), default=float("inf"))
 
 
-@dataclass(frozen=True)
 class Shot:
-    """A frame's thumbnail and colour histogram."""
+    """A frame's thumbnail and colour histogram, made of a few thousand of its pixels.
 
-    thumb: np.ndarray
-    histogram: np.ndarray
+    Attributes:
+        thumb: ``(18, 32, 3)`` float32.
+    """
 
-    @classmethod
-    def of(cls, frame: VideoFrame) -> "Shot":
-        """Describes a frame by a few thousand of its pixels."""
+    def __init__(self, frame: VideoFrame):
         rows, columns = (max(1, frame.height // (4 * THUMB_SIZE[1])), max(1, frame.width // (4 * THUMB_SIZE[0])))
-        small = frame.sample(rows, columns)
-        histogram = cv2.calcHist([cv2.cvtColor(small, cv2.COLOR_RGB2LAB)], [0, 1, 2], None, [8] * 3, [0, 256] * 3)
-        thumb = cv2.resize(small, THUMB_SIZE, interpolation=cv2.INTER_AREA)
-        return cls(thumb.astype(np.float32), histogram.ravel() / histogram.sum())
+        self._small = frame.sample(rows, columns)
+        self.thumb = cv2.resize(self._small, THUMB_SIZE, interpolation=cv2.INTER_AREA).astype(np.float32)
+
+    @functools.cached_property
+    def _histogram(self) -> np.ndarray:
+        small = cv2.cvtColor(self._small, cv2.COLOR_RGB2LAB)
+        histogram = cv2.calcHist([small], [0, 1, 2], None, [8] * 3, [0, 256] * 3)
+        return histogram.ravel() / histogram.sum()
 
     def is_other(self, before: "Shot") -> bool:
         """Whether there was a cut between two frames."""
-        changed = np.abs(self.histogram - before.histogram).sum() / 2 / HISTOGRAM_UNIT
-        changed += np.abs(self.thumb - before.thumb).mean() / THUMB_UNIT
-        return bool(changed > CUT_UNITS)
+        units = cv2.norm(self.thumb, before.thumb, cv2.NORM_L1) / self.thumb.size / THUMB_UNIT
+        if units < MIN_CUT_UNITS:
+            return False
+        units += float(np.abs(self._histogram - before._histogram).sum()) / 2 / HISTOGRAM_UNIT
+        return units > CUT_UNITS
 
 
 @functools.cache

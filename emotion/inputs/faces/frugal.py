@@ -1,14 +1,18 @@
-"""Face detection in a third of the time: between full looks, large faces are found in smaller pictures.
+"""Face detection where something can have changed.
 
-A detector's time grows with the pixels. A face that fills a seventh of the frame is found at half the size, too; small
-and new faces need the full size. So every few frames get a full look, and the frames in between a quick one, as long as
-it finds the same number of large faces.
+A detector's time grows with the pixels. While nothing else in the picture moves, known faces are found again in the
+parts around their last places, and the whole picture is looked at once a second.
+
+Where something moves, it is looked at often. A face that fills a seventh of the frame is found at half the size, too;
+small and new faces need the full size. So every few frames get a full look, and the frames in between a quick one, as
+long as it finds the same number of large faces.
 
 Where no face certainly stands upright, the picture is turned and looked at again, once a second; a turn that shows
 faces is kept.
 """
 
 import dataclasses
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -18,11 +22,21 @@ from emotion.inputs.faces.detection import (
     SURE_SCORE,
     Face,
     FaceDetector,
+    clip_box,
     find_overlap,
     turn_back,
     turn_picture,
 )
+from emotion.results import Box
 
+# For how long a picture that does not change is looked at only near its faces, and how many of them.
+MAX_NEAR_SECONDS, MAX_NEAR_FACES = 1.0, 4
+# What changes a picture: a patch of its thumbnail by so many grey levels of 255. What changes a face's looks, and what
+# shows that it moved: the patches in its box by so many on average.
+PATCH_CHANGE, LOOKS_CHANGE, MOTION_CHANGE = 16.0, 16.0, 8.0
+HEAD_SIZES = 0.6  # around a face's box, in which patches move with the head
+MAX_PLACE_SIZES = 0.25  # by which a corner of a face's box may be off the place where it is looked for
+MIN_APART_SIZES = 1.5  # between the centres of two faces; closer ones could be taken for each other
 # Quick looks after a full one, at most, and for how long: a new face waits no longer than that.
 MAX_QUICK_LOOKS, MAX_QUICK_SECONDS = 3, 0.4
 # The smallest side of a face that a quick look finds reliably, in pixels of the small picture.
@@ -38,11 +52,28 @@ MIN_SCORE_INSTEAD = 0.88  # of a lying face where an upright one was found, too
 MIN_TURNED_SCORE = 0.8  # three more looks are three more chances for a false alarm
 
 
+@dataclass
+class _NearLook:
+    """How to find a face again in a part of the picture.
+
+    Attributes:
+        place: the middle of that part. It stays while the face is there, since a detector's answers tremble with it.
+        of_box, of_landmarks: what to add to the answers, in sizes of the face: at this scale they differ a little.
+    """
+
+    place: Box
+    of_box: np.ndarray
+    of_landmarks: np.ndarray
+
+
 class FrugalDetector:
     """Detects faces in the frames of one video, in order of time.
 
-    A ``detector`` without the attribute ``quick``, a faster detector, gets every frame. One without the method
-    ``confirm`` is believed, and no picture is turned for it.
+    A ``detector`` without the method ``find_near`` is asked about every frame, one without the attribute ``quick``, a
+    faster detector, in full size. One without the method ``confirm`` is believed, and no picture is turned for it.
+
+    Attributes:
+        knows_looks: whether the last frame's faces look as before, and stayed where they were or nearly so.
     """
 
     def __init__(self, detector: FaceDetector):
@@ -55,9 +86,97 @@ class FrugalDetector:
         self._looked_seconds: float | None = None  # time of the last full look
         self._n_quick = 0
         self._n_searched = N_SEARCHED
+        # Thumbnails of the last full look, of the last frame whose faces were described, and of the last look.
+        self._full = self._described = self._last = None
+        self._heads: np.ndarray | None = None  # patches in which a head was since the last full look
+        self._near: list[_NearLook] | None = None
+        self.knows_looks = False
 
-    def detect(self, image: np.ndarray, time_seconds: float) -> list[Face]:
-        """Returns the faces of the next RGB frame ``(height, width, 3)`` uint8, largest first."""
+    def have_moved(self, thumb: np.ndarray, shape: tuple[int, ...]) -> bool:
+        """Whether a known face has moved since the last look.
+
+        Args:
+            thumb: ``Shot.thumb`` of a frame.
+            shape: the frame's height and width.
+        """
+        return self._last is not None and self._have_changed(thumb, self._last, shape, MOTION_CHANGE)
+
+    def detect(self, image: np.ndarray, time_seconds: float, thumb: np.ndarray | None = None) -> list[Face]:
+        """Returns the faces of the next RGB frame ``(height, width, 3)`` uint8, largest first.
+
+        Args:
+            thumb: ``Shot.thumb`` of the frame. Without it the whole picture is looked at.
+        """
+        found = None
+        if thumb is not None and self._trusts_near_looks(thumb, time_seconds):
+            found = self._look_near(image)
+        self.knows_looks = found is not None and not self._have_changed(
+            thumb, self._described, image.shape, LOOKS_CHANGE
+        )
+        if found is None:
+            found = self._look_around(image, time_seconds)
+            self._near = self._plan_near_looks(image)
+            if thumb is not None and not self._n_quick:
+                self._full, self._heads = thumb, np.zeros(thumb.shape[:2], bool)
+        if thumb is not None:
+            self._last = thumb
+            if not self.knows_looks:
+                self._described = thumb
+            for face in found:
+                self._heads[_patches_of(face, image.shape, thumb.shape, HEAD_SIZES)] = True
+        return found
+
+    def _trusts_near_looks(self, thumb: np.ndarray, time_seconds: float) -> bool:
+        """Whether nothing can be new in a frame but how the known faces look and where they moved."""
+        if self._looked_seconds is None or self._full is None or self._near is None:
+            return False
+        if time_seconds - self._looked_seconds > MAX_NEAR_SECONDS or self._n_searched < N_SEARCHED:
+            return False
+        changed = np.abs(thumb - self._full).mean(axis=-1)
+        return bool(changed.max(where=~self._heads, initial=0.0) <= PATCH_CHANGE)
+
+    def _have_changed(
+        self, thumb: np.ndarray, before: np.ndarray, shape: tuple[int, ...], n_levels: float
+    ) -> bool:  # fmt: skip
+        """Whether what is in the known faces' boxes has changed since an earlier thumbnail."""
+        places = (_patches_of(face, shape, thumb.shape, 0.0) for face in self._known)
+        return any(np.abs(thumb[place] - before[place]).mean() > n_levels for place in places)
+
+    def _look_near(self, image: np.ndarray) -> list[Face] | None:
+        """Returns the known faces where they are now; None if one of them is gone."""
+        found = []
+        for known, near in zip(self._known, self._near, strict=True):
+            face = self._detector.find_near(image, known, near.place)
+            if face is None:
+                return None
+            size, (height, width) = max(face.size), image.shape[:2]
+            box = clip_box(*(face.box + near.of_box * size), width, height)
+            if box[2] <= box[0] or box[3] <= box[1]:
+                return None
+            if np.abs(np.subtract(box, near.place)).max() > MAX_PLACE_SIZES * size:
+                near.place = box
+            landmarks = (face.landmarks + near.of_landmarks * size).astype(np.float32)
+            found.append(Face(box, landmarks, face.score, face.score >= SURE_SCORE))
+        self._known = found
+        return found
+
+    def _plan_near_looks(self, image: np.ndarray) -> "list[_NearLook] | None":
+        """Returns where to look for the known faces from now on; None if they cannot be followed so."""
+        faces = self._known
+        if not hasattr(self._detector, "find_near") or len(faces) > MAX_NEAR_FACES or not _are_apart(faces):
+            return None
+        planned = []
+        for face in faces:
+            near = None if face.quarters else self._detector.find_near(image, face, face.box)
+            if near is None:
+                return None
+            size = max(near.size)
+            of_box, of_landmarks = np.subtract(face.box, near.box) / size, (face.landmarks - near.landmarks) / size
+            planned.append(_NearLook(face.box, of_box, of_landmarks))
+        return planned
+
+    def _look_around(self, image: np.ndarray, time_seconds: float) -> list[Face]:
+        """Returns the faces of the whole frame."""
         if self._trusts_quick_looks(image, time_seconds):
             found = _look(self._quick, image, self._quarters)
             if len(found) == len(self._known):
@@ -112,7 +231,7 @@ class FrugalDetector:
 
     def forget(self) -> None:
         """Gives the next frame a full look, because it belongs to another shot."""
-        self._looked_seconds = self._turned_seconds = None
+        self._looked_seconds = self._turned_seconds = self._last = None
         self._patience_seconds = TURNED_SECONDS
 
     def _trusts_quick_looks(self, image: np.ndarray, time_seconds: float) -> bool:
@@ -123,6 +242,35 @@ class FrugalDetector:
         scale = QUICK_SIDE / max(image.shape[:2])
         is_one_turn = all(face.quarters == self._quarters for face in self._known)
         return scale < 1 and is_one_turn and all(min(face.size) * scale >= MIN_QUICK_FACE for face in self._known)
+
+
+def _are_apart(faces: list[Face]) -> bool:
+    return all(
+        np.hypot(*(_centre(face) - _centre(other))) > MIN_APART_SIZES * (max(face.size) + max(other.size)) / 2
+        for number, face in enumerate(faces)
+        for other in faces[:number]
+    )
+
+
+def _centre(face: Face) -> np.ndarray:
+    return np.array([face.box[0] + face.box[2], face.box[1] + face.box[3]]) / 2
+
+
+def _patches_of(face: Face, shape: tuple[int, ...], thumb_shape: tuple[int, ...], margin: float) -> tuple[slice, slice]:
+    """Returns the rows and columns of a thumbnail that show a face of a picture of some shape.
+
+    Args:
+        margin: around the face, in sizes of it.
+    """
+    room = margin * max(face.size)
+    slices = []
+    for low, high, side, n in (
+        (face.box[1], face.box[3], shape[0], thumb_shape[0]),
+        (face.box[0], face.box[2], shape[1], thumb_shape[1]),
+    ):
+        first = int(np.clip((low - room) * n / side, 0, n - 1))
+        slices.append(slice(first, max(first + 1, int(np.ceil((high + room) * n / side)))))
+    return slices[0], slices[1]
 
 
 def _look(detector: FaceDetector, image: np.ndarray, quarters: int) -> list[Face]:

@@ -113,7 +113,7 @@ class _Seeker:
 
     def look(self, frame: VideoFrame) -> None:
         """Takes the next picture."""
-        now, shot = frame.time_seconds, Shot.of(frame)
+        now, shot = frame.time_seconds, Shot(frame)
         if self._shot is None or shot.is_other(self._shot):
             self._first_seconds = now
             self._followed.clear()

@@ -67,6 +67,7 @@ class _Trail:
     boxes: list[Box] = field(default_factory=list)
     views: list[Appearance] = field(default_factory=list)
     last_looks: Appearance | None = None
+    last_sighting: _Sighting | None = None
     speed: np.ndarray = field(default_factory=lambda: np.zeros(2))  # pixels a second
     area: int = 0  # pixels of all boxes together
     n_sure: int = 0
@@ -122,7 +123,8 @@ class _Trail:
         self.area += (sighting.box[2] - sighting.box[0]) * (sighting.box[3] - sighting.box[1])
         self.n_sure += sighting.is_sure
         self.turns[sighting.quarters] += 1
-        self.last_looks = sighting.looks
+        self.last_sighting = sighting
+        self.last_looks = sighting.looks or self.last_looks
         is_of_use = sighting.looks is not None and (sighting.is_clear or not self.views)
         if is_of_use and len(self.views) < MAX_VIEWS and self.unlikeness(sighting) > NEW_VIEW:
             self.views.append(sighting.looks)
@@ -172,6 +174,15 @@ class FaceTracker:
             if trail.times[-1] < time_seconds and trail.missed_since is None:
                 trail.missed_since = time_seconds
         return [trails[column].track for column in range(len(faces))]
+
+    def hold(self, time_seconds: float) -> None:
+        """Notes that the faces of the last look were still where they were at a later time."""
+        if not self._looked or time_seconds <= self._looked[-1]:
+            return
+        for trail in self._open:
+            if trail.times[-1] == self._looked[-1]:
+                trail.see(time_seconds, trail.last_sighting)
+        self._looked.append(time_seconds)
 
     def resolve(self, track: int) -> int:
         """Returns a face's current track: a new track may later turn out to continue an older one."""

@@ -1,12 +1,12 @@
-"""Large faces are followed in small pictures; anything new, small or lost is looked at in the whole picture."""
+"""Faces are looked for where something can have changed: near their places, in a small picture, or in the whole one."""
 
 import numpy as np
 import pytest
 
 from emotion.config import RunConfig
 from emotion.inputs.faces.crops import crop_face
-from emotion.inputs.faces.detection import QUICK_SIDE, Face, YuNetDetector
-from emotion.inputs.faces.frugal import MAX_QUICK_LOOKS, N_SEARCHED, FrugalDetector
+from emotion.inputs.faces.detection import QUICK_SIDE, Face, YuNetDetector, find_overlap
+from emotion.inputs.faces.frugal import MAX_NEAR_SECONDS, MAX_QUICK_LOOKS, N_SEARCHED, FrugalDetector
 from emotion.inputs.frame_sampler import FrameSampler
 from emotion.media.pictures import VideoFrame
 
@@ -158,3 +158,106 @@ def test_a_turn_that_shows_a_face_is_kept():
     n_before = detector.n_asked
     assert look(frugal, 5, picture, start=0.1) == [1] * 5
     assert detector.n_asked == n_before + 5 * 2  # upright, and in the turn that is known
+
+
+# ---- Looks near known faces ----
+
+THUMB = np.full((18, 32, 3), 100.0, np.float32)
+
+
+class Near(Scripted):
+    """One that can be asked for a face near a place, too; ``gone`` says that it is not there."""
+
+    def __init__(self, sides: list[int]):
+        super().__init__(sides)
+        self.gone, self.n_near = False, 0
+
+    def find_near(self, image: np.ndarray, face: Face, place) -> Face | None:
+        self.n_near += 1
+        return None if self.gone else face
+
+
+def changed(rows: slice, columns: slice, levels: float = 60.0) -> np.ndarray:
+    thumb = THUMB.copy()
+    thumb[rows, columns] += levels
+    return thumb
+
+
+@pytest.fixture
+def near():
+    """A detector that has looked at a picture with a face of 120 pixels in its corner."""
+    near = Near([120])
+    near.frugal = FrugalDetector(near)
+    near.frugal.detect(PICTURE, 0.0, THUMB)
+    near.n_asked = near.n_near = 0
+    return near
+
+
+def test_where_nothing_changes_only_the_places_of_faces_are_looked_at(near):
+    for i in range(1, 10):
+        assert len(near.frugal.detect(PICTURE, 0.1 * i, THUMB)) == 1 and near.frugal.knows_looks
+    assert (near.n_asked, near.n_near) == (0, 9)
+    near.frugal.detect(PICTURE, MAX_NEAR_SECONDS + 0.05, THUMB)
+    assert near.n_asked == 1 and not near.frugal.knows_looks
+
+
+def test_where_something_changes_beside_the_faces_the_whole_picture_is_looked_at(near):
+    near.frugal.detect(PICTURE, 0.1, changed(slice(12, 14), slice(20, 22)))
+    assert near.n_asked == 1
+
+
+def test_what_changes_where_a_head_is_says_only_that_its_looks_changed(near):
+    thumb = changed(slice(0, 6), slice(0, 6))
+    assert near.frugal.have_moved(thumb, PICTURE.shape[:2])
+    near.frugal.detect(PICTURE, 0.1, thumb)
+    assert near.n_asked == 0 and not near.frugal.knows_looks
+    assert not near.frugal.have_moved(thumb, PICTURE.shape[:2])
+    near.frugal.detect(PICTURE, 0.2, thumb)
+    assert near.n_asked == 0 and near.frugal.knows_looks
+
+
+def test_a_face_that_is_gone_from_its_place_is_looked_for_everywhere_at_once(near):
+    near.gone = True
+    assert len(near.frugal.detect(PICTURE, 0.1, THUMB)) == 1 and near.n_asked == 1
+
+
+def test_where_nobody_is_and_nothing_changes_nobody_is_looked_for():
+    near = Near([])
+    frugal = FrugalDetector(near)
+    assert [len(frugal.detect(PICTURE, 0.1 * i, THUMB)) for i in range(9)] == [0] * 9 and near.n_asked == 1
+
+
+@pytest.mark.parametrize("place", [(0, 130, 120, 250), (0, 60, 90, 180)])
+def test_faces_side_by_side_are_not_taken_for_each_other(place, near):
+    near.detect = lambda image: [Face(box, np.zeros((5, 2), np.float32), 1.0) for box in ((0, 0, 120, 120), place)]
+    frugal = FrugalDetector(near)
+    for i in range(4):
+        frugal.detect(PICTURE, 0.1 * i, THUMB)
+    assert near.n_near == 0 and not frugal.knows_looks
+
+
+def swing(seconds: float) -> float:
+    return 220 + 150 * np.sin(2 * np.pi * seconds)
+
+
+def jump(seconds: float) -> float:
+    return 100 + 60 * int(2.5 * seconds)
+
+
+@pytest.mark.parametrize("path", [swing, jump])
+def test_a_box_sits_on_a_face_that_moves_fast_in_every_picture(path):
+    from skimage import data
+
+    head = data.astronaut()[0:260:2, 120:340:2]
+    rng = np.random.default_rng(0)
+    wall = np.kron(rng.integers(80, 170, (9, 16, 3)), np.ones((40, 40, 1))).astype(np.uint8)
+    sampler, detector, shown = FrameSampler(RunConfig()), YuNetDetector(), []
+    for i in range(45):
+        picture, left = wall.copy(), round(path(i / 30))
+        picture[100 : 100 + head.shape[0], left : left + head.shape[1]] = head
+        sampler.add(VideoFrame(i / 30, picture, 1 / 30))
+        (face,) = detector.detect(picture)
+        shown.append((i / 30, face.box))
+    (track,) = sampler.tracks().values()
+    overlaps = [find_overlap(track.box_at(seconds), box) for seconds, box in shown]
+    assert np.mean(overlaps) > 0.9 and min(overlaps) > 0.6

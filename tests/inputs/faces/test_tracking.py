@@ -50,7 +50,7 @@ class Film:
         """Shows speakers at their places, the later ones in front; hidden ones are drawn and not detected."""
         scene = make_scene(scene_seed)
         faces = {speaker: put(scene, speaker, x) for speaker, x in speakers.items()}
-        shot = Shot.of(VideoFrame(0.0, scene))
+        shot = Shot(VideoFrame(0.0, scene))
         if self._shot is not None and shot.is_other(self._shot):
             self.tracker.cut(self.time)
         self._shot = shot
@@ -306,7 +306,7 @@ def test_a_cut_is_told_from_what_moves_within_a_shot():
     def shot(scene_seed, x):
         scene = make_scene(scene_seed)
         put(scene, 1, x)
-        return Shot.of(VideoFrame(0.0, scene))
+        return Shot(VideoFrame(0.0, scene))
 
     assert shot(1, 300.0).is_other(shot(0, 300.0))
     assert not shot(0, 330.0).is_other(shot(0, 300.0))
@@ -315,7 +315,7 @@ def test_a_cut_is_told_from_what_moves_within_a_shot():
 @pytest.mark.parametrize("shape", [(1, 1, 3), (3, 700, 3), (2160, 3840, 3)])
 def test_shots_of_any_size_are_described(shape):
     image = np.full(shape, 90, np.uint8)
-    assert not Shot.of(VideoFrame(0.0, image)).is_other(Shot.of(VideoFrame(0.04, image)))
+    assert not Shot(VideoFrame(0.0, image)).is_other(Shot(VideoFrame(0.04, image)))
 
 
 @pytest.mark.parametrize(("sure", "is_real"), [([], False), ([4], False), ([4, 9], True), (range(20), True)])
