@@ -22,9 +22,10 @@ CROP_PIXELS = 64
 HEAD_ROWS, HEAD_COLUMNS = (14, 40), (10, 54)
 MOUTH_ROWS, MOUTH_COLUMNS = (42, 60), (18, 46)
 LIPS_ROW = 50
-# Frames further apart miss what the mouth did in between; closer ones add noise and take time.
+# Frames further apart miss what the mouth did in between; closer ones add noise and take time. A face that nobody is to
+# be told from needs fewer.
 MAX_GAP_SECONDS = 0.15
-MIN_GAP_SECONDS = 0.025
+MIN_GAP_SECONDS, MIN_GAP_ALONE_SECONDS = 0.025, 0.045
 
 
 class MouthWatcher:
@@ -49,7 +50,8 @@ class MouthWatcher:
             landmarks: by track, ``Face.landmarks`` found in this frame or shortly before.
         """
         before = self._before
-        if before is not None and frame.time_seconds - before[0] < MIN_GAP_SECONDS:
+        min_gap = MIN_GAP_SECONDS if len(landmarks) > 1 else MIN_GAP_ALONE_SECONDS
+        if before is not None and frame.time_seconds - before[0] < min_gap:
             return {}
         self._before = (frame.time_seconds, frame.luma, frame.is_decoded)
         cut_before, self._cut = self._cut, {}

@@ -21,7 +21,7 @@ def draw_speaker(opening: float, *, shift: float = 0.0, angle: float = 0.0, size
     return cv2.warpAffine(face, turn, (size, size), borderMode=cv2.BORDER_REPLICATE)
 
 
-def watch(openings, shifts=None, angles=None, rate=25.0) -> np.ndarray:
+def watch(openings, shifts=None, angles=None, rate=20.0) -> np.ndarray:
     """The speeds found for a face whose mouth opens like that, its landmarks looked for in every second picture."""
     watcher, detector, speeds, landmarks = MouthWatcher(), YuNetDetector(), [], None
     nothing = np.zeros(len(openings))
@@ -43,7 +43,7 @@ def test_a_mouth_that_opens_has_a_speed_above_0_and_one_that_closes_below_0():
 
 
 def test_a_head_that_moves_and_turns_with_its_mouth_still_has_no_speed_to_speak_of():
-    times = np.arange(12) / 25
+    times = np.arange(12) / 20
     moved = watch(np.full(12, 0.3), shifts=8 * np.sin(6 * times), angles=5 * np.sin(5 * times))
     speaking = watch(0.3 + 0.3 * np.sin(20 * times))
     assert np.abs(moved).mean() < 0.35 * np.abs(speaking).mean()
@@ -51,8 +51,19 @@ def test_a_head_that_moves_and_turns_with_its_mouth_still_has_no_speed_to_speak_
 
 def test_pictures_too_close_or_too_far_apart_tell_nothing():
     watcher, landmarks = MouthWatcher(), {1: YuNetDetector().detect(draw_speaker(0.0))[0].landmarks}
-    seen = [watcher.add(VideoFrame(time, draw_speaker(0.0)), landmarks) for time in (0.0, 0.01, 0.04, 0.5)]
+    seen = [watcher.add(VideoFrame(time, draw_speaker(0.0)), landmarks) for time in (0.0, 0.01, 0.05, 0.5)]
     assert [bool(found) for found in seen] == [False, False, True, False]
+
+
+def test_a_face_alone_is_watched_less_often_than_several():
+    face = draw_speaker(0.0)
+    landmarks = YuNetDetector().detect(face)[0].landmarks
+    counts = []
+    for tracks in ((1,), (1, 2)):
+        watcher = MouthWatcher()
+        seen = [watcher.add(VideoFrame(i / 30, face), dict.fromkeys(tracks, landmarks)) for i in range(13)]
+        counts.append(sum(bool(found) for found in seen))
+    assert counts == [6, 12]
 
 
 def test_a_change_of_size_in_mid_stream_does_no_harm():
