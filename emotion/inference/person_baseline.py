@@ -20,10 +20,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from emotion.inference.clip_result import JudgedWindow
 from emotion.inputs.faces.appearance import Appearance, compute_unlikeness
+from emotion.inputs.faces.assignment import assign_least_cost
 from emotion.models.baseline_head import SMALLEST, BaselineHead
 from emotion.models.calibration import softmax
 from emotion.results import REFERENCE
@@ -186,7 +186,7 @@ def match_people(
     if len(people) == len(tracks) == 1:
         return {tracks[0]: people[0]}
     unlike = np.array([[_unlikeness(person.views, faces[track]) for person in people] for track in tracks])
-    pairs = zip(*linear_sum_assignment(np.minimum(unlike, OTHER_PERSON)), strict=True)
+    pairs = assign_least_cost(np.minimum(unlike, OTHER_PERSON))
     return {tracks[row]: people[column] for row, column in pairs if unlike[row, column] < OTHER_PERSON}
 
 

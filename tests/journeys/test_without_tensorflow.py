@@ -13,7 +13,8 @@ from emotion.models.run_folder import MODEL_FILE
 SAMPLE = ROOT / "samples" / "astronaut.mp4"
 WITHOUT = """
 import sys
-for name in ("tensorflow", "keras", "librosa", "audiomentations", "sklearn", "h5py", "tf2onnx", "onnx", "safetensors"):
+for name in ("tensorflow", "keras", "librosa", "audiomentations", "sklearn", "h5py", "tf2onnx", "onnx", "safetensors",
+             "scipy"):
     sys.modules[name] = None
 sys.argv[0] = "run_inference.py"
 import run_inference

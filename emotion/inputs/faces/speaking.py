@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from scipy.ndimage import gaussian_filter1d
 
 from emotion.inputs.faces.crops import crop_face
 from emotion.media.pictures import VideoFrame
@@ -185,9 +184,9 @@ def watch_mouth(
         return Mouth(activity=0.0, synchrony=0.0)
     speed = np.interp(grid, times, np.asarray(speeds, dtype=np.float64))
     loudness = np.maximum(loudness_db, loudness_db.max() - LOUDNESS_RANGE_DB)
-    amount = _correlation(gaussian_filter1d(np.abs(speed), SLOW), gaussian_filter1d(loudness, SLOW), is_seen)
-    rise = np.gradient(gaussian_filter1d(loudness, FAST))
-    change = _correlation(gaussian_filter1d(speed, FAST), rise, is_seen)
+    amount = _correlation(_smooth(np.abs(speed), SLOW), _smooth(loudness, SLOW), is_seen)
+    rise = np.gradient(_smooth(loudness, FAST))
+    change = _correlation(_smooth(speed, FAST), rise, is_seen)
     watched = is_speech & is_seen
     return Mouth(
         activity=float(np.abs(speed[watched]).mean()),
@@ -220,6 +219,12 @@ def find_speaker(mouths: Mapping[int, Mouth | None], before: int | None = None) 
     if moving[best].is_comparable and moving[best].synchrony >= needed and lead >= MIN_LEAD:
         return best
     return before if best == before and moving[best].synchrony >= 0 else None
+
+
+def _smooth(values: np.ndarray, deviation: float) -> np.ndarray:
+    """Smooths values over time by a Gaussian that is cut off after four standard deviations."""
+    size = 2 * int(4 * deviation + 0.5) + 1
+    return cv2.GaussianBlur(values[None], (size, 1), deviation, borderType=cv2.BORDER_REFLECT)[0]
 
 
 def _correlation(motion: np.ndarray, sound: np.ndarray, is_seen: np.ndarray) -> float:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from emotion.inputs.faces.appearance import Appearance, compute_unlikeness, describe_face
+from emotion.inputs.faces.assignment import assign_least_cost
 from emotion.inputs.faces.detection import Face
 from emotion.results import MAX_GAP_SECONDS, Box, FaceTrack
 
@@ -133,7 +133,7 @@ class _Trail:
 class FaceTracker:
     """Gives each face of successive frames a track: 1, 2, ...
 
-    Detected faces are matched to tracks by the assignment of least total cost (Kuhn 1955). The cost is the distance
+    Detected faces are matched to tracks by the assignment of least total cost. The cost is the distance
     from the expected place, in face sizes, plus the difference in looks, so faces that cross keep their tracks. A face
     that matches no expected place, after a long absence or a cut, is recognised by its looks if they are unmistakable;
     otherwise it gets a new track.
@@ -264,9 +264,9 @@ class FaceTracker:
         if not self._open or not sightings:
             return
         costs = np.array([[trail.cost(time_seconds, sighting) for sighting in sightings] for trail in self._open])
-        for row, column in zip(*linear_sum_assignment(np.minimum(costs, UNMATCHED_COST)), strict=True):
+        for row, column in assign_least_cost(np.minimum(costs, UNMATCHED_COST)):
             if costs[row, column] < UNMATCHED_COST:
-                trails[int(column)] = self._open[row]
+                trails[column] = self._open[row]
 
     def _match_by_looks(self, sightings: list[_Sighting], trails: dict[int, _Trail]) -> None:
         """Recognises faces that match no expected place, the most alike first."""
