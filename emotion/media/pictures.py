@@ -121,11 +121,16 @@ class YuvPicture:
 
     def sample(self, row_step: int, column_step: int) -> np.ndarray:
         """Returns every ``row_step``-th row and ``column_step``-th column as RGB ``(rows, columns, 3)`` uint8."""
-        rows, columns = np.arange(0, self.shape[0], row_step), np.arange(0, self.shape[1], column_step)
-        half = np.ix_(rows // 2, columns // 2)
         luma = np.ascontiguousarray(self.luma[::row_step, ::column_step])
+        if row_step % 2 == column_step % 2 == 0:
+            colours = [
+                np.ascontiguousarray(each[:: row_step // 2, :: column_step // 2]) for each in (self.blue, self.red)
+            ]
+        else:
+            rows, columns = np.arange(0, self.shape[0], row_step), np.arange(0, self.shape[1], column_step)
+            colours = [each[np.ix_(rows // 2, columns // 2)] for each in (self.blue, self.red)]
         to_rgb, _ = _matrices(self.space.weights(self.shape[0]))
-        return cv2.transform(cv2.merge([luma, self.blue[half], self.red[half]]), to_rgb)
+        return cv2.transform(cv2.merge([luma, *colours]), to_rgb)
 
 
 def _view(plane) -> np.ndarray:
