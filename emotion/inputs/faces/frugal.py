@@ -36,6 +36,7 @@ MAX_NEAR_SECONDS, MAX_NEAR_FACES = 1.0, 4
 PATCH_CHANGE, LOOKS_CHANGE, MOTION_CHANGE = 16.0, 16.0, 8.0
 HEAD_SIZES = 0.6  # around a face's box, in which patches move with the head
 MAX_PLACE_SIZES = 0.25  # by which a corner of a face's box may be off the place where it is looked for
+MAX_NEAR_GROWTH = 1.25  # of a face since the whole picture was looked at
 MIN_APART_SIZES = 1.5  # between the centres of two faces; closer ones could be taken for each other
 # Quick looks after a full one, at most, and for how long: a new face waits no longer than that.
 MAX_QUICK_LOOKS, MAX_QUICK_SECONDS = 3, 0.4
@@ -59,11 +60,13 @@ class _NearLook:
     Attributes:
         place: the middle of that part. It stays while the face is there, since a detector's answers tremble with it.
         of_box, of_landmarks: what to add to the answers, in sizes of the face: at this scale they differ a little.
+        size: of the face when that was measured.
     """
 
     place: Box
     of_box: np.ndarray
     of_landmarks: np.ndarray
+    size: int
 
 
 class FrugalDetector:
@@ -147,7 +150,7 @@ class FrugalDetector:
         found = []
         for known, near in zip(self._known, self._near, strict=True):
             face = self._detector.find_near(image, known, near.place)
-            if face is None:
+            if face is None or not 1 / MAX_NEAR_GROWTH < max(face.size) / near.size < MAX_NEAR_GROWTH:
                 return None
             size, (height, width) = max(face.size), image.shape[:2]
             box = clip_box(*(face.box + near.of_box * size), width, height)
@@ -172,7 +175,7 @@ class FrugalDetector:
                 return None
             size = max(near.size)
             of_box, of_landmarks = np.subtract(face.box, near.box) / size, (face.landmarks - near.landmarks) / size
-            planned.append(_NearLook(face.box, of_box, of_landmarks))
+            planned.append(_NearLook(face.box, of_box, of_landmarks, size))
         return planned
 
     def _look_around(self, image: np.ndarray, time_seconds: float) -> list[Face]:
