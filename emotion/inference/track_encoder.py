@@ -8,6 +8,8 @@ import numpy as np
 from emotion.inputs.window_cutter import TrackStretch, WindowInputs
 from emotion.models.trained_model import Run
 
+MAX_AT_ONCE = 16  # moments; more take no less time each, but memory
+
 
 @dataclass
 class _Track:
@@ -66,17 +68,20 @@ class TrackEncoder:
         track.moments = {moment: each for moment, each in track.moments.items() if moment >= first}
         first = max(first, track.final)
         crops = {moment: crop for stretch in stretches for moment, crop in stretch.crops.items()}
-        moments = range(first - self._context, min(last, known) + self._context)
-        if first >= last:
-            return
-        frames = np.zeros((1, len(moments), self._size, self._size, 3), np.uint8)
-        for place, moment in enumerate(moments):
-            if moment in crops:
-                frames[0, place] = crops[moment]
-        encoded = self._run.encode({"video": frames})
-        for place, moment in enumerate(moments):
-            if first <= moment < last:
-                track.moments[moment] = (encoded["video_moments"][0, place], encoded["video_signs"][0, place])
+        end = min(last, known) + self._context
+        for start in range(first, last, MAX_AT_ONCE):
+            stop = min(start + MAX_AT_ONCE, last)
+            moments = range(start - self._context, min(stop + self._context, end))
+            if not moments:
+                break
+            frames = np.zeros((1, len(moments), self._size, self._size, 3), np.uint8)
+            for place, moment in enumerate(moments):
+                if moment in crops:
+                    frames[0, place] = crops[moment]
+            encoded = self._run.encode({"video": frames})
+            for place, moment in enumerate(moments):
+                if start <= moment < stop:
+                    track.moments[moment] = (encoded["video_moments"][0, place], encoded["video_signs"][0, place])
         track.final = max(track.final, min(last, known - self._context))
 
     def _gather(self, windows: Sequence[WindowInputs]) -> dict[str, np.ndarray]:
