@@ -27,7 +27,7 @@ from emotion.parallel import CRASHED, run_on_cores
 logger = logging.getLogger(__name__)
 
 # Raise this whenever decoding, detection, cropping or sampling changes what an entry holds.
-CONTENT_VERSION = 5
+CONTENT_VERSION = 6
 # NumPy parses a file's header as Python, and Python 3.11's parser fails now and then when two threads use it at once
 # ("AST constructor recursion depth mismatch"): once in some hours of training.
 _PARSING = threading.Lock()
