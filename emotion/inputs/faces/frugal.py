@@ -105,7 +105,7 @@ class FrugalDetector:
         return self._last is not None and self._have_changed(thumb, self._last, shape, MOTION_CHANGE)
 
     def detect(self, image: np.ndarray, time_seconds: float, thumb: np.ndarray | None = None) -> list[Face]:
-        """Returns the faces of the next RGB frame ``(height, width, 3)`` uint8, largest first.
+        """Returns the faces of the next RGB frame ``(height, width, 3)`` uint8.
 
         Args:
             thumb: ``Shot.thumb`` of the frame. Without it the whole picture is looked at.
@@ -119,7 +119,7 @@ class FrugalDetector:
         if found is None:
             found = self._look_around(image, time_seconds)
             self._near = self._plan_near_looks(image)
-            if thumb is not None and not self._n_quick:
+            if thumb is not None and (self._heads is None or not self._n_quick):
                 self._full, self._heads = thumb, np.zeros(thumb.shape[:2], bool)
         if thumb is not None:
             self._last = thumb
@@ -138,9 +138,7 @@ class FrugalDetector:
         changed = np.abs(thumb - self._full).mean(axis=-1)
         return bool(changed.max(where=~self._heads, initial=0.0) <= PATCH_CHANGE)
 
-    def _have_changed(
-        self, thumb: np.ndarray, before: np.ndarray, shape: tuple[int, ...], n_levels: float
-    ) -> bool:  # fmt: skip
+    def _have_changed(self, thumb: np.ndarray, before: np.ndarray, shape: tuple[int, ...], n_levels: float) -> bool:
         """Whether what is in the known faces' boxes has changed since an earlier thumbnail."""
         places = (_patches_of(face, shape, thumb.shape, 0.0) for face in self._known)
         return any(np.abs(thumb[place] - before[place]).mean() > n_levels for place in places)
