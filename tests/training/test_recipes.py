@@ -200,7 +200,7 @@ def check_made(folder, architecture, metrics, data_root, *, with_folds):
 
 @pytest.mark.trains
 def test_the_light_recipe_makes_a_model_that_loads_and_says_what_it_was_made_from(
-    data_root, quick_stages, tmp_path, monkeypatch
+    data_root, quick_stages, tmp_path, monkeypatch, eagerly
 ):
     recipe, work = made_recipe("mfcc_cnn_3d"), tmp_path / "work"
     metrics = make_shipped(recipe, data_root, tmp_path / "made", work)
