@@ -228,6 +228,11 @@ def turn_back(face: Face, quarters: int, width: int, height: int) -> Face:
     return dataclasses.replace(face, box=box, landmarks=np.column_stack([x, y])[2:], quarters=quarters)
 
 
+def find_centre(box: Box) -> np.ndarray:
+    """Returns the x and y of a box's middle."""
+    return np.array([box[0] + box[2], box[1] + box[3]]) / 2
+
+
 def find_overlap(box: Box, other: Box) -> float:
     """Returns the intersection over union of two boxes."""
     width = min(box[2], other[2]) - max(box[0], other[0])

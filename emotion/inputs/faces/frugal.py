@@ -23,6 +23,7 @@ from emotion.inputs.faces.detection import (
     Face,
     FaceDetector,
     clip_box,
+    find_centre,
     find_overlap,
     turn_back,
     turn_picture,
@@ -246,15 +247,12 @@ class FrugalDetector:
 
 
 def _are_apart(faces: list[Face]) -> bool:
-    return all(
-        np.hypot(*(_centre(face) - _centre(other))) > MIN_APART_SIZES * (max(face.size) + max(other.size)) / 2
-        for number, face in enumerate(faces)
-        for other in faces[:number]
-    )
-
-
-def _centre(face: Face) -> np.ndarray:
-    return np.array([face.box[0] + face.box[2], face.box[1] + face.box[3]]) / 2
+    for number, face in enumerate(faces):
+        for other in faces[:number]:
+            distance = np.hypot(*(find_centre(face.box) - find_centre(other.box)))
+            if distance <= MIN_APART_SIZES * (max(face.size) + max(other.size)) / 2:
+                return False
+    return True
 
 
 def _patches_of(face: Face, shape: tuple[int, ...], thumb_shape: tuple[int, ...], margin: float) -> tuple[slice, slice]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from emotion.inputs.faces.appearance import Appearance, compute_unlikeness, describe_face
 from emotion.inputs.faces.assignment import assign_least_cost
-from emotion.inputs.faces.detection import Face
+from emotion.inputs.faces.detection import Face, find_centre
 from emotion.results import MAX_GAP_SECONDS, Box, FaceTrack
 
 # A face missing for longer than this is no longer expected where it was, and only its looks can bring it back.
@@ -67,10 +67,10 @@ class _Trail:
     boxes: list[Box] = field(default_factory=list)
     views: list[Appearance] = field(default_factory=list)
     last_looks: Appearance | None = None
-    last_sighting: _Sighting | None = None
     speed: np.ndarray = field(default_factory=lambda: np.zeros(2))  # pixels a second
     area: int = 0  # pixels of all boxes together
     n_sure: int = 0
+    n_held: int = 0  # of the times, those at which it was not looked for
     turns: Counter = field(default_factory=Counter)  # sightings by ``Face.quarters``
     is_real: bool = False
     is_placed: bool = True  # whether it is expected where it was
@@ -90,7 +90,7 @@ class _Trail:
         size_before, size_now = _size(before), _size(box)
         if max(size_before, size_now) > MAX_GROWTH * max(1.0, min(size_before, size_now)):
             return float("inf")
-        moved = _centre(box) - _centre(before)
+        moved = find_centre(box) - find_centre(before)
         expected = self.speed * min(time_seconds - self.times[-1], MAX_COAST_SECONDS)
         # A face that stopped or turned back is nearer to its last place than to the expected one.
         shift = min(np.hypot(*(moved - expected)), np.hypot(*moved) + 0.1 * size_now)
@@ -112,7 +112,7 @@ class _Trail:
     def see(self, time_seconds: float, sighting: _Sighting) -> None:
         if self.times and self.is_placed and time_seconds > self.times[-1]:
             seconds = time_seconds - self.times[-1]
-            shift = _centre(sighting.box) - _centre(self.boxes[-1])
+            shift = find_centre(sighting.box) - find_centre(self.boxes[-1])
             weight = min(1.0, seconds / SPEED_SECONDS)
             self.speed = (1 - weight) * self.speed + weight * shift / seconds
         else:
@@ -123,7 +123,6 @@ class _Trail:
         self.area += (sighting.box[2] - sighting.box[0]) * (sighting.box[3] - sighting.box[1])
         self.n_sure += sighting.is_sure
         self.turns[sighting.quarters] += 1
-        self.last_sighting = sighting
         self.last_looks = sighting.looks or self.last_looks
         is_of_use = sighting.looks is not None and (sighting.is_clear or not self.views)
         if is_of_use and len(self.views) < MAX_VIEWS and self.unlikeness(sighting) > NEW_VIEW:
@@ -133,9 +132,9 @@ class _Trail:
 class FaceTracker:
     """Gives each face of successive frames a track: 1, 2, ...
 
-    Detected faces are matched to tracks by the assignment of least total cost. The cost is the distance
-    from the expected place, in face sizes, plus the difference in looks, so faces that cross keep their tracks. A face
-    that matches no expected place, after a long absence or a cut, is recognised by its looks if they are unmistakable;
+    Detected faces are matched to tracks by the assignment of least total cost. The cost is the distance from the
+    expected place, in face sizes, plus the difference in looks, so faces that cross keep their tracks. A face that
+    matches no expected place, after a long absence or a cut, is recognised by its looks if they are unmistakable;
     otherwise it gets a new track.
     """
 
@@ -177,12 +176,11 @@ class FaceTracker:
 
     def hold(self, time_seconds: float) -> None:
         """Notes that the faces of the last look were still where they were at a later time."""
-        if not self._looked or time_seconds <= self._looked[-1]:
-            return
         for trail in self._open:
-            if trail.times[-1] == self._looked[-1]:
-                trail.see(time_seconds, trail.last_sighting)
-        self._looked.append(time_seconds)
+            if trail.times[-1] == self._looked[-1] < time_seconds:
+                trail.times.append(time_seconds)
+                trail.boxes.append(trail.boxes[-1])
+                trail.n_held += 1
 
     def resolve(self, track: int) -> int:
         """Returns a face's current track: a new track may later turn out to continue an older one."""
@@ -196,7 +194,7 @@ class FaceTracker:
         if not trail.is_real:
             first = bisect.bisect_left(self._looked, trail.times[0] - MAX_LOST_SECONDS)
             last = bisect.bisect_right(self._looked, trail.times[-1] + MAX_LOST_SECONDS)
-            n_seen = len(trail.times)
+            n_seen = len(trail.times) - trail.n_held
             n_needed = 1 if n_seen < MIN_SIGHTINGS else max(MIN_SURE, MIN_SURE_SHARE * n_seen)
             is_seen = n_seen >= MIN_SIGHTINGS or n_seen >= MIN_SIGHT_SHARE * (last - first)
             trail.is_real = is_seen and trail.n_sure >= n_needed
@@ -324,6 +322,7 @@ class FaceTracker:
         self._merged[trail.track] = older.track
         older.area += trail.area
         older.n_sure += trail.n_sure
+        older.n_held += trail.n_held
         older.turns += trail.turns
         older.times += trail.times
         older.boxes += trail.boxes
@@ -341,11 +340,7 @@ class FaceTracker:
 
 
 def _is_apart(box: Box, other: Box) -> bool:
-    return float(np.hypot(*(_centre(box) - _centre(other)))) > CLEAR_SIZES * (_size(box) + _size(other)) / 2
-
-
-def _centre(box: Box) -> np.ndarray:
-    return np.array([box[0] + box[2], box[1] + box[3]]) / 2
+    return float(np.hypot(*(find_centre(box) - find_centre(other)))) > CLEAR_SIZES * (_size(box) + _size(other)) / 2
 
 
 def _size(box: Box) -> float:

@@ -326,3 +326,14 @@ def test_what_the_detector_was_never_sure_of_is_no_face(sure, is_real):
         tracker.update(i * STEP, [Face((10, 10, 60, 60), points, 0.7, is_sure=i in sure)])
     assert bool(tracker.tracks()) == is_real
     assert bool(tracker.doubtful_tracks()) != is_real
+
+
+def test_a_face_held_in_place_is_not_seen_more_often():
+    tracker = FaceTracker()
+    face = Face((10, 10, 60, 60), np.zeros((5, 2), np.float32), 0.9)
+    for i in range(2):
+        tracker.update(float(i), [face])
+        tracker.hold(i + 0.5)
+    for i in range(9):
+        tracker.update(1.55 + 0.05 * i, [])
+    assert not tracker.is_real(1) and tracker.doubtful_tracks()[0].times_seconds == (0.0, 0.5, 1.0, 1.5)
