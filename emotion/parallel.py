@@ -7,7 +7,8 @@ import queue
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import active_children, get_context
@@ -177,13 +178,24 @@ def run_in_processes(
                     break
         if not suspects:
             return
-        for item in [*suspects, *pending.values()]:
-            with _pool(1, initializer) as pool:
-                _check_alive(pool)
+        yield from _find_the_guilty(function, [*suspects, *pending.values()], initializer)
+
+
+def _find_the_guilty(
+    function: Callable[[Any], Any], suspects: Sequence, initializer: Callable[[], None] | None
+) -> Iterator[tuple[Any, Any]]:
+    """Calls the function with one item after the other in one process, which is begun anew after each that kills it."""
+    waiting = deque(suspects)
+    while waiting:
+        with _pool(1, initializer) as pool:
+            _check_alive(pool)
+            while waiting:
+                item = waiting.popleft()
                 try:
                     yield item, pool.submit(function, item).result()
                 except BrokenProcessPool:
                     yield item, CRASHED
+                    break
 
 
 def run_on_cores(function: Callable[[Any], Any], items: Iterable, n_processes: int) -> Iterator[tuple[Any, Any]]:

@@ -24,7 +24,7 @@ os.environ["NUMBA_CACHE_DIR"] = str(
 import pytest
 from programs import call_program
 from shared import make_once
-from small_models import EMOTIONS, small_config
+from small_models import EMOTIONS, TINY_DESIGN, small_config
 
 from emotion.datasets import DATASETS
 from emotion.datasets.synthetic.clips import write_synthetic_dataset
@@ -108,9 +108,9 @@ def tiny_design():
     """For a file, ``tiny_config`` names a design."""
     from emotion.models import ARCHITECTURES, Design
 
-    ARCHITECTURES["tiny"] = Design("tiny_design")
+    ARCHITECTURES[TINY_DESIGN] = Design("tiny_design")
     yield
-    del ARCHITECTURES["tiny"]
+    del ARCHITECTURES[TINY_DESIGN]
 
 
 # ---- Made once in a test session, for all workers. Tests must not change them. ----

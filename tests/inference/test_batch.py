@@ -312,11 +312,11 @@ def test_names_that_are_no_unicode_stop_nothing(folder, run, tmp_path):
 @pytest.mark.parametrize(
     ("kind", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.thorough)]
 )
-def test_a_stop_between_files_leaves_a_summary_to_go_on_from(folder, trained, tmp_path, kind, code):
+def test_a_stop_between_files_leaves_a_summary_to_go_on_from(folder, tmp_path, kind, code):
     for number in range(200):
         (folder / f"more{number:03d}.wav").write_bytes((folder / "voice.wav").read_bytes())
-    command = [sys.executable, str(ROOT / "run_inference.py"), str(folder), "--model", str(trained.path), "--no_plot",
-               "--json", "--no_progress", "--output_dir", str(tmp_path / "out")]  # fmt: skip
+    command = [sys.executable, str(ROOT / "run_inference.py"), str(folder), "--no_plot", "--json", "--no_progress",
+               "--output_dir", str(tmp_path / "out")]  # fmt: skip
     environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, cwd=tmp_path

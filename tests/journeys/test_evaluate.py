@@ -6,7 +6,7 @@ import json
 
 import media_files
 import pytest
-from small_models import EMOTIONS, small_config
+from small_models import EMOTIONS, TINY_DESIGN, tiny_config
 
 from emotion import evaluate
 from emotion.config_files import write_config
@@ -31,7 +31,7 @@ def call(call, cache_dir):
 @pytest.fixture(scope="module")
 def config_file(tmp_path_factory):
     path = tmp_path_factory.mktemp("config") / "small.json"
-    write_config(small_config(), path)
+    write_config(tiny_config(), path)
     return path
 
 
@@ -116,7 +116,7 @@ def test_mistakes_are_named_before_anything_is_loaded(call, trained, clips, data
         assert "UAR" not in out
 
 
-def test_folds_without_a_place_for_decoded_clips_end_in_a_line(call, dataset_dir, config_file, tmp_path):
+def test_folds_without_a_place_for_decoded_clips_end_in_a_line(call, dataset_dir, config_file, tmp_path, tiny_design):
     (tmp_path / "file").write_text("")
     code, _, err = call("folds", "--root", dataset_dir, "--config", config_file, "--cache_dir", tmp_path / "file")
     assert code == 1
@@ -124,7 +124,7 @@ def test_folds_without_a_place_for_decoded_clips_end_in_a_line(call, dataset_dir
 
 
 @pytest.mark.trains
-def test_folds_are_trained_and_tabled(call, dataset_dir, config_file, tmp_path, eagerly):
+def test_folds_are_trained_and_tabled(call, dataset_dir, config_file, tmp_path, eagerly, tiny_design):
     arguments = ("folds", "--root", dataset_dir, "--config", config_file, "--folds", 2, "--output", tmp_path / "cv")
     code, out, err = call(*arguments)
     assert (code, err) == (0, "")
@@ -140,7 +140,7 @@ def test_folds_are_trained_and_tabled(call, dataset_dir, config_file, tmp_path, 
 
 
 @pytest.mark.trains
-def test_two_protocols_stand_side_by_side(call, dataset_dir, config_file, tmp_path, eagerly):
+def test_two_protocols_stand_side_by_side(call, dataset_dir, config_file, tmp_path, eagerly, tiny_design):
     code, out, _ = call(
         "protocols", "--root", dataset_dir, "--config", config_file, "--modality", "audio", "--epochs", 1,
         "--output", tmp_path / "both",
@@ -148,7 +148,7 @@ def test_two_protocols_stand_side_by_side(call, dataset_dir, config_file, tmp_pa
     assert code == 0
     report = json.loads((tmp_path / "both" / "protocols.json").read_text())
     assert [row["protocol"] for row in report["rows"]] == ["speakers apart", "random"]
-    assert {row["system"] for row in report["rows"]} == {"mfcc_cnn_3d (audio)"}
+    assert {row["system"] for row in report["rows"]} == {f"{TINY_DESIGN} (audio)"}
     assert report["human_accuracy"] == 0.62
     assert (tmp_path / "both" / "protocols.png").stat().st_size > 1000
     assert "speakers apart" in out and "random" in out

@@ -184,7 +184,7 @@ def test_a_finished_training_is_not_gone_on_with_and_no_data_is_asked_for(traine
 
 
 @pytest.mark.trains
-def test_training_trains_on_a_folder_and_says_how_well(dataset_dir, cache_dir, tmp_path, call):
+def test_training_trains_on_a_folder_and_says_how_well(dataset_dir, cache_dir, tmp_path, call, eagerly):
     settings = tmp_path / "settings.json"
     settings.write_text(json.dumps(SMALL_SETTINGS))
     code, out, _ = call(

@@ -89,7 +89,7 @@ def test_weights_that_a_design_does_not_take_or_that_are_not_here_are_named(here
 
 @pytest.mark.trains
 @pytest.mark.parametrize("n_frozen", [1, *(pytest.param(n, marks=pytest.mark.thorough) for n in (0, 9))])
-def test_frozen_encoders_stay_as_they_are_until_their_time_comes(n_frozen, here, clips, cache_dir, tmp_path):
+def test_frozen_encoders_stay_as_they_are_until_their_time_comes(n_frozen, here, clips, cache_dir, tmp_path, eagerly):
     config = make_config(pretrained=("ast",), frozen_epochs=n_frozen, layer_decay=0.5, weight_decay=0.01)
     config = dataclasses.replace(config, modalities=("audio",))
     result = train(clips, config, tmp_path / "run", cache_dir=cache_dir)

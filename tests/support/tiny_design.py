@@ -8,7 +8,6 @@ from emotion.models import fusion
 from emotion.models.layers import NORM_MOMENTUM
 
 DESCRIPTION = "Means of sound and pictures, and dense layers: for tests of everything but networks"
-NAME = "tiny"
 
 
 def default_config() -> dict:

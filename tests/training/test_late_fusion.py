@@ -1,17 +1,15 @@
 """Late fusion: weights that are found again, answers that stand where one expert is silent, and runs like any other."""
 
 import dataclasses
-import hashlib
 import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from recording import Recorder
-from small_models import EMOTIONS, random_inputs, small_design
+from small_models import EMOTIONS, TINY_DESIGN, random_inputs, small_design, write_small_run
 
 import train_model
 from emotion.config import FUSION_METHODS
@@ -236,36 +234,34 @@ def test_stretches_of_one_file_are_told_apart(tmp_path):
     assert list(sides.values()) == ["train", "test", "validation"]
 
 
-@pytest.mark.trains
-def test_clips_that_an_expert_learned_from_find_no_weights(experts, clips, cache_dir, tmp_path):
-    contents = {path: hashlib.sha256(Path(path).read_bytes()).hexdigest() for clip in clips for path in clip.paths}
-    sides = choose_sides(clips, list(experts.values()), contents)
-    learned = [clip for clip in clips if sides[clip.clip_id] == "train"]
-    assert learned
-    runs = [load_run(experts[modality]) for modality in ("audio", "video")]
+def test_clips_that_an_expert_learned_from_find_no_weights(clips, cache_dir, tmp_path):
+    runs = []
+    for modality, name in (("audio", "logmel_cnn"), ("video", "mfcc_cnn_3d")):
+        folder = write_side_table(tmp_path / modality, [(clip.clip_id, "train", clip.speaker, "") for clip in clips])
+        write_small_run(folder, small_design(name, modalities=(modality,)))
+        runs.append(load_run(folder))
     with pytest.raises(DatasetError, match="Only 0 clips"):
-        fuse_runs(*runs, learned, tmp_path / "run", method="average", cache_dir=cache_dir)
+        fuse_runs(*runs, clips, tmp_path / "run", method="average", cache_dir=cache_dir)
     assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.trains
-def test_training_trains_both_experts_and_joins_them(dataset_dir, cache_dir, tmp_path, monkeypatch, capsys):
+def test_training_trains_both_experts_and_joins_them(
+    dataset_dir, cache_dir, tmp_path, monkeypatch, capsys, eagerly, tiny_design
+):
     monkeypatch.setattr("emotion.training.late_fusion.MIN_CLIPS", 2)
-    settings = {
-        "video": {"n_frames": 4, "image_size": 32}, "window": {"window_seconds": 1.0},
-        "model": {"audio_filters": [4, 8], "video_filters": [4, 8], "audio_units": 8, "video_units": 8},
-    }  # fmt: skip
+    settings = {"video": {"n_frames": 4, "image_size": 32}, "window": {"window_seconds": 1.0}}
     (tmp_path / "small.json").write_text(json.dumps(settings))
-    words = ["--fusion", "late", "--audio_model", "logmel_cnn", "--video_model", "mfcc_cnn_3d", "--epochs", "1",
+    words = ["--fusion", "late", "--audio_model", TINY_DESIGN, "--video_model", TINY_DESIGN, "--epochs", "1",
              "--dataset_dir", str(dataset_dir), "--cache_dir", str(cache_dir), "--output", str(tmp_path / "run"),
              "--config", str(tmp_path / "small.json"), "--no_progress", "--method", "average"]  # fmt: skip
     monkeypatch.setattr("sys.argv", ["train_model.py", *words])
     assert run_program(train_model.main) == 0
     assert "test, both: UAR" in capsys.readouterr().out
     run = load_run(tmp_path / "run")
-    assert run.config.model["audio_expert"]["architecture"] == "logmel_cnn"
-    assert run.config.model["video_expert"]["architecture"] == "mfcc_cnn_3d"
-    assert load_run(tmp_path / "run" / "audio_expert").config.modalities == ("audio",)
+    for modality in ("audio", "video"):
+        assert run.config.model[f"{modality}_expert"]["architecture"] == TINY_DESIGN
+        assert load_run(tmp_path / "run" / f"{modality}_expert").config.modalities == (modality,)
     # Both experts had one split, and the fusion has the same.
     tables = [load_splits(path / "splits.csv") for path in (tmp_path / "run", *(tmp_path / "run").glob("*_expert"))]
     assert tables[0].test == tables[1].test == tables[2].test and tables[0].train == tables[1].train

@@ -159,6 +159,7 @@ def quick_stages(whisper_arrays, monkeypatch):
     monkeypatch.setattr(f"{RECIPES_ROOM}.voice_stages.load_whisper_encoder", lambda *_, **__: whisper_arrays)
     monkeypatch.setattr(f"{RECIPES_ROOM}.face_stages.Teacher", MadeTeacher)
     monkeypatch.setattr(f"{RECIPES_ROOM}.voice_folds.N_FOLDS", 2)
+    monkeypatch.setattr(f"{RECIPES_ROOM}.recipe.time_window", lambda _: 0.001)
     for module in ("face_branch", "whisper_voice", "light_voice"):
         # Networks as small as these gain nothing by half precision, whatever the machine says of larger ones.
         monkeypatch.setattr(f"{RECIPES_ROOM}.{module}.fastest_policy", lambda: "float32")
