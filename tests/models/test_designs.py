@@ -20,7 +20,8 @@ from emotion.datasets.synthetic.voices import synthesize_voice
 from emotion.errors import ConfigError
 from emotion.inference.predictor import EmotionPredictor
 from emotion.labels import SEVEN_EMOTIONS
-from emotion.models import ARCHITECTURES, build_model, load_design
+from emotion.models import ARCHITECTURES, build_model, load_design, mfcc_cnn_3d
+from emotion.models.fusion import copy_branch
 from emotion.models.layers import dtype_policy
 from emotion.models.mobilefacenet_lstm import HeardSteps
 from emotion.models.run_folder import HISTORY_FILE, load_run, write_run
@@ -314,3 +315,18 @@ def test_frames_without_a_face_make_no_difference_to_an_lstm():
     shifted[:, 1:] = frames[:, :3]
     np.testing.assert_allclose(answer(model, {"video": early}), answer(model, {"video": shifted}), atol=1e-6)
     assert not np.allclose(answer(model, {"video": early}), answer(model, {"video": late}), atol=1e-7)
+
+
+def test_voice_networks_that_stand_beside_each_other_add_their_logits_by_shares():
+    single = small_design("mfcc_cnn_3d", modalities=("audio",))
+    networks = [mfcc_cnn_3d.build_voice_network(single) for _ in range(2)]
+    for network in networks:  # an untrained norm does nothing
+        network.get_layer("audio_scale").set_weights([np.random.default_rng(i).uniform(1, 2, 20) for i in range(4)])
+    double = dataclasses.replace(single, model={**single.model, "audio_towers": 2})
+    joined = mfcc_cnn_3d.join_towers(double, networks, (0.7, 0.3))
+    inputs = random_inputs(single)
+    expected = 0.7 * answer(networks[0], inputs) + 0.3 * answer(networks[1], inputs)
+    np.testing.assert_allclose(answer(joined, inputs), expected, atol=1e-5)
+    whole = build_model(double)
+    copy_branch(joined, whole, "audio")
+    assert whole.get_layer("audio_vector").output.shape == (None, 4 * single.model["audio_units"])

@@ -26,6 +26,8 @@ class LightChoices:
     """How the light branch is trained.
 
     Attributes:
+        tower_corpora: for each tower of the branch, the corpora it learns from; all for an empty list.
+        tower_shares: what each tower's logits count.
         fold_epochs: of a network that is only tested, on speakers or corpora left out of it.
         teacher_share: weight of the teacher's answer beside the label. Clips of no class have the teacher's alone.
         hint_weight: weight of the hints' squared error beside the cross-entropy.
@@ -33,6 +35,8 @@ class LightChoices:
         vote_share: how much listeners' votes count beside the label.
     """
 
+    tower_corpora: tuple[tuple[str, ...], ...] = ((), ("ravdess", "emodb"))
+    tower_shares: tuple[float, ...] = (0.6, 0.4)
     epochs: int = 30
     fold_epochs: int = 10
     learning_rate: float = 3e-3

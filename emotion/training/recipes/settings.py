@@ -87,8 +87,10 @@ class Recipe:
             model |= {"still_units": STILL_UNITS}
         else:
             model |= {"video_filters": list(self.faces.filters), "video_units": self.faces.units}
-        if architecture != MFCC:
-            voices = self.voices
+        voices = self.voices
+        if architecture == MFCC:
+            model |= {"audio_towers": len(voices.light.tower_corpora)}
+        else:
             model |= {"whisper_blocks": voices.whisper_blocks, "whisper_pooled": list(voices.whisper_pooled)}
         return RunConfig(
             architecture=architecture,

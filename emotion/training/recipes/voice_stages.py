@@ -2,6 +2,7 @@
 
 import dataclasses
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from emotion.datasets.clips import Clip
 from emotion.errors import DatasetError
 from emotion.labels import EIGHT_EMOTIONS, SEVEN_EMOTIONS
 from emotion.models.calibration import softmax
+from emotion.models.mfcc_cnn_3d import join_towers
 from emotion.training.recipes.joining import Branch
 from emotion.training.recipes.light_voice import Teaching, train_light_network
 from emotion.training.recipes.new_corpora import (
@@ -117,7 +119,6 @@ def train_voice_network(
         is_fold: whether the network is only to be tested; a pupil then learns for ``fold_epochs``.
     """
     choices, architecture = work.recipe.voices, work.recipe.voice
-    light = dataclasses.replace(choices.light, epochs=choices.light.fold_epochs) if is_fold else choices.light
     configs = {name: dataclasses.replace(each, class_names=class_names) for name, each in heard.configs.items()}
     options = {"seed": choices.seed, "reporter": work.reporter}
     labelled = np.setdiff1d(learned, heard.chosen("unlabelled"))
@@ -129,17 +130,28 @@ def train_voice_network(
             folder=folder / WHISPER, **options,
         )  # fmt: skip
 
-    def train_pupil() -> keras.Model:
+    if architecture == WHISPER:
+        return keep_network(work, folder / f"{architecture}.keras", train_teacher)
+
+    def train_tower(name: str, corpora: tuple[str, ...]) -> keras.Model:
         teacher = keep_network(work, folder / f"{WHISPER}.keras", train_teacher)
         _, logits = describe_heard(teacher, heard.whisper, unchanged=not choices.whisper.epochs)
         teaching = Teaching(softmax(logits), heard.whisper.statistics)
+        # Few corpora are soon learned, so only the tower of all saves time in folds.
+        is_short = is_fold and not corpora
+        light = dataclasses.replace(choices.light, epochs=choices.light.fold_epochs) if is_short else choices.light
+        config = dataclasses.replace(configs[architecture], model=configs[architecture].model | {"audio_towers": 1})
+        bank = heard.banks[architecture]
+        known = learned if not corpora else learned[np.isin([corpus_of(bank.clips[i]) for i in learned], corpora)]
         return train_light_network(
-            heard.banks[architecture], learned, labelled, configs[architecture], light, teaching,
-            folder=folder / architecture, **options,
-        )  # fmt: skip
+            bank, known, np.intersect1d(known, labelled), config, light, teaching, folder=folder / name, **options
+        )
 
-    make = train_teacher if architecture == WHISPER else train_pupil
-    return keep_network(work, folder / f"{architecture}.keras", make)
+    towers = []
+    for corpora in choices.light.tower_corpora:
+        name = "-".join((architecture, *corpora))
+        towers.append(keep_network(work, folder / f"{name}.keras", partial(train_tower, name, corpora)))
+    return join_towers(configs[architecture], towers, choices.light.tower_shares)
 
 
 def score_on_new_speakers(work: Work, heard: HeardVoices) -> dict[str, Any]:
