@@ -31,7 +31,7 @@ from emotion.training.recipes.face_branch import (
     build_headed_network,
 )
 from emotion.training.recipes.joining import Branch, join_late
-from emotion.training.recipes.light_voice import LightChoices, compute_hints
+from emotion.training.recipes.light_voice import LightChoices, Tower, compute_hints
 from emotion.training.recipes.recipe import make_shipped, measure_new_corpora
 from emotion.training.recipes.scoring import Answers, measure_calibration, score_answers
 from emotion.training.recipes.settings import RECIPES, Recipe, VoiceChoices
@@ -45,9 +45,10 @@ FACES = FaceChoices(
     filters=(4, 4, 8, 8), units=8, n_hints=4, stages=(FrameStage(32, 1, 1e-3), FrameStage(112, 1, 1e-3)),
     clip_epochs=1, clip_steps=2,
 )  # fmt: skip
+TOWERS = (Tower(0.7, 1, 1), Tower(0.3, 1, 1, ("ravdess", "emodb")))
 VOICES = VoiceChoices(
     validation_fraction=0.4, n_variants=1, whisper_blocks=2, whisper_pooled=(1, 2),
-    whisper=WhisperChoices(head_epochs=1, epochs=1), light=LightChoices(epochs=1, fold_epochs=1, n_hints=4),
+    whisper=WhisperChoices(head_epochs=1, epochs=1), light=LightChoices(TOWERS, n_hints=4),
     only_tested=(), without_labels=(), corpus_folds=(("played", "ravdess"), ("emodb",)),
 )  # fmt: skip
 RECIPES_ROOM = "emotion.training.recipes"

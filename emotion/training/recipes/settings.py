@@ -89,7 +89,7 @@ class Recipe:
             model |= {"video_filters": list(self.faces.filters), "video_units": self.faces.units}
         voices = self.voices
         if architecture == MFCC:
-            model |= {"audio_towers": len(voices.light.tower_corpora)}
+            model |= {"audio_towers": len(voices.light.towers)}
         else:
             model |= {"whisper_blocks": voices.whisper_blocks, "whisper_pooled": list(voices.whisper_pooled)}
         return RunConfig(

@@ -17,7 +17,7 @@ from emotion.labels import EIGHT_EMOTIONS, SEVEN_EMOTIONS
 from emotion.models.calibration import softmax
 from emotion.models.mfcc_cnn_3d import join_towers
 from emotion.training.recipes.joining import Branch
-from emotion.training.recipes.light_voice import Teaching, train_light_network
+from emotion.training.recipes.light_voice import Teaching, Tower, train_light_network
 from emotion.training.recipes.new_corpora import (
     CorpusAnswers,
     deal_corpora,
@@ -116,7 +116,7 @@ def train_voice_network(
 
     Args:
         learned: indices of the clips to learn from. From unlabelled ones only a pupil learns.
-        is_fold: whether the network is only to be tested; a pupil then learns for ``fold_epochs``.
+        is_fold: whether the network is only to be tested; a pupil then learns for fewer epochs.
     """
     choices, architecture = work.recipe.voices, work.recipe.voice
     configs = {name: dataclasses.replace(each, class_names=class_names) for name, each in heard.configs.items()}
@@ -133,25 +133,25 @@ def train_voice_network(
     if architecture == WHISPER:
         return keep_network(work, folder / f"{architecture}.keras", train_teacher)
 
-    def train_tower(name: str, corpora: tuple[str, ...]) -> keras.Model:
+    config = dataclasses.replace(configs[architecture], model=configs[architecture].model | {"audio_towers": 1})
+    bank = heard.banks[architecture]
+
+    def train_tower(name: str, tower: Tower) -> keras.Model:
         teacher = keep_network(work, folder / f"{WHISPER}.keras", train_teacher)
         _, logits = describe_heard(teacher, heard.whisper, unchanged=not choices.whisper.epochs)
-        teaching = Teaching(softmax(logits), heard.whisper.statistics)
-        # Few corpora are soon learned, so only the tower of all saves time in folds.
-        is_short = is_fold and not corpora
-        light = dataclasses.replace(choices.light, epochs=choices.light.fold_epochs) if is_short else choices.light
-        config = dataclasses.replace(configs[architecture], model=configs[architecture].model | {"audio_towers": 1})
-        bank = heard.banks[architecture]
-        known = learned if not corpora else learned[np.isin([corpus_of(bank.clips[i]) for i in learned], corpora)]
+        of_tower = [not tower.corpora or corpus_of(bank.clips[index]) in tower.corpora for index in learned]
         return train_light_network(
-            bank, known, np.intersect1d(known, labelled), config, light, teaching, folder=folder / name, **options
-        )
+            bank, learned[of_tower], np.intersect1d(learned[of_tower], labelled), config, choices.light,
+            Teaching(softmax(logits), heard.whisper.statistics),
+            epochs=tower.fold_epochs if is_fold else tower.epochs, folder=folder / name, **options,
+        )  # fmt: skip
 
-    towers = []
-    for corpora in choices.light.tower_corpora:
-        name = "-".join((architecture, *corpora))
-        towers.append(keep_network(work, folder / f"{name}.keras", partial(train_tower, name, corpora)))
-    return join_towers(configs[architecture], towers, choices.light.tower_shares)
+    towers = {"-".join((architecture, *tower.corpora)): tower for tower in choices.light.towers}
+    networks = [
+        keep_network(work, folder / f"{name}.keras", partial(train_tower, name, tower))
+        for name, tower in towers.items()
+    ]
+    return join_towers(configs[architecture], networks, [tower.share for tower in towers.values()])
 
 
 def score_on_new_speakers(work: Work, heard: HeardVoices) -> dict[str, Any]:
