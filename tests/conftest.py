@@ -150,12 +150,15 @@ def cache_dir(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def trained(clips, cache_dir, tmp_path_factory):
-    """A finished training on ``dataset_dir``: its result, with the run folder's path."""
+    """A finished training on ``dataset_dir``: its result, with the run folder's path. Commands run it without Keras."""
 
     def make(folder):
+        from emotion.models.export_onnx import write_onnx
         from emotion.training.fitting import train
 
-        return train(clips, small_config(), folder / "small", cache_dir=cache_dir)
+        result = train(clips, small_config(), folder / "small", cache_dir=cache_dir)
+        write_onnx(result.path)
+        return result
 
     return make_once(tmp_path_factory, "models", make)
 

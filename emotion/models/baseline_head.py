@@ -29,7 +29,7 @@ from pathlib import Path
 
 import numpy as np
 
-from emotion.config import RunConfig
+from emotion.config import RECIPE_NAMES, RunConfig
 from emotion.errors import ConfigError, RunError, first_line
 from emotion.files import written_whole
 from emotion.places import find_model
@@ -101,7 +101,7 @@ def check_has_baseline(folder: str | os.PathLike, option: str) -> None:
     """
     if has_baseline(folder):
         return
-    able = [name for name in ("default", "accurate") if has_baseline(find_model(name))]
+    able = [name for name in RECIPE_NAMES if has_baseline(find_model(name))]
     way_out = f"Use --model {' or --model '.join(able)}." if able else f"Leave out {option}."
     raise ConfigError(f"{option}: {folder} has no {BASELINE_FILE} to compare people with themselves. {way_out}")
 

@@ -24,7 +24,13 @@ LARGEST_FILE_MEGABYTES = {"default": 10, "accurate": 20}
 SMILE = "happy"
 
 
-@pytest.fixture(scope="module", params=RECIPE_NAMES)
+both_models = pytest.mark.parametrize("predictor", RECIPE_NAMES, indirect=True)
+default_first = pytest.mark.parametrize(
+    "predictor", ["default", pytest.param("accurate", marks=pytest.mark.thorough)], indirect=True
+)
+
+
+@pytest.fixture(scope="module")
 def predictor(request):
     return EmotionPredictor(saved_models() / request.param)
 
@@ -63,6 +69,7 @@ def evidences(prediction) -> set[str]:
     return {window.evidence for window in prediction.windows}
 
 
+@both_models
 def test_a_folder_says_what_it_is_and_stays_small(predictor):
     run = predictor.run
     assert run.config.class_names == SEVEN_EMOTIONS
@@ -77,6 +84,7 @@ def test_a_folder_says_what_it_is_and_stays_small(predictor):
     assert calibration != replace(calibration, both=1.0, face=1.0, voice=1.0)
 
 
+@both_models
 def test_the_sample_clip_smiles_and_its_voice_is_judged_by_itself(predictor):
     prediction = predictor.predict(SAMPLE)
     # It is a photograph: the mouth does not move with the voice.
@@ -84,6 +92,7 @@ def test_the_sample_clip_smiles_and_its_voice_is_judged_by_itself(predictor):
     assert prediction.overall.emotion == SMILE and prediction.overall.evidence == "face"
 
 
+@both_models
 def test_a_face_and_its_voice_are_judged_together(predictor, sample, tmp_path):
     pictures, frame_rate, sound = sample
     prediction = ask(predictor, tmp_path / "clip.mp4", speak(pictures, frame_rate, sound), frame_rate, sound)
@@ -91,6 +100,7 @@ def test_a_face_and_its_voice_are_judged_together(predictor, sample, tmp_path):
     assert prediction.overall.evidence == "face+voice"
 
 
+@default_first
 def test_without_its_sound_or_with_silence_a_clip_is_judged_by_the_face_alone(predictor, sample, tmp_path):
     pictures, frame_rate, sound = sample
     mute = ask(predictor, tmp_path / "mute.mp4", pictures, frame_rate, None)
@@ -101,6 +111,7 @@ def test_without_its_sound_or_with_silence_a_clip_is_judged_by_the_face_alone(pr
     np.testing.assert_allclose(silent.overall.probabilities, mute.overall.probabilities, atol=0.02)
 
 
+@both_models
 def test_without_its_picture_a_clip_is_judged_by_the_voice_alone(predictor, sample, tmp_path):
     _, _, sound = sample
     path = tmp_path / "voice.wav"
@@ -110,6 +121,7 @@ def test_without_its_picture_a_clip_is_judged_by_the_voice_alone(predictor, samp
     assert prediction.tracks == ()
 
 
+@default_first
 @pytest.mark.parametrize(("loudness", "evidence"), [(1, "voice"), (0, "none")])
 def test_a_black_picture_is_no_face_and_leaves_the_voice_if_there_is_one(
     predictor, sample, tmp_path, loudness, evidence
@@ -122,6 +134,7 @@ def test_a_black_picture_is_no_face_and_leaves_the_voice_if_there_is_one(
         assert prediction.overall.emotion is None and prediction.overall.confidence == 0
 
 
+@default_first
 def test_noise_does_not_outweigh_a_clear_face(predictor, sample, tmp_path):
     pictures, frame_rate, sound = sample
     noise = np.random.default_rng(0).normal(0, 0.1, len(sound)).astype(np.float32)
@@ -130,6 +143,7 @@ def test_noise_does_not_outweigh_a_clear_face(predictor, sample, tmp_path):
     assert prediction.overall.most_probable == SMILE
 
 
+@default_first
 def test_a_face_lost_half_way_counts_while_it_is_there_and_the_voice_after_it(predictor, sample, tmp_path):
     pictures, frame_rate, sound = sample
     half = speak(pictures, frame_rate, sound)
@@ -144,6 +158,7 @@ def test_a_face_lost_half_way_counts_while_it_is_there_and_the_voice_after_it(pr
     assert max(w.start_seconds for w in together) < len(pictures) / frame_rate / 2 < max(w.start_seconds for w in apart)
 
 
+@default_first
 def test_grey_small_and_soft_pictures_of_a_face_are_judged_as_the_sharp_one_in_colour(predictor, sample, tmp_path):
     pictures, frame_rate, _ = sample
     sharp = ask(predictor, tmp_path / "sharp.mp4", pictures, frame_rate, None)
@@ -158,6 +173,7 @@ def test_grey_small_and_soft_pictures_of_a_face_are_judged_as_the_sharp_one_in_c
     assert np.abs(soft.overall.probabilities - sharp.overall.probabilities).max() < 0.15
 
 
+@default_first
 def test_how_loud_a_recording_is_hardly_counts(predictor, sample, tmp_path):
     pictures, frame_rate, sound = sample
     black = np.zeros_like(pictures)

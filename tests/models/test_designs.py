@@ -31,6 +31,7 @@ from emotion.training.fitting import load_history, train
 designs = pytest.mark.parametrize("name", sorted(ARCHITECTURES))
 # What takes many seconds a design.
 shipped_first = pytest.mark.parametrize("name", list_designs())
+default_first = pytest.mark.parametrize("name", list_designs(["mfcc_cnn_3d"]))
 
 
 def answer(model: keras.Model, inputs: dict[str, np.ndarray]) -> np.ndarray:
@@ -99,7 +100,7 @@ def test_what_a_missing_modality_would_have_shown_has_no_influence(name, missing
 
 
 @pytest.mark.trains
-@shipped_first
+@default_first
 def test_a_design_learns_eight_clips_by_heart_from_its_first_step_on(name):
     config = small_design(name, model=WITHOUT_DROPOUT, training={"modality_dropout": 0.0})
     model = build_model(config)
@@ -142,7 +143,7 @@ def test_a_design_computes_in_bfloat16_where_asked_for_but_its_answers_are_in_fl
 
 
 @pytest.mark.trains
-@shipped_first
+@default_first
 def test_a_design_is_trained_evaluated_and_used_like_any_other(name, clips, cache_dir, tmp_path, eagerly):
     result = train(clips, small_design(name), tmp_path / "run", cache_dir=cache_dir)
     assert result.metrics["test"]["n"] == 4

@@ -53,7 +53,7 @@ def test_the_branch_of_what_is_missing_is_left_out(modality, tmp_path):
 
 
 @pytest.mark.trains
-@pytest.mark.parametrize("name", ["default", "accurate"])
+@pytest.mark.parametrize("name", ["default", pytest.param("accurate", marks=pytest.mark.thorough)])
 def test_a_shipped_model_brings_its_own_onnx_file_which_answers_alike(name):
     run = load_run(saved_models() / name)
     network = OnnxNetwork(saved_models() / name / ONNX_FILE)

@@ -1,5 +1,6 @@
 """Media as people have them and programs stumble over: broken, odd, or not media at all. Each makes its own file."""
 
+import functools
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -38,11 +39,15 @@ class Case:
     has_video: bool = True
 
 
+@functools.cache
+def _draw_face(phase: float) -> np.ndarray:
+    return draw_face("happy", speaker_seed=1, size=240, phase=phase)
+
+
 def draw_picture(width: int, height: int, time: float) -> np.ndarray:
     """A face in the middle of a picture that moves a little."""
     side = min(width, height)
-    face = draw_face("happy", speaker_seed=1, size=240, phase=3 * time)
-    face = cv2.resize(face, (side, side), interpolation=cv2.INTER_AREA)
+    face = cv2.resize(_draw_face(3 * time), (side, side), interpolation=cv2.INTER_AREA)
     picture = np.full((height, width, 3), 110, np.uint8)
     left, top = (width - side) // 2, (height - side) // 2
     picture[top : top + side, left : left + side] = face

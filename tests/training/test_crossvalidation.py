@@ -59,6 +59,7 @@ def test_a_finished_fold_is_not_trained_again(result, clips, cache_dir, monkeypa
     assert again.report == result.report
 
 
+@pytest.mark.thorough  # test_loop stops a training
 def test_a_stopped_fold_goes_on_and_ends_like_one_that_was_not(result, clips, cache_dir, tmp_path, monkeypatch):
     save, epochs = EpochCheckpoint.on_epoch_end, []
 

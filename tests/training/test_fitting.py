@@ -130,6 +130,7 @@ def test_a_kill_between_two_epochs_saves_leaves_one_that_is_whole(tmp_path):
     assert (folder / "state.json").is_file()
 
 
+@pytest.mark.thorough
 def test_a_better_network_of_an_epoch_that_was_never_completed_is_not_kept(clips, cache_dir, tmp_path, monkeypatch):
     output = tmp_path / "run"
 
