@@ -30,7 +30,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--parts", nargs="+", choices=PARTS, default=PARTS, help="what to measure (default: all)")
-    add("--clip", type=Path, default=ROOT / "samples" / "astronaut.mp4", help="the clip whose pictures and sound "
+    add("--clip", type=Path, default=ROOT / "samples" / "astronaut.mp4", help="the clip whose frames and sound "
         "the test clips are made of (default: the sample)")  # fmt: skip
     add("--seconds", type=float, default=60.0, help="length of the clip for inference (default: %(default)g)")
     add("--longest", type=float, default=3600.0, metavar="SECONDS", help="length of the longest clip of the part "

@@ -96,7 +96,7 @@ class Loop(Sequence):
 
 
 def make_clip(folder: Path, source: Path, seconds: float, *, size: tuple[int, int] = SIZE, n_across: int = 1) -> Path:
-    """Makes a clip of 30 pictures a second with sound by repeating a shorter one; an earlier equal one is reused.
+    """Makes a clip of 30 frames per second with sound by repeating a shorter one; an earlier equal one is reused.
 
     Args:
         folder: to write into.

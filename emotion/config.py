@@ -1,4 +1,4 @@
-"""Every setting of a model and of its training, in frozen records; ``emotion.config_files`` reads and writes them.
+"""Every setting of a model and of its training, in frozen records with checked bounds.
 
 ``RunConfig`` is the content of a model folder's ``config.json``. The class order and all sizes are defined here and
 nowhere else: preprocessing, models and inference derive theirs from it.
@@ -59,15 +59,15 @@ def _check_ranges(section: str, record, **ranges: tuple[float, float]) -> None:
 
 @dataclass(frozen=True)
 class AudioConfig:
-    """How a window of sound becomes the picture that a model sees.
+    """How a window of sound becomes the features that a model gets.
 
     Attributes:
         features: ``mfcc``; ``log_mel``, the logarithmic mel spectrum that Whisper takes; or ``fbank``, Kaldi's filter
             banks as the Audio Spectrogram Transformer takes them.
         sample_rate: samples per second, after resampling.
-        n_mfcc: coefficients, the picture's height; MFCCs only.
-        n_steps: columns, spread over the whole window; MFCCs only. The other features have one every 10 ms.
-        n_mels: mel bands; for features other than MFCCs the picture's height.
+        n_mfcc: coefficients for each step; MFCCs only.
+        n_steps: steps, spread over the whole window; MFCCs only. The other features have one every 10 ms.
+        n_mels: mel bands; features other than MFCCs have one value for each.
         min_frequency_hz, max_frequency_hz: limits of the bands. Above the upper one, telephones, 16 kHz recordings
             and lossy codecs hold nothing: a model would learn the recorder, not the emotion.
         top_db: dynamic range: decibels below the window's loudest band at which values are cut off. Not for ``fbank``.
@@ -114,13 +114,13 @@ LOG_MEL_AUDIO = AudioConfig(features="log_mel", sample_rate=16000, n_mels=64, ma
 
 @dataclass(frozen=True)
 class VideoConfig:
-    """How a window of pictures becomes the frames that a model sees.
+    """How a window of video becomes the frames that a model gets.
 
     Attributes:
         n_frames: frames per window, evenly spaced.
         image_size: side of the square frames, in pixels.
         crop: ``face`` for the aligned face; ``box`` for the aligned face stretched so that it fills the square as a
-            detector's box would, for networks trained on such boxes; ``frame`` for the whole picture.
+            detector's box would, for networks trained on such boxes; ``frame`` for the whole frame.
         min_sight: share of a window's frames, 0 to 1, with a face in sight from which a face counts as evidence.
         fill: where a frame has no face: ``nearest`` repeats the nearest one of the window, ``none`` leaves zeros, for
             models that skip such frames.
@@ -311,8 +311,9 @@ class RunConfig:
         _check("window.window_seconds", seconds, fits, rule)
         if audio.n_mels * self.n_fft > MAX_FILTERS:
             raise ConfigError(
-                f"audio.n_steps ({audio.n_steps}) is too small, or audio.n_mels ({audio.n_mels}) too large, for a "
-                f"window of {seconds:g} s."
+                f"audio.n_mels ({audio.n_mels}) times the {self.n_fft} points of a spectrum is "
+                f"{audio.n_mels * self.n_fft:,}; at most {MAX_FILTERS:,} fit. Lower audio.n_mels, raise audio.n_steps, "
+                f"or shorten window.window_seconds ({seconds:g})."
             )
 
     @property

@@ -14,7 +14,7 @@ class EmotionError(Exception):
 
 
 class MediaError(EmotionError):
-    """A media file that is missing, empty, broken, or holds neither picture nor sound."""
+    """A media file that is missing, empty, broken, or holds neither frames nor sound."""
 
 
 class ConfigError(EmotionError, ValueError):

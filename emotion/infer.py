@@ -71,7 +71,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--min_face", type=int, default=InferenceSettings.min_face, metavar="PIXELS",
         help="ignore smaller faces (default: %(default)s)")  # fmt: skip
     add("--blur_faces", action="store_true", help="blur every face that is found; takes several times as long, "
-        "because every picture is searched in full size")  # fmt: skip
+        "because every frame is searched at full size")  # fmt: skip
     add = parser.add_argument_group("people compared with themselves").add_argument
     add("--reference", action="append", default=[], metavar="[NAME=]CLIP", help="a clip of the person when calm: some "
         "seconds of talk, or of the face alone. Answers are then relative to it. Give it several times for more clips "

@@ -182,7 +182,7 @@ class MediaPrediction(Comparable):
 
     Attributes:
         class_names: the model's classes, in the order of all probabilities.
-        duration_seconds: from the first to the end of the last picture or sound.
+        duration_seconds: from the first to the end of the last frame or sound.
         has_video, has_audio: whether the file has such a stream.
         tracks: the faces, in order of appearance.
         windows: in order of time, then face.

@@ -19,8 +19,8 @@ class InferenceSettings:
         window_seconds: window length of each answer. Below the model's own, the model gets only that much; above, the
             answers of the model's windows within it are averaged.
         step_seconds: from the start of one window to the start of the next.
-        face_detector: one of ``FACE_DETECTORS``; ``none`` treats the picture as one cropped face.
-        max_faces: at most this many faces are judged: those that fill most of the picture for most of the time.
+        face_detector: one of ``FACE_DETECTORS``; ``none`` treats the whole frame as one cropped face.
+        max_faces: at most this many faces are judged: those that fill most of the frame for most of the time.
         min_face: shorter side of a face's box, in pixels, below which the face is ignored.
         unsure_below: confidence, 0 to 1, below which the answer is "unsure".
         adapts: whether a person who is in a clip for long is compared with their own mean, if the model can.

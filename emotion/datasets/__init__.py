@@ -1,4 +1,4 @@
-"""The data sets this project reads, one module each.
+"""Labelled clips: found, split, cached, checked and fetched. Each data set has one module.
 
 Each module has ``NAME``, ``LICENCE``, ``LAYOUT`` (how its files lie, in words), ``recognizes(root) -> bool``, which
 looks at names alone, and ``load(root) -> list[Clip]``.

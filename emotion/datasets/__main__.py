@@ -123,7 +123,7 @@ def run_check(args: argparse.Namespace) -> int:
 def add_clean_options(parser: argparse.ArgumentParser) -> None:
     add = add_survey_options(parser).add_argument
     add("--output", type=Path, required=True, metavar="DIR", help="folder for the two tables")
-    add("--keep_faceless", action="store_true", help="keep clips whose picture shows no face, if they have a sound")
+    add("--keep_faceless", action="store_true", help="keep clips that show no face, if they have sound")
 
 
 def run_clean(args: argparse.Namespace) -> int:
@@ -165,7 +165,7 @@ def add_survey_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGro
     add("--max_seconds", type=float, default=MAX_SECONDS, help="longer clips are faulty (default: %(default)s)")
     output = parser.add_argument_group("output")
     group = parser.add_argument_group("how it runs")
-    group.add_argument("--jobs", type=int, default=0, metavar="N", help="processes (default: one a core)")
+    group.add_argument("--jobs", type=int, default=0, metavar="N", help="processes (default: one per core)")
     add_progress_option(group)
     return output
 

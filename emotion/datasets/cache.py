@@ -1,4 +1,4 @@
-"""Decoded clips on disk, so that no epoch decodes anything.
+"""Keeps decoded clips on disk, so that no epoch decodes anything.
 
 An entry's key is a hash of the clip's files and of every setting that decoding depends on, so a changed file or setting
 never finds an old entry. The JSON file is written last, so that a kill leaves no half entry.
@@ -106,7 +106,7 @@ class ClipCache:
         return hash_files(clips, self._digests)
 
     def fill(self, clips: Sequence[Clip], *, n_workers: int = 0, reporter: Reporter = SILENT) -> dict[str, str]:
-        """Adds the clips that are not there yet, in ``n_workers`` processes; 0 for one a core.
+        """Adds the clips that are not there yet, in ``n_workers`` processes; 0 for one per core.
 
         Returns:
             The clips that could not be decoded: their ids and the reason.

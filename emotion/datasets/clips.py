@@ -23,7 +23,7 @@ class Clip:
         emotion: its canonical emotion, or the data set's own word in lower case if it is none of these. Such clips are
             counted and left out of training and evaluation.
         speaker: the person, prefixed by the data set: ``ravdess:01``; None if the data set does not say.
-        video_path: the file with the picture, or None.
+        video_path: the video or photograph, or None.
         audio_path: the file with the sound, or None. It equals ``video_path`` if the sound is expected inside the
             video; only decoding shows whether it is there.
         sex: ``female``, ``male``, or None if the data set does not say.
@@ -98,7 +98,7 @@ def summarize(clips: Sequence[Clip]) -> str:
     rows.append(
         f"speakers: {len(sex_of)}"
         + (f" ({sexes})" if sexes else "")
-        + (f", and {unknown} clips that do not say whose they are" if unknown else "")
+        + (f", and {unknown} clips that have no known speaker" if unknown else "")
     )
 
     face_only = sum(clip.audio_path is None for clip in clips)

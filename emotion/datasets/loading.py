@@ -1,4 +1,4 @@
-"""The clips that a command's data options name."""
+"""Loads the labelled clips that a command's data options name."""
 
 from pathlib import Path
 

@@ -109,9 +109,10 @@ def write_manifest(clips: Iterable[Clip], path: str | os.PathLike, root: str | o
     """
     clips = list(clips)
     kinds = sorted({kind for clip in clips for kind, value in clip.details.items() if value.strip()})
-    taken = [kind for kind in kinds if kind.strip().lower() in (*REQUIRED, *OPTIONAL) or kind != kind.strip()]
-    if taken or "" in kinds:
-        raise DatasetError(f"{path}: details cannot be called {', '.join(taken) or 'nothing'} in a manifest.")
+    taken = [kind for kind in kinds if kind.strip().lower() in ("", *REQUIRED, *OPTIONAL) or kind != kind.strip()]
+    if taken:
+        shown = ", ".join(map(repr, taken))
+        raise DatasetError(f"{path}: these column names are reserved: {shown}. Rename these details of the clips.")
     columns = (*REQUIRED, *OPTIONAL, *kinds)
     rows = [_as_row(clip, root) | {kind: clip.details.get(kind, "") for kind in kinds} for clip in clips]
     for clip, row in zip(clips, rows, strict=True):

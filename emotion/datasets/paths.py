@@ -1,4 +1,4 @@
-"""What the adapters share: folders walked in order, tables of labels."""
+"""What the data set adapters share: walking folders in order, and reading tables of labels."""
 
 import csv
 import io

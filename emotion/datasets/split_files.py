@@ -1,4 +1,4 @@
-"""Splits on disk: the table in a model's folder that says which clips it was trained, validated and tested on."""
+"""Reads and writes the split in a model's folder: the clips it was trained, validated and tested on."""
 
 import csv
 import math

@@ -1,4 +1,4 @@
-"""Which clips train a model, which choose its best epoch, and which test it: the split and its checks.
+"""Holds and checks a split: which clips train a model, which choose its best epoch, and which test it.
 
 ``protocols`` draws splits. A model knows the faces and voices it has seen, so only a test on new people shows how it
 does on the next person. Under the protocols ``speaker``, ``kfold`` and ``loso`` every speaker is on one side, and a
@@ -111,8 +111,8 @@ def check_speakers_known(clips: Sequence[Clip], protocol: str) -> None:
     unknown = [clip.clip_id for clip in clips if clip.speaker is None]
     if unknown:
         raise DatasetError(
-            f"--protocol {protocol} keeps speakers apart, but {len(unknown)} of {len(clips)} clips do not say whose "
-            f"they are (the first is {unknown[0]}). Give their speakers in a manifest, or use --protocol random."
+            f"--protocol {protocol} keeps speakers apart, but {len(unknown)} of {len(clips)} clips have no known "
+            f"speaker (the first is {unknown[0]}). Give their speakers in a manifest, or use --protocol random."
         )
 
 

@@ -1,4 +1,4 @@
-"""Which clips and speakers a model was trained on, and which of the clips at hand are among them.
+"""Tells which clips and speakers a model was trained on, and which of the clips at hand are among them.
 
 A recording is recognised by its content; by its id only within a published data set, whose ids name recordings. A
 speaker is recognised by name within one data set or table. The same name in two tables may or may not be one person,

@@ -1,4 +1,4 @@
-"""A clip whose windows are judged, and whose people may yet be compared with what is usual for them."""
+"""Holds a clip whose windows are judged, and compares its people with what is usual for them."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Many clips with one model: analysed one after the other, counted, and resumed after an interruption."""
+"""Analyses many clips with one model: one after the other, counted, and resumed after an interruption."""
 
 import csv
 import dataclasses

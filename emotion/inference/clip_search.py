@@ -1,4 +1,4 @@
-"""Which media files you mean: named one by one, by folders, by patterns; and which others lie there."""
+"""Finds the media files you mean, named one by one, by folders or by patterns, and counts what it leaves out."""
 
 import glob
 import os

@@ -1,4 +1,7 @@
-"""What ``run_inference.py`` does: one clip, many clips, or a camera, each planned without a model and run with one."""
+"""Plans and runs what you ask ``run_inference.py`` for: one clip, many clips, or a camera.
+
+A job is planned without a model, and run with one.
+"""
 
 import contextlib
 import dataclasses

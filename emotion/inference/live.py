@@ -1,4 +1,4 @@
-"""A camera: its frames are analysed as they come, shown on a page in the browser, and recorded.
+"""Analyses a camera's frames as they come, shows them on a page in the browser, and records them.
 
 The page's server listens on this computer only, so that nobody else sees the camera.
 """
@@ -32,7 +32,7 @@ JPEG_QUALITY = 85
 PATIENCE_SECONDS = 1.0
 BLUR_NOTE = (
     "a camera's faces are blurred from when they are found: a new, small or lying one may be clear for a moment; to "
-    "search every picture, record without --blur_faces and blur the recording"
+    "search every frame, record without --blur_faces and blur the recording"
 )
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">

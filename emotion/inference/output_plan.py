@@ -1,4 +1,4 @@
-"""Which files an inference writes, and whether it may: checked before any work is done for them."""
+"""Plans which files an inference writes, and checks that it may, before any work is done for them."""
 
 from collections.abc import Collection
 from dataclasses import dataclass

@@ -146,7 +146,7 @@ class EmotionPredictor:
         no face moves its mouth with the voice, the voice is judged by itself.
 
         Args:
-            path: the file; or a recording: a part of a file, certain tracks, or picture and sound in two files.
+            path: the file; or a recording: a part of a file, certain tracks, or video and sound in two files.
             info: what its headers say, if you have read them already.
             progress: called with the seconds done and, where known, their total.
             stopwatch: measures each part of the work.

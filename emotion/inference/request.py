@@ -1,4 +1,4 @@
-"""What you ask ``run_inference.py`` for, and whether it makes sense: checked before a model is loaded."""
+"""Holds what you ask ``run_inference.py`` for, and checks that it makes sense before a model is loaded."""
 
 import dataclasses
 import re

@@ -1,4 +1,4 @@
-"""The files of a clip's result: analyses a clip and writes its picture, its tables and its plot as planned."""
+"""Analyses one clip and writes its video or picture, its tables and its plot as planned."""
 
 import dataclasses
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Encodes the faces and voices of windows, each picture of a face once, however many windows it lies in."""
+"""Encodes the faces and voices of windows; each frame of a face once, however many windows it lies in."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

@@ -1,6 +1,6 @@
-"""Windows of decoded clips, as training takes them: one anywhere, or all that slide over a clip.
+"""Cuts windows of decoded clips for training: one anywhere, or all that slide over a clip.
 
-They follow the rules of ``emotion.inputs.window_cutter``, which cuts the windows that evaluation and inference judge.
+``emotion.inputs.window_cutter`` cuts the windows that evaluation and inference judge, and says what both share.
 """
 
 from dataclasses import dataclass

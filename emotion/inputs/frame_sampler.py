@@ -1,4 +1,4 @@
-"""Frames in, in order of time; the faces' crops out, at moments on a regular grid."""
+"""Finds and follows faces from frame to frame, and cuts their crops at moments on a regular grid."""
 
 from dataclasses import dataclass
 

@@ -1,12 +1,16 @@
-"""Cuts media into the windows that a model judges: the one place where it is decided which windows there are.
+"""Cuts the windows that evaluation and inference judge, from a file, a labelled clip or a camera.
 
-``WindowCutter`` takes pictures and sound as they come, from a file, a labelled clip or a camera, in flat memory.
-``emotion.inputs.clip_windows`` takes windows of decoded training clips. Both follow the same rules:
+``WindowCutter`` takes frames and sound as they come, in flat memory. Its rules:
 
 - **Sound** is evidence where somebody speaks in it. Silence, noise and music are none.
 - **A face** is evidence where it is in sight for ``video.min_sight`` of the window.
 - **A voice belongs** to the face whose mouth moves with it. If there is none, it is judged by itself.
-- **Where nobody speaks** in the whole file, faces are judged in windows of ``window.face_window_seconds``.
+- **Without sound**, and where nobody speaks in a file of up to a minute, faces are judged in windows of
+  ``window.face_window_seconds``.
+
+``emotion.inputs.clip_windows`` cuts decoded clips for training. It shares the face crops, the speech detector, the
+features and the first two rules. Its windows always last ``window.window_seconds``, and the clip's voice goes with its
+main face.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence

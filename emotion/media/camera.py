@@ -1,4 +1,4 @@
-"""Frames from a camera."""
+"""Reads frames from a camera."""
 
 import threading
 import time

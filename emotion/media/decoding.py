@@ -1,4 +1,4 @@
-"""Turns what a decoder gives into upright pictures at rising times, and into mono sound without gaps."""
+"""Turns what a decoder gives into upright frames at rising times, and into mono sound without gaps."""
 
 import threading
 from collections.abc import Callable, Iterator

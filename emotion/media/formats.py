@@ -1,4 +1,4 @@
-"""Which of FFmpeg's formats are read: media that lie whole in their one file.
+"""Lists the FFmpeg formats that are read: those whose media lie whole in one file.
 
 FFmpeg also reads playlists, scripts and lists of other files, whatever their names say. A file from a stranger could so
 open any other file of this computer, or wait for one for ever. What is not named here is refused before it is opened.

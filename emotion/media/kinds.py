@@ -1,4 +1,4 @@
-"""Which files are media, by extension or content, and the files below a folder."""
+"""Tells which files are media, by extension or content, and lists the files below a folder."""
 
 import os
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""The one door into a media file: opens it, and chooses the tracks that are read."""
+"""Opens a video or sound file with FFmpeg, and chooses the tracks that are read."""
 
 import collections
 import contextlib

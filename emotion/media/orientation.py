@@ -1,4 +1,4 @@
-"""How a frame or an image must be turned and mirrored to stand upright."""
+"""Tells how a frame or an image must be turned and mirrored to stand upright."""
 
 import os
 from collections.abc import Callable

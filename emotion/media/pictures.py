@@ -1,4 +1,4 @@
-"""A video's pictures as they were decoded, converted to RGB only on request.
+"""A video's frames as they were decoded, converted to RGB only on request.
 
 Video stores brightness at full size and colour at half size (YUV 4:2:0). Most steps need only the brightness, or a
 small part of the picture, so whole pictures are rarely converted.

@@ -80,7 +80,7 @@ def probe_media(path: str | os.PathLike, choice: TrackChoice = ANY_TRACKS) -> Me
         choice: tracks to read; by default those that suit best.
 
     Raises:
-        MediaError: as ``open_media``; if the file holds neither video nor sound; or if it has no such track.
+        MediaError: as ``_open_media``; if the file holds neither video nor sound; or if it has no such track.
     """
     still = look_at_still(path, choice)
     if still is not None:

@@ -1,4 +1,4 @@
-"""The source's sound as packets for a new video: AAC is copied, everything else is encoded as AAC.
+"""Gives the source's sound to a new video: AAC is copied, everything else is encoded as AAC.
 
 AAC is copied only from containers that state its setup once. In others, such as transport streams, rate and channels
 may change midway, which MP4 cannot hold, so it is encoded anew.

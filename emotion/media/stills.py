@@ -1,4 +1,4 @@
-"""Photographs, read by Pillow: FFmpeg does not tell if one is cut off, and reads HEIC, AVIF and TIFF wrongly.
+"""Reads photographs by Pillow: FFmpeg does not tell if one is cut off, and reads HEIC, AVIF and TIFF wrongly.
 
 Phones store a photograph as a grid of tiles, of which FFmpeg gives one; others it leaves lying, or shows black. Kinds
 are known by their content, whatever the file's name says. What Pillow does not know is left to FFmpeg.

@@ -1,4 +1,4 @@
-"""Part of a media file, read as if it were a file of its own."""
+"""Reads part of a media file as if it were a file of its own."""
 
 import math
 import os

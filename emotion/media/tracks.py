@@ -1,4 +1,4 @@
-"""Which of a file's tracks are judged: of pictures, not a thumbnail; of sound, not a silent one."""
+"""Chooses which tracks of a file are judged: a video track that is no thumbnail, an audio track that is not silent."""
 
 import os
 import re

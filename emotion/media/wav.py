@@ -1,4 +1,4 @@
-"""What the header of a WAV, RF64 or W64 file says about its length, and a view of the file with a right one.
+"""Reads the length that the header of a WAV, RF64 or W64 file states, and corrects a wrong one.
 
 Programs that write into a pipe leave the length open: 0, or all bits set. Others stop before they correct it.
 """

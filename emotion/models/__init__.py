@@ -1,4 +1,7 @@
-"""The designs, one module each. Importing this package does not import Keras; a design is loaded when it is built."""
+"""Networks, one module for each design; their formats; and the folder that a trained one lives in.
+
+Importing this package does not import Keras; a design is loaded when it is built.
+"""
 
 import importlib
 from dataclasses import dataclass, field

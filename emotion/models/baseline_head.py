@@ -1,4 +1,4 @@
-"""What a model knows of comparing a person with themselves: ``baseline.npz`` in its folder, read with NumPy alone.
+"""Reads and writes ``baseline.npz`` of a model folder, by which people are compared with themselves; NumPy alone.
 
 Resting faces and voices differ more between people than emotions do. So a person's answers are judged relative to what
 is usual for that person; see ``emotion.inference.person_baseline``. A model folder without the file judges everybody

@@ -1,4 +1,4 @@
-"""What ``--model`` may name: a folder, a folder in ``saved_models/``, or a model on the Hugging Face hub."""
+"""Finds the model that ``--model`` names: a folder, a folder in ``saved_models/``, or one on the Hugging Face hub."""
 
 from pathlib import Path
 

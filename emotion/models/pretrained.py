@@ -1,4 +1,4 @@
-"""Pretrained encoders: which designs take which weights, and how such layers are trained.
+"""Tells which designs take which pretrained weights, and how such layers are trained.
 
 The layers after a pretrained encoder start at random; their first errors would damage it. So it may be frozen for some
 epochs, and then learns the slower the nearer a layer is to the input (discriminative learning rates, Howard & Ruder

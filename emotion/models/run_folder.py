@@ -1,4 +1,4 @@
-"""A run folder: a trained model with everything needed to use it.
+"""Reads and writes run folders: a trained model with everything needed to use it.
 
 ``config.json``      architecture, class names in order, sizes, training settings, data and licences
 ``model.keras``      the network, without the optimizer's state

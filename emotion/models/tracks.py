@@ -1,4 +1,4 @@
-"""Splits a network in two, so that a face is looked at once, however many windows it is judged in.
+"""Splits a network into an encoder of sound and face tracks and a head that judges windows: each frame is encoded once.
 
 The encoder makes a vector of each window of sound, and a moment of each frame of a track. The head judges a window by
 the vector of its sound and the moments that lie in it. Both together are the network.

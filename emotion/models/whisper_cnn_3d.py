@@ -1,8 +1,9 @@
-"""The accurate design: the first blocks of Whisper's encoder on sound and a 3D-CNN on frames, joined by dense layers.
+"""A design: the first blocks of Whisper's encoder on sound and a 3D-CNN on frames, joined by dense layers.
 
 Whisper (Radford et al. 2022) was trained on hundreds of thousands of hours of speech; features of its first blocks tell
 emotions apart far better than handmade ones. The network starts from random weights;
-``emotion.training.recipes.whisper_weights`` loads OpenAI's.
+``emotion.training.recipes.whisper_weights`` loads OpenAI's. Recipes train the audio branch on voices, and
+``whisper_mobilenet`` has the same one.
 """
 
 from typing import Any

@@ -1,4 +1,4 @@
-"""The first blocks of Whisper's encoder on sound, and a MobileNetV1 that has seen AffectNet on each face.
+"""The design of ``accurate``: the first blocks of Whisper's encoder on sound, AffectNet's MobileNetV1 on each face.
 
 Each frame is encoded by itself, so a face is looked at once however many windows it is judged in. The network starts
 from random weights; ``--pretrained affectnet_mobilenet`` loads HSEmotion's.

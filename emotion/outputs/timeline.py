@@ -1,4 +1,4 @@
-"""The answer for each face, and for the voice, at any moment: what videos, plots, pages and subtitles show alike."""
+"""Gives the answer for each face, and for the voice, at any moment, to videos, plots, pages and subtitles alike."""
 
 import bisect
 import itertools

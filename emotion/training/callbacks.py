@@ -1,4 +1,4 @@
-"""What happens around an epoch: everything random is seeded, norms are refreshed, and the training is saved.
+"""What happens around an epoch: random numbers are seeded, batch norms refreshed, and the training saved.
 
 A training that is killed goes on with the epoch it was in, and ends as if nothing had happened.
 """

@@ -1,4 +1,4 @@
-"""Training a model on clips, from the cache to a finished run folder."""
+"""Trains a model on clips, from the cache to a finished run folder."""
 
 import csv
 import dataclasses

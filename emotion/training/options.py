@@ -1,4 +1,4 @@
-"""The options that several commands share, and the records made of them: the data to read, a training's settings."""
+"""The options that several training commands share, and the records made of them: data to read, settings."""
 
 import argparse
 import dataclasses

@@ -1,4 +1,4 @@
-"""Whole trainings, from labelled clips to a finished folder and its scores on the console; one for each command."""
+"""Leads whole trainings, from labelled clips to a finished folder and its scores; one function for each command."""
 
 import dataclasses
 from collections.abc import Mapping

@@ -322,8 +322,9 @@ def test_paths_given_from_the_current_folder_are_written_so_that_they_are_found(
 
 def test_what_cannot_be_written_is_refused_before_anything_is(tmp_path):
     path = tmp_path / "m.csv"
-    with refused(DatasetError, path, "Split"):
-        write_manifest([Clip("x:1", "sad", audio_path="a.wav", details={"Split": "left"})], path, tmp_path)
+    for name in ("Split", " side", ""):
+        with refused(DatasetError, path, f"these column names are reserved: {name!r}"):
+            write_manifest([Clip("x:1", "sad", audio_path="a.wav", details={name: "left"})], path, tmp_path)
     with refused(DatasetError, path, "x:1", "UTF-8"):
         write_manifest([Clip("x:1", "sad", audio_path="\udcff.wav")], path, tmp_path)
     assert not path.exists()

@@ -205,6 +205,11 @@ def test_more_pictures_than_fit_in_memory_are_refused(n_frames, image_size):
         VideoConfig(n_frames=n_frames, image_size=image_size)
 
 
+def test_mel_bands_that_take_too_many_weights_are_refused_with_their_number_and_the_limit():
+    with refused(ConfigError, "audio.n_mels (4096)", "536,870,912", "67,108,864"):
+        RunConfig(class_names=("happy", "sad"), audio=AudioConfig(n_mels=4096, n_steps=2))
+
+
 @pytest.mark.parametrize("name", ["epoch", "audio.n_mfccs", "training.lr", "window.hop"])
 def test_an_unknown_setting_is_named_with_the_known_ones(name):
     with pytest.raises(ConfigError) as caught:

@@ -224,7 +224,7 @@ def examine_files(
 
     Args:
         memory: an ``ExaminationMemory`` of what earlier runs have found; new findings are added as they come.
-        n_jobs: processes; 0 for one a core.
+        n_jobs: processes; 0 for one per core.
         examine: what is done with each file; it must be importable by its name.
     """
     paths = list(dict.fromkeys(paths))

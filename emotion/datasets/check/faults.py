@@ -1,4 +1,4 @@
-"""What is wrong with a data set: each kind of fault, the files that have it, and the way to mend it."""
+"""Lists the faults of a data set: each kind of fault, the files that have it, and the way to mend it."""
 
 import difflib
 import os
@@ -192,7 +192,7 @@ def _unknown_speakers(survey: Survey) -> Finding:
     items = tuple(survey.show(clip.paths[0]) for clip in survey.clips if clip.speaker is None)
     return Finding(
         "unknown_speakers",
-        "Clips that do not say whose they are",
+        "Clips that have no known speaker",
         items,
         "Name the speakers in a manifest. Without them no split can keep a person on one side.",
     )

@@ -1,4 +1,4 @@
-"""Finding the same recording twice, in whatever container or codec.
+"""Computes fingerprints that find the same recording twice, in whatever container or codec.
 
 Sound is compared in two steps. A print of a few hundred numbers finds the likely pairs: how often each of eight
 frequency bands rises and falls, which neither delay nor level nor codec changes. Then the two waveforms are

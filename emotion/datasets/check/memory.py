@@ -1,4 +1,4 @@
-"""What was examined before, kept on disk, so that checking a data set again takes seconds."""
+"""Keeps the findings about each file on disk, so that checking a data set again takes seconds."""
 
 import base64
 import dataclasses

@@ -1,4 +1,4 @@
-"""Finds everything that is wrong with a data set, and says how to mend it.
+"""Writes the report of ``check``: everything that is wrong with a data set, and how to mend it.
 
 Exit codes: 0 nothing found; 3 something found; 2 not a data set.
 """

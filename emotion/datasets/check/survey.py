@@ -1,4 +1,4 @@
-"""A data set with all of its files examined: what ``check`` reports on and ``clean`` sorts by."""
+"""Examines all files of a data set, for ``check`` and ``clean``."""
 
 import logging
 import os
@@ -88,7 +88,7 @@ class SurveyRequest:
         root: its folder, or a manifest.
         dataset: the name of its layout; None to detect it.
         min_seconds, max_seconds: the lengths that are plausible.
-        n_jobs: processes; 0 for one a core.
+        n_jobs: processes; 0 for one per core.
 
     Raises:
         ConfigError: for impossible lengths or a negative number of processes.
@@ -107,7 +107,7 @@ class SurveyRequest:
                 f"--min_seconds must be 0 or above and below --max_seconds, got {shortest} and {longest}."
             )
         if self.n_jobs < 0:
-            raise ConfigError(f"--jobs must be 0 (one a core) or above, got {self.n_jobs}.")
+            raise ConfigError(f"--jobs must be 0 (one per core) or above, got {self.n_jobs}.")
 
 
 def survey_dataset(request: SurveyRequest, memory: "ExaminationMemory", reporter: Reporter = SILENT) -> Survey:

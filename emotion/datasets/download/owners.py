@@ -22,7 +22,7 @@ MODALITY_CHOICES = ("both", "audio", "video")
 ZENODO_URL = "https://zenodo.org/api/records/1188976"
 GITHUB_URL = "https://github.com/CheyneyComputerScience/CREMA-D"
 # The second is the owners' own mirror. GitHub stops handing out a repository's LFS files when its monthly quota is used
-# up, which the owners answer with this mirror (issue 15 of the repository); it holds the same contents.
+# up, which the owners answer with this mirror (issue 15 of CREMA-D's repository); it holds the same contents.
 CREMAD_MIRROR = "https://gitlab.com/cs-cooper-lab/crema-d-mirror"
 LFS_URLS = (f"{GITHUB_URL}.git/info/lfs", f"{CREMAD_MIRROR}.git/info/lfs")
 

@@ -1,4 +1,4 @@
-"""Descriptors of a face and of a shot, to recognise a face after an absence within one file, and to notice a cut.
+"""Describes faces and shots, to recognise a face after an absence within one file, and to notice a cut.
 
 No network trained to recognise people is used. Across files, faces are compared only with references that you name.
 """

@@ -1,4 +1,4 @@
-"""The assignment problem: who is who, at the least total cost."""
+"""Matches faces with tracks, or people with references, at the least total cost: the assignment problem."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Square face crops in which every face is upright, at one place and one size.
+"""Cuts square face crops in which every face is upright, at one place and one size.
 
 A crop maps five landmarks onto fixed points by the similarity transform (rotation, uniform scale, shift) of least
 squared error: S. Umeyama, "Least-squares estimation of transformation parameters between two point patterns", 1991.

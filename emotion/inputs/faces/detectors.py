@@ -1,4 +1,4 @@
-"""Choosing a face detector: YuNet, RetinaFace, Haar cascade, or the whole picture as one face."""
+"""Builds the face detector you choose: YuNet, RetinaFace, Haar cascade, or the whole picture as one face."""
 
 import importlib.util
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Face detection where something can have changed.
+"""Finds the faces of a video's frames quickly: it searches where faces were, and where something changed.
 
 A detector's time grows with the pixels. While nothing else in the picture moves, known faces are found again in the
 parts around their last places, and the whole picture is looked at once a second.

@@ -1,7 +1,7 @@
-"""Where faces may be, for blurring them: a face overlooked is worse here than a headlight blurred.
+"""Finds every place where a face may be, for ``--blur_faces``: missing a face is worse than blurring a headlight.
 
-Every picture is looked at in full size and smaller, upright and turned, and doubtful faces count. A face that is found
-is followed, picture by picture, to where it was before it was found and to where it is after it was lost.
+Every frame is searched at full size and smaller, upright and in one other rotation in turn, and doubtful faces count. A
+face that is found is tracked backwards to before it was found, and forwards to after it was lost.
 """
 
 import concurrent.futures
@@ -42,7 +42,7 @@ class HiddenFaces:
 
     Attributes:
         boxes: by the time of the picture, in seconds.
-        lost_seconds: when a face was lost from sight though nothing covers its place, or first seen in mid-picture.
+        lost_seconds: when a face was lost from sight though nothing covers its place, or first seen inside the frame.
         smallest: pixels; faces below this may have been overlooked.
     """
 
@@ -53,7 +53,7 @@ class HiddenFaces:
     @property
     def note(self) -> str:
         """What to tell whoever wants to pass the pictures on."""
-        words = "every picture was searched for faces to blur"
+        words = "every frame was searched for faces to blur"
         if not any(self.boxes.values()):
             words += ", and none was found"
         if self.lost_seconds:

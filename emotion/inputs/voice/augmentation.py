@@ -1,8 +1,8 @@
-"""Augmentation of voices, for training only: pitch and tempo by audiomentations; room, microphone, noise, level and
-codec here.
+"""Augmentation of voices, for training only: pitch, tempo, room, microphone, noise, level and codec.
 
-Pitch and tempo take most of a batch's time, so one pass changes both. audiomentations draws from global state, which
-threads share; so the draws are made here, and its transforms get frozen parameters.
+Pitch and tempo are audiomentations', the rest is computed here. Pitch and tempo take most of a batch's time, so one
+pass changes both. audiomentations draws from global state, which threads share; so the draws are made here, and its
+transforms get frozen parameters.
 """
 
 from dataclasses import dataclass, replace

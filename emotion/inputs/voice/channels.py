@@ -1,4 +1,4 @@
-"""Whether the channels of a sound hold one person each, as recorders of calls write them."""
+"""Tells whether the channels of a sound hold one person each, as recorders of calls write them."""
 
 from array import array
 from collections.abc import Iterable, Iterator

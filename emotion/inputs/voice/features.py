@@ -1,5 +1,7 @@
-"""Audio features of a window: MFCCs (Davis & Mermelstein 1980), Whisper's log-mel spectra, and the Kaldi filter banks
-that the Audio Spectrogram Transformer takes.
+"""Computes the audio features of a window: MFCCs, log-mel spectra, or Kaldi's filter banks.
+
+MFCCs are those of Davis & Mermelstein (1980), log-mel spectra those of Whisper; the Audio Spectrogram Transformer takes
+filter banks.
 
 MFCCs and mel spectra equal librosa's to the last but one digit in a fraction of its time: all windows have one length,
 so the filters are built once, and there is nothing to compile.

@@ -1,4 +1,4 @@
-"""Which faces get bars, and where: in a place where they can stay, so that they do not jump."""
+"""Chooses which faces get bars, and where they can stay, so that they do not jump."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Where plates and bars go on a frame: pure arithmetic in pixels.
+"""Computes where plates and bars go on a frame, in pixels.
 
 A rectangle is a box ``(x1, y1, x2, y2)``; its right and bottom edges are exclusive.
 """

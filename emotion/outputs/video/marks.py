@@ -1,4 +1,4 @@
-"""A face's box, and a face blurred beyond recognition."""
+"""Draws the box of a face, and blurs a face beyond recognition."""
 
 import cv2
 import numpy as np

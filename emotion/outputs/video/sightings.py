@@ -1,4 +1,4 @@
-"""Which faces are in sight at a moment."""
+"""Tells which faces are in sight at a moment, and where."""
 
 import math
 from collections.abc import Sequence
