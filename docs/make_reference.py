@@ -4,6 +4,7 @@ A test fails when the pages in docs/reference/ are out of date.
 """
 
 import argparse
+import ast
 import dataclasses
 import importlib
 import inspect
@@ -52,6 +53,8 @@ PUBLIC = {
     "emotion.models.calibration": ("fit_temperature", "choose_threshold"),
     "emotion.errors": ("EmotionError", "MediaError", "ConfigError", "DatasetError", "RunError"),
 }
+# The folders of ``emotion/`` in the order of the story: a clip to results, then clips to a model and its scores.
+ROOMS = ("media", "inputs", "models", "inference", "outputs", "datasets", "training", "evaluation")
 
 
 def write_commands() -> str:
@@ -218,7 +221,41 @@ def _doc(value) -> str:
     return re.sub(r"\n{3,}", "\n\n", text).strip()
 
 
-PAGES = {"commands.md": write_commands, "python.md": write_python}
+def write_files() -> str:
+    """Returns the page of files: the tree of ``emotion/``, with the first line of each module's docstring."""
+    package = ROOT / "emotion"
+    parts = {name: [] for name in ("doors", *ROOMS, "ground")}
+    for path in sorted(package.rglob("*.py"), key=lambda path: (path.parent, path.name)):
+        if path.name == "__init__.py" and path.parent.parent == package:
+            continue  # says what the room is for, above its table
+        room = path.relative_to(package).parts[0]
+        if path.parent == package:
+            room = "doors" if "\ndef build_parser(" in path.read_text(encoding="utf-8") else "ground"
+        parts[room].append(path)
+    about = {room: summary_of(package / room / "__init__.py") for room in ROOMS}
+    about["doors"] = "One module for each command. `datasets/__main__.py` is another; rooms import `weights.py`, too."
+    about["ground"] = "What every room may import."
+    lines = [NOTE, "# Files", "", "What each file of `emotion/` is for, room by room."]
+    for room, paths in parts.items():
+        lines += ["", f"## {room}", "", about[room], "", "| file | what |", "|---|---|"]
+        lines += [f"| `{path.relative_to(package)}` | {_cell(summary_of(path))} |" for path in paths]
+    return "\n".join(lines) + "\n"
+
+
+def summary_of(path: Path) -> str:
+    """Returns the first line of a module's docstring.
+
+    Raises:
+        ValueError: if it has none, or if the line is not a whole sentence.
+    """
+    text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    line = text.partition("\n")[0]
+    if not line.endswith("."):
+        raise ValueError(f"{path}: its docstring must begin with a sentence, on one line, that says what it is for.")
+    return line.replace("``", "`")
+
+
+PAGES = {"commands.md": write_commands, "python.md": write_python, "files.md": write_files}
 
 if __name__ == "__main__":
     TARGET.mkdir(exist_ok=True)

@@ -77,6 +77,20 @@ def test_the_reference_is_what_the_programs_say(page):
     assert make_reference.PAGES[page]() == written, "run: python docs/make_reference.py"
 
 
+def test_every_file_has_a_line():
+    page = make_reference.write_files()
+    files = [path.relative_to(ROOT / "emotion").as_posix() for path in (ROOT / "emotion").rglob("*.py")]
+    rooms = {f"{room}/__init__.py" for room in make_reference.ROOMS}
+    assert [name for name in files if name not in rooms and page.count(f"| `{name}` |") != 1] == []
+
+
+@pytest.mark.parametrize("source", ["x = 1", '"""Cuts windows, and\njudges them."""', '""""""'])
+def test_a_module_that_does_not_say_in_a_line_what_it_is_for_is_named(source, tmp_path):
+    (tmp_path / "module.py").write_text(source, encoding="utf-8")
+    with pytest.raises(ValueError, match=r"module\.py: its docstring"):
+        make_reference.summary_of(tmp_path / "module.py")
+
+
 def test_the_site_is_built_without_a_broken_link(tmp_path):
     pytest.importorskip("material", reason="make docs installs it, and runs this for itself")
     done = subprocess.run(
