@@ -1,4 +1,4 @@
-"""Late fusion: joins the answers of two trained networks, one for sound and one for pictures.
+"""Late fusion: joins the answers of two trained networks, one for sound and one for frames.
 
 Each expert's answer is calibrated with its own temperature (Guo et al. 2017); one of three rules joins the two (Kittler
 et al. 1998, "On combining classifiers"; stacking: Wolpert 1992). Where only one expert has evidence, its calibrated

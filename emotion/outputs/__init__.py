@@ -1,1 +1,1 @@
-"""Writers of results: pictures with faces marked, tables, and plots. They take results and know no model."""
+"""Writes results as videos with faces marked, tables and plots. Knows no model."""

@@ -1,4 +1,4 @@
-"""Finds files that hold the same recording: by their bytes, their sound or their pictures.
+"""Finds files that hold the same recording: by their bytes, their sound or their frames.
 
 ``find_same_recordings`` serves the check of a data set; ``name_recordings`` keeps a recording and its copies on one
 side of a training's split. ``fingerprints`` does the comparing.
