@@ -24,7 +24,7 @@ from emotion.training.recipes.voice_bank import VoiceBank
 from emotion.training.recipes.voices import corpus_of, language_of
 
 NEUTRAL = "neutral"
-SURE = 0.6  # confidence from which a wrong answer about calm talk is a bold one
+SURE = 0.6  # confidence from which a wrong answer about calm talk is overconfident
 KINDS = ("alone", "with_baseline")
 NEUTRAL_OFFSETS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.2, 1.4)
 MAX_CALM_LOST = 0.04
@@ -269,7 +269,7 @@ def format_corpora(scores: dict[str, Any]) -> str:
     def percent(value: float | None) -> str:
         return "" if value is None else f"{100 * value:.1f}"
 
-    header = ("corpus", "language", "clips", "speakers", "UAR", "women", "men", "ECE", "neutral", "bold", "own neutral")
+    header = ("corpus", "language", "clips", "speakers", "UAR", "women", "men", "ECE", "neutral", "overconfident", "own neutral")
     rows = []
     for name, row in scores["corpora"].items():
         is_acted, own = row["n_emotions"] > 1, row.get("with_baseline")
@@ -283,6 +283,6 @@ def format_corpora(scores: dict[str, Any]) -> str:
     means = [percent(scores["mean_uar"]), *[""] * 5, percent(scores["mean_uar_with_baseline"])]
     return "\n".join([
         format_table(header, [*rows, ["mean of acted", "", "", "", *means]]),
-        f"neutral: neutral clips called neutral or unsure. bold: those called something else with over {SURE:.0%}.",
+        f"neutral: neutral clips called neutral or unsure. overconfident: those called something else with over {SURE:.0%}.",
         f"own neutral: UAR where up to {MOST_NEUTRAL_CLIPS} other neutral clips of the person are known.",
     ])  # fmt: skip
