@@ -269,7 +269,10 @@ def format_corpora(scores: dict[str, Any]) -> str:
     def percent(value: float | None) -> str:
         return "" if value is None else f"{100 * value:.1f}"
 
-    header = ("corpus", "language", "clips", "speakers", "UAR", "women", "men", "ECE", "neutral", "overconfident", "own neutral")
+    header = (
+        "corpus", "language", "clips", "speakers", "UAR", "women", "men", "ECE", "neutral", "overconfident",
+        "own neutral",
+    )  # fmt: skip
     rows = []
     for name, row in scores["corpora"].items():
         is_acted, own = row["n_emotions"] > 1, row.get("with_baseline")
@@ -283,6 +286,7 @@ def format_corpora(scores: dict[str, Any]) -> str:
     means = [percent(scores["mean_uar"]), *[""] * 5, percent(scores["mean_uar_with_baseline"])]
     return "\n".join([
         format_table(header, [*rows, ["mean of acted", "", "", "", *means]]),
-        f"neutral: neutral clips called neutral or unsure. overconfident: those called something else with over {SURE:.0%}.",
+        "neutral: neutral clips called neutral or unsure. overconfident: those called something else with over "
+        f"{SURE:.0%}.",
         f"own neutral: UAR where up to {MOST_NEUTRAL_CLIPS} other neutral clips of the person are known.",
     ])  # fmt: skip
