@@ -24,6 +24,7 @@ from emotion.training.recipes.face_branch import (
     StillBatches,
     answering_branch,
     build_headed_network,
+    choose_stills,
     make_lessons,
     smooth,
     train_clip_network,
@@ -43,7 +44,7 @@ from emotion.training.recipes.stills import (
 )
 
 FACES = FaceChoices(
-    filters=(4, 4, 8, 8), units=8, stages=(FrameStage(32, 1, 1e-3), FrameStage(112, 1, 1e-3)), n_hints=4,
+    filters=(4, 4, 8, 8), units=8, stages=(FrameStage(32, 1, 1e-3), FrameStage(112, 1, 1e-3, 1.0)), n_hints=4,
     clip_epochs=1, clip_steps=2,
 )  # fmt: skip
 LOOK = Look(VideoConfig(image_size=64), MadeTeacher())
@@ -180,17 +181,32 @@ def test_the_light_branch_learns_from_pictures_and_then_from_pictures_in_motion(
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["clips", "pictures1", "pictures2"]
 
 
-def test_photographs_are_answered_by_the_raters_head_and_faces_in_motion_by_the_teachers():
+def test_photographs_are_answered_by_the_raters_head_and_faces_in_motion_by_it_or_the_teachers():
     config = Recipe("mfcc_cnn_3d", FACES).config()
     network = build_headed_network(config, 4)
     prior = np.tile(np.arange(1, 8) / 28, (3, 1))
-    branch = answering_branch(network, prior, 0.7)
     frames = np.random.default_rng(0).integers(0, 256, (2, 3, 112, 112, 3), dtype=np.uint8)
     heads = np.asarray(network(frames))[:, :28].reshape(2, 4, 7)
     features = np.asarray(keras.Model(network.input, network.get_layer("video_features").output)(frames))
-    np.testing.assert_allclose(branch.logits(features), heads[:, -1], atol=1e-4)
-    still = features @ branch.still_kernel + branch.still_bias
-    np.testing.assert_allclose(still, heads[:, FERPLUS] + 0.7 * np.log(prior[0]), atol=1e-4)
+    by_teacher = answering_branch(network, prior, dataclasses.replace(FACES, moving_prior_share=None))
+    np.testing.assert_allclose(by_teacher.logits(features), heads[:, -1], atol=1e-4)
+    by_raters = answering_branch(network, prior, dataclasses.replace(FACES, moving_prior_share=0.2, disgust_offset=-1))
+    offset = np.where(np.array(SEVEN_EMOTIONS) == "disgust", -1, 0)
+    np.testing.assert_allclose(
+        by_raters.logits(features), heads[:, FERPLUS] + 0.2 * np.log(prior[0]) + offset, atol=1e-4
+    )
+    for branch in (by_teacher, by_raters):
+        still = features @ branch.still_kernel + branch.still_bias
+        np.testing.assert_allclose(still, heads[:, FERPLUS] + 0.9 * np.log(prior[0]), atol=1e-4)
+
+
+def test_faces_without_labels_are_learned_from_only_with_a_teacher(stills):
+    bare = dataclasses.replace(stills, targets=np.where(np.arange(21)[:, None, None] < 5, 0, stills.targets))
+    assert len(choose_stills(bare, FACES)) == 21
+    alone = FaceChoices()
+    assert not alone.has_teacher
+    chosen = choose_stills(bare, alone)
+    assert len(chosen) == 16 and (chosen.majority == stills.majority[5:]).all()
 
 
 @pytest.mark.trains

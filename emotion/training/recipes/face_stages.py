@@ -35,6 +35,7 @@ from emotion.training.recipes.work import Work, fingerprint, keep_network
 FERPLUS_FILES = {"train": "ferplus/ferplus_train.npz", "valid": "ferplus/ferplus_valid.npz"}
 MUXSPACE, UNLABELLED = "muxspace", "faces"
 CLEARLY = 0.5  # share of votes
+N_NEUTRAL = 500  # faces that are enough for a mean
 FACE_FOLDERS = ("ferplus", MUXSPACE, UNLABELLED)
 
 
@@ -102,31 +103,45 @@ def train_faces(work: Work, seen: SeenFaces) -> Branch:
         work, folder / "clips.keras",
         lambda: train_clip_network(pictures, seen.train, config, choices, folder / "clips", reporter),
     )  # fmt: skip
-    branch = answering_branch(clips, seen.train.prior(), choices.still_prior_share)
-    return calibrate_stills(branch, seen.validation, config)
+    branch = answering_branch(clips, seen.train.prior(), choices)
+    return calibrate_stills(branch, seen.validation, config, moving_too=choices.moving_prior_share is not None)
 
 
-def calibrate_stills(branch: Branch, faces: Stills, config: RunConfig) -> Branch:
-    """Divides the head for photographs by the temperature that fits these, as the other head needs none.
+def calibrate_stills(branch: Branch, faces: Stills, config: RunConfig, *, moving_too: bool = False) -> Branch:
+    """Divides the head for photographs by the temperature that fits these.
 
     What the teacher learned to answer of AffectNet's faces is right about as often as it says on people who talk
-    (docs/lab_notebook.md), so faces in motion keep temperature 1.
+    (docs/lab_notebook.md), so its head keeps temperature 1.
+
+    Args:
+        moving_too: whether the head for faces in motion has learned from the same labels and gets the same temperature.
     """
     clear = np.flatnonzero(faces.majority >= 0)
+    features = _describe_photographs(branch, faces, clear, config)
+    answers = softmax(features @ branch.still_kernel + branch.still_bias)
+    temperature = fit_temperature(list(answers[:, None]), faces.majority[clear])
+    names = ("still_kernel", "still_bias", *(("kernel", "bias") if moving_too else ()))
+    return dataclasses.replace(branch, **{name: getattr(branch, name) / temperature for name in names})
+
+
+def usual_neutral(stills: Stills, branch: Branch, config: RunConfig) -> np.ndarray:
+    """Returns ``(n_classes,)``: what a branch answers on average of faces that FER+'s raters call neutral.
+
+    A branch that decides as the teacher keeps no pictures; it answers what the teacher does.
+    """
+    targets = stills.targets[:, LABEL_SETS.index("ferplus")]
+    neutral = np.flatnonzero(targets[:, SEVEN_EMOTIONS.index("neutral")] > CLEARLY)
+    if not stills.images.size:
+        return stills.answers[neutral].mean(axis=0, dtype=np.float64)
+    chosen = neutral[:: max(1, len(neutral) // N_NEUTRAL)]
+    answers = softmax(branch.logits(_describe_photographs(branch, stills, chosen, config)))
+    return answers.mean(axis=0, dtype=np.float64)
+
+
+def _describe_photographs(branch: Branch, faces: Stills, chosen: np.ndarray, config: RunConfig) -> np.ndarray:
     network = keras.Model(branch.network.input, branch.network.get_layer("video_features").output)
     features = []
-    for start in range(0, len(clear), N_AT_ONCE):
-        shown = np.stack([photograph(faces, int(index), config) for index in clear[start : start + N_AT_ONCE]])
+    for start in range(0, len(chosen), N_AT_ONCE):
+        shown = np.stack([photograph(faces, int(index), config) for index in chosen[start : start + N_AT_ONCE]])
         features.append(np.asarray(network.predict_on_batch(shown)))
-    answers = softmax(np.concatenate(features) @ branch.still_kernel + branch.still_bias)
-    temperature = fit_temperature(list(answers[:, None]), faces.majority[clear])
-    return dataclasses.replace(
-        branch, still_kernel=branch.still_kernel / temperature, still_bias=branch.still_bias / temperature
-    )
-
-
-def usual_neutral(stills: Stills) -> np.ndarray:
-    """Returns ``(n_classes,)``: what the teacher answers on average of faces that FER+'s raters call neutral."""
-    targets = stills.targets[:, LABEL_SETS.index("ferplus")]
-    neutral = targets[:, SEVEN_EMOTIONS.index("neutral")] > CLEARLY
-    return stills.answers[neutral].mean(axis=0, dtype=np.float64)
+    return np.concatenate(features)

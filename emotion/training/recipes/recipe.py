@@ -125,7 +125,7 @@ def make_shipped(
     metrics = score(work, answers, temperatures, calibration, joining.weights, heard)
     if strangers:
         metrics["new_corpora"] = {"protocol": CORPORA_PROTOCOL, **score_corpora(strangers, SEVEN_EMOTIONS)}
-    baseline = compare_people(work, voice, heard, seen, joining.weights, calibration, strangers)
+    baseline = compare_people(work, voice, face, heard, seen, joining.weights, calibration, strangers)
     write_model(work, model, calibration, metrics, output, heard, seen, baseline)
     if with_folds:
         metrics["folds"] = score_on_new_speakers(work, heard)
@@ -253,11 +253,12 @@ def score(
 
 
 def compare_people(
-    work: Work, voice: Branch, heard: HeardVoices, seen: SeenFaces, weights: tuple[float, float],
+    work: Work, voice: Branch, face: Branch, heard: HeardVoices, seen: SeenFaces, weights: tuple[float, float],
     calibration: CalibrationConfig, strangers: dict[str, CorpusAnswers],
 ) -> BaselineHead:  # fmt: skip
     """Makes what a person is compared with themselves by; see ``emotion.models.baseline_head``."""
     features, _ = describe_windows(work, heard, voice.network)
+    neutral = usual_neutral(seen.train, face, work.recipe.config())
     learned = np.concatenate([heard.chosen("train"), heard.chosen("unlabelled")])
     head = fit_baseline(work, heard, features, learned, heard.folder)
     kernel, bias = (weights[0] * array for array in head.get_layer("logits").get_weights())
@@ -266,7 +267,7 @@ def compare_people(
     return BaselineHead(
         **OWN_MEAN, temperature_both=calibration.both, temperature_face=calibration.face,
         temperature_voice=temperature, neutral_index=NEUTRAL_INDEX,
-        face=FaceHead(neutral=usual_neutral(seen.train), prior=natural_prior(), **FACE_BASELINE),
+        face=FaceHead(neutral=neutral, prior=natural_prior(), **FACE_BASELINE),
         voice=VoiceHead(kernel, bias),
     )  # fmt: skip
 

@@ -60,6 +60,10 @@ class Stills:
     def __len__(self) -> int:
         return len(self.images)
 
+    def only(self, chosen: np.ndarray) -> "Stills":
+        """Returns some of them, by indices or ``(n,)`` bool."""
+        return Stills(*(getattr(self, name)[chosen] for name in NAMES))
+
     def prior(self) -> np.ndarray:
         """Returns ``(n_label_sets, n_classes)``: how common each class is in each set of labels."""
         sums = self.targets.sum(axis=0, dtype=np.float64)
