@@ -62,6 +62,7 @@ from emotion.training.recipes.scoring import (
     score_answers,
 )
 from emotion.training.recipes.settings import FACE_BASELINE, MOBILENET, OWN_MEAN, WHISPER, Recipe, natural_prior
+from emotion.training.recipes.stills import Stills
 from emotion.training.recipes.voice_stages import (
     HeardVoices,
     answer_about_strangers,
@@ -77,7 +78,8 @@ from emotion.training.recipes.voices import corpus_of, describe_corpora, languag
 from emotion.training.recipes.whisper_weights import LICENCE
 from emotion.training.recipes.work import Work
 
-FACES = "FER2013 faces with FER+ votes, muxspace facial expressions, faces without labels"
+FACES = "FER2013 faces with FER+ votes, muxspace facial expressions"
+UNLABELLED_FACES = f"{FACES}, faces without labels"
 LICENCE_FILE = "LICENCE-whisper.txt"
 NEUTRAL_INDEX = SEVEN_EMOTIONS.index("neutral")
 CORPORA_PROTOCOL = (
@@ -280,7 +282,7 @@ def write_model(
     recipe = work.recipe
     clips = {"train": _learned_voices(recipe, heard), "validation": heard.clips("validation")}
     config = dataclasses.replace(
-        recipe.config(), calibration=calibration, data=_sources(recipe, clips["train"], len(seen.train))
+        recipe.config(), calibration=calibration, data=_sources(recipe, clips["train"], seen.train)
     )
     make_folder(output)
     # The faces are too many to be listed, and lie in archives; the record says that they are missing from it.
@@ -289,7 +291,7 @@ def write_model(
     every_clip = [*clips["train"], *clips["validation"]]
     contents = heard.caches[recipe.voice].contents(every_clip)
     write_splits(split, every_clip, output / SPLITS_FILE, contents)
-    add_unlisted(output / SPLITS_FILE, FACES, split)
+    add_unlisted(output / SPLITS_FILE, UNLABELLED_FACES if _has_eye(recipe) else FACES, split)
     if recipe.voice == WHISPER:
         write_whole(output / LICENCE_FILE, LICENCE)
     if recipe.architecture == MOBILENET:
@@ -314,12 +316,22 @@ def _learned_voices(recipe: Recipe, heard: HeardVoices) -> list[Clip]:
     return [*heard.clips("train"), *([] if recipe.voice == WHISPER else heard.clips("unlabelled"))]
 
 
-def _sources(recipe: Recipe, learned: list[Clip], n_faces: int) -> tuple[DataSource, ...]:
+def _has_eye(recipe: Recipe) -> bool:
+    """Whether the face branch is HSEmotion's network or learns from it, also of faces without labels."""
+    return recipe.architecture == MOBILENET or recipe.faces.has_teacher
+
+
+def _sources(recipe: Recipe, learned: list[Clip], faces: Stills) -> tuple[DataSource, ...]:
     part = "the encoder's first blocks" if recipe.voice == WHISPER else "as a teacher only"
+    whisper = DataSource(f"Whisper tiny.en, {part} (OpenAI)", "MIT", 0)
+    licence = "labels MIT, pictures without a stated licence; Apache-2.0"
+    if not _has_eye(recipe):
+        n_labelled = int(faces.targets.any(axis=(1, 2)).sum())
+        return DataSource(FACES, licence, n_labelled), *describe_corpora(learned), whisper
     eye = "the face branch" if recipe.architecture == MOBILENET else "as a teacher only"
     return (
-        DataSource(FACES, "labels MIT, pictures without a stated licence; Apache-2.0", n_faces),
+        DataSource(UNLABELLED_FACES, licence, len(faces)),
         *describe_corpora(learned),
-        DataSource(f"Whisper tiny.en, {part} (OpenAI)", "MIT", 0),
+        whisper,
         DataSource(f"HSEmotion mobilenet_7, trained on AffectNet, {eye}", "Apache-2.0; AffectNet: research only", 0),
     )
