@@ -63,6 +63,7 @@ from emotion.training.recipes.scoring import (
 )
 from emotion.training.recipes.settings import FACE_BASELINE, MOBILENET, OWN_MEAN, WHISPER, Recipe, natural_prior
 from emotion.training.recipes.stills import Stills
+from emotion.training.recipes.voice_bank import decode_voices
 from emotion.training.recipes.voice_stages import (
     HeardVoices,
     answer_about_strangers,
@@ -196,10 +197,10 @@ def answer_validation_data(work: Work, model: keras.Model, heard: HeardVoices, s
     def predict(inputs: dict[str, np.ndarray]) -> np.ndarray:
         return np.asarray(model.predict_on_batch(inputs))
 
+    clips = heard.clips("validation")
+    decode_voices(clips, cache)  # their windows may have been kept longer than they were
     photographs = answer_photographs(predict, config, seen.validation)
-    voices = answer_voices(
-        predict, config, seen.validation, heard.clips("validation"), cache, seed=work.recipe.voices.seed
-    )  # fmt: skip
+    voices = answer_voices(predict, config, seen.validation, clips, cache, seed=work.recipe.voices.seed)
     return {"photograph": photographs, **voices}
 
 

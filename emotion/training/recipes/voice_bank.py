@@ -5,6 +5,7 @@ all cores, and every training draws from these variants.
 """
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -78,6 +79,18 @@ class VoiceBank:
         return int(rng.choice(rows[first_plain:] if is_plain else rows[:first_plain]))
 
 
+def decode_voices(clips: Sequence[Clip], cache: ClipCache) -> None:
+    """Makes sure that a cache holds clips.
+
+    Raises:
+        DatasetError: if some cannot be read.
+    """
+    failures = cache.fill(clips)
+    if failures:
+        listed = "\n".join(f"  {reason}" for reason in failures.values())
+        raise DatasetError(f"{len(failures)} voices cannot be read; fetch them anew or take them out:\n{listed}")
+
+
 def make_bank(
     clips: list[Clip], cache: ClipCache, config: RunConfig, *, n_variants: int, seed: int, folder: Path
 ) -> VoiceBank:
@@ -95,10 +108,7 @@ def make_bank(
     """
     paths = [folder / f"{name}.npy" for name in ("windows", "owners", "is_heard")]
     if not all(path.is_file() for path in paths):
-        failures = cache.fill(clips)
-        if failures:
-            listed = "\n".join(f"  {reason}" for reason in failures.values())
-            raise DatasetError(f"{len(failures)} voices cannot be read; fetch them anew or take them out:\n{listed}")
+        decode_voices(clips, cache)
         make_folder(folder)
         results: list = [None] * len(clips)
         work = partial(_compute_windows, cache, config, n_variants, seed)
