@@ -18,20 +18,21 @@ GROUPS = {"by_sex": "{}", "by_language": "language {}", "by_corpus": "corpus {}"
 MIN_CLIPS = 20  # below which a speaker's score says nothing
 
 HEARS = {
-    "mfcc_cnn_3d": "a 2D-CNN on MFCCs (40 x 44)",
+    "mfcc_cnn_3d": "a 2D-CNN on MFCCs (40 x 44) of {towers} towers beside each other",
     WHISPER: "the first {blocks} blocks of Whisper tiny.en's encoder on a log-mel picture (80 x 300)",
 }
 
 SEES = {
-    "mfcc_cnn_3d": "a 3D-CNN on aligned faces of 112 x 112, which learned from HSEmotion's AffectNet network",
+    "mfcc_cnn_3d": "a 3D-CNN on aligned faces of 112 x 112",
     "whisper_mobilenet": "HSEmotion's MobileNetV1, trained on AffectNet, on aligned faces of 224 x 224, with a second "
     "head for photographs",
 }
 
 CITED = (
     "FER2013: Goodfellow et al. 2013. FER+: Barsoum et al. 2016. RAVDESS: Livingstone & Russo 2018. EmoDB: Burkhardt "
-    "et al. 2005. Whisper: Radford et al. 2022. AffectNet: Mollahosseini et al. 2019. HSEmotion: Savchenko 2021."
+    "et al. 2005. Whisper: Radford et al. 2022."
 )
+CITED_EYE = " AffectNet: Mollahosseini et al. 2019. HSEmotion: Savchenko 2021."
 
 LIMITS = """## What it cannot do
 
@@ -65,14 +66,17 @@ def is_made_by(output: Path, name: str) -> bool:
 
 def write_card(output: Path, recipe: Recipe, config: RunConfig, metrics: dict[str, Any], n_weights: int) -> None:
     """Writes the card into a run folder, from the model's settings and from what ``make_shipped`` measured."""
-    hears = HEARS[recipe.voice].format(blocks=recipe.voices.whisper_blocks)
+    hears = HEARS[recipe.voice].format(blocks=recipe.voices.whisper_blocks, towers=len(recipe.voices.light.towers))
+    sees = SEES[recipe.architecture]
+    if recipe.voice != WHISPER and recipe.has_eye:
+        sees += ", which learned from HSEmotion's AffectNet network"
     name = recipe.name or output.name
     parts = [
         f"{TITLE}{name}\n",
         f"Made by `python train_model.py --recipe {name} --data_root DIR`. `docs/models_shipped.md` tells how.\n",
         "**What it does.** From a window of 3 s it recognises seven expressions: neutral, happy, sad, angry, fearful, "
         "disgust, surprised; by the face, by the voice, or by both, and it says by which. It is "
-        f"{hears} and {SEES[recipe.architecture]}, joined by a weighted sum of logits; "
+        f"{hears} and {sees}, joined by a weighted sum of logits; "
         f"{n_weights / 1e6:.1f} million weights, stored as float16 and computed with as float32, "
         f"{metrics['megabytes']:.1f} MB.\n",
         "## Training data, and what follows from it\n",
@@ -80,7 +84,7 @@ def write_card(output: Path, recipe: Recipe, config: RunConfig, metrics: dict[st
             ["data", "licence", "pictures or clips"],
             [[source.name, source.licence, str(source.n_clips or "")] for source in config.data],
         ),
-        f"\n{CITED}\n",
+        f"\n{CITED}{CITED_EYE * recipe.has_eye}\n",
         "RAVDESS's licence forbids commercial use: **these weights are for non-commercial research.** Faces and voices "
         "come from different people; no video of a talking face was used. The training settings in `config.json` are "
         "the program's defaults; the recipe's own are in `emotion/training/recipes/settings.py`.\n",

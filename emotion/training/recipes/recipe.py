@@ -292,7 +292,7 @@ def write_model(
     every_clip = [*clips["train"], *clips["validation"]]
     contents = heard.caches[recipe.voice].contents(every_clip)
     write_splits(split, every_clip, output / SPLITS_FILE, contents)
-    add_unlisted(output / SPLITS_FILE, UNLABELLED_FACES if _has_eye(recipe) else FACES, split)
+    add_unlisted(output / SPLITS_FILE, UNLABELLED_FACES if recipe.has_eye else FACES, split)
     if recipe.voice == WHISPER:
         write_whole(output / LICENCE_FILE, LICENCE)
     if recipe.architecture == MOBILENET:
@@ -317,16 +317,11 @@ def _learned_voices(recipe: Recipe, heard: HeardVoices) -> list[Clip]:
     return [*heard.clips("train"), *([] if recipe.voice == WHISPER else heard.clips("unlabelled"))]
 
 
-def _has_eye(recipe: Recipe) -> bool:
-    """Whether the face branch is HSEmotion's network or learns from it, also of faces without labels."""
-    return recipe.architecture == MOBILENET or recipe.faces.has_teacher
-
-
 def _sources(recipe: Recipe, learned: list[Clip], faces: Stills) -> tuple[DataSource, ...]:
     part = "the encoder's first blocks" if recipe.voice == WHISPER else "as a teacher only"
     whisper = DataSource(f"Whisper tiny.en, {part} (OpenAI)", "MIT", 0)
     licence = "labels MIT, pictures without a stated licence; Apache-2.0"
-    if not _has_eye(recipe):
+    if not recipe.has_eye:
         n_labelled = int(faces.targets.any(axis=(1, 2)).sum())
         return DataSource(FACES, licence, n_labelled), *describe_corpora(learned), whisper
     eye = "the face branch" if recipe.architecture == MOBILENET else "as a teacher only"

@@ -79,6 +79,11 @@ class Recipe:
         """The architecture whose audio branch, the same as its own, is trained on voices."""
         return MFCC if self.architecture == MFCC else WHISPER
 
+    @property
+    def has_eye(self) -> bool:
+        """Whether the face branch is HSEmotion's network or learns from it, also of faces without labels."""
+        return self.architecture == MOBILENET or self.faces.has_teacher
+
     def config(self, architecture: str = "") -> RunConfig:
         """The settings of the model, or of another architecture made in the same way."""
         architecture = architecture or self.architecture
