@@ -7,6 +7,7 @@ import importlib.util
 import json
 import os
 import re
+import stat
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -166,6 +167,29 @@ def check_writable(path: Path) -> None:
         raise ConfigError(f"{path}: its folder is not writable ({error.strerror}). Choose another.") from error
 
 
+def own_temporary_folder() -> Path:
+    """Returns a folder for temporary files that only you can enter; made if it is missing.
+
+    Temporary folders are shared, so somebody else may have put a link, or a folder of their own, in its place.
+
+    Raises:
+        ConfigError: if so.
+    """
+    user = os.getuid() if hasattr(os, "getuid") else 0
+    folder = Path(tempfile.gettempdir()) / f"emotion-{user}"
+    with named_errors(folder):
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir(mode=0o700)
+        found = folder.lstat()
+    is_own = not hasattr(os, "getuid") or (found.st_uid == user and not stat.S_IMODE(found.st_mode) & 0o077)
+    if not (stat.S_ISDIR(found.st_mode) and is_own):
+        raise ConfigError(
+            f"{folder}: is not a folder that only you can enter, so it is not used. Delete it, or name another place for "
+            "temporary files: TMPDIR=FOLDER."
+        )
+    return folder
+
+
 @contextlib.contextmanager
 def locked_folder(folder: Path) -> Iterator[None]:
     """Locks a folder against other programs that lock it; a lock ends with its program.
@@ -203,13 +227,13 @@ def locked_names(paths: Iterable[Path]) -> Iterator[None]:
         yield
         return
     with contextlib.ExitStack() as stack:
+        folder = own_temporary_folder()
         for path in paths:
             name = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:32]
-            place = Path(tempfile.gettempdir()) / f"emotion-{name}.lock"
-            try:
-                file = stack.enter_context(open(place, "w", encoding="utf-8"))
-            except OSError:  # the lock file belongs to another user
-                continue
+            place = folder / f"{name}.lock"
+            with named_errors(place):
+                file = os.open(place, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            stack.callback(os.close, file)
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:

@@ -13,6 +13,7 @@ import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
+from emotion.csv_rows import restore, write_rows
 from emotion.datasets.clips import SIDES, Clip
 from emotion.datasets.paths import (
     SEX_WORDS,
@@ -22,7 +23,6 @@ from emotion.datasets.paths import (
     Table,
     check_rows,
     is_table,
-    join_row,
     read_columns,
     read_number,
     read_table,
@@ -69,6 +69,8 @@ def load(path: str | os.PathLike, root: str | os.PathLike | None = None) -> list
     if not path.is_file():
         raise DatasetError(f"{path}: no such file. {HOW_TO_GET_IT}")
     table = read_table(path)
+    rows = tuple(dataclasses.replace(row, fields=tuple(map(restore, row.fields))) for row in table.rows)
+    table = dataclasses.replace(table, columns=tuple(map(restore, table.columns)), rows=rows)
     columns = {name: table.find(name) for name in (*REQUIRED, *OPTIONAL)}
     lacking = [name for name in REQUIRED if columns[name] is None]
     if lacking:
@@ -123,8 +125,7 @@ def write_manifest(clips: Iterable[Clip], path: str | os.PathLike, root: str | o
                 f"{path}: cannot list {clip.clip_id!a}, whose file name is not UTF-8. Rename it."
             ) from None
     with written_whole(path) as partial, open(partial, "w", encoding="utf-8", newline="") as file:
-        file.write(join_row(columns))
-        file.writelines(join_row(row[name] for name in columns) for row in rows)
+        write_rows(file, [columns, *([row[name] for name in columns] for row in rows)])
 
 
 def _table_path(path: str | os.PathLike) -> Path:

@@ -206,14 +206,6 @@ def is_table(path: str | os.PathLike) -> bool:
     return Path(path).suffix.lower() in (".csv", ".tsv", ".txt") and os.path.isfile(path)
 
 
-def join_row(fields: Iterable[str], delimiter: str = ",", newline: str = "\n") -> str:
-    """Returns a row of a CSV file that ``read_table`` reads back as it was, with its line end."""
-    line = io.StringIO(newline="")
-    # The writer quotes a field only for the characters of its own line end.
-    csv.writer(line, delimiter=delimiter, lineterminator="\r\n").writerow(fields)
-    return line.getvalue().removesuffix("\r\n") + newline
-
-
 def mend_code_page(text: str) -> str:
     """Puts quotation marks and dashes back that some program turned into control characters."""
     return text.translate(_WRONG_CODE_PAGE)

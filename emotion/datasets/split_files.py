@@ -1,10 +1,10 @@
 """Reads and writes the split in a model's folder: the clips it was trained, validated and tested on."""
 
-import csv
 import math
 import os
 from collections.abc import Iterable, Mapping
 
+from emotion.csv_rows import restore, write_rows
 from emotion.datasets.clips import SIDES, TRAIN, Clip
 from emotion.datasets.paths import read_table
 from emotion.datasets.splits import Split, check_protocol, check_split, in_order, split_of
@@ -27,19 +27,18 @@ def write_splits(
     check_split(split, clips, contents)
     sides = split.sides
     with written_whole(path) as partial, open(partial, "w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
+        rows = [COLUMNS]
         for clip in clips:
             side, hashes = sides[clip.clip_id], describe_contents(clip, contents or {})
-            row = (clip.clip_id, side, clip.emotion, clip.speaker or "", split.protocol, split.seed, hashes)
-            writer.writerow(row)
+            rows.append((clip.clip_id, side, clip.emotion, clip.speaker or "", split.protocol, split.seed, hashes))
+        write_rows(file, rows)
 
 
 def add_unlisted(path: str | os.PathLike, name: str, split: Split) -> None:
     """Notes in a written split that the model was also trained on data that the table does not list clip by clip."""
     with open(path, "a", encoding="utf-8", newline="") as file:
         row = (f"{UNLISTED}:{name}", TRAIN, "", "", split.protocol, split.seed, "")
-        csv.writer(file, lineterminator="\n").writerow(row)
+        write_rows(file, [row])
 
 
 def load_splits(path: str | os.PathLike) -> Split:
@@ -109,4 +108,6 @@ def read_split_rows(path: str | os.PathLike) -> list[dict[str, str]]:
         if row.n_fields != len(table.columns):
             written = ",".join(row.fields[: row.n_fields])
             raise DatasetError(f"{path}, row {number}: needs {len(table.columns)} values, got {written}.")
-    return [dict.fromkeys(COLUMNS, "") | dict(zip(table.columns, row.fields, strict=True)) for row in table.rows]
+    return [
+        dict.fromkeys(COLUMNS, "") | dict(zip(table.columns, map(restore, row.fields), strict=True)) for row in table.rows
+    ]

@@ -14,6 +14,7 @@ import numpy as np
 
 from emotion.config import MODALITIES, RunConfig
 from emotion.console import SILENT, Reporter
+from emotion.csv_rows import restore, write_rows
 from emotion.datasets.clips import SEXES, Clip, restrict_clip
 from emotion.errors import ConfigError, DatasetError, MediaError, RunError
 from emotion.evaluation.adaptation import BY_CLIPS, BY_REFERENCE, References
@@ -255,13 +256,13 @@ def write_predictions(judgements: Sequence[Judgement], class_names: Sequence[str
     ``predicted`` is the most probable class, however unsure.
     """
     with written_whole(path) as partial, open(partial, "w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow((*PREDICTION_COLUMNS, *class_names))
+        rows = [(*PREDICTION_COLUMNS, *class_names)]
         for judgement in judgements:
             best = int(np.argmax(judgement.probabilities))
             named = (judgement.clip_id, class_names[judgement.class_index], judgement.speaker, judgement.sex)
             answer = (judgement.evidence, class_names[best], repr(float(judgement.probabilities[best])))
-            writer.writerow((*(x or "" for x in named), *answer, *(repr(float(p)) for p in judgement.probabilities)))
+            rows.append((*(x or "" for x in named), *answer, *(repr(float(p)) for p in judgement.probabilities)))
+        write_rows(file, rows)
 
 
 def load_predictions(path: str | os.PathLike) -> tuple[list[Judgement], tuple[str, ...]]:
@@ -273,7 +274,7 @@ def load_predictions(path: str | os.PathLike) -> tuple[list[Judgement], tuple[st
     n_named = len(PREDICTION_COLUMNS)
     try:
         with open(path, encoding="utf-8", newline="") as file:
-            header, *rows = csv.reader(file, strict=True)
+            header, *rows = ([restore(field) for field in row] for row in csv.reader(file, strict=True))
         class_names = tuple(header[n_named:])
         judgements = [
             Judgement(

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from emotion.console import SILENT, Reporter
+from emotion.csv_rows import restore, write_rows
 from emotion.errors import ConfigError, EmotionError
 from emotion.files import displayable, make_folder, write_whole
 from emotion.inference.clip_search import ClipFile
@@ -127,7 +128,11 @@ class Batch:
     def _read(self) -> dict[str, dict[str, str]]:
         try:
             with open(self._summary, newline="", encoding="utf-8") as file:
-                return {row["file"]: {name: row.get(name) or "" for name in COLUMNS} for row in csv.DictReader(file)}
+                rows = [
+                    {name: restore(row.get(name) or "") for name in COLUMNS} | {"file": restore(row["file"])}
+                    for row in csv.DictReader(file)
+                ]
+                return {row["file"]: row for row in rows}
         except (OSError, KeyError, csv.Error, UnicodeDecodeError) as error:
             raise ConfigError(
                 f"{self._summary}: is not a summary of this program ({error}). Start again with --overwrite."
@@ -147,9 +152,7 @@ class Batch:
 
     def _write(self) -> None:
         text = io.StringIO()
-        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(self.rows.values())
+        write_rows(text, [COLUMNS, *([row[name] for name in COLUMNS] for row in self.rows.values())])
         write_whole(self._summary, text.getvalue())
 
 

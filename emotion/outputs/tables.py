@@ -39,10 +39,9 @@ evidence ``emotion``, ``most_probable`` and ``probabilities`` are null and ``con
 CSV, UTF-8 with a header: a line for each window with ``start_s``, ``end_s``, ``face``, ``emotion``, ``confidence`` and
 ``evidence`` as above, and a probability column for each class. What is null in JSON is empty here, but the ``face`` of
 a voice judged by itself is "voice". The last columns are the same in every line: ``schema_version``, ``model_sha256``,
-and ``settings`` as JSON.
+and ``settings`` as JSON. A name that a spreadsheet would compute, such as ``=A1``, has an apostrophe before it.
 """
 
-import csv
 import io
 import json
 import math
@@ -52,6 +51,7 @@ from typing import Any
 
 import numpy as np
 
+from emotion.csv_rows import write_rows
 from emotion.files import displayable
 from emotion.results import BaselineUse, EmotionSummary, FaceTrack, MediaPrediction, WindowPrediction
 
@@ -97,16 +97,16 @@ def format_csv(prediction: MediaPrediction, settings: dict[str, Any] | None = No
     """Returns the windows of a result as the text of a CSV file; ``settings`` as in ``to_json``."""
     plain = _plain(settings) or {}
     told = [SCHEMA_VERSION, plain.get("model_sha256", ""), json.dumps(plain) if plain else ""]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
     names = ("start_s", "end_s", "face", "emotion", "confidence", "evidence")
-    writer.writerow([*names, *prediction.class_names, "schema_version", "model_sha256", "settings"])
+    rows = [[*names, *prediction.class_names, "schema_version", "model_sha256", "settings"]]
     for window in prediction.windows:
         row = _window(window, prediction)
         probabilities = row["probabilities"] or dict.fromkeys(prediction.class_names)
         if window.face_id is None and window.evidence == "voice":
             row["face"] = "voice"
-        writer.writerow([*(row[name] for name in names), *probabilities.values(), *told])
+        rows.append([*(row[name] for name in names), *probabilities.values(), *told])
+    text = io.StringIO()
+    write_rows(text, rows)
     return text.getvalue()
 
 

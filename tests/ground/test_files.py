@@ -3,14 +3,24 @@
 import contextlib
 import errno
 import os
+import tempfile
 
 import numpy as np
 import pytest
 from refusals import refused
 
 from emotion.console import run_program
-from emotion.errors import EmotionError, FileError, first_line
-from emotion.files import file_error, folder_written_whole, make_folder, named_errors, write_whole, written_whole
+from emotion.errors import ConfigError, EmotionError, FileError, first_line
+from emotion.files import (
+    file_error,
+    folder_written_whole,
+    locked_names,
+    make_folder,
+    named_errors,
+    own_temporary_folder,
+    write_whole,
+    written_whole,
+)
 from emotion.models.run_folder import check_run
 
 
@@ -78,3 +88,44 @@ def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path, fails):
                 raise ZeroDivisionError
     assert [path.name for path in folder.parent.iterdir()] == ["folder"]
     assert [path.name for path in folder.iterdir()] == ["old.txt" if fails else "new.txt"]
+
+
+# ---- A shared temporary folder ----
+
+
+@pytest.fixture
+def shared_folder(tmp_path, monkeypatch):
+    """A temporary folder that strangers may write to, too."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return tmp_path
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such locks")
+def test_a_planted_link_does_not_harm_what_it_leads_to(shared_folder):
+    victim = shared_folder / "thesis.txt"
+    victim.write_text("years of work")
+    with locked_names([shared_folder / "out.mp4"]):
+        (lock,) = own_temporary_folder().iterdir()
+    lock.symlink_to(victim)
+    with pytest.raises(FileError), locked_names([shared_folder / "out.mp4"]):
+        pass
+    lock.unlink()
+    os.link(victim, lock)  # a hard link is followed, but never truncated
+    with locked_names([shared_folder / "out.mp4"]):
+        pass
+    assert victim.read_text() == "years of work"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such locks")
+@pytest.mark.parametrize("planted", ["link", "open", "file"])
+def test_only_a_folder_of_your_own_holds_locks(shared_folder, planted):
+    folder = own_temporary_folder()
+    assert folder.stat().st_mode & 0o777 == 0o700
+    folder.rmdir()
+    other = shared_folder / "other"
+    other.mkdir(mode=0o700)
+    {"link": lambda: folder.symlink_to(other), "open": lambda: folder.mkdir() or folder.chmod(0o777),
+     "file": folder.touch}[planted]()  # fmt: skip
+    with pytest.raises(ConfigError, match=str(folder)), locked_names([shared_folder / "out.mp4"]):
+        pass
+    assert not list(other.iterdir())

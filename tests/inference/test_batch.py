@@ -131,6 +131,17 @@ def test_files_of_one_name_from_different_folders_do_not_share_results(tmp_path)
     assert again.outputs(second) == []
 
 
+def test_a_name_that_a_spreadsheet_would_compute_is_text_in_the_summary_and_is_found_again(tmp_path, monkeypatch):
+    monkeypatch.chdir(touch(tmp_path, "=1+1.mp4"))
+    (clip,) = find_clips(["."])
+    batch = Batch(tmp_path / "out", {"model": "x"})
+    batch.note_failed(clip, "=1+1.mp4: cannot be read.")
+    written = (tmp_path / "out" / "summary.csv").read_text()
+    assert ",'=1+1," in written and ",'=1+1.mp4: cannot" in written and ",=" not in written
+    (row,) = Batch(tmp_path / "out", {"model": "x"}, resume=True).rows.values()
+    assert row["name"] == "=1+1" and row["message"].startswith("=1+1.mp4")
+
+
 def test_a_stop_in_the_middle_of_a_clip_leaves_word_of_what_may_be_replaced(tmp_path):
     clip = ClipFile(tmp_path / "a.mp4", "a")
     Batch(tmp_path / "out", {}).note_begun(clip, [tmp_path / "out" / "a.json", tmp_path / "out" / "a.mp4"])

@@ -4,11 +4,11 @@ DIR/manifest.csv is a data set of its own (--dataset manifest); DIR/dropped.csv 
 No media is copied, moved or deleted.
 """
 
-import csv
 from collections import Counter
 from pathlib import Path
 
 from emotion.console import Reporter
+from emotion.csv_rows import write_rows
 from emotion.datasets.check.survey import Survey, SurveyRequest, survey_dataset
 from emotion.datasets.clips import Clip
 from emotion.errors import DatasetError
@@ -108,6 +108,4 @@ def _check_output(folder: Path) -> None:
 def _write_dropped(rows: list[tuple[str, str, str]], path: Path) -> None:
     # File names need not be UTF-8.
     with written_whole(path) as part, open(part, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(DROPPED_COLUMNS)
-        writer.writerows(rows)
+        write_rows(file, [DROPPED_COLUMNS, *rows])

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from emotion.datasets.paths import N_SHOWN, Table, check_rows, join_row, mend_code_page, read_table
+from emotion.csv_rows import join_row
+from emotion.datasets.paths import N_SHOWN, Table, check_rows, mend_code_page, read_table
 from emotion.errors import ConfigError, DatasetError
 from emotion.files import make_folder, written_whole
 from emotion.labels import class_index, read_emotion
