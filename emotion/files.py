@@ -184,8 +184,8 @@ def own_temporary_folder() -> Path:
     is_own = not hasattr(os, "getuid") or (found.st_uid == user and not stat.S_IMODE(found.st_mode) & 0o077)
     if not (stat.S_ISDIR(found.st_mode) and is_own):
         raise ConfigError(
-            f"{folder}: is not a folder that only you can enter, so it is not used. Delete it, or name another place for "
-            "temporary files: TMPDIR=FOLDER."
+            f"{folder}: is not a folder that only you can enter, so it is not used. Delete it, or name another "
+            "place for temporary files: TMPDIR=FOLDER."
         )
     return folder
 

@@ -109,5 +109,6 @@ def read_split_rows(path: str | os.PathLike) -> list[dict[str, str]]:
             written = ",".join(row.fields[: row.n_fields])
             raise DatasetError(f"{path}, row {number}: needs {len(table.columns)} values, got {written}.")
     return [
-        dict.fromkeys(COLUMNS, "") | dict(zip(table.columns, map(restore, row.fields), strict=True)) for row in table.rows
+        dict.fromkeys(COLUMNS, "") | dict(zip(table.columns, map(restore, row.fields), strict=True))
+        for row in table.rows
     ]

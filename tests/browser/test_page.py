@@ -50,7 +50,7 @@ def served(tmp_path_factory):
     program.send_signal(signal.SIGINT)
     code, said = program.wait(timeout=60), log.read_text(encoding="utf-8")
     assert code == 0 and "Traceback" not in said, said
-    assert list(work.glob("emotion-web-*")) == []
+    assert list(work.glob("emotion-*/web-*")) == []
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -304,6 +305,7 @@ def test_sweeping_goes_on_while_pages_close(sessions, tmp_path):
 
 class Request:
     session_hash = "somebody"
+    client = SimpleNamespace(host="127.0.0.1")
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """The page itself: what is on it, and what a click does."""
 
 import logging
+import math
 import shutil
 import threading
 import time
@@ -9,7 +10,7 @@ from pathlib import Path
 import gradio as gr
 from gradio_client import utils as client_utils
 
-from emotion.errors import EmotionError
+from emotion.errors import ConfigError, EmotionError
 from emotion.files import make_folder
 from emotion.inference.web import fragments
 from emotion.inference.web import timeline as timeline_page
@@ -65,11 +66,13 @@ class Page:
     Args:
         folder: where uploads and results are kept while they are needed; also Gradio's.
         max_bytes: larger uploads are refused.
+        max_total_bytes: of all uploads and results together.
     """
 
-    def __init__(self, analyst: Analyst, folder: Path, *, max_bytes: int):
+    def __init__(self, analyst: Analyst, folder: Path, *, max_bytes: int, max_total_bytes: float = math.inf):
         self._analyst, self._max_bytes = analyst, max_bytes
-        self._sessions = Sessions(folder, kept_seconds=KEPT_SECONDS)
+        self._sessions = Sessions(folder, kept_seconds=KEPT_SECONDS, max_bytes=max_total_bytes)
+        self.has_room = self._sessions.has_room
         # Gradio serves only files in its own folder.
         self._sample = folder / "samples" / sample_clip().name
 
@@ -85,6 +88,12 @@ class Page:
                     logger.exception("old files could not be deleted")
 
         threading.Thread(target=sweep, name="sweep", daemon=True).start()
+
+    @staticmethod
+    def count_places(page: gr.Blocks, address: str) -> int:
+        """Returns how many clips of an address wait, or are analysed."""
+        events = list(page._queue.event_ids_to_events.values())  # Gradio has no other way to ask
+        return sum(event.request.client is not None and event.request.client.host == address for event in events)
 
     def close(self) -> None:
         """Stops all work at its next frame, and deletes all files."""
@@ -165,8 +174,8 @@ class Page:
         request: gr.Request, progress=gr.Progress(),  # noqa: B008  (Gradio looks for it there)
     ):  # fmt: skip
         session = self._sessions.find(request.session_hash)
-        if session is None or clip is None:  # without a session the page was closed meanwhile
-            return _problem("" if session is None else "Upload a clip, record one, or use the sample first.")
+        if session is None or clip is None or not self.has_room(0):
+            return _problem(_why_not(session, clip))
 
         def is_stopped() -> bool:
             return self._sessions.is_stopped(session, number) or session.clip != Path(clip)
@@ -204,11 +213,19 @@ class Page:
             own.unlink(missing_ok=True)
             self._sessions.drop_results(session, but=kept)
 
+    def _open_session(self, request: gr.Request) -> None:
+        try:
+            self._sessions.get(request.session_hash, request.client.host)
+        except ConfigError as error:
+            raise gr.Error(str(error), print_exception=False) from error
+
     def _press(self, clip, request: gr.Request) -> list:
+        self._open_session(request)
         self._sessions.choose(request.session_hash, clip)  # the event of a change of clip may come later
         return [self._sessions.press(request.session_hash), "", *_buttons(is_working=True)]
 
     def _choose(self, clip, request: gr.Request) -> list:
+        self._open_session(request)
         self._sessions.choose(request.session_hash, clip)
         return _problem("")
 
@@ -219,6 +236,7 @@ class Page:
         return str(self._sample)
 
     def _stop(self, request: gr.Request) -> None:
+        self._open_session(request)
         self._sessions.stop(request.session_hash)
 
     def _forget(self, request: gr.Request) -> None:
@@ -235,6 +253,14 @@ def refuse_urls(video: gr.Video) -> None:
         return await move(path)
 
     video.async_move_resource_to_block_cache = move_if_here
+
+
+def _why_not(session, clip) -> str:
+    """What the page says instead of looking at a clip; nothing if it was closed meanwhile."""
+    if session is None:
+        return ""
+    no_room = "The page has no room for more results. Try again in an hour."
+    return no_room if clip else "Upload a clip, record one, or use the sample first."
 
 
 def _buttons(*, is_working: bool) -> list[gr.Button]:

@@ -1,7 +1,11 @@
 """Serves the page: where it listens, who may ask, what is kept while it runs and deleted when it ends."""
 
 import contextlib
+import functools
+import ipaddress
 import os
+import secrets
+import shutil
 import socket
 import tempfile
 import threading
@@ -11,9 +15,11 @@ from pathlib import Path
 
 from emotion.console import SILENT, Reporter, quiet_import
 from emotion.errors import ConfigError
+from emotion.files import locked_names, make_folder, named_errors, own_temporary_folder
 
 LOCAL_HOST = "127.0.0.1"
 MAX_PORT = 65535
+SHARE = 0.25  # of the disk space for clips, that one address may fill in an hour
 
 
 @dataclass(frozen=True)
@@ -25,8 +31,11 @@ class PageRequest:
         model_name: what the page calls it.
         runtime: see ``load_run``.
         host, port: where to listen; port 0 takes any free one.
-        allowed_hosts: names under which a proxy in front of the page forwards requests.
+        allowed_hosts: names of the page besides those that this computer gives itself.
+        trusted_proxies: addresses, or networks, whose word on who asks, and under which name, is believed.
+        auth: a file with a line ``USER:PASSWORD`` for everybody who may log in; None lets in everybody.
         max_seconds, max_mb: longer clips and larger uploads are refused.
+        max_total_mb: of all uploads and results together.
         opens_browser: whether to open the page on this computer.
     """
 
@@ -36,18 +45,30 @@ class PageRequest:
     host: str
     port: int
     allowed_hosts: tuple[str, ...]
+    trusted_proxies: tuple[str, ...]
+    auth: Path | None
     max_seconds: float
     max_mb: float
+    max_total_mb: float
     opens_browser: bool
 
     def __post_init__(self):
-        for name in ("max_seconds", "max_mb"):
+        for name in ("max_seconds", "max_mb", "max_total_mb"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise ConfigError(f"--{name} must be above 0, got {getattr(self, name):g}.")
         if not 0 <= self.port <= MAX_PORT:
             raise ConfigError(f"--port must lie in 0 to {MAX_PORT}, got {self.port}.")
         if ":" in self.host:
             raise ConfigError(f"--host {self.host}: IPv6 is not supported; give an IPv4 address or a name.")
+
+        for proxy in self.trusted_proxies:
+            try:
+                ipaddress.ip_network(proxy)
+            except ValueError as error:
+                raise ConfigError(
+                    f"--trusted_proxies {proxy}: is no address and no network ({error}). Give one such as 127.0.0.1 or "
+                    "10.0.0.0/8."
+                ) from error
 
     @property
     def is_local(self) -> bool:
@@ -62,12 +83,14 @@ def serve(request: PageRequest, *, reporter: Reporter = SILENT) -> None:
         ConfigError: if Gradio is not installed, or the address cannot be used.
         RunError: if the model cannot be loaded.
     """
-    with tempfile.TemporaryDirectory(prefix="emotion-web-") as folder:
+    users = read_users(request.auth) if request.auth else None
+    with _own_folder() as folder:
         # Gradio reads this when it is imported: uploads go to a folder that is deleted with this program.
-        os.environ["GRADIO_TEMP_DIR"] = folder
-        with _launched(request, Path(folder)) as address:
+        os.environ["GRADIO_TEMP_DIR"] = str(folder)
+        os.environ["FORWARDED_ALLOW_IPS"] = "none"  # the guard decides whom to believe, not the server
+        with _launched(request, folder, users) as address:
             if not request.is_local:
-                reporter.say("Everybody who can reach this computer can use the page and upload to it.")
+                reporter.warn(_warn_of_network(request))
             reporter.say(f"Open {address} in a browser. Ctrl-C ends it.")
             try:
                 ended = threading.Event()
@@ -77,8 +100,57 @@ def serve(request: PageRequest, *, reporter: Reporter = SILENT) -> None:
                 reporter.say("\nClosed; all uploads are deleted.")
 
 
+def read_users(path: Path) -> list[tuple[str, str]]:
+    """Reads who may log in: a line ``USER:PASSWORD`` for each; empty ones are left out.
+
+    Raises:
+        ConfigError: if the file holds anything else, or nothing.
+        FileError: if it cannot be read.
+    """
+    with named_errors(path):
+        text = path.read_text(encoding="utf-8", errors="replace")
+    users = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        user, _, password = line.strip().partition(":")
+        if line.strip() and not (user and password):
+            raise ConfigError(f"--auth {path}: line {number} is not USER:PASSWORD.")
+        if line.strip():
+            users.append((user, password))
+    if not users:
+        raise ConfigError(f"--auth {path}: names nobody. Write a line USER:PASSWORD for each who may log in.")
+    return users
+
+
+def _warn_of_network(request: PageRequest) -> str:
+    who = "who can log in" if request.auth else "on the network, without a password (see --auth),"
+    return (
+        f"warning: everybody {who} can use the page and upload to it, and others on the network can read along, as the "
+        "page has no TLS. Put a server with TLS in front: see docs/web_demo.md."
+    )
+
+
 @contextlib.contextmanager
-def _launched(request: PageRequest, folder: Path) -> Iterator[str]:
+def _own_folder() -> Iterator[Path]:
+    """Lends a folder that is deleted at the end; first deletes those of programs that were killed."""
+    place = own_temporary_folder()
+    for left in place.glob("web-*/"):
+        # Only a lock tells that its program runs, and Windows has none here.
+        with contextlib.suppress(ConfigError), locked_names([left]):
+            if os.name != "nt":
+                shutil.rmtree(left, ignore_errors=True)
+    folder, before = place / f"web-{secrets.token_hex(8)}", tempfile.tempdir
+    with locked_names([folder]):
+        make_folder(folder)
+        tempfile.tempdir = str(folder)  # where uploads grow that may never be whole
+        try:
+            yield folder
+        finally:
+            tempfile.tempdir = before
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _launched(request: PageRequest, folder: Path, users: list[tuple[str, str]] | None) -> Iterator[str]:
     """Launches the page, and lends its address."""
     try:
         with quiet_import():
@@ -87,24 +159,32 @@ def _launched(request: PageRequest, folder: Path) -> Iterator[str]:
     except ImportError as error:
         raise ConfigError(f"The page needs Gradio ({error}): pip install -r requirements-web.txt") from error
     from emotion.inference.web.analysis import Analyst, find_models
+    from emotion.inference.web.guard import middleware_for
     from emotion.inference.web.page import MEGABYTE, STYLE, Page
 
     models = find_models(request.model, request.model_name)
     analyst = Analyst(models, max_seconds=request.max_seconds, runtime=request.runtime)
     max_bytes = round(request.max_mb * MEGABYTE)
-    demo = Page(analyst, folder, max_bytes=max_bytes)
+    max_total = request.max_total_mb * MEGABYTE
+    max_share = max_total * (1.0 if request.is_local else SHARE)
+    demo = Page(analyst, folder, max_bytes=max_bytes, max_total_bytes=max_total)
     demo.keep_swept()
     page = demo.build()
     # Gradio asks its own page whether it is up; a network's proxy cannot answer that.
     for name in ("NO_PROXY", "no_proxy"):
         os.environ[name] = ",".join(filter(None, [os.environ.get(name), "localhost", LOCAL_HOST, request.host]))
+    guards = middleware_for(
+        [request.host, *request.allowed_hosts], request.trusted_proxies, has_room=demo.has_room,
+        count_places=functools.partial(demo.count_places, page), max_share=max_share,
+    )  # fmt: skip
     theme = gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
     try:
         _, address, _ = page.launch(
             server_name=request.host, server_port=request.port or _free_port(request.host), max_file_size=max_bytes,
             prevent_thread_lock=True, quiet=True, share=False, theme=theme, css=STYLE, footer_links=[],
             inbrowser=request.opens_browser, ssr_mode=False, run_history=False,
-            app_kwargs={"middleware": _guards(request)},
+            app_kwargs={"middleware": guards, "docs_url": None, "redoc_url": None, "openapi_url": None}, auth=users,
+            enable_monitoring=False,
         )  # fmt: skip
     except (OSError, ValueError, httpx.HTTPError) as error:  # the last two: Gradio cannot reach its own page
         raise ConfigError(
@@ -116,17 +196,6 @@ def _launched(request: PageRequest, folder: Path) -> Iterator[str]:
     finally:
         demo.close()
         page.close(verbose=False)
-
-
-def _guards(request: PageRequest) -> list:
-    """Middleware that refuses requests under a foreign name: some website may have led the browser here."""
-    from starlette.middleware import Middleware
-    from starlette.middleware.trustedhost import TrustedHostMiddleware
-
-    if not request.is_local:
-        return []  # nobody knows under which names others reach this computer
-    names = ["localhost", LOCAL_HOST, request.host, *request.allowed_hosts]
-    return [Middleware(TrustedHostMiddleware, allowed_hosts=names, www_redirect=False)]
 
 
 def _free_port(host: str) -> int:

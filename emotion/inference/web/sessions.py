@@ -3,6 +3,8 @@
 Session names and upload paths come from outside: no path is made from a name, and a path is checked before a deletion.
 """
 
+import contextlib
+import math
 import os
 import re
 import shutil
@@ -14,6 +16,7 @@ from pathlib import Path
 
 from emotion.errors import ConfigError
 
+MAX_SESSIONS = 32  # of one address
 UPLOAD_FOLDER = re.compile(r"[0-9a-f]{32,128}")  # Gradio names a folder by the hash of the file in it
 
 
@@ -23,6 +26,7 @@ class Session:
 
     Attributes:
         folder: for its results.
+        address: of the computer that opened it.
         clip: the clip it shows; when that changes, its uploads are deleted.
         uploads: the files it chose.
         busy: folders with work in progress.
@@ -31,6 +35,7 @@ class Session:
     """
 
     folder: Path
+    address: str = ""
     clip: Path | None = None
     uploads: set[Path] = field(default_factory=set)
     busy: set[Path] = field(default_factory=set)
@@ -44,26 +49,38 @@ class Sessions:
     Args:
         folder: where Gradio keeps uploads; results go to a subfolder.
         kept_seconds: files older than this are deleted, whoever they belong to.
+        max_bytes: of all files together.
     """
 
-    def __init__(self, folder: Path, *, kept_seconds: float):
+    def __init__(self, folder: Path, *, kept_seconds: float, max_bytes: float = math.inf):
+        self._max_bytes = max_bytes
         self._folder, self._kept_seconds = folder.resolve(), kept_seconds
         self._results = self._folder / "results"
         self._open: dict[str, Session] = {}
         self._lock = threading.Lock()
 
-    def get(self, name: str | None) -> Session:
+    def has_room(self, n_bytes: int) -> bool:
+        """Whether files of so many bytes more may be kept."""
+        kept = 0
+        for path in _find_files(self._folder):
+            with contextlib.suppress(OSError):  # deleted meanwhile
+                kept += path.stat().st_size
+        return kept + n_bytes <= self._max_bytes
+
+    def get(self, name: str | None, address: str = "") -> Session:
         """Returns a page's session; the first call begins it.
 
         Raises:
-            ConfigError: if it has no name, as a request from outside the page.
+            ConfigError: if it has no name, as a request from outside the page, or its address has too many pages.
         """
         if not name:
             raise ConfigError("Only the page itself can ask for this.")
         with self._lock:
             if name not in self._open:
+                if sum(session.address == address for session in self._open.values()) >= MAX_SESSIONS:
+                    raise ConfigError("Too many pages are open at your address. Close some, or wait an hour.")
                 self._results.mkdir(parents=True, exist_ok=True)  # again: systems clean /tmp
-                self._open[name] = Session(Path(tempfile.mkdtemp(dir=self._results)))
+                self._open[name] = Session(Path(tempfile.mkdtemp(dir=self._results)), address)
             return self._open[name]
 
     def find(self, name: str | None) -> Session | None:
