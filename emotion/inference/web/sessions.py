@@ -35,7 +35,7 @@ class Session:
     """
 
     folder: Path
-    address: str = ""
+    address: str | None = None
     clip: Path | None = None
     uploads: set[Path] = field(default_factory=set)
     busy: set[Path] = field(default_factory=set)
@@ -67,7 +67,7 @@ class Sessions:
                 kept += path.stat().st_size
         return kept + n_bytes <= self._max_bytes
 
-    def get(self, name: str | None, address: str = "") -> Session:
+    def get(self, name: str | None, address: str | None = None) -> Session:
         """Returns a page's session; the first call begins it.
 
         Raises:
@@ -77,7 +77,8 @@ class Sessions:
             raise ConfigError("Only the page itself can ask for this.")
         with self._lock:
             if name not in self._open:
-                if sum(session.address == address for session in self._open.values()) >= MAX_SESSIONS:
+                n_open = sum(session.address == address for session in self._open.values())
+                if address and n_open >= MAX_SESSIONS:
                     raise ConfigError("Too many pages are open at your address. Close some, or wait an hour.")
                 self._results.mkdir(parents=True, exist_ok=True)  # again: systems clean /tmp
                 self._open[name] = Session(Path(tempfile.mkdtemp(dir=self._results)), address)
