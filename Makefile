@@ -9,6 +9,8 @@
 # make docs   set up, then build the documentation into site/
 # make lint   check style
 # make test-reference   set up PyTorch and transformers, then hold the encoders against theirs at full size
+# make audit   look up the locked releases in the list of known vulnerabilities; needs a network
+# make lock   choose the releases, and write their hashes into requirements.lock
 # make fuzz N=1000 SEED=1   set up, then damage files at random and ask for an answer or one clear line
 # make crash N=100 SEED=1   set up, then kill the program at random moments, go on, and compare
 # Needs Python 3.11, 3.12 or 3.13. Another interpreter: make demo PYTHON=/path/to/python3.12
@@ -21,7 +23,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 TEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo demo-web docs test test-fast test-all test-thorough test-browser test-documents test-reference fuzz crash lint format setup chromium clean
+.PHONY: demo demo-web docs test test-fast test-all test-thorough test-browser test-documents test-reference fuzz crash audit lock lint format setup chromium clean
 
 demo: $(VENV)/ready
 	$(BIN)/python run_inference.py --video_path samples/astronaut.mp4 --overwrite
@@ -69,6 +71,16 @@ fuzz: $(VENV)/ready-dev
 crash: $(VENV)/ready-dev
 	$(BIN)/python tests/fuzz/crash.py --n $(N) --seed $(SEED)
 
+# --strict: a release that cannot be looked up is a failure, too.
+audit: $(VENV)/ready-audit
+	$(BIN)/pip-audit --strict --disable-pip --require-hashes --progress-spinner off -r requirements.lock
+
+# For Python 3.11 to 3.13; no address of a package index is written. Left alone, uv takes an older TensorFlow than pip.
+lock: $(VENV)/ready-audit
+	echo "tensorboard>=2.21" | $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 \
+		--generate-hashes --no-annotate --no-emit-index-url --custom-compile-command "make lock" --constraints - \
+		requirements.txt requirements-web.txt -o requirements.lock
+
 lint: $(VENV)/ready-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -95,6 +107,10 @@ $(VENV)/ready-docs: $(VENV)/ready requirements-docs.txt
 
 $(VENV)/ready-dev: $(VENV)/ready requirements-dev.txt
 	$(INSTALL) -r requirements-dev.txt
+	touch $@
+
+$(VENV)/ready-audit: $(VENV)/ready requirements-audit.txt
+	$(INSTALL) -r requirements-audit.txt
 	touch $@
 
 $(VENV)/ready-reference: $(VENV)/ready-dev requirements-reference.txt
