@@ -93,6 +93,7 @@ def fetch_model(
             f"{HUB_SCHEME}{repository}: is not a model of this program, or only part of it was fetched "
             f"({words.split('. ')[0]}). Try again with a network."
         ) from error
+    reporter.say(f"Model: {HUB_SCHEME}{repository}@{Path(path).name}")  # pins this very revision
     return Path(path)
 
 

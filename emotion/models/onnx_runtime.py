@@ -115,7 +115,11 @@ class OnnxNetwork:
         return "video_moments" in self._outputs
 
     def _run(self, inputs: dict[str, np.ndarray]) -> np.ndarray:
-        return self._compute(self._outputs[:1], inputs)[0]
+        (answer,) = self._compute(self._outputs[:1], inputs)
+        wanted = (len(next(iter(inputs.values()))), self.n_outputs)
+        if not isinstance(answer, np.ndarray) or answer.shape != wanted:  # what a file says of its outputs may be wrong
+            raise RunError(f"{self._path}: its answers are not of shape {wanted}. {_way_out(self._path)}")
+        return answer
 
     def _compute(self, names: list[str], inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
         """Runs the network in a thread, so that signals are heard meanwhile, and ends it after a while.

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from emotion.config import CalibrationConfig, RunConfig
+from emotion.errors import RunError
 from emotion.models import find_design
 from emotion.models.baseline_head import BaselineHead
 from emotion.models.calibration import apply_temperature
@@ -59,7 +60,7 @@ class Run:
         held = {name: find_held(np.asarray(inputs[name])) for name in self.config.modalities}
         absent = np.zeros(len(next(iter(held.values()))), bool)
         temperatures = self._temperatures(held.get("video", absent), held.get("audio", absent))
-        return apply_temperature(np.asarray(self._forward(inputs)), temperatures)
+        return apply_temperature(self._checked(self._forward(inputs), len(absent)), temperatures)
 
     def without_calibration(self) -> "Run":
         """Returns the run with all temperatures at 1, as a calibration is fitted to it."""
@@ -81,12 +82,18 @@ class Run:
         Returns:
             ``audio_vector (n, n_values)`` and ``audio_present (n, 1)``; or ``video_moments (n, n_frames, n_features)``
             and ``video_signs (n, n_frames, 2)``.
+
+        Raises:
+            RunError: if the network hands out anything else.
         """
         (modality, values), *_ = inputs.items()
         if self.runtime == "keras":
             encoded = {name: np.asarray(value) for name, value in self._encoders[modality](inputs).items()}
         else:
             encoded = self.model.encode(inputs)
+        wanted = values.shape[:1] if modality == "audio" else values.shape[:2]
+        if any(value.shape[:-1] != wanted or not np.isfinite(value).all() for value in encoded.values()):
+            raise RunError(f"{self.path}: the model encodes {modality} wrongly, so it is damaged. Use another.")
         if modality == "audio":
             encoded["audio_present"] = find_held(values).astype(np.float32)[:, None]
         return encoded
@@ -134,7 +141,22 @@ class Run:
 
     def _judge(self, encoded: dict[str, np.ndarray]) -> np.ndarray:
         """Returns the head's own probabilities ``(n, n_classes)``."""
-        return np.asarray(self._head(encoded) if self.runtime == "keras" else self.model.head(encoded))
+        answers = self._head(encoded) if self.runtime == "keras" else self.model.head(encoded)
+        return self._checked(answers, len(next(iter(encoded.values()))))
+
+    def _checked(self, answers, n: int) -> np.ndarray:
+        """Returns a network's answers as an array.
+
+        Raises:
+            RunError: if they are not finite numbers ``(n, n_classes)``.
+        """
+        answers, wanted = np.asarray(answers), (n, len(self.config.class_names))
+        if answers.shape != wanted or not np.issubdtype(answers.dtype, np.floating) or not np.isfinite(answers).all():
+            raise RunError(
+                f"{self.path}: the model does not answer with finite numbers of shape {wanted}, so it is damaged. "
+                "Use another, or train it again."
+            )
+        return answers
 
     def _temperatures(self, seen: np.ndarray, heard: np.ndarray) -> float | np.ndarray:
         """Returns the temperature of each row, or one for all if they are equal."""

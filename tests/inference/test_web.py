@@ -6,6 +6,7 @@ import html
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -176,6 +177,15 @@ def test_the_chosen_model_stands_first_and_names_are_told_apart(tmp_path):
     other = tmp_path / "accurate"
     assert list(find_models(other, "default")) == ["default", "default (2)", "accurate"]
     assert list(find_models(other, "user/name")) == ["user/name", "default", "accurate"]
+
+
+def test_a_bad_folder_among_the_models_does_not_stop_the_page(tmp_path, monkeypatch):
+    for name, text in {"nest": "[" * 100_000, "digits": "9" * 5000, "bytes": "\udcff"}.items():
+        shutil.copytree(default_run(), tmp_path / name)
+        (tmp_path / name / "config.json").write_bytes(text.encode(errors="surrogateescape"))
+    (tmp_path / "folder" / "config.json").mkdir(parents=True)
+    monkeypatch.setattr("emotion.inference.web.analysis.saved_models", lambda: tmp_path)
+    assert list(find_models(default_run(), "default")) == ["default"]
 
 
 # ---- Whose files are whose ----

@@ -168,6 +168,35 @@ def test_signals_are_heard_while_a_network_computes(endless):
     assert time.perf_counter() - start < 10
 
 
+LIAR = """<ir_version: 9, opset_import: ["" : 17]>
+g (float[n,4] audio) => (float[n,2] probabilities)
+<float[4,3] w = {0,0,0,0,0,0,0,0,0,0,0,0}>
+{
+    probabilities = MatMul (audio, w)
+}"""
+
+
+def test_answers_of_another_shape_than_the_file_says_are_refused(tmp_path):
+    onnx.save(parser.parse_model(LIAR), tmp_path / ONNX_FILE)
+    with pytest.raises(RunError, match=r"model\.onnx"):
+        OnnxNetwork(tmp_path / ONNX_FILE)({"audio": np.ones((1, 4), np.float32)})
+
+
+@pytest.mark.parametrize("answers", [[[np.nan, 1.0]], [[np.inf, 0.0]], [[0.2, 0.3, 0.5]], [0.5, 0.5], [["0", "1"]]])
+def test_what_is_no_probability_is_an_error_that_names_the_model_and_never_an_answer(run, monkeypatch, answers):
+    loaded = load_run(run, runtime="onnx")
+    monkeypatch.setattr(loaded.model, "_compute", lambda names, inputs: [np.array(answers)])
+    with pytest.raises(RunError, match=str(run)):
+        loaded.predict(draw_inputs(loaded.config, 1))
+
+
+def test_an_encoder_that_hands_out_no_numbers_is_an_error(run, monkeypatch):
+    loaded = load_run(run, runtime="onnx")
+    monkeypatch.setattr(loaded.model, "encode", lambda inputs: {"audio_vector": np.full((1, 3), np.nan)})
+    with pytest.raises(RunError, match=f"{run}: .*audio"):
+        loaded.encode({"audio": draw_inputs(loaded.config, 1)["audio"]})
+
+
 @pytest.mark.parametrize("where", ["/etc/hostname", "weights.bin"])
 @pytest.mark.parametrize("inside", [False, True])
 def test_weights_in_other_files_are_refused_before_they_are_opened(tmp_path, where, inside):
