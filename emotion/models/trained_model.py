@@ -91,8 +91,12 @@ class Run:
             encoded = {name: np.asarray(value) for name, value in self._encoders[modality](inputs).items()}
         else:
             encoded = self.model.encode(inputs)
-        wanted = values.shape[:1] if modality == "audio" else values.shape[:2]
-        if any(value.shape[:-1] != wanted or not np.isfinite(value).all() for value in encoded.values()):
+        # A network of a fixed number of frames hands out more moments than it was given.
+        n_axes = 2 if modality == "audio" else 3
+        if any(
+            value.ndim != n_axes or len(value) != len(values) or not np.isfinite(value).all()
+            for value in encoded.values()
+        ):
             raise RunError(f"{self.path}: the model encodes {modality} wrongly, so it is damaged. Use another.")
         if modality == "audio":
             encoded["audio_present"] = find_held(values).astype(np.float32)[:, None]
