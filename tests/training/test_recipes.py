@@ -11,6 +11,7 @@ import soundfile
 from face_data import MadeTeacher, write_ferplus, write_unlabelled
 
 from emotion.config import RECIPE_NAMES
+from emotion.console import SILENT
 from emotion.datasets import emodb
 from emotion.datasets.cache import ClipCache
 from emotion.datasets.clips import Clip
@@ -30,6 +31,7 @@ from emotion.training.recipes.face_branch import (
     FrameStage,
     build_headed_network,
 )
+from emotion.training.recipes.face_stages import align_faces, train_faces
 from emotion.training.recipes.joining import Branch, join_late
 from emotion.training.recipes.light_voice import LightChoices, Tower, compute_hints
 from emotion.training.recipes.recipe import make_shipped, measure_new_corpora
@@ -37,9 +39,15 @@ from emotion.training.recipes.scoring import Answers, measure_calibration, score
 from emotion.training.recipes.settings import RECIPES, Recipe, VoiceChoices
 from emotion.training.recipes.voice_bank import VoiceBank, keep_common, make_bank, merge_windows
 from emotion.training.recipes.voice_folds import join_calm
+from emotion.training.recipes.voice_stages import (
+    answer_about_strangers,
+    cut_voices,
+    score_on_new_speakers,
+    train_voice,
+)
 from emotion.training.recipes.voices import load_voices
 from emotion.training.recipes.whisper_voice import WhisperChoices
-from emotion.training.recipes.work import fingerprint
+from emotion.training.recipes.work import Work, fingerprint
 
 FACES = FaceChoices(
     filters=(4, 4, 8, 8), units=8, n_hints=4, stages=(FrameStage(32, 1, 1e-3), FrameStage(112, 1, 1e-3)),
@@ -212,23 +220,19 @@ def test_the_light_recipe_makes_a_model_that_loads_and_says_what_it_was_made_fro
     folds = metrics["folds"]["by_number_of_classes"]
     assert all(scores["n"] == 32 and len(scores["uar_by_fold"]) == 2 for scores in (folds["8"], folds["7"]))
 
-    alone = measure_new_corpora(made_recipe("whisper_mobilenet"), data_root, work, left_out="played")
-    assert list(alone["corpora"]) == ["played"] and alone["temperature"] != 1.0
-    assert alone["corpora"]["played"]["temperature"] == 1.0 and "without played" in alone["protocol"]
-    with pytest.raises(DatasetError, match="No corpus is called iemocap"):
-        measure_new_corpora(made_recipe("whisper_mobilenet"), data_root, work, left_out="iemocap")
-
-    # A second call finds every stage in the work folder and trains nothing again.
-    monkeypatch.setattr(f"{RECIPES_ROOM}.recipe.write_onnx", lambda *_: None)  # which takes a while
+    # What is finished is found in the work folder, and nothing is trained again.
     monkeypatch.setattr(keras.Model, "fit", lambda *_, **__: pytest.fail("a finished stage was trained again"))
     for name in (
         "face_stages.load_ferplus", "face_stages.train_picture_network", "voice_stages.train_whisper_network",
         "voice_stages.train_light_network",
     ):  # fmt: skip
         monkeypatch.setattr(f"{RECIPES_ROOM}.{name}", lambda *_, **__: pytest.fail("a stage was made again"))
-    again = make_shipped(recipe, data_root, tmp_path / "again", work)
-    assert again["photograph"]["confusion_matrix"] == metrics["photograph"]["confusion_matrix"]
-    assert again["folds"] == metrics["folds"]
+    again = Work(recipe, data_root, work, SILENT)
+    heard = cut_voices(again)
+    train_faces(again, align_faces(again))
+    train_voice(again, heard)
+    assert set(answer_about_strangers(again, heard)) == set(metrics["new_corpora"]["corpora"])
+    assert score_on_new_speakers(again, heard) == metrics["folds"]
 
 
 @pytest.mark.trains
@@ -238,8 +242,14 @@ def test_the_accurate_recipe_makes_a_model_that_loads_and_says_what_it_was_made_
 ):
     monkeypatch.setattr(f"{RECIPES_ROOM}.recipe.write_onnx", lambda *_: None)  # test_export_onnx.py writes every design
     recipe = made_recipe("whisper_mobilenet")
-    metrics = make_shipped(recipe, data_root, tmp_path / "made", tmp_path / "work", with_folds=False)
+    work = tmp_path / "work"
+    metrics = make_shipped(recipe, data_root, tmp_path / "made", work, with_folds=False)
     check_made(tmp_path / "made", recipe.architecture, metrics, data_root, with_folds=False)
+    alone = measure_new_corpora(recipe, data_root, work, left_out="played")
+    assert list(alone["corpora"]) == ["played"] and alone["temperature"] != 1.0
+    assert alone["corpora"]["played"]["temperature"] == 1.0 and "without played" in alone["protocol"]
+    with pytest.raises(DatasetError, match="No corpus is called iemocap"):
+        measure_new_corpora(recipe, data_root, work, left_out="iemocap")
 
 
 def test_of_eight_emotions_calm_and_neutral_join_by_their_share_of_the_clips():

@@ -27,7 +27,6 @@ from collections.abc import Iterator
 
 import cv2
 import numpy as np
-from scipy.signal import butter, sosfilt
 
 from emotion.errors import MediaError
 from emotion.inputs.voice.features import LOWEST_POWER, build_slaney_bands, compute_mel
@@ -98,6 +97,8 @@ def _read_narrow(path: str, mtime_ns: int, size: int) -> np.ndarray:
     """``_narrow_waveform`` of a file in one state: one that changed is read again."""
     waveform = load_waveform(path, WAVE_SAMPLE_RATE)
     samples = waveform.samples[: round(WAVE_SECONDS * WAVE_SAMPLE_RATE)] if waveform else np.zeros(1)
+    from scipy.signal import butter, sosfilt  # takes a second, in each process that examines files
+
     band = butter(4, WAVE_BAND_HERTZ, "band", fs=WAVE_SAMPLE_RATE, output="sos")
     narrow = sosfilt(band, samples)
     return narrow / max(np.linalg.norm(narrow), 1e-9)
