@@ -76,7 +76,11 @@ def build_parser(place: str) -> argparse.ArgumentParser:
 def _tables(parser: argparse.ArgumentParser, name: str) -> list[str]:
     lines, rows = [], []
     for group in parser._action_groups:
-        shown = [action for action in group._group_actions if not isinstance(action, argparse._HelpAction)]
+        shown = [
+            action
+            for action in group._group_actions
+            if not isinstance(action, argparse._HelpAction) and action.help is not argparse.SUPPRESS
+        ]
         if shown and group not in (parser._positionals, parser._optionals, parser._subparsers):
             rows.append(f"| **{group.title}** | |")
         for action in shown:
@@ -111,7 +115,7 @@ def _explain(action: argparse.Action, parser: argparse.ArgumentParser) -> str:
     values = {**vars(action), "prog": parser.prog}
     # Paths are relative to the project's folder.
     values["default"] = action.default if str(ROOT) not in default else default.replace(f"{ROOT}/", "")
-    text = (action.help or "") % values if action.help and action.help is not argparse.SUPPRESS else ""
+    text = (action.help or "") % values if action.help else ""
     return text.replace(f"{ROOT}/", "")
 
 

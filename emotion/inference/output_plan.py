@@ -130,7 +130,7 @@ def plan_outputs(
         picture = request.output or base.with_name(base.name + suffixes[0])
         if picture.suffix.lower() not in suffixes:
             kind = "an annotated image" if is_still else "an annotated video"
-            raise ConfigError(f"{picture}: the name of {kind} must end in {', '.join(suffixes)}.")
+            raise ConfigError(f"{picture}: the name of {kind} must end in one of {', '.join(suffixes)}.")
     # A still has no course over time: its plot is drawn only if it is asked for.
     if request.save_plot is not None or (request.plot and not is_still):
         plot = request.save_plot or base.with_name(f"{base.name}_plot.png")

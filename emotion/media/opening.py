@@ -17,6 +17,7 @@ from emotion.media.wav import MendedFile, WavLength, read_wav_length
 WEB_PAGE = re.compile(rb"\s*(<!doctype html|<html)", re.IGNORECASE)
 HEAD_BYTES = 256
 LFS_POINTER = b"version https://git-lfs.github.com/spec"
+MP4_MARK = b"ftyp"
 UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 CONTROLS = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")  # no text holds them
 # FFmpeg looks for streams until it knows all of them, at most for 5 MB or 5 seconds, which some begin later than.
@@ -61,9 +62,10 @@ def _open_media(path: str | os.PathLike):
                     f"{name}: holds text or a playlist, not media. Give a video, sound or image file."
                 ) from error
             words = "it is damaged, or of a kind that is not read"
-        raise MediaError(
-            f"{name}: not a readable media file ({words}). Download it again, or convert it to MP4."
-        ) from error
+        way_out = "Download it again, or convert it to MP4."
+        if head[4:8] == MP4_MARK:
+            way_out = "Its index is missing or damaged: was it cut off? Copy or download it again."
+        raise MediaError(f"{name}: not a readable media file ({words}). {way_out}") from error
 
 
 class MediaFile:

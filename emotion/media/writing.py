@@ -47,7 +47,9 @@ def check_output(path: str | os.PathLike, source_path: str | os.PathLike | None 
     """
     path = Path(path)
     if path.suffix.lower() not in SUFFIXES:
-        raise MediaError(f"{path}: the name must end in {', '.join(SUFFIXES)}, because the video is an MP4 file.")
+        raise MediaError(
+            f"{path}: the name must end in one of {', '.join(SUFFIXES)}, because the video is an MP4 file."
+        )
     if path.is_dir():
         raise MediaError(f"{path}: is a folder. Give the name of the file to write.")
     if not path.parent.is_dir():

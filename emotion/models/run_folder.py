@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from emotion.config import RunConfig
+from emotion.config import RECIPE_NAMES, RunConfig
 from emotion.config_files import load_config, write_config
 from emotion.console import quiet_import
 from emotion.errors import ConfigError, RunError, first_line
@@ -72,7 +72,8 @@ def _check_run(path: Path) -> RunConfig:
         raise RunError(f"{path}: is a file. Give the model's folder.")
     if not path.is_dir():
         raise RunError(
-            f"{path}: no such model folder, here or in saved_models/. Train one with train_model.py, or name another."
+            f"{path}: no such model folder, here or in saved_models/. Name another, such as "
+            f"{' or '.join(RECIPE_NAMES)}, or train one with train_model.py."
         )
     if not (path / CONFIG_FILE).is_file():
         folds = sorted(folder.name for folder in path.glob("fold_*") if (folder / MODEL_FILE).is_file())

@@ -101,7 +101,7 @@ def add_data_options(parser: argparse.ArgumentParser, *, cached: bool = True) ->
     add("--manifest", type=Path, metavar="FILE", help="your own table instead of --dataset: CSV with the columns path, "
         "emotion and, if known, speaker, audio_path, start_s, end_s, split, sex, "
         "reference")  # fmt: skip
-    kept = "where decoded clips are kept (default: %(default)s)" if cached else "not used: no decoded clips are kept"
+    kept = "where decoded clips are kept (default: %(default)s)" if cached else argparse.SUPPRESS
     add("--cache_dir", type=Path, default=CLIP_CACHE_DIR, help=kept)
     return group
 

@@ -302,7 +302,7 @@ def test_a_truncated_clip_gives_its_beginning_and_a_warning(tmp_path, caplog):
 def test_a_clip_without_its_index_is_not_readable(tmp_path):
     path = make.make_clip(tmp_path / "clip.mp4")
     path.write_bytes(path.read_bytes()[:-1500])
-    with pytest.raises(MediaError, match=r"clip\.mp4: not a readable media file \(.+\)"):
+    with pytest.raises(MediaError, match=r"clip\.mp4: not a readable media file \(.+\).*cut off"):
         probe_media(path)
 
 
