@@ -42,8 +42,8 @@ class LightChoices:
     """How the light branch is trained.
 
     Attributes:
-        towers: the second knows the voices of actors in studios better, the first all others; the share is the greatest
-            one of three tenths, four, ... that costs the mean over validation corpora less than a point.
+        towers: the second knows the voices of two corpora of acted speech better. Its share is the largest of those
+            tried that costs less than a point of mean UAR on validation voices: see docs/lab_notebook.md.
         teacher_share: weight of the teacher's answer beside the label. Clips of no class have the teacher's alone.
         hint_weight: weight of the hints' squared error beside the cross-entropy.
         n_hints: principal components of Whisper's statistics to be guessed.
