@@ -81,7 +81,7 @@ def build_parser() -> argparse.ArgumentParser:
 def run_evaluation(arguments: list[str]) -> int:
     """Evaluates a model folder; returns the exit code."""
     args = build_parser().parse_args(arguments)
-    data, reporter = read_data_options(args), reporter_for(args)
+    data, reporter = read_data_options(vars(args)), reporter_for(args)
     for path in (args.json, args.predictions):
         if path is not None:
             check_writable(path)
@@ -203,7 +203,7 @@ def run_corpora(arguments: list[str]) -> int:
 
 
 def _run_trainings(args: argparse.Namespace, workflow, name: str) -> int:
-    data, config, reporter = read_data_options(args), build_config(args), reporter_for(args)
+    data, config, reporter = read_data_options(vars(args)), build_config(vars(args)), reporter_for(args)
     output = args.output or saved_models() / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
     failures = workflow(
         *data.load(reporter), config, output, n_folds=args.folds, cache_dir=data.cache_dir, command=command_line(),

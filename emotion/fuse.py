@@ -38,7 +38,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main() -> int:
     args = build_parser().parse_args()
-    data, reporter = read_data_options(args), reporter_for(args)
+    data, reporter = read_data_options(vars(args)), reporter_for(args)
     check_new_folder(args.output)
     folders = [resolve_model(args.audio), resolve_model(args.video)]
     for folder in folders:

@@ -111,7 +111,7 @@ def check_options(parser: argparse.ArgumentParser, args: argparse.Namespace) -> 
                 parser.error(f"--{name} is for --fusion late")
     if args.demo and args.protocol not in (None, "speaker", "random"):
         parser.error("--demo takes only --protocol speaker or random")
-    given = [option for option in given_settings(args) if option != "--epochs"]
+    given = [option for option in given_settings(vars(args)) if option != "--epochs"]
     if args.resume and given:
         parser.error(f"--resume uses the settings that the run began with; leave out {', '.join(given)}")
 
@@ -126,7 +126,7 @@ def make_plan(args: argparse.Namespace) -> Plan:
     if args.demo:
         args.epochs = DEMO_EPOCHS if args.epochs is None else args.epochs
         args.batch_size = DEMO_BATCH_SIZE if args.batch_size is None else args.batch_size
-    config = build_config(args)
+    config = build_config(vars(args))
     output = args.output or saved_models() / f"{config.architecture}-{datetime.now():%Y%m%d-%H%M%S}"
     # Cross-validations and fusions go on with what their folder holds, and check that it is their own.
     is_begun = args.fusion and not (output / CONFIG_FILE).exists() and (output / "audio_expert").is_dir()
@@ -156,10 +156,10 @@ def main() -> int:
     if args.recipe:
         return make_shipped_model(parser, args)
     check_options(parser, args)
-    data = read_data_options(args)
+    data = read_data_options(vars(args))
     plan = make_plan(args)
     if args.fusion:
-        configs = build_expert_configs(args)
+        configs = build_expert_configs(vars(args))
         clips, source = data.load(reporter)
         reporter.say(
             f"Run folder: {plan.output}. To continue after a stop, give the same command with --output "

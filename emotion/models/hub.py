@@ -1,5 +1,6 @@
 """Model folders on the Hugging Face hub: sent with their card, fetched, and found by name."""
 
+import functools
 import json
 import re
 import shutil
@@ -21,6 +22,7 @@ HUB_CARD_FILE = "README.md"
 NETWORK_FILES = (MODEL_FILE, *(name + end for name in (ONNX_FILE, HEAD_FILE, INT8_FILE) for end in ("", HASH_SUFFIX)))
 RUN_FILES = (CONFIG_FILE, METRICS_FILE, SPLITS_FILE, BASELINE_FILE, *NETWORK_FILES)
 LICENCES = "LICENCE-*.txt"  # of parts that others trained
+MAX_BYTES = 2_000_000_000  # of all files of a model
 NAME = re.compile(r"[\w.-]+/[\w.-]+")
 LICENCE = "other"  # where none is named
 FRONT_MATTER = re.compile(r"---\n.*?\n---\n", re.DOTALL)  # what the hub reads of a page, before its text
@@ -82,8 +84,19 @@ def fetch_model(
     if not place.is_dir():
         reporter.say(f"Fetching {HUB_SCHEME}{repository} into {cache_dir}, once")
     with hub_library(f"{HUB_SCHEME}{repository}: cannot be fetched", _way_out, HubError) as hub:
-        path = hub.snapshot_download(
-            repository, revision=revision, cache_dir=cache_dir, allow_patterns=[*RUN_FILES, HUB_CARD_FILE, LICENCES]
+        patterns = [*RUN_FILES, HUB_CARD_FILE, LICENCES]
+        fetch = functools.partial(hub.snapshot_download, repository, cache_dir=cache_dir, allow_patterns=patterns)
+        try:
+            asked = fetch(revision=revision, dry_run=True)
+        except hub.errors.DryRunError:  # no network, or no such model: what is kept may do, or the library says why not
+            asked = []
+        n_bytes = sum(file.file_size or 0 for file in asked if file.will_download)
+        if n_bytes <= MAX_BYTES:
+            path = fetch(revision=asked[0].commit_hash if asked else revision)
+    if n_bytes > MAX_BYTES:
+        raise HubError(
+            f"{HUB_SCHEME}{repository}: has {n_bytes / 1e9:.1f} GB, and models of up to {MAX_BYTES / 1e9:g} GB are "
+            "fetched. If you trust its maker, fetch it with: hf download"
         )
     try:
         check_run(path)

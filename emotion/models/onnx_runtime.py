@@ -10,6 +10,7 @@ used either.
 """
 
 import contextlib
+import functools
 import hashlib
 import logging
 import math
@@ -36,9 +37,15 @@ DEVICES = ("auto", "cpu", "gpu")
 # A network must answer within the first, and the second for each window: a hundred times what large ones take.
 LIMIT_SECONDS, WINDOW_SECONDS, TERMINATION_SECONDS = 20.0, 2.0, 5.0
 WAIT_SECONDS = 0.1
+MAX_BYTES = 2 << 30  # of all networks together
+OUT_OF_MEMORY = "BFCArena"  # in ONNX Runtime's words
 MADE_FROM = "keras_sha256"  # key in the file's metadata
 # Outputs: of the whole network, and what a network that runs along tracks also hands out for its head.
 PROBABILITIES, ENCODED = "probabilities", ("audio_vector", "video_moments", "video_signs")
+
+
+class OutOfMemory(RunError):
+    """A network that asks for more memory than networks may have."""
 
 
 class OnnxNetwork:
@@ -63,8 +70,10 @@ class OnnxNetwork:
         except ImportError as error:
             raise RunError(f"{path}: cannot be run ({error}). pip install -r requirements.txt") from error
 
+        _limit_memory()
         options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3  # errors only
+        options.log_severity_level = 4  # what fails is said in the error, once
+        options.add_session_config_entry("session.use_env_allocators", "1")
         # Threads that spin while waiting for work would slow down decoding and encoding.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self._path = Path(path)
@@ -115,8 +124,15 @@ class OnnxNetwork:
         return "video_moments" in self._outputs
 
     def _run(self, inputs: dict[str, np.ndarray]) -> np.ndarray:
-        (answer,) = self._compute(self._outputs[:1], inputs)
-        wanted = (len(next(iter(inputs.values()))), self.n_outputs)
+        n = len(next(iter(inputs.values())))
+        try:
+            (answer,) = self._compute(self._outputs[:1], inputs)
+        except OutOfMemory:
+            if n < 2:
+                raise
+            halves = (slice(n // 2), slice(n // 2, n))
+            return np.concatenate([self._run({name: each[half] for name, each in inputs.items()}) for half in halves])
+        wanted = (n, self.n_outputs)
         if not isinstance(answer, np.ndarray) or answer.shape != wanted:  # what a file says of its outputs may be wrong
             raise RunError(f"{self._path}: its answers are not of shape {wanted}. {_way_out(self._path)}")
         return answer
@@ -125,6 +141,7 @@ class OnnxNetwork:
         """Runs the network in a thread, so that signals are heard meanwhile, and ends it after a while.
 
         Raises:
+            OutOfMemory: if it asks for more memory than it may have.
             RunError: if it fails, or does not answer in time: a file from a stranger may loop for ever.
         """
         import onnxruntime
@@ -152,7 +169,10 @@ class OnnxNetwork:
             raise RunError(f"{self._path}: did not answer within {seconds:.0f} s. {_way_out(self._path)}")
         (answer,) = answers
         if isinstance(answer, Exception):
-            raise RunError(f"{self._path}: fails ({first_line(answer)}). {_way_out(self._path)}") from answer
+            words, way_out = first_line(answer), _way_out(self._path)
+            if OUT_OF_MEMORY in words:
+                raise OutOfMemory(f"{self._path}: needs more than {MAX_BYTES >> 30} GiB of memory. {way_out}")
+            raise RunError(f"{self._path}: fails ({words}). {way_out}") from answer
         return answer
 
     def encode(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -165,6 +185,16 @@ class OnnxNetwork:
         }
         names = [name for name in self._outputs if name in ENCODED and name.startswith(modality)]
         return dict(zip(names, self._compute(names, {modality: values, **others}), strict=True))
+
+
+@functools.cache
+def _limit_memory() -> None:
+    """Sets how much memory the networks of this process may ask for; what asks for more fails."""
+    import onnxruntime
+
+    kind, arena = onnxruntime.OrtMemType.DEFAULT, onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR
+    limit = onnxruntime.OrtArenaCfg({"max_mem": MAX_BYTES})
+    onnxruntime.create_and_register_allocator(onnxruntime.OrtMemoryInfo("Cpu", arena, 0, kind), limit)
 
 
 def find_held(values: np.ndarray) -> np.ndarray:

@@ -143,53 +143,25 @@ def add_fusion_options(group) -> None:
     group.add_argument("--by_class", action="store_true", help="a weight for each class instead of one for all")
 
 
-# ---- From options to records ----
+# ---- From options to records: each takes the options by name, ``vars(parser.parse_args())`` ----
 
 
-def read_data_options(args: argparse.Namespace) -> DataRequest:
-    return DataRequest(args.dataset, args.root, args.manifest, args.cache_dir)
+def read_data_options(options: Mapping[str, Any]) -> DataRequest:
+    return DataRequest(options["dataset"], options["root"], options["manifest"], options["cache_dir"])
 
 
-def given_settings(args: argparse.Namespace) -> list[str]:
+def given_settings(options: Mapping[str, Any]) -> list[str]:
     """Returns the options you gave that decide how a model is built or trained."""
     names = ("model", "modality", "config", "labels", *SETTINGS)
-    return [f"--{name}" for name in names if getattr(args, name, None) is not None]
+    return [f"--{name}" for name in names if options.get(name) is not None]
 
 
-def build_config(args: argparse.Namespace) -> RunConfig:
+def build_config(options: Mapping[str, Any]) -> RunConfig:
     """Returns a training's settings: the options you gave, else those of ``--config``, else the network's defaults.
 
     Raises:
         ConfigError: for an impossible setting.
     """
-    return _build(vars(args))
-
-
-def build_expert_configs(args: argparse.Namespace) -> dict[str, RunConfig]:
-    """Returns the settings of the two experts of ``--fusion late``, by modality.
-
-    Raises:
-        ConfigError: for an impossible setting, a cross-validation, or pretrained weights that no expert takes.
-    """
-    from emotion.models.pretrained import known_weights
-
-    wanted, configs = args.pretrained, {}
-    for modality in MODALITIES:
-        model = getattr(args, f"{modality}_model") or args.model
-        known = known_weights(model or DEFAULT_ARCHITECTURE) if wanted else {}
-        weights = wanted and [name for name in wanted if known.get(name, "").startswith(f"{modality}_")]
-        configs[modality] = _build({**vars(args), "model": model, "modality": modality, "pretrained": weights})
-        if configs[modality].training.protocol in CROSS_VALIDATED:
-            raise ConfigError(
-                "--fusion late trains one pair of experts: choose --protocol speaker, random or official."
-            )
-    taken = {name for config in configs.values() for name in config.training.pretrained}
-    if spare := sorted(set(wanted or ()) - taken):
-        raise ConfigError(f"Neither expert takes the weights {', '.join(spare)}. Leave them out of --pretrained.")
-    return configs
-
-
-def _build(options: Mapping[str, Any]) -> RunConfig:
     file, model = options["config"], options["model"]
     values = read_settings(file, complete=False) if file else {}
     named = values.get("architecture") if isinstance(values, dict) else None
@@ -211,3 +183,27 @@ def _build(options: Mapping[str, Any]) -> RunConfig:
     config = dataclasses.replace(config, architecture=model or config.architecture)
     check_audio(config)
     return config
+
+
+def build_expert_configs(options: Mapping[str, Any]) -> dict[str, RunConfig]:
+    """Returns the settings of the two experts of ``--fusion late``, by modality.
+
+    Raises:
+        ConfigError: for an impossible setting, a cross-validation, or pretrained weights that no expert takes.
+    """
+    from emotion.models.pretrained import known_weights
+
+    wanted, configs = options["pretrained"], {}
+    for modality in MODALITIES:
+        model = options[f"{modality}_model"] or options["model"]
+        known = known_weights(model or DEFAULT_ARCHITECTURE) if wanted else {}
+        weights = wanted and [name for name in wanted if known.get(name, "").startswith(f"{modality}_")]
+        configs[modality] = build_config({**options, "model": model, "modality": modality, "pretrained": weights})
+        if configs[modality].training.protocol in CROSS_VALIDATED:
+            raise ConfigError(
+                "--fusion late trains one pair of experts: choose --protocol speaker, random or official."
+            )
+    taken = {name for config in configs.values() for name in config.training.pretrained}
+    if spare := sorted(set(wanted or ()) - taken):
+        raise ConfigError(f"Neither expert takes the weights {', '.join(spare)}. Leave them out of --pretrained.")
+    return configs

@@ -138,7 +138,8 @@ def make_case(kind: str, seeds: dict[str, list[Path]], rng: random.Random, place
     copy = place / "run"
     shutil.copytree(run, copy)
     file = copy / PARTS[kind]
-    way = {"config": mutations.damage_json, "keras": mutations.damage_zip}.get(kind, mutations.damage)
+    ways = {"config": mutations.damage_json, "keras": mutations.damage_zip, "onnx": mutations.damage_graph}
+    way = ways.get(kind, mutations.damage)
     file.write_bytes(way(file.read_bytes(), rng))
     if kind == "onnx":
         from emotion.models.onnx_runtime import write_hash

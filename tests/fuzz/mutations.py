@@ -15,6 +15,13 @@ WORDS = (
     b"\0", b"\xff", b"\n", b"\r\n", b",", b";", b"\t", b'"', b"sep=;\n", b"\xef\xbb\xbf", b"\xff\xfe", b"NaN", b"1e999",
     b"%s%n", b"../", b"-1", b"=", b"'", b"\xe2\x80\xae", b"\xcc\x88",
 )  # fmt: skip
+HOSTILE = (
+    b"9" * 5000,
+    b"[" * 100_000,
+    b'{"a":' * 3000 + b"1" + b"}" * 3000,
+    b"1e999",
+    b"-1e-999",
+)  # in place of a value
 HEAD_BYTES = 256
 
 
@@ -84,6 +91,9 @@ def damage_json(content: bytes, rng: random.Random) -> bytes:
     """Returns JSON with strange values, names or nesting; or damaged as any other file."""
     if rng.random() < 0.3:
         return damage(content, rng)
+    if rng.random() < 0.05:
+        place = rng.choice([at for at, byte in enumerate(content) if byte == ord(":")]) + 1
+        return content[:place] + rng.choice(HOSTILE) + content[place:].lstrip().lstrip(b"0123456789.")
     values = json.loads(content)
     for _ in range(rng.choice((1, 1, 2, 4))):
         inner = values
@@ -124,3 +134,99 @@ def damage_zip(content: bytes, rng: random.Random) -> bytes:
         for member, inner in members.items():
             archive.writestr(member, inner)
     return written.getvalue()
+
+
+def damage_graph(content: bytes, rng: random.Random) -> bytes:
+    """Returns an ONNX file that can be read and computes something else; or damaged as any other file."""
+    import onnx
+
+    if rng.random() < 0.3:
+        return damage(content, rng)
+    model = onnx.load_from_string(content)
+    for _ in range(rng.choice((1, 1, 2, 4))):
+        rng.choice((_swap_operators, _set_attribute, _set_values, _drop_node, _ask_for_memory, _loop, _point_outside))(
+            model.graph, rng
+        )
+    return model.SerializeToString()
+
+
+def _swap_operators(graph, rng: random.Random) -> None:
+    one, other = rng.choice(graph.node), rng.choice(graph.node)
+    one.op_type, other.op_type = other.op_type, one.op_type
+
+
+def _set_attribute(graph, rng: random.Random) -> None:
+    import onnx
+
+    attributes = [each for node in graph.node for each in node.attribute if each.type == onnx.AttributeProto.INT]
+    if attributes:
+        rng.choice(attributes).i = rng.choice((0, -1, 2**31, 2**62, 1000))
+
+
+def _set_values(graph, rng: random.Random) -> None:
+    """Gives a constant, such as a shape or a weight, other values."""
+    import numpy as np
+    from onnx import numpy_helper
+
+    tensor = rng.choice(graph.initializer)
+    values = np.array(numpy_helper.to_array(tensor))
+    if np.issubdtype(values.dtype, np.integer):
+        values[...] = rng.choice((0, -1, 1000, 10**6, 100))
+    else:
+        values[...] = rng.choice((np.nan, np.inf, 0.0, 1e30))
+    tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+
+
+def _drop_node(graph, rng: random.Random) -> None:
+    """Hands a node's input on as its output."""
+    node = rng.choice(graph.node)
+    node.op_type = "Identity"
+    del node.input[1:], node.output[1:], node.attribute[:]
+
+
+def _before_the_answer(graph) -> tuple[str, str]:
+    """Cuts the graph before its first output; returns the names to join again."""
+    answer = graph.output[0].name
+    for node in graph.node:
+        node.output[:] = [f"{answer}_before" if name == answer else name for name in node.output]
+    return f"{answer}_before", answer
+
+
+def _ask_for_memory(graph, rng: random.Random) -> None:
+    from onnx import TensorProto, helper
+
+    before, answer = _before_the_answer(graph)
+    graph.initializer.append(helper.make_tensor("much", TensorProto.INT64, [1], [rng.choice((10**8, 10**10, 2**62))]))
+    graph.node.extend([
+        helper.make_node("ConstantOfShape", ["much"], ["zeros"]),
+        helper.make_node("ReduceSum", ["zeros"], ["sum"], keepdims=0),
+        helper.make_node("Add", [before, "sum"], [answer]),
+    ])  # fmt: skip
+
+
+def _loop(graph, rng: random.Random) -> None:
+    from onnx import TensorProto, helper
+
+    before, answer = _before_the_answer(graph)
+    graph.initializer.extend([
+        helper.make_tensor("often", TensorProto.INT64, [], [rng.choice((10, 2**62))]),
+        helper.make_tensor("always", TensorProto.BOOL, [], [True]),
+    ])  # fmt: skip
+    body = helper.make_graph(
+        [helper.make_node("Identity", ["go"], ["goes"]), helper.make_node("Add", ["x", "x"], ["x2"])],
+        "body",
+        [helper.make_tensor_value_info("i", TensorProto.INT64, []),
+         helper.make_tensor_value_info("go", TensorProto.BOOL, []),
+         helper.make_tensor_value_info("x", TensorProto.FLOAT, None)],
+        [helper.make_tensor_value_info("goes", TensorProto.BOOL, []),
+         helper.make_tensor_value_info("x2", TensorProto.FLOAT, None)],
+    )  # fmt: skip
+    graph.node.append(helper.make_node("Loop", ["often", "always", before], [answer], body=body))
+
+
+def _point_outside(graph, rng: random.Random) -> None:
+    import onnx
+
+    tensor = rng.choice(graph.initializer)
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value=rng.choice(("/etc/passwd", "../x", "model.keras")))

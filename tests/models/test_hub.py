@@ -15,7 +15,9 @@ from hub_server import TOKEN, HubServer
 from small_models import random_inputs, small_config, write_small_run
 
 from emotion.config_files import load_config
+from emotion.console import Reporter
 from emotion.errors import ConfigError
+from emotion.models import hub
 from emotion.models.hub import HubError, build_card, fetch_model, hub_dir, pull, push
 from emotion.models.names import resolve_model
 from emotion.models.run_folder import RunError, load_run, write_metrics
@@ -149,6 +151,25 @@ def test_a_damaged_network_is_told_before_anything_is_kept_and_nothing_is_overwr
     with pytest.raises(RunError, match="--output"):
         pull(NAME, tmp_path, cache_dir=tmp_path / "cache")
     assert (tmp_path / "mine.txt").read_text() == "here first"
+
+
+def test_a_model_of_gigabytes_is_not_fetched(server, run, tmp_path, monkeypatch):
+    push(run, NAME)
+    server.asked.clear()
+    monkeypatch.setattr(hub, "MAX_BYTES", 1000)
+    with pytest.raises(HubError, match=f"hf://{NAME}: has .* GB"):
+        fetch_model(NAME, cache_dir=tmp_path)
+    assert not list(tmp_path.rglob("model.keras"))
+
+
+def test_the_revision_used_is_shown_and_pins_that_very_model(server, run, tmp_path, capsys):
+    push(run, NAME)
+    first = server.revision(NAME)
+    fetch_model(NAME, cache_dir=tmp_path, reporter=Reporter())
+    assert f"hf://{NAME}@{first}" in "".join(capsys.readouterr())
+    server.repositories[NAME]["metrics.json"] = b"{}"  # the maker changes something
+    assert fetch_model(NAME, cache_dir=tmp_path).name == server.revision(NAME) != first
+    assert fetch_model(NAME, revision=first, cache_dir=tmp_path).name == first
 
 
 def test_what_is_no_run_is_not_sent_and_nothing_without_a_token(server, run, tmp_path, monkeypatch):

@@ -168,6 +168,43 @@ def test_signals_are_heard_while_a_network_computes(endless):
     assert time.perf_counter() - start < 10
 
 
+GREEDY = """<ir_version: 9, opset_import: ["" : 17]>
+g (float[n,4] audio) => (float[n,2] probabilities)
+<int64[1] side = {2500000000}, float[4,2] w = {0,0,0,0,0,0,0,0}>
+{
+    z = MatMul (audio, w)
+    big = ConstantOfShape (side)
+    sum = ReduceSum <keepdims: int = 0> (big)
+    probabilities = Add (z, sum)
+}"""
+
+
+def test_a_network_that_asks_for_too_much_memory_fails_in_a_line(tmp_path):
+    onnx.save(parser.parse_model(GREEDY), tmp_path / ONNX_FILE)
+    with pytest.raises(RunError, match=r"model\.onnx: needs more than 2 GiB of memory"):
+        OnnxNetwork(tmp_path / ONNX_FILE)({"audio": np.ones((1, 4), np.float32)})
+
+
+MODEST = """<ir_version: 9, opset_import: ["" : 17]>
+g (float[n,4] audio) => (float[n,2] probabilities)
+<int64[2] sides = {1, 150000000}, float[4,2] w = {1,0,0,1,0,0,0,0}>
+{
+    z = MatMul (audio, w)
+    shape = Shape (z)
+    large = Mul (shape, sides)
+    zeros = ConstantOfShape (large)
+    sum = ReduceSum <keepdims: int = 0> (zeros)
+    probabilities = Add (z, sum)
+}"""
+
+
+def test_windows_that_are_too_many_at_once_are_judged_in_parts(tmp_path):
+    """Each window takes 1.2 GB in this network."""
+    onnx.save(parser.parse_model(MODEST), tmp_path / ONNX_FILE)
+    inputs = np.arange(12, dtype=np.float32).reshape(3, 4)
+    np.testing.assert_array_equal(OnnxNetwork(tmp_path / ONNX_FILE)({"audio": inputs}), inputs[:, :2])
+
+
 LIAR = """<ir_version: 9, opset_import: ["" : 17]>
 g (float[n,4] audio) => (float[n,2] probabilities)
 <float[4,3] w = {0,0,0,0,0,0,0,0,0,0,0,0}>

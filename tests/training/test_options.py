@@ -21,7 +21,7 @@ def options(tmp_path):
         if file is not None:
             (tmp_path / "mine.json").write_text(json.dumps(file), encoding="utf-8")
             arguments = (*arguments, "--config", str(tmp_path / "mine.json"))
-        return build_config(parser.parse_args(arguments))
+        return build_config(vars(parser.parse_args(arguments)))
 
     return build
 
