@@ -231,15 +231,26 @@ def locked_names(paths: Iterable[Path]) -> Iterator[None]:
         for path in paths:
             name = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:32]
             place = folder / f"{name}.lock"
-            with named_errors(place):
-                file = os.open(place, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            if (file := _lock(place)) is None:
+                raise ConfigError(f"{path}: another program is writing it. Wait, or choose another name.")
             stack.callback(os.close, file)
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise ConfigError(f"{path}: another program is writing it. Wait, or choose another name.") from None
             stack.callback(place.unlink, missing_ok=True)
         yield
+
+
+def _lock(place: Path) -> int | None:
+    """Returns the open and locked file, which may be new; None if another program holds it."""
+    while True:
+        with named_errors(place):
+            file = os.open(place, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(file)
+            return None
+        if os.fstat(file).st_nlink:
+            return file
+        os.close(file)  # whoever held it deleted it after it was opened here
 
 
 def write_json(path: str | os.PathLike, values: Any) -> None:

@@ -57,7 +57,7 @@ def build_parser() -> argparse.ArgumentParser:
         usage="%(prog)s [options]",
         description=__doc__,
         epilog="Exit codes: 0 done; 2 wrong settings or no data; 3 done, but some clips could not be read; "
-        "130 stopped by Ctrl-C.",
+        "130 stopped with Ctrl-C; 143 terminated (SIGTERM).",
     )
     add_version(parser)
     add = parser.add_argument_group("first steps").add_argument

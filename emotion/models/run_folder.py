@@ -91,7 +91,7 @@ def _check_run(path: Path) -> RunConfig:
     try:
         return load_config(path / CONFIG_FILE)
     except ConfigError as error:
-        raise RunError(str(error)) from error
+        raise RunError(f"{error} Copy the model folder again, or choose another model.") from error
 
 
 def check_new_folder(output: Path) -> None:

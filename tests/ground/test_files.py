@@ -117,6 +117,23 @@ def test_a_planted_link_does_not_harm_what_it_leads_to(shared_folder):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such locks")
+def test_a_lock_that_its_holder_deletes_at_that_moment_is_no_lock(shared_folder, monkeypatch):
+    import fcntl
+
+    take, deleted = fcntl.flock, []
+
+    def delete_once(file, how):
+        if not deleted:
+            (lock,) = own_temporary_folder().iterdir()
+            deleted.append(lock.unlink())
+        return take(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", delete_once)
+    with locked_names([shared_folder / "out.mp4"]):
+        assert len(list(own_temporary_folder().iterdir())) == 1  # which the next program finds locked
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such locks")
 @pytest.mark.parametrize("planted", ["link", "open", "file"])
 def test_only_a_folder_of_your_own_holds_locks(shared_folder, planted):
     folder = own_temporary_folder()
