@@ -108,7 +108,7 @@ def read_settings(path: str | os.PathLike, *, complete: bool = True) -> dict[str
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file.") from None
     except (OSError, ValueError) as error:  # no UTF-8, no JSON, a number of thousands of digits
-        raise ConfigError(f"{path}: not a readable JSON file ({str(error).split(";")[0]}).") from error
+        raise ConfigError(f"{path}: not a readable JSON file ({str(error).split(';')[0]}).") from error
     except RecursionError:
         raise ConfigError(f"{path}: not a configuration: it is nested too deeply.") from None
     _check_values(values, str(path))

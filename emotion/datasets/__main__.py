@@ -65,7 +65,9 @@ def add_download_options(parser: argparse.ArgumentParser) -> None:
     add("--github_url", default=owners.GITHUB_URL, help="CREMA-D's repository (default: %(default)s)")
     add("--lfs_url", action="append", help="CREMA-D's Git LFS servers, tried in the order given "
         f"(default: {' and then '.join(owners.LFS_URLS)})")  # fmt: skip
-    parser.epilog = "Exit codes: 0 all is there; 1 it could not be fetched; 2 wrong settings or archive; 130 stopped with Ctrl-C."
+    parser.epilog = (
+        "Exit codes: 0 all is there; 1 it could not be fetched; 2 wrong settings or archive; 130 stopped with Ctrl-C."
+    )
 
 
 def run_download(args: argparse.Namespace) -> int:
