@@ -17,7 +17,6 @@ from emotion.outputs.plots.figures import (
     sentence,
     set_percent_axis,
     set_title,
-    short_name,
     write_figure,
 )
 from emotion.outputs.timeline import (
@@ -60,7 +59,7 @@ def build_timeline(prediction: MediaPrediction):
     width = float(np.clip(TIMELINE_INCHES * prediction.duration_seconds / WIDEN_SECONDS, TIMELINE_INCHES, MAX_INCHES))
     figure = build_figure(width_inches=width, height_inches=ROW_INCHES * max(1, len(shown)) + 0.5)
     missing = f"{n_missing} further faces are not drawn" if n_missing else ""
-    set_title(figure, f"Emotions over time: {short_name(displayable(Path(prediction.path).name))}", missing)
+    set_title(figure, f"Emotions over time: {displayable(Path(prediction.path).name)}", missing)
     moments = choose_moments(prediction, MAX_MOMENTS)
     start, end = moments[0], moments[-1]
     if not shown:
