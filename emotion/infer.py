@@ -11,7 +11,6 @@ from emotion.console import (
     add_progress_option,
     add_version,
     called_as,
-    quiet_import,
     run_program,
 )
 from emotion.models.names import resolve_model
@@ -89,6 +88,10 @@ def build_parser() -> argparse.ArgumentParser:
     add("--output_dir", type=Path, metavar="FOLDER", help="folder for all files that you do not name (default for "
         "several clips: emotion_results)")  # fmt: skip
     add("--resume", action="store_true", help="skip clips that are finished")
+    add("--workers", type=int, default=1, metavar="N", help="label N clips at a time, each in a process with a model "
+        "of its own (default: %(default)s)")  # fmt: skip
+    add("--shard", metavar="K/N", help="label part K of N of the clips; run the other parts elsewhere, at any time, "
+        "into the same folder or another. Each part has a summary of its own")  # fmt: skip
     add = parser.add_argument_group("camera").add_argument
     add("--max_seconds", type=float, metavar="S", help="stop after S seconds (default: at Ctrl-C)")
     add("--port", type=int, default=DEFAULT_PORT, help="port of the page in the browser (default: %(default)s)")
@@ -110,26 +113,19 @@ def main() -> int:
         parser.error(f"name a clip: --video_path clip.mp4{hint}")
     # Everything cheap that can be wrong is checked before TensorFlow takes seconds to load.
     from emotion.inference.jobs import plan_job
-    from emotion.inference.request import read_references
+    from emotion.inference.workers import make_predictor
     from emotion.models.run_folder import check_run
 
     request = _build_request(args)
     job = plan_job(request, check_run(request.model))
     started = time.perf_counter()
-    with quiet_import():
-        from emotion.inference.predictor import EmotionPredictor
-        from emotion.models.onnx_runtime import choose_runtime
-    runtime = choose_runtime(args.runtime, args.device)
-    predictor = EmotionPredictor(request.model, request.settings_in_force, runtime=runtime)
-    _ = predictor.detector  # loads it now, not with the first clip
-    if request.references:
-        predictor = predictor.with_reference(read_references(request.references))
+    predictor = make_predictor(request)
     return SOME_FILES_FAILED if job.run(predictor, loading_seconds=time.perf_counter() - started) else 0
 
 
 def _build_request(args: argparse.Namespace) -> "InferenceRequest":
     from emotion.inference.output_plan import OutputRequest
-    from emotion.inference.request import InferenceRequest
+    from emotion.inference.request import InferenceRequest, read_shard
 
     return InferenceRequest(
         media=tuple(args.media),
@@ -143,7 +139,9 @@ def _build_request(args: argparse.Namespace) -> "InferenceRequest":
             json=args.json, csv=args.csv, srt=args.srt, folder=args.output_dir, overwrite=args.overwrite,
         ),
         references=tuple(args.reference), adapts_to_folders=args.adapt, split_channels=args.split_channels,
-        model=resolve_model(args.model), resume=args.resume, notice=args.notice, blur_faces=args.blur_faces,
+        n_workers=args.workers, shard=read_shard(args.shard) if args.shard else None,
+        model=resolve_model(args.model), runtime=args.runtime, device=args.device, resume=args.resume,
+        notice=args.notice, blur_faces=args.blur_faces,
         max_seconds=args.max_seconds, port=args.port, timings=args.timings,
         reporter=Reporter(shows_text=not args.quiet, shows_bars=not (args.quiet or args.no_progress)),
     )  # fmt: skip

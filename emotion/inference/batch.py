@@ -1,5 +1,6 @@
-"""Analyses many clips with one model: one after the other, counted, and resumed after an interruption."""
+"""The record of a batch: which clips are done and how, kept on disk so that an interrupted batch goes on."""
 
+import contextlib
 import csv
 import dataclasses
 import io
@@ -7,22 +8,28 @@ import json
 import logging
 import signal
 import threading
+import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 from emotion.console import SILENT, Reporter
 from emotion.csv_rows import restore, write_rows
 from emotion.errors import ConfigError, EmotionError
-from emotion.files import displayable, make_folder, write_whole
+from emotion.files import displayable, locked_names, make_folder, named_errors, write_whole
 from emotion.inference.clip_search import ClipFile
+from emotion.inference.output_plan import OutputPlan
+from emotion.media.reading import MediaInfo
 from emotion.results import MediaPrediction, in_percent
 
 logger = logging.getLogger(__name__)
 
 SUMMARY_FILE = "summary.csv"
 SETTINGS_FILE = "summary_settings.json"
+JOURNAL_FILE = "summary_journal.jsonl"  # rows since the summary was last written whole, which takes long if it is long
+WHOLE_SECONDS, WHOLE_SHARE = 1.0, 0.02  # how often that is done: of the time, at most this share goes into it
 COLUMNS = (
     "file", "name", "status", "emotion", "confidence", "evidence", "faces", "duration_s", "outputs", "message",
     "version",
@@ -31,8 +38,46 @@ DONE, FAILED, BEGUN = "done", "failed", "begun"
 MAX_FAILURES_SHOWN = 20
 
 
-def check_results_folder(folder: Path, *, resume: bool, overwrite: bool) -> None:
+@dataclass(frozen=True)
+class Task:
+    """A clip to label, and where its results go."""
+
+    clip: ClipFile
+    info: MediaInfo
+    plan: OutputPlan
+
+
+@dataclass(frozen=True)
+class ClipAnswer:
+    """What the summary says of a clip that is done.
+
+    Attributes:
+        emotion: None without evidence.
+        seconds: how long the clip plays.
+        notes: about the result.
+    """
+
+    emotion: str | None
+    confidence: float
+    evidence: str
+    n_faces: int
+    seconds: float
+    notes: tuple[str, ...]
+
+    @classmethod
+    def of(cls, prediction: MediaPrediction) -> "ClipAnswer":
+        answer = prediction.overall
+        return cls(
+            answer.emotion, answer.confidence, answer.evidence, len(prediction.tracks), prediction.duration_seconds,
+            tuple(prediction.notes),
+        )  # fmt: skip
+
+
+def check_results_folder(folder: Path, *, resume: bool, overwrite: bool, part: str = "") -> None:
     """Makes sure that a folder can take the results of a batch.
+
+    Args:
+        part: of the batch, as for ``Batch``.
 
     Raises:
         ConfigError: if it is a file, or holds results and neither ``resume`` nor ``overwrite`` says what to do.
@@ -41,7 +86,7 @@ def check_results_folder(folder: Path, *, resume: bool, overwrite: bool) -> None
         raise ConfigError(f"{folder}: is a file. Name a folder with --output_dir.")
     if resume or overwrite:
         return
-    if any((folder / name).exists() for name in (SUMMARY_FILE, SETTINGS_FILE)):
+    if any((folder / _of_part(name, part)).exists() for name in (SUMMARY_FILE, SETTINGS_FILE)):
         raise ConfigError(
             f"{folder}: holds results already. Continue with --resume, replace them with --overwrite, or name another "
             "--output_dir."
@@ -56,22 +101,31 @@ class Batch:
         settings: the model and everything else that results depend on.
         resume: continue with the results there, if they were made with the same settings.
         overwrite: start again.
+        part: of several that write to one folder, each with a summary of its own, such as ``2-of-4``.
+
+    Attributes:
+        summary: its file.
 
     Raises:
         ConfigError: as ``check_results_folder``, or if the results were made with other settings.
     """
 
-    def __init__(self, folder: Path, settings: dict[str, Any], *, resume: bool = False, overwrite: bool = False):
+    def __init__(
+        self, folder: Path, settings: dict[str, Any], *, resume: bool = False, overwrite: bool = False, part: str = ""
+    ):
         self.folder = folder
-        self._summary = folder / SUMMARY_FILE
-        check_results_folder(folder, resume=resume, overwrite=overwrite)
+        self.summary, self._settings, self._journal = (
+            folder / _of_part(name, part) for name in (SUMMARY_FILE, SETTINGS_FILE, JOURNAL_FILE)
+        )
+        check_results_folder(folder, resume=resume, overwrite=overwrite, part=part)
         self.rows: dict[str, dict[str, str]] = {}
-        if self._summary.exists() and resume:
+        self._next_whole = 0.0
+        if self.summary.exists() and resume:
             self._check_settings(settings)
-            self.rows = self._read()
+            self.rows = self._read() | self._read_journal()
         make_folder(folder)
-        write_whole(folder / SETTINGS_FILE, json.dumps(settings, indent=2, sort_keys=True) + "\n")
-        self._write()
+        write_whole(self._settings, json.dumps(settings, indent=2, sort_keys=True) + "\n")
+        self.write()
 
     def claim(self, clip: ClipFile) -> ClipFile:
         """Returns the clip under a name that no other clip's results have."""
@@ -99,18 +153,17 @@ class Batch:
     def note_begun(self, clip: ClipFile, outputs: Iterable[Path]) -> None:
         self._note(clip, status=BEGUN, outputs=self._names(outputs))
 
-    def note_done(self, clip: ClipFile, prediction: MediaPrediction, outputs: Iterable[Path]) -> None:
-        answer = prediction.overall
+    def note_done(self, clip: ClipFile, answer: ClipAnswer, outputs: Iterable[Path]) -> None:
         self._note(
             clip,
             status=DONE,
             emotion=answer.emotion or "",
             confidence="" if answer.emotion is None else f"{answer.confidence:.4f}",
             evidence=answer.evidence,
-            faces=str(len(prediction.tracks)),
-            duration_s=f"{prediction.duration_seconds:.3f}",
+            faces=str(answer.n_faces),
+            duration_s=f"{answer.seconds:.3f}",
             outputs=self._names(outputs),
-            message="; ".join(prediction.notes),
+            message="; ".join(answer.notes),
         )
 
     def note_failed(self, clip: ClipFile, error: str) -> None:
@@ -122,12 +175,16 @@ class Batch:
 
     def _note(self, clip: ClipFile, **values: str) -> None:
         named = {"file": _key(clip), "name": clip.name, "version": _version(clip)}
-        self.rows[_key(clip)] = {**dict.fromkeys(COLUMNS, ""), **named, **values}
-        self._write()
+        row = self.rows[_key(clip)] = {**dict.fromkeys(COLUMNS, ""), **named, **values}
+        if time.monotonic() >= self._next_whole:
+            self.write()
+            return
+        with named_errors(self._journal), open(self._journal, "a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
 
     def _read(self) -> dict[str, dict[str, str]]:
         try:
-            with open(self._summary, newline="", encoding="utf-8") as file:
+            with open(self.summary, newline="", encoding="utf-8") as file:
                 rows = [
                     {name: restore(row.get(name) or "") for name in COLUMNS} | {"file": restore(row["file"])}
                     for row in csv.DictReader(file)
@@ -135,25 +192,43 @@ class Batch:
                 return {row["file"]: row for row in rows}
         except (OSError, KeyError, csv.Error, UnicodeDecodeError) as error:
             raise ConfigError(
-                f"{self._summary}: is not a summary of this program ({error}). Start again with --overwrite."
+                f"{self.summary}: is not a summary of this program ({error}). Start again with --overwrite."
             ) from error
 
+    def _read_journal(self) -> dict[str, dict[str, str]]:
+        """Returns the rows that a program left which was killed; its last line may be half."""
+        rows = {}
+        with contextlib.suppress(OSError):
+            for line in self._journal.read_text(encoding="utf-8").splitlines():
+                with contextlib.suppress(ValueError, TypeError, KeyError):
+                    row = json.loads(line)
+                    rows[row["file"]] = {name: str(row[name]) for name in COLUMNS}
+        return rows
+
     def _check_settings(self, settings: dict[str, Any]) -> None:
-        path = self.folder / SETTINGS_FILE
         try:
-            before = json.loads(path.read_text(encoding="utf-8"))
+            before = json.loads(self._settings.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             before = None
         if before != json.loads(json.dumps(settings)):
             raise ConfigError(
-                f"{self.folder}: holds results of another model or other settings (listed in its {SETTINGS_FILE}). Use "
-                "the same, name another --output_dir, or start again with --overwrite."
+                f"{self.folder}: holds results of another model or other settings (listed in its "
+                f"{self._settings.name}). Use the same, name another --output_dir, or start again with --overwrite."
             )
 
-    def _write(self) -> None:
-        text = io.StringIO()
+    def write(self) -> None:
+        """Writes the summary whole."""
+        start, text = time.monotonic(), io.StringIO()
         write_rows(text, [COLUMNS, *([row[name] for name in COLUMNS] for row in self.rows.values())])
-        write_whole(self._summary, text.getvalue())
+        write_whole(self.summary, text.getvalue())
+        with named_errors(self._journal):
+            self._journal.unlink(missing_ok=True)
+        now = time.monotonic()
+        self._next_whole = now + max(WHOLE_SECONDS, (now - start) / WHOLE_SHARE)
+
+
+def _of_part(name: str, part: str) -> str:
+    return f"{name.partition('.')[0]}_{part}.{name.partition('.')[2]}" if part else name
 
 
 def _key(clip: ClipFile) -> str:
@@ -198,45 +273,66 @@ class _StopSignal:
 def run_batch(
     clips: list[ClipFile],
     batch: Batch,
-    process: Callable[[ClipFile], tuple[MediaPrediction, list[Path]]],
+    plan: Callable[[ClipFile], Task],
+    label: Callable[[Iterable[Task]], Iterator[tuple[Task, ClipAnswer | str]]],
     *,
     reporter: Reporter = SILENT,
 ) -> int:
-    """Analyses clips one after the other; a bad one is reported, and the rest go on.
+    """Labels clips; a bad one is reported, and the rest go on.
 
     Args:
-        process: analyses one clip; returns the result and the files written.
+        plan: looks at a clip and plans its files.
+        label: labels clips as they come, and yields each, in any order, with its answer or with what went wrong.
 
     Returns:
         How many clips failed.
     """
-    n_skipped = n_failed = 0
-    with _StopSignal() as stop:
-        for number, clip in enumerate(clips, start=1):
+    numbers = {_key(clip): f"[{number}/{len(clips)}]" for number, clip in enumerate(clips, start=1)}
+    counts: Counter[str] = Counter()
+    locks: dict[str, contextlib.ExitStack] = {}
+
+    def fail(clip: ClipFile, words: str) -> None:
+        batch.note_failed(clip, words)
+        counts[FAILED] += 1
+        reporter.warn(f"{numbers[_key(clip)]} failed: {words}")
+
+    def begin() -> Iterator[Task]:
+        for clip in clips:
             stop.check()
             if batch.is_done(clip):
-                n_skipped += 1
+                counts[DONE] += 1
                 continue
             named = batch.claim(clip)
+            lock = contextlib.ExitStack()
             try:
-                prediction, outputs = process(named)
+                task = plan(named)
+                lock.enter_context(locked_names(task.plan.files().values()))
             except Exception as error:
-                # Even a fault of this program must not cost the other clips.
-                words = _words(clip, error)
-                batch.note_failed(named, words)
-                n_failed += 1
-                reporter.warn(f"[{number}/{len(clips)}] failed: {words}")
+                fail(named, describe_failure(named, error))
                 continue
-            batch.note_done(named, prediction, outputs)
-            answer = prediction.overall
-            words = "no evidence" if answer.emotion is None else f"{answer.emotion} {in_percent(answer.confidence)}"
-            reporter.say(f"[{number}/{len(clips)}] {clip.label}: {words}, {answer.evidence}")
-    if n_skipped:
-        reporter.say(f"done before, skipped: {n_skipped}")
-    return n_failed
+            locks[_key(named)] = lock
+            batch.note_begun(named, task.plan.files().values())
+            yield task
+
+    with _StopSignal() as stop, contextlib.ExitStack() as everything:
+        everything.callback(batch.write)
+        everything.callback(lambda: [lock.close() for lock in locks.values()])
+        for task, answer in label(begin()):
+            clip = task.clip
+            if isinstance(answer, str):
+                fail(clip, answer)
+            else:
+                batch.note_done(clip, answer, task.plan.written().values())
+                words = "no evidence" if answer.emotion is None else f"{answer.emotion} {in_percent(answer.confidence)}"
+                reporter.say(f"{numbers[_key(clip)]} {clip.label}: {words}, {answer.evidence}")
+            locks.pop(_key(clip)).close()
+    if counts[DONE]:
+        reporter.say(f"done before, skipped: {counts[DONE]}")
+    return counts[FAILED]
 
 
-def _words(clip: ClipFile, error: Exception) -> str:
+def describe_failure(clip: ClipFile, error: Exception) -> str:
+    """Returns what went wrong with a clip, in a line. Even a fault of this program must not cost the other clips."""
     if isinstance(error, EmotionError):
         return str(error)
     if isinstance(error, OSError):
@@ -257,5 +353,5 @@ def format_summary(clips: list[ClipFile], batch: Batch) -> str:
     lines += [f"failed: {row['message']}" for row in failed[:MAX_FAILURES_SHOWN]]
     if len(failed) > MAX_FAILURES_SHOWN:
         lines.append(f"and {len(failed) - MAX_FAILURES_SHOWN} more")
-    lines.append(f"summary: {batch.folder / SUMMARY_FILE}")
+    lines.append(f"summary: {batch.summary}")
     return "\n".join(lines)

@@ -6,6 +6,7 @@ A job is planned without a model, and run with one.
 import contextlib
 import dataclasses
 import time
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -14,11 +15,20 @@ from emotion.config import RunConfig
 from emotion.console import Reporter
 from emotion.errors import ConfigError, EmotionError
 from emotion.files import displayable, locked_folder, locked_names, make_folder
-from emotion.inference.batch import Batch, check_results_folder, format_summary, run_batch
+from emotion.inference.batch import (
+    SUMMARY_FILE,
+    Batch,
+    ClipAnswer,
+    Task,
+    check_results_folder,
+    format_summary,
+    run_batch,
+)
 from emotion.inference.clip_search import ClipFile, LeftOut, find_clips, split_channels
 from emotion.inference.output_plan import TABLES, OutputPlan, check_plan, plan_clip, plan_outputs
 from emotion.inference.request import InferenceRequest
 from emotion.inference.result_files import describe_run, process_file, write_tables
+from emotion.inference.workers import Worker, label_in_processes
 from emotion.media.camera import Camera
 from emotion.media.reading import MediaInfo
 from emotion.outputs.summary import format_report
@@ -62,12 +72,15 @@ def plan_job(request: InferenceRequest, config: RunConfig) -> Job:
     if clips is not None:
         request.check_names(len(clips))
         folder = request.outputs.folder or DEFAULT_FOLDER
-        check_results_folder(folder, resume=request.resume, overwrite=request.outputs.overwrite)
-        return BatchJob(request, clips, folder, str(left_out))
+        check_results_folder(folder, resume=request.resume, overwrite=request.outputs.overwrite, part=request.part)
+        k, n = request.shard or (1, 1)
+        sources = frozenset(clip.path.resolve() for clip in clips)
+        return BatchJob(request, clips[k - 1 :: n], folder, sources, str(left_out))
     if request.adapts_to_folders:
         raise ConfigError("--adapt is for several clips of a person. Name them, or their folder.")
-    if request.resume:
-        raise ConfigError("--resume is for several clips. Leave it out, or name a folder.")
+    for option, is_given in (("resume", request.resume), ("workers", request.n_workers > 1), ("shard", request.shard)):
+        if is_given:
+            raise ConfigError(f"--{option} is for several clips. Leave it out, or name a folder.")
     if request.outputs.folder:
         make_folder(request.outputs.folder)
     clip = Path(request.media[0])
@@ -105,56 +118,66 @@ class BatchJob:
     """Several clips, each with its own results in one folder.
 
     Attributes:
+        sources: resolved paths of these clips and those of other shards, which no result may replace.
         left_out: which other files lie there, in a line; empty if there are none.
     """
 
     request: InferenceRequest
     clips: list[ClipFile]
     folder: Path
+    sources: frozenset[Path]
     left_out: str = ""
 
     def run(self, predictor: "EmotionPredictor", *, loading_seconds: float = 0.0) -> int:
-        with locked_folder(self.folder):
+        place = self.folder / f"{SUMMARY_FILE}-{self.request.part}"
+        with locked_names([place]) if self.request.part else locked_folder(self.folder):
             return self._run(predictor, loading_seconds)
 
     def _run(self, predictor: "EmotionPredictor", loading_seconds: float) -> int:
         request, reporter = self.request, self.request.reporter
-        settings = describe_run(predictor, request.model)
+        worker = Worker(predictor, request)
         if request.adapts_to_folders:  # each clip's answer depends on the others
-            settings["adapted_to"] = [displayable(clip.path) for clip in self.clips]
+            worker.settings["adapted_to"] = [displayable(clip.path) for clip in self.clips]
         depends = {
-            **settings,
+            **worker.settings,
             **request.drawing,
             "outputs": {name: getattr(request.outputs, name) for name in ("video", "plot", *TABLES)},
         }
-        batch = Batch(self.folder, depends, resume=request.resume, overwrite=request.outputs.overwrite)
+        batch = Batch(
+            self.folder, depends, resume=request.resume, overwrite=request.outputs.overwrite, part=request.part
+        )
         outputs = dataclasses.replace(request.outputs, folder=self.folder)
         stopwatch, start, seconds = Stopwatch(), time.perf_counter(), 0.0
-        all_clips = {clip.path.resolve() for clip in self.clips}
         analysed: dict[Path, AnalysedClip] = {}
         people: dict[Path, PersonBaseline] = {}
         if request.adapts_to_folders and not all(batch.is_done(clip) for clip in self.clips):
             analysed, people = self._get_to_know(predictor, stopwatch)
 
-        def process(clip: ClipFile) -> tuple[MediaPrediction, list[Path]]:
-            nonlocal seconds
+        def plan(clip: ClipFile) -> Task:
             make_folder((self.folder / clip.name).parent)
             # What an interrupted run left of this very clip may be replaced.
             ours = batch.outputs(clip)
             choice = dataclasses.replace(request.tracks, channel=clip.channel)
-            info, plan = plan_clip(clip.path, outputs, choice=choice, name=clip.name, ours=ours, clips=all_clips)
-            with locked_names(plan.files().values()):
-                batch.note_begun(clip, plan.files().values())
-                prediction = process_file(
-                    predictor, clip.path, info, plan, settings=settings, drawing=request.drawing,
-                    stopwatch=stopwatch, reporter=reporter,
-                    analysed=analysed.pop(clip.path, None), person=people.get(clip.path.resolve().parent),
+            return Task(
+                clip, *plan_clip(clip.path, outputs, choice=choice, name=clip.name, ours=ours, clips=self.sources)
+            )
+
+        def label_here(tasks: Iterable[Task]) -> Iterator[tuple[Task, ClipAnswer | str]]:
+            for task in tasks:
+                path = task.clip.path
+                yield task, worker.label(
+                    task, stopwatch=stopwatch, reporter=reporter, analysed=analysed.pop(path, None),
+                    person=people.get(path.resolve().parent),
                 )  # fmt: skip
-            seconds += prediction.duration_seconds
-            return prediction, list(plan.written().values())
+
+        def label(tasks: Iterable[Task]) -> Iterator[tuple[Task, ClipAnswer | str]]:
+            nonlocal seconds
+            for task, answer in label_here(tasks) if request.n_workers == 1 else label_in_processes(request, tasks):
+                seconds += 0.0 if isinstance(answer, str) else answer.seconds
+                yield task, answer
 
         try:
-            n_failed = run_batch(self.clips, batch, process, reporter=reporter)
+            n_failed = run_batch(self.clips, batch, plan, label, reporter=reporter)
         except KeyboardInterrupt:
             reporter.say(f"{self._format_summary(batch)}\nTo go on: run the same command with --resume.")
             raise
@@ -245,7 +268,7 @@ def _result_lines(prediction: MediaPrediction, plan: OutputPlan) -> list[str]:
 
 def _format_timings(stopwatch: Stopwatch, clip_seconds: float, total_seconds: float, loading_seconds: float) -> str:
     steps = [(name, stopwatch.seconds[name]) for name in STEPS if name in stopwatch.seconds]
-    words = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in steps)
+    words = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in steps) or "in other processes"
     speed = f", {clip_seconds / total_seconds:.1f} times as fast as it plays" if clip_seconds else ""
     words = f"{words}; steps overlap" if sum(seconds for _, seconds in steps) > total_seconds else words
     return f"time: {total_seconds:.1f} s{speed} ({words}), after {loading_seconds:.1f} s of loading"

@@ -35,6 +35,9 @@ class InferenceRequest:
         references: neutral clips of people, ``CLIP`` or ``NAME=CLIP``.
         adapts_to_folders: whether the clips of a folder are one person's, who is compared with their mean over them.
         split_channels: whether to judge each channel of a sound by itself.
+        n_workers: processes that label the clips of a batch.
+        shard: ``(k, n)`` for part k of n of the clips; None for all.
+        runtime, device: as for ``choose_runtime``.
         max_seconds, port: for a camera: when to stop, and where to serve the page.
         reporter, timings: what to say, and whether also where the time went.
     """
@@ -49,6 +52,10 @@ class InferenceRequest:
     references: tuple[str, ...] = ()
     adapts_to_folders: bool = False
     split_channels: bool = False
+    n_workers: int = 1
+    shard: tuple[int, int] | None = None
+    runtime: str = "auto"
+    device: str = "auto"
     max_seconds: float | None = None
     port: int = 0
     reporter: Reporter = SILENT
@@ -100,10 +107,14 @@ class InferenceRequest:
             ("adapt", "split_channels", self.adapts_to_folders and self.split_channels),
             ("adapt", "no_adapt", self.adapts_to_folders and not self.settings.adapts),
             ("adapt", "reference", self.adapts_to_folders and self.references),
+            ("adapt", "workers", self.adapts_to_folders and self.n_workers > 1),
+            ("adapt", "shard", self.adapts_to_folders and self.shard),
         )
         for one, other, are_both in contradictions:
             if are_both:
                 raise ConfigError(f"--{one} and --{other} contradict each other. Leave one out.")
+        if self.n_workers < 1:
+            raise ConfigError(f"--workers must be 1 or more, got {self.n_workers}.")
         if self.max_seconds is not None and not self.max_seconds > 0:
             raise ConfigError(f"--max_seconds must be above 0, got {self.max_seconds:g}.")
         if self.blur_faces and not config.looks_for_faces:
@@ -133,6 +144,11 @@ class InferenceRequest:
             for path in paths:
                 probe_media(path)
 
+    @property
+    def part(self) -> str:
+        """What the names of a shard's summary end with; empty for all clips."""
+        return "" if self.shard is None else "{}-of-{}".format(*self.shard)
+
     def check_names(self, n_clips: int) -> None:
         """Refuses names of single files where there are several clips.
 
@@ -149,6 +165,18 @@ class InferenceRequest:
                     f"--{kind} {name} names one file, but there are {n_clips} clips. Use --{kind} without a name: each "
                     "clip gets its own."
                 )
+
+
+def read_shard(word: str) -> tuple[int, int]:
+    """Reads ``K/N``.
+
+    Raises:
+        ConfigError: unless K lies between 1 and N.
+    """
+    k, mark, n = word.partition("/")
+    if not (mark and k.isascii() and k.isdecimal() and n.isascii() and n.isdecimal() and 1 <= int(k) <= int(n)):
+        raise ConfigError(f"--shard {word}: must be K/N, such as 2/4 for the second of four parts.")
+    return int(k), int(n)
 
 
 def read_references(words: Sequence[str]) -> dict[str | None, list[Path]]:

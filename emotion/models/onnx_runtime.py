@@ -44,6 +44,15 @@ MADE_FROM = "keras_sha256"  # key in the file's metadata
 PROBABILITIES, ENCODED = "probabilities", ("audio_vector", "video_moments", "video_signs")
 
 
+_n_threads = 0  # of networks that are loaded from now on; 0: one for each core
+
+
+def limit_threads(n: int) -> None:
+    """Sets how many threads each network of this process computes with, if it is loaded from now on."""
+    global _n_threads  # noqa: PLW0603  (as ONNX Runtime would have it for all sessions)
+    _n_threads = n
+
+
 class OutOfMemory(RunError):
     """A network that asks for more memory than networks may have."""
 
@@ -74,6 +83,7 @@ class OnnxNetwork:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4  # what fails is said in the error, once
         options.add_session_config_entry("session.use_env_allocators", "1")
+        options.intra_op_num_threads = _n_threads
         # Threads that spin while waiting for work would slow down decoding and encoding.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self._path = Path(path)

@@ -25,8 +25,21 @@ from emotion.datasets.synthetic.faces import draw_face
 from emotion.datasets.synthetic.voices import synthesize_voice
 from emotion.errors import ConfigError, MediaError
 from emotion.files import locked_folder, locked_names
-from emotion.inference.batch import DONE, FAILED, SETTINGS_FILE, SUMMARY_FILE, Batch, run_batch
+from emotion.inference import batch as batch_module
+from emotion.inference.batch import (
+    DONE,
+    FAILED,
+    JOURNAL_FILE,
+    SETTINGS_FILE,
+    SUMMARY_FILE,
+    Batch,
+    ClipAnswer,
+    Task,
+    describe_failure,
+    run_batch,
+)
 from emotion.inference.clip_search import ClipFile, LeftOut, find_clips
+from emotion.inference.output_plan import OutputPlan
 from emotion.media.writing import VideoWriter
 from emotion.results import EmotionSummary
 
@@ -75,7 +88,7 @@ def test_results_of_a_name_with_a_bar_in_it_are_found_again(tmp_path):
     (clip, _) = find_clips([str(tmp_path)])
     batch = Batch(tmp_path / "out", {})
     (tmp_path / "out" / f"{clip.name}_emotion.json").write_text("{}")
-    batch.note_done(clip, make_prediction(), [tmp_path / "out" / f"{clip.name}_emotion.json"])
+    batch.note_done(clip, make_answer(), [tmp_path / "out" / f"{clip.name}_emotion.json"])
     assert Batch(tmp_path / "out", {}, resume=True).is_done(clip)
 
 
@@ -101,16 +114,16 @@ def test_files_of_one_name_get_outputs_of_different_names(tmp_path):
 # ---- The record of what is done ----
 
 
-def make_prediction():
+def make_answer() -> ClipAnswer:
     answer = EmotionSummary.of(np.array([0.9, 0.1]), ("happy", "sad"), evidence="voice")
-    return marked_predictions.make_prediction(class_names=("happy", "sad"), overall=answer)
+    return ClipAnswer.of(marked_predictions.make_prediction(class_names=("happy", "sad"), overall=answer))
 
 
 def test_what_is_done_is_known_after_a_stop_and_what_failed_is_tried_again(tmp_path):
     clips = [ClipFile(Path(name), Path(name).stem) for name in ("a.mp4", "b, c.mp4", "d.mp4")]
     batch = Batch(tmp_path / "out", {"model": "m"})
     (tmp_path / "out" / "a.json").write_text("{}")
-    batch.note_done(clips[0], make_prediction(), [tmp_path / "out" / "a.json"])
+    batch.note_done(clips[0], make_answer(), [tmp_path / "out" / "a.json"])
     batch.note_failed(clips[1], "b, c.mp4: is empty")
     again = Batch(tmp_path / "out", {"model": "m"}, resume=True)
     assert [again.is_done(clip) for clip in clips] == [True, False, False]
@@ -124,7 +137,7 @@ def test_files_of_one_name_from_different_folders_do_not_share_results(tmp_path)
     batch = Batch(tmp_path / "out", {})
     (first,), (second,) = (find_clips([str(tmp_path / day)]) for day in ("day1", "day2"))
     (tmp_path / "out" / "clip.json").write_text("{}")
-    batch.note_done(batch.claim(first), make_prediction(), [tmp_path / "out" / "clip.json"])
+    batch.note_done(batch.claim(first), make_answer(), [tmp_path / "out" / "clip.json"])
     again = Batch(tmp_path / "out", {}, resume=True)
     assert again.is_done(first) and not again.is_done(second)
     assert again.claim(second).name == "clip 2" and again.claim(first).name == "clip"
@@ -136,6 +149,7 @@ def test_a_name_that_a_spreadsheet_would_compute_is_text_in_the_summary_and_is_f
     (clip,) = find_clips(["."])
     batch = Batch(tmp_path / "out", {"model": "x"})
     batch.note_failed(clip, "=1+1.mp4: cannot be read.")
+    batch.write()
     written = (tmp_path / "out" / "summary.csv").read_text()
     assert ",'=1+1," in written and ",'=1+1.mp4: cannot" in written and ",=" not in written
     (row,) = Batch(tmp_path / "out", {"model": "x"}, resume=True).rows.values()
@@ -164,7 +178,7 @@ def test_a_file_that_changed_is_judged_again(tmp_path):
     clips = find_clips([str(tmp_path)])
     batch = Batch(tmp_path / "out", {})
     for clip in clips:
-        batch.note_done(clip, make_prediction(), [])
+        batch.note_done(clip, make_answer(), [])
     (tmp_path / "b.mp4").write_bytes(b"another one")
     again = Batch(tmp_path / "out", {}, resume=True)
     assert [again.is_done(clip) for clip in clips] == [True, False]
@@ -176,7 +190,7 @@ def test_names_that_differ_only_in_what_is_no_unicode_are_two_files(tmp_path):
     clips = find_clips([str(tmp_path)])
     assert sorted(clip.name for clip in clips) == [r"caf\xe8", r"caf\xe9"]
     batch = Batch(tmp_path / "out", {})
-    batch.note_done(clips[0], make_prediction(), [])
+    batch.note_done(clips[0], make_answer(), [])
     assert [batch.is_done(clip) for clip in clips] == [True, False]
 
 
@@ -196,18 +210,40 @@ def test_a_fault_of_the_program_costs_one_file_and_not_the_batch(tmp_path):
     clips = find_clips([str(tmp_path)])
     batch, recorder = Batch(tmp_path / "out", {}), Recorder()
 
-    def process(clip):
-        if clip.name == "a":
-            raise ZeroDivisionError("division by zero")
+    def plan(clip):
         if clip.name == "b":
             raise OSError(errno.ENAMETOOLONG, "File name too long", "out/b")
-        return make_prediction(), []
+        return Task(clip, None, OutputPlan())
 
-    assert run_batch(clips, batch, process, reporter=recorder) == 2
+    def label(tasks):
+        for task in tasks:
+            is_bad = task.clip.name == "a"
+            yield task, describe_failure(task.clip, ZeroDivisionError("by zero")) if is_bad else make_answer()
+
+    assert run_batch(clips, batch, plan, label, reporter=recorder) == 2
     assert len(recorder.said) == 1 and "c.mp4" in recorder.said[0]
-    assert "a.mp4" in recorder.warned[0] and "ZeroDivisionError: division by zero" in recorder.warned[0]
+    assert "a.mp4" in recorder.warned[0] and "ZeroDivisionError: by zero" in recorder.warned[0]
     assert "b.mp4" in recorder.warned[1] and "File name too long" in recorder.warned[1]
     assert [row["status"] for row in batch.rows.values()] == [FAILED, FAILED, DONE]
+
+
+def test_a_long_batch_keeps_a_journal_between_two_summaries_and_goes_on_from_it(tmp_path, monkeypatch):
+    clips = [ClipFile(Path(f"{number}.mp4"), str(number)) for number in range(4)]
+    monkeypatch.setattr(batch_module, "WHOLE_SECONDS", 1e6)
+    batch = Batch(tmp_path, {})
+    before = (tmp_path / SUMMARY_FILE).read_bytes()
+    for clip in clips[:3]:
+        batch.note_begun(clip, [tmp_path / f"{clip.name}.json"])
+    for clip in clips[:2]:
+        (tmp_path / f"{clip.name}.json").write_text("{}")
+        batch.note_done(clip, make_answer(), [tmp_path / f"{clip.name}.json"])
+    assert (tmp_path / SUMMARY_FILE).read_bytes() == before  # a program that is killed now has written no more
+    with open(tmp_path / JOURNAL_FILE, "a", encoding="utf-8") as file:
+        file.write('{"file": "half')
+    again = Batch(tmp_path, {}, resume=True)
+    assert [again.is_done(clip) for clip in clips] == [True, True, False, False]
+    assert again.outputs(clips[2]) == [tmp_path / "2.json"]
+    assert not (tmp_path / JOURNAL_FILE).exists() and len(read_summary(tmp_path)) == 3
 
 
 def test_a_file_is_not_taken_for_a_folder_of_results_nor_a_table_for_a_summary(tmp_path):

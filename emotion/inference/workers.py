@@ -1,0 +1,98 @@
+"""Labels the clips of a batch in several processes of this computer, each with a model of its own."""
+
+import dataclasses
+import functools
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from emotion.console import SILENT, quiet_import
+from emotion.files import displayable
+from emotion.inference.batch import ClipAnswer, Task, describe_failure
+from emotion.inference.request import InferenceRequest, read_references
+from emotion.inference.result_files import describe_run, process_file
+from emotion.parallel import CRASHED, run_in_processes
+
+if TYPE_CHECKING:
+    from emotion.inference.predictor import EmotionPredictor
+
+
+@dataclass
+class Worker:
+    """What labels clips: a model, and what results say of it."""
+
+    predictor: "EmotionPredictor"
+    request: InferenceRequest
+
+    def __post_init__(self):
+        self.settings: dict[str, Any] = describe_run(self.predictor, self.request.model)
+
+    def label(self, task: Task, **options) -> ClipAnswer | str:
+        """Labels a clip and writes its files; returns the answer, or what went wrong.
+
+        Args:
+            options: as for ``process_file``.
+        """
+        try:
+            prediction = process_file(
+                self.predictor, task.clip.path, task.info, task.plan, settings=self.settings,
+                drawing=self.request.drawing, **options,
+            )  # fmt: skip
+        except Exception as error:
+            return describe_failure(task.clip, error)
+        return ClipAnswer.of(prediction)
+
+
+def make_predictor(request: InferenceRequest) -> "EmotionPredictor":
+    """Loads the model that a request names, its face detector, and the references of people.
+
+    Raises:
+        EmotionError: if something of it cannot be loaded.
+    """
+    with quiet_import():
+        from emotion.inference.predictor import EmotionPredictor
+        from emotion.models.onnx_runtime import choose_runtime
+    runtime = choose_runtime(request.runtime, request.device)
+    predictor = EmotionPredictor(request.model, request.settings_in_force, runtime=runtime)
+    _ = predictor.detector  # loads it now, not with the first clip
+    if request.references:
+        predictor = predictor.with_reference(read_references(request.references))
+    return predictor
+
+
+def label_in_processes(request: InferenceRequest, tasks: Iterable[Task]) -> Iterator[tuple[Task, ClipAnswer | str]]:
+    """Labels clips as they come in ``request.n_workers`` processes, and yields them as they are done.
+
+    A clip that ends its process is tried once more by itself.
+    """
+    apart = dataclasses.replace(request, reporter=SILENT)
+    n_threads = max(1, (os.cpu_count() or 1) // request.n_workers)
+    begin = functools.partial(_begin, apart, n_threads)
+    for task, answer in run_in_processes(_label, tasks, request.n_workers, initializer=begin):
+        yield task, _describe_crash(task.clip.path) if answer is CRASHED else answer
+
+
+def _describe_crash(path: Path) -> str:
+    return (
+        f"{displayable(path)}: ended the process that labelled it, twice. Is the memory full? Give fewer --workers, or "
+        "leave this clip out."
+    )
+
+
+_worker: Worker | None = None  # of a process
+
+
+def _begin(request: InferenceRequest, n_threads: int) -> None:
+    global _worker  # noqa: PLW0603  (a process has one)
+    from emotion.models.onnx_runtime import limit_threads
+
+    for name in ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS"):
+        os.environ.setdefault(name, str(n_threads))
+    limit_threads(n_threads)
+    _worker = Worker(make_predictor(request), request)
+
+
+def _label(task: Task) -> ClipAnswer | str:
+    return _worker.label(task)

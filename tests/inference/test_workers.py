@@ -1,0 +1,106 @@
+"""Clips labelled in several processes, and in parts: nothing is lost, nothing is done twice."""
+
+import csv
+import functools
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import soundfile
+
+import run_inference
+from emotion.datasets.synthetic.voices import synthesize_voice
+from emotion.inference.batch import DONE, FAILED, SUMMARY_FILE
+
+ROOT = Path(__file__).resolve().parents[2]
+# Ends a worker, which has a parent of its own kind, as soon as it opens a certain file.
+POISON = """
+import multiprocessing, os, sys
+
+def end(event, arguments):
+    if event == "open" and "poison" in str(arguments[0]) and multiprocessing.parent_process() is not None:
+        os.kill(os.getpid(), 9)
+
+sys.addaudithook(end)
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    folder = tmp_path / "clips"
+    folder.mkdir()
+    voice = synthesize_voice("sad", speaker_seed=2, sample_rate=16000)
+    for name in ("a", "b", "c", "d", "poison"):
+        soundfile.write(folder / f"{name}.wav", voice, 16000)
+    return folder
+
+
+def read_summary(path: Path) -> dict[str, dict[str, str]]:
+    with open(path, newline="", encoding="utf-8") as file:
+        return {Path(row["file"]).stem: row for row in csv.DictReader(file)}
+
+
+def test_a_clip_that_ends_its_process_is_named_and_all_others_are_labelled_once(folder, trained, tmp_path):
+    (tmp_path / "hook").mkdir()
+    (tmp_path / "hook" / "sitecustomize.py").write_text(POISON)
+    words = [str(folder), "--model", str(trained.path), "--no_plot", "--json", "--no_progress", "--workers", "2",
+             "--output_dir", str(tmp_path / "out")]  # fmt: skip
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path / 'hook'}:{ROOT}"}
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "run_inference.py"), *words],
+        capture_output=True, text=True, env=environment, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 3 and "poison.wav: ended the process" in done.stderr, done.stderr
+    assert done.stderr.count("\n") == 1
+    rows = read_summary(tmp_path / "out" / SUMMARY_FILE)
+    assert {name: row["status"] for name, row in rows.items()} == {
+        "a": DONE, "b": DONE, "c": DONE, "d": DONE, "poison": FAILED,
+    }  # fmt: skip
+    answers = {row["confidence"] for name, row in rows.items() if name != "poison"}
+    assert len(answers) == 1  # one voice, one answer
+    assert done.stdout.count(": ") >= 4 and "4 of 5 clips analysed, 1 failed" in done.stdout
+    tables = sorted(path.name for path in (tmp_path / "out").glob("*_emotion.json"))
+    assert tables == [f"{name}_emotion.json" for name in "abcd"]
+    assert not list((tmp_path / "out").glob("*journal*"))
+
+
+def test_parts_of_a_folder_are_labelled_at_any_time_into_one_folder(folder, trained, tmp_path, call):
+    options = ("--model", trained.path, "--no_progress", "--no_plot", "--json", "--output_dir", tmp_path / "out")
+    run = functools.partial(call, run_inference, folder, *options)
+    names = []
+    for part in ("2/3", "1/3", "3/3"):
+        done = run("--shard", part)
+        assert done.code == 0, done.err
+        rows = read_summary(tmp_path / "out" / f"summary_{part.replace('/', '-of-')}.csv")
+        assert {row["status"] for row in rows.values()} == {DONE}
+        names += rows
+    assert sorted(names) == ["a", "b", "c", "d", "poison"]
+    assert len(list((tmp_path / "out").glob("*_emotion.json"))) == 5
+    again = run("--shard", "1/3", "--resume")
+    assert again.code == 0 and "skipped: 2" in again.out
+    settings = json.loads((tmp_path / "out" / "summary_settings_1-of-3.json").read_text())
+    assert settings["model"] == str(trained.path)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--shard", "3/2"), "--shard 3/2"),
+        (("--shard", "x"), "--shard x"),
+        (("--workers", "0"), "--workers"),
+        (("--workers", "2", "--adapt"), "--adapt and --workers"),
+        (("--shard", "1/2", "--adapt"), "--adapt and --shard"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_a_line(folder, trained, call, options, words):
+    done = call(run_inference, folder, "--model", trained.path, *options)
+    assert done.code == 2 and words in done.err and done.err.count("\n") == 1
+
+
+def test_one_clip_has_no_parts_and_needs_no_workers(folder, trained, call):
+    for options in (("--shard", "1/2"), ("--workers", "2")):
+        done = call(run_inference, folder / "a.wav", "--model", trained.path, *options)
+        assert done.code == 2 and options[0] in done.err
