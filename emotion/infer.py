@@ -90,6 +90,8 @@ def build_parser() -> argparse.ArgumentParser:
     add("--resume", action="store_true", help="skip clips that are finished")
     add("--workers", type=int, default=1, metavar="N", help="label N clips at a time, each in a process with a model "
         "of its own (default: %(default)s)")  # fmt: skip
+    add("--cluster", metavar="WHERE", help="label clips by Dask: local:N for N processes of this computer, or the "
+        "address of a scheduler, such as tcp://10.0.0.1:8786, whose workers see the same paths")  # fmt: skip
     add("--shard", metavar="K/N", help="label part K of N of the clips; run the other parts elsewhere, at any time, "
         "into the same folder or another. Each part has a summary of its own")  # fmt: skip
     add = parser.add_argument_group("camera").add_argument
@@ -139,7 +141,7 @@ def _build_request(args: argparse.Namespace) -> "InferenceRequest":
             json=args.json, csv=args.csv, srt=args.srt, folder=args.output_dir, overwrite=args.overwrite,
         ),
         references=tuple(args.reference), adapts_to_folders=args.adapt, split_channels=args.split_channels,
-        n_workers=args.workers, shard=read_shard(args.shard) if args.shard else None,
+        n_workers=args.workers, cluster=args.cluster, shard=read_shard(args.shard) if args.shard else None,
         model=resolve_model(args.model), runtime=args.runtime, device=args.device, resume=args.resume,
         notice=args.notice, blur_faces=args.blur_faces,
         max_seconds=args.max_seconds, port=args.port, timings=args.timings,

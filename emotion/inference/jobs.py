@@ -78,7 +78,10 @@ def plan_job(request: InferenceRequest, config: RunConfig) -> Job:
         return BatchJob(request, clips[k - 1 :: n], folder, sources, str(left_out))
     if request.adapts_to_folders:
         raise ConfigError("--adapt is for several clips of a person. Name them, or their folder.")
-    for option, is_given in (("resume", request.resume), ("workers", request.n_workers > 1), ("shard", request.shard)):
+    of_several = {
+        "resume": request.resume, "workers": request.n_workers > 1, "cluster": request.cluster, "shard": request.shard
+    }  # fmt: skip
+    for option, is_given in of_several.items():
         if is_given:
             raise ConfigError(f"--{option} is for several clips. Leave it out, or name a folder.")
     if request.outputs.folder:
@@ -172,7 +175,13 @@ class BatchJob:
 
         def label(tasks: Iterable[Task]) -> Iterator[tuple[Task, ClipAnswer | str]]:
             nonlocal seconds
-            for task, answer in label_here(tasks) if request.n_workers == 1 else label_in_processes(request, tasks):
+            if request.cluster:
+                from emotion.inference.cluster import label_on_cluster
+
+                labelled = label_on_cluster(request, tasks)
+            else:
+                labelled = label_here(tasks) if request.n_workers == 1 else label_in_processes(request, tasks)
+            for task, answer in labelled:
                 seconds += 0.0 if isinstance(answer, str) else answer.seconds
                 yield task, answer
 

@@ -17,6 +17,7 @@ from emotion.models.baseline_head import check_has_baseline
 from emotion.settings import InferenceSettings
 
 MAX_CAMERA_DIGITS = 3
+CLUSTER = re.compile(r"local:[1-9]\d*|(tcp|tls|ws|wss|ucx)://.+")
 RESERVED_NAME = re.compile(r"face \d+|voice|clip")
 LIVE_WINDOW_SECONDS, LIVE_STEP_SECONDS = 1.0, 0.25  # of a camera
 
@@ -36,6 +37,7 @@ class InferenceRequest:
         adapts_to_folders: whether the clips of a folder are one person's, who is compared with their mean over them.
         split_channels: whether to judge each channel of a sound by itself.
         n_workers: processes that label the clips of a batch.
+        cluster: that labels them instead: ``local:N``, or the address of a Dask scheduler.
         shard: ``(k, n)`` for part k of n of the clips; None for all.
         runtime, device: as for ``choose_runtime``.
         max_seconds, port: for a camera: when to stop, and where to serve the page.
@@ -53,6 +55,7 @@ class InferenceRequest:
     adapts_to_folders: bool = False
     split_channels: bool = False
     n_workers: int = 1
+    cluster: str | None = None
     shard: tuple[int, int] | None = None
     runtime: str = "auto"
     device: str = "auto"
@@ -108,6 +111,8 @@ class InferenceRequest:
             ("adapt", "no_adapt", self.adapts_to_folders and not self.settings.adapts),
             ("adapt", "reference", self.adapts_to_folders and self.references),
             ("adapt", "workers", self.adapts_to_folders and self.n_workers > 1),
+            ("adapt", "cluster", self.adapts_to_folders and self.cluster),
+            ("workers", "cluster", self.n_workers > 1 and self.cluster),
             ("adapt", "shard", self.adapts_to_folders and self.shard),
         )
         for one, other, are_both in contradictions:
@@ -115,6 +120,11 @@ class InferenceRequest:
                 raise ConfigError(f"--{one} and --{other} contradict each other. Leave one out.")
         if self.n_workers < 1:
             raise ConfigError(f"--workers must be 1 or more, got {self.n_workers}.")
+        if self.cluster is not None and not CLUSTER.fullmatch(self.cluster):
+            raise ConfigError(
+                f"--cluster {self.cluster}: must be local:N, such as local:4, or a scheduler's address, such as "
+                "tcp://10.0.0.1:8786."
+            )
         if self.max_seconds is not None and not self.max_seconds > 0:
             raise ConfigError(f"--max_seconds must be above 0, got {self.max_seconds:g}.")
         if self.blur_faces and not config.looks_for_faces:

@@ -69,12 +69,13 @@ def label_in_processes(request: InferenceRequest, tasks: Iterable[Task]) -> Iter
     """
     apart = dataclasses.replace(request, reporter=SILENT)
     n_threads = max(1, (os.cpu_count() or 1) // request.n_workers)
-    begin = functools.partial(_begin, apart, n_threads)
-    for task, answer in run_in_processes(_label, tasks, request.n_workers, initializer=begin):
-        yield task, _describe_crash(task.clip.path) if answer is CRASHED else answer
+    begin = functools.partial(begin_worker, apart, n_threads)
+    for task, answer in run_in_processes(label_task, tasks, request.n_workers, initializer=begin):
+        yield task, describe_crash(task.clip.path) if answer is CRASHED else answer
 
 
-def _describe_crash(path: Path) -> str:
+def describe_crash(path: Path) -> str:
+    """Returns what is said of a clip that ended its process."""
     return (
         f"{displayable(path)}: ended the process that labelled it, twice. Is the memory full? Give fewer --workers, or "
         "leave this clip out."
@@ -84,7 +85,8 @@ def _describe_crash(path: Path) -> str:
 _worker: Worker | None = None  # of a process
 
 
-def _begin(request: InferenceRequest, n_threads: int) -> None:
+def begin_worker(request: InferenceRequest, n_threads: int) -> None:
+    """Loads the model that ``label_task`` uses in this process."""
     global _worker  # noqa: PLW0603  (a process has one)
     from emotion.models.onnx_runtime import limit_threads
 
@@ -94,5 +96,6 @@ def _begin(request: InferenceRequest, n_threads: int) -> None:
     _worker = Worker(make_predictor(request), request)
 
 
-def _label(task: Task) -> ClipAnswer | str:
+def label_task(task: Task) -> ClipAnswer | str:
+    """As ``Worker.label``, with the model of this process."""
     return _worker.label(task)

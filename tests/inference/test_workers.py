@@ -43,10 +43,11 @@ def read_summary(path: Path) -> dict[str, dict[str, str]]:
         return {Path(row["file"]).stem: row for row in csv.DictReader(file)}
 
 
-def test_a_clip_that_ends_its_process_is_named_and_all_others_are_labelled_once(folder, trained, tmp_path):
+@pytest.mark.parametrize("engine", [("--workers", "2"), ("--cluster", "local:2")])
+def test_a_clip_that_ends_its_process_is_named_and_all_others_are_labelled_once(folder, trained, tmp_path, engine):
     (tmp_path / "hook").mkdir()
     (tmp_path / "hook" / "sitecustomize.py").write_text(POISON)
-    words = [str(folder), "--model", str(trained.path), "--no_plot", "--json", "--no_progress", "--workers", "2",
+    words = [str(folder), "--model", str(trained.path), "--no_plot", "--json", "--no_progress", *engine,
              "--output_dir", str(tmp_path / "out")]  # fmt: skip
     environment = {**os.environ, "PYTHONPATH": f"{tmp_path / 'hook'}:{ROOT}"}
     done = subprocess.run(
@@ -92,6 +93,9 @@ def test_parts_of_a_folder_are_labelled_at_any_time_into_one_folder(folder, trai
         (("--shard", "x"), "--shard x"),
         (("--workers", "0"), "--workers"),
         (("--workers", "2", "--adapt"), "--adapt and --workers"),
+        (("--workers", "2", "--cluster", "local:2"), "--workers and --cluster"),
+        (("--cluster", "local:0"), "--cluster local:0"),
+        (("--cluster", "10.0.0.1"), "--cluster 10.0.0.1"),
         (("--shard", "1/2", "--adapt"), "--adapt and --shard"),
     ],
 )
@@ -101,6 +105,13 @@ def test_what_cannot_be_is_refused_in_a_line(folder, trained, call, options, wor
 
 
 def test_one_clip_has_no_parts_and_needs_no_workers(folder, trained, call):
-    for options in (("--shard", "1/2"), ("--workers", "2")):
+    for options in (("--shard", "1/2"), ("--workers", "2"), ("--cluster", "local:2")):
         done = call(run_inference, folder / "a.wav", "--model", trained.path, *options)
         assert done.code == 2 and options[0] in done.err
+
+
+def test_a_cluster_without_a_scheduler_is_told_with_the_way_out(folder, trained, call, tmp_path, monkeypatch):
+    monkeypatch.setattr("emotion.inference.cluster.PATIENCE_SECONDS", 0.2)
+    options = ("--cluster", "tcp://127.0.0.1:9", "--output_dir", tmp_path / "out")
+    done = call(run_inference, folder, "--model", trained.path, *options)
+    assert done.code == 2 and "no scheduler" in done.err and "dask worker" in done.err
