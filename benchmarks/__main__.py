@@ -17,7 +17,7 @@ from emotion.console import SOME_FILES_FAILED, Reporter, command_line, quiet_imp
 from emotion.errors import ConfigError
 from emotion.places import CACHE_DIR
 
-PARTS = ("inference", "training", "plain", "designs", "growth")
+PARTS = ("inference", "training", "plain", "designs", "growth", "workers")
 MIN_LONGEST = 300.0  # seconds; growth compares two lengths
 PEERS = ("fer", "facial_emotion_recognition")  # in ``benchmarks/peers``
 TABLE_FILE, PLOT_FILE, GROWTH_FILE = "speed.md", "speed.png", "growth.png"
@@ -47,7 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
 def measure(args: argparse.Namespace, folder: Path) -> Iterator[Measure]:
     """Measures the chosen parts."""
     with quiet_import():
-        from benchmarks import design_speed, growth, inference_speed, plain_design, training_speed
+        from benchmarks import design_speed, growth, inference_speed, plain_design, training_speed, workers
     makers = {
         "inference": lambda: inference_speed.measure(
             folder, args.clip, seconds=args.seconds, n_runs=args.runs, peers=args.peers, failed=args.failed
@@ -55,6 +55,7 @@ def measure(args: argparse.Namespace, folder: Path) -> Iterator[Measure]:
         "training": lambda: training_speed.measure(folder),
         "designs": design_speed.measure,
         "plain": lambda: plain_design.measure(folder),
+        "workers": lambda: workers.measure(folder, args.clip),
         "growth": lambda: growth.measure(folder, args.clip, longest=args.longest, plot=args.output / GROWTH_FILE),
     }
     for part in args.parts:
