@@ -153,10 +153,15 @@ def trained(clips, cache_dir, tmp_path_factory):
     """A finished training on ``dataset_dir``: its result, with the run folder's path. Commands run it without Keras."""
 
     def make(folder):
+        import tensorflow as tf
+
         from emotion.models.export_onnx import write_onnx
         from emotion.training.fitting import train
 
+        was_eager = tf.config.functions_run_eagerly()
+        tf.config.run_functions_eagerly(True)  # see ``eagerly``
         result = train(clips, small_config(), folder / "small", cache_dir=cache_dir)
+        tf.config.run_functions_eagerly(was_eager)
         write_onnx(result.path)
         return result
 

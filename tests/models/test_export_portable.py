@@ -51,7 +51,7 @@ def network(run, tmp_path_factory):
 
 @pytest.fixture
 def converts_once(network, monkeypatch):
-    """For tests that look at what happens before and after: each conversion takes seconds."""
+    """Takes the network that FORMATS["onnx"] has written: each conversion takes seconds."""
     kind = dataclasses.replace(FORMATS["onnx"], write=lambda run, path: shutil.copy(network, path))
     monkeypatch.setitem(FORMATS, "onnx", kind)
 
@@ -67,7 +67,7 @@ def run_example(folder: Path) -> str:
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=pytest.mark.thorough if name == "savedmodel" else []) for name in FORMATS]
 )
-def test_an_export_answers_alike_and_its_example_runs_it_without_this_package(run, name, tmp_path):
+def test_an_export_answers_alike_and_its_example_runs_it_without_this_package(run, name, tmp_path, converts_once):
     folder = tmp_path / name
     difference = export_portable(run, name, folder)
     assert 0 <= difference < 1e-5
