@@ -18,7 +18,7 @@ from pathlib import Path
 
 import av
 import pytest
-from media_files import make_clip
+from media_files import cut_beginning, make_clip
 from playwright.sync_api import BrowserContext, Page, expect, sync_playwright
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -86,24 +86,13 @@ def page(served, context):
 @pytest.fixture(scope="module")
 def brief(tmp_path_factory):
     """The first two seconds of the sample, which holds a face."""
-    return cut_sample(tmp_path_factory.mktemp("brief") / "brief.mp4", seconds=2)
+    return cut_beginning(SAMPLE, tmp_path_factory.mktemp("brief") / "brief.mp4", seconds=2)
 
 
 @pytest.fixture(scope="module")
 def long(tmp_path_factory):
     """A clip nearly as long as the page takes them, without a face."""
     return make_clip(tmp_path_factory.mktemp("long") / "long.mp4", seconds=MAX_SECONDS - 0.5, width=640, height=480)
-
-
-def cut_sample(path: Path, seconds: float) -> Path:
-    """Writes the beginning of the sample, whose packets stay as they are."""
-    with av.open(str(SAMPLE)) as source, av.open(str(path), "w") as output:
-        streams = {stream.index: output.add_stream_from_template(stream) for stream in source.streams}
-        for packet in source.demux():
-            if packet.dts is not None and float(packet.dts * packet.time_base) < seconds:
-                packet.stream = streams[packet.stream.index]
-                output.mux(packet)
-    return path
 
 
 def open_page(context: BrowserContext, address: str) -> Page:
