@@ -35,10 +35,10 @@ gc.set_threshold(100_000, 50, 100)
 
 # Files that take more than half a minute, longest first, so that no worker is left alone with one at the end.
 LONGEST = (
-    "training/test_recipes", "browser/test_page", "models/test_export_portable", "training/test_fitting",
+    "training/test_recipes", "models/test_export_portable", "browser/test_page", "training/test_fitting",
     "inference/test_predictor", "models/test_export_onnx", "journeys/test_bad_media", "journeys/test_shipped",
     "models/test_designs", "training/test_late_fusion", "training/test_crossvalidation", "journeys/test_packaging",
-    "inference/test_web", "journeys/test_evaluate", "evaluation/test_model_report", "journeys/test_programs",
+    "journeys/test_evaluate", "journeys/test_programs",
 )  # fmt: skip
 
 
