@@ -1,5 +1,6 @@
 """Scores of a classifier with intervals, and how well its confidence is calibrated. Pure arithmetic."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ N_CALIBRATION_BINS = 15
 N_COVERAGE_POINTS = 40
 COVERAGE_THRESHOLDS = (0.3, 0.5, 0.7, 0.9)
 N_DRAWS = 1000
+NORMAL_QUANTILE = 1.959963984540054  # 97.5 % of a normal distribution lie below
 SCORES = ("accuracy", "uar", "macro_f1", "weighted_f1")
 
 
@@ -172,7 +174,9 @@ def compute_answered(
 
 def wilson_interval(share: float, n: int) -> tuple[float, float]:
     """Returns the 95 % interval of a share of ``n`` independent trials (Wilson 1927)."""
-    from scipy.stats import binomtest
-
-    interval = binomtest(round(share * n), n).proportion_ci(method="wilson")
-    return float(interval.low), float(interval.high)
+    n_right = round(share * n)
+    share, square = n_right / n, NORMAL_QUANTILE**2
+    middle = (share + square / (2 * n)) / (1 + square / n)
+    half = NORMAL_QUANTILE / (1 + square / n) * math.sqrt(share * (1 - share) / n + square / (4 * n**2))
+    # None and all are at the ends, which rounding would miss.
+    return 0.0 if n_right == 0 else middle - half, 1.0 if n_right == n else middle + half

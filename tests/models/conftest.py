@@ -1,25 +1,15 @@
-"""A small network with its ONNX file, exported once in a test session."""
+"""A small network with its ONNX file."""
 
 import shutil
 from pathlib import Path
 
 import pytest
-from shared import make_once
-from small_models import small_config, write_small_run
 
 
 @pytest.fixture(scope="session")
-def exported(tmp_path_factory) -> Path:
+def exported(trained) -> Path:
     """The folder of a small run with its ``model.onnx``. Tests must not change it."""
-
-    def make(folder: Path) -> Path:
-        from emotion.models.export_onnx import export_onnx
-        from emotion.models.run_folder import load_run
-
-        export_onnx(load_run(write_small_run(folder / "run", small_config())))
-        return folder / "run"
-
-    return make_once(tmp_path_factory, "exported", make)
+    return trained.path
 
 
 @pytest.fixture

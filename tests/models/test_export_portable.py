@@ -12,7 +12,7 @@ import av
 import cv2
 import numpy as np
 import pytest
-from media_files import make_clip
+from media_files import cut_beginning, make_clip
 from small_models import small_design, write_small_run
 
 from emotion import export
@@ -51,9 +51,15 @@ def network(run, tmp_path_factory):
 
 @pytest.fixture
 def converts_once(network, monkeypatch):
-    """For tests that look at what happens before and after: each conversion takes seconds."""
+    """Takes the network that FORMATS["onnx"] has written: each conversion takes seconds."""
     kind = dataclasses.replace(FORMATS["onnx"], write=lambda run, path: shutil.copy(network, path))
     monkeypatch.setitem(FORMATS, "onnx", kind)
+
+
+@pytest.fixture(scope="module")
+def brief(tmp_path_factory):
+    """The first two seconds of the sample, which hold a face and a voice."""
+    return cut_beginning(sample_clip(), tmp_path_factory.mktemp("brief") / "brief.mp4", seconds=2)
 
 
 def run_example(folder: Path) -> str:
@@ -67,7 +73,7 @@ def run_example(folder: Path) -> str:
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=pytest.mark.thorough if name == "savedmodel" else []) for name in FORMATS]
 )
-def test_an_export_answers_alike_and_its_example_runs_it_without_this_package(run, name, tmp_path):
+def test_an_export_answers_alike_and_its_example_runs_it_without_this_package(run, name, tmp_path, converts_once):
     folder = tmp_path / name
     difference = export_portable(run, name, folder)
     assert 0 <= difference < 1e-5
@@ -91,10 +97,12 @@ def test_an_export_answers_alike_and_its_example_runs_it_without_this_package(ru
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
-def test_what_answers_otherwise_is_refused_and_an_earlier_export_stays(run, tmp_path, monkeypatch, converts_once):
+def test_what_answers_otherwise_is_refused_and_an_earlier_export_stays(
+    run, brief, tmp_path, monkeypatch, converts_once
+):
     folder = tmp_path / "onnx"
     for _ in range(2):  # the second time it takes the place of the first
-        export_portable(run, "onnx", folder)
+        export_portable(run, "onnx", folder, check_on=brief)
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     kind = FORMATS["onnx"]
 
@@ -104,7 +112,7 @@ def test_what_answers_otherwise_is_refused_and_an_earlier_export_stays(run, tmp_
 
     monkeypatch.setitem(FORMATS, "onnx", dataclasses.replace(kind, load=load))
     with pytest.raises(RunError, match="not written.* 0.002"):
-        export_portable(run, "onnx", folder)
+        export_portable(run, "onnx", folder, check_on=brief)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     assert [path.name for path in tmp_path.iterdir()] == ["onnx"]
 
@@ -194,8 +202,8 @@ def test_options_that_do_not_go_together_are_named(options, words, call):
     assert done.code == 2 and words in done.err
 
 
-def test_how_the_weights_may_be_used_travels_along(run, tmp_path, converts_once):
-    export_portable(run, "onnx", tmp_path / "out")
+def test_how_the_weights_may_be_used_travels_along(run, brief, tmp_path, converts_once):
+    export_portable(run, "onnx", tmp_path / "out", check_on=brief)
     for name in ("MODEL_CARD.md", "LICENCE-encoder.txt"):
         assert (tmp_path / "out" / name).read_bytes() == (run.path / name).read_bytes()
     about = json.loads((tmp_path / "out" / "model.json").read_text())

@@ -51,6 +51,17 @@ def find_beep(samples: np.ndarray, sample_rate: int, start_seconds: float = 0.0)
     return start_seconds + int(np.argmax(loud)) / sample_rate
 
 
+def cut_beginning(clip: Path, path: Path, seconds: float) -> Path:
+    """Writes the first seconds of a clip, whose packets stay as they are."""
+    with av.open(str(clip)) as source, av.open(str(path), "w") as output:
+        streams = {stream.index: output.add_stream_from_template(stream) for stream in source.streams}
+        for packet in source.demux():
+            if packet.dts is not None and float(packet.dts * packet.time_base) < seconds:
+                packet.stream = streams[packet.stream.index]
+                output.mux(packet)
+    return path
+
+
 def make_clip(
     path: Path,
     *,

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
-from small_models import small_config
+from small_models import small_config, tiny_config
 
 from emotion.datasets import DATASETS
 from emotion.models import build_model
@@ -86,9 +86,9 @@ class Batches(keras.utils.PyDataset):
         return self.inputs, self.classes
 
 
-@pytest.mark.parametrize("n", [2, MAX_CLIPS // 4 + 6])
-def test_a_training_settles_its_norms_before_it_validates(n):
-    config = small_config(training={"modality_dropout": 0.0})
+@pytest.mark.parametrize(("n", "make_config"), [(2, small_config), (MAX_CLIPS // 4 + 6, tiny_config)])
+def test_a_training_settles_its_norms_before_it_validates(n, make_config, tiny_design):
+    config = make_config(training={"modality_dropout": 0.0})
     rng = np.random.default_rng(0)
     inputs = {
         "audio": rng.normal(size=(4, *config.audio_shape)).astype(np.float32),

@@ -61,6 +61,7 @@ VOICES = VoiceChoices(
 )  # fmt: skip
 RECIPES_ROOM = "emotion.training.recipes"
 NARROW = {"whisper_width": 16, "whisper_heads": 2}
+NARROW_VOICE = {"audio_filters": [4, 8], "audio_units": 8}
 
 
 @pytest.fixture(scope="module")
@@ -130,12 +131,12 @@ def whisper_arrays():
 
 
 class NarrowRecipe(Recipe):
-    """Hears with a narrower encoder than Whisper's smallest."""
+    """Hears with few filters, or with a narrower encoder than Whisper's smallest."""
 
     def config(self, architecture=""):
         config = super().config(architecture)
-        is_light = config.architecture == "mfcc_cnn_3d"
-        return config if is_light else dataclasses.replace(config, model=config.model | NARROW)
+        narrow = NARROW_VOICE if config.architecture == "mfcc_cnn_3d" else NARROW
+        return dataclasses.replace(config, model=config.model | narrow)
 
 
 def made_recipe(architecture):

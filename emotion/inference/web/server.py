@@ -152,6 +152,7 @@ def _own_folder() -> Iterator[Path]:
 @contextlib.contextmanager
 def _launched(request: PageRequest, folder: Path, users: list[tuple[str, str]] | None) -> Iterator[str]:
     """Launches the page, and lends its address."""
+    _free_port(request)  # before seconds go into building a page that nobody could reach
     try:
         with quiet_import():
             import gradio as gr
@@ -180,17 +181,14 @@ def _launched(request: PageRequest, folder: Path, users: list[tuple[str, str]] |
     theme = gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
     try:
         _, address, _ = page.launch(
-            server_name=request.host, server_port=request.port or _free_port(request.host), max_file_size=max_bytes,
+            server_name=request.host, server_port=_free_port(request), max_file_size=max_bytes,
             prevent_thread_lock=True, quiet=True, share=False, theme=theme, css=STYLE, footer_links=[],
             inbrowser=request.opens_browser, ssr_mode=False, run_history=False,
             app_kwargs={"middleware": guards, "docs_url": None, "redoc_url": None, "openapi_url": None}, auth=users,
             enable_monitoring=False,
         )  # fmt: skip
     except (OSError, ValueError, httpx.HTTPError) as error:  # the last two: Gradio cannot reach its own page
-        raise ConfigError(
-            f"--host {request.host} --port {request.port}: cannot listen there. Is the address this computer's, and "
-            "the port free? Choose another port, or 0 for any."
-        ) from error
+        raise _cannot_listen(request) from error
     try:
         yield address
     finally:
@@ -198,7 +196,24 @@ def _launched(request: PageRequest, folder: Path, users: list[tuple[str, str]] |
         page.close(verbose=False)
 
 
-def _free_port(host: str) -> int:
+def _free_port(request: PageRequest) -> int:
+    """Finds the port to listen on.
+
+    Raises:
+        ConfigError: if this computer cannot listen there.
+    """
     with socket.socket() as probe:
-        probe.bind((host, 0))
+        if os.name != "nt":  # where it would let two programs listen on one port
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((request.host, request.port))
+        except (OSError, ValueError) as error:  # the latter: a name that cannot be one
+            raise _cannot_listen(request) from error
         return probe.getsockname()[1]
+
+
+def _cannot_listen(request: PageRequest) -> ConfigError:
+    return ConfigError(
+        f"--host {request.host} --port {request.port}: cannot listen there. Is the address this computer's, and the "
+        "port free? Choose another port, or 0 for any."
+    )

@@ -41,7 +41,7 @@ from emotion.models.baseline_head import BaselineHead, FaceHead, VoiceHead, writ
 from emotion.models.export_onnx import write_onnx
 from emotion.models.half_precision import round_to_half
 from emotion.models.run_folder import MODEL_FILE, SPLITS_FILE, load_run, write_metrics, write_run
-from emotion.models.trained_model import time_window
+from emotion.models.trained_model import Run, time_window
 from emotion.training.recipes import teacher
 from emotion.training.recipes.card import write_card
 from emotion.training.recipes.face_stages import SeenFaces, align_faces, check_faces, train_faces, usual_neutral
@@ -129,10 +129,10 @@ def make_shipped(
     if strangers:
         metrics["new_corpora"] = {"protocol": CORPORA_PROTOCOL, **score_corpora(strangers, SEVEN_EMOTIONS)}
     baseline = compare_people(work, voice, face, heard, seen, joining.weights, calibration, strangers)
-    write_model(work, model, calibration, metrics, output, heard, seen, baseline)
+    run = write_model(work, model, calibration, metrics, output, heard, seen, baseline)
     if with_folds:
         metrics["folds"] = score_on_new_speakers(work, heard)
-        write_scores(work, output, metrics)
+        write_scores(work, run, metrics)
     return metrics
 
 
@@ -278,8 +278,12 @@ def compare_people(
 def write_model(
     work: Work, model: keras.Model, calibration: CalibrationConfig, metrics: dict[str, Any], output: Path,
     heard: HeardVoices, seen: SeenFaces, baseline: BaselineHead,
-) -> None:  # fmt: skip
-    """Writes the run folder: what was learned from, the model as Keras and ONNX, its baseline, scores and card."""
+) -> Run:  # fmt: skip
+    """Writes the run folder: what was learned from, the model as Keras and ONNX, its baseline, scores and card.
+
+    Returns:
+        The run, loaded.
+    """
     recipe = work.recipe
     clips = {"train": _learned_voices(recipe, heard), "validation": heard.clips("validation")}
     config = dataclasses.replace(
@@ -301,15 +305,16 @@ def write_model(
     write_onnx(output, work.reporter)
     write_baseline(output, baseline)
     metrics["megabytes"] = (output / MODEL_FILE).stat().st_size / 1e6
-    metrics["window_milliseconds"] = 1000 * time_window(load_run(output))
-    write_scores(work, output, metrics)
-
-
-def write_scores(work: Work, output: Path, metrics: dict[str, Any]) -> None:
-    """Writes ``metrics.json`` and the card of a model that is written."""
     run = load_run(output)
-    write_metrics(output, metrics)
-    write_card(output, work.recipe, run.config, metrics, run.model.count_params())
+    metrics["window_milliseconds"] = 1000 * time_window(run)
+    write_scores(work, run, metrics)
+    return run
+
+
+def write_scores(work: Work, run: Run, metrics: dict[str, Any]) -> None:
+    """Writes ``metrics.json`` and the card of a model that is written."""
+    write_metrics(run.path, metrics)
+    write_card(run.path, work.recipe, run.config, metrics, run.model.count_params())
 
 
 def _learned_voices(recipe: Recipe, heard: HeardVoices) -> list[Clip]:

@@ -1,7 +1,6 @@
 """What a check finds in a tree with every fault, what it says of it, and that no file brings it down."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from crashes import crash_on_poison
 from media_files import make_clip, make_corrupt, make_empty, make_lfs_pointer, make_renamed_text, make_truncated
 from programs import run_words
 
@@ -194,12 +194,6 @@ def test_very_many_speakers_give_a_short_table():
 
 
 # ---- Files that do harm ----
-
-
-def crash_on_poison(path):
-    if "poison" in path:
-        os._exit(11)
-    return Examination(words=path)
 
 
 def test_a_file_that_kills_its_process_is_named_and_the_others_go_on():
