@@ -56,7 +56,7 @@ FACES = FaceChoices(
 TOWERS = (Tower(0.7, 1, 1), Tower(0.3, 1, 1, ("ravdess", "emodb")))
 VOICES = VoiceChoices(
     validation_fraction=0.4, n_variants=1, whisper_blocks=2, whisper_pooled=(1, 2),
-    whisper=WhisperChoices(head_epochs=1, epochs=1), light=LightChoices(TOWERS, n_hints=4),
+    whisper=WhisperChoices(head_epochs=1), light=LightChoices(TOWERS, n_hints=4),
     only_tested=(), without_labels=(), corpus_folds=(("played", "ravdess"), ("emodb",)),
 )  # fmt: skip
 RECIPES_ROOM = "emotion.training.recipes"

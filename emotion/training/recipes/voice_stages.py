@@ -31,7 +31,7 @@ from emotion.training.recipes.settings import MFCC, WHISPER
 from emotion.training.recipes.voice_bank import VoiceBank, keep_common, make_bank
 from emotion.training.recipes.voice_folds import N_FOLDS, cross_validate_voice
 from emotion.training.recipes.voices import Voices, corpus_of, load_voices
-from emotion.training.recipes.whisper_voice import Heard, describe_heard, hear, train_whisper_network
+from emotion.training.recipes.whisper_voice import hear, judge_heard, train_whisper_network
 from emotion.training.recipes.whisper_weights import WHISPER_DIR, load_whisper_encoder
 from emotion.training.recipes.work import Work, fingerprint, keep_network
 
@@ -46,7 +46,7 @@ class HeardVoices:
     Attributes:
         sides: clips, speakers apart.
         configs, caches, banks: by architecture; each network has its own sample rate and features.
-        whisper: what Whisper's unchanged blocks make of the windows.
+        whisper: what Whisper's unchanged blocks make of the windows, ``(n, n_statistics)``.
         folder: for the networks.
     """
 
@@ -54,7 +54,7 @@ class HeardVoices:
     configs: dict[str, RunConfig]
     caches: dict[str, ClipCache]
     banks: dict[str, VoiceBank]
-    whisper: Heard
+    whisper: np.ndarray
     folder: Path
 
     def chosen(self, side: str) -> np.ndarray:
@@ -138,11 +138,11 @@ def train_voice_network(
 
     def train_tower(name: str, tower: Tower) -> keras.Model:
         teacher = keep_network(work, folder / f"{WHISPER}.keras", train_teacher)
-        _, logits = describe_heard(teacher, heard.whisper, unchanged=not choices.whisper.epochs)
+        logits = judge_heard(teacher, heard.whisper)
         of_tower = [not tower.corpora or corpus_of(bank.clips[index]) in tower.corpora for index in learned]
         return train_light_network(
             bank, learned[of_tower], np.intersect1d(learned[of_tower], labelled), config, choices.light,
-            Teaching(softmax(logits), heard.whisper.statistics),
+            Teaching(softmax(logits), heard.whisper),
             epochs=tower.fold_epochs if is_fold else tower.epochs, folder=folder / name, **options,
         )  # fmt: skip
 
@@ -176,7 +176,7 @@ def describe_windows(work: Work, heard: HeardVoices, network: keras.Model) -> tu
     """Returns what a voice network makes of all windows of its bank: features for its heads, and logits."""
     bank = heard.banks[work.recipe.voice]
     if work.recipe.voice == WHISPER:
-        return describe_heard(network, heard.whisper, unchanged=not work.recipe.voices.whisper.epochs)
+        return heard.whisper, judge_heard(network, heard.whisper)
     layers = [network.get_layer(name).output for name in (FEATURES, "logits")]
     both = keras.Model(network.input, layers)
     parts = [
