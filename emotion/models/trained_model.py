@@ -94,7 +94,10 @@ class Run:
         # A network of a fixed number of frames hands out more moments than it was given.
         n_axes = 2 if modality == "audio" else 3
         if any(
-            value.ndim != n_axes or len(value) != len(values) or not np.isfinite(value).all()
+            value.ndim != n_axes
+            or len(value) != len(values)
+            or (modality == "video" and value.shape[1] < values.shape[1])
+            or not np.isfinite(value).all()
             for value in encoded.values()
         ):
             raise RunError(f"{self.path}: the model encodes {modality} wrongly, so it is damaged. Use another.")

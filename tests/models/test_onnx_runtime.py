@@ -234,6 +234,16 @@ def test_an_encoder_that_hands_out_no_numbers_is_an_error(run, monkeypatch):
         loaded.encode({"audio": draw_inputs(loaded.config, 1)["audio"]})
 
 
+def test_an_encoder_that_hands_out_fewer_moments_than_it_was_given_is_an_error(run, monkeypatch):
+    """As where config.json was changed to more frames than the network was built for."""
+    loaded = load_run(run, runtime="onnx")
+    frames = draw_inputs(loaded.config, 1)["video"]
+    few = {"video_moments": np.zeros((1, 2, 3)), "video_signs": np.zeros((1, 2, 2))}
+    monkeypatch.setattr(loaded.model, "encode", lambda inputs: few)
+    with pytest.raises(RunError, match=f"{run}: .*video"):
+        loaded.encode({"video": frames})
+
+
 @pytest.mark.parametrize("where", ["/etc/hostname", "weights.bin"])
 @pytest.mark.parametrize("inside", [False, True])
 def test_weights_in_other_files_are_refused_before_they_are_opened(tmp_path, where, inside):
