@@ -21,7 +21,7 @@ from emotion.version import __version__
 logger = logging.getLogger(__name__)
 
 SOME_FILES_FAILED = 3
-INTERRUPTED, TERMINATED = 130, 143
+HUNG_UP, INTERRUPTED, TERMINATED = 129, 130, 143
 MISSING_PACKAGE = 2
 OUR_PACKAGES = ("emotion", "benchmarks")
 BAR = "{desc}: {percentage:3.0f}% |{bar}| {n:.0f} of {total:.0f} {unit}, {remaining} left"
@@ -49,6 +49,9 @@ def run_program(main: Callable[[], int]) -> int:
     if threading.current_thread() is threading.main_thread():
         # As after Ctrl-C, ``finally`` blocks run and remove half-written files.
         signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(TERMINATED))
+        # The terminal was closed; nohup ignores this.
+        if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:
+            signal.signal(signal.SIGHUP, lambda number, frame: sys.exit(HUNG_UP))
     try:
         return main()
     except EmotionError as error:

@@ -152,12 +152,14 @@ def check_writable(path: Path) -> None:
     """Makes sure that a file can be written, before any work is done for it.
 
     Raises:
-        ConfigError: if it is a folder, or its own folder does not exist or takes no files.
+        ConfigError: if it is a folder, a device or a pipe, or its own folder does not exist or takes no files.
         FileError: if its name is too long.
     """
     with named_errors(path):
         if path.is_dir():
             raise ConfigError(f"{path}: is a folder. Name the file to write.")
+        if path.exists() and not path.is_file():
+            raise ConfigError(f"{path}: is a device or a pipe, which is never replaced. Name a file, or - to print.")
         if not path.parent.is_dir():
             raise ConfigError(f"{path}: its folder does not exist. Make it, or choose another.")
     try:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from emotion.inference.request import InferenceRequest
 
 EPILOG = """Exit codes: 0 done; 1 the clip cannot be used; 2 wrong options or model; 3 some of several clips failed;
-130 stopped with Ctrl-C; 143 terminated (SIGTERM)."""
+129 the terminal was closed; 130 stopped with Ctrl-C; 143 terminated (SIGTERM)."""
 DEFAULT_PORT = 8765
 
 

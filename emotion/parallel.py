@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import active_children, get_context
+from multiprocessing import active_children, get_context, parent_process
 from typing import Any, Self, TypeVar
 
 from emotion.errors import EmotionError
@@ -230,8 +230,15 @@ def _begin(initializer: Callable[[], None] | None) -> None:
     # Ctrl-C reaches all processes of a terminal. One that died of it while it holds a queue would block the others. So
     # workers ignore it, and the main process ends them.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
     if initializer is not None:
         initializer()
+
+
+def _end_with_parent() -> None:
+    """Ends this process with the one that began it, which may have been killed."""
+    parent_process().join()
+    os._exit(1)
 
 
 def _check_alive(pool: ProcessPoolExecutor) -> None:

@@ -6,6 +6,7 @@ import dataclasses
 import io
 import json
 import logging
+import re
 import signal
 import threading
 import time
@@ -28,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 SUMMARY_FILE = "summary.csv"
 SETTINGS_FILE = "summary_settings.json"
+SUMMARY = re.compile(r"summary(?:_\d+-of-(\d+))?\.csv")
 JOURNAL_FILE = "summary_journal.jsonl"  # rows since the summary was last written whole, which takes long if it is long
 WHOLE_SECONDS, WHOLE_SHARE = 1.0, 0.02  # how often that is done: of the time, at most this share goes into it
 COLUMNS = (
@@ -84,7 +86,19 @@ def check_results_folder(folder: Path, *, resume: bool, overwrite: bool, part: s
     """
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"{folder}: is a file. Name a folder with --output_dir.")
-    if resume or overwrite:
+    if overwrite:
+        return
+    n_parts = part.partition("-of-")[2]
+    others = [
+        path.name for path in sorted(folder.glob("summary*.csv"))
+        if (found := SUMMARY.fullmatch(path.name)) and found.group(1) != (n_parts or None)
+    ]  # fmt: skip
+    if others:
+        raise ConfigError(
+            f"{folder}: holds results of a batch that was not in the same parts ({others[0]}). Use the same --shard as "
+            "then, or name another --output_dir."
+        )
+    if resume:
         return
     if any((folder / _of_part(name, part)).exists() for name in (SUMMARY_FILE, SETTINGS_FILE)):
         raise ConfigError(

@@ -77,8 +77,8 @@ def label_in_processes(request: InferenceRequest, tasks: Iterable[Task]) -> Iter
 def describe_crash(path: Path) -> str:
     """Returns what is said of a clip that ended its process."""
     return (
-        f"{displayable(path)}: ended the process that labelled it, twice. Is the memory full? Give fewer --workers, or "
-        "leave this clip out."
+        f"{displayable(path)}: ended the process that labelled it, twice. Leave it out, and please report it; or "
+        "was the memory full? Then give fewer --workers."
     )
 
 

@@ -190,7 +190,7 @@ def iterate_media(
             held, stated = file.wav.held_seconds, file.wav.stated_seconds
             digits = 1 if stated - held >= 0.1 else 2
             damage.note(f"it ends after {held:.{digits}f} of {stated:.{digits}f} seconds")
-        elif ends and reads_all and promised and max(ends) < promised - 1:
+        elif ends and reads_all and promised and max(ends) < promised - min(1.0, max(0.5, promised / 10)):
             damage.note(f"it ends after {max(ends):.1f} of {promised:.1f} seconds")
 
 

@@ -91,7 +91,8 @@ class SourceSound:
         for index, samples in blocks:
             # Files of floats may exceed full scale, where AAC is cut off.
             self._loudest = max(self._loudest, float(np.abs(samples).max()))
-            frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples / self._loudest), "fltp", self._layout)
+            interleaved = np.ascontiguousarray((samples / self._loudest).T).reshape(1, -1)  # PyAV takes few planes
+            frame = av.AudioFrame.from_ndarray(interleaved, "flt", self._layout)
             frame.sample_rate = self._rate
             frame.pts = index
             frame.time_base = Fraction(1, self._rate)

@@ -220,6 +220,19 @@ def seconds_of(frame) -> float:
     return frame.samples / frame.sample_rate if frame.sample_rate else 0.0
 
 
+def interleave(frame):
+    """Returns a frame of sound whose channels take turns, which PyAV turns into an array without a crash.
+
+    It crashes on eight planes or more.
+    """
+    if not frame.format.is_planar:
+        return frame
+    frame.pts = None
+    with calling_pyav():
+        (interleaved,) = av.AudioResampler(frame.format.packed, frame.layout, frame.sample_rate).resample(frame)
+    return interleaved
+
+
 class ContinuousSound:
     """Joins decoded audio frames into one signal of one sample rate and channel layout, without gaps.
 
@@ -253,7 +266,7 @@ class ContinuousSound:
             # Without this option, mixing down a loud stereo or 5.1 recording would exceed 1.
             with calling_pyav():
                 self._resampler = av.AudioResampler(
-                    "fltp", self.layout or frame.layout, self.sample_rate, options={"rematrix_maxval": "1.0"}
+                    "flt", self.layout or frame.layout, self.sample_rate, options={"rematrix_maxval": "1.0"}
                 )
             self._input_end = time_seconds
             self._position = round(time_seconds * self.sample_rate)
@@ -285,5 +298,8 @@ class ContinuousSound:
 
 
 def _resample(resampler: av.AudioResampler, frame) -> list[np.ndarray]:
+    """Returns blocks ``(n_channels, n_samples)``; they come interleaved, as PyAV crashes on eight planes or more."""
     with calling_pyav():
-        return [each.to_ndarray() for each in resampler.resample(frame)]
+        return [
+            each.to_ndarray().reshape(each.samples, each.layout.nb_channels).T for each in resampler.resample(frame)
+        ]

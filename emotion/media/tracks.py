@@ -9,7 +9,7 @@ import numpy as np
 from av.stream import Disposition
 
 from emotion.errors import MediaError
-from emotion.media.streams import Damage, Decoder, read_packets
+from emotion.media.streams import Damage, Decoder, interleave, read_packets
 
 COVER_ART = Disposition.attached_pic | Disposition.timed_thumbnails
 # Tracks for special listeners, which are judged only where there are no others.
@@ -218,7 +218,7 @@ def _is_decided(fit: dict[str, set[int]], firsts: dict[str, int], n_pictures: di
 
 
 def _is_loud(frame) -> bool:
-    samples = frame.to_ndarray()
+    samples = interleave(frame).to_ndarray()
     if not samples.size:
         return False
     if np.issubdtype(samples.dtype, np.floating):

@@ -42,6 +42,7 @@ OUT_OF_MEMORY = "BFCArena"  # in ONNX Runtime's words
 MADE_FROM = "keras_sha256"  # key in the file's metadata
 # Outputs: of the whole network, and what a network that runs along tracks also hands out for its head.
 PROBABILITIES, ENCODED = "probabilities", ("audio_vector", "video_moments", "video_signs")
+PRESENT = "audio_present"  # which the head also takes
 
 
 _n_threads = 0  # of networks that are loaded from now on; 0: one for each core
@@ -232,7 +233,9 @@ def find_network(folder: Path, keras_sha256: str, runtime: str) -> tuple[OnnxNet
     try:
         network = _open_network(path, keras_sha256)
         if network.encodes:
-            network.head = _open_network(folder / HEAD_FILE, keras_sha256)
+            head = network.head = _open_network(folder / HEAD_FILE, keras_sha256)
+            if not set(head.input_shapes) <= {*ENCODED, PRESENT}:
+                raise RunError(f"{folder / HEAD_FILE}: is not a head. {_way_out(folder / HEAD_FILE)}")
         return network, ""
     except RunError as error:
         if runtime != "auto":

@@ -75,6 +75,9 @@ def _check_run(path: Path) -> RunConfig:
             f"{path}: no such model folder, here or in saved_models/. Name another, such as "
             f"{' or '.join(RECIPE_NAMES)}, or train one with train_model.py."
         )
+    for item in path.iterdir():
+        if not (item.is_file() or item.is_dir() or item.is_symlink()):
+            raise RunError(f"{item}: is a device or a pipe. Copy the model folder again, or choose another model.")
     if not (path / CONFIG_FILE).is_file():
         folds = sorted(folder.name for folder in path.glob("fold_*") if (folder / MODEL_FILE).is_file())
         if folds:

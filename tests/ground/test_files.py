@@ -12,6 +12,7 @@ from refusals import refused
 from emotion.console import run_program
 from emotion.errors import ConfigError, EmotionError, FileError, first_line
 from emotion.files import (
+    check_writable,
     file_error,
     folder_written_whole,
     locked_names,
@@ -34,6 +35,13 @@ def test_impossible_names_are_called_so_and_nothing_is_left(tmp_path, name):
     with refused(EmotionError, path):
         check_run(path)
     assert [item.name for item in tmp_path.iterdir()] == ["a_file"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no such pipes")
+def test_a_pipe_is_never_replaced(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ConfigError, match="pipe: is a device or a pipe"):
+        check_writable(tmp_path / "pipe")
 
 
 def test_a_long_name_that_the_system_takes_is_written(tmp_path):

@@ -82,6 +82,9 @@ def test_parts_of_a_folder_are_labelled_at_any_time_into_one_folder(folder, trai
     assert len(list((tmp_path / "out").glob("*_emotion.json"))) == 5
     again = run("--shard", "1/3", "--resume")
     assert again.code == 0 and "skipped: 2" in again.out
+    for other in ((), ("--shard", "1/2")):
+        mixed = run(*other, "--resume")
+        assert mixed.code == 2 and "not in the same parts (summary_1-of-3.csv)" in mixed.err
     settings = json.loads((tmp_path / "out" / "summary_settings_1-of-3.json").read_text())
     assert settings["model"] == str(trained.path)
 

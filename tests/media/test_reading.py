@@ -8,6 +8,7 @@ import av
 import media_files as make
 import numpy as np
 import pytest
+import soundfile
 from PIL import Image, ImageOps
 
 from emotion.errors import MediaError
@@ -174,6 +175,15 @@ def test_sound_of_any_rate_and_layout_becomes_mono_at_the_asked_rate(tmp_path, s
     assert crossings == pytest.approx(2 * make.BEEP_HERTZ * 0.06, abs=2)
     ends = [chunk.time_seconds + len(chunk.samples) / RATE for chunk in chunks]
     np.testing.assert_allclose([chunk.time_seconds for chunk in chunks[1:]], ends[:-1], atol=1e-9)
+
+
+@pytest.mark.parametrize(("n", "suffix"), [(8, "wav"), (8, "flac"), (12, "wav")])
+def test_sound_of_many_channels_is_read(tmp_path, n, suffix):
+    """PyAV crashes on arrays of eight planes or more."""
+    wave = 0.3 * np.sin(np.arange(RATE) * 0.2)
+    soundfile.write(tmp_path / f"many.{suffix}", np.repeat(wave[:, None], n, axis=1), RATE)
+    samples = load_waveform(tmp_path / f"many.{suffix}", RATE).samples
+    assert samples.shape == (RATE,) and np.corrcoef(samples, wave)[0, 1] > 0.99
 
 
 def test_loud_sound_stays_within_one(tmp_path):

@@ -101,6 +101,7 @@ def test_an_odd_size_grows_by_a_pixel_that_repeats_the_edge(tmp_path):
         ("pcm.mkv", {"audio_codec": "pcm_s16le"}),
         ("pcm_late.mkv", {"audio_codec": "pcm_s16le", "audio_start_seconds": 0.3}),
         ("pcm_pause.mkv", {"audio_codec": "pcm_s16le", "sound_gap": (0.1, 0.4)}),
+        ("pcm_71.mkv", {"audio_codec": "pcm_s16le", "layout": "7.1"}),
         ("pcm_early.nut", {"audio_codec": "pcm_s16le", "shift_seconds": -0.48}),
         ("mp3.mkv", {"audio_codec": "libmp3lame"}),
         ("mp3.flv", {"audio_codec": "libmp3lame", "video_codec": "flv"}),

@@ -17,7 +17,7 @@ from emotion.errors import ConfigError, RunError
 from emotion.inference.predictor import EmotionPredictor
 from emotion.models import onnx_runtime
 from emotion.models.onnx_files import has_external_data
-from emotion.models.onnx_runtime import HASH_SUFFIX, ONNX_FILE, OnnxNetwork, choose_runtime, write_hash
+from emotion.models.onnx_runtime import HASH_SUFFIX, HEAD_FILE, ONNX_FILE, OnnxNetwork, choose_runtime, write_hash
 from emotion.models.run_folder import CONFIG_FILE, MODEL_FILE, load_run
 from emotion.models.trained_model import draw_inputs
 from emotion.places import default_run
@@ -242,6 +242,13 @@ def test_an_encoder_that_hands_out_fewer_moments_than_it_was_given_is_an_error(r
     monkeypatch.setattr(loaded.model, "encode", lambda inputs: few)
     with pytest.raises(RunError, match=f"{run}: .*video"):
         loaded.encode({"video": frames})
+
+
+def test_a_head_that_is_a_whole_network_is_refused(run):
+    shutil.copyfile(run / ONNX_FILE, run / HEAD_FILE)
+    write_hash(run / HEAD_FILE, run / HEAD_FILE)
+    with pytest.raises(RunError, match=r"head\.onnx: is not a head"):
+        load_run(run, runtime="onnx")
 
 
 @pytest.mark.parametrize("where", ["/etc/hostname", "weights.bin"])

@@ -1,20 +1,21 @@
 """A run's probabilities are calibrated by the evidence, and its weights can be stored in half the space."""
 
 import dataclasses
+import os
 import zipfile
 
 import h5py
 import keras
 import numpy as np
 import pytest
-from small_models import small_config
+from small_models import small_config, write_small_run
 
 from emotion.config import MODALITIES, CalibrationConfig
 from emotion.errors import RunError
 from emotion.models import build_model
 from emotion.models.calibration import apply_temperature
 from emotion.models.half_precision import MIN_VALUES, round_to_half, store_halves
-from emotion.models.run_folder import load_run, write_run
+from emotion.models.run_folder import check_run, load_run, write_run
 from emotion.models.trained_model import Run, draw_inputs
 
 WARM = CalibrationConfig(both=2.0, face=0.5, voice=4.0)
@@ -26,6 +27,15 @@ def make_run(path, **changes):
 
 
 # ---- Calibration ----
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no such pipes")
+@pytest.mark.parametrize("name", ["model.onnx.sha256", "baseline.npz", "model.onnx"])
+def test_a_pipe_in_a_model_folder_is_refused_and_never_waited_for(tmp_path, name):
+    folder = write_small_run(tmp_path / "run", small_config())
+    os.mkfifo(folder / name)
+    with pytest.raises(RunError, match=f"{name}: is a device or a pipe"):
+        check_run(folder)
 
 
 def test_each_row_has_the_temperature_of_its_evidence(tmp_path):

@@ -124,7 +124,7 @@ def make_clip(
             for first in range(start, sound.shape[1], 1000):
                 if not gap[0] <= first < gap[1]:
                     block = np.ascontiguousarray(sound[:, first : first + 1000])
-                    frame = av.AudioFrame.from_ndarray(block, "fltp", layout)
+                    frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(block.T).reshape(1, -1), "flt", layout)
                     frame.sample_rate = sample_rate
                     frame.time_base = Fraction(1, sample_rate)
                     frame.pts = first + round(shift_seconds * sample_rate)
