@@ -84,7 +84,7 @@ class Attacker:
             try:
                 with self._client() as client:
                     code = str(request(client, rng))
-            except (httpx.HTTPError, OSError) as error:
+            except Exception as error:  # refused in the middle of a body, or cut off
                 code = type(error).__name__
             with self._lock:
                 self.ended[f"{request.__name__.strip('_')}: {code}"] += 1
