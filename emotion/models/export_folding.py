@@ -23,34 +23,41 @@ class NeighbouringFrames(layers.Layer):
     """Stacks the channels of neighbouring frames in one picture, as a convolution over time with padding ``same`` does.
 
     Args:
-        n_frames: of a clip.
+        n_frames: of a clip; None for as many as the clip that is given beside them has, with stride 1.
         n_taps: frames stacked together.
         stride: frames from one group to the next.
 
     Shape:
-        ``(batch * n_frames, height, width, channels)`` to ``(batch * ceil(n_frames / stride), height, width, n_taps *
-        channels)``.
+        ``(batch * n_frames, height, width, channels)``, or a list of that and of clips ``(batch, n_frames, ...)``, to
+        ``(batch * ceil(n_frames / stride), height, width, n_taps * channels)``.
     """
 
-    def __init__(self, n_frames: int, n_taps: int, stride: int, **kwargs):
+    def __init__(self, n_frames: int | None, n_taps: int, stride: int, **kwargs):
         super().__init__(**kwargs)
         self.n_frames, self.n_taps, self.stride = n_frames, n_taps, stride
 
-    @property
-    def n_groups(self) -> int:
-        return -(-self.n_frames // self.stride)
-
-    def call(self, frames):
-        shape, last = frames.shape[1:], (self.n_groups - 1) * self.stride
-        n_zeros = max(last + self.n_taps - self.n_frames, 0)
-        clips = ops.reshape(frames, (-1, self.n_frames, *shape))
+    def call(self, inputs):
+        frames, n_frames = inputs, self.n_frames
+        if isinstance(inputs, list | tuple):
+            frames, clips = inputs
+            n_frames = ops.shape(clips)[1]
+        shape = frames.shape[1:]
+        if self.stride == 1:
+            last, n_zeros = n_frames - 1, self.n_taps - 1
+        else:
+            last = (-(-n_frames // self.stride) - 1) * self.stride
+            n_zeros = max(last + self.n_taps - n_frames, 0)
+        clips = ops.reshape(frames, (-1, n_frames, *shape))
         clips = ops.pad(clips, [(0, 0), (n_zeros // 2, n_zeros - n_zeros // 2), (0, 0), (0, 0), (0, 0)])
         taps = [clips[:, tap : tap + last + 1 : self.stride] for tap in range(self.n_taps)]
         return ops.reshape(ops.concatenate(taps, axis=-1), (-1, *shape[:2], self.n_taps * shape[2]))
 
     def compute_output_shape(self, input_shape):
+        if isinstance(input_shape[0], list | tuple):
+            input_shape = input_shape[0]
         batch, height, width, channels = input_shape
-        batch = None if batch is None else batch // self.n_frames * self.n_groups
+        if batch is not None and self.stride > 1:
+            batch = batch // self.n_frames * -(-self.n_frames // self.stride)
         return (batch, height, width, self.n_taps * channels)
 
     def get_config(self):
@@ -72,11 +79,12 @@ def fix_length(model: keras.Model, shapes: Mapping[str, tuple[int, ...]], **opti
     return fixed
 
 
-def fold_time(model: keras.Model, shapes: Mapping[str, tuple[int, ...]]) -> keras.Model:
+def fold_time(model: keras.Model, shapes: Mapping[str, tuple[int | None, ...]]) -> keras.Model:
     """Returns a network that answers as the functional ``model`` does, without 3D convolutions.
 
     Args:
-        shapes: of its inputs by name, without the batch axis: a network that takes any number of frames gets one.
+        shapes: of its inputs by name, without the batch axis. Where the number of frames is given, the network takes
+            no other.
 
     Raises:
         ValueError: if between its frames and the mean over each frame there are layers other than convolutions with
@@ -94,10 +102,13 @@ def fold_time(model: keras.Model, shapes: Mapping[str, tuple[int, ...]]) -> kera
 
 
 class _Folder:
-    """Builds the network layer by layer; remembers which tensors hold folded frames, and how many a clip has."""
+    """Builds the network layer by layer; remembers which tensors hold folded frames, and how many a clip has.
+
+    That number, or, where clips of any length are taken, the clips themselves, is called a length here.
+    """
 
     def __init__(self):
-        self._n_frames: dict[int, int] = {}
+        self._lengths: dict[int, Any] = {}
         self._tensors: list[Any] = []  # kept alive, so that no id is used twice
         self._sources: dict[str, layers.Layer] = {}
 
@@ -118,34 +129,47 @@ class _Folder:
 
     def call(self, layer: layers.Layer, *args, **kwargs):
         source, tensor = self._sources[layer.name], args[0] if args else None
-        n_frames = self._frames_of(tensor if isinstance(tensor, list | tuple) else [tensor])
+        length = self._length_of(tensor if isinstance(tensor, list | tuple) else [tensor])
         if isinstance(source, FaceStandardization) and len(tensor.shape) == 5:
-            return self._note(FoldFrames(dtype="float32")(layer(tensor)), tensor.shape[1])
+            return self._note(FoldFrames(dtype="float32")(layer(tensor)), _length(tensor))
         if isinstance(source, UnfoldFrames) and isinstance(tensor, list | tuple):
-            return self._unfold(*tensor, name=source.name)
-        if n_frames is None:
+            folded, clips = tensor
+            # Pictures stay folded for what is computed over time; vectors do not.
+            if len(folded.shape) == 4:
+                return self._note(folded, _length(clips))
+            return _unfold(folded, _length(clips), name=source.name)
+        if length is None:
             return layer(*args, **kwargs)
         if isinstance(source, layers.Conv3D):
-            taps = NeighbouringFrames(n_frames, source.kernel_size[0], source.strides[0])
-            if (taps.n_taps, taps.stride) != (1, 1):
-                tensor, n_frames = taps(tensor), taps.n_groups
-            return self._note(layer(tensor), n_frames)
+            n_taps, stride = source.kernel_size[0], source.strides[0]
+            if not isinstance(length, int):
+                if stride > 1:
+                    raise ValueError(f"{source.name}: thins out frames, whose number must be given.")
+                if n_taps > 1:
+                    tensor = NeighbouringFrames(None, n_taps, 1)([tensor, length])
+            elif (n_taps, stride) != (1, 1):
+                tensor, length = NeighbouringFrames(length, n_taps, stride)(tensor), -(-length // stride)
+            return self._note(layer(tensor), length)
         if isinstance(source, layers.AveragePooling3D):
-            return UnfoldFrames(n_frames)(layer(tensor))
+            return _unfold(layer(tensor), length)
         if isinstance(source, FRAME_BY_FRAME):
-            return self._note(layer(*args, **kwargs), n_frames)
+            return self._note(layer(*args, **kwargs), length)
         raise ValueError(f"{source.name}: a {type(source).__name__} over frames cannot be folded.")
 
-    def _unfold(self, folded, clips, name: str):
-        """Pictures stay folded for what is computed over time; vectors do not."""
-        if len(folded.shape) == 4:
-            return self._note(folded, clips.shape[1])
-        return UnfoldFrames(clips.shape[1], name=name)(folded)
+    def _length_of(self, tensors: Iterable[Any]) -> Any:
+        return next((self._lengths[id(each)] for each in tensors if id(each) in self._lengths), None)
 
-    def _frames_of(self, tensors: Iterable[Any]) -> int | None:
-        return next((self._n_frames[id(each)] for each in tensors if id(each) in self._n_frames), None)
-
-    def _note(self, tensor, n_frames: int):
-        self._n_frames[id(tensor)] = n_frames
+    def _note(self, tensor, length):
+        self._lengths[id(tensor)] = length
         self._tensors.append(tensor)
         return tensor
+
+
+def _length(clips):
+    return clips if clips.shape[1] is None else clips.shape[1]
+
+
+def _unfold(folded, length, **options):
+    if isinstance(length, int):
+        return UnfoldFrames(length, **options)(folded)
+    return UnfoldFrames(**options)([folded, length])

@@ -4,6 +4,7 @@ Quantization needs the range of every layer's values. It is measured on clips li
 minutes of them; so is how far the answers change.
 """
 
+import contextlib
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,8 +16,8 @@ from emotion.console import quiet_import
 from emotion.errors import EmotionError, MediaError, RunError, first_line
 from emotion.inputs.window_cutter import cut_recordings
 from emotion.media.recordings import Recording
-from emotion.models.export_onnx import skip_missing_modalities
-from emotion.models.onnx_runtime import INT8_FILE, MADE_FROM, OnnxNetwork, written_with_hash
+from emotion.models.export_onnx import convert_to_onnx, halve_exact_kernels, skip_missing_modalities
+from emotion.models.onnx_runtime import HEAD_FILE, INT8_FILE, MADE_FROM, OnnxNetwork, written_with_hash
 from emotion.models.trained_model import Run
 
 MIN_WINDOWS, MAX_WINDOWS = 8, 96
@@ -42,7 +43,7 @@ class Int8Report:
 
 
 def export_int8(run: Run, clips: Sequence[Path]) -> Int8Report:
-    """Writes ``model.int8.onnx`` beside the ``model.keras`` of a run that Keras loaded.
+    """Writes ``model.int8.onnx`` beside the ``model.keras`` of a run that Keras loaded, and ``head.onnx`` if it has a head.
 
     Args:
         clips: media like those that the model will judge.
@@ -52,11 +53,18 @@ def export_int8(run: Run, clips: Sequence[Path]) -> Int8Report:
     """
     windows = collect_windows(run, clips)
     path = run.path / INT8_FILE
-    with written_with_hash(path) as partial:
+    with contextlib.ExitStack() as stack:
+        partial = stack.enter_context(written_with_hash(path))
         with tempfile.TemporaryDirectory() as folder:
             _quantize(run, windows, Path(folder), partial)
         skip_missing_modalities(run.config, partial)
-        report = _compare(run, OnnxNetwork(partial), windows)
+        network = OnnxNetwork(partial)
+        if network.encodes:
+            from emotion.models.tracks import split_network
+
+            head = stack.enter_context(written_with_hash(run.path / HEAD_FILE))
+            convert_to_onnx(run, head, split_network(run.model).head)
+        report = _compare(run, network, windows)
         if not report.max_difference <= MAX_DIFFERENCE:
             raise RunError(
                 f"{path}: not written, because a probability differs from Keras's by {report.max_difference:.2g}; at "
@@ -96,6 +104,7 @@ def _quantize(run: Run, windows: dict[str, np.ndarray], folder: Path, target: Pa
             from onnxruntime.quantization.shape_inference import quant_pre_process
 
             from emotion.models.export_folding import fold_time
+            from emotion.models.tracks import split_network
     except ImportError as error:
         raise RunError(f"{run.path}: cannot be quantized ({error}). pip install -r requirements.txt") from error
 
@@ -109,9 +118,10 @@ def _quantize(run: Run, windows: dict[str, np.ndarray], folder: Path, target: Pa
 
     try:
         with quiet_import():
-            folded = fold_time(run.model, run.config.input_shapes)
-            folded({name: values[:1] for name, values in windows.items()})  # Keras exports only what was called
-            folded.export(folder / "folded.onnx", format="onnx", verbose=False)
+            open_shapes = {each.name: each.shape[1:] for each in run.model.inputs}
+            folded = fold_time(run.model, open_shapes if split_network(run.model) else run.config.input_shapes)
+            split = split_network(folded)
+            convert_to_onnx(run, folder / "folded.onnx", split.encoder if split else folded)
             quant_pre_process(folder / "folded.onnx", folder / "prepared.onnx", skip_symbolic_shape=True)
             network = onnx.load(folder / "prepared.onnx")
             shapes = {value.name: tuple(value.dims) for value in network.graph.initializer}
@@ -121,6 +131,7 @@ def _quantize(run: Run, windows: dict[str, np.ndarray], folder: Path, target: Pa
                 nodes_to_quantize=chosen, op_types_to_quantize=("Conv", *BETWEEN),
             )  # fmt: skip
         network = onnx.load(target)
+        halve_exact_kernels(network)
         onnx.helper.set_model_props(network, {MADE_FROM: run.sha256})
         onnx.save(network, target)
     except EmotionError:

@@ -104,7 +104,7 @@ def convert_to_onnx(run: Run, path: Path, network=None) -> None:
     outputs = sorted(written.graph.output, key=lambda each: each.name != PROBABILITIES)
     del written.graph.output[:]
     written.graph.output.extend(outputs)
-    _halve_exact_kernels(written)
+    halve_exact_kernels(written)
     onnx.helper.set_model_props(written, {MADE_FROM: run.sha256})
     onnx.save(written, path)
 
@@ -153,7 +153,8 @@ def _uncopied() -> Iterator[None]:
         optimizer.optimize_graph = optimize
 
 
-def _halve_exact_kernels(network: "onnx.ModelProto") -> None:
+def halve_exact_kernels(network: "onnx.ModelProto") -> None:
+    """Stores kernels in 16 bits where that is exact; changes the network in place."""
     import onnx
 
     for number, value in enumerate(network.graph.initializer):

@@ -204,6 +204,22 @@ def test_two_interruptions_in_a_row_end_it_as_one_does(tmp_path):
     assert said.splitlines()[-1] == "stopped"
 
 
+def test_processes_end_with_a_program_that_is_killed(tmp_path):
+    (tmp_path / "program.py").write_text(PROGRAM)
+    program = subprocess.Popen(
+        [sys.executable, "program.py"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert program.stdout.readline() == b"begun\n"
+    program.kill()
+    # They inherited its output, which ends with the last of them; 500 sleeps would last for 50 s.
+    began = time.monotonic()
+    program.communicate(timeout=30)
+    assert time.monotonic() - began < 20
+
+
 # ---- Stopwatch ----
 
 

@@ -357,7 +357,12 @@ def test_names_that_are_no_unicode_stop_nothing(folder, run, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("kind", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.thorough)]
+    ("kind", "code"),
+    [
+        (signal.SIGINT, 130),
+        pytest.param(signal.SIGTERM, 143, marks=pytest.mark.thorough),
+        pytest.param(signal.SIGHUP, 129, marks=pytest.mark.thorough),
+    ],
 )
 def test_a_stop_between_files_leaves_a_summary_to_go_on_from(folder, tmp_path, kind, code):
     for number in range(200):
@@ -374,7 +379,7 @@ def test_a_stop_between_files_leaves_a_summary_to_go_on_from(folder, tmp_path, k
     process.send_signal(kind)
     out, err = process.communicate(timeout=60)
     assert process.returncode == code and "Traceback" not in err
-    assert "--resume" in out or kind == signal.SIGTERM
+    assert "--resume" in out or kind != signal.SIGINT
     done = [row for row in read_summary(tmp_path / "out").values() if row["status"] == DONE]
     assert 2 <= len(done) < 200
     assert not [path for path in (tmp_path / "out").iterdir() if "partial" in path.name]

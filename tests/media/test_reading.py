@@ -300,8 +300,9 @@ def test_text_is_no_picture_whatever_its_name(tmp_path, name):
         probe_media(path)
 
 
-def test_a_truncated_clip_gives_its_beginning_and_a_warning(tmp_path, caplog):
-    path = make.make_truncated(tmp_path / "clip.mp4", seconds=4.0)
+@pytest.mark.parametrize("name", ["clip.mp4", "clip.mkv"])
+def test_a_truncated_clip_gives_its_beginning_and_a_warning(tmp_path, caplog, name):
+    path = make.make_truncated(tmp_path / name, seconds=4.0)
     with caplog.at_level(logging.WARNING):
         frames, _, samples = read(path)
     assert 5 < len(frames) < 90

@@ -35,6 +35,18 @@ def test_a_network_over_time_is_the_same_over_pictures(name):
     np.testing.assert_allclose(np.asarray(folded(inputs)), np.asarray(model(inputs)), atol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["mfcc_cnn_3d", "whisper_mobilenet"])
+def test_a_network_along_a_track_takes_any_number_of_frames_afterwards(name):
+    config = small_design(name)
+    model = build_model(config)
+    folded = fold_time(model, {x.name: x.shape[1:] for x in model.inputs})
+    assert not [layer for layer in folded.layers if isinstance(layer, keras.layers.Conv3D)]
+    for n_frames in (1, 2, 7):
+        inputs = draw_inputs(config, 2)
+        inputs["video"] = inputs["video"][:, :n_frames]
+        np.testing.assert_allclose(np.asarray(folded(inputs)), np.asarray(model(inputs)), atol=1e-5)
+
+
 @pytest.mark.parametrize(("n_frames", "n_taps", "stride"), [(20, 3, 2), (5, 3, 1), (7, 3, 2), (4, 2, 3), (1, 3, 1)])
 def test_neighbouring_frames_are_those_that_a_convolution_over_time_takes(n_frames, n_taps, stride):
     clips = np.random.default_rng(0).random((2, n_frames, 2, 2, 3), np.float32)
@@ -54,6 +66,9 @@ def test_what_cannot_be_folded_is_named():
     model = keras.Model(frames, keras.layers.AveragePooling3D((1, 2, 2), name="pool")(x))
     with pytest.raises(ValueError, match="pool"):
         fold_time(model, {frames.name: frames.shape[1:]})
+    model = keras.Model(frames, keras.layers.Conv3D(2, 3, strides=(2, 1, 1), padding="same", name="thin")(x))
+    with pytest.raises(ValueError, match="thin"):
+        fold_time(model, {frames.name: (None, *frames.shape[2:])})
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +88,10 @@ def test_a_network_in_eight_bits_is_made_used_and_told_from_the_other(run, call,
     inputs = collect_windows(whole, clips_to_look_at)
     difference = np.abs(whole.predict(inputs) - coarse.predict(inputs)).max()
     assert 0 < difference < 0.1
+    assert coarse.context_frames == whole.context_frames is not None, "it looks at each frame of a face once, too"
+    frames = {"video": inputs["video"][:1, :5]}
+    for name, moments in coarse.encode(frames).items():
+        assert moments.shape == whole.encode(frames)[name].shape
     assert load_run(run, runtime="auto").predict(inputs) == pytest.approx(whole.predict(inputs))
     other = write_small_run(run.parent / "other", small_config(), seed=1)
     for name in (INT8_FILE, f"{INT8_FILE}{HASH_SUFFIX}"):

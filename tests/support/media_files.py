@@ -163,7 +163,8 @@ def make_mp3_with_cover(path: Path) -> Path:
 
 def make_truncated(path: Path, fraction: float = 0.5, **options) -> Path:
     """Writes a clip with its index first and cuts the file's end off."""
-    make_clip(path, container_options={"movflags": "faststart"}, **options)
+    is_mp4 = path.suffix == ".mp4"
+    make_clip(path, container_options={"movflags": "faststart"} if is_mp4 else {}, **options)
     whole = path.read_bytes()
     path.write_bytes(whole[: int(len(whole) * fraction)])
     return path

@@ -68,7 +68,7 @@ class SileroNetwork:
 
 
 def _sigmoid(values: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-values))
+    return 1 / (1 + np.exp(-np.maximum(values, np.float32(-80))))  # which overflows for less, with a warning
 
 
 @functools.cache
