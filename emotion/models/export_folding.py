@@ -135,20 +135,14 @@ class _Folder:
         if isinstance(source, UnfoldFrames) and isinstance(tensor, list | tuple):
             folded, clips = tensor
             # Pictures stay folded for what is computed over time; vectors do not.
-            if len(folded.shape) == 4:
-                return self._note(folded, _length(clips))
-            return _unfold(folded, _length(clips), name=source.name)
+            is_vector = len(folded.shape) < 4
+            return (
+                _unfold(folded, _length(clips), name=source.name) if is_vector else self._note(folded, _length(clips))
+            )
         if length is None:
             return layer(*args, **kwargs)
         if isinstance(source, layers.Conv3D):
-            n_taps, stride = source.kernel_size[0], source.strides[0]
-            if not isinstance(length, int):
-                if stride > 1:
-                    raise ValueError(f"{source.name}: thins out frames, whose number must be given.")
-                if n_taps > 1:
-                    tensor = NeighbouringFrames(None, n_taps, 1)([tensor, length])
-            elif (n_taps, stride) != (1, 1):
-                tensor, length = NeighbouringFrames(length, n_taps, stride)(tensor), -(-length // stride)
+            tensor, length = _stack_neighbours(source, tensor, length)
             return self._note(layer(tensor), length)
         if isinstance(source, layers.AveragePooling3D):
             return _unfold(layer(tensor), length)
@@ -163,6 +157,18 @@ class _Folder:
         self._lengths[id(tensor)] = length
         self._tensors.append(tensor)
         return tensor
+
+
+def _stack_neighbours(source: layers.Conv3D, folded, length):
+    """Returns folded frames as a convolution over time takes them, and the length that it leaves."""
+    n_taps, stride = source.kernel_size[0], source.strides[0]
+    if (n_taps, stride) == (1, 1):
+        return folded, length
+    if isinstance(length, int):
+        return NeighbouringFrames(length, n_taps, stride)(folded), -(-length // stride)
+    if stride > 1:
+        raise ValueError(f"{source.name}: thins out frames, whose number must be given.")
+    return NeighbouringFrames(None, n_taps, 1)([folded, length]), length
 
 
 def _length(clips):

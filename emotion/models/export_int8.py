@@ -43,7 +43,7 @@ class Int8Report:
 
 
 def export_int8(run: Run, clips: Sequence[Path]) -> Int8Report:
-    """Writes ``model.int8.onnx`` beside the ``model.keras`` of a run that Keras loaded, and ``head.onnx`` if it has a head.
+    """Writes ``model.int8.onnx``, and ``head.onnx`` if there is a head, beside the ``model.keras`` that Keras loaded.
 
     Args:
         clips: media like those that the model will judge.
