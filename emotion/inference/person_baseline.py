@@ -118,14 +118,13 @@ class PersonBaseline:
 def of_reference(evidence: PersonEvidence, head: BaselineHead) -> PersonBaseline:
     """Returns the baseline of a person by what neutral clips show of them."""
     shift = vector = None
-    share = 0.0
     if head.face is not None and len(evidence.faces):
         usual, floor = evidence.faces.mean(axis=0), head.face.reference_floor
         shift = -head.face.reference_exponent * _log_ratio(usual, head.face.neutral, floor)
     if head.voice is not None and len(evidence.voices):
-        vector, share = evidence.voice_vectors.mean(axis=0), head.voice.reference_share
+        vector = evidence.voice_vectors.mean(axis=0)
     return PersonBaseline(
-        REFERENCE, shift, vector, share, _used(evidence.face_seconds, shift), _used(evidence.voice_seconds, vector),
+        REFERENCE, shift, vector, 1.0, _used(evidence.face_seconds, shift), _used(evidence.voice_seconds, vector),
         views=evidence.views,
     )  # fmt: skip
 

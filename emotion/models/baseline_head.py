@@ -18,9 +18,8 @@ The arrays, without pickle; numbers are 0-dimensional, classes in the order of `
 
     voice_kernel              (n_values, n_classes), for ``audio_vector`` minus the person's
     voice_bias                (n_classes,); logits weighted as the voice's are in the whole network
-    voice_reference_share     weight of the relative voice against the plain one with a neutral reference; 1 if absent
 
-The six arrays that begin with ``face_`` may all be absent, and so may those of the voice, but not both.
+The six arrays that begin with ``face_`` may all be absent, and so may the two of the voice, but not both.
 """
 
 import dataclasses
@@ -58,7 +57,6 @@ class VoiceHead:
 
     kernel: np.ndarray
     bias: np.ndarray
-    reference_share: float = 1.0
 
     def judge(self, differences: np.ndarray) -> np.ndarray:
         """Returns logits ``(..., n_classes)`` for vectors minus their baseline, ``(..., n_values)``."""
@@ -127,8 +125,6 @@ def load_baseline(folder: str | os.PathLike, config: RunConfig) -> BaselineHead 
     n_classes = len(config.class_names)
     known = {field.name for field in dataclasses.fields(BaselineHead)} - {"neutral_index", "face", "voice"}
     kinds = {"face": FaceHead, "voice": VoiceHead}
-    if "voice_kernel" in arrays:  # written without a share until version 1.0
-        arrays.setdefault("voice_reference_share", np.array(VoiceHead.reference_share))
     names = {kind: [f"{kind}_{field.name}" for field in dataclasses.fields(of)] for kind, of in kinds.items()}
     there = {kind: [name for name in of if name in arrays] for kind, of in names.items()}
     wanted = known.union(*(names[kind] for kind in kinds if there[kind]))
@@ -174,9 +170,6 @@ def _check(path: Path, arrays: dict[str, np.ndarray], n_classes: int) -> None:
     for name in (*must_be_positive, "full_variety", "shrink_seconds"):
         if not arrays[name] > 0:
             raise RunError(f"{path}: {name} must be above 0, got {arrays[name]:g}.")
-    if not 0 < arrays.get("voice_reference_share", 1) <= 1:
-        share = arrays["voice_reference_share"]
-        raise RunError(f"{path}: voice_reference_share must be above 0 and at most 1, got {share:g}.")
     for name in ("own_seconds", "face_reference_exponent", "face_own_exponent"):
         if name in arrays and arrays[name] < 0:
             raise RunError(f"{path}: {name} must not be below 0, got {arrays[name]:g}.")

@@ -96,16 +96,6 @@ def test_a_voice_is_judged_by_its_own_head_on_what_differs_from_the_persons_calm
     np.testing.assert_allclose(both, GRIEF * relative / (GRIEF @ relative), atol=1e-6)
 
 
-def test_beside_a_reference_the_plain_voice_counts_as_much_as_the_model_says():
-    whole = make_head()
-    half = dataclasses.replace(whole, voice=dataclasses.replace(whole.voice, reference_share=0.5))
-    evidence = PersonEvidence.of(make_windows([], voices=[VOICE] * 2, vectors=[np.ones(N_VALUES)] * 2))
-    windows = make_windows([], voices=[VOICE], vectors=[np.ones(N_VALUES) + np.eye(N_VALUES)[2]])
-    (one,), (other,) = (answers(windows, of_reference(evidence, head), head) for head in (whole, half))
-    expected = np.sqrt(one * VOICE)
-    np.testing.assert_allclose(other, expected / expected.sum(), atol=1e-6)
-
-
 def test_a_voice_without_calm_moments_has_no_mean_of_its_own():
     head, rng = make_head(), np.random.default_rng(0)
     vectors = rng.normal(size=(60, N_VALUES))

@@ -49,7 +49,6 @@ def test_a_model_without_it_has_none_and_says_so_where_it_is_needed(tmp_path):
         ({"voice_bias": np.ones(2)}, "voice_bias"),
         ({"voice_kernel": np.full((4, 3), np.nan)}, "voice_kernel"),
         ({"voice_kernel": np.array([{}], object)}, "not a readable"),
-        ({"voice_reference_share": np.array(1.5)}, "voice_reference_share"),
     ],
 )
 def test_what_cannot_be_right_is_refused_with_the_file_and_the_array(tmp_path, change, fact):
@@ -60,15 +59,6 @@ def test_what_cannot_be_right_is_refused_with_the_file_and_the_array(tmp_path, c
     np.savez(path, **{name: values for name, values in arrays.items() if values is not None})
     with refused(RunError, path, fact):
         load_baseline(tmp_path, CONFIG)
-
-
-def test_older_files_know_no_share_of_the_voice(tmp_path):
-    write_baseline(tmp_path, make_head())
-    path = tmp_path / BASELINE_FILE
-    with np.load(path) as archive:
-        arrays = {name: archive[name] for name in archive.files if name != "voice_reference_share"}
-    np.savez(path, **arrays)
-    assert load_baseline(tmp_path, CONFIG).voice.reference_share == 1
 
 
 def test_a_damaged_file_and_a_model_without_neutral_are_refused(tmp_path):

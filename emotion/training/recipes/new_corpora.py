@@ -196,12 +196,6 @@ def fit_everywhere(answers: dict[str, CorpusAnswers], class_names: tuple[str, ..
     return fit_confidence([each.alone for each in answers.values()], class_index(NEUTRAL, class_names))
 
 
-def fit_against_baselines(answers: dict[str, CorpusAnswers], class_names: tuple[str, ...]) -> Confidence:
-    """As ``fit_everywhere``, for answers about people whose neutral clips are known."""
-    against = [each.with_baseline for each in answers.values() if each.with_baseline is not None]
-    return fit_confidence(against, class_index(NEUTRAL, class_names))
-
-
 # ---- Scores ----
 
 
@@ -219,9 +213,7 @@ def score_corpora(answers: dict[str, CorpusAnswers], class_names: tuple[str, ...
         against = [each.with_baseline for other, each in answers.items() if other != name and each.with_baseline]
         scores = _score_corpus(of_corpus.alone, fit_confidence(others, neutral), class_names)
         if of_corpus.with_baseline is not None:
-            scores["with_baseline"] = _score_corpus(
-                of_corpus.with_baseline, fit_confidence(against, neutral), class_names
-            )
+            scores["with_baseline"] = _score_corpus(of_corpus.with_baseline, fit_confidence(against), class_names)
         corpora[name] = {"language": of_corpus.language, **scores}
     acted = [scores for scores in corpora.values() if scores["n_emotions"] > 1]
     everywhere = fit_everywhere(answers, class_names)
@@ -236,7 +228,9 @@ def score_corpora(answers: dict[str, CorpusAnswers], class_names: tuple[str, ...
         "neutral_offset": everywhere.neutral_offset,
         "temperature": everywhere.temperature,
         "unsure_below": everywhere.unsure_below,
-        "temperature_with_baseline": fit_against_baselines(answers, class_names).temperature,
+        "temperature_with_baseline": fit_confidence(
+            [each.with_baseline for each in answers.values() if each.with_baseline]
+        ).temperature,
     }
 
 

@@ -33,14 +33,12 @@ class BaselineChoices:
             Else it is the mean of 1 to ``MOST_NEUTRAL_CLIPS`` other neutral clips.
         ridge: weight of the squared kernel against the mean cross-entropy, for features of deviation 1.
         vote_share: how much listeners' votes count beside the label.
-        reference_share: how much this head's logarithms count beside the plain answer's, where neutral clips are known.
     """
 
     n_draws: int = 2
     all_share: float = 0.5
     ridge: float = 0.2
     vote_share: float = 0.5
-    reference_share: float = 0.5
 
 
 class Baselines:
@@ -168,7 +166,7 @@ def answer_with_baseline(
     seed: int,
     n_neutral: int = MOST_NEUTRAL_CLIPS,
 ) -> dict[int, np.ndarray]:
-    """Returns the head's logits ``(n_windows, n_classes)`` of the plain windows of each chosen clip, by its index.
+    """Returns probabilities ``(n_windows, n_classes)`` of the plain windows of each chosen clip, by the clip's index.
 
     The baseline is the mean of up to ``n_neutral`` other neutral clips of the speaker among the chosen; clips of
     speakers without are left out.
@@ -180,5 +178,5 @@ def answer_with_baseline(
         baseline = baselines.neutral(clip, n_neutral, rng)
         if baseline is not None:
             windows = np.asarray(features[bank.rows_of(clip, plain=True)], np.float32)
-            answers[clip] = (windows - baseline) @ kernel + bias
+            answers[clip] = softmax((windows - baseline) @ kernel + bias)
     return answers

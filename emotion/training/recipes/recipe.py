@@ -48,7 +48,7 @@ from emotion.training.recipes.face_stages import SeenFaces, align_faces, check_f
 from emotion.training.recipes.joining import Branch, Joining, answer_windows, join_late, weigh_branches
 from emotion.training.recipes.new_corpora import (
     CorpusAnswers,
-    fit_against_baselines,
+    fit_confidence,
     fit_everywhere,
     join_equal,
     score_corpora,
@@ -265,19 +265,13 @@ def compare_people(
     learned = np.concatenate([heard.chosen("train"), heard.chosen("unlabelled")])
     head = fit_baseline(work, heard, features, learned, heard.folder)
     kernel, bias = (weights[0] * array for array in head.get_layer("logits").get_weights())
-    share, temperature = work.recipe.voices.baseline.reference_share, calibration.voice
-    if any(each.with_baseline is not None for each in strangers.values()):
-        plain = fit_everywhere(strangers, SEVEN_EMOTIONS)
-        related = fit_against_baselines(strangers, SEVEN_EMOTIONS)
-        # The plain answer beside it has an offset of its own already.
-        missing = related.neutral_offset - (1 - share) * plain.neutral_offset
-        bias[NEUTRAL_INDEX] -= weights[0] * missing / share
-        temperature = weights[0] * related.temperature
+    against = [each.with_baseline for each in strangers.values() if each.with_baseline is not None]
+    temperature = weights[0] * fit_confidence(against).temperature if against else calibration.voice
     return BaselineHead(
         **OWN_MEAN, temperature_both=calibration.both, temperature_face=calibration.face,
         temperature_voice=temperature, neutral_index=NEUTRAL_INDEX,
         face=FaceHead(neutral=neutral, prior=natural_prior(), **FACE_BASELINE),
-        voice=VoiceHead(kernel, bias, share),
+        voice=VoiceHead(kernel, bias),
     )  # fmt: skip
 
 

@@ -225,19 +225,15 @@ def answer_new_corpora(work: Work, heard: HeardVoices, left_out: tuple[str, ...]
     classes = bank.classes(SEVEN_EMOTIONS)
     labelled = np.setdiff1d(learned, heard.chosen("unlabelled"))
     is_asked = np.isin(classes, np.unique(classes[labelled])) & (classes >= 0) & bank.spoken()
-    answers, share = {}, work.recipe.voices.baseline.reference_share
+    answers = {}
     for name in left_out:
         asked = np.flatnonzero(is_asked & (corpora == name))
         alone = gather_answers(bank, asked, lambda i: softmax(logits[bank.rows_of(i, plain=True)]), SEVEN_EMOTIONS)
+        against = answer_with_baseline(
+            head, features, bank, asked, SEVEN_EMOTIONS, seed=work.recipe.voices.seed
+        )  # fmt: skip
         if alone is not None:
-            against = answer_with_baseline(
-                head, features, bank, asked, SEVEN_EMOTIONS, seed=work.recipe.voices.seed
-            )  # fmt: skip
-            related = {
-                clip: softmax(share * relative + (1 - share) * logits[bank.rows_of(clip, plain=True)])
-                for clip, relative in against.items()
-            }
-            with_baseline = gather_answers(bank, asked, related.get, SEVEN_EMOTIONS)
+            with_baseline = gather_answers(bank, asked, against.get, SEVEN_EMOTIONS)
             answers[name] = CorpusAnswers(language_of_corpus(bank, name), alone, with_baseline)
     write_answers(kept, answers)
     return answers
