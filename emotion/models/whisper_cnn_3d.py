@@ -18,7 +18,7 @@ from emotion.models.layers import EXACT, NORM_MOMENTUM
 from emotion.models.video_cnn_3d import video_branch
 from emotion.models.whisper_layers import MaskedStatistics, PeakShift, VoicedSteps, whisper_encoder
 
-DESCRIPTION = "first blocks of Whisper on sound and 3D-CNN on frames, concatenated into dense layers"
+DESCRIPTION = "first blocks of Whisper tiny.en on sound and 3D-CNN on frames, concatenated into dense layers"
 
 ENCODER = "audio_whisper"
 AUDIO_DEFAULTS = {
@@ -35,7 +35,7 @@ AUDIO_DEFAULTS = {
 def default_config() -> dict[str, Any]:
     """Returns the design's own settings.
 
-    ``whisper_width``, ``whisper_heads``: the encoder's size; Whisper tiny's by default.
+    ``whisper_width``, ``whisper_heads``: the encoder's size; tiny.en's by default.
     ``whisper_blocks``: number of transformer blocks.
     ``whisper_pooled``: blocks whose outputs are used; 0 is the input of the first.
     ``whisper_peak``: maximum that each log-mel picture is shifted to, so that loudness has no influence; null for no

@@ -16,7 +16,7 @@ from emotion.models.layers import EXACT, MomentAttention
 from emotion.models.mobilenet_v1 import FILTERS, N_FEATURES, STRIDES, mobilenet_features, mobilenet_v1
 from emotion.models.whisper_cnn_3d import audio_branch
 
-DESCRIPTION = "first blocks of Whisper on sound and AffectNet's MobileNetV1 on faces, concatenated"
+DESCRIPTION = "first blocks of Whisper tiny.en on sound and AffectNet's MobileNetV1 on faces, concatenated"
 
 ENCODER, STILL = "video_mobilenet", "video_still"
 PRETRAINED = {"affectnet_mobilenet": ENCODER}

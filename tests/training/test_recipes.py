@@ -187,7 +187,7 @@ def check_made(folder, architecture, metrics, data_root, *, with_folds):
     ]
     assert run.context_frames == 1 and run.baseline.face is not None and run.baseline.voice is not None
     sources = {source.name.split(",")[0] for source in run.config.data}
-    assert sources >= {"RAVDESS speech", "EmoDB", "played", "calm_talk", "Whisper base"}
+    assert sources >= {"RAVDESS speech", "EmoDB", "played", "calm_talk", "Whisper tiny.en"}
     assert (folder / "LICENCE-whisper.txt").is_file() == (architecture[0] == "w")
     assert metrics["photograph"]["n"] == 21
     assert metrics["voice"]["n"] == metrics["both"]["n"] > 0

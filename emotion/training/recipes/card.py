@@ -19,7 +19,7 @@ MIN_CLIPS = 20  # below which a speaker's score says nothing
 
 HEARS = {
     "mfcc_cnn_3d": "a 2D-CNN on MFCCs (40 x 44) of {towers} towers beside each other",
-    WHISPER: "the first {blocks} blocks of Whisper base's encoder on a log-mel picture (80 x 300)",
+    WHISPER: "the first {blocks} blocks of Whisper tiny.en's encoder on a log-mel picture (80 x 300)",
 }
 
 SEES = {

@@ -26,9 +26,8 @@ from emotion.training.recipes.voices import corpus_of, language_of
 NEUTRAL = "neutral"
 SURE = 0.6  # confidence from which a wrong answer about calm talk is overconfident
 KINDS = ("alone", "with_baseline")
-NEUTRAL_OFFSETS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.2, 1.4)
-WANTED_CALM = 0.9  # of the clips of neutral corpora, called neutral or unsure
-MAX_CALM_LOST = 0.04  # of them, where fewer are called so anyway
+NEUTRAL_OFFSETS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.2, 1.4)
+MAX_CALM_LOST = 0.04
 N_FITTED = 100  # clips drawn of each corpus, so that each counts the same in what is fitted
 
 
@@ -154,11 +153,7 @@ def fit_confidence(answers: Sequence[Answers], neutral: int | None = None) -> Co
     """
     if not answers:
         return Confidence()
-    return fit_confidence_at(answers, neutral, 0.0 if neutral is None else fit_neutral_offset(answers, neutral))
-
-
-def fit_confidence_at(answers: Sequence[Answers], neutral: int | None, offset: float) -> Confidence:
-    """Fits temperature and threshold where the offset is known."""
+    offset = 0.0 if neutral is None else fit_neutral_offset(answers, neutral)
     joined = join_equal(answers) if neutral is None else join_equal(answers).shifted(neutral, offset)
     temperature = joined.fit_temperature()
     merged = joined.merged(temperature)
@@ -170,25 +165,23 @@ def fit_neutral_offset(answers: Sequence[Answers], neutral: int) -> float:
     """Finds what to take off the logit of neutral, so that actors of new corpora are not all called neutral.
 
     Much calm talk among the training data makes neutral the answer to every unknown voice. The offset with the highest
-    mean UAR over corpora of several emotions wins, of those with which ``WANTED_CALM`` of the clips of neutral corpora
-    are called neutral or unsure; or, where fewer are without an offset, of those that cost at most ``MAX_CALM_LOST``.
+    mean UAR over corpora of several emotions wins, of those that cost at most ``MAX_CALM_LOST`` of the clips of
+    neutral corpora, which are then called something else.
     """
     acted = [each for each in answers if len(np.unique(each.classes)) > 1]
     calm = [each for each in answers if set(each.classes.tolist()) == {neutral}]
 
-    def share_of_calm(offset: float) -> float:
-        corrected = fit_confidence_at(answers, neutral, offset)
-        merged = np.concatenate([each.shifted(neutral, offset).merged(corrected.temperature) for each in calm])
-        return float(((merged.argmax(axis=1) == neutral) | (merged.max(axis=1) < corrected.unsure_below)).mean())
+    def share_called_neutral(offset: float) -> float:
+        called = np.concatenate([each.shifted(neutral, offset).merged().argmax(axis=1) for each in calm])
+        return float((called == neutral).mean())
 
     def recall(offset: float) -> float:
         return float(np.mean([uar_of(each.classes, each.shifted(neutral, offset).merged())["uar"] for each in acted]))
 
     if not acted or not calm:
         return 0.0
-    shares = {offset: share_of_calm(offset) for offset in NEUTRAL_OFFSETS}
-    least = min(WANTED_CALM, shares[0.0] - MAX_CALM_LOST)
-    return max((offset for offset, share in shares.items() if share >= least), key=recall)
+    least = share_called_neutral(0.0) - MAX_CALM_LOST
+    return max((offset for offset in NEUTRAL_OFFSETS if share_called_neutral(offset) >= least), key=recall)
 
 
 def fit_everywhere(answers: dict[str, CorpusAnswers], class_names: tuple[str, ...]) -> Confidence:

@@ -76,7 +76,7 @@ from emotion.training.recipes.voice_stages import (
     whisper_arrays,
 )
 from emotion.training.recipes.voices import corpus_of, describe_corpora, language_of
-from emotion.training.recipes.whisper_weights import LICENCE, MODEL
+from emotion.training.recipes.whisper_weights import LICENCE
 from emotion.training.recipes.work import Work
 
 FACES = "FER2013 faces with FER+ votes, muxspace facial expressions"
@@ -324,7 +324,7 @@ def _learned_voices(recipe: Recipe, heard: HeardVoices) -> list[Clip]:
 
 def _sources(recipe: Recipe, learned: list[Clip], faces: Stills) -> tuple[DataSource, ...]:
     part = "the encoder's first blocks" if recipe.voice == WHISPER else "as a teacher only"
-    whisper = DataSource(f"Whisper {MODEL}, {part} (OpenAI)", "MIT", 0)
+    whisper = DataSource(f"Whisper tiny.en, {part} (OpenAI)", "MIT", 0)
     licence = "labels MIT, pictures without a stated licence; Apache-2.0"
     if not recipe.has_eye:
         n_labelled = int(faces.targets.any(axis=(1, 2)).sum())

@@ -13,7 +13,6 @@ from emotion.training.recipes.face_branch import FaceChoices
 from emotion.training.recipes.light_voice import LightChoices
 from emotion.training.recipes.own_baseline import BaselineChoices
 from emotion.training.recipes.whisper_voice import WhisperChoices
-from emotion.training.recipes.whisper_weights import N_HEADS, WIDTH
 
 WHISPER, MFCC, MOBILENET = "whisper_cnn_3d", "mfcc_cnn_3d", "whisper_mobilenet"
 STILL_UNITS = 256
@@ -35,7 +34,7 @@ class VoiceChoices:
         without_labels: corpora from which only a pupil learns, by its teacher's answers.
         validation_fraction: share of the speakers of each data set that is not trained on.
         n_variants: augmented windows of each clip.
-        whisper_width, whisper_heads, whisper_blocks, whisper_pooled: see ``whisper_cnn_3d.default_config``.
+        whisper_blocks, whisper_pooled: see ``whisper_cnn_3d.default_config``.
         whisper, light: of the two branches. The light one learns from Whisper's.
         baseline: of the head that compares a person with themselves.
         corpus_folds: corpora that are left out together, those of one source in one fold.
@@ -46,8 +45,6 @@ class VoiceChoices:
     without_labels: tuple[str, ...] = ("korean_read", "rakshak")
     validation_fraction: float = 0.2
     n_variants: int = 1
-    whisper_width: int = WIDTH
-    whisper_heads: int = N_HEADS
     whisper_blocks: int = 3
     whisper_pooled: tuple[int, ...] = (1, 2, 3)
     whisper: WhisperChoices = field(default_factory=WhisperChoices)
@@ -99,10 +96,7 @@ class Recipe:
         if architecture == MFCC:
             model |= {"audio_towers": len(voices.light.towers)}
         else:
-            model |= {
-                "whisper_width": voices.whisper_width, "whisper_heads": voices.whisper_heads,
-                "whisper_blocks": voices.whisper_blocks, "whisper_pooled": list(voices.whisper_pooled),
-            }  # fmt: skip
+            model |= {"whisper_blocks": voices.whisper_blocks, "whisper_pooled": list(voices.whisper_pooled)}
         return RunConfig(
             architecture=architecture,
             class_names=SEVEN_EMOTIONS,

@@ -95,7 +95,7 @@ def cut_voices(work: Work) -> HeardVoices:
         )  # fmt: skip
     if len(banks) > 1:
         banks = dict(zip(banks, keep_common(*banks.values()), strict=True))
-    blocks = f"{choices.whisper_width}-{choices.whisper_blocks}-{'-'.join(map(str, choices.whisper_pooled))}"
+    blocks = f"{choices.whisper_blocks}-{'-'.join(map(str, choices.whisper_pooled))}"
     whisper = hear(banks[WHISPER], configs[WHISPER], whisper_arrays(work), windows / f"heard-{blocks}")
     folder = windows / fingerprint(work.data_root, (), choices)
     return HeardVoices(sides, configs, caches, banks, whisper, folder)

