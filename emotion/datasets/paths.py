@@ -1,5 +1,6 @@
 """What the data set adapters share: walking folders in order, and reading tables of labels."""
 
+import codecs
 import csv
 import io
 import logging
@@ -146,7 +147,7 @@ class Table:
     Attributes:
         columns: the header as written, without blanks at the ends of the names.
         rows: each padded to the length of the header; blank ones are left out.
-        encoding: ``utf-8``, ``utf-8-sig``, ``utf-16`` or ``cp1252``.
+        encoding: as Python names it: ``utf-8``, ``utf-8-sig``, ``utf-16``, ``utf-32`` or ``cp1252``.
         newline: as the header's line ends.
     """
 
@@ -242,7 +243,9 @@ def _read_text(path: Path) -> tuple[str, str]:
     encodings = ("utf-8", "cp1252")
     if content.startswith(b"\xef\xbb\xbf"):
         encodings = ("utf-8-sig", "cp1252")
-    elif content.startswith((b"\xff\xfe", b"\xfe\xff")):
+    elif content.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):  # the first begins as UTF-16's does
+        encodings = ("utf-32",)
+    elif content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         encodings = ("utf-16",)
     elif (zeros := _zeros(content[:N_HEAD])) is not None:  # UTF-16 without its mark
         encodings = ("utf-16-be",) if zeros == 0 else ("utf-16-le",)

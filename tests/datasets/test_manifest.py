@@ -105,7 +105,7 @@ def test_stretches_of_one_file_are_clips_apart(tmp_path):
 # ---- How it is written ----
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp1252", "utf-16"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp1252", "utf-16", "utf-32"])
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
 def test_any_delimiter_and_encoding_will_do(tmp_path, encoding, delimiter):
     lines = ("path,emotion,speaker", "é.wav,sad,Zoë", "", ",,")
