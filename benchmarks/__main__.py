@@ -35,6 +35,8 @@ def build_parser() -> argparse.ArgumentParser:
     add("--seconds", type=float, default=60.0, help="length of the clip for inference (default: %(default)g)")
     add("--longest", type=float, default=3600.0, metavar="SECONDS", help="length of the longest clip of the part "
         "growth, at least 300 (default: %(default)g)")  # fmt: skip
+    add("--data_dir", type=Path, metavar="DIR", help="folder with ravdess/; the part plain then also trains on its "
+        "voices")  # fmt: skip
     add("--runs", type=int, default=3, help="runs of each program, of which the median counts (default: %(default)s)")
     add("--peer", nargs=2, action="append", default=[], metavar=("NAME", "PYTHON"), help="another package to compare "
         f"with ({', '.join(PEERS)}), and the Python of a virtual environment with the packages of "
@@ -54,7 +56,7 @@ def measure(args: argparse.Namespace, folder: Path) -> Iterator[Measure]:
         ),
         "training": lambda: training_speed.measure(folder),
         "designs": design_speed.measure,
-        "plain": lambda: plain_design.measure(folder),
+        "plain": lambda: plain_design.measure(folder, args.data_dir),
         "workers": lambda: workers.measure(folder, args.clip),
         "growth": lambda: growth.measure(folder, args.clip, longest=args.longest, plot=args.output / GROWTH_FILE),
     }
@@ -74,6 +76,8 @@ def main() -> int:
     for path in (args.clip, *args.peers.values()):
         if not path.is_file():
             raise ConfigError(f"{path}: no such file.")
+    if args.data_dir is not None and not (args.data_dir / "ravdess").is_dir():
+        raise ConfigError(f"{args.data_dir / 'ravdess'}: no such folder. Name the one that holds it with --data_dir.")
     machine = f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}"
     alike = {"machine": machine, "clip": f"{args.clip.name}, {args.seconds:g} s, growth to {args.longest:g} s"}
     for name in ("runs", "seconds"):

@@ -5,6 +5,7 @@ import sys
 import numpy as np
 import pytest
 import soundfile
+from small_models import small_config
 
 from benchmarks import __main__ as program
 from benchmarks import designs, growth, inference_speed, plain_design, precision, training_speed
@@ -204,6 +205,28 @@ def test_the_plain_design_reads_varies_and_learns_clips(dataset_dir):
     plain = plain_design.PlainGenerator(clips, SEVEN_EMOTIONS, augment=False)
     np.testing.assert_array_equal(plain[0][0]["audio"], plain[0][0]["audio"])
     assert plain_design.build_plain_model(7).output_shape == (None, 7)
+
+
+@pytest.mark.thorough
+def test_both_designs_are_trained_until_they_are_as_good(dataset_dir, tmp_path, monkeypatch):
+    monkeypatch.setattr(plain_design, "N_EPOCHS", 2)
+    config = small_config(modalities=("audio",))
+    measures = {
+        each.name.partition(": ")[2]: each.value
+        for each in plain_design._compare(DATASETS["ravdess"].load(dataset_dir), 1, config, tmp_path, "voices")
+    }
+    own, theirs = (
+        measures["time to that score, ours, decoding included"],
+        measures["time to that score, the plain design"],
+    )
+    assert measures["time to that score, the plain design's beside ours"] == pytest.approx(theirs / own)
+    assert own > next(value for name, value in measures.items() if name.startswith("decoding"))
+
+
+def test_a_score_is_reached_by_the_first_epoch_that_has_it():
+    watch = plain_design._ScoreWatch(None)
+    watch.seconds, watch.recalls = [3.0, 2.0, 2.0, 2.0], [0.1, 0.5, 0.4, 0.6]
+    assert [watch.seconds_to(goal) for goal in (0.1, 0.5, 0.6, 0.9)] == [3.0, 5.0, 9.0, 9.0]
 
 
 def test_runtimes_are_compared_with_the_first_of_them():
