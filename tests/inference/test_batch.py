@@ -35,9 +35,8 @@ from emotion.inference.batch import (
     Batch,
     ClipAnswer,
     Task,
-    describe_failure,
-    run_batch,
 )
+from emotion.inference.batch_run import describe_failure, run_batch
 from emotion.inference.clip_search import ClipFile, LeftOut, find_clips
 from emotion.inference.output_plan import OutputPlan
 from emotion.media.writing import VideoWriter
