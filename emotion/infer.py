@@ -113,7 +113,9 @@ def main() -> int:
         parser.error("name the clip once: either --video_path CLIP or CLIP alone")
     args.media = args.media or args.video_path
     if not args.media:
-        tables = [f"--{kind} {value}" for kind in ("json", "csv", "srt") if (value := getattr(args, kind))]
+        from emotion.inference.addresses import Address, is_address
+
+        tables = [f"--{kind} {Address(value) if is_address(value) else value}" for kind in ("json", "csv", "srt") if (value := getattr(args, kind))]
         hint = f" ({tables[0]} names a table, not a clip: put the clip before it)" if tables else ""
         parser.error(f"name a clip: --video_path clip.mp4{hint}")
     # Everything cheap that can be wrong is checked before TensorFlow takes seconds to load.

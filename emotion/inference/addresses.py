@@ -22,6 +22,7 @@ _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/", re.ASCII)  # two letters at 
 WEB_SCHEMES = ("http", "https")  # whose files are read, one by one, by addresses whose queries may be secret
 CONTAINER_SCHEMES = ("abfs", "abfss", "wasb", "wasbs")  # what stands before their @ is no user
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+SHORTEST_KEY = 6  # letters, of what may be secret in a query
 LONGEST_NAME = 100  # letters, of a fetched file
 _LOGIN = re.compile(r"(?<=://)[^/\s]*@")
 _QUERY = re.compile(r"(https?://[^\s?#'\"]*)[?#][^\s'\")]*")
@@ -104,7 +105,11 @@ class Address:
             except FileNotFoundError:
                 if not is_pattern:
                     raise
-                kind, found = "pattern", fs.glob(path, detail=True)
+                kind = "pattern"
+                try:
+                    found = fs.glob(path, detail=True)
+                except ValueError as error:
+                    raise ConfigError(f"{self}: is no pattern ({first_line(error)}). Correct it.") from error
             else:
                 if info["type"] != "directory":
                     return "file", [self._found(info, self.url)]
@@ -166,8 +171,6 @@ class Address:
         """
         from fsspec import AbstractFileSystem
 
-        if self.scheme in WEB_SCHEMES:
-            raise ConfigError(f"{self}: results cannot be put on a web server. Name another --output_dir.")
         with self.errors(is_written=True):
             fs, place = self._open()
             if type(fs).mv is AbstractFileSystem.mv:  # an object appears once it is whole, and cannot be renamed
@@ -264,7 +267,8 @@ class Address:
         """Returns a text without what is secret of this address."""
         text = text.replace(self.url, str(self))
         query = self.url.partition("?")[2] if self.scheme in WEB_SCHEMES else ""
-        for secret in filter(None, (query, self._login, self._login.partition(":")[2])):
+        values = [value for value in re.split(r"[&#=]", query) if len(value) >= SHORTEST_KEY]
+        for secret in filter(None, (query, *values, self._login, self._login.partition(":")[2])):
             for form in (secret, urllib.parse.unquote(secret)):
                 text = text.replace(form, "...")
         return _QUERY.sub(r"\1", text)

@@ -161,7 +161,7 @@ class Batch:
         self.summary, self._settings, self._journal = (
             folder / _of_part(name, part) for name in (SUMMARY_FILE, SETTINGS_FILE, JOURNAL_FILE)
         )
-        self.shown_summary = f"{store or folder}/{self.summary.name}"
+        self.shown_summary = str(store.address.below(self.summary.name) if store else self.summary)
         check_results_folder(store or folder, resume=resume, overwrite=overwrite, part=part)
         make_folder(folder)
         if store is not None and resume:

@@ -82,7 +82,8 @@ def run_batch(
         lock = contextlib.ExitStack()
         try:
             task = plan(named)
-            lock.enter_context(locked_names(task.files()))
+            is_put = task.staging is not None and task.staging.results is not None  # to a folder that is locked whole
+            lock.enter_context(locked_names(() if is_put else task.files()))
         except Exception as error:
             fail(named, describe_failure(named, error))
             return None

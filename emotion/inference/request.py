@@ -9,7 +9,7 @@ from pathlib import Path
 from emotion.config import RunConfig
 from emotion.console import SILENT, Reporter
 from emotion.errors import ConfigError
-from emotion.inference.addresses import Address, is_address
+from emotion.inference.addresses import WEB_SCHEMES, Address, is_address
 from emotion.inference.output_plan import DEFAULT_NAME, TABLES, OutputRequest
 from emotion.inputs.faces.detectors import check_detector
 from emotion.media.reading import probe_media
@@ -148,6 +148,8 @@ class InferenceRequest:
         for word in self.references:
             if is_address(word.rpartition("=")[2]) or is_address(word):
                 raise ConfigError("--reference: takes clips of this computer, not an address. Fetch them first.")
+        if self.results is not None and self.results.scheme in WEB_SCHEMES:
+            raise ConfigError(f"--output_dir {self.results}: nothing can be put on a web server. Name another place.")
         if self.camera is not None and self.results is not None:
             raise ConfigError(f"--output_dir {self.results}: is for files, not for a camera. Name a folder here.")
 

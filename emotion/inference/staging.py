@@ -55,13 +55,14 @@ class StagedClip:
     results: Address | None
 
     def names(self) -> tuple[str, ...]:
-        """Returns the names of the results that were written, in their folder."""
-        return tuple(str(path.relative_to(self.folder)) for path in self.plan.written().values())
+        """Returns the names of the results that were written to their folder; others you named by a path."""
+        written = self.plan.written().values()
+        return tuple(str(path.relative_to(self.folder)) for path in written if path.is_relative_to(self.folder))
 
     def rename(self, text: str) -> str:
         """Returns a text that names the clip and its results as a user knows them."""
         text = text.replace(str(self.path), self.called)
-        return text if self.results is None else text.replace(f"{self.folder}/", f"{self.results}/")
+        return text if self.results is None else text.replace(str(self.folder), str(self.results).rstrip("/"))
 
 
 @contextlib.contextmanager
@@ -107,6 +108,8 @@ def staged(clip: ClipFile, staging: Staging) -> Iterator[StagedClip]:
 
 def _check_absent(clip: StagedClip, staging: Staging) -> None:
     for path in clip.plan.files().values():
+        if not path.is_relative_to(clip.folder):
+            continue
         name = str(path.relative_to(clip.folder))
         if staging.outputs.overwrite or name in staging.ours:
             continue
