@@ -115,7 +115,11 @@ def main() -> int:
     if not args.media:
         from emotion.inference.addresses import Address, is_address
 
-        tables = [f"--{kind} {Address(value) if is_address(value) else value}" for kind in ("json", "csv", "srt") if (value := getattr(args, kind))]
+        tables = [
+            f"--{kind} {Address(value) if is_address(value) else value}"
+            for kind in ("json", "csv", "srt")
+            if (value := getattr(args, kind))
+        ]
         hint = f" ({tables[0]} names a table, not a clip: put the clip before it)" if tables else ""
         parser.error(f"name a clip: --video_path clip.mp4{hint}")
     # Everything cheap that can be wrong is checked before TensorFlow takes seconds to load.
@@ -135,7 +139,7 @@ def _build_request(args: argparse.Namespace) -> "InferenceRequest":
     from emotion.inference.output_plan import OutputRequest
     from emotion.inference.request import InferenceRequest, read_shard
 
-    folder, results = args.output_dir and Path(args.output_dir), None
+    folder, results = None if args.output_dir is None else Path(args.output_dir), None
     if args.output_dir and is_address(args.output_dir):
         folder, results = None, Address(args.output_dir)
     return InferenceRequest(

@@ -5,7 +5,6 @@ import csv
 import dataclasses
 import io
 import json
-import logging
 import re
 import time
 from collections.abc import Collection, Iterable
@@ -23,14 +22,12 @@ from emotion.inference.staging import Staging
 from emotion.media.reading import MediaInfo
 from emotion.results import MediaPrediction
 
-logger = logging.getLogger(__name__)
-
 SUMMARY_FILE = "summary.csv"
 SETTINGS_FILE = "summary_settings.json"
 RECORD = re.compile(r"summary(?:_settings|_journal)?(?:_\d+-of-(\d+))?\.(csv|json|jsonl)")  # the three, of any part
 JOURNAL_FILE = "summary_journal.jsonl"  # rows since the summary was last written whole, which takes long if it is long
-PUT_SECONDS, PUT_CLIPS = 60.0, 100  # at the latest after so many the record is put to the address of the results
 WHOLE_SECONDS, WHOLE_SHARE = 1.0, 0.02  # how often that is done: of the time, at most this share goes into it
+PUT_SECONDS, PUT_CLIPS = 60.0, 100  # at the latest after so many the record is put to the address of the results
 COLUMNS = (
     "file", "name", "status", "emotion", "confidence", "evidence", "faces", "duration_s", "outputs", "message",
     "version",
@@ -259,8 +256,8 @@ class Batch:
                     {name: restore(row.get(name) or "") for name in COLUMNS} | {"file": restore(row["file"])}
                     for row in csv.DictReader(file)
                 ]
-                return {row["file"]: row for row in rows}
-        except (OSError, KeyError, csv.Error, UnicodeDecodeError) as error:
+                return {row["file"]: _check_names(row) for row in rows}
+        except (OSError, KeyError, ValueError, csv.Error) as error:
             raise ConfigError(
                 f"{self.shown_summary}: is not a summary of this program ({error}). Start again with --overwrite."
             ) from error
@@ -272,7 +269,7 @@ class Batch:
             for line in self._journal.read_text(encoding="utf-8").splitlines():
                 with contextlib.suppress(ValueError, TypeError, KeyError):
                     row = json.loads(line)
-                    rows[row["file"]] = {name: str(row[name]) for name in COLUMNS}
+                    rows[row["file"]] = _check_names({name: str(row[name]) for name in COLUMNS})
         return rows
 
     def _check_settings(self, settings: dict[str, Any]) -> None:
@@ -319,6 +316,14 @@ class Batch:
         self.write()
         if self._store is not None:
             self._store.put_or_keep((self._settings, self.summary))
+
+
+def _check_names(row: dict[str, str]) -> dict[str, str]:
+    """Returns a row of a record, which somebody else may have written; raises ValueError if a name leads elsewhere."""
+    for path in map(Path, (row["name"], *row["outputs"].split("|"))):
+        if path.is_absolute() or ".." in path.parts:
+            raise ValueError(f"{path} lies in another folder")
+    return row
 
 
 def _of_part(name: str, part: str) -> str:

@@ -2,12 +2,8 @@
 
 import csv
 import errno
-import functools
 import io
 import json
-import signal
-import threading
-import time
 from pathlib import Path
 
 import fsspec
@@ -20,13 +16,13 @@ from fsspec.registry import known_implementations
 import run_inference
 from emotion.console import SOME_FILES_FAILED
 from emotion.datasets.synthetic.voices import synthesize_voice
-from emotion.errors import ConfigError, EmotionError, FileError, MediaError
+from emotion.errors import ConfigError, EmotionError, MediaError
 from emotion.files import own_temporary_folder
-from emotion.inference import addresses, batch as batch_module, result_store
+from emotion.inference import batch as batch_module
+from emotion.inference import result_store
 from emotion.inference.addresses import Address, is_address
 from emotion.inference.batch import BEGUN, DONE, FAILED, SETTINGS_FILE, SUMMARY_FILE, Batch
 from emotion.inference.clip_search import ClipFile, LeftOut, find_clips
-from emotion.inference.output_plan import OutputRequest
 from emotion.inference.result_store import ResultStore
 
 
@@ -147,8 +143,8 @@ def test_a_missing_package_is_named(run, monkeypatch):
 
 
 def test_a_folder_at_an_address_is_searched_by_names_in_order(memory):
-    for name in ("b.mp4", "a.WAV", "deep/er/c.jpg", "deep/er/c_emotion.png", "notes.txt", ".hidden.mp4", ".hid/d.mp4",
-                 "b_emotion_plot.png", "b_emotion.mp4", "sad_emotion.mp4", "no_extension", "half.mp4.part"):  # fmt: skip
+    for name in ("b.mp4", "a.WAV", "deep/er/c.jpg", "deep/er/c_emotion.png", "notes.txt", ".hidden.mp4",
+                 ".hid/d.mp4", "b_emotion_plot.png", "b_emotion.mp4", "sad_emotion.mp4", "no_extension", "half.mp4.part"):  # fmt: skip
         memory.pipe(f"/clips/{name}", b"x")
     left_out = LeftOut()
     clips = find_clips(["memory://clips"], left_out)
