@@ -7,6 +7,8 @@ import importlib.util
 import json
 import os
 import re
+import secrets
+import shutil
 import stat
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -190,6 +192,28 @@ def own_temporary_folder() -> Path:
             "place for temporary files: TMPDIR=FOLDER."
         )
     return folder
+
+
+@contextlib.contextmanager
+def lent_folder(kind: str) -> Iterator[Path]:
+    """Lends a temporary folder that is deleted at the end; first deletes those of programs that were killed.
+
+    Args:
+        kind: begins its name.
+    """
+    place = own_temporary_folder()
+    for left in place.glob(f"{kind}-*/"):
+        # Only a lock tells that its program runs, and Windows has none here.
+        with contextlib.suppress(ConfigError), locked_names([left]):
+            if os.name != "nt":
+                shutil.rmtree(left, ignore_errors=True)
+    folder = place / f"{kind}-{secrets.token_hex(8)}"
+    with locked_names([folder]):
+        make_folder(folder)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager

@@ -32,7 +32,10 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=prog, description=__doc__, epilog=EPILOG, usage=usage)
     add_version(parser)
     add = parser.add_argument_group("input").add_argument
-    media = "video, sound file or image; several of them, a folder or a pattern; or a camera number"
+    media = (
+        "video, sound file or image; several of them, a folder or a pattern; an address of these, such as "
+        "s3://bucket/clips/; or a camera number"
+    )
     add("media", nargs="*", metavar="CLIP", help=f"{media} (same as --video_path)")
     add("--video_path", "--media_path", nargs="+", metavar="CLIP", help=media)
     add("--video_track", type=int, metavar="N", help="which video track to judge, counted from 1 (default: the "
@@ -85,8 +88,8 @@ def build_parser() -> argparse.ArgumentParser:
         "(default: %(default)s)")  # fmt: skip
     add("--timings", action="store_true", help="print how long each step took")
     add = parser.add_argument_group("several clips").add_argument
-    add("--output_dir", type=Path, metavar="FOLDER", help="folder for all files that you do not name (default for "
-        "several clips: emotion_results)")  # fmt: skip
+    add("--output_dir", metavar="FOLDER", help="folder for all files that you do not name, also at an address, such as "
+        "gs://bucket/results (default for several clips: emotion_results)")  # fmt: skip
     add("--resume", action="store_true", help="skip clips that are finished")
     add("--workers", type=int, default=1, metavar="N", help="label N clips at a time, each in a process with a model "
         "of its own (default: %(default)s)")  # fmt: skip
@@ -110,7 +113,13 @@ def main() -> int:
         parser.error("name the clip once: either --video_path CLIP or CLIP alone")
     args.media = args.media or args.video_path
     if not args.media:
-        tables = [f"--{kind} {value}" for kind in ("json", "csv", "srt") if (value := getattr(args, kind))]
+        from emotion.inference.addresses import Address, is_address
+
+        tables = [
+            f"--{kind} {Address(value) if is_address(value) else value}"
+            for kind in ("json", "csv", "srt")
+            if (value := getattr(args, kind))
+        ]
         hint = f" ({tables[0]} names a table, not a clip: put the clip before it)" if tables else ""
         parser.error(f"name a clip: --video_path clip.mp4{hint}")
     # Everything cheap that can be wrong is checked before TensorFlow takes seconds to load.
@@ -126,9 +135,13 @@ def main() -> int:
 
 
 def _build_request(args: argparse.Namespace) -> "InferenceRequest":
+    from emotion.inference.addresses import Address, is_address
     from emotion.inference.output_plan import OutputRequest
     from emotion.inference.request import InferenceRequest, read_shard
 
+    folder, results = None if args.output_dir is None else Path(args.output_dir), None
+    if args.output_dir and is_address(args.output_dir):
+        folder, results = None, Address(args.output_dir)
     return InferenceRequest(
         media=tuple(args.media),
         settings=InferenceSettings(
@@ -138,8 +151,9 @@ def _build_request(args: argparse.Namespace) -> "InferenceRequest":
         ),
         outputs=OutputRequest(
             output=args.output, video=not args.no_video, save_plot=args.save_plot, plot=not args.no_plot,
-            json=args.json, csv=args.csv, srt=args.srt, folder=args.output_dir, overwrite=args.overwrite,
+            json=args.json, csv=args.csv, srt=args.srt, folder=folder, overwrite=args.overwrite,
         ),
+        results=results,
         references=tuple(args.reference), adapts_to_folders=args.adapt, split_channels=args.split_channels,
         n_workers=args.workers, cluster=args.cluster, shard=read_shard(args.shard) if args.shard else None,
         model=resolve_model(args.model), runtime=args.runtime, device=args.device, resume=args.resume,

@@ -3,16 +3,17 @@
 import glob
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from emotion.errors import ConfigError, MediaError
 from emotion.files import displayable
+from emotion.inference.addresses import Address, is_address, looks_like_a_file
 from emotion.inference.output_plan import MARK
 from emotion.media.kinds import kind_of, walk_files
 from emotion.media.reading import probe_media
-from emotion.media.suffixes import STILL_SUFFIXES, UNFINISHED_SUFFIXES
+from emotion.media.suffixes import STILL_SUFFIXES, UNFINISHED_SUFFIXES, kind_by_name
 from emotion.media.tracks import TrackChoice
 from emotion.media.writing import is_annotated
 
@@ -24,19 +25,40 @@ class ClipFile:
     """A file to analyse.
 
     Attributes:
-        path: the file.
+        path: the file, or its address.
         name: what the names of its results begin with, subfolders included.
         channel: the one channel of its sound to judge, counted from 1; None judges all together.
     """
 
-    path: Path
+    path: Path | Address
     name: str
     channel: int | None = None
 
     @property
     def label(self) -> str:
         """What messages call it."""
-        return displayable(self.path) + ("" if self.channel is None else f", channel {self.channel}")
+        return self.file + ("" if self.channel is None else f", channel {self.channel}")
+
+    @property
+    def file(self) -> str:
+        """What results call it."""
+        return str(self.path) if isinstance(self.path, Address) else displayable(self.path)
+
+    @property
+    def key(self) -> str:
+        """What a record knows it by: its whole path, or its address."""
+        return self.label if isinstance(self.path, Address) else replace(self, path=self.path.resolve()).label
+
+    @property
+    def version(self) -> str:
+        """What changes when the file does: its size, and when it was last written; empty if it is not there."""
+        if isinstance(self.path, Address):
+            return self.path.version
+        try:
+            found = self.path.stat()
+        except OSError:
+            return ""
+        return f"{found.st_size} {found.st_mtime_ns}"
 
 
 @dataclass
@@ -64,15 +86,15 @@ def find_clips(places: Sequence[str], left_out: LeftOut | None = None) -> list[C
     """Finds the media files that a user means.
 
     Args:
-        places: files, folders (searched with their subfolders) and patterns such as ``clips/*.mp4``. A part of a
-            pattern that a file or folder is called by stands for that one alone.
+        places: files, folders (searched with their subfolders) and patterns such as ``clips/*.mp4``, here or at
+            addresses. A part of a pattern that a file or folder is called by stands for that one alone.
         left_out: gets the other files there.
 
     Returns:
         Each file once, in order; None if one single file is meant, which need not exist.
 
     Raises:
-        MediaError: if a folder or pattern holds no media file, or cannot be read.
+        MediaError: if a folder or pattern holds no media file, or cannot be read; if an address is missing.
         ConfigError: for an empty name, as an empty variable gives.
     """
     if not all(places):
@@ -87,13 +109,22 @@ def find_clips(places: Sequence[str], left_out: LeftOut | None = None) -> list[C
 def _find(places: Sequence[str], left_out: LeftOut) -> list[ClipFile] | None:
     if (
         len(places) == 1
+        and not is_address(places[0])
         and not Path(places[0]).is_dir()
         and (Path(places[0]).exists() or not glob.has_magic(places[0]))
     ):
         return None
-    found: dict[Path, tuple[Path, Path]] = {}  # by resolved path: the path as found, and the folder it was found in
+    # By resolved path or address: the file as found, and its path in the folder that it was found in.
+    found: dict[Path | str, tuple[Path | Address, Path]] = {}
+    is_single = not any(not is_address(place) and (Path(place).is_dir() or glob.has_magic(place)) for place in places)
     for place in places:
         path = Path(place)
+        if is_address(place):
+            kind, at = _find_at(Address(place), left_out, is_only=len(set(places)) == 1)
+            _check_one_place(at, found)
+            found |= {address.url: (address, name) for address, name in at if address.url not in found}
+            is_single &= kind == "file"
+            continue
         if path.is_dir():
             os.listdir(path)  # raises for a folder without permission
             inside = [(item, path) for item in sorted(_walk(path, left_out)) if _is_clip(item, left_out)]
@@ -106,10 +137,64 @@ def _find(places: Sequence[str], left_out: LeftOut) -> list[ClipFile] | None:
             others = f" ({left_out})" if left_out.by_reason else ""
             raise MediaError(f"{place}: no media files found{others}. Give a file, or a folder that holds some.")
         for item, root in inside:
-            found.setdefault(item.resolve(), (item, root))
-    if len(found) == 1 and not any(Path(place).is_dir() or glob.has_magic(place) for place in places):
+            found.setdefault(item.resolve(), (item, item.relative_to(root)))
+    if len(found) == 1 and is_single:
         return None  # one file, named several times
-    return _name_clips(dict(found.values()))
+    return _name_clips(list(found.values()))
+
+
+def _find_at(place: Address, left_out: LeftOut, *, is_only: bool) -> tuple[str, list[tuple[Address, Path]]]:
+    """Returns what ``Address.find`` does, each file with its path in the folder; only names tell what is media.
+
+    Args:
+        is_only: whether nothing else is looked for; of several clips one may be missing.
+    """
+    try:
+        kind, files = place.find()
+    except MediaError:
+        if is_only or not looks_like_a_file(place):
+            raise
+        kind, files = "file", [place]
+    if kind == "file":
+        return kind, [(address, Path(place.name)) for address in files]
+    start = str(place).rstrip("/") + "/"
+    named = []
+    for address in files:
+        name = str(address).removeprefix(start) if kind == "folder" else address.name
+        # An address may hold "..", or "//": no result may lie outside of its folder.
+        named.append((address, Path(*(part if part not in ("", ".", "..") else "_" for part in name.split("/")))))
+    media = {path.with_suffix("") for _, path in named if kind_by_name(path) is not None}
+    taken = []
+    for address, path in named:
+        reason = _fault_by_name(path, media)
+        if reason is None:
+            taken.append((address, path))
+        else:
+            left_out.add(reason, path)
+    if not taken:
+        others = f" ({left_out})" if left_out.by_reason else ""
+        raise MediaError(f"{place}: no media files found{others}. Give a file, or a folder that holds some.")
+    return kind, taken
+
+
+def _fault_by_name(path: Path, media: Collection[Path]) -> str | None:
+    """As ``_fault``, of a file that cannot be looked into; ``media`` are the files beside it, without extensions."""
+    if any(part.startswith(".") for part in path.parts):
+        return "hidden"
+    if path.suffix.lower() in UNFINISHED_SUFFIXES:
+        return "unfinished downloads"
+    if kind_by_name(path) is None:
+        return "not media by name"
+    is_made = path.stem.endswith(MARK) and path.with_name(path.stem.removesuffix(MARK)) in media
+    return "made by this program" if is_made or path.stem.endswith(f"{MARK}_plot") else None
+
+
+def _check_one_place(at: Iterable[tuple[Address, Path]], found: Mapping[Path | str, tuple[Path | Address, Path]]):
+    """Makes sure that no two addresses differ only in what no message may show."""
+    shown = {str(address): url for url, (address, _) in found.items() if isinstance(address, Address)}
+    for address, _ in at:
+        if shown.get(str(address), address.url) != address.url:
+            raise ConfigError(f"{address}: two addresses differ only in login or query. Label them one by one.")
 
 
 def split_channels(clips: Sequence[ClipFile], choice: TrackChoice) -> list[ClipFile]:
@@ -188,17 +273,17 @@ def _result_name(path: Path) -> str:
     return displayable(path).replace("|", "_")
 
 
-def _name_clips(found: dict[Path, Path]) -> list[ClipFile]:
+def _name_clips(found: list[tuple[Path | Address, Path]]) -> list[ClipFile]:
     """Names results after their clips, without the extension where that is unique."""
-    short = {path: _result_name(path.relative_to(root).with_suffix("")) for path, root in found.items()}
-    counts = Counter(name.casefold() for name in short.values())
+    short = [_result_name(path.with_suffix("")) for _, path in found]
+    counts = Counter(name.casefold() for name in short)
     clips, taken = [], set()
-    for path, root in found.items():
-        whole = _result_name(path.relative_to(root))
-        name = whole if counts[short[path].casefold()] > 1 else short[path]
+    for (place, path), brief in zip(found, short, strict=True):
+        whole = _result_name(path)
+        name = whole if counts[brief.casefold()] > 1 else brief
         number = 2
         while name.casefold() in taken:
             name, number = f"{whole} {number}", number + 1
         taken.add(name.casefold())
-        clips.append(ClipFile(path, name))
+        clips.append(ClipFile(place, name))
     return clips

@@ -25,21 +25,6 @@ SETTINGS = {
 }
 
 
-class _Plugin:
-    """Loads the model once in each worker, also in those that come later."""
-
-    name = "emotion"
-
-    def __init__(self, request: InferenceRequest):
-        self._request = request
-
-    def setup(self, worker) -> None:
-        begin_worker(self._request, worker.state.nthreads)
-
-    def teardown(self, worker) -> None:
-        pass
-
-
 def label_on_cluster(request: InferenceRequest, tasks: Iterable[Task]) -> Iterator[tuple[Task, ClipAnswer | str]]:
     """Labels clips as they come on ``request.cluster``, and yields them as they are done.
 
@@ -78,7 +63,7 @@ def label_on_cluster(request: InferenceRequest, tasks: Iterable[Task]) -> Iterat
                         f"{request.cluster}: the scheduler ended. Start one, and run the same command with --resume."
                     )
                 killed = isinstance(error, KilledWorker)
-                answer = describe_crash(task.clip.path) if killed else f"{task.clip.label}: {first_line(error)}"
+                answer = describe_crash(task.clip) if killed else f"{task.clip.label}: {first_line(error)}"
             yield task, answer
 
 
@@ -86,8 +71,11 @@ def label_on_cluster(request: InferenceRequest, tasks: Iterable[Task]) -> Iterat
 def _connect(request: InferenceRequest) -> Iterator["Client"]:
     from distributed import Client, LocalCluster, WorkerPlugin
 
-    class Plugin(_Plugin, WorkerPlugin):
-        pass
+    class Plugin(WorkerPlugin):  # loads the model once in each worker, also in those that come later
+        name = "emotion"
+
+        def setup(self, worker) -> None:
+            begin_worker(request, worker.state.nthreads)
 
     with contextlib.ExitStack() as stack:
         address = request.cluster
@@ -100,7 +88,7 @@ def _connect(request: InferenceRequest) -> Iterator["Client"]:
         try:
             client = stack.enter_context(Client(address, timeout=PATIENCE_SECONDS))
             client.wait_for_workers(1, timeout=PATIENCE_SECONDS)
-            client.register_plugin(Plugin(request))
+            client.register_plugin(Plugin())
         except (OSError, TimeoutError, ValueError) as error:
             raise ConfigError(
                 f"--cluster {request.cluster}: no scheduler with a worker answers there ({first_line(error)}). Start "

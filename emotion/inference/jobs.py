@@ -14,20 +14,22 @@ from typing import TYPE_CHECKING, Protocol
 from emotion.config import RunConfig
 from emotion.console import Reporter
 from emotion.errors import ConfigError, EmotionError
-from emotion.files import displayable, locked_folder, locked_names, make_folder
+from emotion.files import displayable, lent_folder, locked_folder, locked_names, make_folder
+from emotion.inference.addresses import Address, is_address, resolve_place
 from emotion.inference.batch import (
     SUMMARY_FILE,
     Batch,
     ClipAnswer,
     Task,
     check_results_folder,
-    format_summary,
-    run_batch,
 )
+from emotion.inference.batch_run import format_summary, run_batch
 from emotion.inference.clip_search import ClipFile, LeftOut, find_clips, split_channels
 from emotion.inference.output_plan import TABLES, OutputPlan, check_plan, plan_clip, plan_outputs
 from emotion.inference.request import InferenceRequest
 from emotion.inference.result_files import describe_run, process_file, write_tables
+from emotion.inference.result_store import ResultStore
+from emotion.inference.staging import Staging, possible_names, staged
 from emotion.inference.workers import Worker, label_in_processes
 from emotion.media.camera import Camera
 from emotion.media.reading import MediaInfo
@@ -72,10 +74,13 @@ def plan_job(request: InferenceRequest, config: RunConfig) -> Job:
     if clips is not None:
         request.check_names(len(clips))
         folder = request.outputs.folder or DEFAULT_FOLDER
-        check_results_folder(folder, resume=request.resume, overwrite=request.outputs.overwrite, part=request.part)
+        store = ResultStore(request.results) if request.results else None
+        check_results_folder(
+            store or folder, resume=request.resume, overwrite=request.outputs.overwrite, part=request.part
+        )
         k, n = request.shard or (1, 1)
-        sources = frozenset(clip.path.resolve() for clip in clips)
-        return BatchJob(request, clips[k - 1 :: n], folder, sources, str(left_out))
+        sources = frozenset(resolve_place(clip.path) for clip in clips)
+        return BatchJob(request, clips[k - 1 :: n], folder, sources, str(left_out), store)
     if request.adapts_to_folders:
         raise ConfigError("--adapt is for several clips of a person. Name them, or their folder.")
     of_several = {
@@ -84,6 +89,8 @@ def plan_job(request: InferenceRequest, config: RunConfig) -> Job:
     for option, is_given in of_several.items():
         if is_given:
             raise ConfigError(f"--{option} is for several clips. Leave it out, or name a folder.")
+    if is_address(request.media[0]) or request.results:
+        return StagedJob.of(request)
     if request.outputs.folder:
         make_folder(request.outputs.folder)
     clip = Path(request.media[0])
@@ -92,27 +99,66 @@ def plan_job(request: InferenceRequest, config: RunConfig) -> Job:
 
 @dataclass(frozen=True)
 class FileJob:
-    """One clip."""
+    """One clip.
+
+    Attributes:
+        called: what results call it, if not by its path.
+    """
 
     request: InferenceRequest
     clip: Path
     info: MediaInfo
     plan: OutputPlan
+    called: str | None = None
 
     def run(self, predictor: "EmotionPredictor", *, loading_seconds: float = 0.0) -> int:
+        lines = self.work(predictor, loading_seconds)
+        _beside(self.plan, self.request.reporter).say("\n".join(lines))
+        return 0
+
+    def work(self, predictor: "EmotionPredictor", loading_seconds: float) -> list[str]:
+        """Does the work, and returns what to say of it."""
         stopwatch, start = Stopwatch(), time.perf_counter()
         with locked_names(self.plan.files().values()):
             # Another program may have written there while the model was loading.
             check_plan(self.plan, self.clip, overwrite=self.request.outputs.overwrite)
             prediction = process_file(
                 predictor, self.clip, self.info, self.plan, settings=describe_run(predictor, self.request.model),
-                drawing=self.request.drawing, stopwatch=stopwatch, reporter=self.request.reporter,
+                drawing=self.request.drawing, stopwatch=stopwatch, reporter=self.request.reporter, called=self.called,
             )  # fmt: skip
         lines = _result_lines(prediction, self.plan)
         if self.request.timings:
             seconds = time.perf_counter() - start
             lines.append(_format_timings(stopwatch, prediction.duration_seconds, seconds, loading_seconds))
-        _beside(self.plan, self.request.reporter).say("\n".join(lines))
+        return lines
+
+
+@dataclass(frozen=True)
+class StagedJob:
+    """One clip that lies at an address, or whose results go to one."""
+
+    request: InferenceRequest
+    clip: ClipFile
+
+    @classmethod
+    def of(cls, request: InferenceRequest) -> "StagedJob":
+        """Makes sure that the clip is there, and that the results' address can be reached.
+
+        Raises:
+            EmotionError: if not.
+        """
+        place = request.media[0]
+        path = Address(place).look() if is_address(place) else Path(place)
+        if request.results is not None:
+            request.results.exists()
+        return cls(request, ClipFile(path, ""))
+
+    def run(self, predictor: "EmotionPredictor", *, loading_seconds: float = 0.0) -> int:
+        request = self.request
+        with staged(self.clip, Staging(request.outputs, request.results, request.tracks)) as clip:
+            job = FileJob(request, clip.path, clip.info, clip.plan, clip.called)
+            lines = job.work(predictor, loading_seconds)
+        _beside(clip.plan, request.reporter).say(clip.rename("\n".join(lines)))
         return 0
 
 
@@ -121,17 +167,22 @@ class BatchJob:
     """Several clips, each with its own results in one folder.
 
     Attributes:
-        sources: resolved paths of these clips and those of other shards, which no result may replace.
+        sources: where these clips and those of other shards lie; no result may replace them.
         left_out: which other files lie there, in a line; empty if there are none.
+        store: where the results go, if that is an address.
     """
 
     request: InferenceRequest
     clips: list[ClipFile]
     folder: Path
-    sources: frozenset[Path]
+    sources: frozenset[Path | str]
     left_out: str = ""
+    store: ResultStore | None = None
 
     def run(self, predictor: "EmotionPredictor", *, loading_seconds: float = 0.0) -> int:
+        if self.store is not None:
+            with self.store.locked(f"{SUMMARY_FILE}-{self.request.part}"), lent_folder("batch") as folder:
+                return dataclasses.replace(self, folder=folder)._run(predictor, loading_seconds)
         place = self.folder / f"{SUMMARY_FILE}-{self.request.part}"
         with locked_names([place]) if self.request.part else locked_folder(self.folder):
             return self._run(predictor, loading_seconds)
@@ -147,8 +198,9 @@ class BatchJob:
             "outputs": {name: getattr(request.outputs, name) for name in ("video", "plot", *TABLES)},
         }
         batch = Batch(
-            self.folder, depends, resume=request.resume, overwrite=request.outputs.overwrite, part=request.part
-        )
+            self.folder, depends, resume=request.resume, overwrite=request.outputs.overwrite, part=request.part,
+            store=self.store,
+        )  # fmt: skip
         outputs = dataclasses.replace(request.outputs, folder=self.folder)
         stopwatch, start, seconds = Stopwatch(), time.perf_counter(), 0.0
         analysed: dict[Path, AnalysedClip] = {}
@@ -157,6 +209,8 @@ class BatchJob:
             analysed, people = self._get_to_know(predictor, stopwatch)
 
         def plan(clip: ClipFile) -> Task:
+            if self.store is not None or isinstance(clip.path, Address):
+                return self._plan_elsewhere(clip, batch)
             make_folder((self.folder / clip.name).parent)
             # What an interrupted run left of this very clip may be replaced.
             ours = batch.outputs(clip)
@@ -170,7 +224,7 @@ class BatchJob:
                 path = task.clip.path
                 yield task, worker.label(
                     task, stopwatch=stopwatch, reporter=reporter, analysed=analysed.pop(path, None),
-                    person=people.get(path.resolve().parent),
+                    person=people.get(path.resolve().parent) if people else None,
                 )  # fmt: skip
 
         def label(tasks: Iterable[Task]) -> Iterator[tuple[Task, ClipAnswer | str]]:
@@ -194,6 +248,26 @@ class BatchJob:
         if request.timings:
             reporter.say(_format_timings(stopwatch, seconds, time.perf_counter() - start, loading_seconds))
         return n_failed
+
+    def _plan_elsewhere(self, clip: ClipFile, batch: Batch) -> Task:
+        """Plans as much as can be planned before the clip is fetched."""
+        request = self.request
+        outputs = dataclasses.replace(request.outputs, folder=self.folder)
+        paths = {name: self.folder / name for name in possible_names(clip.name, outputs)}
+        places = {name: path if self.store is None else self.store.address.below(name) for name, path in paths.items()}
+        ours, clips = (
+            set(batch.outputs(clip)),
+            {n for n, place in places.items() if resolve_place(place) in self.sources},
+        )
+        possible = [
+            path for name, path in paths.items()
+            if name not in clips and (outputs.overwrite or path in ours or not batch.is_there(path))
+        ]  # fmt: skip
+        staging = Staging(
+            outputs, request.results, dataclasses.replace(request.tracks, channel=clip.channel), clip.name,
+            frozenset(name for name, path in paths.items() if path in ours), clips,
+        )  # fmt: skip
+        return Task(clip, staging=staging, possible=tuple(possible))
 
     def _format_summary(self, batch: Batch) -> str:
         return "\n".join(part for part in (format_summary(self.clips, batch), self.left_out) if part)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from emotion.errors import ConfigError
 from emotion.files import check_writable, displayable
+from emotion.inference.addresses import is_address
 from emotion.media.reading import MediaInfo, probe_media
 from emotion.media.suffixes import MEDIA_SUFFIXES
 from emotion.media.tracks import ANY_TRACKS, TrackChoice
@@ -44,6 +45,12 @@ class OutputRequest:
     overwrite: bool = False
 
     def __post_init__(self):
+        for name in ("output", "save_plot", *TABLES):
+            path = getattr(self, name)
+            if path and is_address(Path(path)):
+                raise ConfigError(
+                    f"--{name}: takes a file of this computer. To have results at an address, use --output_dir ADDRESS."
+                )
         for name, path in (("output", self.output), ("save_plot", self.save_plot)):
             if path is not None and not path.name:
                 raise ConfigError(f"--{name} {path}: is not a file name. Is a variable empty?")

@@ -9,6 +9,7 @@ from pathlib import Path
 from emotion.config import RunConfig
 from emotion.console import SILENT, Reporter
 from emotion.errors import ConfigError
+from emotion.inference.addresses import WEB_SCHEMES, Address, is_address
 from emotion.inference.output_plan import DEFAULT_NAME, TABLES, OutputRequest
 from emotion.inputs.faces.detectors import check_detector
 from emotion.media.reading import probe_media
@@ -27,10 +28,11 @@ class InferenceRequest:
     """Clips or a camera, a model, and what to write.
 
     Attributes:
-        media: files, folders and patterns, or one camera number.
+        media: files, folders and patterns, here or at addresses, or one camera number.
         model: its folder.
         settings: how the model is used, as you chose; ``settings_in_force`` adds what a camera needs.
         outputs: the files to write.
+        results: the address of the folder for all of them; None for one of this computer.
         resume: whether to skip clips of a batch that are done.
         notice, blur_faces: as for ``Annotator``.
         references: neutral clips of people, ``CLIP`` or ``NAME=CLIP``.
@@ -48,6 +50,7 @@ class InferenceRequest:
     model: Path
     settings: InferenceSettings
     outputs: OutputRequest
+    results: Address | None = None
     resume: bool = False
     notice: bool = False
     blur_faces: bool = False
@@ -129,9 +132,7 @@ class InferenceRequest:
             raise ConfigError(f"--max_seconds must be above 0, got {self.max_seconds:g}.")
         if self.blur_faces and not config.looks_for_faces:
             raise ConfigError(f"--blur_faces: {self.model} does not detect faces, so it cannot blur them.")
-        for place in self.media:
-            if "://" in place:
-                raise ConfigError(f"{place}: is a URL; download it and pass the file.")
+        self._check_addresses()
         if self.camera is None and self.max_seconds is not None:
             raise ConfigError("--max_seconds is for cameras; files are always analysed to their end.")
         if self.camera is not None and (self.tracks != ANY_TRACKS or self.split_channels):
@@ -139,6 +140,18 @@ class InferenceRequest:
                 "--video_track, --audio_track and --split_channels are for files, not for a camera. Leave them out."
             )
         self._check_baseline()
+
+    def _check_addresses(self) -> None:
+        for option, needs_files in (("adapt", self.adapts_to_folders), ("split_channels", self.split_channels)):
+            if needs_files and any(map(is_address, self.media)):
+                raise ConfigError(f"--{option} is for clips of this computer, not at addresses. Fetch them first.")
+        for word in self.references:
+            if is_address(word.rpartition("=")[2]) or is_address(word):
+                raise ConfigError("--reference: takes clips of this computer, not an address. Fetch them first.")
+        if self.results is not None and self.results.scheme in WEB_SCHEMES:
+            raise ConfigError(f"--output_dir {self.results}: nothing can be put on a web server. Name another place.")
+        if self.camera is not None and self.results is not None:
+            raise ConfigError(f"--output_dir {self.results}: is for files, not for a camera. Name a folder here.")
 
     def _check_baseline(self) -> None:
         """Makes sure that people can be compared with themselves, if that is asked for."""

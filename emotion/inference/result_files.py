@@ -36,6 +36,7 @@ def process_file(
     reporter: Reporter = SILENT,
     analysed: "AnalysedClip | None" = None,
     person: "PersonBaseline | None" = None,
+    called: str | None = None,
 ) -> MediaPrediction:
     """Analyses one clip and writes what was planned.
 
@@ -43,6 +44,7 @@ def process_file(
         settings: kept in the tables; from ``describe_run``.
         drawing: what ``Annotator`` takes besides the result.
         reporter: draws bars: "Watching", "Blurring" and "Drawing". An error that a bar raises stops the work.
+        called: what results call the clip, if not by its path.
         analysed, person: the clip, if it was analysed before, and what is usual for its person, if that is known.
 
     Raises:
@@ -53,8 +55,8 @@ def process_file(
     reporter = SILENT if info.is_still else reporter
     if info.has_video and info.width * info.height > LARGE_PIXELS:
         reporter.say(
-            f"{clip}: its pictures of {info.width} x {info.height} pixels take long. A smaller copy is faster: ffmpeg "
-            "-i FILE -vf scale=1920:-2 smaller.mp4"
+            f"{called or clip}: its pictures of {info.width} x {info.height} pixels take long. A smaller copy is "
+            "faster: ffmpeg -i FILE -vf scale=1920:-2 smaller.mp4"
         )
     if analysed is None:
         analysed = predictor.analyse(clip, info=info, progress=reporter.bar("Watching", "s"), stopwatch=stopwatch)
@@ -76,6 +78,8 @@ def process_file(
                 prediction, plan.picture, annotator=annotator, progress=reporter.bar("Drawing", "s"),
                 stopwatch=stopwatch,
             )  # fmt: skip
+    if called is not None:
+        prediction = dataclasses.replace(prediction, path=called)
     # Last: if you stop while the video is drawn, no table stands in the way of the next try.
     with stopwatch("write"):
         write_tables(prediction, plan, {**settings, "window_seconds": prediction.window_seconds})

@@ -9,11 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emotion.console import SILENT, quiet_import
-from emotion.files import displayable
-from emotion.inference.batch import ClipAnswer, Task, describe_failure
+from emotion.inference.batch import ClipAnswer, Task
+from emotion.inference.batch_run import describe_failure
+from emotion.inference.clip_search import ClipFile
+from emotion.inference.output_plan import OutputPlan
 from emotion.inference.request import InferenceRequest, read_references
 from emotion.inference.result_files import describe_run, process_file
+from emotion.inference.staging import staged
+from emotion.media.reading import MediaInfo
 from emotion.parallel import CRASHED, run_in_processes
+from emotion.results import MediaPrediction
 
 if TYPE_CHECKING:
     from emotion.inference.predictor import EmotionPredictor
@@ -36,13 +41,19 @@ class Worker:
             options: as for ``process_file``.
         """
         try:
-            prediction = process_file(
-                self.predictor, task.clip.path, task.info, task.plan, settings=self.settings,
-                drawing=self.request.drawing, **options,
-            )  # fmt: skip
+            if task.staging is None:
+                return ClipAnswer.of(self._process(task.clip.path, task.info, task.plan, **options))
+            with staged(task.clip, task.staging) as clip:
+                prediction = self._process(clip.path, clip.info, clip.plan, called=clip.called, **options)
+                names = clip.names()
+            return ClipAnswer.of(prediction, names)
         except Exception as error:
             return describe_failure(task.clip, error)
-        return ClipAnswer.of(prediction)
+
+    def _process(self, path: Path, info: MediaInfo, plan: OutputPlan, **options) -> MediaPrediction:
+        return process_file(
+            self.predictor, path, info, plan, settings=self.settings, drawing=self.request.drawing, **options
+        )
 
 
 def make_predictor(request: InferenceRequest) -> "EmotionPredictor":
@@ -71,13 +82,13 @@ def label_in_processes(request: InferenceRequest, tasks: Iterable[Task]) -> Iter
     n_threads = max(1, (os.cpu_count() or 1) // request.n_workers)
     begin = functools.partial(begin_worker, apart, n_threads)
     for task, answer in run_in_processes(label_task, tasks, request.n_workers, initializer=begin):
-        yield task, describe_crash(task.clip.path) if answer is CRASHED else answer
+        yield task, describe_crash(task.clip) if answer is CRASHED else answer
 
 
-def describe_crash(path: Path) -> str:
+def describe_crash(clip: ClipFile) -> str:
     """Returns what is said of a clip that ended its process."""
     return (
-        f"{displayable(path)}: ended the process that labelled it, twice. Leave it out, and please report it; or "
+        f"{clip.file}: ended the process that labelled it, twice. Leave it out, and please report it; or "
         "was the memory full? Then give fewer --workers."
     )
 

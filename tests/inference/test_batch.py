@@ -35,9 +35,8 @@ from emotion.inference.batch import (
     Batch,
     ClipAnswer,
     Task,
-    describe_failure,
-    run_batch,
 )
+from emotion.inference.batch_run import describe_failure, run_batch
 from emotion.inference.clip_search import ClipFile, LeftOut, find_clips
 from emotion.inference.output_plan import OutputPlan
 from emotion.media.writing import VideoWriter
@@ -255,6 +254,19 @@ def test_a_file_is_not_taken_for_a_folder_of_results_nor_a_table_for_a_summary(t
     (folder / SUMMARY_FILE).write_text("a;b\n1;2\n")
     with pytest.raises(ConfigError, match=SUMMARY_FILE):
         Batch(folder, {}, resume=True)
+
+
+@pytest.mark.parametrize("name", ["../../up", "/abs"])
+def test_a_summary_that_somebody_changed_leads_to_no_other_folder(tmp_path, name):
+    clip = ClipFile(tmp_path / "a.mp4", "a")
+    batch = Batch(tmp_path / "out", {})
+    batch.note_begun(clip, [])
+    batch.write()
+    text = (tmp_path / "out" / SUMMARY_FILE).read_text()
+    for changed in (text.replace(",a,begun", f",{name},begun"), text.replace("begun,,,,,,", f"begun,,,,,,{name}.json")):
+        (tmp_path / "out" / SUMMARY_FILE).write_text(changed)
+        with pytest.raises(ConfigError, match="lies in another folder"):
+            Batch(tmp_path / "out", {}, resume=True)
 
 
 # ---- The program ----

@@ -1,9 +1,11 @@
 """Clips labelled in several processes, and in parts: nothing is lost, nothing is done twice."""
 
 import csv
+import errno
 import functools
 import json
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -13,9 +15,11 @@ import soundfile
 
 import run_inference
 from emotion.datasets.synthetic.voices import synthesize_voice
+from emotion.files import written_whole
 from emotion.inference.batch import DONE, FAILED, SUMMARY_FILE
 
 ROOT = Path(__file__).resolve().parents[2]
+MOST_BYTES = 8000  # of a file, on a disk that is full: more than a table of a short clip, less than one of a long one
 # Ends a worker, which has a parent of its own kind, as soon as it opens a certain file.
 POISON = """
 import multiprocessing, os, sys
@@ -87,6 +91,60 @@ def test_parts_of_a_folder_are_labelled_at_any_time_into_one_folder(folder, trai
         assert mixed.code == 2 and "not in the same parts (summary_1-of-3.csv)" in mixed.err
     settings = json.loads((tmp_path / "out" / "summary_settings_1-of-3.json").read_text())
     assert settings["model"] == str(trained.path)
+    # What replaces all results forgets the parts that they were made in, and goes on by itself.
+    for options, records in ((("--shard", "2/2"), ["summary_2-of-2.csv"]), ((), [SUMMARY_FILE])):
+        assert run(*options, "--overwrite").code == 0
+        assert [path.name for path in (tmp_path / "out").glob("summary*.csv")] == records
+        assert len(list((tmp_path / "out").glob("summary_settings*"))) == 1
+        again = run(*options, "--resume")
+        assert again.code == 0 and "skipped" in again.out
+
+
+@pytest.mark.parametrize("engine", [("--workers", "2"), ("--cluster", "local:2")])
+def test_a_full_disk_costs_the_clips_that_need_more_and_they_are_labelled_once_there_is_room(
+    folder, trained, tmp_path, engine
+):
+    """The system lets no file grow beyond some bytes, as a full disk does not: the table of a long clip is cut off."""
+    for name in ("d", "poison"):
+        (folder / f"{name}.wav").unlink()
+    voice = synthesize_voice("sad", speaker_seed=2, duration_seconds=40.0, sample_rate=16000)
+    soundfile.write(folder / "long.wav", voice, 16000)
+    command = [sys.executable, str(ROOT / "run_inference.py"), str(folder), "--model", str(trained.path), "--no_plot",
+               "--json", "--no_progress", *engine, "--output_dir", str(tmp_path / "out")]  # fmt: skip
+    run = functools.partial(
+        subprocess.run, capture_output=True, text=True, timeout=300, check=False, cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"},
+    )  # fmt: skip
+    done = run(command, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (MOST_BYTES, MOST_BYTES)))
+    assert done.returncode == 3 and done.stderr.count("\n") == 1, done.stderr
+    assert "out/long_emotion.json: file too large. Make room there, or choose another place." in done.stderr
+    assert {name: row["status"] for name, row in read_summary(tmp_path / "out" / SUMMARY_FILE).items()} == {
+        "a": DONE, "b": DONE, "c": DONE, "long": FAILED,
+    }  # fmt: skip
+    tables = sorted(path.name for path in (tmp_path / "out").iterdir() if not path.name.startswith("summary"))
+    assert tables == [f"{name}_emotion.json" for name in "abc"]  # and nothing that is half written
+    done = run([*command, "--resume"])
+    assert done.returncode == 0 and "skipped: 3" in done.stdout and "4 of 4" in done.stdout
+    assert (tmp_path / "out" / "long_emotion.json").stat().st_size > MOST_BYTES
+
+
+def test_a_disk_too_full_for_the_record_ends_the_program_in_a_line(folder, trained, call, tmp_path, monkeypatch):
+    def write_to_a_full_disk(path, text):
+        with written_whole(path) as partial:
+            partial.write_text(text[:10])
+            if len(text.splitlines()) > 2 and Path(path).name == SUMMARY_FILE:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            partial.write_text(text)
+
+    options = ("--model", trained.path, "--no_progress", "--no_plot", "--json", "--output_dir", tmp_path / "out")
+    with monkeypatch.context() as patch:
+        patch.setattr("emotion.inference.batch.write_whole", write_to_a_full_disk)
+        done = call(run_inference, folder, *options, "--workers", "2")
+    assert done.code == 1 and "summary.csv: no space left on device. Make room there" in done.err
+    assert done.err.count("\n") == 1
+    assert not [path for path in (tmp_path / "out").iterdir() if "partial" in path.name]
+    again = call(run_inference, folder, *options, "--resume")
+    assert again.code == 0 and "5 of 5" in again.out
 
 
 @pytest.mark.parametrize(

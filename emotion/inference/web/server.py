@@ -4,8 +4,6 @@ import contextlib
 import functools
 import ipaddress
 import os
-import secrets
-import shutil
 import socket
 import tempfile
 import threading
@@ -15,7 +13,7 @@ from pathlib import Path
 
 from emotion.console import SILENT, Reporter, quiet_import
 from emotion.errors import ConfigError
-from emotion.files import locked_names, make_folder, named_errors, own_temporary_folder
+from emotion.files import lent_folder, named_errors
 
 LOCAL_HOST = "127.0.0.1"
 MAX_PORT = 65535
@@ -131,22 +129,13 @@ def _warn_of_network(request: PageRequest) -> str:
 
 @contextlib.contextmanager
 def _own_folder() -> Iterator[Path]:
-    """Lends a folder that is deleted at the end; first deletes those of programs that were killed."""
-    place = own_temporary_folder()
-    for left in place.glob("web-*/"):
-        # Only a lock tells that its program runs, and Windows has none here.
-        with contextlib.suppress(ConfigError), locked_names([left]):
-            if os.name != "nt":
-                shutil.rmtree(left, ignore_errors=True)
-    folder, before = place / f"web-{secrets.token_hex(8)}", tempfile.tempdir
-    with locked_names([folder]):
-        make_folder(folder)
-        tempfile.tempdir = str(folder)  # where uploads grow that may never be whole
+    """Lends a folder that is deleted at the end, and in which uploads grow that may never be whole."""
+    with lent_folder("web") as folder:
+        before, tempfile.tempdir = tempfile.tempdir, str(folder)
         try:
             yield folder
         finally:
             tempfile.tempdir = before
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager
