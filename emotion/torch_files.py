@@ -53,7 +53,7 @@ def read_network(content: bytes) -> dict[str, np.ndarray]:
     if not isinstance(values, Mapping) or not all(isinstance(name, str) for name in values):
         raise ValueError("it holds no tensors by name")
     arrays = {
-        name.removeprefix(PARALLEL): np.asarray(value, np.float32)
+        name.removeprefix(PARALLEL): np.array(value, np.float32, order="C")
         for name, value in values.items()
         if isinstance(value, np.ndarray) and value.dtype.kind == "f"
     }

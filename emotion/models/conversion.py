@@ -2,8 +2,8 @@
 
 The names are those of published files: torchvision's ResNet-18, ``MIT/ast-finetuned-audioset-10-10-0.4593`` on the
 Hugging Face hub (transformers' ``ASTForAudioClassification``), and the MobileFaceNet common in PyTorch repositories
-(``conv1``, ``dw_conv1``, ``blocks``, ``conv2``, ``linear7``, ``linear1``). ``emotion.affectnet_files`` gives the arrays
-of AffectNet's MobileNetV1 PyTorch's axes, too.
+(``conv1``, ``dw_conv1``, ``blocks``, ``conv2``, ``linear7``, ``linear1``), EfficientFace's (zengqunzhao/EfficientFace).
+``emotion.affectnet_files`` gives the arrays of AffectNet's MobileNetV1 PyTorch's axes, too.
 """
 
 import os
@@ -33,6 +33,23 @@ _MOBILEFACENET_PARTS = {
 }  # fmt: skip
 # Index of each convolution in a bottleneck's nn.Sequential; its norm and PReLU follow.
 _BOTTLENECK_PLACES = {"expand": 0, "depthwise": 3, "project": 6}
+
+# Index of each convolution in a branch of EfficientFace's blocks; its norm follows.
+_SHUFFLE_PLACES = {
+    "left_depthwise": ("branch1", 0), "left_pointwise": ("branch1", 2),
+    "right_expand": ("branch2", 0), "right_depthwise": ("branch2", 3), "right_pointwise": ("branch2", 5),
+}  # fmt: skip
+_QUARTERS = {"top_left": 1, "bottom_left": 2, "top_right": 3, "bottom_right": 4}
+_CHANNEL_GATE, _PLACE_GATE = "modulator.channel_att.gate_c.gate_c", "modulator.spatial_att.gate_s.gate_s"
+# Each of the modulator's layers, and its norm.
+_MODULATOR_PARTS = {
+    "channel1": (f"{_CHANNEL_GATE}_fc_0", f"{_CHANNEL_GATE}_bn_1"),
+    "channel2": (f"{_CHANNEL_GATE}_fc_final", ""),
+    "place1": (f"{_PLACE_GATE}_conv_reduce0", f"{_PLACE_GATE}_bn_reduce0"),
+    "place2": (f"{_PLACE_GATE}_conv_di_0", f"{_PLACE_GATE}_bn_di_0"),
+    "place3": (f"{_PLACE_GATE}_conv_di_1", f"{_PLACE_GATE}_bn_di_1"),
+    "place4": (f"{_PLACE_GATE}_conv_final", ""),
+}
 
 
 def load_safetensors(path: str | os.PathLike) -> dict[str, np.ndarray]:
@@ -99,6 +116,39 @@ def set_mobilenet_weights(model, arrays: Arrays, *, name: str) -> None:
         WeightsError: if the model has no such encoder, or an array is missing or has another shape.
     """
     _set_weights(model, arrays, name, lambda part: [f"{part}.weight", f"{part}.bias"])
+
+
+def set_efficientface_weights(model, arrays: Arrays, *, name: str) -> None:
+    """Sets the weights of the ``efficientface`` called ``name``, and of its classifier if the model has it.
+
+    Args:
+        arrays: as the published checkpoint names them, without ``module.``, such as ``stage2.0.branch1.0.weight``.
+
+    Raises:
+        WeightsError: if the model has no such encoder, or an array is missing or has another shape.
+    """
+
+    def names(part: str) -> list[str]:
+        place, is_norm = part.removesuffix("_norm"), part.endswith("_norm")
+        first, _, rest = place.partition("_")
+        has_bias = first in ("modulator", "output")
+        if first == "local":
+            quarter, _, number = rest.rpartition("_depthwise")
+            prefix = f"local.{'bn' if is_norm else 'conv'}{_QUARTERS[quarter]}_{number}"
+        elif first == "modulator":
+            prefix = _MODULATOR_PARTS[rest][is_norm]
+        elif first == "output":
+            prefix = "fc"
+        elif first.startswith("stage"):
+            block, _, kind = rest.partition("_")
+            branch, index = _SHUFFLE_PLACES[kind]
+            prefix = f"{first}.{block.removeprefix('block')}.{branch}.{index + is_norm}"
+        else:
+            prefix = f"{first}.{int(is_norm)}"
+        endings = _NORM if is_norm else ("weight", "bias") if has_bias else ("weight",)
+        return [f"{prefix}.{ending}" for ending in endings]
+
+    _set_weights(model, arrays, name, names)
 
 
 def set_ast_weights(model, arrays: Arrays, *, name: str, grid: tuple[int, int] | None = None) -> None:
@@ -184,8 +234,11 @@ def _set_weights(model, arrays: Arrays, name: str, names: Callable[[str], list[s
 def _as_keras(array: np.ndarray, shape: tuple[int, ...], layer) -> np.ndarray:
     """Moves a kernel's axes: PyTorch begins with outputs and inputs, Keras ends with inputs and outputs."""
     if array.ndim == 4:
-        is_depthwise = type(layer).__name__ == "DepthwiseConv2D"
-        return array.transpose((2, 3, 0, 1) if is_depthwise else (2, 3, 1, 0))
+        if type(layer).__name__ != "DepthwiseConv2D":
+            return array.transpose((2, 3, 1, 0))
+        # PyTorch counts each channel's outputs along its first axis, Keras along an axis of their own.
+        kernel = array.transpose((2, 3, 0, 1))
+        return kernel.reshape(shape) if kernel.size == np.prod(shape) else kernel
     if array.ndim == 2:
         return array.transpose()
     return array.reshape(shape) if array.size == np.prod(shape) else array

@@ -4,13 +4,21 @@ import keras
 import numpy as np
 import pytest
 import torch_models
+from recording import Recorder
 from small_models import count_patches
 from transformers import ASTFeatureExtractor
 
 from emotion.config import AST_AUDIO, RunConfig
 from emotion.datasets.synthetic.voices import synthesize_voice
 from emotion.inputs.voice.features import compute_fbank
-from emotion.models.conversion import set_ast_weights, set_mobilefacenet_weights, set_resnet18_weights
+from emotion.models.conversion import (
+    load_safetensors,
+    set_ast_weights,
+    set_efficientface_weights,
+    set_mobilefacenet_weights,
+    set_resnet18_weights,
+)
+from emotion.models.efficientface import CHANNELS, REPEATS, SIDE, build_efficientface_network
 from emotion.models.encoders import (
     BOTTLENECKS,
     FIRST_CHANNELS,
@@ -20,6 +28,7 @@ from emotion.models.encoders import (
     mobilefacenet,
     resnet18,
 )
+from emotion.weights import fetch_weights
 
 N_FEATURES = 128
 
@@ -56,6 +65,24 @@ def test_mobilefacenet():
     pictures = make_pictures(112)
     expected = torch_models.run(theirs, channels_first(pictures))
     np.testing.assert_allclose(np.asarray(ours(pictures, training=False)), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("old", [False, True], ids=["zip", "before 1.6"])
+def test_efficientface_through_its_checkpoint(tmp_path, old):
+    theirs = torch_models.randomize(torch_models.EfficientFace(CHANNELS, REPEATS), seed=0, gain=1.2)
+    torch_models.save_efficientface(theirs, tmp_path / "trained.pth.tar", old=old)
+    said = []
+    path = fetch_weights(
+        "efficientface", tmp_path / "weights", file=tmp_path / "trained.pth.tar", reporter=Recorder(said=said)
+    )
+    ours = build_efficientface_network()
+    set_efficientface_weights(ours, load_safetensors(path), name="efficientface")
+    pictures = make_pictures(SIDE)
+    expected = torch_models.run(theirs, channels_first(pictures))
+    assert len(said) == 1 and np.abs(expected[0] - expected[1]).max() > 0.1
+    for part, values in (("features", expected[:, :-7]), ("logits", expected[:, -7:])):
+        found = np.asarray(ours(pictures, training=False)[part])
+        np.testing.assert_allclose(found, values, rtol=1e-4, atol=1e-4)
 
 
 def test_ast(tmp_path):

@@ -81,7 +81,9 @@ def make_checkpoint(values, *, old: bool = False, compressed: bool = False) -> b
     if old:
         head = b"".join(pickle.dumps(part, protocol=2) for part in _OLD_HEAD)
         keys = pickle.dumps([str(key) for key in range(len(pickler.storages))], protocol=2)
-        return head + listing + keys + b"".join(each.n.to_bytes(8, "little") + each.content for each in pickler.storages)
+        return (
+            head + listing + keys + b"".join(each.n.to_bytes(8, "little") + each.content for each in pickler.storages)
+        )
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED if compressed else zipfile.ZIP_STORED) as archive:
         archive.writestr("archive/data.pkl", listing)

@@ -77,6 +77,9 @@ SMALL_DESIGNS = {
         **{"audio_filters": [8, 8], "audio_units": 8, "video_filters": [4, 8], "video_units": 8, "fusion_units": 8},
     },
 }
+SMALL_EFFICIENTFACE = {
+    "video_encoder": "efficientface", "efficientface_channels": [4, 8, 12, 16, 10], "efficientface_repeats": [2, 1, 2],
+}  # fmt: skip
 WITHOUT_DROPOUT = {"audio_dropout": 0.0, "video_dropout": 0.0, "fusion_dropout": 0.0}
 
 
