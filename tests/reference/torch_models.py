@@ -6,7 +6,16 @@ Written from the papers; parts carry the names that published weight files give 
 import numpy as np
 import torch
 from torch import nn
-from transformers import ASTConfig, ASTForAudioClassification
+from transformers import (
+    ASTConfig,
+    ASTForAudioClassification,
+    HubertConfig,
+    HubertModel,
+    Wav2Vec2Config,
+    Wav2Vec2ForPreTraining,
+    WavLMConfig,
+    WavLMModel,
+)
 
 
 class ResNetBlock(nn.Module):
@@ -139,6 +148,23 @@ def save_ast(network, folder) -> dict[str, np.ndarray]:
 
     network.save_pretrained(folder)
     return load_file(folder / "model.safetensors")
+
+
+def build_speech(kind: str, **sizes):
+    """Returns transformers' wav2vec2 as it is published (a whole model, with a prefix to every name), or its like."""
+    large = {"feat_extract_norm": "layer", "do_stable_layer_norm": True, "conv_bias": True, "hidden_size": 1024,
+             "num_hidden_layers": 24, "num_attention_heads": 16, "intermediate_size": 4096}  # fmt: skip
+    if kind in ("wav2vec2", "wav2vec2_large"):
+        return Wav2Vec2ForPreTraining(Wav2Vec2Config(**(large if kind == "wav2vec2_large" else {}), **sizes))
+    return HubertModel(HubertConfig(**sizes)) if kind == "hubert" else WavLMModel(WavLMConfig(**sizes))
+
+
+def run_speech(network, waveform: np.ndarray) -> list[np.ndarray]:
+    """What goes into the first block and comes out of each, for ``(batch, n_samples)``."""
+    with torch.no_grad():
+        encoder = getattr(network, "wav2vec2", network)
+        outputs = encoder(torch.from_numpy(waveform), output_hidden_states=True)
+        return [states.numpy() for states in (*outputs.hidden_states[:-1], outputs.last_hidden_state)]
 
 
 def run(network: nn.Module, inputs: np.ndarray) -> np.ndarray:
