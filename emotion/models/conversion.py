@@ -236,7 +236,14 @@ def set_speech_weights(model, arrays: Arrays, *, name: str) -> None:
                                "weights, or set model.wav2vec2_width.")  # fmt: skip
     plain |= {key: array.ravel() for key, array in plain.items() if key.endswith("gru_rel_pos_const")}
 
+    used = set()
+
     def names(part: str) -> list[str]:
+        found = find_names(part)
+        used.update(found)
+        return found
+
+    def find_names(part: str) -> list[str]:
         if part == "distances":
             return ["encoder.layers.0.attention.rel_attn_embed.weight"]
         if part.startswith("conv"):
@@ -255,6 +262,13 @@ def set_speech_weights(model, arrays: Arrays, *, name: str) -> None:
         return found
 
     _set_weights(model, plain, name, names)
+    # Networks with other norms or another attention have the same names and more.
+    blocks = {key.split(".")[2] for key in used if key.startswith("encoder.layers.")}
+    started = ("feature_extractor.", *(f"encoder.layers.{block}." for block in blocks))
+    spare = sorted(key for key in plain if key.startswith(started) and key not in used)
+    if spare:
+        raise WeightsError(f"The file's {spare[0]} has no place in the network, which is of another kind. Choose other "
+                           "weights, or change the model's wav2vec2_ settings.")  # fmt: skip
 
 
 def _without(name: str, prefixes: tuple[str, ...]) -> str:

@@ -116,9 +116,9 @@ def test_encoders_of_speech(tmp_path, kind):
     found = ours(waveform[None, :, None], training=False)
     expected = torch_models.run_speech(theirs, waveform[None])
     assert len(found) == len(expected) and expected[-1].std() > 0.1
-    for ours, theirs in zip(found, expected, strict=True):  # of each block
+    for answer, wanted in zip(found, expected, strict=True):  # of each block
         # Before the last norm numbers grow from block to block.
-        np.testing.assert_allclose(np.asarray(ours), theirs, rtol=1e-4, atol=1e-4 * max(1, np.abs(theirs).max()))
+        np.testing.assert_allclose(np.asarray(answer), wanted, rtol=1e-4, atol=1e-4 * max(1, np.abs(wanted).max()))
     np.testing.assert_allclose(np.asarray(found[-1]), expected[-1], rtol=1e-4, atol=1e-4)
 
 

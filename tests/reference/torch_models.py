@@ -155,7 +155,7 @@ def build_speech(kind: str, **sizes):
     large = {"feat_extract_norm": "layer", "do_stable_layer_norm": True, "conv_bias": True, "hidden_size": 1024,
              "num_hidden_layers": 24, "num_attention_heads": 16, "intermediate_size": 4096}  # fmt: skip
     if kind in ("wav2vec2", "wav2vec2_large"):
-        return Wav2Vec2ForPreTraining(Wav2Vec2Config(**(large if kind == "wav2vec2_large" else {}), **sizes))
+        return Wav2Vec2ForPreTraining(Wav2Vec2Config(**{**(large if kind == "wav2vec2_large" else {}), **sizes}))
     return HubertModel(HubertConfig(**sizes)) if kind == "hubert" else WavLMModel(WavLMConfig(**sizes))
 
 
