@@ -24,7 +24,7 @@ SPECTRUM_HOP_SECONDS = 0.01
 MODALITIES = ("audio", "video")
 INPUT_DTYPES = {"audio": "float32", "video": "uint8"}
 CROPS = ("face", "box", "frame")
-AUDIO_FEATURES = ("mfcc", "log_mel", "fbank")
+AUDIO_FEATURES = ("mfcc", "log_mel", "fbank", "waveform")
 FILLS = ("nearest", "none")
 PRECISIONS = ("float32", "mixed_bfloat16")
 PROTOCOLS = ("speaker", "random", "official", "kfold", "loso")
@@ -62,15 +62,16 @@ class AudioConfig:
     """How a window of sound becomes the features that a model gets.
 
     Attributes:
-        features: ``mfcc``; ``log_mel``, the logarithmic mel spectrum that Whisper takes; or ``fbank``, Kaldi's filter
-            banks as the Audio Spectrogram Transformer takes them.
+        features: ``mfcc``; ``log_mel``, the logarithmic mel spectrum that Whisper takes; ``fbank``, Kaldi's filter
+            banks as the Audio Spectrogram Transformer takes them; or ``waveform``, the samples as wav2vec2 takes them.
         sample_rate: samples per second, after resampling.
         n_mfcc: coefficients for each step; MFCCs only.
-        n_steps: steps, spread over the whole window; MFCCs only. The other features have one every 10 ms.
-        n_mels: mel bands; features other than MFCCs have one value for each.
+        n_steps: steps, spread over the whole window; MFCCs only. Spectra have one every 10 ms.
+        n_mels: mel bands; spectra have one value for each.
         min_frequency_hz, max_frequency_hz: limits of the bands. Above the upper one, telephones, 16 kHz recordings
             and lossy codecs hold nothing: a model would learn the recorder, not the emotion.
         top_db: dynamic range: decibels below the window's loudest band at which values are cut off. Not for ``fbank``.
+            A waveform is taken whole: none of these four settings changes it.
         silence_dbfs: a window is silent if no 0.05 s of it are louder than this, in dB relative to full scale. 16-bit
             dither lies at -96, a quiet room at -60.
         noise_dbfs, noise_range_db: a window is noise, and treated as silent, if it is quieter than the first (dB
@@ -108,6 +109,8 @@ WHISPER_AUDIO = AudioConfig(
 )
 # As the Audio Spectrogram Transformer was trained (Gong et al. 2021).
 AST_AUDIO = AudioConfig(features="fbank", sample_rate=16000, n_mels=128, min_frequency_hz=20.0, max_frequency_hz=8000.0)
+# As wav2vec2 was trained (Baevski et al. 2020).
+WAVEFORM_AUDIO = AudioConfig(features="waveform", sample_rate=16000)
 # For networks trained from scratch: the range of speech, in enough bands to tell vowels apart.
 LOG_MEL_AUDIO = AudioConfig(features="log_mel", sample_rate=16000, n_mels=64, max_frequency_hz=7600.0)
 
@@ -327,9 +330,11 @@ class RunConfig:
         return round(self.window.window_seconds * self.audio.sample_rate)
 
     @property
-    def audio_shape(self) -> tuple[int, int, int]:
-        """Shape of the audio input: bands or coefficients, steps, one channel."""
+    def audio_shape(self) -> tuple[int, ...]:
+        """Shape of the audio input: bands or coefficients, steps, one channel; of a waveform samples, one channel."""
         audio = self.audio
+        if audio.features == "waveform":
+            return (self.window_samples, 1)
         if audio.features == "log_mel":
             return (audio.n_mels, self.window_samples // self.hop_length, 1)
         if audio.features == "fbank":

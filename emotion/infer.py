@@ -45,8 +45,8 @@ def build_parser() -> argparse.ArgumentParser:
     add("--split_channels", action="store_true", help="judge each sound channel as a clip of its own, such as the "
         "two ends of a call")  # fmt: skip
     add = parser.add_argument_group("model").add_argument
-    add("--model", default=default_run(), metavar="FOLDER", help="model folder, or hf://USER/NAME on the Hugging Face "
-        "hub (default: saved_models/default)")  # fmt: skip
+    add("--model", "--model_path", dest="model", default=default_run(), metavar="FOLDER", help="model folder, or "
+        "hf://USER/NAME on the Hugging Face hub (default: saved_models/default)")  # fmt: skip
     add("--window_sec", type=float, metavar="S", help="window length in seconds (default: the model's)")
     add("--step_sec", type=float, metavar="S", help="seconds from one window to the next (default: the model's, 0.5)")
     add("--unsure_below", type=float, metavar="P", help="answer \"unsure\" below this confidence, 0 to 1 (default: the "

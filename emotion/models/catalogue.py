@@ -15,7 +15,8 @@ from keras import layers
 from emotion.config import MODALITIES
 from emotion.console import SILENT, Reporter
 from emotion.models import ARCHITECTURES, build_model, load_design
-from emotion.models.attention import SelfAttention
+from emotion.models.attention import CrossAttention, SelfAttention
+from emotion.models.speech_encoder import GroupedConvolution
 from emotion.models.trained_model import Run, time_window
 
 N_TIMED = 10
@@ -92,7 +93,7 @@ def format_designs(designs: Sequence[Measured]) -> str:
 
 # ---- Counting multiplications and additions while a network answers once ----
 
-_CONVOLUTIONS = (layers.Conv1D, layers.Conv2D, layers.Conv3D)
+_CONVOLUTIONS = (layers.Conv1D, layers.Conv2D, layers.Conv3D, GroupedConvolution)
 
 
 def count_operations(model: keras.Model) -> int:
@@ -132,11 +133,12 @@ def _operations(layer, inputs, output) -> int:
     if isinstance(layer, layers.DepthwiseConv2D):
         return 2 * math.prod(output.shape) * math.prod(layer.kernel_size)
     if isinstance(layer, _CONVOLUTIONS):
-        return 2 * math.prod(output.shape) * math.prod(layer.kernel_size) * inputs.shape[-1]
+        return 2 * math.prod(output.shape) * math.prod(layer.kernel.shape[:-1])
     if isinstance(layer, layers.Dense):
         return 2 * math.prod(output.shape) * inputs.shape[-1]
     if isinstance(layer, SelfAttention):
-        queries, keys = inputs if isinstance(inputs, list | tuple) else (inputs, inputs)
+        given = list(inputs) if isinstance(inputs, list | tuple) else [inputs]
+        queries, keys = given[0], given[1] if isinstance(layer, CrossAttention) else given[0]
         # Each query meets each key, then takes its share of each value.
         return 2 * 2 * math.prod(queries.shape) * keys.shape[1]
     if isinstance(layer, layers.LSTM):

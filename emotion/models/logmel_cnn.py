@@ -1,4 +1,8 @@
-"""The plainest design: a 2D-CNN on each of 15 faces, pooled over time, and a 1D-CNN on log-mel, into an MLP."""
+"""The plainest design: a 2D-CNN on each of 15 faces, pooled over time, and a 1D-CNN on log-mel, into an MLP.
+
+With the weights ``efficientface`` each face goes through EfficientFace instead, as in katerynaCh's
+multimodal-emotion-recognition (Chumachenko et al. 2022).
+"""
 
 from typing import Any
 
@@ -6,23 +10,36 @@ import keras
 from keras import layers
 
 from emotion.config import RunConfig
+from emotion.errors import ConfigError
 from emotion.models import fusion
+from emotion.models.efficientface import CHANNELS, REPEATS, SIDE_FACTOR, efficientface
 from emotion.models.frame_layers import FoldFrames, PooledFrames, PresentFrames, UnfoldFrames
 from emotion.models.layers import EXACT, NORM_MOMENTUM, FaceStandardization, convolution_block
 from emotion.models.whisper_layers import PeakShift
 
 DESCRIPTION = "2D-CNN on 15 frames, pooled over time, and 1D-CNN on log-mel, concatenated into a small MLP"
 PEAK = 1.0  # every log-mel picture is shifted to this maximum, so that loudness has no influence
+ENCODER = "video_efficientface"
+PRETRAINED = {"efficientface": ENCODER}
+VIDEO_ENCODERS = ("cnn", "efficientface")
 
 
 def default_config() -> dict[str, Any]:
-    """Returns the design's own settings: channels of each stage, units of dense layers, dropout rates."""
+    """Returns the design's own settings.
+
+    ``video_encoder``: ``cnn``, the small one with ``video_filters``; or ``efficientface``, with
+    ``efficientface_channels`` and ``efficientface_repeats``, the published ones by default.
+    The rest: channels of each stage, units of dense layers, dropout rates.
+    """
     return {
         "audio_filters": [96, 128, 160, 192],
         "audio_kernel": 5,
         "audio_units": 128,
         "audio_dropout": 0.3,
+        "video_encoder": "cnn",
         "video_filters": [24, 48, 96, 192],
+        "efficientface_channels": list(CHANNELS),
+        "efficientface_repeats": list(REPEATS),
         "video_units": 128,
         "video_dropout": 0.3,
         **fusion.DEFAULTS,
@@ -53,7 +70,7 @@ def audio_branch(picture, settings: dict[str, Any]):
 
 
 def video_branch(frames, signs, settings: dict[str, Any]):
-    """2D convolutions on every frame, then mean and maximum over those with a face.
+    """2D convolutions or EfficientFace on every frame, then mean and maximum over those with a face.
 
     Frames without a face have no influence on the answer; in training they shift the batch statistics a little.
 
@@ -62,19 +79,41 @@ def video_branch(frames, signs, settings: dict[str, Any]):
     """
     present = PresentFrames(name="video_present_frames")(frames)
     x = FoldFrames(name="video_fold")(frames)
-    x = FaceStandardization(shrink=2, dtype=EXACT, name="video_standard")(x)
-    for i, filters in enumerate(settings["video_filters"], start=1):
-        x = convolution_block(x, filters, 3, strides=1 if i == 1 else 2, name=f"video_conv{i}a")
-        if i > 1:
-            x = convolution_block(x, filters, 3, name=f"video_conv{i}b")
-    x = layers.GlobalAveragePooling2D(name="video_mean")(x)
+    if settings["video_encoder"] == "efficientface":
+        x = efficientface(
+            x, channels=settings["efficientface_channels"], repeats=settings["efficientface_repeats"], name=ENCODER
+        )
+    else:
+        x = _small_cnn(x, settings["video_filters"])
     x = UnfoldFrames(frames.shape[1], name="video_unfold")(x)
     x = PooledFrames(name="video_pool")([x, present])
     x = layers.Dropout(settings["video_dropout"], name="video_drop")(x)
     return layers.Dense(settings["video_units"], activation="relu", name="video_features")(x)
 
 
+def _small_cnn(faces, stages: list[int]):
+    x = FaceStandardization(shrink=2, dtype=EXACT, name="video_standard")(faces)
+    for i, filters in enumerate(stages, start=1):
+        x = convolution_block(x, filters, 3, strides=1 if i == 1 else 2, name=f"video_conv{i}a")
+        if i > 1:
+            x = convolution_block(x, filters, 3, name=f"video_conv{i}b")
+    return layers.GlobalAveragePooling2D(name="video_mean")(x)
+
+
 def build_model(config: RunConfig) -> keras.Model:
-    """Builds the network for the modalities that ``config`` names; see ``build_fused_model``."""
+    """Builds the network for the modalities that ``config`` names; see ``build_fused_model``.
+
+    Raises:
+        ConfigError: for an unknown setting, or faces or weights that do not go with ``video_encoder``.
+    """
     settings = fusion.complete_settings(config.model, default_config())
+    encoder = settings["video_encoder"]
+    if encoder not in VIDEO_ENCODERS:
+        raise ConfigError(f"model.video_encoder must be one of {', '.join(VIDEO_ENCODERS)}, got {encoder!r}.")
+    if "video" in config.modalities and encoder == "cnn" and "efficientface" in config.training.pretrained:
+        raise ConfigError("The weights 'efficientface' need model.video_encoder 'efficientface', got 'cnn'.")
+    if encoder == "efficientface" and config.video.image_size % SIDE_FACTOR:
+        raise ConfigError(
+            f"EfficientFace needs video.image_size to be a multiple of {SIDE_FACTOR}, got {config.video.image_size}."
+        )
     return fusion.build_fused_model(config, settings, audio_branch=audio_branch, video_branch=video_branch)

@@ -23,6 +23,8 @@ SETTERS: dict[str, Callable] = {
     "ast": conversion.set_ast_weights,
     "mobilefacenet": conversion.set_mobilefacenet_weights,
     "affectnet_mobilenet": conversion.set_mobilenet_weights,
+    "efficientface": conversion.set_efficientface_weights,
+    **dict.fromkeys(("wav2vec2", "wav2vec2_large", "hubert", "wavlm"), conversion.set_speech_weights),
 }
 
 
@@ -93,7 +95,7 @@ def layer_rates(model: keras.Model, config: RunConfig) -> dict[str, float]:
 def _block_of(name: str) -> str:
     """A layer's name up to its block's number: ``audio_ast_block3`` for ``audio_ast_block3_dense1``."""
     name = re.sub(r"_(norm|prelu)$", "", name).replace("bn1", "conv1").replace("_positions", "_patches")
-    found = re.match(r".*?(block\d+|layer\d+_\d+|conv\d+)", name)
+    found = re.match(r".*?(block\d+|layer\d+_\d+|conv\d+|local|modulator)", name)
     return found.group() if found else name
 
 

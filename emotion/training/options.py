@@ -106,10 +106,11 @@ def add_data_options(parser: argparse.ArgumentParser, *, cached: bool = True) ->
     return group
 
 
-def add_training_options(parser: argparse.ArgumentParser) -> None:
-    """Adds the groups "model" and "training", which ``build_config`` reads."""
+def add_training_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """Adds the groups "model", which it returns, and "training"; ``build_config`` reads both."""
     train, window = TrainConfig(), WindowConfig()
-    add = parser.add_argument_group("model").add_argument
+    group = parser.add_argument_group("model")
+    add = group.add_argument
     add("--model", choices=sorted(ARCHITECTURES), help=f"network to train (default: {DEFAULT_ARCHITECTURE})")
     add("--modality", choices=("both", *MODALITIES), help="train on faces, voices or both (default: both)")
     add("--labels", nargs="+", metavar="EMOTION", help="the classes, in the order of the outputs (default: those that "
@@ -120,7 +121,8 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
         "frame (default: the network's own)")  # fmt: skip
     add("--pretrained", nargs="+", metavar="NAME", help="start from weights fetched by python -m emotion.weights: "
         "resnet18 and ast for resnet18_ast, mobilefacenet for mobilefacenet_lstm, affectnet_mobilenet for "
-        "whisper_mobilenet")  # fmt: skip
+        "whisper_mobilenet, efficientface for logmel_cnn, and wav2vec2, wav2vec2_large, hubert or wavlm for "
+        "wav2vec2")  # fmt: skip
     add("--config", type=Path, metavar="FILE", help="JSON with any settings of a model folder's config.json; options "
         "override it")  # fmt: skip
     add = parser.add_argument_group("training").add_argument
@@ -134,6 +136,7 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
     add("--precision", choices=PRECISIONS, help=f"number format during training (default: {train.precision}; "
         "mixed_bfloat16 is faster on processors and GPUs that support it)")  # fmt: skip
     add("--seed", type=int, help=f"seed of the split, the weights and the augmentation (default: {train.seed})")
+    return group
 
 
 def add_fusion_options(group) -> None:
@@ -167,7 +170,10 @@ def build_config(options: Mapping[str, Any]) -> RunConfig:
     named = values.get("architecture") if isinstance(values, dict) else None
     if model is None and named == LATE_FUSION:
         raise ConfigError(f"{file}: {LATE_FUSION} joins two models: train it with train_model.py --fusion late.")
-    base = find_design(model or str(named or DEFAULT_ARCHITECTURE)).default_config()
+    pretrained = options["pretrained"] or _pretrained_of(values)
+    base = find_design(model or str(named or DEFAULT_ARCHITECTURE)).default_config(pretrained)
+    if isinstance(values, dict) and isinstance(values.get("model"), dict):
+        values = {**values, "model": {**base.model, **values["model"]}}
     config = from_dict(RunConfig, values, complete=False, where=str(file), defaults=base)
     for part in ("training", "window", "video"):
         chosen = {
@@ -183,6 +189,13 @@ def build_config(options: Mapping[str, Any]) -> RunConfig:
     config = dataclasses.replace(config, architecture=model or config.architecture)
     check_audio(config)
     return config
+
+
+def _pretrained_of(values) -> list[str]:
+    """The weights that a configuration file names; what it holds otherwise is checked later."""
+    training = values.get("training") if isinstance(values, dict) else None
+    names = training.get("pretrained") if isinstance(training, dict) else None
+    return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
 
 
 def build_expert_configs(options: Mapping[str, Any]) -> dict[str, RunConfig]:

@@ -14,7 +14,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "reference"))
 import torch_models
-from transformers import ASTFeatureExtractor
+from transformers import ASTFeatureExtractor, Wav2Vec2FeatureExtractor
 
 OUTPUT = Path(__file__).with_name("models_reference.npz")
 SAMPLE_RATE = 16000
@@ -22,6 +22,11 @@ STAGES = (4, 6, 8, 10)
 BOTTLENECKS = ((2, 4, 2, 2), (4, 8, 1, 2), (2, 8, 1, 1))
 SIDE, FIRST, LAST, N_FEATURES = 32, 4, 12, 5
 N_MELS, N_STEPS, WIDTH, N_HEADS, N_BLOCKS = 36, 46, 12, 3, 2
+N_SAMPLES = 8000  # of the sound, for encoders of speech
+SPEECH_KINDS = ("wav2vec2", "wav2vec2_large", "wavlm")  # HuBERT's is wav2vec2's
+SPEECH = {
+    "conv_dim": (8,) * 7, "hidden_size": 16, "num_attention_heads": 4, "num_hidden_layers": 2, "intermediate_size": 64,
+}  # fmt: skip
 
 
 def make_sound() -> np.ndarray:
@@ -54,10 +59,20 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         ast_arrays = torch_models.save_ast(ast, Path(folder))
     sound = make_sound()
+    speech = {kind: torch_models.randomize(torch_models.build_speech(kind, **SPEECH), seed=3) for kind in SPEECH_KINDS}
+    waveform = Wav2Vec2FeatureExtractor()(sound[:N_SAMPLES], sampling_rate=SAMPLE_RATE, return_tensors="np")[
+        "input_values"
+    ]
     weights = {
         **{f"resnet18/{name}": array for name, array in torch_models.arrays_of(resnet).items()},
         **{f"mobilefacenet/{name}": array for name, array in torch_models.arrays_of(mobilefacenet).items()},
         **{f"ast/{name}": array for name, array in ast_arrays.items()},
+        **{
+            f"{kind}/{name}": array
+            for kind, network in speech.items()
+            for name, array in torch_models.arrays_of(network).items()
+            if not name.startswith(("quantizer.", "project_"))  # which serve pretraining only
+        },
     }
     np.savez_compressed(
         OUTPUT,
@@ -72,6 +87,8 @@ def main() -> None:
         mobilefacenet_bottlenecks=BOTTLENECKS,
         mobilefacenet_channels=(FIRST, LAST, N_FEATURES),
         ast_sizes=(WIDTH, N_HEADS, N_BLOCKS),
+        waveform=waveform[0].astype(np.float32),
+        **{kind: np.concatenate(torch_models.run_speech(network, waveform)) for kind, network in speech.items()},
         **{f"weights/{name}": array for name, array in weights.items()},
     )
 

@@ -4,13 +4,23 @@ import keras
 import numpy as np
 import pytest
 import torch_models
+from recording import Recorder
 from small_models import count_patches
-from transformers import ASTFeatureExtractor
+from transformers import ASTFeatureExtractor, Wav2Vec2FeatureExtractor
 
-from emotion.config import AST_AUDIO, RunConfig
+from emotion.config import AST_AUDIO, WAVEFORM_AUDIO, RunConfig
 from emotion.datasets.synthetic.voices import synthesize_voice
-from emotion.inputs.voice.features import compute_fbank
-from emotion.models.conversion import set_ast_weights, set_mobilefacenet_weights, set_resnet18_weights
+from emotion.inputs.voice.features import compute_fbank, compute_waveform
+from emotion.models import ARCHITECTURES, wav2vec2
+from emotion.models.conversion import (
+    load_safetensors,
+    set_ast_weights,
+    set_efficientface_weights,
+    set_mobilefacenet_weights,
+    set_resnet18_weights,
+    set_speech_weights,
+)
+from emotion.models.efficientface import CHANNELS, REPEATS, SIDE, build_efficientface_network
 from emotion.models.encoders import (
     BOTTLENECKS,
     FIRST_CHANNELS,
@@ -20,6 +30,7 @@ from emotion.models.encoders import (
     mobilefacenet,
     resnet18,
 )
+from emotion.weights import fetch_weights
 
 N_FEATURES = 128
 
@@ -58,6 +69,24 @@ def test_mobilefacenet():
     np.testing.assert_allclose(np.asarray(ours(pictures, training=False)), expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("old", [False, True], ids=["zip", "before 1.6"])
+def test_efficientface_through_its_checkpoint(tmp_path, old):
+    theirs = torch_models.randomize(torch_models.EfficientFace(CHANNELS, REPEATS), seed=0, gain=1.2)
+    torch_models.save_efficientface(theirs, tmp_path / "trained.pth.tar", old=old)
+    said = []
+    path = fetch_weights(
+        "efficientface", tmp_path / "weights", file=tmp_path / "trained.pth.tar", reporter=Recorder(said=said)
+    )
+    ours = build_efficientface_network()
+    set_efficientface_weights(ours, load_safetensors(path), name="efficientface")
+    pictures = make_pictures(SIDE)
+    expected = torch_models.run(theirs, channels_first(pictures))
+    assert len(said) == 1 and np.abs(expected[0] - expected[1]).max() > 0.1
+    for part, values in (("features", expected[:, :-7]), ("logits", expected[:, -7:])):
+        found = np.asarray(ours(pictures, training=False)[part])
+        np.testing.assert_allclose(found, values, rtol=1e-4, atol=1e-4)
+
+
 def test_ast(tmp_path):
     n_mels, n_steps = 128, 298
     theirs = torch_models.randomize(
@@ -70,6 +99,35 @@ def test_ast(tmp_path):
     picture = np.random.default_rng(0).normal(size=(1, n_mels, n_steps)).astype(np.float32)
     expected = torch_models.run_ast(theirs, picture)
     np.testing.assert_allclose(np.asarray(ours(picture[..., None], training=False)), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["wav2vec2", "wav2vec2_large", "hubert", "wavlm"])
+def test_encoders_of_speech(tmp_path, kind):
+    theirs = torch_models.randomize(torch_models.build_speech(kind), seed=0, gain=1.2)
+    theirs.save_pretrained(tmp_path / "published")
+    path = fetch_weights(kind, tmp_path / "weights", file=tmp_path / "published" / "model.safetensors")
+    settings = {**wav2vec2.default_config(), **ARCHITECTURES["wav2vec2"].default_config([kind]).model}
+    inputs = keras.Input((3 * WAVEFORM_AUDIO.sample_rate, 1))
+    ours = keras.Model(inputs, wav2vec2.encode(inputs, settings))
+    set_speech_weights(ours, load_safetensors(path), name=wav2vec2.ENCODER)
+    path.unlink()
+    samples = synthesize_voice("happy", speaker_seed=1, duration_seconds=3.0, sample_rate=WAVEFORM_AUDIO.sample_rate)
+    waveform = compute_waveform(samples.astype(np.float32), RunConfig(audio=WAVEFORM_AUDIO))
+    found = ours(waveform[None, :, None], training=False)
+    expected = torch_models.run_speech(theirs, waveform[None])
+    assert len(found) == len(expected) and expected[-1].std() > 0.1
+    for answer, wanted in zip(found, expected, strict=True):  # of each block
+        # Before the last norm numbers grow from block to block.
+        np.testing.assert_allclose(np.asarray(answer), wanted, rtol=1e-4, atol=1e-4 * max(1, np.abs(wanted).max()))
+    np.testing.assert_allclose(np.asarray(found[-1]), expected[-1], rtol=1e-4, atol=1e-4)
+
+
+def test_waveforms():
+    config = RunConfig(audio=WAVEFORM_AUDIO)
+    voice = synthesize_voice("angry", speaker_seed=1, duration_seconds=2.0, sample_rate=WAVEFORM_AUDIO.sample_rate)
+    samples = np.pad(voice.astype(np.float32), (0, config.window_samples - len(voice))) + np.float32(0.01)
+    expected = Wav2Vec2FeatureExtractor()(samples, sampling_rate=WAVEFORM_AUDIO.sample_rate)["input_values"][0]
+    np.testing.assert_allclose(compute_waveform(samples, config), expected, atol=1e-4)
 
 
 def test_filter_banks():

@@ -76,14 +76,21 @@ SMALL_DESIGNS = {
     "logmel_cnn": {
         **{"audio_filters": [8, 8], "audio_units": 8, "video_filters": [4, 8], "video_units": 8, "fusion_units": 8},
     },
+    "wav2vec2": {
+        **{"wav2vec2_width": 16, "wav2vec2_heads": 2, "wav2vec2_blocks": 2, "wav2vec2_channels": [8] * 7},
+        **{"audio_units": 8, "video_filters": [4, 8], "video_units": 8, "fusion_units": 8},
+    },
 }
+SMALL_EFFICIENTFACE = {
+    "video_encoder": "efficientface", "efficientface_channels": [4, 8, 12, 16, 10], "efficientface_repeats": [2, 1, 2],
+}  # fmt: skip
 WITHOUT_DROPOUT = {"audio_dropout": 0.0, "video_dropout": 0.0, "fusion_dropout": 0.0}
 
 
 def small_design(name: str, **changes) -> RunConfig:
     """Settings for a small network of any design, with the kind of sound and frames that it takes."""
     design = ARCHITECTURES[name]
-    n_mels = {"fbank": 32, "mfcc": 40, "log_mel": 16}[design.audio.features]
+    n_mels = {"fbank": 32, "mfcc": 40, "log_mel": 16, "waveform": 16}[design.audio.features]
     audio = dataclasses.replace(design.audio, n_mels=n_mels, n_mfcc=n_mels // 2, n_steps=16)
     video = dataclasses.replace(design.video, n_frames=4, image_size=32)
     model = {**SMALL_DESIGNS[name], **changes.pop("model", {})}

@@ -44,6 +44,18 @@ def test_settings_in_the_file_come_before_the_architectures(options):
     assert (config.audio.features, config.audio.n_mels, config.training.epochs) == ("log_mel", 40, 3)
 
 
+def test_weights_bring_the_settings_that_they_need(options):
+    plain, config = options("--model", "logmel_cnn"), options("--model", "logmel_cnn", "--pretrained", "efficientface")
+    assert plain.model == {} and plain.video.image_size == 112
+    assert config.model == {"video_encoder": "efficientface"}
+    assert (config.video.image_size, config.video.n_frames, config.video.crop) == (224, 15, "box")
+    file = {"architecture": "logmel_cnn", "model": {"video_units": 8}, "training": {"pretrained": ["efficientface"]}}
+    config = options("--video_len", "4", file=file)
+    assert config.model == {"video_encoder": "efficientface", "video_units": 8}
+    assert (config.video.image_size, config.video.n_frames) == (224, 4)
+    assert options(file={**file, "model": {"video_encoder": "cnn"}}).model == {"video_encoder": "cnn"}
+
+
 def test_sound_that_the_architecture_cannot_take_is_refused(options):
     with pytest.raises(ConfigError, match="whisper_cnn_3d.*audio.sample_rate.*16000.*22050"):
         options("--model", "whisper_cnn_3d", file={"audio": {"sample_rate": 22050}})

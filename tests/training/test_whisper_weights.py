@@ -2,15 +2,13 @@
 
 import dataclasses
 import hashlib
-import io
-import pickle
 import zipfile
-from collections import OrderedDict
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from checkpoints import make_checkpoint
 from recording import Recorder
 from references import load_reference, weights_of
 from small_models import small_config, small_design
@@ -20,7 +18,7 @@ from emotion.config import WHISPER_AUDIO
 from emotion.models import build_model
 from emotion.models.whisper_cnn_3d import build_voice_network
 from emotion.training.recipes import whisper_weights
-from emotion.training.recipes.whisper_weights import load_whisper_encoder, read_checkpoint, set_whisper_weights
+from emotion.training.recipes.whisper_weights import load_whisper_encoder, set_whisper_weights
 from emotion.weights import WeightsError
 
 
@@ -30,60 +28,12 @@ def reference() -> dict[str, np.ndarray]:
     return weights_of(load_reference("whisper"))
 
 
-class HalfStorage:
-    """Stands for PyTorch's class of that name."""
-
-
-def _rebuild_tensor_v2():
-    """Stands for PyTorch's function of that name."""
-
-
-class Tensor:
-    """Is pickled as PyTorch pickles a tensor: a call to rebuild it from a storage that lies beside the pickle."""
-
-    def __init__(self, array: np.ndarray):
-        self.array = array
-
-    def __reduce__(self):
-        strides = tuple(step // self.array.itemsize for step in self.array.strides)
-        storage = SimpleNamespace(content=self.array.tobytes(order="A"), n=self.array.size)
-        return _rebuild_tensor_v2, (storage, 0, self.array.shape, strides, False, OrderedDict())
-
-
-class CheckpointPickler(pickle.Pickler):
-    def __init__(self, file):
-        super().__init__(file, protocol=2)
-        self.storages = []
-
-    def persistent_id(self, obj):
-        if not isinstance(obj, SimpleNamespace):
-            return None
-        self.storages.append(obj.content)
-        return ("storage", HalfStorage, str(len(self.storages) - 1), "cpu", obj.n)
-
-
-def make_checkpoint(values) -> bytes:
-    """What ``torch.save`` would write."""
-    file = io.BytesIO()
-    pickler = CheckpointPickler(file)
-    pickler.dump(values)
-    listing = file.getvalue()
-    for ours, theirs in (("HalfStorage", "torch"), ("_rebuild_tensor_v2", "torch._utils")):
-        listing = listing.replace(f"c{__name__}\n{ours}\n".encode(), f"c{theirs}\n{ours}\n".encode())
-    content = io.BytesIO()
-    with zipfile.ZipFile(content, "w") as archive:
-        archive.writestr("archive/data.pkl", listing)
-        for key, storage in enumerate(pickler.storages):
-            archive.writestr(f"archive/data/{key}", storage)
-    return content.getvalue()
-
-
 @pytest.fixture(scope="module")
 def checkpoint(reference) -> bytes:
     """A file as OpenAI's, with the reference's weights; every other tensor lies column by column, as some of theirs."""
     arrays = {f"encoder.{name}": x for name, x in reference.items()}
     arrays["decoder.ln.weight"] = np.ones(3)
-    tensors = {name: Tensor(np.asarray(x, np.float16, order="CF"[i % 2])) for i, (name, x) in enumerate(arrays.items())}
+    tensors = {name: np.asarray(x, np.float16, order="CF"[i % 2]) for i, (name, x) in enumerate(arrays.items())}
     return make_checkpoint({"dims": {"n_mels": 8}, "model_state_dict": tensors})
 
 
@@ -173,27 +123,6 @@ def test_more_blocks_than_there_are_cannot_be_had(tmp_path, checkpoint):
     (tmp_path / "tiny.en.pt").write_bytes(checkpoint)
     with pytest.raises(WeightsError, match="blocks.2"):
         load_whisper_encoder(tmp_path, 3, sha256=sha256(checkpoint))
-
-
-def test_a_pickle_that_asks_for_more_than_tensors_is_refused():
-    with pytest.raises(pickle.UnpicklingError, match="print"):
-        read_checkpoint(make_checkpoint({"model_state_dict": print}))
-
-
-@pytest.mark.parametrize(
-    ("shape", "strides"),
-    [((3, 3), (3, 1)), ((2, 2), (100, 1)), ((4, 1), (-1, 1)), ((1 << 40,), (1,)), ((2, -2), (1, 1))],
-)
-def test_a_tensor_that_reaches_beyond_its_storage_is_refused(shape, strides):
-    tensor = SimpleNamespace(array=np.zeros(8, np.float16))
-
-    class Wrong(Tensor):
-        def __reduce__(self):
-            storage = SimpleNamespace(content=tensor.array.tobytes(), n=8)
-            return _rebuild_tensor_v2, (storage, 0, shape, strides, False, OrderedDict())
-
-    with pytest.raises(ValueError, match=" 8 "):
-        read_checkpoint(make_checkpoint({"model_state_dict": Wrong(tensor.array)}))
 
 
 def test_weights_that_do_not_fit_the_network_are_refused(reference):

@@ -1,7 +1,7 @@
-"""Computes the audio features of a window: MFCCs, log-mel spectra, or Kaldi's filter banks.
+"""Computes the audio features of a window: MFCCs, log-mel spectra, Kaldi's filter banks, or the waveform itself.
 
 MFCCs are those of Davis & Mermelstein (1980), log-mel spectra those of Whisper; the Audio Spectrogram Transformer takes
-filter banks.
+filter banks, wav2vec2 and its like the waveform.
 
 MFCCs and mel spectra equal librosa's to the last but one digit in a fraction of its time: all windows have one length,
 so the filters are built once, and there is nothing to compile.
@@ -22,6 +22,7 @@ LOWEST_BAND = float(np.finfo(np.float32).eps)
 PREEMPHASIS = 0.97
 # Mean of AudioSet's filter banks and twice their standard deviation, with which AST normalises.
 FBANK_MEAN, FBANK_SCALE = -4.2677393, 2 * 4.5689974
+WAVEFORM_FLOOR = 1e-7  # added to the variance by wav2vec2's extractor
 
 
 def compute_levels_dbfs(samples: np.ndarray, sample_rate: int) -> np.ndarray:
@@ -123,7 +124,20 @@ def _build_kaldi_bands(sample_rate: int, n_fft: int, n_mels: int, lowest_hz: flo
     return np.maximum(0.0, np.minimum((mels - left) / (middle - left), (right - mels) / (right - middle)))
 
 
-FEATURES = {"mfcc": compute_mfcc, "log_mel": compute_log_mel, "fbank": compute_fbank}
+def compute_waveform(samples: np.ndarray, config: RunConfig) -> np.ndarray:
+    """Returns a window's samples with mean 0 and deviation 1, as wav2vec2 takes them (Baevski et al. 2020).
+
+    All samples of the window count, also those after the end of a clip, which are zeros.
+
+    Returns:
+        ``(window_samples,)`` float32.
+    """
+    _check_length(samples, config)
+    exact = samples.astype(np.float64)
+    return ((exact - exact.mean()) / np.sqrt(exact.var() + WAVEFORM_FLOOR)).astype(np.float32)
+
+
+FEATURES = {"mfcc": compute_mfcc, "log_mel": compute_log_mel, "fbank": compute_fbank, "waveform": compute_waveform}
 
 
 def _check_length(samples: np.ndarray, config: RunConfig) -> None:

