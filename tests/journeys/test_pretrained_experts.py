@@ -51,6 +51,7 @@ def test_the_protocols_table_runs_with_a_small_wav2vec2(call, arguments, tmp_pat
 
 
 @pytest.mark.trains
+@pytest.mark.thorough
 def test_wav2vec2_and_efficientface_are_trained_joined_and_used(call, arguments, clips, tmp_path, eagerly, monkeypatch):
     monkeypatch.setattr("emotion.training.late_fusion.MIN_CLIPS", 2)
     monkeypatch.setattr("emotion.models.export_onnx.LARGEST_UNASKED", 0)  # tests/models export them
