@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 from checkpoints import make_checkpoint
+from efficientface_files import CHANNELS, REPEATS, make_arrays, write_checkpoint
 from recording import Recorder
 from refusals import refused
 from small_models import SMALL_EFFICIENTFACE, random_inputs, small_design
@@ -15,65 +16,10 @@ from emotion.errors import ConfigError
 from emotion.models import build_model, pretrained
 from emotion.models.conversion import load_safetensors, set_efficientface_weights
 from emotion.models.efficientface import InterleavedChannels, build_efficientface_network, efficientface
+from emotion.models.export_onnx import MAX_DIFFERENCE, export_onnx
 from emotion.models.pretrained import encoder_layers, freeze_encoders, layer_rates, set_pretrained
+from emotion.models.run_folder import load_run, write_run
 from emotion.weights import FILES, WeightsError, fetch_weights, find_weights
-
-CHANNELS, REPEATS = SMALL_EFFICIENTFACE["efficientface_channels"], SMALL_EFFICIENTFACE["efficientface_repeats"]
-
-
-def make_arrays(channels=CHANNELS, repeats=REPEATS) -> dict[str, np.ndarray]:
-    """Random weights of a small network under the published names."""
-    rng, arrays = np.random.default_rng(0), {}
-
-    def add(name: str, *shape: int, bias: bool = False) -> None:
-        arrays[f"{name}.weight"] = rng.normal(size=shape)
-        if bias:
-            arrays[f"{name}.bias"] = rng.normal(size=shape[:1])
-
-    def norm(name: str, n: int) -> None:
-        for part in ("weight", "bias", "running_mean", "running_var"):
-            arrays[f"{name}.{part}"] = rng.uniform(0.5, 1.5, size=n)
-        arrays[f"{name}.num_batches_tracked"] = np.array(5)
-
-    def convolution(name: str, norm_name: str, *shape: int, bias: bool = False) -> None:
-        add(name, *shape, bias=bias)
-        norm(norm_name, shape[0])
-
-    first, *stages, last = channels
-    convolution("conv1.0", "conv1.1", first, 3, 3, 3)
-    before = first
-    for number, (after, n_blocks) in enumerate(zip(stages, repeats, strict=True), start=2):
-        for block in range(n_blocks):
-            half, place = after // 2, f"stage{number}.{block}"
-            if block == 0:
-                convolution(f"{place}.branch1.0", f"{place}.branch1.1", before, 1, 3, 3)
-                convolution(f"{place}.branch1.2", f"{place}.branch1.3", half, before, 1, 1)
-            convolution(f"{place}.branch2.0", f"{place}.branch2.1", half, before if block == 0 else half, 1, 1)
-            convolution(f"{place}.branch2.3", f"{place}.branch2.4", half, 1, 3, 3)
-            convolution(f"{place}.branch2.5", f"{place}.branch2.6", half, half, 1, 1)
-        before = after
-    for quarter in range(1, 5):
-        for part in (1, 2):
-            convolution(f"local.conv{quarter}_{part}", f"local.bn{quarter}_{part}", stages[0], 1, 3, 3)
-    few, gate = max(1, stages[0] // 16), "modulator.channel_att.gate_c.gate_c"
-    convolution(f"{gate}_fc_0", f"{gate}_bn_1", few, stages[0], bias=True)
-    add(f"{gate}_fc_final", stages[0], few, bias=True)
-    gate = "modulator.spatial_att.gate_s.gate_s"
-    convolution(f"{gate}_conv_reduce0", f"{gate}_bn_reduce0", few, stages[0], 1, 1, bias=True)
-    for number in range(2):
-        convolution(f"{gate}_conv_di_{number}", f"{gate}_bn_di_{number}", few, few, 3, 3, bias=True)
-    add(f"{gate}_conv_final", 1, few, 1, 1, bias=True)
-    convolution("conv5.0", "conv5.1", last, before, 1, 1)
-    add("fc", 7, last, bias=True)
-    return {name: np.asarray(array, np.int64 if array.ndim == 0 else np.float32) for name, array in arrays.items()}
-
-
-def write_checkpoint(path, arrays=None, *, old: bool = False):
-    """A file like the published one."""
-    arrays = make_arrays() if arrays is None else arrays
-    state = {f"module.{name}": array for name, array in arrays.items()}
-    path.write_bytes(make_checkpoint({"state_dict": state}, old=old))
-    return path
 
 
 @pytest.fixture
@@ -200,3 +146,19 @@ def test_efficientface_path_is_short_for_both_steps(tmp_path, monkeypatch):
     assert find_weights("efficientface").name == FILES["efficientface"].file_name
     config = train.make_plan(args).config
     assert config.model["video_encoder"] == "efficientface" and config.training.pretrained == ("efficientface",)
+
+
+@pytest.mark.trains
+def test_onnx_runtime_gives_the_same_answers(here, tmp_path):
+    config = make_config()
+    model = build_model(config)
+    set_pretrained(model, config)
+    for name in ("video_features", "fusion_dense"):  # so that answers are not just 0 and 1
+        kernel, bias = model.get_layer(name).get_weights()
+        model.get_layer(name).set_weights([kernel / 3, bias])
+    write_run(tmp_path / "run", config, model)
+    assert export_onnx(load_run(tmp_path / "run", runtime="keras")) <= MAX_DIFFERENCE
+    inputs = random_inputs(config, n=3)
+    answers = load_run(tmp_path / "run").predict(inputs)
+    assert np.ptp(answers, axis=0).max() > 5 * MAX_DIFFERENCE
+    np.testing.assert_allclose(answers, model(inputs, training=False), atol=MAX_DIFFERENCE)

@@ -133,6 +133,7 @@ NOT_RUN = {
     r"docker |pip |python -m pip |python3 -m venv|hf auth login": "needs the network or an account",
     r"python -m emotion.datasets download": "tests/datasets/test_download.py",
     r"python -m emotion.weights |.*--pretrained": "tests/models/test_pretrained.py",
+    r"python -m emotion.fuse --audio saved_models/best_wav2vec2": "tests/journeys/test_pretrained_experts.py",
     r"python -m benchmarks( |$)": "tests/benchmarks/test_speed.py",
     r"python train_model.py --recipe|python -m emotion.evaluate corpora": "tests/training/test_recipes.py",
     r"python run_inference.py clips/ --(workers|shard|cluster)": "tests/inference/test_workers.py",
