@@ -3,7 +3,7 @@
 import glob
 import os
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -116,13 +116,16 @@ def _find(places: Sequence[str], left_out: LeftOut) -> list[ClipFile] | None:
         return None
     # By resolved path or address: the file as found, and its path in the folder that it was found in.
     found: dict[Path | str, tuple[Path | Address, Path]] = {}
+    shown: dict[str, str] = {}  # of addresses: the whole by what messages show
     is_single = not any(not is_address(place) and (Path(place).is_dir() or glob.has_magic(place)) for place in places)
     for place in places:
         path = Path(place)
         if is_address(place):
             kind, at = _find_at(Address(place), left_out, is_only=len(set(places)) == 1)
-            _check_one_place(at, found)
-            found |= {address.url: (address, name) for address, name in at if address.url not in found}
+            for address, name in at:
+                if shown.setdefault(str(address), address.url) != address.url:
+                    raise ConfigError(f"{address}: two addresses differ only in login or query. Label them one by one.")
+                found.setdefault(address.url, (address, name))
             is_single &= kind == "file"
             continue
         if path.is_dir():
@@ -187,14 +190,6 @@ def _fault_by_name(path: Path, media: Collection[Path]) -> str | None:
         return "not media by name"
     is_made = path.stem.endswith(MARK) and path.with_name(path.stem.removesuffix(MARK)) in media
     return "made by this program" if is_made or path.stem.endswith(f"{MARK}_plot") else None
-
-
-def _check_one_place(at: Iterable[tuple[Address, Path]], found: Mapping[Path | str, tuple[Path | Address, Path]]):
-    """Makes sure that no two addresses differ only in what no message may show."""
-    shown = {str(address): url for url, (address, _) in found.items() if isinstance(address, Address)}
-    for address, _ in at:
-        if shown.get(str(address), address.url) != address.url:
-            raise ConfigError(f"{address}: two addresses differ only in login or query. Label them one by one.")
 
 
 def split_channels(clips: Sequence[ClipFile], choice: TrackChoice) -> list[ClipFile]:

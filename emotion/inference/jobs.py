@@ -16,13 +16,7 @@ from emotion.console import Reporter
 from emotion.errors import ConfigError, EmotionError
 from emotion.files import displayable, lent_folder, locked_folder, locked_names, make_folder
 from emotion.inference.addresses import Address, is_address, resolve_place
-from emotion.inference.batch import (
-    SUMMARY_FILE,
-    Batch,
-    ClipAnswer,
-    Task,
-    check_results_folder,
-)
+from emotion.inference.batch import SUMMARY_FILE, Batch, ClipAnswer, Task, check_results_folder
 from emotion.inference.batch_run import format_summary, run_batch
 from emotion.inference.clip_search import ClipFile, LeftOut, find_clips, split_channels
 from emotion.inference.output_plan import TABLES, OutputPlan, check_plan, plan_clip, plan_outputs
@@ -254,11 +248,9 @@ class BatchJob:
         request = self.request
         outputs = dataclasses.replace(request.outputs, folder=self.folder)
         paths = {name: self.folder / name for name in possible_names(clip.name, outputs)}
-        places = {name: path if self.store is None else self.store.address.below(name) for name, path in paths.items()}
-        ours, clips = (
-            set(batch.outputs(clip)),
-            {n for n, place in places.items() if resolve_place(place) in self.sources},
-        )
+        places = paths if self.store is None else {name: self.store.address.below(name) for name in paths}
+        clips = frozenset(name for name, place in places.items() if resolve_place(place) in self.sources)
+        ours = set(batch.outputs(clip))
         possible = [
             path for name, path in paths.items()
             if name not in clips and (outputs.overwrite or path in ours or not batch.is_there(path))

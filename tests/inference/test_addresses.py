@@ -24,6 +24,7 @@ from emotion.inference.addresses import Address, is_address
 from emotion.inference.batch import BEGUN, DONE, FAILED, SETTINGS_FILE, SUMMARY_FILE, Batch
 from emotion.inference.clip_search import ClipFile, LeftOut, find_clips
 from emotion.inference.result_store import ResultStore
+from emotion.inference.workers import Worker
 
 
 @pytest.fixture
@@ -110,6 +111,12 @@ def test_errors_of_a_file_system_are_a_line_with_a_way_out_and_without_secrets()
             raise error
         assert str(told.value).startswith("sftp://host/d/a.mp4: ") and words in str(told.value)
         assert "hidden" not in str(told.value) and "\n" not in str(told.value)
+    with pytest.raises(EmotionError) as told, address.errors(local=Path("/room/clip.mp4")):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    words = (
+        "sftp://host/d/a.mp4: /room: no space left on device. Make room there, or name another place: TMPDIR=FOLDER."
+    )
+    assert str(told.value) == words
 
 
 @pytest.mark.parametrize(
@@ -143,8 +150,10 @@ def test_a_missing_package_is_named(run, monkeypatch):
 
 
 def test_a_folder_at_an_address_is_searched_by_names_in_order(memory):
-    for name in ("b.mp4", "a.WAV", "deep/er/c.jpg", "deep/er/c_emotion.png", "notes.txt", ".hidden.mp4",
-                 ".hid/d.mp4", "b_emotion_plot.png", "b_emotion.mp4", "sad_emotion.mp4", "no_extension", "half.mp4.part"):  # fmt: skip
+    for name in (
+        "b.mp4", "a.WAV", "deep/er/c.jpg", "deep/er/c_emotion.png", "notes.txt", ".hidden.mp4", ".hid/d.mp4",
+        "b_emotion_plot.png", "b_emotion.mp4", "sad_emotion.mp4", "no_extension", "half.mp4.part",
+    ):  # fmt: skip
         memory.pipe(f"/clips/{name}", b"x")
     left_out = LeftOut()
     clips = find_clips(["memory://clips"], left_out)
@@ -395,10 +404,38 @@ def test_shards_and_a_whole_batch_at_an_address_do_not_mix_until_one_is_overwrit
     assert again.code == 0 and "skipped: 2" in again.out
 
 
-def test_workers_fetch_and_put_by_themselves(faulty, run):
+def test_a_stop_leaves_a_record_at_the_address_that_was_there_from_the_start(bucket, memory, run, monkeypatch):
+    label, at_first = Worker.label, []
+
+    def label_one_then_stop(self, task, **options):
+        if at_first:
+            raise KeyboardInterrupt
+        at_first.append(memory.cat("/out/summary.csv").decode())
+        return label(self, task, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Worker, "label", label_one_then_stop)
+        done = run(bucket, "--output_dir", "memory://out")
+    assert done.code == 130 and "run the same command with --resume" in done.out
+    # Whoever kills the program now leaves word of the files that may have been written.
+    rows = read_summary(at_first[0])
+    assert {row["status"] for row in rows.values()} == {BEGUN} and len(rows) == 3
+    assert rows["memory://clips/a.wav"]["outputs"].split("|") == ["a_emotion.mp4", "a_emotion.json", "a_emotion.png"]
+    rows = read_summary(memory.cat("/out/summary.csv").decode())
+    assert [row["status"] for row in rows.values()] == [DONE, BEGUN, BEGUN]
+    memory.rm("/clips/empty.wav")
+    again = run(bucket, "--output_dir", "memory://out", "--resume")
+    assert again.code == 0 and "skipped: 1" in again.out
+
+
+@pytest.mark.parametrize(
+    "engine", [("--workers", 2), pytest.param(("--cluster", "local:2"), marks=pytest.mark.thorough)]
+)
+def test_workers_fetch_and_put_by_themselves(faulty, run, engine, monkeypatch):
+    monkeypatch.setattr(batch_module, "PUT_CLIPS", 1)
     (faulty / "clips" / "short.wav").unlink()
     (faulty / "clips" / "empty.wav").touch()
-    words = (f"file://{faulty}/clips", "--output_dir", f"file://{faulty}/out", "--workers", 2)
+    words = (f"file://{faulty}/clips", "--output_dir", f"file://{faulty}/out", *engine)
     done = run(*words)
     assert done.code == SOME_FILES_FAILED and done.err.count("\n") == 1 and "empty.wav: is empty" in done.err
     assert {path.name for path in (faulty / "out").glob("*.json")} == {
