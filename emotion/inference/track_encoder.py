@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from emotion.inputs.window_cutter import TrackStretch, WindowInputs
+from emotion.models.onnx_runtime import find_held
 from emotion.models.trained_model import Run
 
 MAX_AT_ONCE = 16  # moments; more take no less time each, but memory
@@ -51,7 +52,7 @@ class TrackEncoder:
 
     def _encode_sound(self, windows: Sequence[WindowInputs]) -> dict[str, np.ndarray]:
         sounds = np.stack([window.inputs["audio"] for window in windows])
-        (heard,) = np.nonzero(sounds.any(axis=(1, 2, 3)))
+        (heard,) = np.nonzero(find_held(sounds))
         of_heard = self._run.encode({"audio": sounds[heard if len(heard) else slice(1)]})
         encoded = {}
         for name, values in of_heard.items():

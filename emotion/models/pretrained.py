@@ -17,7 +17,8 @@ from emotion.models import conversion, load_design
 from emotion.models.layers import PACKAGE
 from emotion.weights import find_weights
 
-NOT_DECAYED = ("bias", "gamma", "beta", "alpha", "positions", "gathering")  # weights without weight decay
+# Weights without weight decay.
+NOT_DECAYED = ("bias", "gamma", "beta", "alpha", "positions", "gathering", "gate_bias", "gate_scale")
 SETTERS: dict[str, Callable] = {
     "resnet18": conversion.set_resnet18_weights,
     "ast": conversion.set_ast_weights,

@@ -11,10 +11,11 @@ from hub_server import HubServer
 from references import load_reference, weights_of
 from refusals import refused
 from safetensors.numpy import save
-from small_models import random_inputs, small_design
+from small_models import random_inputs, small_design, write_small_run
 
 from emotion.config import WAVEFORM_AUDIO, RunConfig, WindowConfig
 from emotion.errors import ConfigError
+from emotion.inference.predictor import EmotionPredictor
 from emotion.inputs.preprocessing import Preprocessor
 from emotion.inputs.voice.features import compute_waveform
 from emotion.models import ARCHITECTURES, build_model, pretrained, wav2vec2
@@ -202,6 +203,12 @@ def test_sizes_that_are_not_possible_are_refused():
     config = make_config()
     with pytest.raises(ConfigError, match="audio.sample_rate"):
         build_model(dataclasses.replace(config, audio=dataclasses.replace(config.audio, sample_rate=8000)))
+
+
+def test_a_clip_is_judged_by_face_and_raw_voice(clips, tmp_path):
+    config = small_design("wav2vec2", model=settings_of("wavlm"))
+    prediction = EmotionPredictor(write_small_run(tmp_path / "run", config)).predict(clips[0].video_path)
+    assert prediction.overall.evidence == "face+voice"
 
 
 @pytest.mark.trains
