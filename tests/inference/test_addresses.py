@@ -4,6 +4,7 @@ import csv
 import errno
 import io
 import json
+import tempfile
 from pathlib import Path
 
 import fsspec
@@ -212,8 +213,8 @@ def test_two_addresses_that_look_alike_are_not_taken_for_one(monkeypatch):
 # ---- The program ----
 
 
-def test_a_batch_from_an_address_to_an_address_is_as_one_on_disk(bucket, memory, run, voice):
-    before = set(own_temporary_folder().iterdir())
+def test_a_batch_from_an_address_to_an_address_is_as_one_on_disk(bucket, memory, run, voice, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     done = run(bucket, "--output_dir", "memory://out/deep")
     assert done.code == SOME_FILES_FAILED and done.err.count("\n") == 1
     assert "memory://clips/empty.wav: is empty (0 bytes)" in done.err
@@ -231,7 +232,7 @@ def test_a_batch_from_an_address_to_an_address_is_as_one_on_disk(bucket, memory,
     assert rows["memory://clips/empty.wav"]["outputs"] == ""
     table = memory.cat("/out/deep/a_emotion.json").decode()
     assert json.loads(table)["file"] == "memory://clips/a.wav" and "/emotion-" not in table
-    assert set(own_temporary_folder().iterdir()) == before
+    assert not list(own_temporary_folder().iterdir())
 
     again = run(bucket, "--output_dir", "memory://out/deep")
     assert again.code == 2 and "memory://out/deep: holds results already" in again.err
