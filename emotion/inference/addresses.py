@@ -203,7 +203,9 @@ class Address:
         try:
             fs, path = fsspec.core.url_to_fs(self.url)
         except ImportError as error:
-            raise ConfigError(f"{self}: needs another package ({first_line(error)}).") from error
+            raise ConfigError(
+                f"{self}: needs another package ({first_line(error)}). Install it, or download the clips first."
+            ) from error
         except ValueError as error:
             if "Protocol not known" not in str(error):
                 raise

@@ -7,7 +7,7 @@ import io
 import json
 import re
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -162,13 +162,14 @@ class Batch:
         check_results_folder(store or folder, resume=resume, overwrite=overwrite, part=part)
         make_folder(folder)
         if store is not None and resume:
-            for path in (self.summary, self._settings):
+            for path in (self.summary, self._settings, self._journal):
                 store.fetch(path)
         self.rows: dict[str, dict[str, str]] = {}
-        self._next_whole = self._next_put = 0.0
+        self._next_whole = self._next_put = self._next_try = 0.0
         if self.summary.exists() and resume:
             self._check_settings(settings)
             self.rows = self._read() | self._read_journal()
+        self._taken = {row["name"].casefold() for row in self.rows.values()}
         write_whole(self._settings, json.dumps(settings, indent=2, sort_keys=True) + "\n")
         self.write()
         self.put()
@@ -183,9 +184,8 @@ class Batch:
         row = self.rows.get(clip.key)
         if row is not None:
             return dataclasses.replace(clip, name=row["name"])
-        taken = {row["name"].casefold() for row in self.rows.values()}
         name, number = clip.name, 2
-        while name.casefold() in taken:
+        while name.casefold() in self._taken:
             name, number = f"{clip.name} {number}", number + 1
         return dataclasses.replace(clip, name=name)
 
@@ -242,8 +242,9 @@ class Batch:
 
     def _note(self, clip: ClipFile, **values: str) -> None:
         named = {"file": clip.key, "name": clip.name, "version": clip.version}
+        self._taken.add(clip.name.casefold())
         row = self.rows[clip.key] = {**dict.fromkeys(COLUMNS, ""), **named, **values}
-        if time.monotonic() >= self._next_whole:
+        if self._store is None and time.monotonic() >= self._next_whole:
             self.write()
             return
         with named_errors(self._journal), open(self._journal, "a", encoding="utf-8") as file:
@@ -293,21 +294,32 @@ class Batch:
         now = time.monotonic()
         self._next_whole = now + max(WHOLE_SECONDS, (now - start) / WHOLE_SHARE)
 
-    def put(self, *, pauses: Collection[float] = ()) -> None:
-        """Puts the record to the address of the results, if they go to one; ``pauses`` as for ``ResultStore.put``.
+    def put(self, *, pauses: Sequence[float] = ()) -> None:
+        """Puts the record to the address of the results, if they go to one: whole in time, else the latest rows.
+
+        Args:
+            pauses: as for ``ResultStore.put``.
 
         Raises:
             EmotionError: if that is not possible.
         """
-        if self._store is not None:
-            self.write()
-            self._store.put((self._settings, self.summary), pauses=tuple(pauses))
-            self._next_put = time.monotonic() + PUT_SECONDS
+        if self._store is None:
+            return
+        start = time.monotonic()
+        if start < self._next_put:
+            self._store.put([self._journal] if self._journal.exists() else [], pauses=pauses)
+            return
+        self._next_put = 0.0  # until it is there: the latest rows are then in no journal
+        self.write()
+        self._store.put((self._settings, self.summary), pauses=pauses)
+        if self._journal.name in self._store.names:
+            self._store.remove(self._journal.name)
+        self._next_put = start + max(PUT_SECONDS, (time.monotonic() - start) / WHOLE_SHARE)
 
     def put_in_time(self) -> None:
         """Does as ``put`` if the last time is long ago; what fails is done the next time."""
-        if self._store is not None and time.monotonic() >= self._next_put:
-            self._next_put = time.monotonic() + PUT_SECONDS
+        if self._store is not None and time.monotonic() >= max(self._next_put, self._next_try):
+            self._next_try = time.monotonic() + PUT_SECONDS
             with contextlib.suppress(EmotionError):
                 self.put()
 
@@ -316,6 +328,8 @@ class Batch:
         self.write()
         if self._store is not None:
             self._store.put_or_keep((self._settings, self.summary))
+            if self._journal.name in self._store.names:
+                self._store.remove(self._journal.name)
 
 
 def _check_names(row: dict[str, str]) -> dict[str, str]:

@@ -154,7 +154,7 @@ def test_a_rotated_clip_keeps_its_upright_shape(trained, tmp_path, call):
         (["clip.mp4", "--window_sec", "0"], ["window_sec"]),
         (["clip.mp4", "old.mp4", "--output", "a.mp4"], ["--output names one file", "--output_dir"]),
         (["clip.mp4", "old.mp4", "--json", "a.json"], ["--json a.json"]),
-        (["https://example.org/clip.mp4"], ["https://example.org/clip.mp4", "download"]),
+        (["nowhere://example.org/clip.mp4"], ["nowhere://example.org/clip.mp4", "unknown to fsspec"]),
         (["97"], ["camera 97"]),
         (["99999999999"], ["99999999999"]),
         (["clip.mp4", "--device", "gpu"], ["GPU"]),
