@@ -125,8 +125,10 @@ class Devices:
 ONE_DEVICE = Devices()
 
 
-def join_devices(strategy: str | None, place: Place, *, seconds: float = JOIN_SECONDS) -> Devices:
-    """Returns the devices to train on. With several processes, all must call it within ``seconds``; else it exits.
+def join_devices(strategy: str | None, place: Place) -> Devices:
+    """Returns the devices to train on.
+
+    Several processes must all call it within ``JOIN_SECONDS``; else it ends the program with a line that says so.
 
     Raises:
         ConfigError: if Keras runs on another backend, or there is one device only.
@@ -138,7 +140,7 @@ def join_devices(strategy: str | None, place: Place, *, seconds: float = JOIN_SE
     backend, wanted = keras.backend.backend(), BACKENDS[strategy]
     if backend != wanted:
         raise ConfigError(f"--strategy {strategy} needs KERAS_BACKEND={wanted}, but Keras runs on {backend}.")
-    devices = _Mirrored() if strategy == MIRRORED else _DataParallel(place, seconds)
+    devices = _Mirrored() if strategy == MIRRORED else _DataParallel(place)
     if devices.n_devices == 1:
         raise ConfigError(
             f"--strategy {strategy} is for several devices, but there is only one. Leave it out"
@@ -188,11 +190,11 @@ class _JointlyClipped:
 
 
 class _DataParallel(Devices):
-    def __init__(self, place: Place, seconds: float):
+    def __init__(self, place: Place):
         import jax
         import keras
 
-        _join(place, seconds)
+        _join(place)
         self.n_devices, self.n_processes, self.rank = jax.device_count(), jax.process_count(), jax.process_index()
         if self.n_devices != self.n_processes * jax.local_device_count():
             raise ConfigError(
@@ -204,13 +206,18 @@ class _DataParallel(Devices):
 
     @contextlib.contextmanager
     def scope(self) -> Iterator[None]:
+        with self._named_losses(), self._distribution.scope():
+            yield
+
+    @contextlib.contextmanager
+    def _named_losses(self) -> Iterator[None]:
         import jax
 
         try:
-            with self._distribution.scope():
-                yield
-        except jax.errors.JaxRuntimeError as error:
-            if self.n_processes == 1:
+            yield
+        except (jax.errors.JaxRuntimeError, ValueError) as error:
+            # JAX raises both for the same.
+            if self.n_processes == 1 or not (isinstance(error, jax.errors.JaxRuntimeError) or "Gloo" in str(error)):
                 raise
             raise RunError(f"A process or a device was lost ({first_line(error)}); {LOST}.") from error
 
@@ -253,7 +260,8 @@ class _DataParallel(Devices):
         from jax.experimental import multihost_utils
 
         own = np.frombuffer(hashlib.sha256(what.encode()).digest(), np.uint8)
-        others = multihost_utils.process_allgather(own).reshape(-1, len(own))
+        with self._named_losses():
+            others = multihost_utils.process_allgather(own).reshape(-1, len(own))
         if differing := [str(rank) for rank, other in enumerate(others) if (other != others[0]).any()]:
             raise RunError(
                 f"Process {', '.join(differing)} found other clips or settings than process 0. Give all processes the "
@@ -282,7 +290,7 @@ class _DataParallel(Devices):
             jax.distributed.shutdown()
 
 
-def _join(place: Place, seconds: float) -> None:
+def _join(place: Place) -> None:
     """Joins the processes that ``place`` or the scheduler names. Without any, this one stays alone."""
     import jax
 
@@ -293,18 +301,18 @@ def _join(place: Place, seconds: float) -> None:
     def give_up() -> None:
         # JAX itself would abort with a page of addresses in memory.
         print(
-            f"error: the processes did not all meet {where} within {seconds:g} s. Check that all were started, with "
-            "different --process_id, and that they reach process 0.",
+            f"error: the processes did not all meet {where} within {JOIN_SECONDS} s. Check that all were started, each "
+            "with its own --process_id, and that they reach process 0.",
             file=sys.stderr, flush=True,
         )  # fmt: skip
         os._exit(ConfigError.exit_code)
 
-    watch = threading.Timer(seconds, give_up)
+    watch = threading.Timer(JOIN_SECONDS, give_up)
     watch.daemon = True
     watch.start()
     try:
         jax.distributed.initialize(
-            place.coordinator, place.num_processes, place.process_id, initialization_timeout=int(seconds) + 60
+            place.coordinator, place.num_processes, place.process_id, initialization_timeout=JOIN_SECONDS + 60
         )
     except ValueError:  # no scheduler that JAX knows
         return

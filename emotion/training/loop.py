@@ -151,8 +151,8 @@ def _make_variables(model: keras.Model, batches: keras.utils.PyDataset, devices:
     """Makes the variables of a compiled model's optimizer, loss and metrics.
 
     Left to the first step, they would be made while TensorFlow traces that, which it then does once more: seconds for a
-    small network, minutes for a large one. On JAX, Keras would make them by a look at the first batch, and so train with
-    the second one before the first.
+    small network, minutes for a large one. On JAX, Keras would make them by a look at the first batch, and then train
+    with the second one first.
     """
     model.optimizer.build(model.trainable_variables)
     if devices.one_reader:  # Keras has to make the others itself
