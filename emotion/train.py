@@ -10,6 +10,7 @@ from pathlib import Path
 from emotion.config import CROSS_VALIDATED, DEFAULT_FOLDS, MODALITIES, PROTOCOLS, RECIPE_NAMES, RunConfig, TrainConfig
 from emotion.config_files import load_config
 from emotion.console import (
+    SILENT,
     SOME_FILES_FAILED,
     Reporter,
     add_progress_option,
@@ -22,11 +23,12 @@ from emotion.console import (
     reporter_for,
     run_program,
 )
-from emotion.errors import RunError
+from emotion.errors import ConfigError, RunError
 from emotion.models import ARCHITECTURES
 from emotion.models.run_folder import CONFIG_FILE, MODEL_FILE, check_new_folder, check_resumable
 from emotion.places import is_installed, saved_models
 from emotion.training import workflows
+from emotion.training.devices import DATA_PARALLEL, STRATEGIES, Devices, Place, join_devices, leave
 from emotion.training.options import (
     DataRequest,
     add_data_options,
@@ -75,6 +77,14 @@ def build_parser() -> argparse.ArgumentParser:
         "--efficientface_path", type=Path, metavar="FILE", help="the published EfficientFace checkpoint: short for "
         "python -m emotion.weights efficientface --file FILE, then --pretrained efficientface"
     )  # fmt: skip
+    add = parser.add_argument_group("several devices").add_argument
+    add("--strategy", type=strategy_name, metavar="NAME", help="mirrored: all GPUs of this computer, with TensorFlow; "
+        "data_parallel: all devices of one or several processes, with KERAS_BACKEND=jax "
+        "(docs/training_scale.md)")  # fmt: skip
+    add("--coordinator", metavar="HOST:PORT", help="where process 0 of data_parallel waits for the others; with the "
+        "next two (default: what Slurm or another scheduler says)")  # fmt: skip
+    add("--num_processes", type=int, metavar="N", help="how many processes there are")
+    add("--process_id", type=int, metavar="K", help="which of them this is, from 0")
     group = parser.add_argument_group("late fusion")
     group.add_argument("--fusion", choices=("late",), help="train one model on voices and one on faces, then join "
         "their answers")  # fmt: skip
@@ -98,6 +108,17 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 # ---- Checks ----
+
+
+def strategy_name(text: str) -> str:
+    """Returns the name of a strategy that ``--strategy`` gives."""
+    if "multi" in text.lower():
+        raise argparse.ArgumentTypeError(
+            "TensorFlow's multi-worker training does not work in Keras 3 (issue 20585 of Keras): use data_parallel"
+        )
+    if text not in STRATEGIES:
+        raise argparse.ArgumentTypeError(f"invalid choice: {text!r} (choose from {', '.join(STRATEGIES)})")
+    return text
 
 
 def check_options(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
@@ -128,6 +149,18 @@ def take_efficientface(args: argparse.Namespace, reporter: Reporter) -> None:
         args.pretrained = [*dict.fromkeys([*(args.pretrained or ()), "efficientface"])]
 
 
+def check_devices(parser: argparse.ArgumentParser, args: argparse.Namespace) -> Place:
+    """Refuses devices that do not go with the other options; returns which process this is."""
+    place = Place(args.coordinator, args.num_processes, args.process_id)
+    if args.strategy != DATA_PARALLEL and place != Place():
+        parser.error(f"--coordinator, --num_processes and --process_id are for --strategy {DATA_PARALLEL}")
+    if args.strategy == DATA_PARALLEL and not args.output:
+        parser.error(f"--strategy {DATA_PARALLEL} needs --output: all processes share one folder")
+    if args.strategy and (args.fusion or args.protocol in CROSS_VALIDATED):
+        parser.error("--strategy trains one model: leave out --fusion, and --protocol kfold or loso")
+    return place
+
+
 def make_plan(args: argparse.Namespace) -> Plan:
     """Returns the plan of a training, new or resumed, after checking that its folder can be written."""
     if args.resume:
@@ -139,6 +172,8 @@ def make_plan(args: argparse.Namespace) -> Plan:
         args.epochs = DEMO_EPOCHS if args.epochs is None else args.epochs
         args.batch_size = DEMO_BATCH_SIZE if args.batch_size is None else args.batch_size
     config = build_config(vars(args))
+    if args.strategy and config.training.protocol in CROSS_VALIDATED:
+        raise ConfigError(f"--strategy trains one model, not one for each fold: leave out one of them ({args.config}).")
     output = args.output or saved_models() / f"{config.architecture}-{datetime.now():%Y%m%d-%H%M%S}"
     # Cross-validations and fusions go on with what their folder holds, and check that it is their own.
     is_begun = args.fusion and not (output / CONFIG_FILE).exists() and (output / "audio_expert").is_dir()
@@ -168,6 +203,7 @@ def main() -> int:
     if args.recipe:
         return make_shipped_model(parser, args)
     check_options(parser, args)
+    place = check_devices(parser, args)
     data = read_data_options(vars(args))
     take_efficientface(args, reporter)
     plan = make_plan(args)
@@ -188,16 +224,26 @@ def main() -> int:
             command=command_line(), resume_command=command_to_go_on(plan.output), reporter=reporter,
         )  # fmt: skip
     else:
-        failures = train_one(plan, data, resume=args.resume, epochs=args.epochs, reporter=reporter)
+        devices = join_devices(args.strategy, place)
+        failures = train_one(
+            plan, data, resume=args.resume, epochs=args.epochs, strategy=args.strategy, devices=devices,
+            reporter=reporter,
+        )  # fmt: skip
     return SOME_FILES_FAILED if failures else 0
 
 
-def train_one(plan: Plan, data: DataRequest, *, resume: bool, epochs: int | None, reporter: Reporter) -> dict[str, str]:
+def train_one(
+    plan: Plan, data: DataRequest, *, resume: bool, epochs: int | None, strategy: str | None, devices: Devices,
+    reporter: Reporter,
+) -> dict[str, str]:  # fmt: skip
     """Trains one model; returns the clips that could not be read, with the reasons."""
+    reporter = reporter if devices.leads else SILENT
     words = ["train_model.py", "--resume", "--output", str(plan.output), *data.options()]
+    words += ["--strategy", strategy] if strategy else []
     go_on = shlex.join([program_name(), *words])
     settings = {
-        "resume": resume, "epochs": epochs, "resume_command": go_on, "cache_dir": data.cache_dir, "reporter": reporter,
+        "resume": resume, "epochs": epochs, "resume_command": go_on, "cache_dir": data.cache_dir, "devices": devices,
+        "reporter": reporter,
     }  # fmt: skip
     try:
         if plan.is_demo:
@@ -205,9 +251,11 @@ def train_one(plan: Plan, data: DataRequest, *, resume: bool, epochs: int | None
         else:
             result = workflows.train_on_clips(*data.load(reporter), plan.config, plan.output, **settings)
     except KeyboardInterrupt:
-        if (plan.output / CONFIG_FILE).is_file():
+        if devices.leads and (plan.output / CONFIG_FILE).is_file():
             print(f"\nTo go on: {go_on}", file=sys.stderr)
         raise
+    if result is None:
+        return {}
     infer = "emotion-infer" if is_installed() else f"{program_name()} run_inference.py"
     reporter.say(f"try it: {infer} --video_path CLIP --model {shlex.quote(str(plan.output))}")
     return result.failures
@@ -246,4 +294,7 @@ def list_designs(reporter: Reporter) -> int:
 
 def run() -> int:
     """Runs the program, and returns its exit code."""
-    return run_program(main)
+    try:
+        return leave(run_program(main))
+    except SystemExit as end:
+        raise SystemExit(leave(end.code)) from None

@@ -15,6 +15,7 @@ import keras
 import numpy as np
 
 from emotion.errors import RunError
+from emotion.training.devices import ONE_DEVICE, Devices
 
 STATE_FILE = "state.json"
 LAST_FILE = "last.keras"
@@ -46,10 +47,35 @@ class RateLogger(keras.callbacks.Callback):
     """Logs the learning rate in every epoch, so that all rows of ``history.csv`` have the same columns."""
 
     def on_epoch_end(self, epoch, logs=None):
-        logs["learning_rate"] = float(self.model.optimizer.learning_rate)
+        logs["learning_rate"] = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+
+
+class SameLogs(keras.callbacks.Callback):
+    """Gives all processes the same losses and scores, so that all decide alike. To stand before those that decide."""
+
+    def __init__(self, devices: Devices):
+        super().__init__()
+        self._devices = devices
+
+    def on_epoch_end(self, epoch, logs=None):
+        names = sorted(logs)
+        values = self._devices.agree(np.array([logs[name] for name in names], np.float64))
+        logs.update(zip(names, map(float, values), strict=True))
 
 
 # ---- Checkpoints ----
+
+
+class BestCheckpoint(keras.callbacks.ModelCheckpoint):
+    """Saves the network whenever the validation loss is the lowest so far."""
+
+    def __init__(self, path: Path, devices: Devices = ONE_DEVICE):
+        super().__init__(path, save_best_only=True)
+        self._devices = devices
+
+    def on_epoch_end(self, epoch, logs=None):
+        with self._devices.alone():
+            super().on_epoch_end(epoch, logs)
 
 
 class EpochCheckpoint(keras.callbacks.Callback):
@@ -62,12 +88,20 @@ class EpochCheckpoint(keras.callbacks.Callback):
         folder: where to save. All files in it belong to the epoch that ``state.json`` names.
         candidate: where another callback writes the best network so far, if this epoch's is.
         callbacks: those whose ``best``, ``wait`` and similar attributes are saved, by name.
+        devices: of several processes, the first one saves.
     """
 
     KEPT = ("best", "wait", "cooldown_counter", "best_epoch")
 
-    def __init__(self, folder: Path, candidate: Path, callbacks: dict[str, keras.callbacks.Callback]):
+    def __init__(
+        self,
+        folder: Path,
+        candidate: Path,
+        callbacks: dict[str, keras.callbacks.Callback],
+        devices: Devices = ONE_DEVICE,
+    ):
         super().__init__()
+        self._devices = devices
         self._folder = folder
         self._candidate = candidate
         self._callbacks = callbacks
@@ -81,6 +115,8 @@ class EpochCheckpoint(keras.callbacks.Callback):
                     setattr(self._callbacks[name], attribute, value)
 
     def on_epoch_end(self, epoch, logs=None):
+        if not self._devices.leads:
+            return
         state = {
             "epochs_done": epoch + 1,
             "callbacks": {name: self._values(callback) for name, callback in self._callbacks.items()},
@@ -89,7 +125,8 @@ class EpochCheckpoint(keras.callbacks.Callback):
         fresh = self._folder.with_name(f"{self._folder.name}.partial")
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir(parents=True)
-        self.model.save(fresh / LAST_FILE)
+        with self._devices.alone():
+            self.model.save(fresh / LAST_FILE)
         if self._candidate.exists():
             os.replace(self._candidate, fresh / BEST_FILE)
         elif (self._folder / BEST_FILE).exists():
@@ -134,9 +171,12 @@ def load_best(folder: Path) -> keras.Model:
     """
     path = folder / BEST_FILE
     try:
-        return keras.saving.load_model(path, compile=False)
+        model = keras.saving.load_model(path, compile=False)
     except Exception as error:  # Keras raises anything for a damaged file
         raise _damaged(path) from error
+    for norm in norms_of(model):
+        norm.synchronized = False  # as it is where one device computes
+    return model
 
 
 def restore_last(folder: Path, model: keras.Model) -> None:
@@ -165,8 +205,7 @@ def settle_norms(model: keras.Model, batches: Iterable[Any]) -> None:
         model: its weights stay as they are, and so do the statistics of frozen layers.
         batches: inputs, of any sizes.
     """
-    norms = [layer for layer in _layers(model) if isinstance(layer, keras.layers.BatchNormalization)]
-    norms = [layer for layer in norms if layer.trainable]
+    norms = [layer for layer in norms_of(model) if layer.trainable]
     if not norms:
         return
     momentums = [layer.momentum for layer in norms]
@@ -207,12 +246,14 @@ def first_inputs(batches: keras.utils.PyDataset, max_clips: int = MAX_CLIPS) -> 
 class NormSettler(keras.callbacks.Callback):
     """Settles the norms before each validation, with the first clips of the epoch's order."""
 
-    def __init__(self, batches: keras.utils.PyDataset):
+    def __init__(self, batches: keras.utils.PyDataset, devices: Devices = ONE_DEVICE):
         super().__init__()
         self._batches = batches
+        self._devices = devices
 
     def on_test_begin(self, logs=None):
-        settle_norms(self.model, first_inputs(self._batches))
+        own = first_inputs(self._batches, -(-MAX_CLIPS // self._devices.n_processes))
+        settle_norms(self.model, map(self._devices.spread, own))
 
 
 def _count(inputs: Mapping[str, np.ndarray] | np.ndarray | tuple) -> int:
@@ -221,6 +262,11 @@ def _count(inputs: Mapping[str, np.ndarray] | np.ndarray | tuple) -> int:
 
 def _as_numbers(variable) -> np.ndarray:
     return keras.ops.convert_to_numpy(variable).astype(np.float64)
+
+
+def norms_of(model: keras.Model) -> list[keras.layers.BatchNormalization]:
+    """Returns the batch normalisations of a network and of those within it."""
+    return [layer for layer in _layers(model) if isinstance(layer, keras.layers.BatchNormalization)]
 
 
 def _layers(model: keras.Model) -> Iterable[keras.layers.Layer]:

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from emotion.config import RunConfig, TrainConfig
-from emotion.config_files import load_config, write_config
+from emotion.config_files import load_config, to_dict, write_config
 from emotion.console import SILENT, Reporter
 from emotion.datasets.clips import SIDES, TEST, TRAIN, VALIDATION, Clip
 from emotion.datasets.preparation import TrainingClips, prepare_clips
@@ -40,6 +40,7 @@ from emotion.models.run_folder import (
 from emotion.models.trained_model import Run
 from emotion.outputs.plots.training import write_confusion_matrix, write_training_curves
 from emotion.training.callbacks import BEST_FILE, load_best, load_state
+from emotion.training.devices import ONE_DEVICE, Devices
 from emotion.training.generators import ClipWindows
 from emotion.training.loop import Patience, fit_network, has_stopped
 
@@ -63,8 +64,9 @@ def train(
     epochs: int | None = None,
     resume_command: str = "train(..., resume=True)",
     sides: Mapping[str, str] | None = None,
+    devices: Devices = ONE_DEVICE,
     reporter: Reporter = SILENT,
-) -> TrainingResult:
+) -> TrainingResult | None:
     """Trains a model and writes its run folder.
 
     Args:
@@ -75,17 +77,27 @@ def train(
         epochs: with ``resume``, another limit than that training had.
         resume_command: what to tell the user to do after a stop.
         sides: the side of each clip, by its id; by default a split is drawn.
+        devices: what to train on. Of several processes, all call this alike, and all read ``output``.
+
+    Returns:
+        None in a process other than the first.
 
     Raises:
+        ConfigError: if the devices cannot share a batch equally.
         DatasetError: if too little can be read to train on.
         RunError: if ``output`` already holds a run, or holds none to resume.
     """
-    _check_folder(output, resume)
+    if devices.leads:
+        _check_folder(output, resume)
+    else:
+        reporter = SILENT
     if resume:
         config = load_config(output / CONFIG_FILE)
         if epochs is not None:
             config = dataclasses.replace(config, training=dataclasses.replace(config.training, epochs=epochs))
-    prepared = prepare_clips(clips, config, cache_dir, reporter=reporter)
+    devices.check_batch(config.training.batch_size)
+    with devices.leader_first():
+        prepared = prepare_clips(clips, config, cache_dir, reporter=reporter)
     if resume:
         if prepared.config.modalities != config.modalities:
             raise RunError(
@@ -98,9 +110,12 @@ def train(
     else:
         split = draw_split(prepared.clips, config) if sides is None else _given_split(prepared.clips, sides, config)
         check_split(split, prepared.clips, prepared.recordings)
-        _write_beginning(prepared, split, output)
+        if devices.leads:
+            _write_beginning(prepared, split, output)
+    contents = [prepared.contents[path] for clip in prepared.clips for path in clip.paths]
+    devices.check_same(repr((to_dict(prepared.config), split, contents)))
     reporter.say(f"Run folder: {output}. If training is stopped from here on, go on with: {resume_command}")
-    return _train_split(prepared, split, output, reporter)
+    return _train_split(prepared, split, output, reporter, devices)
 
 
 def draw_split(clips: Sequence[Clip], config: RunConfig) -> Split:
@@ -148,7 +163,9 @@ def _write_beginning(prepared: TrainingClips, split: Split, output: Path) -> Non
     write_config(prepared.config, output / CONFIG_FILE)
 
 
-def _train_split(prepared: TrainingClips, split: Split, output: Path, reporter: Reporter) -> TrainingResult:
+def _train_split(
+    prepared: TrainingClips, split: Split, output: Path, reporter: Reporter, devices: Devices = ONE_DEVICE
+) -> TrainingResult | None:
     keras.utils.set_random_seed(prepared.config.training.seed)
     sides = {side: _on_side(prepared.clips, getattr(split, side)) for side in SIDES}
     apart = (
@@ -160,8 +177,9 @@ def _train_split(prepared: TrainingClips, split: Split, output: Path, reporter: 
         f"{len(sides['train'])} clips to train on, {len(sides['validation'])} to validate, {len(sides['test'])} to "
         f"test ({apart})."
     )
-    _fit(sides, prepared, output, reporter)
-    return _finish(sides, split, prepared, output)
+    _fit(sides, prepared, output, reporter, devices)
+    devices.part()
+    return _finish(sides, split, prepared, output) if devices.leads else None
 
 
 def _check_folder(output: Path, resume: bool) -> None:
@@ -177,33 +195,35 @@ def _on_side(clips: Sequence[Clip], clip_ids: Sequence[str]) -> list[Clip]:
     return [clip for clip in clips if clip.clip_id in wanted]
 
 
-def _fit(sides, prepared: TrainingClips, output: Path, reporter: Reporter) -> None:
+def _fit(sides, prepared: TrainingClips, output: Path, reporter: Reporter, devices: Devices) -> None:
     cache, config = prepared.cache, prepared.config
     settings = config.training
-    batches = ClipWindows(sides[TRAIN], cache, config, training=True)
-    validation = ClipWindows(sides[VALIDATION], cache, config, training=False)
+    batches = ClipWindows(sides[TRAIN], cache, config, training=True, devices=devices)
+    validation = ClipWindows(sides[VALIDATION], cache, config, training=False, devices=devices)
     patience = Patience(settings.reduce_patience_epochs, settings.patience_epochs)
-    if has_stopped(output, settings.epochs, patience):
-        return
-    state = load_state(output / CHECKPOINT_DIR)
-    epochs_done = state["epochs_done"] if state else 0
-    with dtype_policy(settings.precision):
-        model = build_model(config)
-    if not epochs_done:
-        set_pretrained(model, config)
-    for first, last, is_frozen in _phases(settings, has_encoders=bool(encoder_layers(model, config))):
-        if epochs_done >= last:
-            continue
-        freeze_encoders(model, config, frozen=is_frozen)
-        fit_network(
-            model, batches, keras.losses.SparseCategoricalCrossentropy(), build_optimizer(model, config), epochs=last,
-            first_epoch=first, seed=settings.seed, folder=output, validation=validation,
-            # Patience begins with the whole network: the frozen stretch only prepares it.
-            patience=None if is_frozen else patience,
-            metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")], reporter=reporter,
-        )  # fmt: skip
-        if model.stop_training:  # at a loss that is not a number, or by patience
+    with devices.leader_first():
+        if has_stopped(output, settings.epochs, patience):
             return
+        state = load_state(output / CHECKPOINT_DIR)
+    epochs_done = state["epochs_done"] if state else 0
+    with devices.scope():
+        with dtype_policy(settings.precision):
+            model = build_model(config)
+        if not epochs_done:
+            set_pretrained(model, config)
+        for first, last, is_frozen in _phases(settings, has_encoders=bool(encoder_layers(model, config))):
+            if epochs_done >= last:
+                continue
+            freeze_encoders(model, config, frozen=is_frozen)
+            fit_network(
+                model, batches, keras.losses.SparseCategoricalCrossentropy(), build_optimizer(model, config),
+                epochs=last, first_epoch=first, seed=settings.seed, folder=output, validation=validation,
+                # Patience begins with the whole network: the frozen stretch only prepares it.
+                patience=None if is_frozen else patience,
+                metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")], devices=devices, reporter=reporter,
+            )  # fmt: skip
+            if model.stop_training:  # at a loss that is not a number, or by patience
+                return
 
 
 def _in_float32(model: keras.Model, config: RunConfig) -> keras.Model:

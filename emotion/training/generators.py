@@ -5,6 +5,7 @@ any number of threads.
 """
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import keras
 import numpy as np
@@ -19,6 +20,7 @@ from emotion.inputs.preprocessing import ClipMedia, Preprocessor
 from emotion.inputs.voice import augmentation as voices
 from emotion.inputs.voice.features import compute_voiced_seconds, has_sound
 from emotion.labels import class_index
+from emotion.training.devices import ONE_DEVICE, Devices
 
 # Training windows begin up to about this much earlier or later than the voice would have them begin.
 START_JITTER_SECONDS = 0.2
@@ -66,12 +68,24 @@ class ClipWindows(EpochBatches):
     In training the window lies somewhere over the voiced part and is augmented; otherwise it is the one in the middle
     of the voiced part.
 
+    For several devices all batches are full, whatever their number: the last one is filled up with clips from the
+    beginning of the epoch, which count in training as others do (so does PyTorch's ``DistributedSampler``) and not at
+    all in validation. Each process makes its own part of every batch.
+
     Shape:
         a batch is ``(inputs, class_indices, sample_weights)``, the inputs a dict with those of ``audio (b,
         *audio_shape)`` and ``video (b, n_frames, size, size, 3)`` that the model takes.
     """
 
-    def __init__(self, clips: Sequence[Clip], cache: ClipCache, config: RunConfig, *, training: bool):
+    def __init__(
+        self,
+        clips: Sequence[Clip],
+        cache: ClipCache,
+        config: RunConfig,
+        *,
+        training: bool,
+        devices: Devices = ONE_DEVICE,
+    ):
         """Takes the clips of one side of a split.
 
         Args:
@@ -79,6 +93,7 @@ class ClipWindows(EpochBatches):
             cache: where the clips were added.
             config: sizes, batch size and seed.
             training: whether to shuffle, move the window about and augment.
+            devices: those that share each batch.
         """
         settings = config.training
         super().__init__(
@@ -98,13 +113,36 @@ class ClipWindows(EpochBatches):
             )
         self.class_indices = np.array(indices, np.int32)
         self._weights = _balanced_weights(self.class_indices) if training and settings.balance else None
+        self._devices = devices
+        self._threads = None
+        if devices.one_reader:
+            self.workers, self._threads = 1, ThreadPoolExecutor(N_WORKERS)
 
     def __getitem__(self, batch: int):
-        chosen = self.chosen(batch)
-        items = [self._item(int(i)) for i in chosen]
+        if self._devices.n_devices > 1:
+            chosen, weights = self._own_part(batch)
+        else:
+            chosen = self.chosen(batch)
+            weights = self._weigh(chosen)
+        items = list((self._threads.map if self._threads else map)(self._item, map(int, chosen)))
         inputs = {name: np.stack([item[name] for item in items]) for name in items[0]}
-        weights = np.ones(len(chosen), np.float32) if self._weights is None else self._weights[chosen]
         return inputs, self.class_indices[chosen], weights
+
+    def _weigh(self, chosen: np.ndarray) -> np.ndarray:
+        return np.ones(len(chosen), np.float32) if self._weights is None else self._weights[chosen]
+
+    def _own_part(self, batch: int) -> tuple[np.ndarray, np.ndarray]:
+        """Returns this process's clips of a full batch, and their weights."""
+        size = self._batch_size
+        places = np.arange(batch * size, (batch + 1) * size)
+        chosen = np.take(self._order, places, mode="wrap")
+        weights = self._weigh(chosen)
+        if not self._training:
+            # Keras divides by all clips, those of weight 0 included.
+            weights = weights * (places < len(self._order)) * (size * self.num_batches / len(self._order))
+        n = size // self._devices.n_processes
+        own = slice(self._devices.rank * n, (self._devices.rank + 1) * n)
+        return chosen[own], weights[own].astype(np.float32)
 
     def _item(self, index: int) -> dict[str, np.ndarray]:
         media = self._cache.load(self._clips[index])

@@ -22,15 +22,18 @@ from emotion.models.layers import dtype_policy
 from emotion.models.pretrained import LayerwiseAdamW
 from emotion.models.run_folder import CHECKPOINT_DIR, HISTORY_FILE
 from emotion.training.callbacks import (
+    BestCheckpoint,
     EpochCheckpoint,
     EpochSetter,
     NormSettler,
     RateLogger,
+    SameLogs,
     first_inputs,
     load_state,
     restore_last,
     settle_norms,
 )
+from emotion.training.devices import ONE_DEVICE, Devices
 
 WEIGHTS_FILE = "trained.npz"
 CANDIDATE_FILE = "candidate.keras"  # the best network so far, until the epoch's checkpoint takes it in
@@ -61,6 +64,7 @@ def fit_network(
     validation: keras.utils.PyDataset | None = None,
     patience: Patience | None = None,
     metrics: Sequence[keras.metrics.Metric] = (),
+    devices: Devices = ONE_DEVICE,
     reporter: Reporter = SILENT,
 ) -> None:
     """Trains a network in place; resumes the training that ``folder`` holds, if any.
@@ -78,29 +82,38 @@ def fit_network(
             normalisation gets its statistics once, at the end.
         patience: with ``validation``; None to train for all epochs.
         metrics: computed beside the loss, with the same weights.
+        devices: those in whose ``scope`` this is called.
 
     Raises:
         RunError: if the checkpoint is damaged.
     """
     checkpoint, history = folder / CHECKPOINT_DIR, folder / HISTORY_FILE
-    make_folder(folder)
-    state = load_state(checkpoint)
+    candidate = folder / CANDIDATE_FILE
+    with devices.leader_first():
+        state = load_state(checkpoint)
+        if devices.leads:
+            make_folder(folder)
+            _cut_history(history, max(first_epoch, state["epochs_done"] if state else 0))
+            candidate.unlink(missing_ok=True)  # of an epoch that is run again
     epochs_done = max(first_epoch, state["epochs_done"] if state else 0)
     if state and epochs_done == first_epoch:
         restore_last(checkpoint, model)  # not its optimizer, which was another one
-    model.compile(optimizer, loss, weighted_metrics=list(metrics) or None)
-    _make_variables(model, batches)
+    model.compile(devices.adapt(model, optimizer), loss, weighted_metrics=list(metrics) or None)
+    _make_variables(model, batches, devices)
     if epochs_done > first_epoch:
         restore_last(checkpoint, model)
-    _cut_history(history, epochs_done)
-    candidate = folder / CANDIDATE_FILE
-    candidate.unlink(missing_ok=True)  # of an epoch that is run again
     kept: dict[str, keras.callbacks.Callback] = {}
     if patience is not None:
         kept["early_stopping"] = keras.callbacks.EarlyStopping(patience=patience.stop)
         kept["reduce_lr"] = keras.callbacks.ReduceLROnPlateau(factor=0.5, patience=patience.reduce, min_lr=LOWEST_RATE)
-    if validation is not None:
-        kept["best"] = keras.callbacks.ModelCheckpoint(candidate, save_best_only=True)
+    writers: list[keras.callbacks.Callback] = []
+    if devices.leads:
+        if validation is not None:
+            kept["best"] = BestCheckpoint(candidate, devices)
+        writers = [
+            keras.callbacks.CSVLogger(history, append=epochs_done > 0),
+            keras.callbacks.TensorBoard(folder / "tensorboard", write_graph=False),
+        ]
     with named_errors(folder, of_many=True):
         model.fit(
             batches,
@@ -111,14 +124,14 @@ def fit_network(
             verbose=reporter.keras_verbose,
             callbacks=[
                 EpochSetter(batches, seed),
-                NormSettler(batches),
+                NormSettler(batches, devices),
                 RateLogger(),
+                *([SameLogs(devices)] if devices.n_processes > 1 else []),
                 keras.callbacks.TerminateOnNaN(),
                 *kept.values(),
-                keras.callbacks.CSVLogger(history, append=epochs_done > 0),
-                keras.callbacks.TensorBoard(folder / "tensorboard", write_graph=False),
+                *writers,
                 # Last, so that it saves and restores what the others have become.
-                EpochCheckpoint(checkpoint, candidate, kept),
+                EpochCheckpoint(checkpoint, candidate, kept, devices),
             ],
         )
     if validation is None:
@@ -134,15 +147,18 @@ def has_stopped(folder: Path, epochs: int, patience: Patience) -> bool:
     return state["epochs_done"] >= epochs or waited >= max(1, patience.stop)
 
 
-def _make_variables(model: keras.Model, batches: keras.utils.PyDataset) -> None:
+def _make_variables(model: keras.Model, batches: keras.utils.PyDataset, devices: Devices) -> None:
     """Makes the variables of a compiled model's optimizer, loss and metrics.
 
     Left to the first step, they would be made while TensorFlow traces that, which it then does once more: seconds for a
-    small network, minutes for a large one.
+    small network, minutes for a large one. On JAX, Keras would make them by a look at the first batch, and then train
+    with the second one first.
     """
+    model.optimizer.build(model.trainable_variables)
+    if devices.one_reader:  # Keras has to make the others itself
+        return
     targets = np.asarray(batches[0][1])[:1]
     answers = np.full((1, *model.output_shape[1:]), 1 / model.output_shape[-1], np.float32)
-    model.optimizer.build(model.trainable_variables)
     model.compute_loss(y=targets, y_pred=answers)
     model.compute_metrics(None, targets, answers)
     model.reset_metrics()

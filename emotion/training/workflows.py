@@ -19,6 +19,7 @@ from emotion.outputs.score_tables import format_evaluation, format_folds, format
 from emotion.places import CACHE_DIR, saved_models
 
 if TYPE_CHECKING:
+    from emotion.training.devices import Devices
     from emotion.training.fitting import TrainingResult
 
 RECIPE_DIR = CACHE_DIR / "recipes"
@@ -34,7 +35,7 @@ DEMO_REPETITIONS = 3
 
 def train_on_clips(
     clips: list[Clip], source: DataSource, config: RunConfig, output: Path, *, reporter: Reporter = SILENT, **settings
-) -> "TrainingResult":
+) -> "TrainingResult | None":
     """Trains one model, prints its scores and writes its ONNX file.
 
     Args:
@@ -42,8 +43,13 @@ def train_on_clips(
         config: if its classes are all eight emotions, those that no clip shows are dropped.
         output: the run folder to write.
         **settings: passed to ``fitting.train``.
+
+    Returns:
+        None in a process other than the first.
     """
     result = _train(clips, describe_data(config, clips, source), output, reporter=reporter, **settings)
+    if result is None:
+        return None
     _warn_of_skipped(result.failures, reporter)
     reporter.say(format_training(result.metrics))
     reporter.say(f"model: {output}")
@@ -51,27 +57,30 @@ def train_on_clips(
     return result
 
 
-def train_on_demo(config: RunConfig, output: Path, *, reporter: Reporter = SILENT, **settings) -> "TrainingResult":
+def train_on_demo(
+    config: RunConfig, output: Path, *, devices: "Devices", reporter: Reporter = SILENT, **settings
+) -> "TrainingResult | None":
     """Draws a small synthetic data set in the layout of RAVDESS, and trains on it as ``train_on_clips`` does."""
     from emotion.datasets.synthetic.clips import write_synthetic_dataset
 
     folder = DEMO_DIR / f"seed{config.training.seed}"
-    if not folder.exists():
-        reporter.say(f"Drawing faces and voices of {DEMO_SPEAKERS} synthetic speakers into {folder}.")
-        with folder_written_whole(folder) as unfinished:
-            write_synthetic_dataset(
-                unfinished,
-                emotions=DEMO_EMOTIONS,
-                n_speakers=DEMO_SPEAKERS,
-                n_repetitions=DEMO_REPETITIONS,
-                seed=config.training.seed,
-                reporter=reporter,
-            )
+    with devices.leader_first():
+        if not folder.exists():
+            reporter.say(f"Drawing faces and voices of {DEMO_SPEAKERS} synthetic speakers into {folder}.")
+            with folder_written_whole(folder) as unfinished:
+                write_synthetic_dataset(
+                    unfinished,
+                    emotions=DEMO_EMOTIONS,
+                    n_speakers=DEMO_SPEAKERS,
+                    n_repetitions=DEMO_REPETITIONS,
+                    seed=config.training.seed,
+                    reporter=reporter,
+                )
     clips = DATASETS["ravdess"].load(folder)
     reporter.say(summarize(clips))
     reporter.say("Faces and voices are synthetic: the model learns to tell them apart, and nothing about people.")
     source = DataSource(DEMO_NAME, "made by this program", len(clips))
-    return train_on_clips(clips, source, config, output, reporter=reporter, **settings)
+    return train_on_clips(clips, source, config, output, devices=devices, reporter=reporter, **settings)
 
 
 # ---- Several models ----

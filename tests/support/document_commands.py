@@ -138,6 +138,7 @@ NOT_RUN = {
     r"python train_model.py --recipe|python -m emotion.evaluate corpora": "tests/training/test_recipes.py",
     r"python run_inference.py clips/ --(workers|shard|cluster)": "tests/inference/test_workers.py",
     r"python run_inference.py s3://": "tests/inference/test_addresses.py",
+    r"python train_model.py --strategy mirrored": "tests/training/test_devices.py",
     r"python run_inference.py 0 ": "tests/inference/test_live.py",
     r"make (fuzz|crash|flood)": "as long as you ask for",
     r"python samples/make_astronaut_clip.py": "needs scikit-image, and replaces the sample",
