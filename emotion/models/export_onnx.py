@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from emotion.config import RunConfig
-from emotion.console import SILENT, Reporter, quiet_import
+from emotion.console import SILENT, Reporter, quiet_import, run_program
 from emotion.errors import FileError, RunError, first_line
 from emotion.files import written_whole
 from emotion.models.half_precision import MIN_VALUES
@@ -95,7 +95,7 @@ def _export_by_tensorflow(folder: Path) -> None:
         RunError: if that fails.
     """
     done = subprocess.run(
-        [sys.executable, "-m", "emotion.export", folder], capture_output=True, text=True, check=False,
+        [sys.executable, "-m", __name__, folder], capture_output=True, text=True, check=False,
         env={**os.environ, "KERAS_BACKEND": "tensorflow", "PYTHONPATH": os.pathsep.join(sys.path)},
     )  # fmt: skip
     if done.returncode:
@@ -359,3 +359,15 @@ def _declare(name: str, array: np.ndarray) -> "onnx.ValueInfoProto":
     # Windows of other lengths have other numbers of moments.
     shape = [None, *([None] * (array.ndim - 2)), array.shape[-1]]
     return helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(array.dtype), shape)
+
+
+# ---- As a program, where Keras computes without TensorFlow ----
+
+
+def _main() -> int:
+    export_onnx(load_run(Path(sys.argv[1])))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run_program(_main))

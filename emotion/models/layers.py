@@ -1,7 +1,7 @@
 """Layers and blocks that several designs share. Only ``keras.ops`` are used, so every Keras backend runs them."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import keras
 import numpy as np
@@ -177,3 +177,19 @@ def dtype_policy(name: str) -> Iterator[None]:
         yield
     finally:
         keras.config.set_dtype_policy(before)
+
+
+# ---- What a network holds ----
+
+
+def norms_of(model: keras.Model) -> list[layers.BatchNormalization]:
+    """Returns the batch normalisations of a network and of those within it."""
+    return [layer for layer in _layers(model) if isinstance(layer, layers.BatchNormalization)]
+
+
+def _layers(model: keras.Model) -> Iterable[layers.Layer]:
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from _layers(layer)
+        else:
+            yield layer

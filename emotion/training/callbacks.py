@@ -15,6 +15,7 @@ import keras
 import numpy as np
 
 from emotion.errors import RunError
+from emotion.models.layers import norms_of
 from emotion.training.devices import ONE_DEVICE, Devices
 
 STATE_FILE = "state.json"
@@ -262,16 +263,3 @@ def _count(inputs: Mapping[str, np.ndarray] | np.ndarray | tuple) -> int:
 
 def _as_numbers(variable) -> np.ndarray:
     return keras.ops.convert_to_numpy(variable).astype(np.float64)
-
-
-def norms_of(model: keras.Model) -> list[keras.layers.BatchNormalization]:
-    """Returns the batch normalisations of a network and of those within it."""
-    return [layer for layer in _layers(model) if isinstance(layer, keras.layers.BatchNormalization)]
-
-
-def _layers(model: keras.Model) -> Iterable[keras.layers.Layer]:
-    for layer in model.layers:
-        if isinstance(layer, keras.Model):
-            yield from _layers(layer)
-        else:
-            yield layer

@@ -166,7 +166,7 @@ class _Mirrored(Devices):
         return self._strategy.scope()
 
     def adapt(self, model, optimizer):
-        from emotion.training.callbacks import norms_of
+        from emotion.models.layers import norms_of
 
         for norm in norms_of(model):
             norm.synchronized = True  # statistics of the whole batch, not of the device's part
