@@ -15,7 +15,7 @@ from small_models import list_designs, small_config, small_design, write_small_r
 from emotion import export
 from emotion.errors import RunError
 from emotion.models import export_onnx as onnx_export
-from emotion.models.export_onnx import compare, export_onnx, skip_branches
+from emotion.models.export_onnx import compare, export_onnx, skip_branches, write_onnx
 from emotion.models.onnx_runtime import HEAD_FILE, ONNX_FILE, OnnxNetwork
 from emotion.models.run_folder import CONFIG_FILE, load_run
 from emotion.models.trained_model import draw_inputs
@@ -173,3 +173,12 @@ def test_the_command_writes_the_file_and_says_how_equal_it_is(tmp_path, call):
     done = call(export, folder)
     assert done.code == 0 and "max abs difference" in done.out
     assert load_run(folder, runtime="onnx").runtime == "onnx"
+
+
+@pytest.mark.trains
+def test_a_model_trained_on_another_backend_is_exported_by_tensorflow(tmp_path, monkeypatch):
+    run = write_small_run(tmp_path / "run", small_config())
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    write_onnx(run)
+    monkeypatch.undo()
+    assert load_run(run, runtime="onnx").runtime == "onnx"

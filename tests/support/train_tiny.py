@@ -3,7 +3,6 @@
 --cpus N         TensorFlow sees N logical devices
 --killed_after K the process dies at the end of this epoch, as by SIGKILL
 --join_seconds S how long processes wait for each other at the beginning
---onnx           the model is exported, too
 """
 
 import argparse
@@ -20,7 +19,6 @@ def main() -> int:
     parser.add_argument("--cpus", type=int, default=1)
     parser.add_argument("--killed_after", type=int)
     parser.add_argument("--join_seconds", type=int)
-    parser.add_argument("--onnx", action="store_true")
     args = parser.parse_args(sys.argv[1:mark])
     sys.argv = ["train_model.py", *sys.argv[mark + 1 :]]
     if args.cpus > 1:
@@ -34,8 +32,7 @@ def main() -> int:
     from emotion.training import devices
 
     ARCHITECTURES["tiny"] = Design("tiny_design")
-    if not args.onnx:
-        train.workflows.write_onnx = lambda *_: None
+    train.workflows.write_onnx = lambda *_: None  # whose process knows no tiny design
     if args.join_seconds is not None:
         devices.JOIN_SECONDS = args.join_seconds
     if args.killed_after is not None:
