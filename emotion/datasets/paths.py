@@ -264,12 +264,22 @@ def _zeros(head: bytes) -> int | None:
 
 
 def _read_header(path: Path, text: str) -> tuple[str, tuple[str, ...]]:
-    """Returns the delimiter and the names of the columns."""
-    headers = []
+    """Returns the delimiter and the names of the columns.
+
+    Raises:
+        DatasetError: if the header cannot be read with any delimiter.
+    """
+    headers, errors = [], []
     named = _SEPARATOR.match(text)
     for delimiter in named[1] if named else DELIMITERS:
-        row = next(_split_rows(path, text, delimiter), None)
-        headers.append((delimiter, row.fields if row else ()))
+        try:
+            row = next(_split_rows(path, text, delimiter), None)
+        except DatasetError as error:  # names in quotes end only where the right delimiter follows
+            errors.append(error)
+        else:
+            headers.append((delimiter, row.fields if row else ()))
+    if not headers:
+        raise errors[0]
     return max(headers, key=lambda header: len(header[1]))
 
 
@@ -288,4 +298,6 @@ def _split_rows(path: Path, text: str, delimiter: str) -> Iterator[Row]:
                 yield Row(where, tuple(fields), len(fields))
             first = last + 1
     except csv.Error as error:
-        raise DatasetError(f"{path}: line {first}: is not readable as CSV ({error}).") from error
+        raise DatasetError(
+            f"{path}: line {first}: is not readable as CSV ({error}). Save the table as CSV in UTF-8."
+        ) from error

@@ -66,6 +66,9 @@ class Devices:
     # first, and the first ones again at the end.
     one_reader = False
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
+
     @property
     def leads(self) -> bool:
         """Whether this process writes, judges and talks."""

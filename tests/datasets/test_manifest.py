@@ -2,6 +2,7 @@
 
 import csv
 import os
+import re
 import unicodedata
 
 import pytest
@@ -127,6 +128,7 @@ EXCEL = "path;emotion;speaker;start_s;end_s\r\né 1.wav;Happy ;a;0,2;1,5\r\n"
         pytest.param(EXCEL.encode("utf-16-be"), id="UTF-16 without a mark, the other way round"),
         pytest.param(EXCEL.replace(",", '","').replace(";", ",").replace('0","2', '"0,2"').replace('1","5', '"1,5"')
                      .encode(), id="decimal commas in quotation marks"),
+        pytest.param(re.sub(r"[^;\r\n]+", r'"\g<0>"', EXCEL).encode(), id="everything in quotation marks"),
     ],
 )  # fmt: skip
 def test_tables_are_read_as_excel_writes_them(tmp_path, content):

@@ -6,11 +6,12 @@ import, so that waits for the first plot. The same input gives the same bytes: n
 file. Scores are shares in [0, 1], None or NaN where there is none: nothing is drawn then, and a dash says so.
 """
 
+import contextlib
 import math
 import os
 import textwrap
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,11 +57,17 @@ def write_figure(figure, path: str | os.PathLike) -> Path:
     ending = path.suffix.lower().lstrip(".") or "png"
     if ending not in FORMATS:
         raise EmotionError(f"{path}: a plot cannot be written as .{ending}. Choose one of {', '.join(FORMATS)}.")
-    with written_whole(path) as partial, warnings.catch_warnings():
-        # Letters that the font lacks are drawn as boxes.
-        warnings.filterwarnings("ignore", "Glyph .* missing from font")
+    with written_whole(path) as partial, _boxes_for_unknown_letters():
         figure.savefig(partial, format=ending)
     return path
+
+
+@contextlib.contextmanager
+def _boxes_for_unknown_letters() -> Iterator[None]:
+    """Keeps Matplotlib from warning of letters that the font lacks: they are drawn as boxes."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
+        yield
 
 
 def set_title(figure, headline: str, *details: str) -> None:
@@ -132,7 +139,8 @@ def wrap(figure, text: str, points: float, room_pixels: float) -> str:
     words = " ".join(text.split()).replace(" %", f"{NO_BREAK_SPACE}%")
 
     def width(line: str) -> float:
-        return renderer.get_text_width_height_descent(line, font, False)[0]
+        with _boxes_for_unknown_letters():
+            return renderer.get_text_width_height_descent(line, font, False)[0]
 
     # No line holds more than twice as many characters as one of average width; trying more would take long.
     n_most = min(len(words), int(2 * room_pixels * len(words) / max(width(words), 1)))

@@ -36,6 +36,7 @@ from emotion.outputs.plots.confidence import (
     write_coverage_accuracy,
     write_reliability_diagram,
 )
+from emotion.outputs.plots.figures import wrap
 from emotion.outputs.plots.timeline import build_timeline, write_timeline
 from emotion.outputs.plots.training import (
     build_confusion_matrix,
@@ -174,3 +175,13 @@ def test_importing_the_plots_imports_no_matplotlib_and_drawing_no_pyplot(tmp_pat
         "assert 'matplotlib.pyplot' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_names_in_letters_that_the_font_lacks_give_no_warning(recwarn):
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure()
+    FigureCanvasAgg(figure)
+    assert wrap(figure, "\u526a\u8f91\u7247\u6bb5.wav happy", 11, 400) == "\u526a\u8f91\u7247\u6bb5.wav happy"
+    assert not recwarn.list
