@@ -135,6 +135,7 @@ def limit_blas() -> None:
 # ---- Items in processes: an item that crashes its process costs only itself ----
 
 IN_FLIGHT = 2  # items per process: one in work, one waiting
+ENDING_SECONDS = 5.0  # that a process has to take back what is half written
 CRASHED = object()  # the result of an item that crashed its process
 
 
@@ -164,7 +165,7 @@ def run_in_processes(
             while batch := list(itertools.islice(waiting, n_processes * IN_FLIGHT - len(pending))) or pending:
                 if batch is not pending:
                     try:
-                        pending |= {pool.submit(function, item): item for item in batch}
+                        pending |= {pool.submit(_do, function, item): item for item in batch}
                     except BrokenProcessPool:
                         waiting = itertools.chain(batch, waiting)
                 done, _ = wait(pending, return_when=FIRST_COMPLETED)
@@ -192,7 +193,7 @@ def _find_the_guilty(
             while waiting:
                 item = waiting.popleft()
                 try:
-                    yield item, pool.submit(function, item).result()
+                    yield item, pool.submit(_do, function, item).result()
                 except BrokenProcessPool:
                     yield item, CRASHED
                     break
@@ -230,9 +231,39 @@ def _begin(initializer: Callable[[], None] | None) -> None:
     # Ctrl-C reaches all processes of a terminal. One that died of it while it holds a queue would block the others. So
     # workers ignore it, and the main process ends them.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _end_this)
     threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
     if initializer is not None:
         initializer()
+
+
+class _Ended(BaseException):
+    """The main process ends this one in the middle of an item."""
+
+
+_is_at_work = False  # of a process
+
+
+def _do(function: Callable[[Any], Any], item):
+    """Calls a function; if this process is to end meanwhile, the function first takes back what is half written."""
+    global _is_at_work  # noqa: PLW0603  (a process has one)
+    _is_at_work = True
+    try:
+        return function(item)
+    except _Ended:
+        os._exit(1)
+    finally:
+        _is_at_work = False
+
+
+def _end_this(number: int, frame) -> None:
+    if not _is_at_work:
+        os._exit(1)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    patience = threading.Timer(ENDING_SECONDS, os._exit, (1,))
+    patience.daemon = True
+    patience.start()
+    raise _Ended
 
 
 def _end_with_parent() -> None:

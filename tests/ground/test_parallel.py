@@ -204,6 +204,53 @@ def test_two_interruptions_in_a_row_end_it_as_one_does(tmp_path):
     assert said.splitlines()[-1] == "stopped"
 
 
+WRITING = """
+import signal
+import sys
+import time
+from pathlib import Path
+from emotion.parallel import run_in_processes
+
+def hold(path):
+    path.touch()
+    try:
+        time.sleep(60)
+    finally:
+        path.unlink()
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        list(run_in_processes(hold, [Path("a"), Path("b")], 2))
+    except KeyboardInterrupt:
+        print("stopped", flush=True)
+"""
+
+
+def test_what_is_half_written_is_taken_back_when_the_program_is_stopped(tmp_path):
+    (tmp_path / "program.py").write_text(WRITING)
+    program = subprocess.Popen(
+        [sys.executable, "program.py"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        start_new_session=True,
+    )
+    files = [tmp_path / "a", tmp_path / "b"]
+    try:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and not all(file.exists() for file in files):
+            time.sleep(0.05)
+        assert all(file.exists() for file in files)
+        os.killpg(program.pid, signal.SIGINT)
+        said, _ = program.communicate(timeout=40)
+    finally:
+        if program.poll() is None:
+            os.killpg(program.pid, signal.SIGKILL)
+    assert said == b"stopped\n"
+    assert not any(file.exists() for file in files)
+
+
 def test_processes_end_with_a_program_that_is_killed(tmp_path):
     (tmp_path / "program.py").write_text(PROGRAM)
     program = subprocess.Popen(
