@@ -1,5 +1,6 @@
 """Stages in threads end when nobody takes their items; a crash in a process costs one item; a stopwatch adds up."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -179,11 +180,13 @@ if __name__ == "__main__":
 """
 
 
-def test_two_interruptions_in_a_row_end_it_as_one_does(tmp_path):
-    (tmp_path / "program.py").write_text(PROGRAM)
+@contextlib.contextmanager
+def started(source, folder):
+    """Runs a program in a folder; it and its processes form a group, which is killed if it has not ended."""
+    (folder / "program.py").write_text(source)
     program = subprocess.Popen(
         [sys.executable, "program.py"],
-        cwd=tmp_path,
+        cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -191,22 +194,26 @@ def test_two_interruptions_in_a_row_end_it_as_one_does(tmp_path):
         start_new_session=True,
     )
     try:
+        yield program
+    finally:
+        if program.poll() is None:
+            os.killpg(program.pid, signal.SIGKILL)
+
+
+def test_two_interruptions_in_a_row_end_it_as_one_does(tmp_path):
+    with started(PROGRAM, tmp_path) as program:
         assert program.stdout.readline() == "begun\n"
         # To all processes, as a terminal sends it.
         for _ in range(2):
             os.killpg(program.pid, signal.SIGINT)
             time.sleep(0.05)
         said, _ = program.communicate(timeout=30)
-    finally:
-        if program.poll() is None:
-            os.killpg(program.pid, signal.SIGKILL)
     assert program.returncode == 0
     assert said.splitlines()[-1] == "stopped"
 
 
 WRITING = """
 import signal
-import sys
 import time
 from pathlib import Path
 from emotion.parallel import run_in_processes
@@ -228,42 +235,25 @@ if __name__ == "__main__":
 
 
 def test_what_is_half_written_is_taken_back_when_the_program_is_stopped(tmp_path):
-    (tmp_path / "program.py").write_text(WRITING)
-    program = subprocess.Popen(
-        [sys.executable, "program.py"],
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        start_new_session=True,
-    )
     files = [tmp_path / "a", tmp_path / "b"]
-    try:
+    with started(WRITING, tmp_path) as program:
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline and not all(file.exists() for file in files):
             time.sleep(0.05)
         assert all(file.exists() for file in files)
         os.killpg(program.pid, signal.SIGINT)
         said, _ = program.communicate(timeout=40)
-    finally:
-        if program.poll() is None:
-            os.killpg(program.pid, signal.SIGKILL)
-    assert said == b"stopped\n"
+    assert said == "stopped\n"
     assert not any(file.exists() for file in files)
 
 
 def test_processes_end_with_a_program_that_is_killed(tmp_path):
-    (tmp_path / "program.py").write_text(PROGRAM)
-    program = subprocess.Popen(
-        [sys.executable, "program.py"],
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
-    assert program.stdout.readline() == b"begun\n"
-    program.kill()
-    # They inherited its output, which ends with the last of them; 500 sleeps would last for 50 s.
-    began = time.monotonic()
-    program.communicate(timeout=30)
+    with started(PROGRAM, tmp_path) as program:
+        assert program.stdout.readline() == "begun\n"
+        program.kill()
+        # They inherited its output, which ends with the last of them; 500 sleeps would last for 50 s.
+        began = time.monotonic()
+        program.communicate(timeout=30)
     assert time.monotonic() - began < 20
 
 
