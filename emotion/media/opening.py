@@ -2,6 +2,7 @@
 
 import collections
 import contextlib
+import math
 import os
 import re
 from typing import Self
@@ -129,12 +130,18 @@ class SharedSource(MediaFile):
     ``iterate_media(shared=...)`` decodes the frames and puts the sound's packets here, from which
     ``VideoWriter(source=...)`` takes them, in another thread if need be.
 
+    Args:
+        part: start and end, in seconds, of what is written; time begins at 0 there. None for all of it.
+
     Attributes:
         video_end_seconds: when the last frame ends, once all were read; None before.
     """
 
-    def __init__(self, path: str | os.PathLike, choice: TrackChoice = ANY_TRACKS):
+    def __init__(
+        self, path: str | os.PathLike, choice: TrackChoice = ANY_TRACKS, part: tuple[float, float] | None = None
+    ):
         super().__init__(path, choice)
+        self.start_seconds, self.end_seconds = part or (0.0, math.inf)
         self.video_end_seconds: float | None = None
         self._packets: collections.deque = collections.deque()
 

@@ -74,7 +74,9 @@ class SourceSound:
 
     def _copy(self, packet) -> Iterator[av.Packet]:
         time_base = self._stream.time_base
-        seconds = self._clock.place(packet.pts, float((packet.duration or 0) * time_base))
+        seconds = self._place(packet.pts, float((packet.duration or 0) * time_base))
+        if seconds is None:
+            return
         packet.pts = packet.dts = round(seconds / time_base)
         if packet.pts > self._last:  # MP4 takes rising times only
             self._last = packet.pts
@@ -84,8 +86,16 @@ class SourceSound:
     def _encode(self, packet) -> Iterator[av.Packet]:
         for frame in self._decoder.decode(packet):
             with self._damage.noting_faults():
-                time = self._clock.place(frame.pts, streams.seconds_of(frame))
-                yield from self._encode_samples(self._sound.push(frame, time))
+                time = self._place(frame.pts, streams.seconds_of(frame))
+                if time is not None:
+                    yield from self._encode_samples(self._sound.push(frame, time))
+
+    def _place(self, pts: int | None, duration_seconds: float) -> float | None:
+        """Returns when sound begins in the output; None if it lies outside the part that is written."""
+        time = self._clock.place(pts, duration_seconds)
+        start, end = self._source.start_seconds, self._source.end_seconds
+        is_outside = time >= end or (start > 0 and time + duration_seconds <= start)
+        return None if is_outside else time - start
 
     def _encode_samples(self, blocks) -> Iterator[av.Packet]:
         for index, samples in blocks:

@@ -1,6 +1,7 @@
 """Writes the annotated video, with the source's timing and sound, or the annotated image."""
 
 import itertools
+import math
 import os
 from collections.abc import Iterable, Iterator
 
@@ -20,6 +21,7 @@ from emotion.outputs.video.annotator import Annotator
 from emotion.parallel import Stages, Stopwatch
 from emotion.results import MediaPrediction
 
+SOUND_LAG_SECONDS = 3.0  # a file may hold sound that much later than the pictures it goes with
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
 
@@ -34,7 +36,7 @@ def write_annotated_video(
     """Draws a prediction onto the video it was made from.
 
     Args:
-        prediction: the result; the media file at its ``path`` is read again.
+        prediction: the result; the media file at its ``path`` is read again. Of a part the video begins at 0.
         output: the MP4 file to write, H.264 and AAC, which browsers play.
         annotator: by default one with the default settings.
         progress: called with the seconds done and their total.
@@ -54,7 +56,7 @@ def write_annotated_video(
             yield frame.time_seconds, canvas
 
     said_seconds = 0.0
-    with SharedSource(prediction.path, judged_tracks(prediction)) as source, Stages() as stages:
+    with SharedSource(prediction.path, judged_tracks(prediction), prediction.part) as source, Stages() as stages:
         frames = stopwatch.watch("decode", pictures_of(prediction, source))
         pictures = stages.ahead(draw(stages.ahead(frames)))
         first = next(pictures, None)
@@ -66,7 +68,9 @@ def write_annotated_video(
         with VideoWriter(output, width=width, height=height, source=source, space=space) as writer:
             for time_seconds, drawn in itertools.chain([first], pictures):
                 with stopwatch("encode"):
-                    writer.write(time_seconds, drawn if isinstance(drawn, YuvPicture) else drawn.image)
+                    writer.write(
+                        time_seconds - source.start_seconds, drawn if isinstance(drawn, YuvPicture) else drawn.image
+                    )
                 if progress and time_seconds - said_seconds > 0.5:
                     said_seconds = time_seconds
                     progress(time_seconds, prediction.duration_seconds)
@@ -109,15 +113,18 @@ def pictures_of(prediction: MediaPrediction, source: SharedSource | None = None)
     """Yields the pictures that a prediction was made from; ``source`` gets the sound. Raises as ``iterate_media``."""
     # Damage was reported when the prediction was made.
     silent = Damage(prediction.path, is_silent=True)
-    rate = AudioConfig().sample_rate
-    return iterate_media(
-        prediction.path,
-        sample_rate=rate,
-        with_audio=False,
-        choice=judged_tracks(prediction),
-        damage=silent,
-        shared=source,
-    )
+    start, end = prediction.part or (0.0, math.inf)
+    for frame in iterate_media(
+        prediction.path, sample_rate=AudioConfig().sample_rate, with_audio=False, start_seconds=start,
+        choice=judged_tracks(prediction), damage=silent, shared=source,
+    ):  # fmt: skip
+        if frame.time_seconds >= end + SOUND_LAG_SECONDS:
+            break
+        if start <= frame.time_seconds < end:
+            yield frame
+    if source is not None and prediction.part is not None:
+        last = math.inf if source.video_end_seconds is None else source.video_end_seconds
+        source.video_end_seconds = min(end, last) - start
 
 
 def judged_tracks(prediction: MediaPrediction) -> TrackChoice:
