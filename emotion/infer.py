@@ -15,6 +15,7 @@ from emotion.console import (
 )
 from emotion.models.names import resolve_model
 from emotion.models.onnx_runtime import DEVICES, RUNTIMES
+from emotion.outputs.formats import TABLES
 from emotion.places import default_run
 from emotion.settings import FACE_DETECTORS, InferenceSettings
 
@@ -58,9 +59,10 @@ def build_parser() -> argparse.ArgumentParser:
     add("--save_plot", type=Path, metavar="FILE", help="plot of the probabilities over time (.png, .svg or .pdf; "
         "default: CLIP_emotion_plot.png)")  # fmt: skip
     add("--no_plot", action="store_true", help="write no plot")
-    for kind, what in (("json", "all results as JSON"), ("csv", "one line per window"), ("srt", "subtitles")):
-        add(f"--{kind}", nargs="?", const="", metavar="FILE", help=f"also write {what} (- prints them; default name: "
-            f"CLIP_emotion.{kind})")  # fmt: skip
+    for kind, table in TABLES.items():
+        printed = "it" if table.what.startswith("a ") else "them"
+        add(f"--{kind}", nargs="?", const="", metavar="FILE", help=f"also write {table.what} (- prints {printed}; "
+            f"default name: CLIP_emotion{table.suffix})")  # fmt: skip
     add("--overwrite", action="store_true", help="replace existing files")
     add("--notice", action="store_true", help="state on the video that an emotion recognition system is at work (EU "
         "AI Act, Article 50)")  # fmt: skip
@@ -117,7 +119,7 @@ def main() -> int:
 
         tables = [
             f"--{kind} {Address(value) if is_address(value) else value}"
-            for kind in ("json", "csv", "srt")
+            for kind in TABLES
             if (value := getattr(args, kind))
         ]
         hint = f" ({tables[0]} names a table, not a clip: put the clip before it)" if tables else ""
@@ -151,7 +153,8 @@ def _build_request(args: argparse.Namespace) -> "InferenceRequest":
         ),
         outputs=OutputRequest(
             output=args.output, video=not args.no_video, save_plot=args.save_plot, plot=not args.no_plot,
-            json=args.json, csv=args.csv, srt=args.srt, folder=folder, overwrite=args.overwrite,
+            tables={kind: value for kind in TABLES if (value := getattr(args, kind)) is not None},
+            folder=folder, overwrite=args.overwrite,
         ),
         results=results,
         references=tuple(args.reference), adapts_to_folders=args.adapt, split_channels=args.split_channels,

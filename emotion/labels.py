@@ -33,6 +33,49 @@ CREMAD_EMOTIONS = {
     "ANG": "angry", "DIS": "disgust", "FEA": "fearful", "HAP": "happy", "NEU": "neutral", "SAD": "sad",
 }  # fmt: skip
 
+# First letters of a SAVEE file name (Haq & Jackson 2010).
+SAVEE_EMOTIONS = {
+    "a": "angry", "d": "disgust", "f": "fearful", "h": "happy", "n": "neutral", "sa": "sad", "su": "surprised",
+}  # fmt: skip
+
+# Last part of a TESS file name (Pichora-Fuller & Dupuis 2020); its surprise is a pleasant one.
+TESS_EMOTIONS = {
+    "angry": "angry", "disgust": "disgust", "fear": "fearful", "happy": "happy", "neutral": "neutral",
+    "ps": "surprised", "sad": "sad",
+}  # fmt: skip
+
+# First part of an EMOVO file name (Costantini et al. 2014), from the Italian words.
+EMOVO_EMOTIONS = {
+    "dis": "disgust", "gio": "happy", "neu": "neutral", "pau": "fearful", "rab": "angry", "sor": "surprised",
+    "tri": "sad",
+}  # fmt: skip
+
+# First letter of an AESDD file name (Vryzas et al. 2018).
+AESDD_EMOTIONS = {"a": "angry", "d": "disgust", "f": "fearful", "h": "happy", "s": "sad"}
+
+# Second part of an eNTERFACE'05 file name (Martin et al. 2006), and the names of its folders.
+ENTERFACE_EMOTIONS = {
+    "an": "angry", "di": "disgust", "fe": "fearful", "ha": "happy", "sa": "sad", "su": "surprised",
+}  # fmt: skip
+
+# Names of MEAD's folders (Wang et al. 2020); no model here has a class for contempt.
+MEAD_EMOTIONS = {
+    "angry": "angry", "contempt": "contempt", "disgusted": "disgust", "fear": "fearful", "happy": "happy",
+    "neutral": "neutral", "sad": "sad", "surprised": "surprised",
+}  # fmt: skip
+
+# Codes of IEMOCAP's evaluation files (Busso et al. 2008). Raters who did not agree gave "xxx".
+IEMOCAP_EMOTIONS = {
+    "ang": "angry", "dis": "disgust", "exc": "excited", "fea": "fearful", "fru": "frustrated", "hap": "happy",
+    "neu": "neutral", "oth": "other", "sad": "sad", "sur": "surprised", "xxx": "undecided",
+}  # fmt: skip
+
+# CMU-MOSEI's emotions (Bagher Zadeh et al. 2018), in the order of its labels.
+MOSEI_EMOTIONS = ("happy", "sad", "angry", "surprised", "disgust", "fearful")
+
+# The emotion of a clip whose raters did not agree; no model has a class for it.
+UNDECIDED = "undecided"
+
 # Words other data sets and people use for the same emotion.
 SYNONYMS = {
     "joy": "happy", "joyful": "happy", "happiness": "happy", "sadness": "sad", "anger": "angry", "fear": "fearful",

@@ -1,12 +1,28 @@
 """Labelled clips: found, split, cached, checked and fetched. Each data set has one module.
 
 Each module has ``NAME``, ``LICENCE``, ``LAYOUT`` (how its files lie, in words), ``recognizes(root) -> bool``, which
-looks at names alone, and ``load(root) -> list[Clip]``.
+looks at names alone, and ``load(root, **options) -> list[Clip]``. ``EXAMPLE`` is a file name, where names count.
 """
 
 from types import ModuleType
 
-from emotion.datasets import cremad, emodb, folder, manifest, meld, ravdess
+from emotion.datasets import (
+    aesdd,
+    audb,
+    cremad,
+    emodb,
+    emovo,
+    enterface,
+    folder,
+    iemocap,
+    manifest,
+    mead,
+    meld,
+    mosei,
+    ravdess,
+    savee,
+    tess,
+)
 from emotion.datasets.clips import Clip, summarize
 
 # In the order in which they are asked whether a folder is theirs.
@@ -15,12 +31,23 @@ DATASETS: dict[str, ModuleType] = {
     "cremad": cremad,
     "meld": meld,
     "emodb": emodb,
+    "savee": savee,
+    "tess": tess,
+    "emovo": emovo,
+    "aesdd": aesdd,
+    "enterface": enterface,
+    "mead": mead,
+    "iemocap": iemocap,
+    "mosei": mosei,
+    "audb": audb,
     "folder": folder,
     "manifest": manifest,
 }
 
 # Their ids and speakers mean the same recordings and people everywhere; those of a manifest or a folder do not.
-PUBLISHED = ("ravdess", "cremad", "meld", "emodb")
+PUBLISHED = (
+    "ravdess", "cremad", "meld", "emodb", "savee", "tess", "emovo", "aesdd", "enterface", "mead", "iemocap", "mosei",
+)  # fmt: skip
 
 
 def human_accuracy(name: str) -> dict[str, float]:

@@ -163,6 +163,8 @@ def add_survey_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGro
     add = parser.add_argument_group("data set").add_argument
     add("root", type=Path, metavar="ROOT", help="the data set's folder, or a manifest (CSV)")
     add("--dataset", metavar="NAME", help="its layout (default: detected)")
+    add("--dataset_option", nargs="+", default=[], metavar="NAME=VALUE", help="options of the data set, such as "
+        "labels=perceived (dataset/README.md lists them)")  # fmt: skip
     add("--min_seconds", type=float, default=MIN_SECONDS, help="shorter clips are faulty (default: %(default)s)")
     add("--max_seconds", type=float, default=MAX_SECONDS, help="longer clips are faulty (default: %(default)s)")
     output = parser.add_argument_group("output")
@@ -173,7 +175,8 @@ def add_survey_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGro
 
 
 def read_survey_options(args: argparse.Namespace) -> SurveyRequest:
-    return SurveyRequest(args.root, args.dataset, args.min_seconds, args.max_seconds, args.jobs)
+    choices = tuple(args.dataset_option)
+    return SurveyRequest(args.root, args.dataset, args.min_seconds, args.max_seconds, args.jobs, choices)
 
 
 if __name__ == "__main__":

@@ -6,8 +6,11 @@ file, the sound is expected inside the video. Folder names do not matter.
 
 If there is a table called ``cremad_paths.csv``, it selects the clips: a row for each, with any of the columns
 ``audio_path``, ``video_path``, ``path`` and ``video_frame_dir``, and ``emotion`` as code or word.
+
+The tables in ``processedResults/`` say what people heard and saw in the clips; see ``cremad_votes``.
 """
 
+import dataclasses
 import logging
 import os
 import re
@@ -15,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PureWindowsPath
 
 from emotion.datasets.clips import TEST, TRAIN, VALIDATION, Clip
+from emotion.datasets.cremad_votes import RATERS, VOTE_TABLES, Ratings, read_ratings
 from emotion.datasets.paths import (
     SEX_WORDS,
     Table,
@@ -26,13 +30,14 @@ from emotion.datasets.paths import (
     walk_dataset,
     warn_left_out,
 )
-from emotion.errors import DatasetError
-from emotion.labels import CREMAD_EMOTIONS, read_emotion
+from emotion.errors import ConfigError, DatasetError
+from emotion.labels import CREMAD_EMOTIONS, UNDECIDED, read_emotion
 from emotion.media.kinds import is_recording, kind_of
 from emotion.media.suffixes import sound_rank
 
 NAME = "CREMA-D"
 LICENCE = "ODbL 1.0"
+EXAMPLE = "1001_DFA_ANG_XX.wav"
 LAYOUT = "files named 1001_DFA_ANG_XX.wav, at any depth, or a table cremad_paths.csv"
 HOW_TO_GET_IT = (
     "CREMA-D is at https://github.com/CheyneyComputerScience/CREMA-D; its media are kept with Git LFS. Take AudioWAV/, "
@@ -40,6 +45,8 @@ HOW_TO_GET_IT = (
 )
 # Share of single raters' answers that name the emotion the actor was given (Cao et al. 2014).
 HUMAN_ACCURACY = {"audio": 0.409, "video": 0.582, "both": 0.636}
+
+LABELS = ("intended", "perceived")
 
 DEMOGRAPHICS = "videodemographics.csv"
 PATHS_TABLE = "cremad_paths.csv"
@@ -79,12 +86,13 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class _Found:
-    """What lies below a folder: recordings by name, the two tables, and media of other names."""
+    """What lies below a folder: recordings by name, tables, and media of other names."""
 
     videos: dict[str, list[Path]] = field(default_factory=dict)
     sounds: dict[str, list[Path]] = field(default_factory=dict)
     demographics: Path | None = None
     paths_table: Path | None = None
+    vote_tables: dict[str, Path] = field(default_factory=dict)
     misnamed: list[str] = field(default_factory=list)
 
 
@@ -99,21 +107,32 @@ def recognizes(root: str | os.PathLike) -> bool:
     return any(_NAME.fullmatch(path.stem.upper()) and is_recording(path) for path in walk_dataset(root, warn=False))
 
 
-def load(root: str | os.PathLike) -> list[Clip]:
+def load(root: str | os.PathLike, *, labels: str = "intended", raters: str | None = None) -> list[Clip]:
     """Finds the CREMA-D recordings anywhere below a folder, or those that a table of paths lists.
 
     A warning counts picture and sound files of other names. If a file is not where a table says, one of the clip's
-    name is taken. ``split`` is the one published with TensorFlow Datasets.
+    name is taken. ``split`` is the one published with TensorFlow Datasets. Votes go to the clips' details.
 
     Args:
         root: the folder, in which a table ``cremad_paths.csv`` is used, or a table.
+        labels: ``intended``, the emotion that the actor was to show; or ``perceived``, the one that most raters named.
+            Where several were named as often, it is ``undecided``.
+        raters: whose answers to take: those who heard the ``voice``, saw the ``face`` or had ``both``; None for
+            ``both``, or ``voice`` for clips of sound alone.
 
     Returns:
         One clip for each recording, sorted by ``clip_id``.
 
     Raises:
-        DatasetError: if there is no such folder or no such recording in it, or rows of the table cannot be true.
+        ConfigError: for other labels or raters.
+        DatasetError: if there is no such folder or no such recording in it, rows of the table cannot be true, or what
+            raters perceived is asked for and their answers are not there.
     """
+    if labels not in LABELS or raters not in (None, *RATERS):
+        raise ConfigError(
+            f"labels must be one of {', '.join(LABELS)}, and raters one of {', '.join(RATERS)}, got {labels!r} and "
+            f"{raters!r}."
+        )
     is_csv = is_table(root)
     folder = Path(root).parent if is_csv else check_dataset_folder(root, HOW_TO_GET_IT)
     found = _find(folder)
@@ -128,7 +147,14 @@ def load(root: str | os.PathLike) -> list[Clip]:
         files = {name: (_best_video(name, found), _best_sound(name, found)) for name in names}
     if not files:
         raise DatasetError(f"{root} holds no CREMA-D recordings. {HOW_TO_GET_IT}")
-    return [_build_clip(name, *files[name], people) for name in sorted(files)]
+    ratings = read_ratings(found.vote_tables)
+    clips = [_with_ratings(_build_clip(name, *files[name], people), ratings, labels, raters) for name in sorted(files)]
+    if labels == "perceived" and not ratings.labels:
+        raise DatasetError(
+            f"{root} has no table processedResults/summaryTable.csv or tabulatedVotes.csv, which say what raters "
+            f"perceived. {HOW_TO_GET_IT}"
+        )
+    return clips
 
 
 def _find(folder: Path) -> _Found:
@@ -139,6 +165,8 @@ def _find(folder: Path) -> _Found:
             found.demographics = found.demographics or path
         elif path.name.lower() == PATHS_TABLE:
             found.paths_table = found.paths_table or path
+        elif path.name.lower() in VOTE_TABLES:
+            found.vote_tables.setdefault(path.name.lower(), path)
         elif is_recording(path):
             if _NAME.fullmatch(name):
                 files = found.videos if kind_of(path) == "video" else found.sounds
@@ -171,6 +199,15 @@ def _build_clip(name: str, video: Path | None, sound: Path | None, people: dict[
         split=SPLIT_OF[speaker],
         details={**details, "age": age} if age else details,
     )
+
+
+def _with_ratings(clip: Clip, ratings: Ratings, labels: str, raters: str | None) -> Clip:
+    key = (raters or ("both" if clip.video_path else "voice"), clip.clip_id.removeprefix("cremad:"))
+    details = {**clip.details, "votes": votes} if (votes := ratings.votes.get(key)) else clip.details
+    emotion = ratings.labels.get(key, UNDECIDED) if labels == "perceived" else clip.emotion
+    if labels == "perceived":
+        details = {**details, "intended": clip.emotion}
+    return dataclasses.replace(clip, emotion=emotion, details=details)
 
 
 def _read_demographics(path: Path | None) -> dict[str, tuple[str | None, str | None]]:

@@ -14,6 +14,7 @@ from emotion.media.kinds import kind_of
 
 NAME = "EmoDB"
 LICENCE = "freely downloadable for research"
+EXAMPLE = "03a01Fa.wav"
 LAYOUT = "files named 03a01Fa.wav, at any depth"
 HOW_TO_GET_IT = "EmoDB is at http://emodb.bilderbar.info."
 BOREDOM = "boredom"  # which no model here has a class for

@@ -4,6 +4,8 @@ The columns ``speaker``, ``audio_path``, ``start_s``, ``end_s``, ``split``, ``se
 other column goes to the clip's details. ``path`` is a video, a sound file or an image by its extension; an image is a
 video of one frame. A video's sound is expected inside it unless ``audio_path`` names a file, or says ``none``.
 ``reference`` is a file that shows the speaker calm, for ``emotion.evaluate --adapt reference``.
+
+A file of an annotation tool is a manifest, too: each labelled interval is a clip; see ``annotations``.
 """
 
 import dataclasses
@@ -14,6 +16,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from emotion.csv_rows import restore, write_rows
+from emotion.datasets.annotations import is_annotation, read_annotation
 from emotion.datasets.clips import SIDES, Clip
 from emotion.datasets.paths import (
     SEX_WORDS,
@@ -34,7 +37,10 @@ from emotion.media.kinds import kind_of
 
 NAME = "manifest"
 LICENCE = "not stated: clips listed in a manifest"
-LAYOUT = "a CSV file with the columns path and emotion, or a folder with such a manifest.csv"
+LAYOUT = (
+    "a CSV file with the columns path and emotion, or a folder with such a manifest.csv; or an .eaf file of ELAN, a "
+    ".TextGrid of Praat, or Label Studio's JSON"
+)
 HOW_TO_GET_IT = "A manifest is a CSV file of your own, with the columns path and emotion and a row for each clip."
 
 FILE_NAME = "manifest.csv"
@@ -44,18 +50,21 @@ NO_SOUND = "none"
 
 
 def recognizes(root: str | os.PathLike) -> bool:
-    """Whether this is a CSV file with the columns path and emotion, or a folder that holds manifest.csv."""
+    """Whether this is a CSV file with the columns path and emotion, an annotation file, or a folder of manifest.csv."""
+    if is_annotation(root):
+        return True
     if is_table(root):
         return set(REQUIRED) <= set(read_columns(root))
     return _table_path(root).is_file() and os.path.isdir(root)
 
 
-def load(path: str | os.PathLike, root: str | os.PathLike | None = None) -> list[Clip]:
+def load(path: str | os.PathLike, root: str | os.PathLike | None = None, *, tier: str | None = None) -> list[Clip]:
     """Reads the clips that a manifest lists. Missing files are reported when they are decoded.
 
     Args:
-        path: the CSV file, or a folder that holds ``manifest.csv``.
+        path: the CSV file, or a folder that holds ``manifest.csv``; or an annotation file.
         root: what its paths are relative to; None for its own folder.
+        tier: of an annotation file: the one to read, if several have labels.
 
     Returns:
         One clip for each row, sorted by ``clip_id``, which is the file's stem, the path as written, and start and end
@@ -68,9 +77,7 @@ def load(path: str | os.PathLike, root: str | os.PathLike | None = None) -> list
     path = _table_path(path)
     if not path.is_file():
         raise DatasetError(f"{path}: no such file. {HOW_TO_GET_IT}")
-    table = read_table(path)
-    rows = tuple(dataclasses.replace(row, fields=tuple(map(restore, row.fields))) for row in table.rows)
-    table = dataclasses.replace(table, columns=tuple(map(restore, table.columns)), rows=rows)
+    table = read_annotation(path, tier, root) if is_annotation(path) else _read_csv(path, tier)
     columns = {name: table.find(name) for name in (*REQUIRED, *OPTIONAL)}
     lacking = [name for name in REQUIRED if columns[name] is None]
     if lacking:
@@ -126,6 +133,14 @@ def write_manifest(clips: Iterable[Clip], path: str | os.PathLike, root: str | o
             ) from None
     with written_whole(path) as partial, open(partial, "w", encoding="utf-8", newline="") as file:
         write_rows(file, [columns, *([row[name] for name in columns] for row in rows)])
+
+
+def _read_csv(path: Path, tier: str | None) -> Table:
+    if tier is not None:
+        raise DatasetError(f"{path}: is a table, which has no tiers. Leave out tier={tier}.")
+    table = read_table(path)
+    rows = tuple(dataclasses.replace(row, fields=tuple(map(restore, row.fields))) for row in table.rows)
+    return dataclasses.replace(table, columns=tuple(map(restore, table.columns)), rows=rows)
 
 
 def _table_path(path: str | os.PathLike) -> Path:

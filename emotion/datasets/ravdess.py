@@ -20,6 +20,7 @@ from emotion.media.kinds import is_recording, kind_of
 
 NAME = "RAVDESS"
 LICENCE = "CC BY-NC-SA 4.0"
+EXAMPLE = "03-01-05-01-02-01-01.wav"
 LAYOUT = "files named 03-01-05-01-02-01-01.wav, at any depth"
 HOW_TO_GET_IT = (
     "RAVDESS is free for non-commercial use at https://zenodo.org/records/1188976 (Zenodo record 1188976). Take "

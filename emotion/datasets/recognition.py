@@ -3,7 +3,10 @@
 import inspect
 import logging
 import os
+import typing
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from emotion.datasets import DATASETS, ravdess
 from emotion.datasets.clips import Clip
@@ -71,6 +74,26 @@ def load_dataset(
         raise ConfigError(f"The data set {name} has no option {', '.join(unknown)}; it {has}.")
     with named_errors(root, of_many=True):
         return load(root, **options)
+
+
+def read_options(name: str, written: Iterable[str]) -> dict[str, Any]:
+    """Reads options of a data set as a command line has them: ``labels=perceived``, lists as ``views=front,top``.
+
+    Raises:
+        ConfigError: if one is not written like that, or the data set has no such option.
+    """
+    parameters = inspect.signature(DATASETS[name].load).parameters
+    options = {}
+    for text in written:
+        option, sign, value = text.partition("=")
+        if not sign or option not in list(parameters)[1:]:
+            has = ", ".join(list(parameters)[1:]) or "none"
+            raise ConfigError(
+                f"--dataset_option must be NAME=VALUE with an option of the data set {name} ({has}), got {text!r}."
+            )
+        is_list = typing.get_origin(parameters[option].annotation) is Sequence
+        options[option] = tuple(value.split(",")) if is_list else value
+    return options
 
 
 def _nothing_recognized(root: Path) -> DatasetError:

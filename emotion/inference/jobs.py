@@ -19,7 +19,7 @@ from emotion.inference.addresses import Address, is_address, resolve_place
 from emotion.inference.batch import SUMMARY_FILE, Batch, ClipAnswer, Task, check_results_folder
 from emotion.inference.batch_run import format_summary, run_batch
 from emotion.inference.clip_search import ClipFile, LeftOut, find_clips, split_channels
-from emotion.inference.output_plan import TABLES, OutputPlan, check_plan, plan_clip, plan_outputs
+from emotion.inference.output_plan import OutputPlan, check_plan, plan_clip, plan_outputs
 from emotion.inference.request import InferenceRequest
 from emotion.inference.result_files import describe_run, process_file, write_tables
 from emotion.inference.result_store import ResultStore
@@ -189,7 +189,12 @@ class BatchJob:
         depends = {
             **worker.settings,
             **request.drawing,
-            "outputs": {name: getattr(request.outputs, name) for name in ("video", "plot", *TABLES)},
+            "outputs": {
+                "video": request.outputs.video,
+                "plot": request.outputs.plot,
+                **dict.fromkeys(("json", "csv", "srt")),  # which records of a batch have always named
+                **request.outputs.tables,
+            },
         }
         batch = Batch(
             self.folder, depends, resume=request.resume, overwrite=request.outputs.overwrite, part=request.part,

@@ -1,7 +1,7 @@
 """Plans which files an inference writes, and checks that it may, before any work is done for them."""
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from emotion.errors import ConfigError
@@ -11,13 +11,13 @@ from emotion.media.reading import MediaInfo, probe_media
 from emotion.media.suffixes import MEDIA_SUFFIXES
 from emotion.media.tracks import ANY_TRACKS, TrackChoice
 from emotion.media.writing import SUFFIXES
+from emotion.outputs.formats import TABLES
 from emotion.outputs.plots.figures import FORMATS
 from emotion.outputs.video.writing import IMAGE_SUFFIXES
 
 STANDARD_OUTPUT = Path("-")
 MARK = "_emotion"  # ends the name of everything that is written
 DEFAULT_NAME = ""  # of a table: named after the clip
-TABLES = ("json", "csv", "srt")
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class OutputRequest:
         video: whether to write it.
         save_plot: the timeline plot; None names it after the clip.
         plot: whether to draw it.
-        json, csv, srt: a file name, ``-`` for the standard output, ``DEFAULT_NAME``, or None for no such table.
+        tables: by kind, a key of ``TABLES``: a file name, ``-`` for the standard output, or ``DEFAULT_NAME``.
         folder: for files named after the clip; None for the current one.
         overwrite: whether existing files may be replaced.
     """
@@ -38,56 +38,53 @@ class OutputRequest:
     video: bool = True
     save_plot: Path | None = None
     plot: bool = True
-    json: str | None = None
-    csv: str | None = None
-    srt: str | None = None
+    tables: Mapping[str, str] = field(default_factory=dict, hash=False)
     folder: Path | None = None
     overwrite: bool = False
 
     def __post_init__(self):
-        for name in ("output", "save_plot", *TABLES):
-            path = getattr(self, name)
+        named = {"output": self.output, "save_plot": self.save_plot}
+        for name, path in (named | dict(self.tables)).items():
             if path and is_address(Path(path)):
                 raise ConfigError(
                     f"--{name}: takes a file of this computer. To have results at an address, use --output_dir ADDRESS."
                 )
-        for name, path in (("output", self.output), ("save_plot", self.save_plot)):
+        for name, path in named.items():
             if path is not None and not path.name:
                 raise ConfigError(f"--{name} {path}: is not a file name. Is a variable empty?")
-        for kind in TABLES:
-            name = getattr(self, kind)
+        for kind, name in self.tables.items():
             if name and Path(name).suffix.lower() in MEDIA_SUFFIXES:
                 raise ConfigError(
                     f"--{kind} {name}: looks like a clip, not a table. Put clips before --{kind}, or name the table: "
-                    f"--{kind} FILE.{kind}"
+                    f"--{kind} FILE{TABLES[kind].suffix}"
                 )
 
 
 @dataclass(frozen=True)
 class OutputPlan:
-    """Where each file goes; None for what is not written, ``STANDARD_OUTPUT`` for a table that is printed."""
+    """Where each file goes; None for what is not written.
 
-    picture: Path | None = None  # the annotated video, or image
+    Attributes:
+        picture: the annotated video, or image.
+        tables: by kind, a key of ``TABLES``; ``STANDARD_OUTPUT`` for one that is printed.
+    """
+
+    picture: Path | None = None
     plot: Path | None = None
-    json: Path | None = None
-    csv: Path | None = None
-    srt: Path | None = None
+    tables: Mapping[str, Path] = field(default_factory=dict, hash=False)
 
     @property
     def csv_metadata(self) -> Path | None:
         """Model and settings of a CSV file, where no JSON file holds them."""
-        has_json = self.json not in (None, STANDARD_OUTPUT)
-        if has_json or self.csv in (None, STANDARD_OUTPUT):
-            return None
-        return self.csv.with_name(f"{self.csv.name}-metadata.json")
+        csv, json = (self.tables.get(kind, STANDARD_OUTPUT) for kind in ("csv", "json"))
+        return None if csv == STANDARD_OUTPUT or json != STANDARD_OUTPUT else csv.with_name(f"{csv.name}-metadata.json")
 
     def files(self) -> dict[str, Path]:
         """Returns what goes to disk, by what the console calls it."""
-        names = {"picture": "annotated picture", "plot": "plot", "json": "JSON", "csv": "CSV", "srt": "subtitles"}
-        names["csv_metadata"] = "CSV's settings"
-        if self.picture is not None and self.picture.suffix.lower() in SUFFIXES:
-            names["picture"] = "annotated video"
-        paths = {name: getattr(self, field) for field, name in names.items()}
+        is_video = self.picture is not None and self.picture.suffix.lower() in SUFFIXES
+        paths = {"annotated video" if is_video else "annotated picture": self.picture, "plot": self.plot}
+        paths |= {TABLES[kind].title: path for kind, path in self.tables.items()}
+        paths["CSV's settings"] = self.csv_metadata
         return {name: path for name, path in paths.items() if path not in (None, STANDARD_OUTPUT)}
 
     def written(self) -> dict[str, Path]:
@@ -97,7 +94,7 @@ class OutputPlan:
     @property
     def prints(self) -> bool:
         """Whether a table goes to the standard output."""
-        return STANDARD_OUTPUT in (self.json, self.csv, self.srt)
+        return STANDARD_OUTPUT in self.tables.values()
 
 
 def plan_clip(
@@ -130,7 +127,7 @@ def plan_outputs(
 
     Args:
         name: begins the default names; by default the clip's own, without its extension. Given for one of several
-            clips, which then get no subtitles where they are stills, instead of an error.
+            clips, which then get no subtitles and the like where they are stills, instead of an error.
 
     Raises:
         ConfigError: if an extension cannot be written, or pictures of a sound are asked for.
@@ -153,16 +150,14 @@ def plan_outputs(
         if plot.suffix.lower().lstrip(".") not in FORMATS:
             raise ConfigError(f"{plot}: the name of a plot must end in one of {', '.join(FORMATS)}.")
     tables = {}
-    for kind in TABLES:
-        wanted = getattr(request, kind)
-        if wanted is None:
-            continue
-        if kind == "srt" and is_still:
+    for kind, wanted in request.tables.items():
+        if is_still and not TABLES[kind].has_stills:
             if name is None:
-                raise ConfigError(f"{clip}: is a still picture, which has no subtitles. Leave out --srt.")
+                raise ConfigError(f"{clip}: is a still picture, which has no {TABLES[kind].title}. Leave out --{kind}.")
             continue
-        tables[kind] = base.with_name(f"{base.name}.{kind}") if wanted == DEFAULT_NAME else Path(wanted)
-    return OutputPlan(picture, plot, **tables)
+        named = base.with_name(f"{base.name}{TABLES[kind].suffix}") if wanted == DEFAULT_NAME else Path(wanted)
+        tables[kind] = named
+    return OutputPlan(picture, plot, tables)
 
 
 def check_plan(
@@ -184,7 +179,10 @@ def check_plan(
     Raises:
         ConfigError: if a file exists, would replace a clip or another result, or cannot be written.
     """
-    printed = [kind for kind in TABLES if getattr(plan, kind) == STANDARD_OUTPUT]
+    printed = [kind for kind, path in plan.tables.items() if path == STANDARD_OUTPUT]
+    for kind in printed:
+        if TABLES[kind].is_binary:
+            raise ConfigError(f"--{kind} -: cannot be printed. Name a file.")
     if len(printed) > 1:
         raise ConfigError(f"--{printed[0]} - and --{printed[1]} -: only one table can be printed. Name a file.")
     taken = {} if clip is None else {clip.resolve(): "the clip itself"}

@@ -10,11 +10,12 @@ from emotion.config import RunConfig
 from emotion.console import SILENT, Reporter
 from emotion.errors import ConfigError
 from emotion.inference.addresses import WEB_SCHEMES, Address, is_address
-from emotion.inference.output_plan import DEFAULT_NAME, TABLES, OutputRequest
+from emotion.inference.output_plan import DEFAULT_NAME, OutputRequest
 from emotion.inputs.faces.detectors import check_detector
 from emotion.media.reading import probe_media
 from emotion.media.tracks import ANY_TRACKS, TrackChoice
 from emotion.models.baseline_head import check_has_baseline
+from emotion.outputs.formats import check_packages
 from emotion.settings import InferenceSettings
 
 MAX_CAMERA_DIGITS = 3
@@ -103,6 +104,7 @@ class InferenceRequest:
             EmotionError: if the face detector is not installed.
         """
         check_detector(self.settings.face_detector)
+        check_packages(self.outputs.tables)
         wanted = self.outputs
         contradictions = (
             ("no_video", "output", not wanted.video and wanted.output),
@@ -181,9 +183,8 @@ class InferenceRequest:
         for option in ("output", "save_plot"):
             if getattr(self.outputs, option):
                 raise ConfigError(f"--{option} names one file, but there are {n_clips} clips. Use --output_dir FOLDER.")
-        for kind in TABLES:
-            name = getattr(self.outputs, kind)
-            if name not in (None, DEFAULT_NAME):
+        for kind, name in self.outputs.tables.items():
+            if name != DEFAULT_NAME:
                 raise ConfigError(
                     f"--{kind} {name} names one file, but there are {n_clips} clips. Use --{kind} without a name: each "
                     "clip gets its own."

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emotion.console import SILENT, Progress, Reporter
-from emotion.files import write_whole
+from emotion.files import write_whole, written_whole
 from emotion.inference.output_plan import STANDARD_OUTPUT, OutputPlan
 from emotion.inputs.faces.hiding import find_faces_to_hide
 from emotion.media.reading import MediaInfo
 from emotion.media.writing import LARGE_PIXELS
-from emotion.outputs.subtitles import format_srt
-from emotion.outputs.tables import format_csv, format_csv_metadata, format_json
+from emotion.outputs.formats import TABLES
+from emotion.outputs.tables import format_csv_metadata
 from emotion.outputs.video.annotator import Annotator
 from emotion.outputs.video.writing import pictures_of, write_annotated_image, write_annotated_video
 from emotion.parallel import Stopwatch
@@ -96,17 +96,18 @@ def write_tables(prediction: MediaPrediction, plan: OutputPlan, settings: dict[s
     Raises:
         EmotionError: if something cannot be written.
     """
-    makers = (
-        (plan.json, lambda: format_json(prediction, settings)),
-        (plan.csv, lambda: format_csv(prediction)),
-        (plan.csv_metadata, lambda: format_csv_metadata(prediction, plan.csv.name, settings)),
-        (plan.srt, lambda: format_srt(prediction)),
-    )
-    for path, make in makers:
+    if plan.csv_metadata is not None:
+        write_whole(plan.csv_metadata, format_csv_metadata(prediction, plan.tables["csv"].name, settings))
+    for kind, path in plan.tables.items():
         if path == STANDARD_OUTPUT:
-            print(make(), end="", flush=True)
-        elif path is not None:
-            write_whole(path, make())
+            print(TABLES[kind].make(prediction, settings, None), end="", flush=True)
+            continue
+        content = TABLES[kind].make(prediction, settings, path)
+        if isinstance(content, str):
+            write_whole(path, content)
+            continue
+        with written_whole(path) as partial:
+            partial.write_bytes(content)
     if plan.plot is not None:
         from emotion.outputs.plots.timeline import write_timeline  # matplotlib takes half a second
 

@@ -108,7 +108,7 @@ def to_json(prediction: MediaPrediction, *, settings: dict[str, Any] | None = No
         "baselines": [_baseline(use, prediction) for use in prediction.baselines],
         "without_baseline": _without_baseline(prediction.without_baseline),
         "notes": list(prediction.notes),
-        "settings": _plain(settings),
+        "settings": plain_json(settings),
     }
 
 
@@ -143,7 +143,7 @@ def format_csv_metadata(prediction: MediaPrediction, csv_name: str, settings: di
                 for name in columns_by(prediction)
             ]
         },
-        "notes": [{"schema_version": SCHEMA_VERSION, "settings": _plain(settings)}, *prediction.notes],
+        "notes": [{"schema_version": SCHEMA_VERSION, "settings": plain_json(settings)}, *prediction.notes],
     }
     return json.dumps(described, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
@@ -269,14 +269,14 @@ def _number(value: float, digits: int) -> float | None:
     return round(float(value), digits) + 0.0 if math.isfinite(value) else None
 
 
-def _plain(value: Any) -> Any:
+def plain_json(value: Any) -> Any:
     """Returns nested settings as what strict JSON can hold."""
     if isinstance(value, Mapping):
-        return {str(name): _plain(item) for name, item in value.items()}
+        return {str(name): plain_json(item) for name, item in value.items()}
     if isinstance(value, np.ndarray | np.generic):
-        return _plain(value.tolist())
+        return plain_json(value.tolist())
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain_json(item) for item in value]
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     if isinstance(value, float) and not math.isfinite(value):

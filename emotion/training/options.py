@@ -55,6 +55,7 @@ class DataRequest:
         root: its folder, or the folder that a manifest's paths are relative to.
         manifest: a table of clips.
         cache_dir: where decoded clips are kept.
+        choices: options of the data set, such as ``labels=perceived``.
 
     Raises:
         ConfigError: if two data sets are named, or a manifest is asked for and not named.
@@ -64,6 +65,7 @@ class DataRequest:
     root: Path | None = None
     manifest: Path | None = None
     cache_dir: Path = CLIP_CACHE_DIR
+    choices: tuple[str, ...] = ()
 
     def __post_init__(self):
         if self.manifest is not None and self.dataset not in (None, "manifest"):
@@ -79,13 +81,15 @@ class DataRequest:
         """
         from emotion.datasets.loading import load_clips
 
-        return load_clips(self.dataset, self.root, self.manifest, reporter=reporter)
+        return load_clips(self.dataset, self.root, self.manifest, options=self.choices, reporter=reporter)
 
     def options(self) -> list[str]:
         """Returns the words of a command line that name the same data."""
         names = {"dataset": "dataset", "root": "dataset_dir", "manifest": "manifest", "cache_dir": "cache_dir"}
         given = {name: value for name, value in vars(self).items() if value != getattr(DataRequest, name)}
-        return [word for name, value in given.items() for word in (f"--{names[name]}", str(value))]
+        choices = given.pop("choices", ())
+        words = [word for name, value in given.items() for word in (f"--{names[name]}", str(value))]
+        return [*words, *(("--dataset_option", *choices) if choices else ())]
 
 
 # ---- Options ----
@@ -101,6 +105,8 @@ def add_data_options(parser: argparse.ArgumentParser, *, cached: bool = True) ->
     add("--manifest", type=Path, metavar="FILE", help="your own table instead of --dataset: CSV with the columns path, "
         "emotion and, if known, speaker, audio_path, start_s, end_s, split, sex, "
         "reference")  # fmt: skip
+    add("--dataset_option", nargs="+", default=[], metavar="NAME=VALUE", help="options of the data set, such as "
+        "labels=perceived (dataset/README.md lists them)")  # fmt: skip
     kept = "where decoded clips are kept (default: %(default)s)" if cached else argparse.SUPPRESS
     add("--cache_dir", type=Path, default=CLIP_CACHE_DIR, help=kept)
     return group
@@ -150,7 +156,8 @@ def add_fusion_options(group) -> None:
 
 
 def read_data_options(options: Mapping[str, Any]) -> DataRequest:
-    return DataRequest(options["dataset"], options["root"], options["manifest"], options["cache_dir"])
+    given = (options[name] for name in ("dataset", "root", "manifest", "cache_dir"))
+    return DataRequest(*given, tuple(options["dataset_option"]))
 
 
 def given_settings(options: Mapping[str, Any]) -> list[str]:

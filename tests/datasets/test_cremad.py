@@ -9,7 +9,7 @@ from refusals import refused
 
 from emotion.datasets import Clip
 from emotion.datasets.cremad import SENTENCES, SPLIT_SPEAKERS, load, recognizes
-from emotion.errors import DatasetError
+from emotion.errors import ConfigError, DatasetError
 from emotion.labels import CREMAD_EMOTIONS
 
 KEY = "1001_DFA_ANG_XX"
@@ -189,3 +189,53 @@ def test_a_table_is_recognised_by_its_name_or_by_its_columns_and_first_row(tmp_p
     assert recognizes(write_table(tmp_path / "cremad_paths.csv", "path,emotion", f"x/{KEY}.wav,ANG"))
     assert not recognizes(write_table(tmp_path / "b.csv", "path,emotion", f"x/{KEY}.wav,ANG"))
     assert not recognizes(write_table(tmp_path / "c.csv", "audio_path,emotion", "x/holiday.wav,ANG"))
+
+
+# ---- What raters heard and saw ----
+
+SUMMARY = (
+    '"","FileName","VoiceVote","VoiceLevel","FaceVote","FaceLevel","MultiModalVote","MultiModalLevel"\n'
+    f'"1","{KEY}","N",60,"A",70,"A:D",80\n'
+)
+VOTES = (
+    '"","A","D","F","H","N","S","fileName","numResponses","agreement","emoVote"\n'
+    f'"100062",2,1,0,0,6,0,"{KEY}",9,0.66,"N"\n'
+    f'"200062",5,1,0,0,1,0,"{KEY}",7,0.71,"A"\n'
+    f'"300062",4,4,0,0,1,0,"{KEY}",9,0.44,"A:D"\n'
+)
+TABLES = {"processedResults/summaryTable.csv": SUMMARY, "processedResults/tabulatedVotes.csv": VOTES}
+
+
+@pytest.mark.parametrize(
+    ("files", "raters", "perceived", "votes"),
+    [
+        ([f"{KEY}.wav"], None, "neutral", "angry=2 disgust=1 neutral=6"),
+        ([f"{KEY}.flv"], None, "undecided", "angry=4 disgust=4 neutral=1"),
+        ([f"{KEY}.flv"], "voice", "neutral", "angry=2 disgust=1 neutral=6"),
+        ([f"{KEY}.flv"], "face", "angry", "angry=5 disgust=1 neutral=1"),
+    ],
+)
+def test_labels_are_what_was_intended_or_perceived(tmp_path, files, raters, perceived, votes):
+    make_tree(tmp_path, *files, **TABLES)
+    (intended,) = load(tmp_path, raters=raters)
+    assert (intended.emotion, intended.details["votes"]) == ("angry", votes)
+    (heard,) = load(tmp_path, labels="perceived", raters=raters)
+    assert (heard.emotion, heard.details["votes"], heard.details["intended"]) == (perceived, votes, "angry")
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_one_of_the_tables_is_enough_for_what_was_perceived(tmp_path, name):
+    make_tree(tmp_path, f"{KEY}.wav", **{name: TABLES[name]})
+    assert load(tmp_path, labels="perceived")[0].emotion == "neutral"
+
+
+def test_without_the_tables_nobody_perceived_anything(tmp_path, caplog):
+    make_tree(tmp_path, f"{KEY}.wav", **{"processedResults/tabulatedVotes.csv": "A,B\n1,2\n"})
+    with caplog.at_level(logging.WARNING):
+        assert "votes" not in only_clip(tmp_path).details
+    assert "tabulatedVotes.csv" in caplog.text
+    with refused(DatasetError, tmp_path, "summaryTable.csv"):
+        load(tmp_path, labels="perceived")
+    for wrong in ({"labels": "felt"}, {"raters": "ears"}):
+        with refused(ConfigError, *wrong.values()):
+            load(tmp_path, **wrong)

@@ -9,10 +9,17 @@ from data_trees import make_tree
 from refusals import refused
 
 from emotion.datasets import DATASETS
-from emotion.datasets.recognition import load_dataset, recognize
+from emotion.datasets.recognition import load_dataset, read_options, recognize
 from emotion.errors import ConfigError, DatasetError
 
 MELD_LABELS = "Speaker,Emotion,Dialogue_ID,Utterance_ID\n" + "".join(f"Joey,joy,0,{i}\n" for i in range(6))
+
+IEMOCAP_TURNS = """% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]
+
+[6.2901 - 8.2357]\tSes0{i}F_impro01_F000\tneu\t[2.5000, 2.5000, 2.5000]
+C-E2:\tNeutral;\t()
+[7.5712 - 10.4750]\tSes0{i}F_impro01_M000\tfru\t[2.5000, 2.5000, 2.5000]
+"""
 
 TREES = {
     "ravdess": {f"{folder}/03-01-0{code}-01-01-01-01.wav": "" for folder in "ab" for code in range(1, 9)},
@@ -21,6 +28,24 @@ TREES = {
     "meld": {"train_sent_emo.csv": MELD_LABELS, "copy/train_sent_emo.csv": MELD_LABELS}
             | {f"{folder}/dia0_utt{i}.mp4": "" for folder in ("train_splits", "old_train") for i in range(6)},
     "emodb": {f"{speaker}a01{letter}a.wav": "" for speaker in ("03", "08") for letter in "NFTWAE"},
+    "savee": {f"AudioData/{speaker}/{code}0{i}.wav": "" for speaker in ("DC", "KL") for code in ("a", "n", "sa", "su")
+              for i in (1, 2)},
+    "tess": {f"{folder}/{speaker}_{emotion}/{speaker}_back_{emotion}.wav": "" for folder in ("TESS", "TESS/TESS")
+             for speaker in ("OAF", "YAF") for emotion in ("angry", "fear", "ps")},
+    "emovo": {f"EMOVO/{speaker}/{code}-{speaker}-{sentence}.wav": "" for speaker in ("f1", "m3")
+              for code in ("dis", "gio", "tri") for sentence in ("b1", "d2")},
+    "aesdd": {f"{emotion}/{emotion[0]}0{i} ({speaker}).wav": "" for emotion in ("anger", "fear", "sadness")
+              for i in (1, 2) for speaker in (1, 5)},
+    "enterface": {f"subject {i}/{emotion}/sentence {j}/s{i}_{emotion[:2]}_{j}.avi": "" for i in (1, 12)
+                  for emotion in ("anger", "happiness") for j in (1, 5)},
+    "mead": {f"{speaker}/video/{view}/{emotion}/level_{level}/00{i}.mp4": "" for speaker in ("M003", "W009")
+             for view in ("front", "left_30") for emotion in ("angry", "contempt") for level in (1, 3) for i in (1, 2)},
+    "iemocap": {f"Session{i}/dialog/EmoEvaluation/Ses0{i}F_impro01.txt": IEMOCAP_TURNS.format(i=i) for i in (1, 2)}
+               | {f"Session{i}/sentences/wav/Ses0{i}F_impro01/Ses0{i}F_impro01_{turn}.wav": "" for i in (1, 2)
+                  for turn in ("F000", "M000")},
+    "mosei": {"CMU_MOSEI_Labels.csv": ",file,index,start,end,label2a,label2b,label6,label7,split\n"
+              "0,-3g5yACwYnA,0,0.0,4.8,1,1,2,1,0\n1,-3g5yACwYnA,1,4.8,9.5,1,1,0,1,0\n",
+              "Audio/-3g5yACwYnA_0.wav": "", "Audio/-3g5yACwYnA_1.wav": ""},
     "folder": {f"{side}/{emotion}/{i}.{suffix}": "" for side in ("train", "test") for i in range(3)
                for emotion in ("happy", "sad", "contempt") for suffix in ("jpg", "png", "wav", "mp3")},
     "manifest": {"manifest.csv": "path,emotion\n" + "".join(f"{i}.wav,sad\n" for i in range(9))},
@@ -50,7 +75,7 @@ class Listing:
 
 
 def test_every_data_set_has_a_layout_and_a_way_to_be_recognised():
-    assert set(DATASETS) == set(TREES)
+    assert set(DATASETS) == {*TREES, "audb"}  # which test_audb.py tests with a package that stands in for it
 
 
 @pytest.mark.parametrize("name", TREES)
@@ -63,11 +88,19 @@ def test_each_data_set_is_known_by_its_layout(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", TREES)
+def test_no_data_set_is_taken_for_another(tmp_path, name):
+    root = make_tree(tmp_path, **TREES[name])
+    taken = {other for other, module in DATASETS.items() if module.recognizes(root)}
+    # AESDD's folders are called like emotions. Its names count first.
+    assert taken == {name} | ({"folder"} if name == "aesdd" else set())
+
+
+@pytest.mark.parametrize("name", TREES)
 def test_hidden_files_are_skipped_and_a_hidden_folder_above_does_no_harm(tmp_path, caplog, name):
     root = make_tree(tmp_path / ".data", **TREES[name])
     clips, notes = load_dataset(name, root), caplog.text
     caplog.clear()
-    for path in [path for path in root.rglob("*") if path.is_file() and path.suffix != ".csv"]:
+    for path in [path for path in root.rglob("*") if path.is_file() and path.suffix not in (".csv", ".txt")]:
         path.with_name(f"._{path.name}").touch()
         make_tree(root / ".trash", str(path.relative_to(root)))
     make_tree(root, ".DS_Store", "README.md", "__MACOSX/._notes.wav")
@@ -200,5 +233,13 @@ def test_options_reach_the_data_set_that_has_them(tmp_path):
 
 
 def test_an_unknown_name_lists_the_choices(tmp_path):
-    with refused(ConfigError, "'iemocap'", "ravdess, cremad, meld, emodb, folder, manifest"):
-        load_dataset("iemocap", tmp_path)
+    with refused(ConfigError, "'msp'", ", ".join(DATASETS)):
+        load_dataset("msp", tmp_path)
+
+
+def test_options_are_read_as_a_command_line_has_them():
+    assert read_options("mead", ["views=front,top"]) == {"views": ("front", "top")}
+    assert read_options("cremad", ["labels=perceived", "raters=voice"]) == {"labels": "perceived", "raters": "voice"}
+    for wrong in ("labels", "views=front"):
+        with refused(ConfigError, repr(wrong), "labels, raters"):
+            read_options("cremad", [wrong])

@@ -8,7 +8,7 @@ import pytest
 from emotion.config import WHISPER_AUDIO, AudioConfig
 from emotion.errors import ConfigError
 from emotion.models import ARCHITECTURES, find_design
-from emotion.training.options import add_training_options, build_config
+from emotion.training.options import add_data_options, add_training_options, build_config, read_data_options
 
 
 @pytest.fixture
@@ -75,3 +75,13 @@ def test_a_file_of_an_earlier_format_keeps_what_it_does_not_say_to_the_design(op
     assert options("--model", "resnet18_ast", file=old).training.weight_decay == 0.01
     with pytest.raises(ConfigError, match="late_fusion.*--fusion late"):
         options(file={"architecture": "late_fusion"})
+
+
+def test_options_of_a_data_set_are_read_and_named_again():
+    parser = argparse.ArgumentParser()
+    add_data_options(parser)
+    words = ["--dataset", "cremad", "--dataset_dir", "x", "--dataset_option", "labels=perceived", "raters=voice"]
+    request = read_data_options(vars(parser.parse_args(words)))
+    assert request.choices == ("labels=perceived", "raters=voice")
+    assert request.options() == words
+    assert read_data_options(vars(parser.parse_args([]))).options() == []

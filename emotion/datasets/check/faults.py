@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from emotion.console import SILENT, Reporter
+from emotion.datasets import DATASETS
 from emotion.datasets.check.copies import find_same_recordings
 from emotion.datasets.check.survey import Survey
 from emotion.datasets.paths import walk_dataset
@@ -213,8 +214,13 @@ PACKED_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".7z", ".rar")
 # Adapters take one file of a recording and skip its other forms. The group is the part of the name they share.
 RECORDING_IN_NAME = {"ravdess": re.compile(r"[0-9]{2}-((?:[0-9]{2}-){5}[0-9]{2})")}
 
-# Well named, and of an emotion that the adapter leaves out.
-LEFT_OUT = {"emodb": re.compile(r"[0-9]{2}[ab][0-9]{2}L[a-z]")}
+# Well named, and left out on purpose.
+LEFT_OUT = {
+    "emodb": re.compile(r"[0-9]{2}[ab][0-9]{2}L[a-z]"),
+    # Sentences lie beside the dialogs they were cut from, and segments beside whole videos.
+    "iemocap": re.compile(r"Ses0[1-5][FM]_.*"),
+    "mosei": re.compile(r".*"),
+}
 
 
 def _strays(survey: Survey) -> list[Finding]:
@@ -247,7 +253,8 @@ def _strays(survey: Survey) -> list[Finding]:
         elif not (match and match[1] in recordings) and (path.stem not in used_stems or twin):
             unused.append(survey.show(path))
     archives = [line for path in packed if (line := _describe_packed(path, survey.show(path), names))]
-    name = {"ravdess": " (03-01-05-01-02-01-01.wav)", "cremad": " (1001_DFA_ANG_XX.wav)"}.get(survey.name, "")
+    example = getattr(DATASETS.get(survey.name), "EXAMPLE", None)
+    name = f" ({example})" if example else ""
     kinds = {
         "unused_files": ("Picture or sound files that no clip uses", unused,
                          f"Rename them as the data set names its files{name}, or move them elsewhere."),

@@ -18,7 +18,10 @@ if TYPE_CHECKING:  # examining takes heavy libraries; asking for help does not
 MIN_SECONDS = 0.3
 MAX_SECONDS = 60.0
 # All there is to examine, also what training leaves out unless it is asked for.
-LOAD_OPTIONS = {"ravdess": {"vocal_channels": ("speech", "song")}}
+LOAD_OPTIONS = {
+    "ravdess": ("vocal_channels=speech,song",),
+    "mead": ("views=front,down,top,left_30,left_60,right_30,right_60",),
+}
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,7 @@ class SurveyRequest:
         dataset: the name of its layout; None to detect it.
         min_seconds, max_seconds: the lengths that are plausible.
         n_jobs: processes; 0 for one per core.
+        choices: options of the data set, such as ``labels=perceived``.
 
     Raises:
         ConfigError: for impossible lengths or a negative number of processes.
@@ -99,6 +103,7 @@ class SurveyRequest:
     min_seconds: float
     max_seconds: float
     n_jobs: int
+    choices: tuple[str, ...] = ()
 
     def __post_init__(self):
         shortest, longest = self.min_seconds, self.max_seconds
@@ -119,16 +124,16 @@ def survey_dataset(request: SurveyRequest, memory: "ExaminationMemory", reporter
     """
     from emotion.datasets.check.examination import examine_files
 
-    name, clips, missing_rows = _load(request.root, request.dataset)
+    name, clips, missing_rows = _load(request.root, request.dataset, request.choices)
     paths = (path for clip in clips for path in clip.paths)
     examinations = examine_files(paths, memory=memory, n_jobs=request.n_jobs, reporter=reporter)
     return Survey(request.root, name, clips, examinations, request.min_seconds, request.max_seconds, missing_rows)
 
 
-def _load(root: Path, name: str | None) -> tuple[str, list[Clip], list[MissingRow]]:
+def _load(root: Path, name: str | None, choices: tuple[str, ...]) -> tuple[str, list[Clip], list[MissingRow]]:
     """Returns the layout's name, the clips, and the rows of label files for which there is no file."""
     from emotion.datasets import meld
-    from emotion.datasets.recognition import load_dataset, recognize
+    from emotion.datasets.recognition import load_dataset, read_options, recognize
 
     name = name or recognize(root)
     # The adapters warn of files that they skip; the report names them, with the way out.
@@ -144,6 +149,7 @@ def _load(root: Path, name: str | None) -> tuple[str, list[Clip], list[MissingRo
                 if not row.exists
             ]
             return name, [row.clip for row in rows if row.exists], missing
-        return name, load_dataset(name, root, **LOAD_OPTIONS.get(name, {})), []
+        options = read_options(name, (*LOAD_OPTIONS.get(name, ()), *choices))
+        return name, load_dataset(name, root, **options), []
     finally:
         adapters.setLevel(level)

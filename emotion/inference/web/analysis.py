@@ -130,7 +130,7 @@ class Analyst:
                 raise ConfigError(f"{model} does not detect faces, so it cannot blur them. Choose another model.")
             if info.is_still:
                 raise MediaError(f"{clip}: is a picture; this page takes videos. Use run_inference.py for it.")
-            _, plan = plan_clip(clip, OutputRequest(json="", csv="", folder=folder))
+            _, plan = plan_clip(clip, OutputRequest(tables={"json": "", "csv": ""}, folder=folder))
             used = {**describe_run(predictor, self.models[model]), "model": model}
             reporter = _PageReporter(
                 tell=tell,

@@ -16,6 +16,7 @@ from keras import ops
 from emotion.config import RunConfig
 from emotion.datasets.cache import ClipCache
 from emotion.datasets.clips import Clip
+from emotion.datasets.votes import soft_target
 from emotion.errors import DatasetError
 from emotion.files import make_folder, written_whole
 from emotion.inputs.clip_windows import compute_inputs, cut_clip_window
@@ -24,7 +25,7 @@ from emotion.inputs.voice.augmentation import mask_time
 from emotion.labels import class_index
 from emotion.parallel import CRASHED, run_on_cores
 from emotion.training.generators import EpochBatches, varied_inputs
-from emotion.training.recipes.voices import corpus_of, read_votes
+from emotion.training.recipes.voices import corpus_of
 from emotion.windows import sliding_windows
 
 LABEL_SMOOTHING = 0.1
@@ -189,15 +190,7 @@ def clip_targets(bank: VoiceBank, class_names: tuple[str, ...], vote_share: floa
     Args:
         vote_share: how much listeners' votes count beside the label, where there are votes.
     """
-    classes = bank.classes(class_names)
-    targets = np.zeros((len(classes), len(class_names)), np.float32)
-    known = np.flatnonzero(classes >= 0)
-    targets[known, classes[known]] = 1.0
-    for index in known:
-        votes = read_votes(bank.clips[index], class_names)
-        if votes.any():
-            targets[index] = (1 - vote_share) * targets[index] + vote_share * votes / votes.sum()
-    return targets
+    return np.stack([soft_target(clip, class_names, vote_share) for clip in bank.clips])
 
 
 def weigh_clips(corpora: np.ndarray, classes: np.ndarray, chosen: np.ndarray) -> np.ndarray:

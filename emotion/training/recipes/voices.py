@@ -7,13 +7,10 @@ columns ``corpus``, ``votes`` (``angry=6 disgust=2``), ``language`` and ``licenc
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from emotion.config import DataSource
 from emotion.datasets import emodb, manifest, ravdess
 from emotion.datasets.clips import Clip
 from emotion.datasets.protocols import split_by_speaker
-from emotion.errors import DatasetError
 from emotion.labels import class_index
 
 LANGUAGES = {"ravdess": "en", "emodb": "de"}  # of corpora without a column for it
@@ -104,20 +101,3 @@ def load_voices(
             if class_index(clip.emotion, class_names) is None and clip.speaker not in validated
         )
     return voices
-
-
-def read_votes(clip: Clip, class_names: tuple[str, ...]) -> np.ndarray:
-    """Returns how many listeners heard each class in a clip, ``(n_classes,)``; zeros where nobody was asked.
-
-    Raises:
-        DatasetError: if the clip's ``votes`` are not like ``angry=6 disgust=2``.
-    """
-    votes = np.zeros(len(class_names))
-    for part in clip.details.get("votes", "").split():
-        emotion, _, count = part.partition("=")
-        index = class_index(emotion, class_names)
-        if not count.isdecimal():
-            raise DatasetError(f"{clip.clip_id}: votes must be like angry=6 disgust=2, got {part!r}.")
-        if index is not None:
-            votes[index] += int(count)
-    return votes
