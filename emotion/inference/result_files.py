@@ -82,7 +82,8 @@ def process_file(
         prediction = dataclasses.replace(prediction, path=called)
     # Last: if you stop while the video is drawn, no table stands in the way of the next try.
     with stopwatch("write"):
-        write_tables(prediction, plan, {**settings, "window_seconds": prediction.window_seconds})
+        told = {**settings, "window_seconds": prediction.window_seconds}
+        write_tables(prediction, plan, told, are_in_place=called is None)
     return prediction
 
 
@@ -90,8 +91,13 @@ def _seconds_of(bar: Progress, prediction: MediaPrediction) -> Callable[[float],
     return lambda seconds: bar(seconds, prediction.duration_seconds)
 
 
-def write_tables(prediction: MediaPrediction, plan: OutputPlan, settings: dict[str, Any]) -> None:
+def write_tables(
+    prediction: MediaPrediction, plan: OutputPlan, settings: dict[str, Any], *, are_in_place: bool = True
+) -> None:
     """Writes, or prints, everything that was planned except the picture.
+
+    Args:
+        are_in_place: whether the files stay where they are written, so that they can link the clip from there.
 
     Raises:
         EmotionError: if something cannot be written.
@@ -102,7 +108,7 @@ def write_tables(prediction: MediaPrediction, plan: OutputPlan, settings: dict[s
         if path == STANDARD_OUTPUT:
             print(TABLES[kind].make(prediction, settings, None), end="", flush=True)
             continue
-        content = TABLES[kind].make(prediction, settings, path)
+        content = TABLES[kind].make(prediction, settings, path if are_in_place else None)
         if isinstance(content, str):
             write_whole(path, content)
             continue

@@ -104,7 +104,7 @@ def add_data_options(parser: argparse.ArgumentParser, *, cached: bool = True) ->
         f"that a manifest's paths are relative to (default: {DATASET_DIR}, or the manifest's own folder)")  # fmt: skip
     add("--manifest", type=Path, metavar="FILE", help="your own table instead of --dataset: CSV with the columns path, "
         "emotion and, if known, speaker, audio_path, start_s, end_s, split, sex, "
-        "reference")  # fmt: skip
+        "reference; or a file of ELAN, Praat or Label Studio")  # fmt: skip
     add("--dataset_option", nargs="+", default=[], metavar="NAME=VALUE", help="options of the data set, such as "
         "labels=perceived (dataset/README.md lists them)")  # fmt: skip
     kept = "where decoded clips are kept (default: %(default)s)" if cached else argparse.SUPPRESS

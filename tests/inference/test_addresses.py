@@ -264,9 +264,11 @@ def test_one_clip_and_the_mixtures_of_here_and_there(bucket, memory, run, voice,
     assert done.code == SOME_FILES_FAILED and (tmp_path / "here" / "a_emotion.json").is_file()
     Path("c.wav").write_bytes(voice)
     Path("d.wav").write_bytes(voice)
-    done = run("c.wav", "d.wav", "--output_dir", "memory://there")
+    done = run("c.wav", "d.wav", "memory://clips/a.wav", "--label_studio", "--output_dir", "memory://there")
     assert done.code == 0 and memory.exists("/there/c_emotion.json") and memory.exists("/there/summary.csv")
     assert json.loads(memory.cat("/there/c_emotion.json"))["file"] == "c.wav"
+    tasks = [json.loads(memory.cat(f"/there/{name}_emotion.label_studio.json")) for name in "ca"]
+    assert [task["data"]["audio"] for (task,) in tasks] == ["c.wav", "memory://clips/a.wav"]
 
 
 def test_nothing_of_others_is_replaced_at_an_address(bucket, memory, run):
