@@ -179,5 +179,6 @@ NOT_RUN = {
     r"python train_model.py --strategy mirrored|.*tests/training/test_devices.py": "tests/training/test_devices.py",
     r"python run_inference.py 0 ": "tests/inference/test_live.py",
     r"make (fuzz|crash|flood)": "as long as you ask for",
+    r"make release": "needs the network",
     r"python samples/make_astronaut_clip.py": "needs scikit-image, and replaces the sample",
 }
