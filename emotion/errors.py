@@ -23,6 +23,12 @@ class ConfigError(EmotionError, ValueError):
     exit_code = 2
 
 
+class InputTypeError(EmotionError, TypeError):
+    """A value of a type that a function does not take."""
+
+    exit_code = 2
+
+
 class DatasetError(EmotionError):
     """A data set that is missing, empty or of an unknown layout."""
 

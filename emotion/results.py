@@ -5,10 +5,12 @@ import dataclasses
 import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 
 Box = tuple[int, int, int, int]  # x1, y1, x2, y2 in pixels of the upright picture; x2 and y2 exclusive
+Span = tuple[float, float]  # start and end in seconds
 MAX_GAP_SECONDS = 0.5  # longest time between two detections of a face that stayed in sight
 UNSURE = "unsure"  # the answer where the confidence is too low
 # What a person is compared with: neutral clips that you name, the clip itself, or all clips of the person at hand.
@@ -39,6 +41,15 @@ def _contents(value):
 
 
 @dataclass(frozen=True)
+class Word:
+    """A word that somebody says, with its punctuation; times on the file's own clock."""
+
+    start_seconds: float
+    end_seconds: float
+    text: str
+
+
+@dataclass(frozen=True, repr=False)
 class FaceTrack:
     """One person's face through the clip.
 
@@ -57,6 +68,11 @@ class FaceTrack:
     cuts_seconds: tuple[float, ...] = ()
     max_gap_seconds: float = MAX_GAP_SECONDS
     person: str | None = None
+
+    def __repr__(self) -> str:
+        first, last = self.times_seconds[:1], self.times_seconds[-1:]
+        seen = f", {first[0]:.1f} to {last[0]:.1f} s, seen {len(self.times_seconds)} times" if first else ""
+        return f"FaceTrack({self.name!r}{seen})"
 
     @property
     def seconds_in_sight(self) -> float:
@@ -197,6 +213,9 @@ class MediaPrediction(Comparable):
         baselines: the persons whose answers are relative to their own baseline; empty if there are none.
         video_track, audio_track: that were judged, counted from 1 among those of their kind; None if unknown.
         without_baseline: the same result with everybody judged alike; None if ``baselines`` is empty.
+        part: the start and end, in seconds, of what was judged; None for the whole file.
+        frame_times_seconds: ``(n_frames,)``, when each picture was shown, rising; None without pictures.
+        words: what was said, in order of time; None if nobody wrote it down.
     """
 
     path: str
@@ -211,18 +230,42 @@ class MediaPrediction(Comparable):
     notes: tuple[str, ...] = ()
     unsure_below: float = 0.0
     window_seconds: float | None = None
-    speech: tuple[tuple[float, float], ...] | None = None
+    speech: tuple[Span, ...] | None = None
     voice: EmotionSummary | None = None
     passed_over: tuple[FaceTrack, ...] = ()
     baselines: tuple[BaselineUse, ...] = ()
     video_track: int | None = None
     audio_track: int | None = None
     without_baseline: "MediaPrediction | None" = None
+    part: Span | None = None
+    frame_times_seconds: np.ndarray | None = None
+    words: tuple[Word, ...] | None = None
 
     @property
     def start_seconds(self) -> float:
         """When the first window begins; a file's clock need not start at 0."""
         return min((window.start_seconds for window in self.windows), default=0.0)
+
+    def moved(self, seconds: float) -> Self:
+        """Returns the same with all times later by as many seconds."""
+
+        def later(track: FaceTrack) -> FaceTrack:
+            times, cuts = (tuple(time + seconds for time in each) for each in (track.times_seconds, track.cuts_seconds))
+            return dataclasses.replace(track, times_seconds=times, cuts_seconds=cuts)
+
+        return dataclasses.replace(
+            self,
+            tracks=tuple(map(later, self.tracks)),
+            passed_over=tuple(map(later, self.passed_over)),
+            windows=tuple(
+                dataclasses.replace(
+                    window, start_seconds=window.start_seconds + seconds, end_seconds=window.end_seconds + seconds
+                )
+                for window in self.windows
+            ),
+            speech=None if self.speech is None else tuple((a + seconds, b + seconds) for a, b in self.speech),
+            frame_times_seconds=None if self.frame_times_seconds is None else self.frame_times_seconds + seconds,
+        )
 
     def answer(self, window: WindowPrediction) -> EmotionSummary:
         """Returns the answer for one of the windows."""

@@ -25,6 +25,7 @@ class InferenceSettings:
         unsure_below: confidence, 0 to 1, below which the answer is "unsure".
         adapts: whether a person who is in a clip for long is compared with their own mean, if the model can.
         video_track, audio_track: of a file that has several, counted from 1; by default those that suit best.
+        start_seconds, end_seconds: the part of a clip to judge; by default all of it.
     """
 
     window_seconds: float | None = None
@@ -36,6 +37,8 @@ class InferenceSettings:
     adapts: bool = True
     video_track: int | None = None
     audio_track: int | None = None
+    start_seconds: float | None = None
+    end_seconds: float | None = None
 
     def __post_init__(self):
         _check_range("window_sec", self.window_seconds, MIN_WINDOW_SECONDS, MAX_WINDOW_SECONDS)
@@ -45,8 +48,14 @@ class InferenceSettings:
         _check_range("min_face", self.min_face, 0, 100_000)
         _check_range("video_track", self.video_track, 1, MAX_TRACKS)
         _check_range("audio_track", self.audio_track, 1, MAX_TRACKS)
+        check_span(self.start_seconds, self.end_seconds)
         if self.face_detector not in FACE_DETECTORS:
             raise ConfigError(f"face_detector must be one of {', '.join(FACE_DETECTORS)}, got {self.face_detector!r}.")
+
+    @property
+    def span(self) -> tuple[float, float | None]:
+        """Start and end of the part to judge, in seconds; an end of None is that of the clip."""
+        return check_span(self.start_seconds, self.end_seconds)
 
     def filled(self, config: RunConfig) -> "InferenceSettings":
         """Returns the same with the model's own values where you chose none."""
@@ -56,6 +65,20 @@ class InferenceSettings:
             "unsure_below": config.calibration.unsure_below,
         }
         return replace(self, **{name: value for name, value in own.items() if getattr(self, name) is None})
+
+
+def check_span(start: float | None, end: float | None) -> tuple[float, float | None]:
+    """Returns start and end of a part in seconds, 0 for no start.
+
+    Raises:
+        ConfigError: if there is no such part.
+    """
+    for name, value in (("start", start), ("end", end)):
+        if value is not None and not (math.isfinite(value) and value >= 0):
+            raise ConfigError(f"{name} must be seconds from the beginning of the clip, at least 0, got {value!r}.")
+    if end is not None and end <= (start or 0.0):
+        raise ConfigError(f"end must lie after start, got {start or 0.0:g} to {end:g} s.")
+    return float(start or 0.0), None if end is None else float(end)
 
 
 def _check_range(name: str, value: float | None, lowest: float, highest: float) -> None:

@@ -18,7 +18,8 @@ from emotion.inference.person_baseline import (
 from emotion.inputs.window_cutter import WindowCutter
 from emotion.media.tracks import ANY_TRACKS, TrackChoice
 from emotion.models.baseline_head import BaselineHead
-from emotion.results import OWN_CLIP, OWN_CLIPS, REFERENCE, BaselineUse, MediaPrediction
+from emotion.outputs.prediction import Prediction
+from emotion.results import OWN_CLIP, OWN_CLIPS, REFERENCE, BaselineUse
 
 MIN_STRANGER_SECONDS = 1.0  # a second face in sight for as long makes a reference ambiguous
 KINDS = {
@@ -43,6 +44,7 @@ class AnalysedClip:
         undecodable: as for ``ClipResult.of_clip``.
         choice: the tracks that were judged.
         notes: that come before others.
+        part: start and end of what was judged, in seconds; None for the whole clip.
     """
 
     name: str
@@ -53,6 +55,7 @@ class AnalysedClip:
     undecodable: Mapping[str, str] = field(default_factory=dict)
     choice: TrackChoice = ANY_TRACKS
     notes: tuple[str, ...] = ()
+    part: tuple[float, float | None] | None = None
 
     def evidence(self, track: int | None) -> PersonEvidence:
         """Returns what is known of a person."""
@@ -108,7 +111,7 @@ class AnalysedClip:
 
     def conclude(
         self, people: Mapping[int | None, PersonBaseline] | None = None, head: BaselineHead | None = None
-    ) -> MediaPrediction:
+    ) -> Prediction:
         """Puts the windows together.
 
         Args:
@@ -133,16 +136,20 @@ class AnalysedClip:
         shown = dataclasses.replace(shown, baselines=tuple(uses), without_baseline=plain)
         return dataclasses.replace(shown, notes=(*shown.notes, _describe(shown)))
 
-    def _build(self, windows: list[JudgedWindow], names: Mapping[int, str]) -> MediaPrediction:
+    def _build(self, windows: list[JudgedWindow], names: Mapping[int, str]) -> Prediction:
         prediction = self.result.of_clip(
             windows, expects_sound=self.expects_sound, undecodable=self.undecodable, names=names
         )
-        return dataclasses.replace(
+        prediction = dataclasses.replace(
             prediction,
             notes=(*self.notes, *prediction.notes),
             video_track=self.choice.video,
             audio_track=self.choice.audio,
         )
+        if self.part is None:
+            return prediction
+        start, end = self.part[0], self.part[0] + prediction.duration_seconds
+        return dataclasses.replace(prediction.moved(start), part=(start, end))
 
     def _tracks(self) -> list[int]:
         """The faces that are judged, the one that fills most of the picture first."""
@@ -159,7 +166,7 @@ class AnalysedClip:
         return has_face or (person.voice_vector is not None and any(part.voice is not None for part in parts))
 
 
-def _describe(prediction: MediaPrediction) -> str:
+def _describe(prediction: Prediction) -> str:
     """Says whose answers are relative, to what, and how much of it there is."""
     names = {face.face_id: face.name for face in prediction.tracks}
     words = []

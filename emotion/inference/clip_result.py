@@ -11,7 +11,8 @@ from emotion.config import RunConfig
 from emotion.inputs.frame_sampler import FrameSampler
 from emotion.inputs.window_cutter import WindowCutter
 from emotion.models.trained_model import WindowParts
-from emotion.results import EmotionSummary, FaceTrack, MediaPrediction, WindowPrediction, join_evidence
+from emotion.outputs.prediction import Prediction
+from emotion.results import EmotionSummary, FaceTrack, WindowPrediction, join_evidence
 from emotion.settings import InferenceSettings
 from emotion.windows import merge_probabilities, sliding_windows
 
@@ -42,7 +43,7 @@ class JudgedWindow:
 
 
 class ClipResult:
-    """Makes a ``MediaPrediction`` of judged windows, for a whole clip or for a moment of a camera.
+    """Makes a ``Prediction`` of judged windows, for a whole clip or for a moment of a camera.
 
     Args:
         name: of the file or the camera.
@@ -69,7 +70,7 @@ class ClipResult:
         expects_sound: bool = True,
         undecodable: Mapping[str, str] | None = None,
         names: Mapping[int, str] | None = None,
-    ) -> MediaPrediction:
+    ) -> Prediction:
         """Returns the answer for all that was cut.
 
         Args:
@@ -92,7 +93,7 @@ class ClipResult:
         named.sort(key=lambda window: (window.start_seconds, window.end_seconds, window.face_id or 0))
         faces = sorted(tracks.values(), key=lambda face: face.face_id)
         voices = [window for window in named if window.evidence == "voice" and window.face_id is None]
-        return MediaPrediction(
+        return Prediction(
             path=self._name,
             class_names=self._config.class_names,
             duration_seconds=cutter.duration_seconds,
@@ -111,9 +112,10 @@ class ClipResult:
             speech=cutter.speech,
             voice=self._summarize(voices) if voices else None,
             passed_over=(*passed_over, *cutter.sampler.faces_passed_over()),
+            frame_times_seconds=np.array(cutter.sampler.frame_times_seconds) if cutter.has_video else None,
         )
 
-    def at_moment(self, windows: list[JudgedWindow], time_seconds: float) -> MediaPrediction:
+    def at_moment(self, windows: list[JudgedWindow], time_seconds: float) -> Prediction:
         """Returns what a camera's picture shows: the faces in sight with their latest answers, and none for the clip.
 
         Args:
@@ -129,15 +131,15 @@ class ClipResult:
             if not window.track or sampler.resolve(window.track) in tracks
         ]
         others = [face for track, face in in_sight.items() if track not in tracks]
-        return MediaPrediction(
+        return Prediction(
             path=self._name,
             class_names=self._config.class_names,
             duration_seconds=time_seconds,
-            has_video=True,
-            has_audio=False,
+            has_video=self._cutter.has_video,
+            has_audio=self._cutter.has_audio,
             tracks=tuple(tracks.values()),
             windows=tuple(reversed(recent)),
-            overall=self._summarize([]),
+            overall=self._summarize(_latest(recent, list(tracks.values()))),
             by_face={},
             unsure_below=self._settings.unsure_below,
             passed_over=(*others, *sampler.faces_passed_over(since)),
@@ -240,6 +242,12 @@ def _main_windows(windows: list[WindowPrediction], faces: list[FaceTrack]) -> li
         if window.face_id == main.face_id
         or (window.face_id is None and (window.start_seconds, window.end_seconds) not in with_face)
     ]
+
+
+def _latest(windows: list[WindowPrediction], faces: list[FaceTrack]) -> list[WindowPrediction]:
+    """The latest window that speaks for a moment: of the face most in sight that was judged, or of the voice."""
+    main = _main_windows(windows, faces)
+    return [window for window in main if window.probabilities is not None][-1:]
 
 
 def _notes(

@@ -17,7 +17,6 @@ import numpy as np
 
 from emotion.errors import ConfigError
 from emotion.inference.clip_result import JudgedWindow
-from emotion.inputs.window_cutter import WindowCutter
 from emotion.media.pictures import VideoFrame
 from emotion.media.writing import VideoWriter
 from emotion.outputs.video.annotator import Annotator
@@ -83,12 +82,7 @@ def run_live(
         The result for the whole time.
     """
     drawing = {"timeline": False, **(drawing or {})}
-    step = predictor.step_seconds
-    window = min(predictor.window_seconds, predictor.config.window.window_seconds)
-    cutter = WindowCutter(
-        predictor.config, predictor.settings, has_audio=False, detector=predictor.detector,
-        first_start_seconds=min(0.0, step - window), context_frames=predictor.run.context_frames, awaits_context=False,
-    )  # fmt: skip
+    cutter = predictor.watch_live(has_audio=False)
     result = predictor.build_result(name, cutter)
     judged: list[JudgedWindow] = []
     recording = _Recording(output)

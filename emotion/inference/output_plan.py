@@ -73,9 +73,18 @@ class OutputPlan:
     csv: Path | None = None
     srt: Path | None = None
 
+    @property
+    def csv_metadata(self) -> Path | None:
+        """Model and settings of a CSV file, where no JSON file holds them."""
+        has_json = self.json not in (None, STANDARD_OUTPUT)
+        if has_json or self.csv in (None, STANDARD_OUTPUT):
+            return None
+        return self.csv.with_name(f"{self.csv.name}-metadata.json")
+
     def files(self) -> dict[str, Path]:
         """Returns what goes to disk, by what the console calls it."""
         names = {"picture": "annotated picture", "plot": "plot", "json": "JSON", "csv": "CSV", "srt": "subtitles"}
+        names["csv_metadata"] = "CSV's settings"
         if self.picture is not None and self.picture.suffix.lower() in SUFFIXES:
             names["picture"] = "annotated video"
         paths = {name: getattr(self, field) for field, name in names.items()}

@@ -4,34 +4,42 @@ import dataclasses
 import functools
 import itertools
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from emotion.config import RunConfig
 from emotion.console import Progress
-from emotion.errors import ConfigError, MediaError
+from emotion.errors import ConfigError, EmotionError, MediaError
 from emotion.files import displayable
 from emotion.inference.analysed_clip import AnalysedClip
 from emotion.inference.clip_result import ClipResult, JudgedWindow
+from emotion.inference.many import predict_clips
 from emotion.inference.person_baseline import PersonBaseline, PersonEvidence, of_reference
+from emotion.inference.sources import Source, SourceOptions, opened
+from emotion.inference.stream import ItemClock
 from emotion.inference.track_encoder import TrackEncoder
 from emotion.inputs.faces.detectors import FaceDetector, build_detector
 from emotion.inputs.voice.channels import ChannelWatch
 from emotion.inputs.window_cutter import WindowCutter, WindowInputs
+from emotion.media.arrays import ArrayRecording, Colours
 from emotion.media.reading import MediaInfo
 from emotion.media.recordings import Recording, RecordingInfo
 from emotion.media.streams import Damage
 from emotion.media.tracks import TrackChoice
 from emotion.models.baseline_head import check_has_baseline
+from emotion.models.names import resolve_model
 from emotion.models.run_folder import load_run
 from emotion.models.trained_model import Run
+from emotion.outputs.prediction import Prediction
 from emotion.parallel import Stages, Stopwatch
 from emotion.places import default_run
-from emotion.results import REFERENCE, MediaPrediction
-from emotion.settings import InferenceSettings
+from emotion.results import REFERENCE
+from emotion.settings import InferenceSettings, check_span
 
+STREAM = "<stream>"  # what results call one
 BATCH_WINDOWS = 8  # judged at once, which takes less time than one by one
 
 
@@ -39,7 +47,7 @@ class EmotionPredictor:
     """A trained model, ready to be shown media.
 
     Example:
-        predictor = EmotionPredictor("saved_models/default")
+        predictor = EmotionPredictor("accurate")
         prediction = predictor.predict("clip.mp4")
         print(prediction.overall.emotion, prediction.overall.confidence)
     """
@@ -54,14 +62,15 @@ class EmotionPredictor:
         """Loads a model folder.
 
         Args:
-            model: the folder, or a run already loaded; by default the model that comes with the program.
+            model: a folder, the name of one in ``saved_models/`` such as ``accurate``, ``hf://USER/NAME``, or a run
+                already loaded; by default the model that comes with the program.
             settings: how it is used; by default the model's own.
             runtime: what computes, if the run is not loaded yet; see ``load_run``.
 
         Raises:
             RunError: if the folder is missing or incomplete.
         """
-        self.run = model if isinstance(model, Run) else load_run(Path(model or default_run()), runtime=runtime)
+        self.run = model if isinstance(model, Run) else load_run(resolve_model(model or default_run()), runtime=runtime)
         self.settings = settings or InferenceSettings()
         self.people: tuple[PersonBaseline, ...] = ()  # whose references were given
 
@@ -134,20 +143,41 @@ class EmotionPredictor:
 
     def predict(
         self,
-        path: str | os.PathLike | Recording,
+        source: Source | None = None,
         *,
+        start: float | None = None,
+        end: float | None = None,
+        fps: float | None = None,
+        times: Iterable[float] | None = None,
+        samples: np.ndarray | None = None,
+        sample_rate: int | None = None,
+        colours: Colours = "rgb",
         info: MediaInfo | RecordingInfo | None = None,
         progress: Progress | None = None,
         stopwatch: Stopwatch | None = None,
-    ) -> MediaPrediction:
-        """Judges every face, and the voice, of a media file: a video, a sound file or an image.
+    ) -> Prediction:
+        """Judges every face, and the voice, of a clip: a video, a sound or a picture.
 
         The sound counts for the face whose mouth moves with it; every other face is judged by its looks alone. Where
         no face moves its mouth with the voice, the voice is judged by itself.
 
+        Example:
+            predictor.predict("clip.mp4", start=60, end=90)
+            predictor.predict(request.files["clip"])
+            predictor.predict(frames, fps=25, samples=sound, sample_rate=16000)
+
         Args:
-            path: the file; or a recording: a part of a file, certain tracks, or video and sound in two files.
-            info: what its headers say, if you have read them already.
+            source: a path; the bytes of a file, or a file object; a picture ``(height, width, 3)`` or pictures
+                ``(n, height, width, 3)`` of uint8; a picture of Pillow's; or an iterable of pictures, which need not
+                be in memory together. None for sound alone.
+            start, end: the part to judge, in seconds; by default all of it.
+            fps: of pictures, how many there are a second.
+            times: of pictures, when each is shown, in seconds, rising; instead of ``fps``.
+            samples: of pictures, or alone: sound ``(n_samples,)`` or ``(n_samples, n_channels)``, floats of full scale
+                1, int16 or int32.
+            sample_rate: of the samples, in Hz.
+            colours: of arrays, ``rgb``, or ``bgr`` as OpenCV gives them.
+            info: what the headers of a file say, if you have read them already.
             progress: called with the seconds done and, where known, their total.
             stopwatch: measures each part of the work.
 
@@ -155,27 +185,103 @@ class EmotionPredictor:
             The answer; its times are seconds on the file's own clock.
 
         Raises:
+            InputTypeError: for anything else than these; it is a ``TypeError``, too.
+            ConfigError: if times or sound do not fit what is given.
             MediaError: if the file is missing, broken, or no media, or has no such track.
         """
-        return self.conclude(self.analyse(path, info=info, progress=progress, stopwatch=stopwatch))
+        options = SourceOptions(fps, times, samples, sample_rate, colours)
+        span = check_span(start, end) if (start, end) != (None, None) else self.settings.span
+        tracks = TrackChoice(self.settings.video_track, self.settings.audio_track)
+        with opened(source, options, span, tracks) as recording:
+            return self.conclude(self.analyse(recording, info=info, progress=progress, stopwatch=stopwatch))
+
+    def predict_many(
+        self, paths: Iterable[str | os.PathLike], *, progress: bool = False, workers: int = 1
+    ) -> Iterator[Prediction | EmotionError]:
+        """Judges clips, and yields for each, in their order, the answer or the error that it ended with.
+
+        Example:
+            for path, result in zip(paths, predictor.predict_many(paths, workers=4)):
+                print(path, result if isinstance(result, EmotionError) else result.headline)
+
+        Args:
+            progress: whether to draw a bar.
+            workers: processes, each with a model of its own. In a script, call this under
+                ``if __name__ == "__main__":``.
+        """
+        again = functools.partial(_again, self.run.path, self.run.runtime, self.settings, self.people)
+        return predict_clips(self.predict, again, paths, progress=progress, n_processes=workers)
+
+    def predict_stream(
+        self,
+        items: Iterable[Any],
+        *,
+        fps: float | None = None,
+        sample_rate: int | None = None,
+        colours: Colours = "rgb",
+    ) -> Iterator[Prediction]:
+        """Judges pictures and sound as they come, and yields what is known each time a window is judged.
+
+        Example:
+            for now in predictor.predict_stream(camera_frames(), fps=30):
+                print(now.overall.emotion)
+
+        Args:
+            items: pictures as ``predict`` takes them, and blocks of sound ``(n_samples,)``, in order of time; each as
+                it is, or as a pair of its time in seconds and itself.
+            fps: of pictures without a time.
+            sample_rate: of the sound, in Hz; None if there is none.
+            colours: as for ``predict``.
+
+        Yields:
+            The people in sight and the latest answers; ``overall`` is the latest of the face that fills most of the
+            picture, or of the voice.
+
+        Raises:
+            InputTypeError: if an item is neither a picture nor sound.
+            ConfigError: if pictures have no times, or sound has no rate.
+        """
+        clock = ItemClock(fps, sample_rate, self.config.audio.sample_rate, colours)
+        cutter = self.watch_live(has_audio=sample_rate is not None)
+        result = self.build_result(STREAM, cutter)
+        judged: list[JudgedWindow] = []
+        for answer in self.judge(cutter.cut(clock.place(items)), batch_windows=1):
+            judged.append(answer)
+            yield result.at_moment(judged, cutter.duration_seconds)
+
+    def watch_live(self, *, has_audio: bool) -> WindowCutter:
+        """Returns a cutter for what comes now: it waits for nothing, and its first windows hold only what has come."""
+        window = min(self.window_seconds, self.config.window.window_seconds)
+        return WindowCutter(
+            self.config, self.settings, has_audio=has_audio, detector=self.detector,
+            first_start_seconds=min(0.0, self.step_seconds - window), context_frames=self.run.context_frames,
+            awaits_context=False,
+        )  # fmt: skip
 
     def analyse(
         self,
-        path: str | os.PathLike | Recording,
+        path: str | os.PathLike | Recording | ArrayRecording,
         *,
         info: MediaInfo | RecordingInfo | None = None,
         progress: Progress | None = None,
         stopwatch: Stopwatch | None = None,
     ) -> AnalysedClip:
-        """Judges the windows of a media file; ``conclude`` makes an answer of them. Arguments as for ``predict``."""
-        wanted = TrackChoice(self.settings.video_track, self.settings.audio_track)
-        recording = path if isinstance(path, Recording) else Recording.of_file(path, wanted)
+        """Judges the windows of a clip; ``conclude`` makes an answer of them. Arguments as for ``predict``."""
+        if isinstance(path, Recording | ArrayRecording):
+            recording = path
+        else:
+            recording = Recording.of_part(
+                path, TrackChoice(self.settings.video_track, self.settings.audio_track), self.settings.span
+            )
         stopwatch = stopwatch or Stopwatch()
         info = info or recording.probe()
         recording = dataclasses.replace(recording, choice=info.choice)
+        if info.is_still and (recording.start_seconds or recording.end_seconds is not None):
+            raise ConfigError(f"{recording.path}: is a picture, of which there are no parts. Leave out start and end.")
+        duration = info.duration_seconds if isinstance(info, RecordingInfo) else recording.length_of(info)
         cutter = WindowCutter(
             self.config, self.settings, has_video=info.has_video, has_audio=info.has_audio,
-            duration_seconds=info.duration_seconds, context_frames=self.run.context_frames, detector=self.detector,
+            duration_seconds=duration, context_frames=self.run.context_frames, detector=self.detector,
             stopwatch=stopwatch,
         )  # fmt: skip
         damage = Damage(recording.path, is_silent=True)
@@ -185,7 +291,7 @@ class EmotionPredictor:
         with Stages() as stages:
             together = stages.ahead(cutter.cut(stages.ahead(cutter.prepare(items))))
             # Only the answers are kept: a window's frames weigh a thousand times as much.
-            windows = list(self.judge(_telling(together, progress, info.duration_seconds), stopwatch=stopwatch))
+            windows = list(self.judge(_telling(together, progress, duration), stopwatch=stopwatch))
         if not cutter.has_video and not cutter.has_audio:
             raise MediaError(f"{recording.path}: neither a picture nor a sound could be decoded. Is the file whole?")
         if progress:
@@ -198,11 +304,11 @@ class EmotionPredictor:
             notes.append("each channel of the sound seems to hold one person; --split_channels judges each by itself")
         return AnalysedClip(
             recording.path, self.build_result(recording.path, cutter), cutter, windows,
-            expects_sound=not info.is_still, choice=info.choice, notes=tuple(notes),
+            expects_sound=not info.is_still, choice=info.choice, notes=tuple(notes), part=recording.part,
             undecodable={**info.undecodable, **(_find_lost(info, cutter) if damage.count else {})},
         )  # fmt: skip
 
-    def conclude(self, clip: AnalysedClip, person: PersonBaseline | None = None) -> MediaPrediction:
+    def conclude(self, clip: AnalysedClip, person: PersonBaseline | None = None) -> Prediction:
         """Puts the windows of a clip together, each person compared with their baseline where there is one.
 
         Args:
@@ -272,6 +378,15 @@ class EmotionPredictor:
     def build_result(self, name: str, cutter: WindowCutter) -> ClipResult:
         """Returns what puts judged windows together; ``name`` is that of the file or the camera."""
         return ClipResult(name, cutter, self.config, self.settings_in_force)
+
+
+def _again(
+    folder: Path, runtime: str, settings: InferenceSettings, people: tuple[PersonBaseline, ...]
+) -> Callable[[str | os.PathLike], Prediction]:
+    """Makes what predicts the same in another process."""
+    predictor = EmotionPredictor(folder, settings, runtime=runtime)
+    predictor.people = people
+    return predictor.predict
 
 
 def _find_lost(info: MediaInfo | RecordingInfo, cutter: WindowCutter) -> dict[str, str]:

@@ -12,7 +12,7 @@ from emotion.inputs.faces.hiding import find_faces_to_hide
 from emotion.media.reading import MediaInfo
 from emotion.media.writing import LARGE_PIXELS
 from emotion.outputs.subtitles import format_srt
-from emotion.outputs.tables import format_csv, format_json
+from emotion.outputs.tables import format_csv, format_csv_metadata, format_json
 from emotion.outputs.video.annotator import Annotator
 from emotion.outputs.video.writing import pictures_of, write_annotated_image, write_annotated_video
 from emotion.parallel import Stopwatch
@@ -98,7 +98,8 @@ def write_tables(prediction: MediaPrediction, plan: OutputPlan, settings: dict[s
     """
     makers = (
         (plan.json, lambda: format_json(prediction, settings)),
-        (plan.csv, lambda: format_csv(prediction, settings)),
+        (plan.csv, lambda: format_csv(prediction)),
+        (plan.csv_metadata, lambda: format_csv_metadata(prediction, plan.csv.name, settings)),
         (plan.srt, lambda: format_srt(prediction)),
     )
     for path, make in makers:

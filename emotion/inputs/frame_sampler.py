@@ -1,5 +1,6 @@
 """Finds and follows faces from frame to frame, and cuts their crops at moments on a regular grid."""
 
+from array import array
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,6 +47,7 @@ class FrameSampler:
 
     Attributes:
         moments: the moments of the grid for which there were frames.
+        frame_times_seconds: when each frame began.
         last_frame_seconds, end_seconds: when the last frame begins and ends.
         mouths: by track, ``(seconds, speed)`` of the mouth as ``MouthWatcher`` measures it.
     """
@@ -74,6 +76,7 @@ class FrameSampler:
         self.last_frame_seconds = 0.0
         self.end_seconds = 0.0
         self.moments: list[int] = []
+        self.frame_times_seconds = array("d")
         self.mouths: dict[int, list[tuple[float, float]]] = {}
 
     def prepare(self, frame: VideoFrame) -> None:
@@ -106,6 +109,7 @@ class FrameSampler:
 
     def _sample(self, frame: VideoFrame) -> list[FrameCrop]:
         before_seconds, self.last_frame_seconds = self.last_frame_seconds, frame.time_seconds
+        self.frame_times_seconds.append(frame.time_seconds)
         self.end_seconds = frame.time_seconds + frame.duration_seconds
         moment = self._moment_at(frame.time_seconds)
         is_moment = moment > self._last_moment

@@ -124,23 +124,27 @@ def _is_drawable(frame) -> bool:
     return is_whole and has_known_colours and frame.format.name == "yuv420p"
 
 
-class SoundReader:
-    """Turns the decoded frames of one stream into a mono signal without gaps."""
+class MonoSound:
+    """Turns frames of sound, in whatever form, into a mono signal without gaps.
 
-    def __init__(self, stream, origin: Fraction, sample_rate: int, channel: int | None):
-        self.clock = streams.StreamClock(stream, origin)
+    Args:
+        sample_rate: of the signal, in Hz.
+        channel: as for ``MonoMixer``.
+    """
+
+    def __init__(self, sample_rate: int, channel: int | None = None):
         self._sound = streams.ContinuousSound(sample_rate, None)
         self._mixer = MonoMixer(sample_rate, channel)
         self._names: tuple[str, ...] = ()
         self._next: int | None = None  # index of the next mono sample
 
-    def read(self, frame) -> Iterator[AudioChunk]:
-        time = self.clock.place(frame.pts, streams.seconds_of(frame))
+    def push(self, frame, time_seconds: float) -> Iterator[AudioChunk]:
+        """Takes PyAV's frame and the second at which it begins."""
         names = tuple(channel.name for channel in frame.layout.channels)
         if names != self._names:
             yield from self._mix(self._sound.flush())
             self._names = names
-        yield from self._mix(self._sound.push(frame, time))
+        yield from self._mix(self._sound.push(frame, time_seconds))
 
     def finish(self) -> Iterator[AudioChunk]:
         yield from self._mix(self._sound.flush())
@@ -156,3 +160,17 @@ class SoundReader:
         for mono, levels in mixed:
             yield AudioChunk(self._next / self._sound.sample_rate, mono, levels)
             self._next += len(mono)
+
+
+class SoundReader:
+    """Turns the decoded frames of one stream into a mono signal without gaps."""
+
+    def __init__(self, stream, origin: Fraction, sample_rate: int, channel: int | None):
+        self.clock = streams.StreamClock(stream, origin)
+        self._sound = MonoSound(sample_rate, channel)
+
+    def read(self, frame) -> Iterator[AudioChunk]:
+        yield from self._sound.push(frame, self.clock.place(frame.pts, streams.seconds_of(frame)))
+
+    def finish(self) -> Iterator[AudioChunk]:
+        yield from self._sound.finish()

@@ -32,6 +32,23 @@ class Recording:
     def of_file(cls, path: str | os.PathLike, choice: TrackChoice = ANY_TRACKS) -> "Recording":
         return cls(os.fspath(path), os.fspath(path), choice=choice)
 
+    @classmethod
+    def of_part(cls, path: str | os.PathLike, choice: TrackChoice, span: tuple[float, float | None]) -> "Recording":
+        return replace(cls.of_file(path, choice), start_seconds=span[0], end_seconds=span[1])
+
+    @property
+    def part(self) -> tuple[float, float | None] | None:
+        """Start and end of what is read; None for all of it."""
+        whole = self.start_seconds == 0 and self.end_seconds is None
+        return None if whole else (self.start_seconds, self.end_seconds)
+
+    def length_of(self, info: MediaInfo) -> float | None:
+        """Returns how long the part of a file lasts, by the file's headers; None if they do not say."""
+        end = info.duration_seconds
+        if self.end_seconds is not None:
+            end = self.end_seconds if end is None else min(end, self.end_seconds)
+        return None if end is None else max(0.0, end - self.start_seconds)
+
     @property
     def path(self) -> str:
         """The file to name in messages and results."""

@@ -1,22 +1,28 @@
 """A result as JSON or CSV, for other programs.
 
-JSON, schema version 3. Times are seconds (``_s``) on the file's own clock, rounded to milliseconds; probabilities are
-rounded to four places. An unknown number is null::
+JSON, schema version 3; ``result.schema.json`` beside this file is the same as a JSON Schema. Times are seconds (``_s``)
+on the file's own clock, rounded to milliseconds; probabilities are rounded to four places. An unknown number is null::
 
     schema_version    3; rises when a name changes its meaning or is removed
     file              the media file
+    part              [start_s, end_s] of what was judged; null for the whole file
     duration_seconds  its length
     has_video, has_audio
     speech            [[start_s, end_s]] of speech; null if no speech detector ran
     class_names       the model's emotions, in the order of its outputs
     unsure_below      confidence below which an emotion is "unsure"; 0 if never
-    overall           {emotion, most_probable, confidence, evidence, probabilities} of the face most in sight; of the
-                      voice if no face was judged
-    faces             [{face, emotion, most_probable, confidence, evidence, probabilities, time_shares, first_seen_s,
-                      last_seen_s, boxes}]
-    voice             {emotion, most_probable, confidence, evidence, probabilities, time_shares} of the windows that
-                      judge the voice by itself; null if there are none
-    windows           [{start_s, end_s, face, emotion, most_probable, confidence, evidence, probabilities}]
+    headline          what the face most in sight shows, one after the other; empty for one answer
+    story             [{start_s, end_s, emotion}], the same
+    overall           {emotion, most_probable, confidence, evidence, probabilities, valence, arousal} of the face most
+                      in sight; of the voice if no face was judged
+    faces             [{face, emotion, most_probable, confidence, evidence, probabilities, valence, arousal,
+                      time_shares, first_seen_s, last_seen_s, boxes}]
+    voice             {emotion, most_probable, confidence, evidence, probabilities, valence, arousal, time_shares} of
+                      the windows that judge the voice by itself; null if there are none
+    utterances        [{start_s, end_s, face, emotion, most_probable, confidence, evidence, probabilities, valence,
+                      arousal, text}]
+    windows           [{start_s, end_s, face, emotion, most_probable, confidence, evidence, probabilities, valence,
+                      arousal}]
     baselines         [{face, kind, face_seconds, voice_seconds}] of people whose answers are relative to what is usual
                       for them; empty if everybody is judged alike
     without_baseline  {overall, faces, voice, windows}: the same answers with everybody judged alike; null if
@@ -24,40 +30,46 @@ rounded to four places. An unknown number is null::
     notes             what a reader must know to judge the answer
     settings          what the caller wants kept with the result, or null
 
-``face`` is "face 1", "face 2", ..., the name given with a person's reference, or null for a window that judges the
-sound alone. ``evidence`` is "face+voice", "face", "voice" or "none"; a model of whole frames has "frame" instead of
-"face". ``boxes`` holds ``[time_s, x1, y1, x2, y2]`` for each detection, in pixels of the upright frame, x2 and y2
-exclusive. ``probabilities`` is {emotion: probability}, ``confidence`` the highest of them and ``most_probable`` its
-emotion. ``emotion`` is the answer: the same emotion, or "unsure" if ``confidence`` is below ``unsure_below``.
-``time_shares`` is {emotion: share of the judged time with that answer}, "unsure" included. ``kind`` is "reference",
-"own clip" or "own clips"; ``face_seconds`` and ``voice_seconds`` say how much of the person it rests on. ``overall``,
-``voice``, ``windows`` and ``faces`` in ``without_baseline`` are as above, the faces without their sightings. Without
-evidence ``emotion``, ``most_probable`` and ``probabilities`` are null and ``confidence`` is 0. Version 2 had no
-``voice`` and no ``time_shares``, and its ``overall`` mixed several people's voices with the main face; version 1 had no
-"unsure" and no ``most_probable``.
+``face`` is "face 1", "face 2", ..., the name given with a person's reference, or null where the sound alone is judged.
+``evidence`` is "face+voice", "face", "voice" or "none"; a model of whole frames has "frame" instead of "face".
+``boxes`` holds ``[time_s, x1, y1, x2, y2]`` for each detection, in pixels of the upright frame, x2 and y2 exclusive.
+``probabilities`` is {emotion: probability}, ``confidence`` the highest of them, over many windows their highest mean,
+and ``most_probable`` its emotion. ``emotion`` is the answer: the same emotion, or "unsure" if ``confidence`` is below
+``unsure_below``. ``valence`` and ``arousal`` are derived from the probabilities (see ``valence_arousal``).
+``time_shares`` is {emotion: share of the judged time with that answer}, "unsure" included. ``text`` is null unless the
+words were written down. ``kind`` is "reference", "own clip" or "own clips"; ``face_seconds`` and ``voice_seconds`` say
+how much of the person it rests on. In ``without_baseline`` the faces are without their sightings. Without evidence
+``emotion``, ``most_probable``, ``probabilities``, ``valence`` and ``arousal`` are null and ``confidence`` is 0. Version
+2 had no ``voice`` and no ``time_shares``, and its ``overall`` mixed several people's voices with the main face; version
+1 had no "unsure" and no ``most_probable``.
 
-CSV, UTF-8 with a header: a line for each window with ``start_s``, ``end_s``, ``face``, ``emotion``, ``confidence`` and
-``evidence`` as above, and a probability column for each class. What is null in JSON is empty here, but the ``face`` of
-a voice judged by itself is "voice". The last columns are the same in every line: ``schema_version``, ``model_sha256``,
-and ``settings`` as JSON. A name that a spreadsheet would compute, such as ``=A1``, has an apostrophe before it.
+CSV, UTF-8 with a header: a line for each window with the columns of ``rows``, rounded alike; what is null in JSON is
+empty. A name that a spreadsheet would compute, such as ``=A1``, has an apostrophe before it. Model and settings stand
+in a file beside it, ``NAME.csv-metadata.json``, where "CSV on the Web" (W3C 2015) looks for them.
 """
 
 import io
 import json
 import math
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 from emotion.csv_rows import write_rows
 from emotion.files import displayable
+from emotion.outputs.rows import Row, columns_by, rows_by
+from emotion.outputs.story import tell_story, write_headline
+from emotion.outputs.utterances import Utterance, find_utterances
+from emotion.outputs.valence_arousal import derive_valence_arousal
 from emotion.results import BaselineUse, EmotionSummary, FaceTrack, MediaPrediction, WindowPrediction
 
 SCHEMA_VERSION = 3
 SECONDS_DIGITS = 3
 PROBABILITY_DIGITS = 4
+NUMBERS_IN_LINES = re.compile(r"\[\n\s+(?:(?:-?[\d.e+-]+|null),?\s+)+\]")  # no JSON string holds a line break
 
 
 def to_json(prediction: MediaPrediction, *, settings: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -68,18 +80,30 @@ def to_json(prediction: MediaPrediction, *, settings: dict[str, Any] | None = No
     Raises:
         TypeError: if JSON cannot hold one of the settings.
     """
+    story = tell_story(prediction)
     return {
         "schema_version": SCHEMA_VERSION,
         "file": displayable(prediction.path),
+        "part": None if prediction.part is None else [_number(time, SECONDS_DIGITS) for time in prediction.part],
         "duration_seconds": _number(prediction.duration_seconds, SECONDS_DIGITS),
         "has_video": bool(prediction.has_video),
         "has_audio": bool(prediction.has_audio),
         "speech": _speech(prediction),
         "class_names": list(prediction.class_names),
         "unsure_below": _number(prediction.unsure_below, PROBABILITY_DIGITS),
+        "headline": write_headline(prediction, story),
+        "story": [
+            {
+                "start_s": _number(chapter.start_seconds, SECONDS_DIGITS),
+                "end_s": _number(chapter.end_seconds, SECONDS_DIGITS),
+                "emotion": chapter.emotion,
+            }
+            for chapter in story
+        ],
         "overall": _summary(prediction.overall, prediction.class_names),
         "faces": [_face(track, prediction) for track in prediction.tracks],
         "voice": _voice(prediction),
+        "utterances": [_utterance(each, prediction) for each in find_utterances(prediction)],
         "windows": [_window(window, prediction) for window in prediction.windows],
         "baselines": [_baseline(use, prediction) for use in prediction.baselines],
         "without_baseline": _without_baseline(prediction.without_baseline),
@@ -90,24 +114,53 @@ def to_json(prediction: MediaPrediction, *, settings: dict[str, Any] | None = No
 
 def format_json(prediction: MediaPrediction, settings: dict[str, Any] | None = None) -> str:
     """Returns a result as the text of a JSON file; ``settings`` as in ``to_json``."""
-    return json.dumps(to_json(prediction, settings=settings), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    text = json.dumps(to_json(prediction, settings=settings), indent=2, ensure_ascii=False, allow_nan=False)
+    return (
+        NUMBERS_IN_LINES.sub(lambda found: re.sub(r"\s+", " ", found[0]).replace("[ ", "[").replace(" ]", "]"), text)
+        + "\n"
+    )
 
 
-def format_csv(prediction: MediaPrediction, settings: dict[str, Any] | None = None) -> str:
-    """Returns the windows of a result as the text of a CSV file; ``settings`` as in ``to_json``."""
-    plain = _plain(settings) or {}
-    told = [SCHEMA_VERSION, plain.get("model_sha256", ""), json.dumps(plain) if plain else ""]
-    names = ("start_s", "end_s", "face", "emotion", "confidence", "evidence")
-    rows = [[*names, *prediction.class_names, "schema_version", "model_sha256", "settings"]]
-    for window in prediction.windows:
-        row = _window(window, prediction)
-        probabilities = row["probabilities"] or dict.fromkeys(prediction.class_names)
-        if window.face_id is None and window.evidence == "voice":
-            row["face"] = "voice"
-        rows.append([*(row[name] for name in names), *probabilities.values(), *told])
+def format_csv(prediction: MediaPrediction) -> str:
+    """Returns the windows of a result as the text of a CSV file."""
     text = io.StringIO()
-    write_rows(text, rows)
+    rows = rounded(rows_by(prediction))
+    columns = columns_by(prediction)
+    write_rows(text, [columns, *([row[name] for name in columns] for row in rows)])
     return text.getvalue()
+
+
+def format_csv_metadata(prediction: MediaPrediction, csv_name: str, settings: dict[str, Any]) -> str:
+    """Returns what a reader of a CSV file must know: the clip, the columns, and ``settings`` as in ``to_json``."""
+    numbers = {name for name in columns_by(prediction) if name not in ("face", "emotion", "most_probable", "evidence")}
+    described = {
+        "@context": "http://www.w3.org/ns/csvw",
+        "url": csv_name,
+        "dc:source": displayable(prediction.path),
+        "tableSchema": {
+            "columns": [
+                {"name": name, "titles": name, "datatype": "number" if name in numbers else "string"}
+                for name in columns_by(prediction)
+            ]
+        },
+        "notes": [{"schema_version": SCHEMA_VERSION, "settings": _plain(settings)}, *prediction.notes],
+    }
+    return json.dumps(described, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def rounded(rows: Iterable[Row]) -> list[Row]:
+    """Returns rows as they stand in files: times in milliseconds, other fractions to four places."""
+    return [
+        {
+            name: _number(
+                value, SECONDS_DIGITS if name.endswith(("_s", "_seconds", "in_sight")) else PROBABILITY_DIGITS
+            )
+            if isinstance(value, float)
+            else value
+            for name, value in row.items()
+        }
+        for row in rows
+    ]
 
 
 def _speech(prediction: MediaPrediction) -> list[list[float | None]] | None:
@@ -123,6 +176,12 @@ def _summary(summary: EmotionSummary, class_names: tuple[str, ...]) -> dict[str,
         "confidence": _number(summary.confidence, PROBABILITY_DIGITS),
         "evidence": summary.evidence,
         "probabilities": _probabilities(summary.probabilities, class_names),
+        **{
+            name: None if value is None else _number(value, PROBABILITY_DIGITS)
+            for name, value in zip(
+                ("valence", "arousal"), derive_valence_arousal(summary.probabilities, class_names), strict=True
+            )
+        },
     }
 
 
@@ -171,6 +230,16 @@ def _voice(prediction: MediaPrediction) -> dict[str, Any] | None:
     if voice is None:
         return None
     return {**_summary(voice, prediction.class_names), "time_shares": _shares(prediction, None)}
+
+
+def _utterance(utterance: Utterance, prediction: MediaPrediction) -> dict[str, Any]:
+    return {
+        "start_s": _number(utterance.start_seconds, SECONDS_DIGITS),
+        "end_s": _number(utterance.end_seconds, SECONDS_DIGITS),
+        "face": None if utterance.face_id is None else utterance.speaker,
+        **_summary(utterance.answer, prediction.class_names),
+        "text": None if prediction.words is None else utterance.text,
+    }
 
 
 def _shares(prediction: MediaPrediction, face_id: int | None) -> dict[str, float | None]:

@@ -8,15 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from emotion.results import UNSURE, EmotionSummary, FaceTrack, MediaPrediction, WindowPrediction, in_percent
+from emotion.results import UNSURE, EmotionSummary, FaceTrack, MediaPrediction, Span, WindowPrediction, in_percent
 from emotion.windows import probabilities_at
 
 SPAN_SLACK_SECONDS = 0.25  # the last picture may be shown a little after the last window's end
 PAUSE_SECONDS = 1.0  # a shorter pause in speech does not interrupt a voice's answer
 MOMENT_SECONDS = 0.04  # between two moments of a curve, at least
 MIN_SHOWN = 0.1  # an emotion that never becomes this probable gets no curve
-
-Span = tuple[float, float]  # start and end in seconds
 
 
 @dataclass(frozen=True)

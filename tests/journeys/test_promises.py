@@ -4,7 +4,6 @@ Something new becomes a promise by ``python tests/journeys/test_promises.py``, w
 """
 
 import argparse
-import dataclasses
 import importlib
 import inspect
 import json
@@ -18,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests" / "support"
 
 import make_reference
 import numpy as np
-from made_predictions import CLASS_NAMES, HAPPY, SAD, make_prediction, summarize
+from made_predictions import CLASS_NAMES, HAPPY, SAD, make_prediction
 
 import emotion
 from emotion.config import RunConfig
@@ -26,27 +25,24 @@ from emotion.config_files import to_dict
 from emotion.datasets import DATASETS, split_files
 from emotion.inference import batch
 from emotion.models import ARCHITECTURES
-from emotion.outputs.tables import format_csv, to_json
-from emotion.results import BaselineUse
+from emotion.outputs.tables import format_csv
 
 ROOT = Path(__file__).resolve().parents[2]
 LIST = ROOT / "tests" / "data" / "promises.json"
+SCHEMA = ROOT / "emotion" / "outputs" / "result.schema.json"
 
 
 def read_promises() -> dict[str, list[str]]:
     """Returns the names that others may rely on, kind by kind, as they are now."""
-    prediction = make_prediction([(np.array([HAPPY, SAD]), 0.0, 4.0)], [SAD])
-    prediction = dataclasses.replace(prediction, voice=summarize(SAD, evidence="voice"), notes=("a note",))
-    baseline = BaselineUse(1, "reference", 3.0, 0.0)
-    prediction = dataclasses.replace(prediction, baselines=(baseline,), without_baseline=prediction)
+    columns = format_csv(make_prediction([(np.array([HAPPY, SAD]), 0.0, 4.0)])).splitlines()[0].split(",")
     for name in ("emotion.models.late_fusion", *(design.module for design in ARCHITECTURES.values())):
         importlib.import_module(name)
     from keras.saving import get_custom_objects
 
     found = {
         "commands and options": _options(),
-        "JSON of results": _fields(to_json(prediction, settings={})),
-        "columns of tables of results": {*format_csv(prediction).splitlines()[0].split(",")} - {*CLASS_NAMES},
+        "JSON of results": _schema_fields(json.loads(SCHEMA.read_text(encoding="utf-8"))),
+        "columns of tables of results": {*columns} - {*CLASS_NAMES},
         "columns of summary.csv": batch.COLUMNS,
         "columns of splits.csv": split_files.COLUMNS,
         "config.json": _fields(to_dict(RunConfig())),
@@ -79,14 +75,24 @@ def _options_of(parser: argparse.ArgumentParser, name: str) -> Iterator[str]:
 
 
 def _fields(value, path: str = "") -> Iterator[str]:
-    if isinstance(value, list):
-        for item in value:
-            yield from _fields(item, f"{path}[]")
-    elif isinstance(value, dict):
+    if isinstance(value, dict):
         for name, inner in value.items():
-            named = f"{path}.EMOTION" if name in CLASS_NAMES else f"{path}.{name}"
-            yield named.lstrip(".")
-            yield from _fields(inner, named)
+            yield f"{path}.{name}".lstrip(".")
+            yield from _fields(inner, f"{path}.{name}")
+
+
+def _schema_fields(schema, path: str = "result") -> Iterator[str]:
+    for name, part in schema.items() if isinstance(schema, dict) else ():
+        if name in ("properties", "$defs"):
+            for field, inner in part.items():
+                named = field if name == "$defs" else f"{path}.{field}"
+                yield from [named] if name == "properties" else []
+                yield from _schema_fields(inner, named)
+        elif isinstance(part, list):
+            for choice in part:
+                yield from _schema_fields(choice, path)
+        else:
+            yield from _schema_fields(part, path)
 
 
 def _python() -> Iterator[str]:
@@ -111,7 +117,7 @@ def test_the_list_holds_what_users_rely_on():
     promised = json.loads(LIST.read_text(encoding="utf-8"))
     assert "run_inference.py --video_path" in promised["commands and options"]
     assert "python -m emotion.hub pull USER/NAME" in promised["commands and options"]
-    assert "windows[].probabilities.EMOTION" in promised["JSON of results"]
+    assert "summary.confidence" in promised["JSON of results"]
     assert "training.learning_rate" in promised["config.json"]
     assert "emotion.inference.predictor.EmotionPredictor.predict" in promised["Python"]
     assert len(promised["layers in saved models"]) > 10

@@ -13,12 +13,14 @@ from made_predictions import CLASS_NAMES, summarize
 
 from emotion.errors import EmotionError
 from emotion.files import write_whole
+from emotion.outputs import tables
 from emotion.outputs.tables import format_csv, format_json, to_json
 from emotion.results import FaceTrack, WindowPrediction
 
 HAPPY = np.array([0.7, 0.2, 0.1], np.float32)
 SAD = np.array([0.25, 0.5, 0.25], np.float32)
-SUMMARY_KEYS = {"emotion", "most_probable", "confidence", "evidence", "probabilities"}
+SUMMARY_KEYS = {"emotion", "most_probable", "confidence", "evidence", "probabilities", "valence", "arousal"}
+SCHEMA = Path(tables.__file__).with_name("result.schema.json")
 
 
 def write_json_file(prediction, path, settings=None):
@@ -51,8 +53,9 @@ def make_prediction(**changes):
 def test_the_top_level_has_the_documented_names_and_the_version():
     table = to_json(make_prediction())
     assert list(table) == [
-        "schema_version", "file", "duration_seconds", "has_video", "has_audio", "speech", "class_names", "unsure_below",
-        "overall", "faces", "voice", "windows", "baselines", "without_baseline", "notes", "settings",
+        "schema_version", "file", "part", "duration_seconds", "has_video", "has_audio", "speech", "class_names",
+        "unsure_below", "headline", "story", "overall", "faces", "voice", "utterances", "windows", "baselines",
+        "without_baseline", "notes", "settings",
     ]  # fmt: skip
     assert table["schema_version"] == 3
     assert table["file"] == "clips/a.mp4"
@@ -77,6 +80,8 @@ def test_the_overall_answer_names_each_probability_and_so_does_a_voice_by_itself
         "confidence": 0.7,
         "evidence": "face+voice",
         "probabilities": {"happy": 0.7, "sad": 0.2, "angry": 0.1},
+        "valence": 0.39,
+        "arousal": 0.362,
     }
 
 
@@ -212,8 +217,8 @@ def read_csv(prediction):
 def test_csv_has_a_line_for_each_window_and_a_column_for_each_class():
     first, second, third = read_csv(make_prediction())
     assert list(first) == [
-        "start_s", "end_s", "face", "emotion", "confidence", "evidence", *CLASS_NAMES, "schema_version", "model_sha256",
-        "settings",
+        "start_s", "end_s", "face", "emotion", "most_probable", "confidence", "evidence", "valence", "arousal",
+        *CLASS_NAMES,
     ]  # fmt: skip
     assert (first["start_s"], first["end_s"], first["face"]) == ("0.0", "3.0", "face 1")
     assert (first["emotion"], first["confidence"], first["evidence"], first["sad"]) == (
@@ -229,11 +234,3 @@ def test_csv_and_json_say_the_same():
     assert [row["emotion"] for row in rows] == [window["emotion"] or "" for window in windows]
     assert rows[2]["emotion"] == "unsure"
     assert [float(rows[0][name]) for name in CLASS_NAMES] == list(windows[0]["probabilities"].values())
-
-
-def test_every_line_of_the_csv_says_which_model_and_settings_it_comes_from():
-    settings = {"model_sha256": "abc", "window_seconds": 3.0}
-    rows = list(csv.DictReader(io.StringIO(format_csv(make_prediction(), settings))))
-    assert {(row["schema_version"], row["model_sha256"]) for row in rows} == {("3", "abc")}
-    assert json.loads(rows[0]["settings"]) == settings
-    assert read_csv(make_prediction())[0]["settings"] == ""

@@ -7,29 +7,19 @@ import cv2
 import numpy as np
 
 from emotion.errors import MediaError
-from emotion.outputs.palette import emotion_colour, text_colour
+from emotion.outputs.card import format_chip, format_evidence
 from emotion.outputs.timeline import TimelineRow, choose_rows, timeline_rows
 from emotion.outputs.video.writing import pictures_of
-from emotion.results import UNSURE, Box, EmotionSummary, MediaPrediction, in_percent
+from emotion.results import Box, MediaPrediction
 
 JPEG_QUALITY = 88
 MAX_CARDS = 20
 PORTRAIT_SIDE = 96  # pixels
 PORTRAIT_MARGIN = 0.25  # of the face's size, on each side
-EVIDENCE = {
-    "face+voice": "judged by face and voice",
-    "face": "judged by the face alone",
-    "voice": "judged by the voice alone",
-    "frame": "judged by whole frames",
-    "frame+voice": "judged by whole frames and the voice",
-    "none": "no evidence",
-}
-
 STYLE = """
 .answer{font:16px/1.45 system-ui,sans-serif}
 .answer p{margin:.3em 0}
 .answer .note{opacity:.9;font-size:.92em}
-.chip{display:inline-block;padding:.1em .6em;border-radius:1em;font-weight:600;border:1px solid #1016}
 .cards{display:grid;grid-template-columns:repeat(auto-fill,minmax(15em,1fr));gap:.8em;
 font:15px/1.4 system-ui,sans-serif}
 .card{display:flex;gap:.8em;border:1px solid #8886;border-radius:8px;padding:.7em;align-items:flex-start;min-width:0}
@@ -49,7 +39,7 @@ def format_answer(prediction: MediaPrediction) -> str:
         words = "<p><b>No evidence:</b> no face and no voice that could be analysed.</p>"
     else:
         whose = "" if len(prediction.tracks) < 2 else ", for the most visible face"
-        words = f"<p>{_chip(overall)} {_evidence(overall)}{whose}</p>"
+        words = f"<p>{format_chip(overall)} {format_evidence(overall)}{whose}</p>"
     notes = "".join(f'<p class="note">Note: {html.escape(note)}.</p>' for note in prediction.notes)
     return f'<div class="answer">{words}{notes}</div>'
 
@@ -79,7 +69,7 @@ def _format_card(row: TimelineRow, prediction: MediaPrediction, portraits: dict[
         picture = f'<div class="blank" aria-hidden="true">{"&#9786;" if row.track else "&#9834;"}</div>'
     lines = []
     if row.summary is not None:
-        lines.append(f"<p>{_chip(row.summary)}</p><p>{_evidence(row.summary)}</p>")
+        lines.append(f"<p>{format_chip(row.summary)}</p><p>{format_evidence(row.summary)}</p>")
     shares = prediction.time_shares(face_id)
     if shares:
         words = ", ".join(f"{name} {share:.0%}" for name, share in list(shares.items())[:4])
@@ -87,21 +77,6 @@ def _format_card(row: TimelineRow, prediction: MediaPrediction, portraits: dict[
     if row.track:
         lines.append(f"<p>in sight for {row.track.seconds_in_sight:.1f} s</p>")
     return f'<div class="card">{picture}<div><h4>{html.escape(row.name)}</h4>{"".join(lines)}</div></div>'
-
-
-def _chip(summary: EmotionSummary) -> str:
-    if summary.emotion is None:
-        return '<span class="chip">no evidence</span>'
-    colour = emotion_colour(summary.emotion)
-    style = f"background:rgb{colour};color:rgb{text_colour(colour)}"
-    chip = f'<span class="chip" style="{style}">{html.escape(summary.emotion)}</span>'
-    if summary.emotion == UNSURE:
-        return f"{chip} most probably {html.escape(summary.most_probable)}, {in_percent(summary.confidence)}"
-    return f"{chip} {in_percent(summary.confidence)}"
-
-
-def _evidence(summary: EmotionSummary) -> str:
-    return html.escape(EVIDENCE.get(summary.evidence, f"judged by {summary.evidence}"))
 
 
 def _data_url(image: np.ndarray) -> str:
