@@ -11,6 +11,8 @@
 # make test-reference   set up PyTorch and transformers, then hold the encoders against theirs at full size
 # make audit   look up the locked releases in the list of known vulnerabilities; needs a network
 # make lock   choose the releases, and write their hashes into requirements.lock
+# make release   set up, then build the wheel and the source archive into dist/, list what they are made of, and check
+#     the files that describe them to other programs; needs a network
 # make fuzz N=1000 SEED=1   set up, then damage files at random and ask for an answer or one clear line
 # make flood SECONDS=120   set up, then flood the web page with requests while one user labels clips
 # make crash N=100 SEED=1   set up, then kill the program at random moments, go on, and compare
@@ -24,7 +26,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 TEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo demo-web docs test test-fast test-all test-thorough test-browser test-documents test-reference fuzz crash flood audit lock lint format setup chromium clean
+.PHONY: demo demo-web docs test test-fast test-all test-thorough test-browser test-documents test-reference fuzz crash flood audit lock release lint format setup chromium clean
 
 demo: $(VENV)/ready
 	$(BIN)/python run_inference.py --video_path samples/astronaut.mp4 --overwrite
@@ -86,6 +88,15 @@ lock: $(VENV)/ready-audit
 		--generate-hashes --no-annotate --no-emit-index-url --custom-compile-command "make lock" --constraints - \
 		requirements.txt requirements-web.txt -o requirements.lock
 
+release: $(VENV)/ready-audit
+	rm -rf dist
+	$(BIN)/python -m build
+	$(BIN)/python release/make_sbom.py dist/sbom.cdx.json
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec compose.yaml
+	$(BIN)/check-jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
+	$(BIN)/python -c "import rattler_build as r; print(*r.Stage0Recipe.from_file('conda/recipe.yaml').render(r.VariantConfig()))"
+
 lint: $(VENV)/ready-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -123,4 +134,4 @@ $(VENV)/ready-reference: $(VENV)/ready-dev requirements-reference.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) site .cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) site dist .cache .pytest_cache .ruff_cache .hypothesis

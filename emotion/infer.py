@@ -84,7 +84,8 @@ def build_parser() -> argparse.ArgumentParser:
         "all clips of the same folder. Each folder must hold one person, with various emotions")  # fmt: skip
     add("--no_adapt", action="store_true", help="do not compare people with their own mean in a long clip")
     add = parser.add_argument_group("speed").add_argument
-    add("--device", choices=DEVICES, default="auto", help="where the model runs (default: %(default)s)")
+    add("--device", type=device_name, choices=DEVICES, default="auto", help="where the model runs; cuda means gpu "
+        "(default: %(default)s)")  # fmt: skip
     add("--runtime", choices=RUNTIMES, default="auto", help="auto: ONNX Runtime if the model folder holds model.onnx "
         "and no GPU is asked for, else Keras; int8: faster, with slightly different answers, see emotion.export "
         "(default: %(default)s)")  # fmt: skip
@@ -106,6 +107,11 @@ def build_parser() -> argparse.ArgumentParser:
     group.add_argument("--quiet", action="store_true", help="print only errors")
     add_progress_option(group)
     return parser
+
+
+def device_name(text: str) -> str:
+    """Returns the device that ``--device`` names; PyTorch's users call a GPU cuda."""
+    return "gpu" if text == "cuda" else text
 
 
 def main() -> int:

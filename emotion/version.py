@@ -1,3 +1,3 @@
-"""The one home of the version; CITATION.cff and CHANGELOG.md repeat it, and a test compares."""
+"""The one home of the version; CITATION.cff, CHANGELOG.md and conda/recipe.yaml repeat it, and a test compares."""
 
-__version__ = "0.9.0"
+__version__ = "1.0.0"

@@ -144,7 +144,7 @@ def _explain_nothing(root: Path, vocal_channels: Sequence[str], n_other_clips: i
         others = " or ".join(name for name in VOCAL_CHANNELS.values() if name not in vocal_channels)
         return (
             f"{root} holds no RAVDESS {channels}, only {n_other_clips} clips of {others}. "
-            f"Ask for {others}, or add the {channels} files. {HOW_TO_GET_IT}"
+            f"Add the {channels} files, or list the {others} files in a manifest. {HOW_TO_GET_IT}"
         )
     if archives:
         return (

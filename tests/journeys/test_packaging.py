@@ -71,6 +71,7 @@ def test_the_wheel_holds_the_package_the_default_model_and_nothing_else(wheel):
     shipped = "emotion/shipped/saved_models/default/"
     assert {f"{shipped}model.keras", f"{shipped}model.onnx", f"{shipped}config.json"} <= names
     assert "emotion/shipped/samples/astronaut.mp4" in names
+    assert {name.split("/licenses/")[1] for name in names if "/licenses/" in name} == {"LICENSE", "LICENCES.md"}
     kept = {path.name for path in default_run().iterdir() if path.is_file()} - {"model.int8.onnx"}
     assert {name.removeprefix(shipped) for name in names if name.startswith(shipped)} == kept - {
         "model.int8.onnx.sha256"

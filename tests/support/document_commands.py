@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 from emotion.datasets.synthetic.clips import write_synthetic_dataset
 from emotion.places import project_dir
@@ -36,6 +37,43 @@ def commands_of(path: Path) -> list[str]:
 
 
 COMMANDS = sorted({(path.relative_to(ROOT).as_posix(), command) for path in DOCUMENTS for command in commands_of(path)})
+
+
+class Row(NamedTuple):
+    """A row of a table that says what does here what something else does elsewhere, by its pieces of code.
+
+    ``section`` is the heading above, ``program`` ours that the table's second column names, or none.
+    """
+
+    section: str
+    program: str
+    there: tuple[str, ...]
+    here: tuple[str, ...]
+    text: str
+
+    @property
+    def commands(self) -> list[str]:
+        """Our commands in this row; options alone become a command of the table's program."""
+        options = [f"{self.program} {code}" for code in self.here if self.program and code.startswith("--")]
+        return [code for code in self.here if PROGRAMS.match(f"{code} ")] + options
+
+
+def rows_of(path: Path) -> list[Row]:
+    """Returns the rows of a document's tables with two columns."""
+    found, section, program = [], "", None
+    for line in path.read_text(encoding="utf-8").splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if line.startswith("## "):
+            section = line[3:]
+        if not line.startswith("|") or len(cells) != 2:
+            program = None  # the next row is a table's head
+        elif program is None:
+            code = "".join(re.findall(r"`([^`]+)`", cells[1]))
+            program = f"python {code}" if code.endswith(".py") else code
+        elif not line.startswith("|--"):
+            there, here = (tuple(re.findall(r"`([^`]+)`", cell)) for cell in cells)
+            found.append(Row(section, program, there, here, cells[1]))
+    return found
 
 
 def python_blocks(path: Path) -> list[str]:
@@ -141,5 +179,6 @@ NOT_RUN = {
     r"python train_model.py --strategy mirrored|.*tests/training/test_devices.py": "tests/training/test_devices.py",
     r"python run_inference.py 0 ": "tests/inference/test_live.py",
     r"make (fuzz|crash|flood)": "as long as you ask for",
+    r"make release": "needs the network",
     r"python samples/make_astronaut_clip.py": "needs scikit-image, and replaces the sample",
 }
