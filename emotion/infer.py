@@ -1,6 +1,7 @@
 """Finds every face in a clip, recognises the emotion of each face and of the voice, and labels the video with them."""
 
 import argparse
+import re
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,19 +33,7 @@ def build_parser() -> argparse.ArgumentParser:
     usage = f"{prog} --video_path CLIP [CLIP ...] [options]; for all options: {prog} --help"
     parser = argparse.ArgumentParser(prog=prog, description=__doc__, epilog=EPILOG, usage=usage)
     add_version(parser)
-    add = parser.add_argument_group("input").add_argument
-    media = (
-        "video, sound file or image; several of them, a folder or a pattern; an address of these, such as "
-        "s3://bucket/clips/; or a camera number"
-    )
-    add("media", nargs="*", metavar="CLIP", help=f"{media} (same as --video_path)")
-    add("--video_path", "--media_path", nargs="+", metavar="CLIP", help=media)
-    add("--video_track", type=int, metavar="N", help="which video track to judge, counted from 1 (default: the "
-        "file's default track, unless it is a thumbnail)")  # fmt: skip
-    add("--audio_track", type=int, metavar="N", help="which sound track to judge, counted from 1 (default: the "
-        "file's default track, unless it is silent)")  # fmt: skip
-    add("--split_channels", action="store_true", help="judge each sound channel as a clip of its own, such as the "
-        "two ends of a call")  # fmt: skip
+    _add_input_options(parser)
     add = parser.add_argument_group("model").add_argument
     add("--model", "--model_path", dest="model", default=default_run(), metavar="FOLDER", help="model folder, or "
         "hf://USER/NAME on the Hugging Face hub (default: saved_models/default)")  # fmt: skip
@@ -109,6 +98,32 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_input_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("input").add_argument
+    media = (
+        "video, sound file or image; several of them, a folder or a pattern; an address of these, such as "
+        "s3://bucket/clips/; or a camera number"
+    )
+    add("media", nargs="*", metavar="CLIP", help=f"{media} (same as --video_path)")
+    add("--video_path", "--media_path", nargs="+", metavar="CLIP", help=media)
+    add("--video_track", type=int, metavar="N", help="which video track to judge, counted from 1 (default: the "
+        "file's default track, unless it is a thumbnail)")  # fmt: skip
+    add("--audio_track", type=int, metavar="N", help="which sound track to judge, counted from 1 (default: the "
+        "file's default track, unless it is silent)")  # fmt: skip
+    add("--start", type=read_time, metavar="T", help="judge from here on: seconds, or 1:30 (default: the beginning)")
+    add("--end", type=read_time, metavar="T", help="judge up to here (default: the end)")
+    add("--split_channels", action="store_true", help="judge each sound channel as a clip of its own, such as the "
+        "two ends of a call")  # fmt: skip
+
+
+def read_time(text: str) -> float:
+    """Returns the seconds of a time such as ``90``, ``1:30`` or ``1:02:30.5``."""
+    parts = text.split(":")
+    if not all(re.fullmatch(r"\d+(\.\d*)?|\.\d+", part) for part in parts) or len(parts) > 3:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time. Give seconds, such as 90, or 1:30.")
+    return sum(float(part) * 60**place for place, part in enumerate(reversed(parts)))
+
+
 def device_name(text: str) -> str:
     """Returns the device that ``--device`` names; PyTorch's users call a GPU cuda."""
     return "gpu" if text == "cuda" else text
@@ -156,6 +171,7 @@ def _build_request(args: argparse.Namespace) -> "InferenceRequest":
             window_seconds=args.window_sec, step_seconds=args.step_sec, face_detector=args.face_detector,
             max_faces=args.max_faces, min_face=args.min_face, unsure_below=args.unsure_below,
             adapts=not args.no_adapt, video_track=args.video_track, audio_track=args.audio_track,
+            start_seconds=args.start, end_seconds=args.end,
         ),
         outputs=OutputRequest(
             output=args.output, video=not args.no_video, save_plot=args.save_plot, plot=not args.no_plot,

@@ -137,9 +137,11 @@ class InferenceRequest:
         self._check_addresses()
         if self.camera is None and self.max_seconds is not None:
             raise ConfigError("--max_seconds is for cameras; files are always analysed to their end.")
-        if self.camera is not None and (self.tracks != ANY_TRACKS or self.split_channels):
+        of_files = (self.tracks != ANY_TRACKS, self.split_channels, self.settings.span != (0.0, None))
+        if self.camera is not None and any(of_files):
             raise ConfigError(
-                "--video_track, --audio_track and --split_channels are for files, not for a camera. Leave them out."
+                "--start, --end, --video_track, --audio_track and --split_channels are for files, not for a camera. "
+                "Leave them out."
             )
         self._check_baseline()
 

@@ -98,7 +98,7 @@ TABLES: dict[str, TableFormat] = {
         package="pyarrow",
         requirements="pyarrow",
         is_binary=True,
-    ),  # fmt: skip
+    ),
     "srt": TableFormat(".srt", "subtitles", "subtitles", _srt, has_stills=False),
     "vtt": TableFormat(".vtt", "WebVTT subtitles", "subtitles for web pages", _vtt, has_stills=False),
     "eaf": TableFormat(".eaf", "ELAN file", "a file for ELAN", _eaf, has_stills=False, package="pympi"),

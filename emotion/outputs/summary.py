@@ -1,5 +1,6 @@
 """A result in a few lines of text, for the console."""
 
+from emotion.outputs.story import tell_story, write_headline
 from emotion.results import UNSURE, EmotionSummary, FaceTrack, MediaPrediction, in_percent
 
 MAX_FACES = 20  # listed; the tables hold all
@@ -8,8 +9,11 @@ SHORTEST_SECONDS = 0.1  # a shorter file is a still picture, without times and s
 
 
 def format_report(prediction: MediaPrediction) -> str:
-    """Returns the clip's emotion, confidence and evidence, then each face's, with the share of its time by emotion."""
-    lines = _answer(prediction.overall)
+    """Returns the clip's story and answer with its evidence, then each face's, with the share of its time by emotion.
+
+    A probability over several windows is their mean, and called that: how sure the answer was at a moment says more.
+    """
+    lines = _answer(prediction)
     for track in prediction.tracks[:MAX_FACES]:
         shares = _shares(prediction, track.face_id)
         lines.append(f"{track.name}: {_in_short(prediction.by_face[track.face_id])}{_sight(track)}{shares}")
@@ -24,15 +28,19 @@ def format_report(prediction: MediaPrediction) -> str:
     return "\n".join(lines)
 
 
-def _answer(summary: EmotionSummary) -> list[str]:
+def _answer(prediction: MediaPrediction) -> list[str]:
+    summary = prediction.overall
     if summary.emotion is None:
         return ["emotion: no evidence"]
     guess = f" (most probable: {summary.most_probable})" if summary.emotion == UNSURE else ""
-    return [
-        f"emotion: {summary.emotion}{guess}",
-        f"confidence: {in_percent(summary.confidence)}",
-        f"evidence: {summary.evidence}",
-    ]
+    moments = {(window.start_seconds, window.end_seconds) for window in prediction.windows}
+    kind = "confidence" if len(moments) < 2 else "mean probability"
+    probability = f"{kind}: {in_percent(summary.confidence)}"
+    evidence = f"evidence: {summary.evidence}"
+    headline = write_headline(prediction, tell_story(prediction))
+    if headline:
+        return [f"emotion: {headline}", f"on the whole: {summary.emotion}{guess}", probability, evidence]
+    return [f"emotion: {summary.emotion}{guess}", probability, evidence]
 
 
 def _in_short(summary: EmotionSummary) -> str:

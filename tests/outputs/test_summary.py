@@ -36,16 +36,33 @@ def test_a_sure_answer_is_given_with_its_confidence_and_evidence():
     lines = format_report(make_prediction(HAPPY, unsure_below=0.5)).splitlines()
     assert lines == [
         "emotion: happy",
-        "confidence: 70%",
+        "mean probability: 70%",
         "evidence: face",
         "face 1: happy (70%, face), from 0.0 s to 2.0 s; of the time happy 100%",
         "note: the file has no sound",
     ]
 
 
+def test_the_probability_of_a_single_window_is_a_confidence():
+    prediction = make_prediction(HAPPY)
+    single = dataclasses.replace(prediction, windows=prediction.windows[:1])
+    assert format_report(single).splitlines()[1] == "confidence: 70%"
+
+
+def test_where_the_emotion_changes_the_story_comes_first():
+    rows = (SAD, SAD, SAD, SAD, HAPPY, HAPPY, HAPPY, HAPPY)
+    windows = tuple(WindowPrediction(float(i), i + 1.0, 1, "face", row) for i, row in enumerate(rows))
+    track = make_track(1, times=np.arange(0, 8.1, 0.25))
+    prediction = dataclasses.replace(make_prediction(HAPPY), windows=windows, tracks=(track,), duration_seconds=8.0)
+    assert format_report(prediction).splitlines()[:4] == [
+        "emotion: sad, then happy (0:00 to 0:04, 0:04 to 0:08)", "on the whole: happy", "mean probability: 70%",
+        "evidence: face",
+    ]  # fmt: skip
+
+
 def test_an_unsure_answer_names_what_is_most_probable():
     lines = format_report(make_prediction(SAD, unsure_below=0.5)).splitlines()
-    assert lines[:3] == ["emotion: unsure (most probable: sad)", "confidence: 34%", "evidence: face"]
+    assert lines[:3] == ["emotion: unsure (most probable: sad)", "mean probability: 34%", "evidence: face"]
 
 
 def test_without_evidence_there_is_no_answer_however_unsure_one_may_be():
@@ -89,7 +106,7 @@ def test_of_a_crowd_the_first_are_listed_and_the_others_counted():
 
 def test_no_confidence_is_shown_as_certainty():
     sure = np.array([0.9996, 0.0003, 0.0001])
-    assert format_report(make_prediction(sure)).splitlines()[1] == "confidence: >99%"
+    assert format_report(make_prediction(sure)).splitlines()[1] == "mean probability: >99%"
     assert [in_percent(value) for value in (0.0, 0.874, 0.99, 0.991, 1.0)] == ["0%", "87%", "99%", ">99%", ">99%"]
 
 
