@@ -42,11 +42,21 @@ def _contents(value):
 
 @dataclass(frozen=True)
 class Word:
-    """A word that somebody says, with its punctuation; times on the file's own clock."""
+    """A word that somebody says, with its punctuation; times on the file's own clock.
+
+    Attributes:
+        has_space: whether a space comes before it; not in languages such as Chinese.
+    """
 
     start_seconds: float
     end_seconds: float
     text: str
+    has_space: bool = True
+
+
+def join_words(words: Iterable[Word]) -> str:
+    """Returns the text that words make."""
+    return "".join(f" {word.text}" if word.has_space else word.text for word in words).strip()
 
 
 @dataclass(frozen=True, repr=False)
@@ -253,6 +263,10 @@ class MediaPrediction(Comparable):
             times, cuts = (tuple(time + seconds for time in each) for each in (track.times_seconds, track.cuts_seconds))
             return dataclasses.replace(track, times_seconds=times, cuts_seconds=cuts)
 
+        def said_later(word: Word) -> Word:
+            start, end = word.start_seconds + seconds, word.end_seconds + seconds
+            return dataclasses.replace(word, start_seconds=start, end_seconds=end)
+
         return dataclasses.replace(
             self,
             tracks=tuple(map(later, self.tracks)),
@@ -264,6 +278,7 @@ class MediaPrediction(Comparable):
                 for window in self.windows
             ),
             speech=None if self.speech is None else tuple((a + seconds, b + seconds) for a, b in self.speech),
+            words=None if self.words is None else tuple(map(said_later, self.words)),
             frame_times_seconds=None if self.frame_times_seconds is None else self.frame_times_seconds + seconds,
         )
 
