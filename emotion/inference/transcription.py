@@ -98,7 +98,8 @@ class Transcriber:
                 for segment in segments:
                     words += _words_of(segment, start, start + len(samples) / SAMPLE_RATE)
                     if progress:
-                        progress(start + segment.end, total)
+                        done = start + segment.end
+                        progress(done if total is None else min(done, total), total)
             except (RuntimeError, ValueError, OSError, MemoryError) as error:
                 raise EmotionError(
                     f"{sound.path}: Whisper {self.size} failed ({first_line(error)}). Give --transcribe a smaller "
