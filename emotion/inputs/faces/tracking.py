@@ -55,6 +55,7 @@ class _Sighting:
     looks: Appearance | None
     is_clear: bool
     is_sure: bool = True
+    degrees: float = 0.0
     quarters: int = 0
 
 
@@ -75,6 +76,7 @@ class _Trail:
     is_real: bool = False
     is_placed: bool = True  # whether it is expected where it was
     missed_since: float | None = None
+    degrees: float = 0.0  # ``Face.degrees`` of the last sighting
 
     def lost_seconds(self, time_seconds: float) -> float:
         return 0.0 if self.missed_since is None else time_seconds - self.missed_since
@@ -104,8 +106,9 @@ class _Trail:
             return distance
         unlikeness = self.unlikeness(sighting)
         is_other = lost_seconds > 0 and unlikeness > OTHER_PERSON
-        if not lost_seconds and sighting.is_clear:
-            # A face may turn to a view never seen before, but not from one frame to the next.
+        if not lost_seconds and sighting.is_clear and sighting.degrees == self.degrees:
+            # A face may turn to a view never seen before, but not from one frame to the next; unless it was cut out
+            # askew until its tilt was found.
             is_other = self.last_looks.distance(sighting.looks) > SUDDEN_CHANGE
         return float("inf") if is_other else distance + LOOKS_WEIGHT * unlikeness
 
@@ -123,6 +126,7 @@ class _Trail:
         self.area += (sighting.box[2] - sighting.box[0]) * (sighting.box[3] - sighting.box[1])
         self.n_sure += sighting.is_sure
         self.turns[sighting.quarters] += 1
+        self.degrees = sighting.degrees
         self.last_looks = sighting.looks or self.last_looks
         is_of_use = sighting.looks is not None and (sighting.is_clear or not self.views)
         if is_of_use and len(self.views) < MAX_VIEWS and self.unlikeness(sighting) > NEW_VIEW:
@@ -251,12 +255,14 @@ class FaceTracker:
 
     def _look(self, face: Face, faces: Sequence[Face], image: np.ndarray | None) -> _Sighting:
         if image is None:
-            return _Sighting(face.box, None, False, face.is_sure, face.quarters)
+            return _Sighting(face.box, None, False, face.is_sure, face.degrees, face.quarters)
         # A face that was lost just now may be hidden behind this one, or show beside it.
         hidden = [trail.boxes[-1] for trail in self._open if trail.missed_since is not None]
         others = [other.box for other in faces if other is not face] + hidden
         is_clear = all(_is_apart(face.box, other) for other in others)
-        return _Sighting(face.box, describe_face(image, face.landmarks), is_clear, face.is_sure, face.quarters)
+        return _Sighting(
+            face.box, describe_face(image, face.landmarks), is_clear, face.is_sure, face.degrees, face.quarters
+        )
 
     def _match_by_place(self, time_seconds: float, sightings: list[_Sighting], trails: dict[int, _Trail]) -> None:
         if not self._open or not sightings:
