@@ -3,13 +3,21 @@
 import bisect
 import dataclasses
 import itertools
+import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from emotion.windows import probabilities_at
+
+Span = tuple[float, float]  # start and end in seconds
 Box = tuple[int, int, int, int]  # x1, y1, x2, y2 in pixels of the upright picture; x2 and y2 exclusive
 MAX_GAP_SECONDS = 0.5  # longest time between two detections of a face that stayed in sight
+SPAN_SLACK_SECONDS = 0.25  # the last picture may be shown a little after the last window's end
+PAUSE_SECONDS = 1.0  # a shorter pause in speech does not interrupt a voice's answer
+SHARE_SECONDS, MAX_SHARE_MOMENTS = 0.04, 5000  # between two moments that are counted for a share of time; how many
 UNSURE = "unsure"  # the answer where the confidence is too low
 # What a person is compared with: neutral clips that you name, the clip itself, or all clips of the person at hand.
 REFERENCE, OWN_CLIP, OWN_CLIPS = "reference", "own clip", "own clips"
@@ -230,28 +238,76 @@ class MediaPrediction(Comparable):
             window.probabilities, self.class_names, evidence=window.evidence, unsure_below=self.unsure_below
         )
 
+    def judged_windows(self, face_id: int | None) -> list[WindowPrediction]:
+        """Returns the windows with an answer for a face, or for no face (None), in order of their middles."""
+        windows = [w for w in self.windows if w.face_id == face_id and w.probabilities is not None]
+        return sorted(windows, key=lambda window: window.middle_seconds)
+
+    def voice_spans(self) -> list[Span]:
+        """Returns when windows without a face give the answer: when no other window's middle is nearer.
+
+        A voice also has to be heard: outside speech, short pauses aside, it has no answer. Whole frames always have
+        one.
+        """
+        windows = self.judged_windows(None)
+        if not windows:
+            return []
+        middles = sorted({window.middle_seconds for window in self.windows})
+        edges = [(before + after) / 2 for before, after in itertools.pairwise(middles)]
+        edges = [-math.inf, *edges, math.inf]
+        spans = []
+        for window in windows:
+            place = bisect.bisect_left(middles, window.middle_seconds)
+            start = max(edges[place], window.start_seconds - SPAN_SLACK_SECONDS)
+            spans.append((start, min(edges[place + 1], window.end_seconds + SPAN_SLACK_SECONDS)))
+        spans = _join_spans(spans, slack_seconds=0.0)
+        if self.speech is None or any("frame" in window.evidence for window in windows):
+            return spans
+        heard = _join_spans(self.speech, slack_seconds=PAUSE_SECONDS)
+        both = [(max(a, b), min(c, d)) for a, c in spans for b, d in heard]
+        return [(start, end) for start, end in both if start < end]
+
     def time_shares(self, face_id: int | None) -> dict[str, float]:
         """Returns for which share of its time a face, or the voice alone (None), has each answer.
 
-        A window stands for the time that is nearer to its middle than to any other window's.
+        Its time is that in which the face is in sight, or the voice heard. The answer of a moment is the one that the
+        video and the plot show: blended between the middles of the two nearest windows.
 
         Returns:
             By emotion or ``UNSURE``, shares that sum to 1, the largest first; empty without evidence.
         """
-        windows = [window for window in self.windows if window.face_id == face_id and window.probabilities is not None]
+        windows = self.judged_windows(face_id)
         if not windows:
             return {}
+        seconds = max(self.duration_seconds, SHARE_SECONDS) if math.isfinite(self.duration_seconds) else SHARE_SECONDS
+        n_moments = int(np.clip(seconds / SHARE_SECONDS, 1, MAX_SHARE_MOMENTS))
+        moments = self.start_seconds + seconds * (np.arange(n_moments) + 0.5) / n_moments
+        if face_id is None:
+            shown = [any(first <= moment <= last for first, last in self.voice_spans()) for moment in moments]
+        else:
+            (track,) = (track for track in self.tracks if track.face_id == face_id)
+            shown = [track.box_at(moment) is not None for moment in moments]
         middles = [window.middle_seconds for window in windows]
-        between = [(before + after) / 2 for before, after in itertools.pairwise(middles)]
-        edges = [windows[0].start_seconds, *between, windows[-1].end_seconds]
-        shares: dict[str, float] = {}
-        for window, (start, end) in zip(windows, itertools.pairwise(edges), strict=True):
-            # Windows with the same middle, as in a picture, have no time of their own.
-            emotion = self.answer(window).emotion
-            seconds = min(end, window.end_seconds) - max(start, window.start_seconds)
-            shares[emotion] = shares.get(emotion, 0.0) + max(seconds, 1e-9)
-        total = sum(shares.values())
-        return {name: share / total for name, share in sorted(shares.items(), key=lambda pair: -pair[1])}
+        probabilities = [window.probabilities for window in windows]
+        answers = [
+            EmotionSummary.of(
+                probabilities_at(moment, middles, probabilities),
+                self.class_names, evidence="", unsure_below=self.unsure_below,
+            ).emotion
+            for moment in moments[np.array(shown)]
+        ]  # fmt: skip
+        return {name: count / len(answers) for name, count in Counter(answers).most_common()}
+
+
+def _join_spans(spans: Iterable[Span], *, slack_seconds: float) -> list[Span]:
+    """Joins spans that overlap or lie at most ``slack_seconds`` apart."""
+    joined: list[Span] = []
+    for start, end in sorted(spans):
+        if joined and start <= joined[-1][1] + slack_seconds:
+            joined[-1] = joined[-1][0], max(joined[-1][1], end)
+        else:
+            joined.append((start, end))
+    return joined
 
 
 def join_evidence(evidences: Iterable[str]) -> str:
