@@ -14,7 +14,7 @@ from emotion.outputs.palette import DARK, Colour, emotion_colour
 from emotion.outputs.timeline import TimelineRow
 from emotion.outputs.video.bars import MAX_SAMPLES, BarPlaces
 from emotion.outputs.video.layout import Scale, area, overlap, place_plate
-from emotion.outputs.video.marks import blur_face, draw_box
+from emotion.outputs.video.marks import blur_face, draw_box, widen
 from emotion.outputs.video.sightings import TracksInTime, visible_boxes
 from emotion.outputs.video.text import TextRun, Tile, draw_tile, names_width, panel_size, plate_that_fits, render_bars
 from emotion.outputs.video.timeline_strip import TimelineStrip
@@ -102,7 +102,7 @@ class Annotator:
         followed = [track.box_at(time_seconds, BLUR_GAP_SECONDS) for track in self._blurred.near(time_seconds)]
         blurred: list[Box] = []
         for box in (*self._hidden_near(time_seconds), *followed):
-            if box is not None and not any(overlap(box, other) == area(box) for other in blurred):
+            if box is not None and not any(overlap(box, widen(other)) == area(box) for other in blurred):
                 blur_face(canvas, box)
                 blurred.append(box)
         strip = self._strip_for(width, height)
