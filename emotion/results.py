@@ -5,7 +5,7 @@ import dataclasses
 import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -27,10 +27,10 @@ class Comparable:
         return hash(_contents(self))
 
 
-def _contents(value):
+def _contents(value: Any) -> Any:
     """Returns a value as something that can be compared and hashed."""
     if isinstance(value, Comparable):
-        return tuple(_contents(getattr(value, item.name)) for item in dataclasses.fields(value))
+        return tuple(_contents(getattr(value, item.name)) for item in dataclasses.fields(value))  # type: ignore[arg-type]  # all are records
     if isinstance(value, np.ndarray):
         return value.shape, value.dtype.str, value.tobytes()
     if isinstance(value, dict):
@@ -290,7 +290,7 @@ class MediaPrediction(Comparable):
         shares: dict[str, float] = {}
         for window, (start, end) in zip(windows, itertools.pairwise(edges), strict=True):
             # Windows with the same middle, as in a picture, have no time of their own.
-            emotion = self.answer(window).emotion
+            emotion = str(self.answer(window).emotion)
             seconds = min(end, window.end_seconds) - max(start, window.start_seconds)
             shares[emotion] = shares.get(emotion, 0.0) + max(seconds, 1e-9)
         total = sum(shares.values())
