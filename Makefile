@@ -100,6 +100,7 @@ release: $(VENV)/ready-audit
 lint: $(VENV)/ready-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/python -m mypy
 
 format: $(VENV)/ready-dev
 	$(BIN)/ruff check --fix .

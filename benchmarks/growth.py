@@ -110,7 +110,7 @@ def _measure_manifests(folder: Path, course: Course) -> Iterator[Measure]:
             writer.writerow(("path", "emotion", "speaker", "start_s", "end_s"))
             writer.writerows(("clip.wav", emotions[i % 4], f"s{i % 50}", i, i + 1) for i in range(n))
         start = time.perf_counter()
-        clips = load_dataset("manifest", path, manifest_root=folder)
+        clips = load_dataset(path, "manifest", manifest_root=folder)
         split_folds(clips, "kfold", n_folds=5, validation_fraction=0.15, seed=0)
         course.add(n, time.perf_counter() - start)
         yield Measure(f"manifest of {n:,} clips read and split", course.seconds[-1], "s")

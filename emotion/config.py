@@ -35,13 +35,13 @@ DEFAULT_ARCHITECTURE = "mfcc_cnn_3d"
 DEFAULT_FOLDS = 5
 
 
-def shown(value) -> str:
+def shown(value: object) -> str:
     """Returns a setting's value for a message, cut if it is long."""
     text = reprlib.repr(value) if isinstance(value, int | str) else repr(value)
     return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
 
 
-def _check(name: str, value, is_allowed: bool, rule: str) -> None:
+def _check(name: str, value: object, is_allowed: bool, rule: str) -> None:
     if not is_allowed:
         raise ConfigError(f"{name} must {rule}, got {shown(value)}.")
 
@@ -50,7 +50,7 @@ def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
     _check(name, value, value in choices, f"be one of {', '.join(choices)}")
 
 
-def _check_ranges(section: str, record, **ranges: tuple[float, float]) -> None:
+def _check_ranges(section: str, record: object, **ranges: tuple[float, float]) -> None:
     """Refuses what no model needs, and what would fill the memory or take for ever: the file may be a stranger's."""
     for name, (lowest, highest) in ranges.items():
         value = getattr(record, name)
@@ -90,7 +90,7 @@ class AudioConfig:
     noise_dbfs: float = -40.0
     noise_range_db: float = 20.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _check_choice("audio.features", self.features, AUDIO_FEATURES)
         _check_ranges(
             "audio", self, sample_rate=(1000, 192_000), n_mfcc=(1, 4096), n_steps=(2, 100_000), n_mels=(1, 4096),
@@ -135,7 +135,7 @@ class VideoConfig:
     min_sight: float = 0.25
     fill: str = "nearest"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _check_ranges("video", self, n_frames=(1, 10_000), image_size=(1, 2048), min_sight=(0, 1))
         size, most = self.image_size, MAX_PICTURE_BYTES // (3 * self.image_size**2)
         _check("video.n_frames", self.n_frames, self.n_frames <= most, f"be at most {most} of {size} x {size} pixels")
@@ -158,7 +158,7 @@ class WindowConfig:
     step_seconds: float = 0.5
     face_share: float = 1.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _check_ranges(
             "window", self, window_seconds=(0.001, MAX_WINDOW_SECONDS), face_share=(0.01, 1),
             step_seconds=(MIN_STEP_SECONDS, MAX_WINDOW_SECONDS),
@@ -215,7 +215,7 @@ class TrainConfig:
     protocol: str = "speaker"
     seed: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _check_ranges(
             "training", self, epochs=(1, 10**6), batch_size=(1, 10**6), learning_rate=(1e-12, 1000),
             weight_decay=(0, 1000), clip_norm=(TINY, 10**9), patience_epochs=(0, 10**6),
@@ -247,7 +247,7 @@ class CalibrationConfig:
     voice: float = 1.0
     unsure_below: float = 0.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _check_ranges("calibration", self, both=(0.01, 100), face=(0.01, 100), voice=(0.01, 100))
         _check("calibration.unsure_below", self.unsure_below, 0 <= self.unsure_below <= 1, "lie in 0 to 1")
 
@@ -260,7 +260,7 @@ class DataSource:
     licence: str
     n_clips: int
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _check_ranges("data", self, n_clips=(0, 10**12))
 
 
@@ -289,7 +289,7 @@ class RunConfig:
     data: tuple[DataSource, ...] = ()
     format_version: int = FORMAT_VERSION
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.format_version != FORMAT_VERSION:
             raise ConfigError(
                 f"format_version must be {FORMAT_VERSION}, got {self.format_version}. Update the program, or train the "

@@ -7,13 +7,12 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
 from emotion.windows import probabilities_at
 
-Span = tuple[float, float]  # start and end in seconds
 Box = tuple[int, int, int, int]  # x1, y1, x2, y2 in pixels of the upright picture; x2 and y2 exclusive
 Span = tuple[float, float]  # start and end in seconds
 MAX_GAP_SECONDS = 0.5  # longest time between two detections of a face that stayed in sight
@@ -37,10 +36,10 @@ class Comparable:
         return hash(_contents(self))
 
 
-def _contents(value):
+def _contents(value: Any) -> Any:
     """Returns a value as something that can be compared and hashed."""
     if isinstance(value, Comparable):
-        return tuple(_contents(getattr(value, item.name)) for item in dataclasses.fields(value))
+        return tuple(_contents(getattr(value, item.name)) for item in dataclasses.fields(value))  # type: ignore[arg-type]  # all are records
     if isinstance(value, np.ndarray):
         return value.shape, value.dtype.str, value.tobytes()
     if isinstance(value, dict):
@@ -122,17 +121,23 @@ class FaceTrack:
         right = bisect.bisect_left(times, time_seconds)
         if right < len(times) and times[right] == time_seconds:
             return self.boxes[right]
-        before = right - 1 if right > 0 and not self._cut_between(times[right - 1], time_seconds) else None
-        after = right if right < len(times) and not self._cut_between(time_seconds, times[right]) else None
-        is_between = before is not None and after is not None and times[after] - times[before] <= max_gap_seconds
-        if is_between and (not is_own_gap or self._is_one_way(before, after)):
-            weight = (time_seconds - times[before]) / (times[after] - times[before])
-            return _to_box((1 - weight) * np.array(self.boxes[before]) + weight * np.array(self.boxes[after]))
-        near = [index for index in (before, after) if index is not None]
+        near = self._near(time_seconds)
+        if len(near) > 1:
+            before, after = near
+            is_short = times[after] - times[before] <= max_gap_seconds
+            if is_short and (not is_own_gap or self._is_one_way(before, after)):
+                weight = (time_seconds - times[before]) / (times[after] - times[before])
+                return _to_box((1 - weight) * np.array(self.boxes[before]) + weight * np.array(self.boxes[after]))
         nearest = min(near, key=lambda index: abs(times[index] - time_seconds), default=None)
         if nearest is None or abs(times[nearest] - time_seconds) > max_gap_seconds / 3:
             return None
         return self._move_on(nearest, time_seconds)
+
+    def _near(self, time_seconds: float) -> list[int]:
+        """Returns the detections before and after a time between which and it there is no cut, in this order."""
+        times, right = self.times_seconds, bisect.bisect_left(self.times_seconds, time_seconds)
+        near = [right - 1] if right > 0 and not self._cut_between(times[right - 1], time_seconds) else []
+        return near + [right] * (right < len(times) and not self._cut_between(time_seconds, times[right]))
 
     def _move_on(self, index: int, time_seconds: float) -> Box | None:
         """Returns where a face is that moves on, or came, at the speed that it has at a detection; None if outside."""
@@ -140,8 +145,8 @@ class FaceTrack:
         speed = self._speed(index, -1 if seconds > 0 else 1)
         if speed is None:
             return self.boxes[index]
-        seconds = np.clip(seconds, -MAX_GAP_SECONDS / 3, MAX_GAP_SECONDS / 3)
-        x1, y1, x2, y2 = _to_box(np.maximum(self.boxes[index] + speed * seconds, 0))
+        seconds = float(np.clip(seconds, -MAX_GAP_SECONDS / 3, MAX_GAP_SECONDS / 3))
+        x1, y1, x2, y2 = _to_box(np.maximum(np.array(self.boxes[index]) + speed * seconds, 0))
         return (x1, y1, x2, y2) if x2 > x1 and y2 > y1 else None
 
     def _speed(self, index: int, step: int) -> np.ndarray | None:
@@ -155,11 +160,12 @@ class FaceTrack:
             other += step
         if other == index:
             return None
-        return np.subtract(self.boxes[other], self.boxes[index]) / (times[other] - times[index])
+        way: np.ndarray = np.subtract(self.boxes[other], self.boxes[index])
+        return np.asarray(way / (times[other] - times[index]))
 
     def _is_one_way(self, before: int, after: int) -> bool:
         """Whether a face moved from one detection to another: a short way, or as its speed lets expect."""
-        first, last = self.boxes[before], self.boxes[after]
+        first, last = np.array(self.boxes[before]), np.array(self.boxes[after])
         speeds = [self._speed(before, -1), self._speed(after, 1)]
         seconds = self.times_seconds[after] - self.times_seconds[before]
         expected = [first + speed * seconds for speed in speeds if speed is not None] or [last]
@@ -176,7 +182,7 @@ class FaceTrack:
         return bisect.bisect_right(self.cuts_seconds, start) < bisect.bisect_right(self.cuts_seconds, end)
 
 
-def _find_way(first: Sequence[float], last: Sequence[float]) -> float:
+def _find_way(first: Box | np.ndarray, last: Box | np.ndarray) -> float:
     """Returns how far a box is from another, in sizes of the larger one."""
     boxes = np.array([first, last])
     way = np.hypot(*(boxes[0, :2] + boxes[0, 2:] - boxes[1, :2] - boxes[1, 2:])) / 2
@@ -392,12 +398,12 @@ class MediaPrediction(Comparable):
             (track,) = (track for track in self.tracks if track.face_id == face_id)
             shown = [track.box_at(moment) is not None for moment in moments]
         middles = [window.middle_seconds for window in windows]
-        probabilities = [window.probabilities for window in windows]
+        probabilities = [window.probabilities for window in windows if window.probabilities is not None]
         answers = [
-            EmotionSummary.of(
+            str(EmotionSummary.of(
                 probabilities_at(moment, middles, probabilities),
                 self.class_names, evidence="", unsure_below=self.unsure_below,
-            ).emotion
+            ).emotion)
             for moment in moments[np.array(shown)]
         ]  # fmt: skip
         return {name: count / len(answers) for name, count in Counter(answers).most_common()}

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 from emotion.config import MAX_WINDOW_SECONDS, MIN_STEP_SECONDS, RunConfig
 from emotion.errors import ConfigError
@@ -45,7 +46,7 @@ class InferenceSettings:
     transcribe: str | None = None
     language: str | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _check_range("window_sec", self.window_seconds, MIN_WINDOW_SECONDS, MAX_WINDOW_SECONDS)
         _check_range("step_sec", self.step_seconds, MIN_STEP_SECONDS, MAX_WINDOW_SECONDS)
         _check_range("unsure_below", self.unsure_below, 0.0, 1.0)
@@ -66,7 +67,7 @@ class InferenceSettings:
 
     def filled(self, config: RunConfig) -> "InferenceSettings":
         """Returns the same with the model's own values where you chose none."""
-        own = {
+        own: dict[str, Any] = {
             "window_seconds": config.window.window_seconds,
             "step_seconds": config.window.step_seconds,
             "unsure_below": config.calibration.unsure_below,

@@ -50,7 +50,7 @@ class Clip:
     # A dict cannot be hashed; clip_id already tells clips apart in a set.
     details: dict[str, str] = field(default_factory=dict, hash=False)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not self.emotion or self.emotion != read_emotion(self.emotion):
             raise DatasetError(
                 f"{self.clip_id}: emotion must be one of {', '.join(EIGHT_EMOTIONS)}, or another word in lower case, "

@@ -40,7 +40,7 @@ def load_clips(
         folder, manifest_root = root or DATASET_DIR, None
         dataset = dataset or recognize(folder)
     chosen = read_options(dataset, options)
-    clips = load_dataset(dataset, folder, manifest_root=manifest_root, **chosen)
+    clips = load_dataset(folder, dataset, manifest_root=manifest_root, **chosen)
     module = DATASETS[dataset]
     name = f"manifest {manifest.name}" if manifest is not None else module.NAME
     if options:  # other labels, or other people's: not what scores of this data set are compared with

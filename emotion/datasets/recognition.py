@@ -18,7 +18,7 @@ from emotion.media.kinds import kind_of
 logger = logging.getLogger(__name__)
 
 
-def recognize(root: str | os.PathLike) -> str:
+def recognize(root: str | os.PathLike[str]) -> str:
     """Returns the name of the data set in a folder or a CSV file, a key of ``DATASETS``.
 
     It reads only file names and the first lines of tables. If several layouts fit, the first in the order of
@@ -42,13 +42,21 @@ def recognize(root: str | os.PathLike) -> str:
 
 
 def load_dataset(
-    name: str | None, root: str | os.PathLike, *, manifest_root: str | os.PathLike | None = None, **options
+    root: str | os.PathLike[str],
+    name: str | None = None,
+    *,
+    manifest_root: str | os.PathLike[str] | None = None,
+    **options: Any,
 ) -> list[Clip]:
     """Loads a data set.
 
+    Example:
+        clips = load_dataset("dataset/cremad")
+        clips = load_dataset("clips.csv")
+
     Args:
-        name: a key of ``DATASETS``; None to detect it from the layout.
         root: its folder, or a manifest.
+        name: a key of ``DATASETS``; by default it is detected from the layout.
         manifest_root: what a manifest's paths are relative to; None for its own folder.
         **options: of the data set's own ``load``, such as ``vocal_channels``.
 
@@ -73,7 +81,8 @@ def load_dataset(
         has = f"has only {', '.join(known)}" if known else "has none"
         raise ConfigError(f"The data set {name} has no option {', '.join(unknown)}; it {has}.")
     with named_errors(root, of_many=True):
-        return load(root, **options)
+        clips: list[Clip] = load(root, **options)
+    return clips
 
 
 def read_options(name: str, written: Iterable[str]) -> dict[str, Any]:

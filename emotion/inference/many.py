@@ -4,6 +4,7 @@ import functools
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
+from typing import cast
 
 from emotion.console import SILENT, Reporter
 from emotion.errors import EmotionError
@@ -13,14 +14,14 @@ from emotion.parallel import CRASHED, run_in_processes
 
 logger = logging.getLogger(__name__)
 
-Predict = Callable[[str | os.PathLike], Prediction]
-Numbered = tuple[int, str | os.PathLike]
+Predict = Callable[[str | os.PathLike[str]], Prediction]
+Numbered = tuple[int, str | os.PathLike[str]]
 
 
 def predict_clips(
     predict: Predict,
     again: Callable[[], Predict],
-    paths: Iterable[str | os.PathLike],
+    paths: Iterable[str | os.PathLike[str]],
     *,
     progress: bool,
     n_processes: int,
@@ -60,7 +61,7 @@ def _in_processes(
         yield number, crashed if answer is CRASHED else answer
 
 
-def _judge(predict: Predict, path: str | os.PathLike) -> Prediction | EmotionError:
+def _judge(predict: Predict, path: str | os.PathLike[str]) -> Prediction | EmotionError:
     try:
         return predict(path)
     except EmotionError as error:
@@ -85,4 +86,4 @@ def _begin(again: Callable[[], Predict], n_threads: int) -> None:
 
 
 def _judge_numbered(item: Numbered) -> Prediction | EmotionError:
-    return _judge(_predict, item[1])
+    return _judge(cast(Predict, _predict), item[1])

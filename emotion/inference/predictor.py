@@ -6,7 +6,7 @@ import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -22,7 +22,8 @@ from emotion.inference.sources import Source, SourceOptions, opened
 from emotion.inference.stream import ItemClock
 from emotion.inference.track_encoder import TrackEncoder
 from emotion.inference.transcription import Transcriber, without_pictures
-from emotion.inputs.faces.detectors import FaceDetector, build_detector
+from emotion.inputs.faces.detection import FaceDetector
+from emotion.inputs.faces.detectors import build_detector
 from emotion.inputs.voice.channels import ChannelWatch
 from emotion.inputs.window_cutter import WindowCutter, WindowInputs
 from emotion.media.arrays import ArrayRecording, Colours
@@ -30,16 +31,17 @@ from emotion.media.reading import MediaInfo
 from emotion.media.recordings import Recording, RecordingInfo
 from emotion.media.streams import Damage
 from emotion.media.tracks import TrackChoice
-from emotion.models.baseline_head import check_has_baseline
+from emotion.models.baseline_head import BaselineHead, check_has_baseline
 from emotion.models.names import resolve_model
 from emotion.models.run_folder import load_run
-from emotion.models.trained_model import Run
+from emotion.models.trained_model import Run, WindowParts
 from emotion.outputs.prediction import Prediction
 from emotion.parallel import Stages, Stopwatch
 from emotion.places import default_run
 from emotion.results import REFERENCE
 from emotion.settings import InferenceSettings, check_span
 
+Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 STREAM = "<stream>"  # what results call one
 BATCH_WINDOWS = 8  # judged at once, which takes less time than one by one
 
@@ -55,7 +57,7 @@ class EmotionPredictor:
 
     def __init__(
         self,
-        model: str | os.PathLike | Run | None = None,
+        model: str | os.PathLike[str] | Run | None = None,
         settings: InferenceSettings | None = None,
         *,
         runtime: str = "auto",
@@ -75,9 +77,7 @@ class EmotionPredictor:
         self.settings = settings or InferenceSettings()
         self.people: tuple[PersonBaseline, ...] = ()  # whose references were given
 
-    def with_reference(
-        self, clips: str | os.PathLike | Sequence[str | os.PathLike] | Mapping[str, str | os.PathLike | Sequence]
-    ) -> "EmotionPredictor":
+    def with_reference(self, clips: Paths | Mapping[str, Paths]) -> "EmotionPredictor":
         """Returns a predictor that compares people with neutral clips of themselves.
 
         Example:
@@ -93,7 +93,7 @@ class EmotionPredictor:
             MediaError: if a clip cannot be read, shows several faces, or neither a face nor a voice.
         """
         check_has_baseline(self.run.path, "with_reference")
-        by_name = clips if isinstance(clips, Mapping) else {None: clips}
+        by_name: Mapping[Any, Paths] = clips if isinstance(clips, Mapping) else {None: clips}
         people = []
         for name, named in by_name.items():
             paths = [named] if isinstance(named, str | os.PathLike) else list(named)
@@ -106,14 +106,16 @@ class EmotionPredictor:
         vars(other).update({name: vars(self)[name] for name in ("detector", "transcriber") if name in vars(self)})
         return other
 
-    def read_reference(self, clips: Sequence[str | os.PathLike | Recording]) -> PersonBaseline:
+    def read_reference(self, clips: Sequence[str | os.PathLike[str] | Recording]) -> PersonBaseline:
         """Returns what is usual for a person, by neutral clips; errors as for ``with_reference``."""
+        check_has_baseline(self.run.path, "with_reference")
+        head = cast(BaselineHead, self.run.baseline)
         each = []
         for path in clips:
             clip = self.analyse(path if isinstance(path, Recording) else Recording.of_file(path))
-            clip.check_reference(self.run.baseline)
+            clip.check_reference(head)
             each.append(clip.main_evidence())
-        return of_reference(PersonEvidence.pooled(each), self.run.baseline)
+        return of_reference(PersonEvidence.pooled(each), head)
 
     @property
     def config(self) -> RunConfig:
@@ -137,15 +139,15 @@ class EmotionPredictor:
 
     @property
     def window_seconds(self) -> float:
-        return self.settings_in_force.window_seconds
+        return cast(float, self.settings_in_force.window_seconds)  # filled
 
     @property
     def step_seconds(self) -> float:
-        return self.settings_in_force.step_seconds
+        return cast(float, self.settings_in_force.step_seconds)  # filled
 
     @property
     def unsure_below(self) -> float:
-        return self.settings_in_force.unsure_below
+        return cast(float, self.settings_in_force.unsure_below)  # filled
 
     def predict(
         self,
@@ -203,7 +205,7 @@ class EmotionPredictor:
             return self.conclude(self.transcribe(clip, stopwatch=stopwatch))
 
     def predict_many(
-        self, paths: Iterable[str | os.PathLike], *, progress: bool = False, workers: int = 1
+        self, paths: Iterable[str | os.PathLike[str]], *, progress: bool = False, workers: int = 1
     ) -> Iterator[Prediction | EmotionError]:
         """Judges clips, and yields for each, in their order, the answer or the error that it ended with.
 
@@ -267,7 +269,7 @@ class EmotionPredictor:
 
     def analyse(
         self,
-        path: str | os.PathLike | Recording | ArrayRecording,
+        path: str | os.PathLike[str] | Recording | ArrayRecording,
         *,
         info: MediaInfo | RecordingInfo | None = None,
         progress: Progress | None = None,
@@ -382,7 +384,8 @@ class EmotionPredictor:
 
     def _judge(self, windows: list[WindowInputs], encoder: TrackEncoder | None) -> list[JudgedWindow]:
         known = [window for window in windows if window.evidence != "none"]
-        answers, parts = iter(()), itertools.repeat(None)
+        answers: Iterator[np.ndarray] = iter(())
+        parts: Iterator[WindowParts | None] = itertools.repeat(None)
         if known and encoder is not None:
             encoded = encoder.encode(known)
             answers = iter(self.run.predict_encoded(encoded))
@@ -410,7 +413,7 @@ class EmotionPredictor:
 
 def _again(
     folder: Path, runtime: str, settings: InferenceSettings, people: tuple[PersonBaseline, ...]
-) -> Callable[[str | os.PathLike], Prediction]:
+) -> Callable[[str | os.PathLike[str]], Prediction]:
     """Makes what predicts the same in another process."""
     predictor = EmotionPredictor(folder, settings, runtime=runtime)
     predictor.people = people
@@ -421,9 +424,9 @@ def _find_lost(info: MediaInfo | RecordingInfo, cutter: WindowCutter) -> dict[st
     """Returns the codec of each kind, ``video`` or ``audio``, that a file promised and of which nothing came."""
     lost = {}
     if info.has_video and not cutter.has_video:
-        lost["video"] = info.video_codec
+        lost["video"] = info.video_codec or "unknown"
     if info.has_audio and not cutter.has_audio:
-        lost["audio"] = info.audio_codec
+        lost["audio"] = info.audio_codec or "unknown"
     return lost
 
 

@@ -20,7 +20,7 @@ TAKEN = (
     "a path, bytes or a file object; an array (height, width, 3) or (n, height, width, 3) of uint8; a picture of "
     "Pillow's; or an iterable of pictures"
 )
-Source = str | os.PathLike | bytes | bytearray | IO[bytes] | np.ndarray | Iterable[Any] | Recording
+Source = str | os.PathLike[str] | bytes | bytearray | IO[bytes] | np.ndarray | Iterable[Any] | Recording
 NAMELESS = "<bytes>"
 IN_MEMORY = "<array>"
 
@@ -43,7 +43,7 @@ class SourceOptions:
     sample_rate: int | None = None
     colours: Colours = "rgb"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.fps is not None and self.times is not None:
             raise ConfigError("fps and times: give one of them.")
         if self.fps is not None and not (np.isfinite(self.fps) and self.fps > 0):
@@ -76,27 +76,28 @@ def opened(
         ConfigError: if its pictures have neither ``fps`` nor ``times``, or a file has any of them.
         MediaError: if a file object cannot be read.
     """
-    part = {"start_seconds": span[0], "end_seconds": span[1]}
     if isinstance(source, Recording | ArrayRecording):
-        yield source if span == (0.0, None) else dataclasses.replace(source, **part)
+        whole = span == (0.0, None)
+        yield source if whole else dataclasses.replace(source, start_seconds=span[0], end_seconds=span[1])
         return
     is_path = isinstance(source, str | os.PathLike)
     is_raw = isinstance(source, bytes | bytearray | memoryview) or hasattr(source, "read")
     if (is_path or is_raw) and not options.is_empty:
         raise ConfigError("fps, times and samples belong to arrays; a file brings its own.")
-    if is_path:
-        yield dataclasses.replace(Recording.of_file(source, choice), **part)
+    if isinstance(source, str | os.PathLike):
+        yield Recording.of_part(source, choice, span)
     elif is_raw:
         name = as_name(source) or NAMELESS
         with lent_folder("clip") as folder:
             path = _keep(source, folder)
             try:
-                yield LentRecording.of(path, name, choice, part)
+                yield LentRecording(str(path), str(path), span[0], span[1], choice, name)
             except EmotionError as error:  # it names a file that you do not know
                 error.args = (str(error).replace(str(path), name),)
                 raise
     else:
-        yield dataclasses.replace(_of_arrays(source, options), choice=choice, **part)
+        arrays = _of_arrays(source, options)
+        yield dataclasses.replace(arrays, choice=choice, start_seconds=span[0], end_seconds=span[1])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,10 +105,6 @@ class LentRecording(Recording):
     """A recording whose file has another name than results say, since it is there for a while only."""
 
     called: str = NAMELESS
-
-    @classmethod
-    def of(cls, path: Path, name: str, choice: TrackChoice, part: dict[str, Any]) -> "LentRecording":
-        return cls(str(path), str(path), choice=choice, called=name, **part)
 
     @property
     def path(self) -> str:
@@ -133,11 +130,10 @@ def _keep(source: Any, folder: Path) -> Path:
 
 
 def _of_arrays(source: Any, options: SourceOptions) -> ArrayRecording:
-    sound = {"samples": options.samples, "sample_rate": options.sample_rate, "colours": options.colours}
     if source is None:
         if options.samples is None:
             raise InputTypeError(f"predict takes {TAKEN}; or samples=, sample_rate= for sound alone.")
-        return ArrayRecording(IN_MEMORY, **sound)
+        return ArrayRecording(IN_MEMORY, samples=options.samples, sample_rate=options.sample_rate or 0)
     if is_pillow(source) or (isinstance(source, np.ndarray) and source.ndim == 3):
         if options.samples is not None:
             raise ConfigError("A single picture has no course that sound could go with. Give several, or leave it out.")
@@ -149,7 +145,10 @@ def _of_arrays(source: Any, options: SourceOptions) -> ArrayRecording:
         raise InputTypeError(f"predict takes {TAKEN}; not {name_of_type(source)}.")
     if options.fps is None and options.times is None:
         raise ConfigError("Pictures need their times: fps=25, or times=[0.0, 0.04, ...].")
-    return ArrayRecording(IN_MEMORY, source, options.times, options.fps, **sound)
+    return ArrayRecording(
+        IN_MEMORY, source, options.times, options.fps, samples=options.samples, sample_rate=options.sample_rate or 0,
+        colours=options.colours,
+    )  # fmt: skip
 
 
 def _check_samples(samples: Any, rate: Any) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from emotion.errors import InputTypeError, MediaError
 from emotion.media.decoding import AudioChunk, MonoSound
 from emotion.media.pictures import VideoFrame
-from emotion.media.reading import STILL_SECONDS
+from emotion.media.reading import STILL_SECONDS, MediaInfo
 from emotion.media.recordings import RecordingInfo
 from emotion.media.streams import Damage, calling_pyav
 from emotion.media.tracks import ANY_TRACKS, TrackChoice
@@ -36,7 +36,7 @@ class ArrayRecording:
         is_still: whether it is a single picture, which has no course over time.
         samples: ``(n_samples,)`` or ``(n_samples, n_channels)`` of floats, full scale 1, or int16 or int32; None
             without sound.
-        sample_rate: of these, in Hz.
+        sample_rate: of these, in Hz; 0 without sound.
         colours: the order of the pictures' colours; OpenCV's is ``bgr``.
         start_seconds, end_seconds: the part to read.
     """
@@ -47,7 +47,7 @@ class ArrayRecording:
     frames_per_second: float | None = None
     is_still: bool = False
     samples: np.ndarray | None = None
-    sample_rate: int | None = None
+    sample_rate: int = 0
     colours: Colours = "rgb"
     start_seconds: float = 0.0
     end_seconds: float | None = None
@@ -58,6 +58,10 @@ class ArrayRecording:
         """As of a ``Recording``."""
         whole = self.start_seconds == 0 and self.end_seconds is None
         return None if whole else (self.start_seconds, self.end_seconds)
+
+    def length_of(self, info: MediaInfo) -> float | None:
+        """As of a ``Recording``, which alone has such headers."""
+        return info.duration_seconds
 
     def probe(self) -> RecordingInfo:
         """Says what is known before the frames are drawn.
@@ -122,7 +126,8 @@ class ArrayRecording:
         if self.is_still:
             yield 0.0, STILL_SECONDS
         elif self.times_seconds is None:
-            yield from ((i / self.frames_per_second, 1 / self.frames_per_second) for i in itertools.count())
+            rate = self.frames_per_second or 1.0
+            yield from ((i / rate, 1 / rate) for i in itertools.count())
         else:
             # Each is shown until the next one; the last as long as the one before it.
             seconds, before = STILL_SECONDS, None

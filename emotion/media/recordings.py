@@ -29,11 +29,13 @@ class Recording:
     choice: TrackChoice = ANY_TRACKS
 
     @classmethod
-    def of_file(cls, path: str | os.PathLike, choice: TrackChoice = ANY_TRACKS) -> "Recording":
+    def of_file(cls, path: str | os.PathLike[str], choice: TrackChoice = ANY_TRACKS) -> "Recording":
         return cls(os.fspath(path), os.fspath(path), choice=choice)
 
     @classmethod
-    def of_part(cls, path: str | os.PathLike, choice: TrackChoice, span: tuple[float, float | None]) -> "Recording":
+    def of_part(
+        cls, path: str | os.PathLike[str], choice: TrackChoice, span: tuple[float, float | None]
+    ) -> "Recording":
         return replace(cls.of_file(path, choice), start_seconds=span[0], end_seconds=span[1])
 
     @property

@@ -1,12 +1,13 @@
 """Finds the model that ``--model`` names: a folder, a folder in ``saved_models/``, or one on the Hugging Face hub."""
 
+import os
 from pathlib import Path
 
 from emotion.console import Reporter
 from emotion.places import HUB_SCHEME, find_model
 
 
-def resolve_model(name: str | Path) -> Path:
+def resolve_model(name: str | os.PathLike[str]) -> Path:
     """Returns the folder that ``--model`` names; a model on the hub is fetched first.
 
     Args:
@@ -17,10 +18,10 @@ def resolve_model(name: str | Path) -> Path:
         EmotionError: if it cannot be fetched, or is not a model of this program.
     """
     if not str(name).startswith(HUB_SCHEME):
-        return find_model(name)
+        return find_model(Path(name))
     from emotion.models.hub import fetch_model
 
-    repository, _, revision = name.removeprefix(HUB_SCHEME).partition("@")
+    repository, _, revision = str(name).removeprefix(HUB_SCHEME).partition("@")
     return fetch_model(repository, revision=revision or None, reporter=Reporter(aside=True))
 
 

@@ -36,7 +36,7 @@ class Prediction(MediaPrediction):
 
         return to_json(self, settings=settings)
 
-    def to_json(self, path: str | os.PathLike | None = None, settings: dict[str, Any] | None = None) -> str:
+    def to_json(self, path: str | os.PathLike[str] | None = None, settings: dict[str, Any] | None = None) -> str:
         """Returns the same as the text of a JSON file, and writes it if a path is given.
 
         Raises:
@@ -49,7 +49,7 @@ class Prediction(MediaPrediction):
             write_whole(Path(path), text)
         return text
 
-    def to_csv(self, path: str | os.PathLike | None = None) -> str:
+    def to_csv(self, path: str | os.PathLike[str] | None = None) -> str:
         """Returns the windows as the text of a CSV file, and writes it if a path is given; errors as ``to_json``."""
         from emotion.outputs.tables import format_csv
 
@@ -92,7 +92,7 @@ class Prediction(MediaPrediction):
             "the same as a list of dicts."
         )
 
-    def to_parquet(self, path: str | os.PathLike, by: By = "window") -> None:
+    def to_parquet(self, path: str | os.PathLike[str], by: By = "window") -> None:
         """Writes a table as a Parquet file; see ``emotion.outputs.rows.rows_by`` for its columns.
 
         Raises:
@@ -102,7 +102,9 @@ class Prediction(MediaPrediction):
 
         write_parquet(self, path, by)
 
-    def annotate(self, path: str | os.PathLike, *, source: str | os.PathLike | None = None, **drawing: Any) -> Path:
+    def annotate(
+        self, path: str | os.PathLike[str], *, source: str | os.PathLike[str] | None = None, **drawing: Any
+    ) -> Path:
         """Draws the result onto the clip: a video (.mp4) with its sound, or an image for a still; returns ``path``.
 
         Args:
@@ -130,7 +132,7 @@ class Prediction(MediaPrediction):
         write(shown, path, annotator=annotator)
         return Path(path)
 
-    def plot(self, path: str | os.PathLike | None = None) -> "Figure":
+    def plot(self, path: str | os.PathLike[str] | None = None) -> "Figure":
         """Returns the plot of the emotions over time as a matplotlib figure, and writes it if a path is given.
 
         Raises:
@@ -139,7 +141,7 @@ class Prediction(MediaPrediction):
         from emotion.outputs.plots.figures import write_figure
         from emotion.outputs.plots.timeline import build_timeline
 
-        figure = build_timeline(self)
+        figure: Figure = build_timeline(self)
         if path is not None:
             write_figure(figure, path)
         return figure

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Literal, get_args
 
 from emotion.errors import ConfigError
-from emotion.outputs.timeline import TimelineRow, timeline_rows
+from emotion.outputs.timeline import timeline_rows
 from emotion.outputs.utterances import find_utterances
 from emotion.outputs.valence_arousal import derive_valence_arousal
 from emotion.results import EmotionSummary, MediaPrediction
@@ -82,10 +82,10 @@ def _by_utterance(prediction: MediaPrediction) -> Iterator[Row]:
 
 def _by_frame(prediction: MediaPrediction) -> Iterator[Row]:
     times = prediction.frame_times_seconds
-    rows: list[TimelineRow] = [row for row in timeline_rows(prediction) if row.track is not None]
+    rows = [(row, row.track) for row in timeline_rows(prediction) if row.track is not None]
     for time in () if times is None else times:
-        for row in rows:
-            box = row.track.box_at(float(time))
+        for row, track in rows:
+            box = track.box_at(float(time))
             if box is not None:
                 place = dict(
                     zip(("time_s", "face", "x1", "y1", "x2", "y2"), (float(time), row.name, *box), strict=True)

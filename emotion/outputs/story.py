@@ -70,11 +70,11 @@ def clock(seconds: float) -> str:
 
 def _choose_row(prediction: MediaPrediction, face_id: int | None) -> TimelineRow | None:
     rows = [row for row in timeline_rows(prediction) if row.is_judged]
-    faces = [row for row in rows if row.track is not None]
+    faces = [(row.track, row) for row in rows if row.track is not None]
     if face_id is not None:
-        return next((row for row in faces if row.track.face_id == face_id), None)
+        return next((row for track, row in faces if track.face_id == face_id), None)
     if faces:
-        return max(faces, key=lambda row: row.track.total_area)
+        return max(faces, key=lambda face: face[0].total_area)[1]
     return rows[0] if rows else None
 
 

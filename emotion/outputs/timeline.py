@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from emotion.results import UNSURE, EmotionSummary, FaceTrack, MediaPrediction, Span, WindowPrediction, in_percent
+from emotion.results import UNSURE, EmotionSummary, FaceTrack, MediaPrediction, Span, in_percent
 from emotion.windows import probabilities_at
 
 MOMENT_SECONDS = 0.04  # between two moments of a curve, at least

@@ -117,7 +117,7 @@ class _Windows:
 def _describe(
     prediction: MediaPrediction, windows: _Windows, start: float, end: float, face_id: int | None
 ) -> Utterance:
-    names = {track.face_id: track.name for track in prediction.tracks}
+    names: dict[int | None, str] = {track.face_id: track.name for track in prediction.tracks}
     probabilities, evidence = windows.judge(start, end)
     answer = EmotionSummary.of(
         probabilities, prediction.class_names, evidence=evidence, unsure_below=prediction.unsure_below

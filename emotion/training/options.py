@@ -44,6 +44,8 @@ SETTINGS = {
     "crop": ("video", "crop"),
     "video_len": ("video", "n_frames"),
 }
+# Those that decide how a model is built or trained.
+TRAINING_OPTIONS = ("model", "modality", "config", "labels", *SETTINGS)
 
 
 @dataclass(frozen=True)
@@ -162,8 +164,19 @@ def read_data_options(options: Mapping[str, Any]) -> DataRequest:
 
 def given_settings(options: Mapping[str, Any]) -> list[str]:
     """Returns the options you gave that decide how a model is built or trained."""
-    names = ("model", "modality", "config", "labels", *SETTINGS)
-    return [f"--{name}" for name in names if options.get(name) is not None]
+    return [f"--{name}" for name in TRAINING_OPTIONS if options.get(name) is not None]
+
+
+def fill_options(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns all options of a training, None where none was given.
+
+    Raises:
+        ConfigError: if there is no such option.
+    """
+    unknown = sorted(set(given) - set(TRAINING_OPTIONS))
+    if unknown:
+        raise ConfigError(f"{', '.join(unknown)}: no such option. There are {', '.join(TRAINING_OPTIONS)}.")
+    return dict.fromkeys(TRAINING_OPTIONS) | dict(given)
 
 
 def build_config(options: Mapping[str, Any]) -> RunConfig:

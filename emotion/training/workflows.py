@@ -2,21 +2,22 @@
 
 import dataclasses
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from emotion.config import DataSource, RunConfig
+from emotion.config import CROSS_VALIDATED, DataSource, RunConfig
 from emotion.config_files import load_config
 from emotion.console import SILENT, Reporter, quiet_import
 from emotion.datasets import DATASETS, human_accuracy, summarize
 from emotion.datasets.clips import Clip
-from emotion.errors import DatasetError, RunError
+from emotion.errors import ConfigError, DatasetError, RunError
 from emotion.files import folder_written_whole
 from emotion.labels import EIGHT_EMOTIONS, class_index
 from emotion.models.export_onnx import write_onnx
-from emotion.models.run_folder import CONFIG_FILE, MODEL_FILE, load_run
+from emotion.models.run_folder import CONFIG_FILE, MODEL_FILE, check_new_folder, load_run
 from emotion.outputs.score_tables import format_evaluation, format_folds, format_protocols, format_training
-from emotion.places import CACHE_DIR, saved_models
+from emotion.places import CACHE_DIR, CLIP_CACHE_DIR, saved_models
 
 if TYPE_CHECKING:
     from emotion.training.devices import Devices
@@ -81,6 +82,37 @@ def train_on_demo(
     reporter.say("Faces and voices are synthetic: the model learns to tell them apart, and nothing about people.")
     source = DataSource(DEMO_NAME, "made by this program", len(clips))
     return train_on_clips(clips, source, config, output, devices=devices, reporter=reporter, **settings)
+
+
+def train_from_python(
+    clips: list[Clip],
+    source: DataSource,
+    output: Path | None,
+    options: Mapping[str, Any],
+    *,
+    cache_dir: Path = CLIP_CACHE_DIR,
+    reporter: Reporter = SILENT,
+) -> Path:
+    """Trains one model as ``train_model.py`` does, and returns its folder.
+
+    Args:
+        clips, source: as for ``train_on_clips``.
+        output: the run folder to write; None names it after the network and the time.
+        options: by name, those that decide how a model is built or trained.
+
+    Raises:
+        ConfigError: for an unknown option, an impossible value, or a cross-validation.
+        RunError: if the folder is neither new nor empty.
+    """
+    from emotion.training.options import build_config, fill_options
+
+    config = build_config(fill_options(options))
+    if config.training.protocol in CROSS_VALIDATED:
+        raise ConfigError(f"protocol={config.training.protocol}: trains several models. Run train_model.py for that.")
+    folder = output or saved_models() / f"{config.architecture}-{datetime.now():%Y%m%d-%H%M%S}"
+    check_new_folder(folder)
+    train_on_clips(clips, source, config, folder, cache_dir=cache_dir, reporter=reporter)
+    return folder
 
 
 # ---- Several models ----

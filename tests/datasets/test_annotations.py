@@ -51,7 +51,7 @@ def test_what_this_program_wrote_reads_back_as_clips(tmp_path, suffix):
     assert recognizes(target)
     with refused(DatasetError, "face 1, face 2", "tier='face 1'"):
         load(target)
-    clips = load_dataset(None, target, tier="face 1")
+    clips = load_dataset(target, tier="face 1")
     (start, change, first), (again, end, second) = stretches(clips)
     assert (first, second, start, change) == ("happy", "sad", 0.0, again)
     assert change == pytest.approx(4, abs=1) and end == pytest.approx(9)

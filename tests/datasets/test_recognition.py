@@ -82,7 +82,7 @@ def test_every_data_set_has_a_layout_and_a_way_to_be_recognised():
 def test_each_data_set_is_known_by_its_layout(tmp_path, name):
     make_tree(tmp_path, **TREES[name])
     assert recognize(tmp_path) == name
-    clips = load_dataset(None, tmp_path)
+    clips = load_dataset(tmp_path)
     assert clips == DATASETS[name].load(tmp_path)
     assert [clip.clip_id for clip in clips] == sorted({clip.clip_id for clip in clips})
 
@@ -98,15 +98,15 @@ def test_no_data_set_is_taken_for_another(tmp_path, name):
 @pytest.mark.parametrize("name", TREES)
 def test_hidden_files_are_skipped_and_a_hidden_folder_above_does_no_harm(tmp_path, caplog, name):
     root = make_tree(tmp_path / ".data", **TREES[name])
-    clips, notes = load_dataset(name, root), caplog.text
+    clips, notes = load_dataset(root, name), caplog.text
     caplog.clear()
     for path in [path for path in root.rglob("*") if path.is_file() and path.suffix not in (".csv", ".txt")]:
         path.with_name(f"._{path.name}").touch()
         make_tree(root / ".trash", str(path.relative_to(root)))
     make_tree(root, ".DS_Store", "README.md", "__MACOSX/._notes.wav")
-    assert load_dataset(name, root) == clips
+    assert load_dataset(root, name) == clips
     assert caplog.text == notes
-    assert load_dataset(name, str(root)) == clips
+    assert load_dataset(str(root), name) == clips
 
 
 @pytest.mark.parametrize("name", sorted(TREES.keys() - {"folder"}))  # there every folder is an emotion
@@ -120,7 +120,7 @@ def test_linked_folders_are_followed_and_circles_left(tmp_path, name):
                 (item / "round").symlink_to(root, target_is_directory=True)
     except OSError:
         pytest.skip("this system makes no links")
-    assert [clip.clip_id for clip in load_dataset(name, root)] == [clip.clip_id for clip in load_dataset(name, disk)]
+    assert [clip.clip_id for clip in load_dataset(root, name)] == [clip.clip_id for clip in load_dataset(disk, name)]
 
 
 @pytest.mark.parametrize("name", TREES)
@@ -130,14 +130,14 @@ def test_a_missing_or_empty_folder_says_where_the_data_is(tmp_path, name, presen
     if present:
         root.mkdir()
     with refused(DatasetError, root, DATASETS[name].HOW_TO_GET_IT):
-        load_dataset(name, root)
+        load_dataset(root, name)
     assert not DATASETS[name].recognizes(root)
 
 
 @pytest.mark.parametrize("name", TREES)
 def test_the_order_in_which_a_disk_lists_its_files_changes_nothing(tmp_path, monkeypatch, name):
     make_tree(tmp_path, **TREES[name])
-    clips = load_dataset(name, tmp_path)
+    clips = load_dataset(tmp_path, name)
     scandir = os.scandir
     for seed in range(4):
 
@@ -148,7 +148,7 @@ def test_the_order_in_which_a_disk_lists_its_files_changes_nothing(tmp_path, mon
             return Listing(listed)
 
         monkeypatch.setattr(os, "scandir", shuffled)
-        assert load_dataset(name, tmp_path) == clips
+        assert load_dataset(tmp_path, name) == clips
         assert recognize(tmp_path) == name
 
 
@@ -169,13 +169,13 @@ def test_recordings_sorted_into_folders_of_emotions_are_still_known_by_their_nam
 def test_a_csv_file_with_path_and_emotion_is_a_manifest(tmp_path):
     make_tree(tmp_path, **{"own.csv": "Emotion;Path\nsad;a.wav\n"})
     assert recognize(tmp_path / "own.csv") == "manifest"
-    assert load_dataset(None, tmp_path / "own.csv")[0].audio_path == str(tmp_path / "a.wav")
+    assert load_dataset(tmp_path / "own.csv")[0].audio_path == str(tmp_path / "a.wav")
 
 
 def test_a_table_of_cremad_paths_is_cremad(tmp_path):
     make_tree(tmp_path, **{"1001_DFA_ANG_XX.wav": "", "cremad_paths.csv": "path,emotion\nx/1001_DFA_ANG_XX.wav,ANG\n"})
     assert recognize(tmp_path / "cremad_paths.csv") == "cremad"
-    assert load_dataset(None, tmp_path / "cremad_paths.csv")[0].clip_id == "cremad:1001_DFA_ANG_XX"
+    assert load_dataset(tmp_path / "cremad_paths.csv")[0].clip_id == "cremad:1001_DFA_ANG_XX"
 
 
 def test_a_csv_file_of_other_columns_says_which_it_has(tmp_path):
@@ -218,23 +218,23 @@ def test_media_in_no_known_layout_get_a_list_of_the_layouts(tmp_path):
 
 def test_a_manifest_may_be_read_against_another_folder(tmp_path):
     make_tree(tmp_path, **TREES["manifest"])
-    clips = load_dataset("manifest", tmp_path / "manifest.csv", manifest_root=tmp_path / "media")
+    clips = load_dataset(tmp_path / "manifest.csv", "manifest", manifest_root=tmp_path / "media")
     assert clips[0].audio_path == str(tmp_path / "media" / "0.wav")
     make_tree(tmp_path / "other", **TREES["ravdess"])
     with refused(ConfigError, "manifest", tmp_path / "other", "ravdess"):
-        load_dataset(None, tmp_path / "other", manifest_root=tmp_path)
+        load_dataset(tmp_path / "other", manifest_root=tmp_path)
 
 
 def test_options_reach_the_data_set_that_has_them(tmp_path):
     make_tree(tmp_path, **{"03-02-03-01-01-01-01.wav": ""})
-    assert len(load_dataset("ravdess", tmp_path, vocal_channels=("song",))) == 1
+    assert len(load_dataset(tmp_path, "ravdess", vocal_channels=("song",))) == 1
     with refused(ConfigError, "cremad", "vocal_channels"):
-        load_dataset("cremad", tmp_path, vocal_channels=("song",))
+        load_dataset(tmp_path, "cremad", vocal_channels=("song",))
 
 
 def test_an_unknown_name_lists_the_choices(tmp_path):
     with refused(ConfigError, "'msp'", ", ".join(DATASETS)):
-        load_dataset("msp", tmp_path)
+        load_dataset(tmp_path, "msp")
 
 
 def test_options_are_read_as_a_command_line_has_them():

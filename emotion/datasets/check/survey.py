@@ -150,6 +150,6 @@ def _load(root: Path, name: str | None, choices: tuple[str, ...]) -> tuple[str, 
             ]
             return name, [row.clip for row in rows if row.exists], missing
         options = read_options(name, (*LOAD_OPTIONS.get(name, ()), *choices))
-        return name, load_dataset(name, root, **options), []
+        return name, load_dataset(root, name, **options), []
     finally:
         adapters.setLevel(level)

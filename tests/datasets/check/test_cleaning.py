@@ -106,7 +106,7 @@ def test_both_tables_are_written_and_the_manifest_can_be_loaded(small_tree, tmp_
 
     output = tmp_path / "clean"
     assert run_clean(small_tree, output) == 0
-    (clip,) = load_dataset("manifest", output / "manifest.csv")
+    (clip,) = load_dataset(output / "manifest.csv", "manifest")
     assert clip.audio_path.endswith("03-01-03-01-01-01-01.wav")
     assert clip.emotion == "happy"
     with open(output / "dropped.csv", newline="") as file:
