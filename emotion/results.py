@@ -7,7 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -68,6 +68,29 @@ def join_words(words: Iterable[Word]) -> str:
     return "".join(f" {word.text}" if word.has_space else word.text for word in words).strip()
 
 
+class Pose(NamedTuple):
+    """How a head is turned, in degrees; 0 if it looks straight ahead.
+
+    Attributes:
+        yaw: positive to the viewer's right.
+        pitch: positive up.
+        roll: positive clockwise, as the viewer sees it; -180 to 180.
+    """
+
+    yaw: float
+    pitch: float
+    roll: float
+
+    def blend(self, other: "Pose", weight: float) -> "Pose":
+        """Returns a pose on the shortest way to another, at a weight of 1 the other."""
+        return Pose(*(_to_half_turn(a + weight * _to_half_turn(b - a)) for a, b in zip(self, other, strict=True)))
+
+
+def _to_half_turn(degrees: float) -> float:
+    """Returns the same angle between -180 and 180 degrees."""
+    return degrees if -180 <= degrees <= 180 else (degrees + 180) % 360 - 180
+
+
 @dataclass(frozen=True, repr=False)
 class FaceTrack:
     """One person's face through the clip.
@@ -79,6 +102,7 @@ class FaceTrack:
         cuts_seconds: when a new shot begins, rising.
         max_gap_seconds: longest time between two detections of a face that stayed in sight; longer at low frame rates.
         person: the name you gave with a reference; None if there is none.
+        poses: one for each of the times, None where it is unknown; None for a detector that finds no landmarks.
     """
 
     face_id: int
@@ -87,6 +111,7 @@ class FaceTrack:
     cuts_seconds: tuple[float, ...] = ()
     max_gap_seconds: float = MAX_GAP_SECONDS
     person: str | None = None
+    poses: tuple[Pose | None, ...] | None = None
 
     def __repr__(self) -> str:
         first, last = self.times_seconds[:1], self.times_seconds[-1:]
@@ -132,6 +157,30 @@ class FaceTrack:
         if nearest is None or abs(times[nearest] - time_seconds) > max_gap_seconds / 3:
             return None
         return self._move_on(nearest, time_seconds)
+
+    @property
+    def median_pose(self) -> Pose | None:
+        """The middle of all known angles, one by one; None if none are known."""
+        known = [pose for pose in self.poses or () if pose is not None]
+        if not known:
+            return None
+        first = known[0]  # a roll near 180 degrees may change its sign
+        turns = np.array([[_to_half_turn(b - a) for a, b in zip(first, pose, strict=True)] for pose in known])
+        return Pose(*(_to_half_turn(a + float(turn)) for a, turn in zip(first, np.median(turns, axis=0), strict=True)))
+
+    def pose_at(self, time_seconds: float) -> Pose | None:
+        """Returns the pose at a time, interpolated as ``box_at``; None where the face is out of sight."""
+        if self.poses is None or self.box_at(time_seconds) is None:
+            return None
+        near = sorted(self._near(time_seconds), key=lambda index: abs(self.times_seconds[index] - time_seconds))
+        known = [(self.times_seconds[index], pose) for index in near if (pose := self.poses[index]) is not None]
+        if not known:
+            return None
+        (time, pose), *others = known
+        for other_time, other in others:
+            if abs(other_time - time) <= self.max_gap_seconds:
+                return pose.blend(other, (time_seconds - time) / (other_time - time))
+        return pose
 
     def _near(self, time_seconds: float) -> list[int]:
         """Returns the detections before and after a time between which and it there is no cut, in this order."""

@@ -11,6 +11,7 @@ from emotion.inputs.faces.crops import crop_face, crop_frame
 from emotion.inputs.faces.detection import YuNetDetector, find_overlap
 from emotion.inputs.faces.detectors import FaceDetector
 from emotion.inputs.faces.frugal import FrugalDetector
+from emotion.inputs.faces.pose import find_pose
 from emotion.inputs.faces.speaking import MouthWatcher
 from emotion.inputs.faces.tracking import MAX_LOST_SECONDS, FaceTracker
 from emotion.media.pictures import VideoFrame
@@ -137,7 +138,8 @@ class FrameSampler:
         faces = [face for face in found if min(face.size) >= self._min_face]
         self._small_faces.update(frame.time_seconds, [face for face in found if face not in faces])
         image = None if self._detector.knows_looks else frame.image
-        tracks = self._tracker.update(frame.time_seconds, faces, image)
+        poses = [find_pose(face.landmarks, frame.width, frame.height) if face.has_landmarks else None for face in faces]
+        tracks = self._tracker.update(frame.time_seconds, faces, image, poses)
         self._landmarks = {track: face.landmarks for track, face in zip(tracks, faces, strict=True)}
         if not is_moment:
             return []

@@ -12,11 +12,12 @@ from emotion.errors import ConfigError
 from emotion.outputs.timeline import timeline_rows
 from emotion.outputs.utterances import find_utterances
 from emotion.outputs.valence_arousal import derive_valence_arousal
-from emotion.results import EmotionSummary, MediaPrediction
+from emotion.results import EmotionSummary, MediaPrediction, Pose
 
 By = Literal["window", "face", "utterance", "frame"]
 Row = dict[str, Any]
 VOICE = "voice"  # the name of what is judged by the sound alone
+PLACE_COLUMNS = ("time_s", "face", "x1", "y1", "x2", "y2", *Pose._fields)
 
 
 def rows_by(prediction: MediaPrediction, by: By = "window") -> list[Row]:
@@ -26,7 +27,8 @@ def rows_by(prediction: MediaPrediction, by: By = "window") -> list[Row]:
         by: ``window``: ``start_s, end_s, face`` and the answer. ``face``: a row for each face, and for the voice judged
             by itself: ``first_seen_s, last_seen_s, seconds_in_sight`` and the answer for all of it. ``utterance``:
             ``start_s, end_s, face`` of who speaks, the answer and the ``text``. ``frame``: for each picture and each
-            face in sight in it, ``time_s, face, x1, y1, x2, y2`` and the answer at that moment.
+            face in sight in it, ``time_s, face, x1, y1, x2, y2``, ``yaw, pitch, roll`` (see ``emotion.results.Pose``)
+            and the answer at that moment.
 
     Raises:
         ConfigError: if ``by`` is another word.
@@ -47,7 +49,7 @@ def columns_by(prediction: MediaPrediction, by: By = "window") -> list[str]:
         "window": span + answer,
         "face": ["face", "first_seen_s", "last_seen_s", "seconds_in_sight", *answer],
         "utterance": [*span, *answer, "text"],
-        "frame": ["time_s", "face", "x1", "y1", "x2", "y2", *answer],
+        "frame": [*PLACE_COLUMNS, *answer],
     }
     return places[by]
 
@@ -87,10 +89,9 @@ def _by_frame(prediction: MediaPrediction) -> Iterator[Row]:
         for row, track in rows:
             box = track.box_at(float(time))
             if box is not None:
-                place = dict(
-                    zip(("time_s", "face", "x1", "y1", "x2", "y2"), (float(time), row.name, *box), strict=True)
-                )
-                yield place | _answer(row.answer_at(float(time)), prediction)
+                pose = track.pose_at(float(time)) or (None,) * len(Pose._fields)
+                places = (float(time), row.name, *box, *pose)
+                yield dict(zip(PLACE_COLUMNS, places, strict=True)) | _answer(row.answer_at(float(time)), prediction)
 
 
 def _answer(answer: EmotionSummary | None, prediction: MediaPrediction) -> Row:

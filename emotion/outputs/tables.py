@@ -16,7 +16,7 @@ on the file's own clock, rounded to milliseconds; probabilities are rounded to f
     overall           {emotion, most_probable, confidence, evidence, probabilities, valence, arousal} of the face most
                       in sight; of the voice if no face was judged
     faces             [{face, emotion, most_probable, confidence, evidence, probabilities, valence, arousal,
-                      time_shares, first_seen_s, last_seen_s, boxes}]
+                      time_shares, first_seen_s, last_seen_s, pose, boxes}]
     voice             {emotion, most_probable, confidence, evidence, probabilities, valence, arousal, time_shares} of
                       the windows that judge the voice by itself; null if there are none
     utterances        [{start_s, end_s, face, emotion, most_probable, confidence, evidence, probabilities, valence,
@@ -33,15 +33,17 @@ on the file's own clock, rounded to milliseconds; probabilities are rounded to f
 ``face`` is "face 1", "face 2", ..., the name given with a person's reference, or null where the sound alone is judged.
 ``evidence`` is "face+voice", "face", "voice" or "none"; a model of whole frames has "frame" instead of "face".
 ``boxes`` holds ``[time_s, x1, y1, x2, y2]`` for each detection, in pixels of the upright frame, x2 and y2 exclusive.
-``probabilities`` is {emotion: probability}, ``confidence`` the highest of them, over many windows their highest mean,
-and ``most_probable`` its emotion. ``emotion`` is the answer: the same emotion, or "unsure" if ``confidence`` is below
-``unsure_below``. ``valence`` and ``arousal`` are derived from the probabilities (see ``valence_arousal``).
-``time_shares`` is {emotion: share of the judged time with that answer}, "unsure" included. ``text`` is null unless the
-words were written down. ``kind`` is "reference", "own clip" or "own clips"; ``face_seconds`` and ``voice_seconds`` say
-how much of the person it rests on. In ``without_baseline`` the faces are without their sightings. Without evidence
-``emotion``, ``most_probable``, ``probabilities``, ``valence`` and ``arousal`` are null and ``confidence`` is 0. Version
-2 had no ``voice`` and no ``time_shares``, and its ``overall`` mixed several people's voices with the main face; version
-1 had no "unsure" and no ``most_probable``.
+``pose`` is {yaw, pitch, roll}, the median of how the head is turned, in degrees: to the viewer's right, up, and
+clockwise are positive. It is null for a detector without landmarks. ``probabilities`` is {emotion: probability},
+``confidence`` the highest of them, over many windows their highest mean, and ``most_probable`` its emotion. ``emotion``
+is the answer: the same emotion, or "unsure" if ``confidence`` is below ``unsure_below``. ``valence`` and ``arousal``
+are derived from the probabilities (see ``valence_arousal``). ``time_shares`` is {emotion: share of the judged time with
+that answer}, "unsure" included. ``text`` is null unless the words were written down. ``kind`` is "reference", "own
+clip" or "own clips"; ``face_seconds`` and ``voice_seconds`` say how much of the person it rests on. In
+``without_baseline`` the faces are without their sightings. Without evidence ``emotion``, ``most_probable``,
+``probabilities``, ``valence`` and ``arousal`` are null and ``confidence`` is 0. Version 2 had no ``voice`` and no
+``time_shares``, and its ``overall`` mixed several people's voices with the main face; version 1 had no "unsure" and no
+``most_probable``.
 
 CSV, UTF-8 with a header: a line for each window with the columns of ``rows``, rounded alike; what is null in JSON is
 empty. A name that a spreadsheet would compute, such as ``=A1``, has an apostrophe before it. Model and settings stand
@@ -69,6 +71,7 @@ from emotion.results import BaselineUse, EmotionSummary, FaceTrack, MediaPredict
 SCHEMA_VERSION = 3
 SECONDS_DIGITS = 3
 PROBABILITY_DIGITS = 4
+POSE_DIGITS = 1
 NUMBERS_IN_LINES = re.compile(r"\[\n\s+(?:(?:-?[\d.e+-]+|null),?\s+)+\]")  # no JSON string holds a line break
 
 
@@ -186,10 +189,12 @@ def _summary(summary: EmotionSummary, class_names: tuple[str, ...]) -> dict[str,
 
 
 def _face(track: FaceTrack, prediction: MediaPrediction) -> dict[str, Any]:
+    pose = track.median_pose
     return {
         **_face_answer(track, prediction),
         "first_seen_s": _number(track.times_seconds[0], SECONDS_DIGITS),
         "last_seen_s": _number(track.times_seconds[-1], SECONDS_DIGITS),
+        "pose": None if pose is None else {name: _number(angle, POSE_DIGITS) for name, angle in pose._asdict().items()},
         "boxes": [
             [_number(time, SECONDS_DIGITS), *box] for time, box in zip(track.times_seconds, track.boxes, strict=True)
         ],

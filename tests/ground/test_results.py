@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_predictions import HAPPY, SAD, TORN, make_prediction
 
-from emotion.results import UNSURE, EmotionSummary, FaceTrack, WindowPrediction
+from emotion.results import UNSURE, EmotionSummary, FaceTrack, Pose, WindowPrediction
 
 properties = settings(max_examples=100, deadline=None, derandomize=True, database=None)
 
@@ -110,3 +110,22 @@ def test_a_box_moves_on_with_its_face_and_does_not_fly_from_one_place_to_another
     assert still.box_at(1.2) == (110, 50, 150, 100) and still.box_at(0.9) == boxes[0]
     leaving = FaceTrack(1, (1.0, 1.05), ((40, 50, 80, 100), (10, 50, 50, 100)))
     assert leaving.box_at(1.1) == (0, 50, 20, 100) and leaving.box_at(1.2) is None
+
+
+def test_a_pose_is_interpolated_as_a_box_the_short_way_round_and_never_across_a_cut():
+    poses = (Pose(0, 10, 170), Pose(20, 20, -170), None)
+    face = FaceTrack(1, (0.0, 0.4, 0.8), (HERE,) * 3, poses=poses)
+    assert face.pose_at(0.0) == poses[0] and face.pose_at(0.4) == poses[1]
+    assert face.pose_at(0.2) == Pose(10, 15, 180)
+    assert face.pose_at(0.3) == Pose(15, 17.5, -175)
+    assert face.pose_at(0.7) == poses[1]  # the nearest that is known
+    assert face.pose_at(9.0) is None and FaceTrack(1, (0.0,), (HERE,)).pose_at(0.0) is None
+    cut = FaceTrack(1, (0.0, 0.4), (HERE,) * 2, cuts_seconds=(0.3,), poses=poses[:2])
+    assert cut.pose_at(0.1) == poses[0]
+
+
+def test_the_median_of_poses_holds_near_half_a_turn():
+    poses = (Pose(0, 1, 179), None, Pose(4, 2, -179), Pose(2, 3, -177))
+    face = FaceTrack(1, (0.0, 0.1, 0.2, 0.3), (HERE,) * 4, poses=poses)
+    assert face.median_pose == Pose(2, 2, -179)
+    assert FaceTrack(1, (0.0,), (HERE,), poses=(None,)).median_pose is None

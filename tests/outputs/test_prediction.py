@@ -16,13 +16,13 @@ from emotion.errors import EmotionError, MediaError
 from emotion.outputs.prediction import Prediction
 from emotion.outputs.tables import to_json
 from emotion.outputs.valence_arousal import derive_valence_arousal
-from emotion.results import EmotionSummary, WindowPrediction
+from emotion.results import EmotionSummary, Pose, WindowPrediction
 
 
 def make_prediction(path="clips/<b>.mp4"):
     answer = EmotionSummary.of(HAPPY, CLASS_NAMES, evidence="face+voice")
     plain = marked_predictions.make_prediction(
-        [make_track(1, (0, 0, 10, 10), np.arange(9) / 4)],
+        [make_track(1, (0, 0, 10, 10), np.arange(9) / 4, poses=(Pose(10, -5, 2), None, *[Pose(20, -5, 2)] * 7))],
         [WindowPrediction(0.0, 2.0, 1, "face+voice", HAPPY), WindowPrediction(2.0, 4.0, None, "voice", SAD)],
         path=path, class_names=CLASS_NAMES, duration=4.0, overall=answer, by_face={1: answer}, speech=((0.0, 4.0),),
         frame_times_seconds=np.arange(100) / 25, notes=("a <note>",),
@@ -63,6 +63,7 @@ def test_a_frame_has_its_boxes_and_the_answer_of_that_moment():
     frame = make_prediction().to_dataframe(by="frame")
     assert frame["time_s"].is_monotonic_increasing and set(frame["face"]) == {"face 1"}
     assert frame.iloc[10][["x1", "y1", "x2", "y2"]].tolist() == [0, 0, 10, 10]
+    assert frame.iloc[0][["yaw", "pitch", "roll"]].tolist() == [10, -5, 2] and frame.iloc[20]["yaw"] == 20
     assert frame.iloc[10]["happy"] == pytest.approx(0.9)
 
 

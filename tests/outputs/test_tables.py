@@ -15,7 +15,7 @@ from emotion.errors import EmotionError
 from emotion.files import write_whole
 from emotion.outputs import tables
 from emotion.outputs.tables import format_csv, format_json, to_json
-from emotion.results import FaceTrack, WindowPrediction
+from emotion.results import FaceTrack, Pose, WindowPrediction
 
 HAPPY = np.array([0.7, 0.2, 0.1], np.float32)
 SAD = np.array([0.25, 0.5, 0.25], np.float32)
@@ -29,7 +29,9 @@ def write_json_file(prediction, path, settings=None):
 
 def make_prediction(**changes):
     tracks = (
-        FaceTrack(1, (0.0, 1.23456), ((10, 10, 50, 50), (12, 10, 52, 50))),
+        FaceTrack(
+            1, (0.0, 1.23456), ((10, 10, 50, 50), (12, 10, 52, 50)), poses=(Pose(-10, 4, 0.25), Pose(-12.5, 4, 0.35))
+        ),
         FaceTrack(2, (2.0,), ((100, 10, 150, 50),)),
     )
     windows = (
@@ -87,12 +89,13 @@ def test_the_overall_answer_names_each_probability_and_so_does_a_voice_by_itself
 
 def test_each_face_has_its_answer_and_the_time_it_was_seen():
     first, second = to_json(make_prediction())["faces"]
-    assert set(first) == {"face", "time_shares", "first_seen_s", "last_seen_s", "boxes"} | SUMMARY_KEYS
+    assert set(first) == {"face", "time_shares", "first_seen_s", "last_seen_s", "pose", "boxes"} | SUMMARY_KEYS
     assert first["time_shares"] == {"happy": 1} and second["time_shares"] == {}
     assert all(first["first_seen_s"] <= time <= first["last_seen_s"] and x1 < x2 and y1 < y2
                for time, x1, y1, x2, y2 in first["boxes"])  # fmt: skip
     assert (first["face"], first["emotion"], first["first_seen_s"]) == ("face 1", "happy", 0)
     assert first["last_seen_s"] == 1.235
+    assert first["pose"] == {"yaw": -11.2, "pitch": 4, "roll": 0.3} and second["pose"] is None
     assert (second["face"], second["first_seen_s"], second["last_seen_s"]) == ("face 2", 2.0, 2.0)
 
 

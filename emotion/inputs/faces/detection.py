@@ -53,6 +53,7 @@ class Face:
         score: the detector's confidence, 0 to 1.
         is_sure: False for what may be a face or a headlight.
         degrees: by which the picture would have to be turned, counter-clockwise, for the face to stand upright.
+        has_landmarks: False where they are guessed from the box.
     """
 
     box: Box
@@ -60,6 +61,7 @@ class Face:
     score: float
     is_sure: bool = True
     degrees: float = 0.0
+    has_landmarks: bool = True
 
     @property
     def quarters(self) -> int:

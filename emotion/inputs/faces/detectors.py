@@ -90,9 +90,8 @@ class HaarDetector:
         faces = []
         for left, top, side, _ in np.asarray(found, dtype=np.float64).reshape(-1, 4) / scale:
             landmarks = HAAR_LANDMARKS * side + (left, top)
-            faces.append(
-                Face(clip_box(left, top, left + side, top + side, width, height), landmarks.astype(np.float32), 1.0)
-            )
+            box = clip_box(left, top, left + side, top + side, width, height)
+            faces.append(Face(box, landmarks.astype(np.float32), 1.0, has_landmarks=False))
         return sorted(faces, key=lambda face: -face.size[0] * face.size[1])
 
 
@@ -105,7 +104,8 @@ class WholePicture:
         side = min(height, width)
         left, top = (width - side) // 2, (height - side) // 2
         landmarks = TEMPLATE * side + (left, top)
-        return [Face((left, top, left + side, top + side), landmarks.astype(np.float32), 1.0)]
+        box = left, top, left + side, top + side
+        return [Face(box, landmarks.astype(np.float32), 1.0, has_landmarks=False)]
 
 
 DETECTORS: dict[str, Callable[[], FaceDetector]] = {

@@ -3,14 +3,14 @@
 import bisect
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from emotion.inputs.faces.appearance import Appearance, compute_unlikeness, describe_face
 from emotion.inputs.faces.assignment import assign_least_cost
 from emotion.inputs.faces.detection import Face, find_centre
-from emotion.results import MAX_GAP_SECONDS, Box, FaceTrack
+from emotion.results import MAX_GAP_SECONDS, Box, FaceTrack, Pose
 
 # A face missing for longer than this is no longer expected where it was, and only its looks can bring it back.
 MAX_LOST_SECONDS = 1.0
@@ -57,6 +57,7 @@ class _Sighting:
     is_sure: bool = True
     degrees: float = 0.0
     quarters: int = 0
+    pose: Pose | None = None
 
 
 @dataclass(eq=False)
@@ -66,6 +67,7 @@ class _Trail:
     track: int
     times: list[float] = field(default_factory=list)
     boxes: list[Box] = field(default_factory=list)
+    poses: list[Pose | None] = field(default_factory=list)
     views: list[Appearance] = field(default_factory=list)
     last_looks: Appearance | None = None
     speed: np.ndarray = field(default_factory=lambda: np.zeros(2))  # pixels a second
@@ -123,6 +125,7 @@ class _Trail:
         self.is_placed, self.missed_since = True, None
         self.times.append(time_seconds)
         self.boxes.append(sighting.box)
+        self.poses.append(sighting.pose)
         self.area += (sighting.box[2] - sighting.box[0]) * (sighting.box[3] - sighting.box[1])
         self.n_sure += sighting.is_sure
         self.turns[sighting.quarters] += 1
@@ -149,17 +152,26 @@ class FaceTracker:
         self._cuts: list[float] = []
         self._merged: dict[int, int] = {}
 
-    def update(self, time_seconds: float, faces: Sequence[Face], image: np.ndarray | None = None) -> list[int]:
+    def update(
+        self,
+        time_seconds: float,
+        faces: Sequence[Face],
+        image: np.ndarray | None = None,
+        poses: Sequence[Pose | None] | None = None,
+    ) -> list[int]:
         """Returns the track of each face of the next frame.
 
-        Without ``image``, the frame as RGB uint8, faces are matched by their places alone.
+        Args:
+            image: the frame as RGB uint8. Without it faces are matched by their places alone.
+            poses: of the faces, to keep.
         """
         self._looked.append(time_seconds)
         for trail in self._open:
             if trail.lost_seconds(time_seconds) > MAX_LOST_SECONDS:
                 trail.is_placed = False
         self._open = [trail for trail in self._open if trail.is_placed]
-        sightings = [self._look(face, faces, image) for face in faces]
+        looks = [self._look(face, faces, image) for face in faces]
+        sightings = [replace(look, pose=pose) for look, pose in zip(looks, poses or [None] * len(looks), strict=True)]
         trails: dict[int, _Trail] = {}
         self._match_by_place(time_seconds, sightings, trails)
         self._match_by_looks(sightings, trails)
@@ -185,6 +197,7 @@ class FaceTracker:
                 held = _held_times(trail.times[-1], time_seconds)
                 trail.times += held
                 trail.boxes += [trail.boxes[-1]] * len(held)
+                trail.poses += [trail.poses[-1]] * len(held)
                 trail.n_held += len(held)
 
     def resolve(self, track: int) -> int:
@@ -248,7 +261,11 @@ class FaceTracker:
                 stays = self._looked[-1] <= trail.times[-1] < until_seconds - max_gap / 3
                 held = _held_times(trail.times[-1], until_seconds) if stays else []
                 boxes = trail.boxes[first:] + [trail.boxes[-1]] * len(held)
-                found[trail.track] = FaceTrack(number, (*trail.times[first:], *held), tuple(boxes), cuts, max_gap)
+                poses = trail.poses[first:] + [trail.poses[-1]] * len(held)
+                found[trail.track] = FaceTrack(
+                    number, (*trail.times[first:], *held), tuple(boxes), cuts, max_gap,
+                    poses=tuple(poses) if any(pose is not None for pose in poses) else None,
+                )  # fmt: skip
         return found
 
     @property
@@ -340,6 +357,7 @@ class FaceTracker:
         older.turns += trail.turns
         older.times += trail.times
         older.boxes += trail.boxes
+        older.poses += trail.poses
         older.speed, older.is_placed, older.missed_since = trail.speed, True, None
         older.last_looks = trail.last_looks
         self._open = [other for other in self._open if other not in (trail, older)] + [older]

@@ -10,6 +10,7 @@ from emotion.inputs.faces.crops import TEMPLATE
 from emotion.inputs.faces.detection import Face
 from emotion.inputs.faces.tracking import MAX_DOUBT_SECONDS, MAX_LOST_SECONDS, SAME_PERSON, FaceTracker
 from emotion.media.pictures import VideoFrame
+from emotion.results import Pose
 
 SIZE = 160
 STEP = 0.08  # seconds between detections
@@ -350,3 +351,15 @@ def test_a_face_stays_in_sight_as_long_as_its_picture_is_shown():
     assert all(track.box_at(time) == face.box for time in (0.15, 1.0, 3.3, 6.1, 6.9, 8.9))
     assert track.box_at(9.5) is None
     assert track.seconds_in_sight == pytest.approx(9.0)
+
+
+def test_poses_stay_with_their_faces_also_while_a_picture_is_held():
+    tracker = FaceTracker()
+    face = Face((10, 10, 60, 60), np.zeros((5, 2), np.float32), 0.9)
+    poses = [Pose(i, 0, 0) for i in range(4)]
+    for i, pose in enumerate(poses):
+        tracker.update(float(i), [face], poses=[pose])
+    tracker.hold(3.4)
+    (track,) = tracker.tracks(since_seconds=1.0).values()
+    assert track.poses == (*poses[1:], poses[-1]) and len(track.times_seconds) == len(track.poses)
+    assert track.times_seconds == (1.0, 2.0, 3.0, 3.4)
