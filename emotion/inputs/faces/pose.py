@@ -12,7 +12,7 @@ from emotion.results import Pose
 
 # x to the viewer's right, y down, z away from the viewer, of ``Face.landmarks``; a unit is the distance of the eyes.
 MODEL = np.array(
-    [[-0.5, -0.52, 0.087], [0.5, -0.52, 0.087], [0.0, 0.016, -0.257], [-0.4, 0.512, 0.042], [0.4, 0.512, 0.042]]
+    [[-0.5, -0.515, 0.107], [0.5, -0.515, 0.107], [0.0, 0.009, -0.276], [-0.407, 0.511, 0.031], [0.407, 0.511, 0.031]]
 )
 FOCAL_SIDES = 1.5  # the focal length, in longer sides of the picture, which then shows 37 degrees
 MIN_SPREAD = 2.0  # pixels from the first to the last landmark, across or down
