@@ -17,10 +17,10 @@ import numpy as np
 from emotion.errors import MediaError
 from emotion.media import streams
 from emotion.media.decoding import AudioChunk, SoundReader, VideoReader
-from emotion.media.opening import MediaFile, SharedSource
+from emotion.media.opening import MediaFile, SharedSource, describe_beheaded
 from emotion.media.orientation import find_turn_of_image
 from emotion.media.pictures import VideoFrame
-from emotion.media.stills import look_at_still, read_still
+from emotion.media.stills import describe_broken_still, look_at_still, read_still
 from emotion.media.suffixes import STILL_SUFFIXES
 from emotion.media.tracks import ANY_TRACKS, KINDS, TrackChoice
 from emotion.media.wholeness import check_wholeness
@@ -183,10 +183,9 @@ def iterate_media(
         ends = [reader.clock.end_seconds for reader in readers.values() if reader.clock.end_seconds is not None]
         reads_all = len(readers) == (video is not None) + (audio is not None)
         if readers and not ends and (damage.count or reads_all):
-            raise MediaError(
-                f"{path}: nothing in it could be decoded{damage.words}. Copy or download it again, or convert it to "
-                "MP4."
-            )
+            way_out = "Copy or download it again, or convert it to MP4."
+            nothing = f"nothing in it could be decoded{damage.words}. {way_out}"
+            raise MediaError(f"{path}: {describe_broken_still(path) or nothing}")
         if ends and reads_all:
             _check_end(file, origin, max(ends), damage)
             _check_marks(file, damage)
@@ -245,13 +244,16 @@ def _require_streams(file: MediaFile) -> None:
                 "-i FILE -vf scale=1920:-2 smaller.mp4"
             )
         return
+    beheaded = describe_beheaded(file.path, file.container.format.name)
+    if beheaded:
+        raise MediaError(f"{file.path}: {beheaded}, which cannot be decoded. Copy or download it again.")
     what, way_out = "neither video nor sound that can be decoded", "Give a video, sound or image file."
     if file.undecodable:
         codecs = (f"{KINDS[kind]} (codec {codec})" for kind, codec in file.undecodable.items())
         what, way_out = f"{' and '.join(codecs)} that cannot be decoded", "Convert it to MP4."
-    if Path(file.path).suffix.lower() in STILL_SUFFIXES:  # such as an animated WebP
+    if Path(file.path).suffix.lower() in STILL_SUFFIXES:
         way_out = "It may be cut off, or of a kind that FFmpeg cannot read: convert it to PNG, JPEG, GIF or MP4."
-    raise MediaError(f"{file.path}: holds {what}. {way_out}")
+    raise MediaError(f"{file.path}: {describe_broken_still(file.path) or f'holds {what}. {way_out}'}")
 
 
 def _is_still(file: MediaFile) -> bool:

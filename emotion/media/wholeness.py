@@ -23,6 +23,9 @@ REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 GIF_END, GIF_PICTURE, GIF_EXTENSION = 0x3B, 0x2C, 0x21
 PNG_HEAD, PNG_END = 8, b"IEND"
+JPEG_END = b"\xff\xd9"
+TIFF_CLASSIC = 42  # BigTIFF has 43
+TIFF_PLACES, TIFF_LENGTHS = (273, 324), (279, 325)  # tags of strips, and of tiles
 
 EBML, SEGMENT, CLUSTER = 0x1A45DFA3, 0x18538067, 0x1F43B675
 # Elements of a segment: whatever has an unknown length ends before the next of these.
@@ -46,12 +49,12 @@ def check_wholeness(path: str | os.PathLike, format_name: str) -> Wholeness:
     """Reads the marks of a whole file.
 
     Args:
-        format_name: as FFmpeg calls it. Formats without marks that help are taken to be whole.
+        format_name: as FFmpeg calls it, or Pillow in lower case. Formats without marks that help are taken to be whole.
 
     Raises:
         OSError: if the file cannot be read.
     """
-    check = _CHECKS.get(format_name.split(",")[0])
+    check = _CHECKS.get(format_name.split(",", maxsplit=1)[0])
     if check is None:
         return Wholeness()
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
@@ -119,7 +122,7 @@ def _sum_ogg(page: bytes) -> int:
     return int.from_bytes(reflected.to_bytes(4, "little").translate(REVERSED), "big")
 
 
-# ---- GIF and PNG ----
+# ---- Pictures ----
 
 
 def _check_gif(content) -> Wholeness:
@@ -161,6 +164,39 @@ def _check_png(content) -> Wholeness:
 
 def _check_webp(content) -> Wholeness:
     return Wholeness(CUT if int.from_bytes(content[4:8], "little") + 8 > len(content) else "")
+
+
+def _check_bmp(content) -> Wholeness:
+    return Wholeness(CUT if int.from_bytes(content[2:6], "little") > len(content) else "")
+
+
+def _check_jpeg(content) -> Wholeness:
+    return Wholeness("" if content.rfind(JPEG_END) > 0 else CUT)
+
+
+def _check_tiff(content) -> Wholeness:
+    """Whether the first directory, and the strips or tiles that it names, lie in the file."""
+    order = "little" if content[:2] == b"II" else "big"
+    size = len(content)
+
+    def read(place: int, width: int) -> int:
+        return int.from_bytes(content[place : place + width], order)
+
+    if read(2, 2) != TIFF_CLASSIC:
+        return Wholeness()
+    start = read(4, 4)
+    lists = {}
+    for entry in range(start + 2, start + 2 + 12 * read(start, 2), 12):
+        tag, width, count = read(entry, 2), {3: 2, 4: 4}.get(read(entry + 2, 2)), read(entry + 4, 4)
+        if width is not None and tag in TIFF_PLACES + TIFF_LENGTHS:
+            first = entry + 8 if width * count <= 4 else read(entry + 8, 4)
+            lists[tag] = [read(first + width * i, width) for i in range(min(count, size // width))]
+    ends = [
+        place + length
+        for tag, tag_of_length in zip(TIFF_PLACES, TIFF_LENGTHS, strict=True)
+        for place, length in zip(lists.get(tag, ()), lists.get(tag_of_length, ()), strict=False)
+    ]
+    return Wholeness(CUT if start + 2 > size or max(ends, default=0) > size else "")
 
 
 # ---- Matroska ----
@@ -209,6 +245,7 @@ def _read_number(content, place: int, *, keeps_mark: bool = False) -> tuple[int 
 
 
 _CHECKS: dict[str, Callable] = {
-    "mp3": _check_mp3, "ogg": _check_ogg, "gif": _check_gif, "png_pipe": _check_png, "apng": _check_png,
-    "webp": _check_webp, "matroska": _check_matroska,
+    "mp3": _check_mp3, "ogg": _check_ogg, "matroska": _check_matroska, "gif": _check_gif, "png": _check_png,
+    "apng": _check_png, "webp": _check_webp, "bmp": _check_bmp, "jpeg": _check_jpeg, "mpo": _check_jpeg,
+    "tiff": _check_tiff,
 }  # fmt: skip
