@@ -8,6 +8,10 @@ print(prediction.overall.emotion, prediction.overall.confidence)
 import importlib
 import os
 
+from emotion.early_stop import watch_start
+
+watch_start()
+
 # Telemetry of all dependencies is off, as RESPONSIBLE_USE.md says. Each reads its variable when it is imported. ONNX
 # Runtime's builds for Linux report by default since 1.29. A value that you set yourself stays.
 for _name, _value in {

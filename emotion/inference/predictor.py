@@ -155,6 +155,7 @@ class EmotionPredictor:
             The answer; its times are seconds on the file's own clock.
 
         Raises:
+            ConfigError: if ``path`` is neither a path nor a recording.
             MediaError: if the file is missing, broken, or no media, or has no such track.
         """
         return self.conclude(self.analyse(path, info=info, progress=progress, stopwatch=stopwatch))

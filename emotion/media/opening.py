@@ -78,6 +78,8 @@ def _open_media(path: str | os.PathLike):
 
 def _read_head(name: str) -> tuple[bytes, WavLength | None]:
     """Returns how a file begins and, of a WAV file, what its header says; raises as ``_open_media``."""
+    if not name:
+        raise MediaError("the name of the clip is empty. Give a media file.")
     if "\0" in name:
         raise MediaError(f"{displayable(name)}: no file has such a name, for it holds a NUL character.")
     if os.path.isdir(name):
