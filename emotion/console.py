@@ -154,6 +154,12 @@ def command_to_go_on(output: Path) -> str:
 
 # ---- Messages and progress ----
 
+
+def counted(n: int, noun: str) -> str:
+    """Returns a number with its noun, such as ``1 clip`` and ``2 clips``."""
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+
+
 Progress = Callable[[float, float | None], None]  # called with the amount done and the total, None if unknown
 
 

@@ -36,7 +36,7 @@ class Recording:
         Raises:
             ConfigError: if this is no path, or an empty one.
         """
-        if path == "":
+        if isinstance(path, str) and not path:
             raise ConfigError("the path of the clip is empty. Name a media file.")
         if not isinstance(path, str | os.PathLike) or isinstance(os.fspath(path), bytes):
             raise ConfigError(
