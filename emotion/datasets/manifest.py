@@ -68,7 +68,7 @@ def load(path: str | os.PathLike, root: str | os.PathLike | None = None) -> list
     path = _table_path(path)
     if not path.is_file():
         raise DatasetError(f"{path}: no such file. {HOW_TO_GET_IT}")
-    table = read_table(path)
+    table = read_table(path, root)
     rows = tuple(dataclasses.replace(row, fields=tuple(map(restore, row.fields))) for row in table.rows)
     table = dataclasses.replace(table, columns=tuple(map(restore, table.columns)), rows=rows)
     columns = {name: table.find(name) for name in (*REQUIRED, *OPTIONAL)}
