@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from emotion.config import CalibrationConfig, RunConfig
-from emotion.console import SILENT, Reporter
+from emotion.console import SILENT, Reporter, counted
 from emotion.datasets.cache import ClipCache
 from emotion.datasets.check.copies import name_recordings
 from emotion.datasets.clips import Clip, restrict_clip
@@ -91,7 +91,7 @@ def _covered(clips: Sequence[Clip], config: RunConfig, reporter: Reporter) -> tu
     if others:
         named = ", ".join(f"{emotion} {n}" for emotion, n in sorted(others.items()))
         reporter.say(
-            f"{others.total()} clips are of emotions that the classes do not cover; they are left out: {named}."
+            f"Left out, of emotions that the classes do not cover: {counted(others.total(), 'clip')} ({named})."
         )
     return covered, dict(sorted(others.items()))
 

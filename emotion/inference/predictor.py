@@ -299,6 +299,7 @@ class EmotionPredictor:
         if progress:
             progress(cutter.duration_seconds, cutter.duration_seconds)
         notes = [f"the file is damaged{damage.words}: only what could be decoded was judged"] * bool(damage.count)
+        notes += [damage.doubt] if damage.doubt and not damage.count else []
         notes += info.notes
         if info.choice.channel is not None:
             notes.append(f"of the sound, channel {info.choice.channel} alone was judged")

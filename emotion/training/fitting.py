@@ -13,14 +13,14 @@ import numpy as np
 
 from emotion.config import RunConfig, TrainConfig
 from emotion.config_files import load_config, to_dict, write_config
-from emotion.console import SILENT, Reporter
+from emotion.console import SILENT, Reporter, counted
 from emotion.datasets.clips import SIDES, TEST, TRAIN, VALIDATION, Clip
 from emotion.datasets.preparation import TrainingClips, prepare_clips
 from emotion.datasets.protocols import split_clips
 from emotion.datasets.split_files import check_contents, load_splits, write_splits
 from emotion.datasets.splits import SPEAKER_INDEPENDENT, Split, check_split, describe_split, split_of
 from emotion.errors import DatasetError, RunError
-from emotion.evaluation.judging import build_report, judge_clips, write_predictions
+from emotion.evaluation.judging import build_report, describe_unanswered, judge_clips, write_predictions
 from emotion.files import make_folder
 from emotion.models import build_model
 from emotion.models.layers import dtype_policy
@@ -174,12 +174,12 @@ def _train_split(
         else describe_split(split, prepared.clips, prepared.recordings)
     )
     reporter.say(
-        f"{len(sides['train'])} clips to train on, {len(sides['validation'])} to validate, {len(sides['test'])} to "
-        f"test ({apart})."
+        f"{counted(len(sides['train']), 'clip')} to train on, {len(sides['validation'])} to validate, "
+        f"{len(sides['test'])} to test ({apart})."
     )
     _fit(sides, prepared, output, reporter, devices)
     devices.part()
-    return _finish(sides, split, prepared, output) if devices.leads else None
+    return _finish(sides, split, prepared, output, reporter) if devices.leads else None
 
 
 def _check_folder(output: Path, resume: bool) -> None:
@@ -249,7 +249,7 @@ def load_history(path: Path) -> dict[str, list[float]]:
     return {name: [float(row[name]) for row in rows] for name in rows[0]} if rows else {}
 
 
-def _finish(sides, split: Split, prepared: TrainingClips, output: Path) -> TrainingResult:
+def _finish(sides, split: Split, prepared: TrainingClips, output: Path, reporter: Reporter) -> TrainingResult:
     config, checkpoint = prepared.config, output / CHECKPOINT_DIR
     history = load_history(output / HISTORY_FILE)
     # Keras takes the first epoch's network for the best one even if its loss is not a number.
@@ -268,6 +268,8 @@ def _finish(sides, split: Split, prepared: TrainingClips, output: Path) -> Train
     for side in (VALIDATION, TEST):
         if sides[side]:
             judged = judge_clips(sides[side], run)
+            for line in describe_unanswered(judged, sides[side], side):
+                reporter.say(line)
             metrics[side] = build_report(judged.judgements, config.class_names, n_unanswered=judged.n_unanswered)
             # The best epoch was chosen on the validation side, so its scores there flatter; the test side's do not.
             shown = side

@@ -241,6 +241,13 @@ def test_an_unknown_setting_in_a_file_is_named(tmp_path, call):
     assert done.code == 2 and "epoch" in done.err
 
 
+def test_clips_may_follow_an_option(call, tmp_path):
+    code, _, err = call(run_inference, "a.mp4", "--no_plot", "b.mp4", "--output", "c.mp4", cwd=tmp_path)
+    assert code == 2 and "there are 2 clips" in err
+    code, _, err = call(run_inference, "a.mp4", "--foo", "b.mp4", cwd=tmp_path)
+    assert code == 2 and "unrecognized arguments: --foo" in err
+
+
 def test_every_option_is_explained_with_its_default():
     for program in (train_model, run_inference):
         for action in program.build_parser()._actions:
