@@ -444,7 +444,7 @@ def test_the_longest_names_give_results_that_are_known_as_such(tmp_path):
     for name in names:
         make = media_files.make_still(tmp_path / "short.png")
         clip = make.rename(tmp_path / name)
-        info, plan = plan_clip(clip, OutputRequest(folder=tmp_path, json="", save_plot=None))
+        info, plan = plan_clip(clip, OutputRequest(folder=tmp_path, tables={"json": ""}, save_plot=None))
         assert info.is_still
         plans += plan.files().values()
     assert len(set(plans)) == 2 * len(names)

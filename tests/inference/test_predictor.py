@@ -502,7 +502,7 @@ def test_a_lying_picture_is_judged_as_the_upright_one_and_said_to_lie(predictor,
     np.testing.assert_allclose(lying.tracks[0].boxes[0], (y1, 512 - x2, y2, 512 - x1), atol=12)
 
 
-@pytest.mark.parametrize("given", [b"clip.mp4", "", 3, None, np.zeros(3), [b"clip.mp4"], "a\0b.mp4"])
+@pytest.mark.parametrize("given", ["", 3, None, np.zeros(3), "a\0b.mp4"])
 def test_what_is_no_path_is_told_with_what_is_taken(predictor, given):
     with pytest.raises(EmotionError, match=r"path|NUL"):
         predictor.predict(given)
