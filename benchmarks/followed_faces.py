@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from emotion.config import RunConfig
-from emotion.inputs.faces.detection import SURE_SCORE, YuNetDetector, find_overlap
+from emotion.inputs.faces.detection import SURE_SCORE, YuNetDetector, clip_box, find_overlap
 from emotion.inputs.frame_sampler import FrameSampler
 from emotion.media.pictures import VideoFrame
 from emotion.media.reading import iterate_media
@@ -34,6 +34,17 @@ MOTIONS: dict[str, Motion] = {
     "comes and goes": lambda t: (0, 0, 1.2 + 0.7 * math.sin(1.4 * math.pi * t)),
     "starts and stops": lambda t: ((250 * (int(1.3 * t) + min(1, (1.3 * t) % 1 / 0.15))) % 700 - 340, 0, 1.0),
 }
+# Faces that come into the picture fast, at another moment between two looks each time, and again and again.
+ENTRIES = {"from the left": (-1, 0), "from the right": (1, 0), "from below": (0, 1), "from above": (0, -1)}
+MOTIONS |= {
+    f"enters {name}": lambda t, across=across, down=down: (
+        across * max(0, 900 - 1370 * (t % 1.53)),
+        down * max(0, 620 - 1130 * (t % 1.53)),
+        1.0,
+    )
+    for name, (across, down) in ENTRIES.items()
+}
+MOTIONS["flies through"] = lambda t: (1800 * (t % 1.1) - 990, 0, 1.0)
 LOW = 0.6
 
 
@@ -64,14 +75,15 @@ def read_pictures(path: str | Path) -> Iterator[VideoFrame]:
 
 def measure_overlaps(frames: Iterable[VideoFrame]) -> list[float]:
     """Returns, for each face that is certainly one in any picture, the overlap with the best box drawn then."""
-    sampler, detector, found = FrameSampler(RunConfig()), YuNetDetector(), []
+    sampler, detector, found, width, height = FrameSampler(RunConfig()), YuNetDetector(), [], 0, 0
     for frame in frames:
         sampler.add(frame)
+        width, height = frame.width, frame.height
         found += [(frame.time_seconds, face.box) for face in detector.detect(frame.image) if face.score >= SURE_SCORE]
     tracks = sampler.tracks().values()
     overlaps = []
     for seconds, box in found:
-        drawn = [each for track in tracks if (each := track.box_at(seconds)) is not None]
+        drawn = [clip_box(*each, width, height) for track in tracks if (each := track.box_at(seconds)) is not None]
         overlaps.append(max((find_overlap(box, each) for each in drawn), default=0.0))
     return overlaps
 

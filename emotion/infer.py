@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 EPILOG = """Exit codes: 0 done; 1 the clip cannot be used; 2 wrong options or model; 3 some of several clips failed;
 129 the terminal was closed; 130 stopped with Ctrl-C; 143 terminated (SIGTERM)."""
 DEFAULT_PORT = 8765
+DEFAULT_WHISPER = "base"
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -72,6 +73,10 @@ def build_parser() -> argparse.ArgumentParser:
     add("--adapt", action="store_true", help="for several clips: compare the face most in sight with its mean over "
         "all clips of the same folder. Each folder must hold one person, with various emotions")  # fmt: skip
     add("--no_adapt", action="store_true", help="do not compare people with their own mean in a long clip")
+    add = parser.add_argument_group("words").add_argument
+    add("--transcribe", nargs="?", const=DEFAULT_WHISPER, metavar="SIZE", help="write down what is said, by Whisper: "
+        "its size, such as tiny, small or turbo, or a folder with one (default size: base)")  # fmt: skip
+    add("--language", metavar="CODE", help="which language --transcribe hears, such as en (default: found out)")
     add = parser.add_argument_group("speed").add_argument
     add("--device", type=device_name, choices=DEVICES, default="auto", help="where the model runs; cuda means gpu "
         "(default: %(default)s)")  # fmt: skip
@@ -141,12 +146,12 @@ def main() -> int:
     if not args.media:
         from emotion.inference.addresses import Address, is_address
 
-        tables = [
-            f"--{kind} {Address(value) if is_address(value) else value}"
-            for kind in TABLES
-            if (value := getattr(args, kind))
+        taken = [
+            f"--{name} {Address(value) if is_address(value) else value} names {what}, not a clip"
+            for name, what in {**dict.fromkeys(TABLES, "a table"), "transcribe": "a size"}.items()
+            if (value := getattr(args, name)) and (name, value) != ("transcribe", DEFAULT_WHISPER)
         ]
-        hint = f" ({tables[0]} names a table, not a clip: put the clip before it)" if tables else ""
+        hint = f" ({taken[0]}: put the clip before it)" if taken else ""
         parser.error(f"name a clip: --video_path clip.mp4{hint}")
     # Everything cheap that can be wrong is checked before TensorFlow takes seconds to load.
     from emotion.inference.jobs import plan_job
@@ -174,7 +179,7 @@ def _build_request(args: argparse.Namespace) -> "InferenceRequest":
             window_seconds=args.window_sec, step_seconds=args.step_sec, face_detector=args.face_detector,
             max_faces=args.max_faces, min_face=args.min_face, unsure_below=args.unsure_below,
             adapts=not args.no_adapt, video_track=args.video_track, audio_track=args.audio_track,
-            start_seconds=args.start, end_seconds=args.end,
+            start_seconds=args.start, end_seconds=args.end, transcribe=args.transcribe, language=args.language,
         ),
         outputs=OutputRequest(
             output=args.output, video=not args.no_video, save_plot=args.save_plot, plot=not args.no_plot,

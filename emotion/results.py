@@ -3,15 +3,24 @@
 import bisect
 import dataclasses
 import itertools
+import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
 
+from emotion.windows import probabilities_at
+
 Box = tuple[int, int, int, int]  # x1, y1, x2, y2 in pixels of the upright picture; x2 and y2 exclusive
 Span = tuple[float, float]  # start and end in seconds
 MAX_GAP_SECONDS = 0.5  # longest time between two detections of a face that stayed in sight
+SPEED_SECONDS = 0.06  # in which a face's speed at a detection is measured, or twice that
+MAX_WAY_SIZES = 1.2  # that a face may go between two detections, in sizes of it
+SPAN_SLACK_SECONDS = 0.25  # the last picture may be shown a little after the last window's end
+PAUSE_SECONDS = 1.0  # a shorter pause in speech does not interrupt a voice's answer
+SHARE_SECONDS, MAX_SHARE_MOMENTS = 0.04, 5000  # between two moments that are counted for a share of time; how many
 UNSURE = "unsure"  # the answer where the confidence is too low
 # What a person is compared with: neutral clips that you name, the clip itself, or all clips of the person at hand.
 REFERENCE, OWN_CLIP, OWN_CLIPS = "reference", "own clip", "own clips"
@@ -42,11 +51,21 @@ def _contents(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class Word:
-    """A word that somebody says, with its punctuation; times on the file's own clock."""
+    """A word that somebody says, with its punctuation; times on the file's own clock.
+
+    Attributes:
+        has_space: whether a space comes before it; not in languages such as Chinese.
+    """
 
     start_seconds: float
     end_seconds: float
     text: str
+    has_space: bool = True
+
+
+def join_words(words: Iterable[Word]) -> str:
+    """Returns the text that words make."""
+    return "".join(f" {word.text}" if word.has_space else word.text for word in words).strip()
 
 
 @dataclass(frozen=True, repr=False)
@@ -93,25 +112,64 @@ class FaceTrack:
         """Returns the box at a time, interpolated between detections; None where the face is out of sight.
 
         A face is in sight between two detections at most ``max_gap_seconds`` apart (the track's own, if that is
-        longer), and for a third of that time before and after a detection, but never across a cut.
+        longer), and for a third of that time before and after a detection, in which it moves on as it did; but never
+        across a cut, nor on a way that is longer than the face, which may have left and come back elsewhere.
         """
+        is_own_gap = max_gap_seconds <= self.max_gap_seconds
         max_gap_seconds = max(max_gap_seconds, self.max_gap_seconds)
         times = self.times_seconds
         right = bisect.bisect_left(times, time_seconds)
         if right < len(times) and times[right] == time_seconds:
             return self.boxes[right]
-        before = right - 1 if right > 0 and not self._cut_between(times[right - 1], time_seconds) else None
-        after = right if right < len(times) and not self._cut_between(time_seconds, times[right]) else None
-        if before is not None and after is not None and times[after] - times[before] <= max_gap_seconds:
-            weight = (time_seconds - times[before]) / (times[after] - times[before])
-            blended = (1 - weight) * np.asarray(self.boxes[before]) + weight * np.asarray(self.boxes[after])
-            x1, y1, x2, y2 = (round(float(value)) for value in blended)
-            return x1, y1, x2, y2
-        near = [index for index in (before, after) if index is not None]
+        near = self._near(time_seconds)
+        if len(near) > 1:
+            before, after = near
+            is_short = times[after] - times[before] <= max_gap_seconds
+            if is_short and (not is_own_gap or self._is_one_way(before, after)):
+                weight = (time_seconds - times[before]) / (times[after] - times[before])
+                return _to_box((1 - weight) * np.array(self.boxes[before]) + weight * np.array(self.boxes[after]))
         nearest = min(near, key=lambda index: abs(times[index] - time_seconds), default=None)
         if nearest is None or abs(times[nearest] - time_seconds) > max_gap_seconds / 3:
             return None
-        return self.boxes[nearest]
+        return self._move_on(nearest, time_seconds)
+
+    def _near(self, time_seconds: float) -> list[int]:
+        """Returns the detections before and after a time between which and it there is no cut, in this order."""
+        times, right = self.times_seconds, bisect.bisect_left(self.times_seconds, time_seconds)
+        near = [right - 1] if right > 0 and not self._cut_between(times[right - 1], time_seconds) else []
+        return near + [right] * (right < len(times) and not self._cut_between(time_seconds, times[right]))
+
+    def _move_on(self, index: int, time_seconds: float) -> Box | None:
+        """Returns where a face is that moves on, or came, at the speed that it has at a detection; None if outside."""
+        seconds = time_seconds - self.times_seconds[index]
+        speed = self._speed(index, -1 if seconds > 0 else 1)
+        if speed is None:
+            return self.boxes[index]
+        seconds = float(np.clip(seconds, -MAX_GAP_SECONDS / 3, MAX_GAP_SECONDS / 3))
+        x1, y1, x2, y2 = _to_box(np.maximum(np.array(self.boxes[index]) + speed * seconds, 0))
+        return (x1, y1, x2, y2) if x2 > x1 and y2 > y1 else None
+
+    def _speed(self, index: int, step: int) -> np.ndarray | None:
+        """Returns by how many pixels a second the corners move from a detection to those after or before it."""
+        times, other = self.times_seconds, index
+        while 0 <= other + step < len(times) and abs(times[other] - times[index]) < SPEED_SECONDS:
+            first, last = sorted((other, other + step))
+            is_far = _find_way(self.boxes[first], self.boxes[last]) > MAX_WAY_SIZES
+            if is_far or times[last] - times[first] > 2 * SPEED_SECONDS or self._cut_between(times[first], times[last]):
+                break
+            other += step
+        if other == index:
+            return None
+        way: np.ndarray = np.subtract(self.boxes[other], self.boxes[index])
+        return np.asarray(way / (times[other] - times[index]))
+
+    def _is_one_way(self, before: int, after: int) -> bool:
+        """Whether a face moved from one detection to another: a short way, or as its speed lets expect."""
+        first, last = np.array(self.boxes[before]), np.array(self.boxes[after])
+        speeds = [self._speed(before, -1), self._speed(after, 1)]
+        seconds = self.times_seconds[after] - self.times_seconds[before]
+        expected = [first + speed * seconds for speed in speeds if speed is not None] or [last]
+        return any(_find_way(place, last) <= MAX_WAY_SIZES for place in (first, *expected))
 
     def seconds_from_sighting(self, time_seconds: float) -> float:
         """Returns the time to the nearest detection; infinity if there is none."""
@@ -122,6 +180,18 @@ class FaceTrack:
     def _cut_between(self, start: float, end: float) -> bool:
         """Whether a new shot begins after ``start`` and no later than ``end``."""
         return bisect.bisect_right(self.cuts_seconds, start) < bisect.bisect_right(self.cuts_seconds, end)
+
+
+def _find_way(first: Box | np.ndarray, last: Box | np.ndarray) -> float:
+    """Returns how far a box is from another, in sizes of the larger one."""
+    boxes = np.array([first, last])
+    way = np.hypot(*(boxes[0, :2] + boxes[0, 2:] - boxes[1, :2] - boxes[1, 2:])) / 2
+    return float(way / max(1, (boxes[:, 2:] - boxes[:, :2]).max()))
+
+
+def _to_box(corners: np.ndarray) -> Box:
+    x1, y1, x2, y2 = (round(float(value)) for value in corners)
+    return x1, y1, x2, y2
 
 
 @dataclass(frozen=True, eq=False)
@@ -253,6 +323,10 @@ class MediaPrediction(Comparable):
             times, cuts = (tuple(time + seconds for time in each) for each in (track.times_seconds, track.cuts_seconds))
             return dataclasses.replace(track, times_seconds=times, cuts_seconds=cuts)
 
+        def said_later(word: Word) -> Word:
+            start, end = word.start_seconds + seconds, word.end_seconds + seconds
+            return dataclasses.replace(word, start_seconds=start, end_seconds=end)
+
         return dataclasses.replace(
             self,
             tracks=tuple(map(later, self.tracks)),
@@ -264,6 +338,7 @@ class MediaPrediction(Comparable):
                 for window in self.windows
             ),
             speech=None if self.speech is None else tuple((a + seconds, b + seconds) for a, b in self.speech),
+            words=None if self.words is None else tuple(map(said_later, self.words)),
             frame_times_seconds=None if self.frame_times_seconds is None else self.frame_times_seconds + seconds,
         )
 
@@ -273,28 +348,76 @@ class MediaPrediction(Comparable):
             window.probabilities, self.class_names, evidence=window.evidence, unsure_below=self.unsure_below
         )
 
+    def judged_windows(self, face_id: int | None) -> list[WindowPrediction]:
+        """Returns the windows with an answer for a face, or for no face (None), in order of their middles."""
+        windows = [w for w in self.windows if w.face_id == face_id and w.probabilities is not None]
+        return sorted(windows, key=lambda window: window.middle_seconds)
+
+    def voice_spans(self) -> list[Span]:
+        """Returns when windows without a face give the answer: when no other window's middle is nearer.
+
+        A voice also has to be heard: outside speech, short pauses aside, it has no answer. Whole frames always have
+        one.
+        """
+        windows = self.judged_windows(None)
+        if not windows:
+            return []
+        middles = sorted({window.middle_seconds for window in self.windows})
+        edges = [(before + after) / 2 for before, after in itertools.pairwise(middles)]
+        edges = [-math.inf, *edges, math.inf]
+        spans = []
+        for window in windows:
+            place = bisect.bisect_left(middles, window.middle_seconds)
+            start = max(edges[place], window.start_seconds - SPAN_SLACK_SECONDS)
+            spans.append((start, min(edges[place + 1], window.end_seconds + SPAN_SLACK_SECONDS)))
+        spans = _join_spans(spans, slack_seconds=0.0)
+        if self.speech is None or any("frame" in window.evidence for window in windows):
+            return spans
+        heard = _join_spans(self.speech, slack_seconds=PAUSE_SECONDS)
+        both = [(max(a, b), min(c, d)) for a, c in spans for b, d in heard]
+        return [(start, end) for start, end in both if start < end]
+
     def time_shares(self, face_id: int | None) -> dict[str, float]:
         """Returns for which share of its time a face, or the voice alone (None), has each answer.
 
-        A window stands for the time that is nearer to its middle than to any other window's.
+        Its time is that in which the face is in sight, or the voice heard. The answer of a moment is the one that the
+        video and the plot show: blended between the middles of the two nearest windows.
 
         Returns:
             By emotion or ``UNSURE``, shares that sum to 1, the largest first; empty without evidence.
         """
-        windows = [window for window in self.windows if window.face_id == face_id and window.probabilities is not None]
+        windows = self.judged_windows(face_id)
         if not windows:
             return {}
+        seconds = max(self.duration_seconds, SHARE_SECONDS) if math.isfinite(self.duration_seconds) else SHARE_SECONDS
+        n_moments = int(np.clip(seconds / SHARE_SECONDS, 1, MAX_SHARE_MOMENTS))
+        moments = self.start_seconds + seconds * (np.arange(n_moments) + 0.5) / n_moments
+        if face_id is None:
+            shown = [any(first <= moment <= last for first, last in self.voice_spans()) for moment in moments]
+        else:
+            (track,) = (track for track in self.tracks if track.face_id == face_id)
+            shown = [track.box_at(moment) is not None for moment in moments]
         middles = [window.middle_seconds for window in windows]
-        between = [(before + after) / 2 for before, after in itertools.pairwise(middles)]
-        edges = [windows[0].start_seconds, *between, windows[-1].end_seconds]
-        shares: dict[str, float] = {}
-        for window, (start, end) in zip(windows, itertools.pairwise(edges), strict=True):
-            # Windows with the same middle, as in a picture, have no time of their own.
-            emotion = str(self.answer(window).emotion)
-            seconds = min(end, window.end_seconds) - max(start, window.start_seconds)
-            shares[emotion] = shares.get(emotion, 0.0) + max(seconds, 1e-9)
-        total = sum(shares.values())
-        return {name: share / total for name, share in sorted(shares.items(), key=lambda pair: -pair[1])}
+        probabilities = [window.probabilities for window in windows if window.probabilities is not None]
+        answers = [
+            str(EmotionSummary.of(
+                probabilities_at(moment, middles, probabilities),
+                self.class_names, evidence="", unsure_below=self.unsure_below,
+            ).emotion)
+            for moment in moments[np.array(shown)]
+        ]  # fmt: skip
+        return {name: count / len(answers) for name, count in Counter(answers).most_common()}
+
+
+def _join_spans(spans: Iterable[Span], *, slack_seconds: float) -> list[Span]:
+    """Joins spans that overlap or lie at most ``slack_seconds`` apart."""
+    joined: list[Span] = []
+    for start, end in sorted(spans):
+        if joined and start <= joined[-1][1] + slack_seconds:
+            joined[-1] = joined[-1][0], max(joined[-1][1], end)
+        else:
+            joined.append((start, end))
+    return joined
 
 
 def join_evidence(evidences: Iterable[str]) -> str:

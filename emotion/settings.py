@@ -27,6 +27,9 @@ class InferenceSettings:
         adapts: whether a person who is in a clip for long is compared with their own mean, if the model can.
         video_track, audio_track: of a file that has several, counted from 1; by default those that suit best.
         start_seconds, end_seconds: the part of a clip to judge; by default all of it.
+        transcribe: the Whisper that writes down what is said in files, such as ``base``, or a folder with one; None
+            for none.
+        language: that is spoken, such as ``en``; by default Whisper finds out.
     """
 
     window_seconds: float | None = None
@@ -40,6 +43,8 @@ class InferenceSettings:
     audio_track: int | None = None
     start_seconds: float | None = None
     end_seconds: float | None = None
+    transcribe: str | None = None
+    language: str | None = None
 
     def __post_init__(self) -> None:
         _check_range("window_sec", self.window_seconds, MIN_WINDOW_SECONDS, MAX_WINDOW_SECONDS)
@@ -50,6 +55,8 @@ class InferenceSettings:
         _check_range("video_track", self.video_track, 1, MAX_TRACKS)
         _check_range("audio_track", self.audio_track, 1, MAX_TRACKS)
         check_span(self.start_seconds, self.end_seconds)
+        if self.language is not None and self.transcribe is None:
+            raise ConfigError(f"language {self.language}: is for words that are written down. Add transcribe, too.")
         if self.face_detector not in FACE_DETECTORS:
             raise ConfigError(f"face_detector must be one of {', '.join(FACE_DETECTORS)}, got {self.face_detector!r}.")
 

@@ -16,10 +16,12 @@ from emotion.inference.person_baseline import (
     relate,
 )
 from emotion.inputs.window_cutter import WindowCutter
+from emotion.media.arrays import ArrayRecording
+from emotion.media.recordings import Recording
 from emotion.media.tracks import ANY_TRACKS, TrackChoice
 from emotion.models.baseline_head import BaselineHead
 from emotion.outputs.prediction import Prediction
-from emotion.results import OWN_CLIP, OWN_CLIPS, REFERENCE, BaselineUse
+from emotion.results import OWN_CLIP, OWN_CLIPS, REFERENCE, BaselineUse, Word
 
 MIN_STRANGER_SECONDS = 1.0  # a second face in sight for as long makes a reference ambiguous
 KINDS = {
@@ -45,6 +47,8 @@ class AnalysedClip:
         choice: the tracks that were judged.
         notes: that come before others.
         part: start and end of what was judged, in seconds; None for the whole clip.
+        sound: the clip's, to listen to again; None if it has none.
+        words: what was said; None if nobody wrote it down.
     """
 
     name: str
@@ -56,6 +60,8 @@ class AnalysedClip:
     choice: TrackChoice = ANY_TRACKS
     notes: tuple[str, ...] = ()
     part: tuple[float, float | None] | None = None
+    sound: Recording | ArrayRecording | None = None
+    words: tuple[Word, ...] | None = None
 
     def evidence(self, track: int | None) -> PersonEvidence:
         """Returns what is known of a person."""
@@ -145,6 +151,7 @@ class AnalysedClip:
             notes=(*self.notes, *prediction.notes),
             video_track=self.choice.video,
             audio_track=self.choice.audio,
+            words=self.words,
         )
         if self.part is None:
             return prediction

@@ -278,7 +278,8 @@ class Batch:
             before = json.loads(self._settings.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             before = None
-        if before != json.loads(json.dumps(settings)):
+        # A setting that is not used is like one that an older version did not have.
+        if before is None or _used(before) != _used(json.loads(json.dumps(settings))):
             raise ConfigError(
                 f"{self._store or self.folder}: holds results of another model or other settings (listed in its "
                 f"{self._settings.name}). Use the same, name another --output_dir, or start again with --overwrite."
@@ -330,6 +331,10 @@ class Batch:
             self._store.put_or_keep((self._settings, self.summary))
             if self._journal.name in self._store.names:
                 self._store.remove(self._journal.name)
+
+
+def _used(settings: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in settings.items() if value is not None}
 
 
 def _check_names(row: dict[str, str]) -> dict[str, str]:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from emotion.inference.predictor import EmotionPredictor
 
 DEFAULT_FOLDER = Path("emotion_results")  # for the results of several clips
-STEPS = ("decode", "detect", "listen", "features", "model", "draw", "encode", "write")
+STEPS = ("decode", "detect", "listen", "features", "model", "transcribe", "draw", "encode", "write")
 
 
 class Job(Protocol):

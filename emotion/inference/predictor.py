@@ -21,6 +21,7 @@ from emotion.inference.person_baseline import PersonBaseline, PersonEvidence, of
 from emotion.inference.sources import Source, SourceOptions, opened
 from emotion.inference.stream import ItemClock
 from emotion.inference.track_encoder import TrackEncoder
+from emotion.inference.transcription import Transcriber, without_pictures
 from emotion.inputs.faces.detection import FaceDetector
 from emotion.inputs.faces.detectors import build_detector
 from emotion.inputs.voice.channels import ChannelWatch
@@ -102,8 +103,7 @@ class EmotionPredictor:
             people.append(dataclasses.replace(person, clips=tuple(displayable(path) for path in paths)))
         other = EmotionPredictor(self.run, self.settings)
         other.people = tuple(people)
-        if "detector" in vars(self):
-            other.detector = self.detector
+        vars(other).update({name: vars(self)[name] for name in ("detector", "transcriber") if name in vars(self)})
         return other
 
     def read_reference(self, clips: Sequence[str | os.PathLike[str] | Recording]) -> PersonBaseline:
@@ -125,6 +125,12 @@ class EmotionPredictor:
     def detector(self) -> FaceDetector | None:
         """The face detector, which is built once; None if this model looks for no faces."""
         return build_detector(self.settings.face_detector) if self.config.looks_for_faces else None
+
+    @functools.cached_property
+    def transcriber(self) -> Transcriber | None:
+        """What writes down what is said, which is loaded once; None if nothing should."""
+        chosen = self.settings
+        return None if chosen.transcribe is None else Transcriber(chosen.transcribe, chosen.language)
 
     @functools.cached_property
     def settings_in_force(self) -> InferenceSettings:
@@ -195,7 +201,8 @@ class EmotionPredictor:
         span = check_span(start, end) if (start, end) != (None, None) else self.settings.span
         tracks = TrackChoice(self.settings.video_track, self.settings.audio_track)
         with opened(source, options, span, tracks) as recording:
-            return self.conclude(self.analyse(recording, info=info, progress=progress, stopwatch=stopwatch))
+            clip = self.analyse(recording, info=info, progress=progress, stopwatch=stopwatch)
+            return self.conclude(self.transcribe(clip, stopwatch=stopwatch))
 
     def predict_many(
         self, paths: Iterable[str | os.PathLike[str]], *, progress: bool = False, workers: int = 1
@@ -309,7 +316,28 @@ class EmotionPredictor:
             recording.path, self.build_result(recording.path, cutter), cutter, windows,
             expects_sound=not info.is_still, choice=info.choice, notes=tuple(notes), part=recording.part,
             undecodable={**info.undecodable, **(_find_lost(info, cutter) if damage.count else {})},
+            sound=without_pictures(recording) if cutter.has_audio else None,
         )  # fmt: skip
+
+    def transcribe(
+        self, clip: AnalysedClip, *, progress: Progress | None = None, stopwatch: Stopwatch | None = None
+    ) -> AnalysedClip:
+        """Returns a clip from ``analyse`` with what is said in it; the same if ``settings.transcribe`` is None.
+
+        Args:
+            progress, stopwatch: as for ``predict``.
+
+        Raises:
+            EmotionError: if Whisper cannot be loaded, or fails.
+        """
+        if self.transcriber is None:
+            return clip
+        if clip.sound is None:
+            return dataclasses.replace(clip, words=())
+        with (stopwatch or Stopwatch())("transcribe"):
+            words, language = self.transcriber.write_down(clip.sound, clip.cutter.speech, progress=progress)
+        note = f"Whisper {self.transcriber.size} wrote down what is said (language: {language}); words may be wrong"
+        return dataclasses.replace(clip, words=words, notes=(*clip.notes, *[note] * bool(words)))
 
     def conclude(self, clip: AnalysedClip, person: PersonBaseline | None = None) -> Prediction:
         """Puts the windows of a clip together, each person compared with their baseline where there is one.

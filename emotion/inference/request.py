@@ -11,6 +11,7 @@ from emotion.console import SILENT, Reporter
 from emotion.errors import ConfigError
 from emotion.inference.addresses import WEB_SCHEMES, Address, is_address
 from emotion.inference.output_plan import DEFAULT_NAME, OutputRequest
+from emotion.inference.transcription import check_transcription
 from emotion.inputs.faces.detectors import check_detector
 from emotion.media.reading import probe_media
 from emotion.media.tracks import ANY_TRACKS, TrackChoice
@@ -105,6 +106,8 @@ class InferenceRequest:
         """
         check_detector(self.settings.face_detector)
         check_packages(self.outputs.tables)
+        if self.settings.transcribe is not None:
+            check_transcription()
         wanted = self.outputs
         contradictions = (
             ("no_video", "output", not wanted.video and wanted.output),
@@ -137,11 +140,16 @@ class InferenceRequest:
         self._check_addresses()
         if self.camera is None and self.max_seconds is not None:
             raise ConfigError("--max_seconds is for cameras; files are always analysed to their end.")
-        of_files = (self.tracks != ANY_TRACKS, self.split_channels, self.settings.span != (0.0, None))
+        of_files = (
+            self.tracks != ANY_TRACKS,
+            self.split_channels,
+            self.settings.span != (0.0, None),
+            self.settings.transcribe,
+        )
         if self.camera is not None and any(of_files):
             raise ConfigError(
-                "--start, --end, --video_track, --audio_track and --split_channels are for files, not for a camera. "
-                "Leave them out."
+                "--start, --end, --video_track, --audio_track, --split_channels and --transcribe are for files, not "
+                "for a camera. Leave them out."
             )
         self._check_baseline()
 

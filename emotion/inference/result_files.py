@@ -43,7 +43,7 @@ def process_file(
     Args:
         settings: kept in the tables; from ``describe_run``.
         drawing: what ``Annotator`` takes besides the result.
-        reporter: draws bars: "Watching", "Blurring" and "Drawing". An error that a bar raises stops the work.
+        reporter: draws bars: "Watching", "Listening", "Blurring", "Drawing". An error that a bar raises stops the work.
         called: what results call the clip, if not by its path.
         analysed, person: the clip, if it was analysed before, and what is usual for its person, if that is known.
 
@@ -60,6 +60,8 @@ def process_file(
         )
     if analysed is None:
         analysed = predictor.analyse(clip, info=info, progress=reporter.bar("Watching", "s"), stopwatch=stopwatch)
+    if predictor.settings.transcribe is not None:
+        analysed = predictor.transcribe(analysed, progress=reporter.bar("Listening", "s"), stopwatch=stopwatch)
     prediction = predictor.conclude(analysed, person)
     # The picture may turn out to be undecodable though its header is whole.
     if plan.picture is not None and prediction.has_video:

@@ -57,7 +57,7 @@ class Worker:
 
 
 def make_predictor(request: InferenceRequest) -> "EmotionPredictor":
-    """Loads the model that a request names, its face detector, and the references of people.
+    """Loads the model that a request names, its face detector, Whisper if asked for, and the references of people.
 
     Raises:
         EmotionError: if something of it cannot be loaded.
@@ -67,7 +67,7 @@ def make_predictor(request: InferenceRequest) -> "EmotionPredictor":
         from emotion.models.onnx_runtime import choose_runtime
     runtime = choose_runtime(request.runtime, request.device)
     predictor = EmotionPredictor(request.model, request.settings_in_force, runtime=runtime)
-    _ = predictor.detector  # loads it now, not with the first clip
+    _ = predictor.detector, predictor.transcriber  # loads them now, not with the first clip
     if request.references:
         predictor = predictor.with_reference(read_references(request.references))
     return predictor

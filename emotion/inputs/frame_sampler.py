@@ -18,6 +18,8 @@ from emotion.results import FaceTrack
 
 # Between two looks for faces that do not seem to move, at most.
 MAX_UNSEEN_SECONDS = 0.15
+# A picture shown for longer than the first is held, up to so long before the next one.
+MAX_SHOWN_SECONDS, HELD_BEFORE_SECONDS = 0.5, 0.01
 # The track of whole frames, where faces are not cut out.
 WHOLE_FRAME = 0
 
@@ -111,6 +113,8 @@ class FrameSampler:
         before_seconds, self.last_frame_seconds = self.last_frame_seconds, frame.time_seconds
         self.frame_times_seconds.append(frame.time_seconds)
         self.end_seconds = frame.time_seconds + frame.duration_seconds
+        if self._detector is not None and self.moments and frame.time_seconds - before_seconds > MAX_SHOWN_SECONDS:
+            self._tracker.hold(frame.time_seconds - HELD_BEFORE_SECONDS)
         moment = self._moment_at(frame.time_seconds)
         is_moment = moment > self._last_moment
         is_cut = self._notice_cut(frame)
@@ -190,7 +194,7 @@ class FrameSampler:
 
     def tracks(self, since_seconds: float | None = None) -> dict[int, FaceTrack]:
         """The faces followed so far, or since a time, by the track their crops carry; empty for whole frames."""
-        return self._tracker.tracks(since_seconds)
+        return self._tracker.tracks(since_seconds, self.end_seconds)
 
     def faces_passed_over(self, since_seconds: float | None = None) -> list[FaceTrack]:
         """Faces that are not judged: too small, or seen too few times to be sure that they are faces."""

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from emotion.outputs.stretches import Stretch, join_stretches
-from emotion.results import UNSURE, MediaPrediction, Word, in_percent
+from emotion.results import UNSURE, MediaPrediction, Word, in_percent, join_words
 
 # Of what is said, no more than this is shown at a time, and none that a pause parts.
 MAX_LETTERS, MAX_SECONDS, PAUSE_SECONDS = 84, 6.0, 0.7
@@ -77,9 +77,7 @@ def _group(words: Sequence[Word]) -> list[Cue]:
             groups.append([word])
         else:
             group.append(word)
-    return [
-        Cue(group[0].start_seconds, group[-1].end_seconds, (" ".join(word.text for word in group),)) for group in groups
-    ]
+    return [Cue(group[0].start_seconds, group[-1].end_seconds, (join_words(group),)) for group in groups]
 
 
 def _with_words(cues: list[Cue], said: list[Cue]) -> list[Cue]:

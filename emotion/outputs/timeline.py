@@ -1,18 +1,14 @@
 """Gives the answer for each face, and for the voice, at any moment, to videos, plots, pages and subtitles alike."""
 
-import bisect
 import itertools
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from emotion.results import UNSURE, EmotionSummary, FaceTrack, MediaPrediction, Span, WindowPrediction, in_percent
+from emotion.results import UNSURE, EmotionSummary, FaceTrack, MediaPrediction, Span, in_percent
 from emotion.windows import probabilities_at
 
-SPAN_SLACK_SECONDS = 0.25  # the last picture may be shown a little after the last window's end
-PAUSE_SECONDS = 1.0  # a shorter pause in speech does not interrupt a voice's answer
 MOMENT_SECONDS = 0.04  # between two moments of a curve, at least
 MIN_SHOWN = 0.1  # an emotion that never becomes this probable gets no curve
 
@@ -46,15 +42,15 @@ class TimelineRow:
 
     @classmethod
     def of_face(cls, prediction: MediaPrediction, track: FaceTrack) -> "TimelineRow":
-        windows = _judged_windows(prediction, track.face_id)
+        windows = prediction.judged_windows(track.face_id)
         return cls._build(prediction, windows, track.name, track, prediction.by_face.get(track.face_id))
 
     @classmethod
     def of_voice(cls, prediction: MediaPrediction) -> "TimelineRow":
         """Gathers the windows judged without a face: by the voice alone, or as whole frames."""
-        windows = _judged_windows(prediction, None)
+        windows = prediction.judged_windows(None)
         name = "clip" if any("frame" in window.evidence for window in windows) else "voice"
-        return cls._build(prediction, windows, name, None, prediction.voice, _voice_spans(prediction, windows))
+        return cls._build(prediction, windows, name, None, prediction.voice, prediction.voice_spans())
 
     @classmethod
     def _build(cls, prediction: MediaPrediction, windows, name, track, summary, spans=()) -> "TimelineRow":
@@ -142,42 +138,3 @@ def find_stretches(answers: Sequence[EmotionSummary | None]) -> list[tuple[int, 
             stretches.append((start, end, emotion))
         start = end
     return stretches
-
-
-def _judged_windows(prediction: MediaPrediction, face_id: int | None) -> list[WindowPrediction]:
-    windows = [w for w in prediction.windows if w.face_id == face_id and w.probabilities is not None]
-    return sorted(windows, key=lambda window: window.middle_seconds)
-
-
-def _voice_spans(prediction: MediaPrediction, windows: Sequence[WindowPrediction]) -> list[Span]:
-    """Returns when windows without a face give the answer: when no other window's middle is nearer.
-
-    A voice also has to be heard: outside speech, short pauses aside, it has no answer. Whole frames always have one.
-    """
-    if not windows:
-        return []
-    middles = sorted({window.middle_seconds for window in prediction.windows})
-    edges = [(before + after) / 2 for before, after in itertools.pairwise(middles)]
-    edges = [-math.inf, *edges, math.inf]
-    spans = []
-    for window in windows:
-        place = bisect.bisect_left(middles, window.middle_seconds)
-        start = max(edges[place], window.start_seconds - SPAN_SLACK_SECONDS)
-        spans.append((start, min(edges[place + 1], window.end_seconds + SPAN_SLACK_SECONDS)))
-    spans = _join_spans(spans, slack_seconds=0.0)
-    if prediction.speech is None or any("frame" in window.evidence for window in windows):
-        return spans
-    heard = _join_spans(prediction.speech, slack_seconds=PAUSE_SECONDS)
-    both = [(max(a, b), min(c, d)) for a, c in spans for b, d in heard]
-    return [(start, end) for start, end in both if start < end]
-
-
-def _join_spans(spans: Iterable[Span], *, slack_seconds: float) -> list[Span]:
-    """Joins spans that overlap or lie at most ``slack_seconds`` apart."""
-    joined: list[Span] = []
-    for start, end in sorted(spans):
-        if joined and start <= joined[-1][1] + slack_seconds:
-            joined[-1] = joined[-1][0], max(joined[-1][1], end)
-        else:
-            joined.append((start, end))
-    return joined

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from emotion.results import EmotionSummary, MediaPrediction, Span, Word, join_evidence
+from emotion.results import EmotionSummary, MediaPrediction, Span, Word, join_evidence, join_words
 
 Turn = tuple[float, float, int | None]  # start, end, and the face that speaks
 PAUSE_SECONDS = 0.3  # a shorter pause does not end an utterance
@@ -127,9 +127,11 @@ def _describe(
 
 def _with_words(utterances: list[Utterance], words: tuple[Word, ...]) -> list[Utterance]:
     """Gives each word to the utterance in which its middle lies, or that is nearest."""
-    texts: list[list[str]] = [[] for _ in utterances]
-    for word in words if utterances else ():
+    if not (utterances and words):
+        return utterances
+    said: list[list[Word]] = [[] for _ in utterances]
+    starts, ends = np.array([(each.start_seconds, each.end_seconds) for each in utterances]).T
+    for word in words:
         middle = (word.start_seconds + word.end_seconds) / 2
-        away = [max(each.start_seconds - middle, middle - each.end_seconds) for each in utterances]
-        texts[int(np.argmin(away))].append(word.text)
-    return [replace(each, text=" ".join(text)) for each, text in zip(utterances, texts, strict=True)]
+        said[int(np.argmin(np.maximum(starts - middle, middle - ends)))].append(word)
+    return [replace(each, text=join_words(own)) for each, own in zip(utterances, said, strict=True)]

@@ -96,3 +96,17 @@ def test_results_compare_by_what_they_hold_and_survive_pickling():
     assert copy.windows[0] == result.windows[0] and copy.overall == result.overall
     other = make_prediction(faces=[([HAPPY, SAD, SAD], 0.0, 4.0)], voice=[TORN])
     assert other != result and other.windows[2] != result.windows[2] and result != "a result"
+
+
+def test_a_box_moves_on_with_its_face_and_does_not_fly_from_one_place_to_another():
+    times = (1.0, 1.05, 1.1, 1.4, 1.45)
+    boxes = tuple((left, 50, left + 40, 100) for left in (100, 110, 120, 400, 410))
+    track = FaceTrack(1, times, boxes)
+    assert track.box_at(0.95) == (90, 50, 130, 100)  # before it was seen first
+    assert track.box_at(1.075) == (115, 50, 155, 100)
+    assert track.box_at(1.15) == (130, 50, 170, 100) and track.box_at(1.35) == (390, 50, 430, 100)
+    assert track.box_at(1.25)[2] < 200
+    still = FaceTrack(1, (1.0, 1.4), (boxes[0], boxes[2]))
+    assert still.box_at(1.2) == (110, 50, 150, 100) and still.box_at(0.9) == boxes[0]
+    leaving = FaceTrack(1, (1.0, 1.05), ((40, 50, 80, 100), (10, 50, 50, 100)))
+    assert leaving.box_at(1.1) == (0, 50, 20, 100) and leaving.box_at(1.2) is None

@@ -39,3 +39,19 @@ def test_a_voice_is_shown_where_somebody_speaks_and_no_window_gives_it_to_a_face
     assert shown == [False, True, True, True, False, False, False, True, False]
     everywhere = TimelineRow.of_voice(dataclasses.replace(prediction, speech=None))
     assert everywhere.is_shown(0.5) and not everywhere.is_shown(4.5)
+
+
+def test_shares_of_time_are_those_of_the_answers_shown():
+    """A face is away in the middle: what windows say of that time counts neither in the plot nor on the console."""
+    track = make_track(1, times=(*np.arange(0, 2.01, 0.1), *np.arange(8, 9.01, 0.1)))
+    windows = [
+        make_window(1, "happy", 0.0, 3.0),
+        *(make_window(1, "sad", start, start + 3.0) for start in (2.0, 4.0, 6.0)),
+    ]
+    prediction = make_prediction([track], [*windows, make_window(None, "angry", 3.0, 6.0)], duration=9.0)
+    for face_id, row in zip((1, None), timeline_rows(prediction), strict=True):
+        shown = [answer.emotion for time in np.arange(0.02, 9, 0.04) if (answer := row.answer_at(time)) is not None]
+        shares = prediction.time_shares(face_id)
+        assert all(abs(shown.count(name) / len(shown) - share) < 0.02 for name, share in shares.items())
+        assert sum(shares.values()) == 1
+    assert 0.55 < prediction.time_shares(1)["happy"] < 0.7

@@ -8,7 +8,7 @@ small and new faces need the full size. So every few frames get a full look, and
 long as it finds the same number of large faces.
 
 Where no face certainly stands upright, the picture is turned and looked at again, once a second; a turn that shows
-faces is kept.
+faces is kept. Faces that are tilted by less are straightened one by one (``emotion.inputs.faces.tilt``).
 """
 
 import dataclasses
@@ -28,6 +28,7 @@ from emotion.inputs.faces.detection import (
     turn_back,
     turn_picture,
 )
+from emotion.inputs.faces.tilt import TiltWatch
 from emotion.results import Box
 
 # For how long a picture that does not change is looked at only near its faces, and how many of them.
@@ -84,6 +85,7 @@ class FrugalDetector:
         self._detector = detector
         self._quick: FaceDetector | None = getattr(detector, "quick", None)
         self._known: list[Face] = []
+        self._tilts = TiltWatch(detector)
         self._quarters = 0  # turn in which faces were found last
         self._patience_seconds = TURNED_SECONDS
         self._turned_seconds: float | None = None  # time of the last search in all turns
@@ -113,7 +115,7 @@ class FrugalDetector:
         """
         found = None
         if thumb is not None and self._trusts_near_looks(thumb, time_seconds):
-            found = self._look_near(image)
+            found = self._look_near(image, time_seconds)
         self.knows_looks = found is not None and not self._have_changed(
             thumb, self._described, image.shape, LOOKS_CHANGE
         )
@@ -144,10 +146,10 @@ class FrugalDetector:
         places = (_patches_of(face, shape, thumb.shape, 0.0) for face in self._known)
         return any(np.abs(thumb[place] - before[place]).mean() > n_levels for place in places)
 
-    def _look_near(self, image: np.ndarray) -> list[Face] | None:
-        """Returns the known faces where they are now; None if one of them is gone."""
+    def _look_near(self, image: np.ndarray, time_seconds: float) -> list[Face] | None:
+        """Returns the known faces where they are now; None if one of them is gone, or turns out to be tilted."""
         found = []
-        for known, near in zip(self._known, self._near, strict=True):
+        for number, (known, near) in enumerate(zip(self._known, self._near, strict=True)):
             face = self._detector.find_near(image, known, near.place)
             if face is None or not 1 / MAX_NEAR_GROWTH < max(face.size) / near.size < MAX_NEAR_GROWTH:
                 return None
@@ -158,7 +160,12 @@ class FrugalDetector:
             if np.abs(np.subtract(box, near.place)).max() > MAX_PLACE_SIZES * size:
                 near.place = box
             landmarks = (face.landmarks + near.of_landmarks * size).astype(np.float32)
-            found.append(Face(box, landmarks, face.score, face.score >= SURE_SCORE))
+            moved = Face(box, landmarks, face.score, face.score >= SURE_SCORE, face.degrees)
+            turned = self._tilts.turn_upright(image, moved, moved, time_seconds)
+            if turned is not moved:
+                self._known[number] = turned
+                return None
+            found.append(moved)
         self._known = found
         return found
 
@@ -169,7 +176,7 @@ class FrugalDetector:
             return None
         planned = []
         for face in faces:
-            near = None if face.quarters else self._detector.find_near(image, face, face.box)
+            near = self._tilts.find_near(image, face)
             if near is None:
                 return None
             size = max(near.size)
@@ -180,12 +187,16 @@ class FrugalDetector:
     def _look_around(self, image: np.ndarray, time_seconds: float) -> list[Face]:
         """Returns the faces of the whole frame."""
         if self._trusts_quick_looks(image, time_seconds):
-            found = _look(self._quick, image, self._quarters)
+            # Enough full looks confirm a face, or none does.
+            found = [
+                dataclasses.replace(face, is_sure=face.score >= SURE_SCORE)
+                for face in _look(self._quick, image, self._quarters)
+            ]
+            found = self._tilts.straighten(image, found, self._known, time_seconds)
             if len(found) == len(self._known):
                 self._n_quick += 1
-                # Enough full looks confirm a face, or none does.
-                self._known = [dataclasses.replace(face, is_sure=face.score >= SURE_SCORE) for face in found]
-                return self._known
+                self._known = found
+                return found
         found = self._search(image, time_seconds)
         self._n_searched = 0 if len(found) < len(self._known) else self._n_searched + 1
         if self._known and not found:
@@ -195,13 +206,16 @@ class FrugalDetector:
 
     def _search(self, image: np.ndarray, time_seconds: float) -> list[Face]:
         """Looks at a frame at full size, and turned if need be."""
-        found = self._look_surely(image, 0)
         if not hasattr(self._detector, "confirm"):
-            return found
+            return self._detector.detect(image)
+        found, weak = self._look_surely(image, 0)
+        found = self._tilts.straighten(image, found, self._known, time_seconds)
+        self._quarters = self._quarters or max((face.quarters for face in found if not face.degrees % 90), default=0)
         if self._quarters:
-            turned = self._look_surely(image, self._quarters)
+            turned, _ = self._look_surely(image, self._quarters)
             if turned:
-                return _join(found, turned)
+                upright = [face for face in found if not face.degrees or face.degrees % 90]
+                return self._tilts.straighten(image, _join(upright, turned), (), time_seconds)
             self._quarters = 0
         best = max((face.score for face in found if face.is_sure), default=0.0)
         is_due = self._turned_seconds is None or time_seconds - self._turned_seconds >= self._patience_seconds
@@ -210,7 +224,10 @@ class FrugalDetector:
         self._turned_seconds = time_seconds
         joined = found
         for quarters in (1, 2, 3):
-            joined = _join(joined, self._look_surely(image, quarters))
+            turned, weaker = self._look_surely(image, quarters)
+            joined, weak = _join(joined, turned), weak + weaker
+        joined = self._tilts.straighten(image, joined, (), time_seconds)
+        joined = _join(joined, self._tilts.find_tilted(image, weak, joined))
         turns = [face.quarters for face in joined if face.is_sure]
         self._quarters = max(set(turns), key=turns.count) if turns else 0
         # Upright faces seldom turn out to lie.
@@ -218,22 +235,24 @@ class FrugalDetector:
         self._patience_seconds = min(2 * self._patience_seconds, MAX_TURNED_SECONDS) if is_upright else TURNED_SECONDS
         return joined
 
-    def _look_surely(self, image: np.ndarray, quarters: int) -> list[Face]:
-        """Returns the faces in one turn; those in a picture that is not upright must be certain."""
-        confirm = getattr(self._detector, "confirm", None)
-        if confirm is None:
-            return self._detector.detect(image)
+    def _look_surely(self, image: np.ndarray, quarters: int) -> tuple[list[Face], list[Face]]:
+        """Returns the faces in one turn, and what is hardly one; in a turned picture a face must be certain."""
         height, width = image.shape[:2]
         image = turn_picture(image, quarters)
-        found = self._detector.detect(image)
-        if quarters:
-            certain = [face for face in found if face.score >= MIN_TURNED_SCORE and confirm(image, face)]
-            return [turn_back(face, quarters, width, height) for face in certain]
-        return [dataclasses.replace(face, is_sure=confirm(image, face)) for face in found]
+        looked = getattr(self._detector, "keen", self._detector).detect(image)
+        min_score = MIN_TURNED_SCORE if quarters else getattr(self._detector, "min_score", 0.0)
+        found, weak = [], []
+        for face in looked:
+            is_sure = face.score >= min_score and self._detector.confirm(image, face)
+            is_found = is_sure if quarters else face.score >= min_score
+            seen = dataclasses.replace(turn_back(face, quarters, width, height), is_sure=is_sure)
+            (found if is_found else weak).append(seen)
+        return found, weak
 
     def forget(self) -> None:
         """Gives the next frame a full look, because it belongs to another shot."""
         self._looked_seconds = self._turned_seconds = self._last = None
+        self._tilts.forget()
         self._patience_seconds = TURNED_SECONDS
 
     def _trusts_quick_looks(self, image: np.ndarray, time_seconds: float) -> bool:
@@ -242,7 +261,7 @@ class FrugalDetector:
         if time_seconds - self._looked_seconds > MAX_QUICK_SECONDS or self._n_searched < N_SEARCHED:
             return False
         scale = QUICK_SIDE / max(image.shape[:2])
-        is_one_turn = all(face.quarters == self._quarters for face in self._known)
+        is_one_turn = all(face.quarters == self._quarters or face.degrees % 90 for face in self._known)
         return scale < 1 and is_one_turn and all(min(face.size) * scale >= MIN_QUICK_FACE for face in self._known)
 
 

@@ -8,7 +8,7 @@ import concurrent.futures
 import functools
 import os
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -33,6 +33,8 @@ FOLLOW_SECONDS, FOLLOW_SIDE, MIN_CORRELATION, MAX_MOVE, HOLD_SECONDS = 2.0, 640,
 MIN_PATCH = 6  # pixels
 SAME_PLACE = 0.2  # overlap of two boxes that are about one face
 SAME_FACE = 0.6  # overlap of two boxes of which one will do
+MAX_CHAINS = 200  # faces at a time
+STEADY_SECONDS = 0.4  # before and after a moment; the largest box of that time is blurred
 MAX_MOMENTS = 5  # that a note names
 
 
@@ -146,7 +148,7 @@ class _Seeker:
             self._before.popleft()
 
     def result(self) -> HiddenFaces:
-        return HiddenFaces(self._boxes, tuple(sorted(set(self._lost))), round(SMALLEST * self._smallest))
+        return HiddenFaces(steady(self._boxes), tuple(sorted(set(self._lost))), round(SMALLEST * self._smallest))
 
     def _choose_turns(self, now: float) -> set[int]:
         before = self._before[-1].time_seconds if self._before else None
@@ -211,6 +213,54 @@ class _Seeker:
             known.append(face.box)
         if face.lost_since is None and self._before[0].time_seconds > self._first_seconds:
             self._lost.append(self._before[0].time_seconds)  # it may have been there before
+
+
+def steady(boxes: Mapping[float, Sequence[Box]]) -> dict[float, list[Box]]:
+    """Returns boxes whose sizes change slowly, each of which holds all boxes of its face at that time.
+
+    A detector's boxes of a face seen from the side tremble. A face's size is the largest of ``STEADY_SECONDS`` around
+    each moment, averaged over as long, so it never falls below the face's own.
+
+    Args:
+        boxes: of each picture, by its time in seconds, rising.
+    """
+    chains: list[list[tuple[float, Box]]] = []
+    for time, found in boxes.items():
+        free = [chain for chain in chains[-MAX_CHAINS:] if time - chain[-1][0] <= STEADY_SECONDS]
+        for hull in _join_places(found):
+            near = max(free, key=lambda chain: find_overlap(chain[-1][1], hull), default=None)
+            if near is not None and _is_same_place(near[-1][1], hull):
+                free.remove(near)
+            else:
+                near = []
+                chains.append(near)
+            near.append((time, hull))
+    steadied: dict[float, list[Box]] = {time: [] for time in boxes}
+    for chain in chains:
+        times, hulls = np.array([time for time, _ in chain]), np.array([hull for _, hull in chain], float)
+        around = zip(
+            *(np.searchsorted(times, times + shift) for shift in (-STEADY_SECONDS, STEADY_SECONDS)), strict=True
+        )
+        spans = [slice(first, max(first + 1, last)) for first, last in around]
+        sizes = hulls[:, 2:] - hulls[:, :2]
+        largest = np.array([sizes[span].max(axis=0) for span in spans])
+        halves = np.array([largest[span].mean(axis=0) for span in spans]) / 2
+        middles = (hulls[:, :2] + hulls[:, 2:]) / 2
+        corners = np.concatenate([np.floor(middles - halves), np.ceil(middles + halves)], axis=1).astype(int)
+        for time, corner in zip(times.tolist(), corners.tolist(), strict=True):
+            steadied[time].append(tuple(corner))
+    return steadied
+
+
+def _join_places(boxes: Sequence[Box]) -> list[Box]:
+    """Returns one box around all that are about one face."""
+    hulls: list[Box] = []
+    for box in boxes:
+        same = [hull for hull in hulls if _is_same_place(hull, box)]
+        hulls = [hull for hull in hulls if hull not in same]
+        lefts, tops, rights, bottoms = zip(*same, box, strict=True)
+        hulls.append((min(lefts), min(tops), max(rights), max(bottoms)))
+    return hulls
 
 
 @functools.cache

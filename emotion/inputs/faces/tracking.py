@@ -55,6 +55,7 @@ class _Sighting:
     looks: Appearance | None
     is_clear: bool
     is_sure: bool = True
+    degrees: float = 0.0
     quarters: int = 0
 
 
@@ -75,6 +76,7 @@ class _Trail:
     is_real: bool = False
     is_placed: bool = True  # whether it is expected where it was
     missed_since: float | None = None
+    degrees: float = 0.0  # ``Face.degrees`` of the last sighting
 
     def lost_seconds(self, time_seconds: float) -> float:
         return 0.0 if self.missed_since is None else time_seconds - self.missed_since
@@ -104,8 +106,9 @@ class _Trail:
             return distance
         unlikeness = self.unlikeness(sighting)
         is_other = lost_seconds > 0 and unlikeness > OTHER_PERSON
-        if not lost_seconds and sighting.is_clear:
-            # A face may turn to a view never seen before, but not from one frame to the next.
+        if not lost_seconds and sighting.is_clear and sighting.degrees == self.degrees:
+            # A face may turn to a view never seen before, but not from one frame to the next; unless it was cut out
+            # askew until its tilt was found.
             is_other = self.last_looks.distance(sighting.looks) > SUDDEN_CHANGE
         return float("inf") if is_other else distance + LOOKS_WEIGHT * unlikeness
 
@@ -123,6 +126,7 @@ class _Trail:
         self.area += (sighting.box[2] - sighting.box[0]) * (sighting.box[3] - sighting.box[1])
         self.n_sure += sighting.is_sure
         self.turns[sighting.quarters] += 1
+        self.degrees = sighting.degrees
         self.last_looks = sighting.looks or self.last_looks
         is_of_use = sighting.looks is not None and (sighting.is_clear or not self.views)
         if is_of_use and len(self.views) < MAX_VIEWS and self.unlikeness(sighting) > NEW_VIEW:
@@ -177,10 +181,11 @@ class FaceTracker:
     def hold(self, time_seconds: float) -> None:
         """Notes that the faces of the last look were still where they were at a later time."""
         for trail in self._open:
-            if trail.times[-1] == self._looked[-1] < time_seconds:
-                trail.times.append(time_seconds)
-                trail.boxes.append(trail.boxes[-1])
-                trail.n_held += 1
+            if self._looked[-1] <= trail.times[-1] < time_seconds:
+                held = _held_times(trail.times[-1], time_seconds)
+                trail.times += held
+                trail.boxes += [trail.boxes[-1]] * len(held)
+                trail.n_held += len(held)
 
     def resolve(self, track: int) -> int:
         """Returns a face's current track: a new track may later turn out to continue an older one."""
@@ -212,12 +217,15 @@ class FaceTracker:
         """Returns how a face looked, up to ``MAX_VIEWS`` views that differ."""
         return tuple(self._all[self.resolve(track) - 1].views)
 
-    def tracks(self, since_seconds: float | None = None) -> dict[int, FaceTrack]:
+    def tracks(self, since_seconds: float | None = None, until_seconds: float = 0.0) -> dict[int, FaceTrack]:
         """Returns the faces by track, without false alarms. Their ``face_id`` is provisional: results renumber them.
 
-        ``since_seconds`` leaves out earlier sightings, and faces without later ones.
+        Args:
+            since_seconds: leaves out earlier sightings, and faces without later ones.
+            until_seconds: when the last picture ends; its faces stay where they are.
         """
-        return self._tracks([trail for trail in self._known() if self.is_real(trail.track)], since_seconds)
+        chosen = [trail for trail in self._known() if self.is_real(trail.track)]
+        return self._tracks(chosen, since_seconds, until_seconds)
 
     def doubtful_tracks(self, since_seconds: float | None = None) -> list[FaceTrack]:
         """Returns what may be faces or false alarms; ``since_seconds`` as for ``tracks``."""
@@ -227,7 +235,9 @@ class FaceTracker:
     def _known(self) -> list[_Trail]:
         return [trail for trail in self._all if trail.track not in self._merged]
 
-    def _tracks(self, chosen: list[_Trail], since_seconds: float | None) -> dict[int, FaceTrack]:
+    def _tracks(
+        self, chosen: list[_Trail], since_seconds: float | None, until_seconds: float = 0.0
+    ) -> dict[int, FaceTrack]:
         found, cuts = {}, tuple(self._cuts)
         # A frame is shown until the next one, however long that takes.
         looks = np.diff(self._looked[-MAX_LOOKS:])
@@ -235,8 +245,10 @@ class FaceTracker:
         for number, trail in enumerate(chosen, start=1):
             first = 0 if since_seconds is None else bisect.bisect_left(trail.times, since_seconds)
             if first < len(trail.times):
-                times, boxes = tuple(trail.times[first:]), tuple(trail.boxes[first:])
-                found[trail.track] = FaceTrack(number, times, boxes, cuts, max_gap)
+                stays = self._looked[-1] <= trail.times[-1] < until_seconds - max_gap / 3
+                held = _held_times(trail.times[-1], until_seconds) if stays else []
+                boxes = trail.boxes[first:] + [trail.boxes[-1]] * len(held)
+                found[trail.track] = FaceTrack(number, (*trail.times[first:], *held), tuple(boxes), cuts, max_gap)
         return found
 
     @property
@@ -251,12 +263,14 @@ class FaceTracker:
 
     def _look(self, face: Face, faces: Sequence[Face], image: np.ndarray | None) -> _Sighting:
         if image is None:
-            return _Sighting(face.box, None, False, face.is_sure, face.quarters)
+            return _Sighting(face.box, None, False, face.is_sure, face.degrees, face.quarters)
         # A face that was lost just now may be hidden behind this one, or show beside it.
         hidden = [trail.boxes[-1] for trail in self._open if trail.missed_since is not None]
         others = [other.box for other in faces if other is not face] + hidden
         is_clear = all(_is_apart(face.box, other) for other in others)
-        return _Sighting(face.box, describe_face(image, face.landmarks), is_clear, face.is_sure, face.quarters)
+        return _Sighting(
+            face.box, describe_face(image, face.landmarks), is_clear, face.is_sure, face.degrees, face.quarters
+        )
 
     def _match_by_place(self, time_seconds: float, sightings: list[_Sighting], trails: dict[int, _Trail]) -> None:
         if not self._open or not sightings:
@@ -337,6 +351,12 @@ class FaceTracker:
             if forgotten not in self._open:
                 forgotten.views, forgotten.last_looks = [], None
         return known[-MAX_REMEMBERED:]
+
+
+def _held_times(start_seconds: float, end_seconds: float) -> list[float]:
+    """Returns times after the first up to the second, so close that a face is in sight between them."""
+    n_steps = max(1, int(np.ceil((end_seconds - start_seconds) / MAX_GAP_SECONDS)))
+    return np.linspace(start_seconds, end_seconds, n_steps + 1)[1:].tolist()
 
 
 def _is_apart(box: Box, other: Box) -> bool:

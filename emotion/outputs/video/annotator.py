@@ -14,14 +14,25 @@ from emotion.outputs.palette import DARK, Colour, emotion_colour
 from emotion.outputs.timeline import TimelineRow
 from emotion.outputs.video.bars import MAX_SAMPLES, BarPlaces
 from emotion.outputs.video.layout import Scale, area, overlap, place_plate
-from emotion.outputs.video.marks import blur_face, draw_box
+from emotion.outputs.video.marks import blur_face, draw_box, widen
 from emotion.outputs.video.sightings import TracksInTime, visible_boxes
-from emotion.outputs.video.text import TextRun, Tile, draw_tile, names_width, panel_size, plate_that_fits, render_bars
+from emotion.outputs.video.text import (
+    TextRun,
+    Tile,
+    draw_tile,
+    face_plates,
+    names_width,
+    panel_size,
+    plate_that_fits,
+    render_bars,
+)
 from emotion.outputs.video.timeline_strip import TimelineStrip
 from emotion.results import UNSURE, Box, EmotionSummary, FaceTrack, MediaPrediction, in_percent
 
 N_BARS = 3
 NOTICE = "Emotions recognised by AI"
+SHRUNK_SECONDS = 1.0  # how long a plate that had to make room stays small
+MIN_PLATES_PER_FACE = 4  # heights of a plate in that of a face that it may lie on
 NO_EVIDENCE = EmotionSummary.of(None, (), evidence="none")
 BLUR_GAP_SECONDS = 2.0  # a face lost for up to this long stays blurred; before and after its track, a quarter of it
 
@@ -52,6 +63,7 @@ class Annotator:
         self._has_timeline = timeline
         self._notice_corner: tuple[int, int] | None = None
         self.bar_places = BarPlaces()
+        self._shrunk: dict[int, tuple[int, float]] = {}  # by ``face_id``: which plate fitted, and since when
         self.show(prediction)
 
     def show(self, prediction: MediaPrediction) -> None:
@@ -102,7 +114,7 @@ class Annotator:
         followed = [track.box_at(time_seconds, BLUR_GAP_SECONDS) for track in self._blurred.near(time_seconds)]
         blurred: list[Box] = []
         for box in (*self._hidden_near(time_seconds), *followed):
-            if box is not None and not any(overlap(box, other) == area(box) for other in blurred):
+            if box is not None and not any(overlap(box, widen(other)) == area(box) for other in blurred):
                 blur_face(canvas, box)
                 blurred.append(box)
         strip = self._strip_for(width, height)
@@ -149,9 +161,9 @@ class Annotator:
             taken.append(scale.moved_inside(scale.margin, scale.height - scale.margin - tile.size[1], tile.size))
             yield tile, taken[-1]
         for face in faces:
-            tile = plate_that_fits(face.runs, face.colour, scale)
-            taken.append(place_plate(tile.size, face.box, scale, boxes=boxes, taken=taken))
-            yield tile, taken[-1]
+            tile, place = self._choose_plate(face, time_seconds, scale, boxes=boxes, taken=taken)
+            taken.append(place)
+            yield tile, place
         names_pixels = names_width(self._class_names, scale.font_size)
         for face in faces:
             bars = face.bars(N_BARS)
@@ -163,6 +175,29 @@ class Annotator:
             if place is not None:
                 taken.append(place)
                 yield render_bars(bars, scale.font_size, names_pixels), place
+
+    def _choose_plate(
+        self, face: "_Subject", time_seconds: float, scale: Scale, *, boxes: Sequence[Box], taken: Sequence[Box]
+    ) -> tuple[Tile, Box]:
+        """Returns the largest plate that hides least, and its place. A plate that shrank stays small for a while."""
+        height = self.bar_places.usual_height(face.track)
+        tiles = face_plates(face.runs, face.colour, scale, height)
+        # A label on a large face hides little of it.
+        faces = [box for box in boxes if box != face.box or height < MIN_PLATES_PER_FACE * tiles[0].size[1]]
+        smallest, since = self._shrunk.get(face.track.face_id, (0, -SHRUNK_SECONDS))
+        if not 0 <= time_seconds - since < SHRUNK_SECONDS:
+            smallest = 0
+        best, lowest = None, float("inf")
+        for size in range(min(smallest, len(tiles) - 1), len(tiles)):
+            place = place_plate(tiles[size].size, face.box, scale, boxes=boxes, taken=taken)
+            hidden = sum(overlap(place, other) for other in (*faces, *taken))
+            if hidden < lowest:
+                best, lowest = (size, place), hidden
+            if not hidden:
+                break
+        if best[0] != smallest or not best[0]:
+            self._shrunk[face.track.face_id] = best[0], time_seconds
+        return tiles[best[0]], best[1]
 
     def _place_notice(self, size: tuple[int, int], scale: Scale) -> Box:
         """Returns the corner in which the notice covers the least of all faces; the same in every frame."""

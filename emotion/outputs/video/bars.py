@@ -55,7 +55,7 @@ class BarPlaces:
         if time_seconds < self._hidden_until.get(track.face_id, -1.0):
             return None
         choice = None
-        if size is not None and self._usual_height(track) >= MIN_BOX_HEIGHT_PER_PANEL * size[1]:
+        if size is not None and self.usual_height(track) >= MIN_BOX_HEIGHT_PER_PANEL * size[1]:
             before = self.chosen.get(track.face_id)
             if before is None or before >= N_PLACES_BESIDE:
                 # Bars leave a corner of the frame only for a place where they can stay.
@@ -69,8 +69,8 @@ class BarPlaces:
         self.chosen[track.face_id] = choice[0]
         return choice[1]
 
-    def _usual_height(self, track: FaceTrack) -> float:
-        """Returns a face's median height: whether it gets bars must not change from frame to frame."""
+    def usual_height(self, track: FaceTrack) -> float:
+        """Returns a face's median height: bars and letters that depend on it must not change from frame to frame."""
         if track.face_id not in self._heights:
             boxes = track.boxes[:: 1 + len(track.boxes) // MAX_SAMPLES]
             self._heights[track.face_id] = float(np.median([box[3] - box[1] for box in boxes]))

@@ -10,7 +10,8 @@ from emotion.results import Box
 
 CORNER_SHARE = 0.08  # of the box's shorter side
 MOSAIC_CELLS = 7  # per side: enough to see a face, too few to recognise it
-BLUR_MARGIN = 0.25  # of the box's size, on every side
+# Of the box's size, on every side: of the ellipse that is blurred, and of the largest rectangle in it.
+BLUR_MARGIN, CORNER_MARGIN = 0.25, 0.03
 
 
 def draw_box(canvas: Canvas, box: Box, colour: Colour, scale: Scale) -> None:
@@ -54,6 +55,13 @@ def _frame_around(outline: Box, radius: int, reach: int, scale: Scale) -> list[B
         (inner_right, upper, right, lower),
     ]
     return [part for part in parts if area(part)]
+
+
+def widen(box: Box) -> Box:
+    """Returns a box that is blurred together with one: as much larger as the corners of its patch allow."""
+    x1, y1, x2, y2 = box
+    across, down = (round(CORNER_MARGIN * side) for side in (x2 - x1, y2 - y1))
+    return x1 - across, y1 - down, x2 + across, y2 + down
 
 
 def blur_face(canvas: Canvas, box: Box) -> None:

@@ -4,6 +4,7 @@ OpenCV's own font is hard to read at small sizes, so Pillow sets the text in Dej
 on every system.
 """
 
+import dataclasses
 import functools
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ from emotion.media.pictures import Canvas
 from emotion.outputs.palette import DARK, WHITE, Colour, text_colour
 from emotion.outputs.video.layout import MIN_FONT_PIXELS, Scale
 
+READABLE_FONT_PIXELS = MIN_FONT_PIXELS - 2
+FONT_OF_FACE = 0.4  # letters that suit a face, in heights of it
 SMALLEST_FONT_PIXELS = 5  # in a frame too narrow for its label
 RIM_OPACITY = 0.8  # of the dark rim that separates a plate from a background of its own colour
 PANEL_OPACITY = 0.72
@@ -105,14 +108,31 @@ def plate_that_fits(runs: tuple[TextRun, ...], colour: Colour, scale: Scale) -> 
     If the label is too wide, the letters shrink to the smallest readable size, then the evidence goes, then all of the
     name but its last word ("1 happy 87 %"), then the letters shrink as far as they must.
     """
-    shortened = (TextRun(runs[0].text.split()[-1]), *runs[1:3]) if len(runs) > 1 else runs
-    choices = ((runs, MIN_FONT_PIXELS - 2), (runs[:3], MIN_FONT_PIXELS - 2), (shortened, SMALLEST_FONT_PIXELS))
+    shortened = _shorten(runs)
+    choices = ((runs, READABLE_FONT_PIXELS), (runs[:3], READABLE_FONT_PIXELS), (shortened, SMALLEST_FONT_PIXELS))
     for text, smallest in choices:
         for font_size in range(scale.font_size, smallest - 1, -1):
             width, height = plate_size(text, font_size)
             if width <= scale.width and height <= scale.height:
                 return render_plate(text, font_size, colour)
     return render_plate(shortened, SMALLEST_FONT_PIXELS, colour)
+
+
+def face_plates(runs: tuple[TextRun, ...], colour: Colour, scale: Scale, face_height: float) -> list[Tile]:
+    """Draws a face's plate in letters that suit its height in pixels, then ever smaller ones for where room is short.
+
+    Further ones lose the evidence, then all of the name but its last word, and then a quarter of the letters' size.
+    """
+    large = min(scale.font_size, max(READABLE_FONT_PIXELS, round(face_height * FONT_OF_FACE)))
+    small = min(large, max(READABLE_FONT_PIXELS, round(0.75 * large)))
+    suited = dataclasses.replace(scale, font_size=large)
+    shorter = [(text, font) for font in (large, small) for text in (runs[:3], _shorten(runs))]
+    choices = dict.fromkeys((text, font) for text, font in shorter if text != runs or font != large)
+    return [plate_that_fits(runs, colour, suited), *(render_plate(*choice, colour) for choice in choices)]
+
+
+def _shorten(runs: tuple[TextRun, ...]) -> tuple[TextRun, ...]:
+    return (TextRun(runs[0].text.split()[-1]), *runs[1:3]) if len(runs) > 1 else runs
 
 
 @functools.lru_cache(maxsize=MAX_TILES)

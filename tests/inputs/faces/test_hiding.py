@@ -7,9 +7,10 @@ from marked_predictions import make_prediction
 from skimage import data
 
 from emotion.inputs.faces.detection import YuNetDetector
-from emotion.inputs.faces.hiding import HOLD_SECONDS, find_faces_to_hide
+from emotion.inputs.faces.hiding import HOLD_SECONDS, find_faces_to_hide, steady
 from emotion.media.pictures import VideoFrame
 from emotion.outputs.video.annotator import Annotator
+from emotion.outputs.video.layout import area, overlap
 
 SIDE, STEP, N = 400, 8, 6
 SECONDS = 0.04
@@ -122,3 +123,24 @@ def test_a_picture_is_looked_at_as_it_is_as_its_faces_lie_and_in_one_turn_more(f
     find_faces_to_hide(make_frames(face, [(120, 120)] * 10, quarters=quarters))
     assert len(looks) <= 4 + 9 * n_looks
     assert len(set(looks)) == 1  # the network is loaded once
+
+
+def test_a_trembling_box_is_blurred_steadily_and_wholly():
+    rng = np.random.default_rng(0)
+    boxes = {}
+    for i in range(60):
+        across, down = 90 + 2 * i + rng.normal(0, 2), 120 + rng.normal(0, 2)
+        width, height = 60 * rng.uniform(0.75, 1.3), 80 * rng.uniform(0.75, 1.3)
+        boxes[i * SECONDS] = [tuple(round(v) for v in (across, down, across + width, down + height))]
+        boxes[i * SECONDS].append((400, 300, 450, 360))  # another face
+        if i % 7 == 0:
+            x1, y1, x2, y2 = boxes[i * SECONDS][0]
+            boxes[i * SECONDS].append((x1 + 20, y1 + 5, x2 + 25, y2))
+    blurred = steady(boxes)
+    areas = []
+    for time, found in boxes.items():
+        assert len(blurred[time]) == 2
+        assert all(any(overlap(box, each) == area(box) for each in blurred[time]) for box in found)
+        areas.append(area(min(blurred[time])))
+    jumps = np.abs(np.diff(np.log(areas)))
+    assert jumps.max() < 0.1 and (400, 300, 450, 360) in blurred[0.0]

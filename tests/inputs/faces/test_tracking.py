@@ -337,3 +337,16 @@ def test_a_face_held_in_place_is_not_seen_more_often():
     for i in range(9):
         tracker.update(1.55 + 0.05 * i, [])
     assert not tracker.is_real(1) and tracker.doubtful_tracks()[0].times_seconds == (0.0, 0.5, 1.0, 1.5)
+
+
+def test_a_face_stays_in_sight_as_long_as_its_picture_is_shown():
+    tracker = FaceTracker()
+    face = Face((10, 10, 60, 60), np.zeros((5, 2), np.float32), 0.9)
+    for time in (0.0, 0.1, 0.2):
+        tracker.update(time, [face])
+    tracker.hold(6.19)
+    tracker.update(6.2, [face])
+    (track,) = tracker.tracks(until_seconds=9.0).values()
+    assert all(track.box_at(time) == face.box for time in (0.15, 1.0, 3.3, 6.1, 6.9, 8.9))
+    assert track.box_at(9.5) is None
+    assert track.seconds_in_sight == pytest.approx(9.0)

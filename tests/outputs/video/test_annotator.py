@@ -467,3 +467,35 @@ def test_a_box_does_not_outlast_its_shot():
     before, after = annotator.annotate(make_picture(), 0.99), annotator.annotate(make_picture(), 1.0)
     assert tuple(before[110, 60]) == happy and not changed_pixels(before)[80:140, 400:].any()
     assert tuple(after[110, 420]) == sad and not is_colour(after[:, :300], happy).any()
+
+
+@pytest.mark.parametrize(("size", "across", "down"), [((640, 360), 8, 3), ((1280, 720), 10, 4)])
+def test_in_a_crowd_of_small_faces_no_label_covers_a_face_or_another_label(size, across, down):
+    boxes = [
+        (x := round((i + 0.5) * size[0] / across), y := round((j + 0.4) * size[1] / down), x + 26, y + 34)
+        for j in range(down)
+        for i in range(across)
+    ]
+    tracks = [make_track(face_id, box) for face_id, box in enumerate(boxes, 1)]
+    emotions = itertools.cycle(EIGHT_EMOTIONS)
+    prediction = make_prediction(tracks, [make_window(track.face_id, next(emotions)) for track in tracks])
+    annotator = Annotator(prediction, timeline=False)
+    scale = Scale.of(*size)
+    tiles = [place for _, place in annotator._tiles(annotator._faces_in_sight(0.4, scale), 0.4, scale)]
+    assert len(tiles) == len(boxes)
+    assert all(overlap(first, second) == 0 for first, second in itertools.combinations(tiles, 2))
+    assert all(overlap(tile, box) == 0 for tile in tiles for box in boxes)
+
+
+def test_labels_of_large_faces_keep_their_letters_and_small_faces_have_smaller_ones():
+    def height(box):
+        prediction = make_prediction([make_track(1, box)], [make_window(1, "happy")])
+        annotator, scale = Annotator(prediction, timeline=False), Scale.of(1280, 720)
+        return next(tile for tile, _ in annotator._tiles(annotator._faces_in_sight(0.4, scale), 0.4, scale)).size[1]
+
+    assert (
+        height((0, 0, 1280, 720))
+        == height((300, 300, 500, 560))
+        == height((300, 300, 400, 420))
+        > height((300, 300, 330, 335)) + 6
+    )
