@@ -24,6 +24,7 @@ from emotion.outputs.timeline import (
     TimelineRow,
     choose_moments,
     choose_rows,
+    find_hidden,
     find_stretches,
     stack_probabilities,
     timeline_rows,
@@ -38,6 +39,7 @@ MAX_MOMENTS = 1500
 LETTER_POINTS = 6.0  # the strip's letters, on average
 NOTE_LETTERS = 22  # per line beside the curves
 LINE_POINTS, RIM_POINTS = 1.8, 3.2
+DASH_POINTS = 4.0  # of curves that lie on each other, in turn
 
 
 def write_timeline(prediction: MediaPrediction, path: str | os.PathLike) -> Path:
@@ -93,13 +95,22 @@ def _draw_curves(axes, row: TimelineRow, moments: np.ndarray, answers: list) -> 
     probabilities = stack_probabilities(answers, len(names))
     peaks = np.max(np.nan_to_num(probabilities), axis=0)
     quiet = [name for name, peak in zip(names, peaks, strict=True) if peak < MIN_SHOWN]
-    for index in np.argsort(peaks):
-        if peaks[index] >= MIN_SHOWN:
-            # A dark rim sets pale colours off from the white background.
+    drawn = [index for index in np.argsort(peaks, kind="stable") if peaks[index] >= MIN_SHOWN]
+    for index in drawn:
+        # A dark rim sets pale colours off from the white background.
+        axes.plot(
+            moments, 100 * probabilities[:, index], color=_share(emotion_colour(names[index])),
+            linewidth=LINE_POINTS, label=plain(names[index]), solid_capstyle="round", clip_on=False,
+            path_effects=[withStroke(linewidth=RIM_POINTS, foreground=_share(DARK)), Normal()],
+        )  # fmt: skip
+    for place, index in enumerate(drawn):
+        values, colour = 100 * probabilities[:, index], _share(emotion_colour(names[index]))
+        for depth, size, hidden in find_hidden(probabilities[:, drawn], place):
+            # Where a curve lies below others, its dashes show through them.
             axes.plot(
-                moments, 100 * probabilities[:, index], color=_share(emotion_colour(names[index])),
-                linewidth=LINE_POINTS, label=plain(names[index]), solid_capstyle="round", clip_on=False,
-                path_effects=[withStroke(linewidth=RIM_POINTS, foreground=_share(DARK)), Normal()],
+                moments, np.where(hidden, values, np.nan), color=colour, linewidth=LINE_POINTS, clip_on=False,
+                linestyle=(depth * DASH_POINTS, (DASH_POINTS, (size - 1) * DASH_POINTS)), dash_capstyle="butt",
+                zorder=2.5,
             )  # fmt: skip
     set_percent_axis(axes.yaxis, "probability")
     axes.spines[["top", "right"]].set_visible(False)
