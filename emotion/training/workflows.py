@@ -34,7 +34,14 @@ DEMO_REPETITIONS = 3
 
 
 def train_on_clips(
-    clips: list[Clip], source: DataSource, config: RunConfig, output: Path, *, reporter: Reporter = SILENT, **settings
+    clips: list[Clip],
+    source: DataSource,
+    config: RunConfig,
+    output: Path,
+    *,
+    initial: Path | None = None,
+    reporter: Reporter = SILENT,
+    **settings,
 ) -> "TrainingResult | None":
     """Trains one model, prints its scores and writes its ONNX file.
 
@@ -42,18 +49,21 @@ def train_on_clips(
         source: name and licence of the data set.
         config: if its classes are all eight emotions, those that no clip shows are dropped.
         output: the run folder to write.
+        initial: the folder of the model to start from; None to start from nothing.
         **settings: passed to ``fitting.train``.
 
     Returns:
         None in a process other than the first.
     """
-    result = _train(clips, describe_data(config, clips, source), output, reporter=reporter, **settings)
+    config, started = _start_from(describe_data(config, clips, source), initial)
+    result = _train(clips, config, output, **started, reporter=reporter, **settings)
     if result is None:
         return None
     _warn_of_skipped(result.failures, reporter)
     reporter.say(format_training(result.metrics))
     reporter.say(f"model: {output}")
     write_onnx(output, reporter)
+    _say_comparison(result.metrics, output, reporter)
     return result
 
 
@@ -88,29 +98,31 @@ def train_on_demo(
 
 def cross_validate_on_clips(
     clips: list[Clip], source: DataSource, config: RunConfig, output: Path, *, resume_command: str,
-    reporter: Reporter = SILENT, **settings,
+    initial: Path | None = None, reporter: Reporter = SILENT, **settings,
 ) -> dict[str, str]:  # fmt: skip
     """Cross-validates, then prints and plots the scores.
 
     Args:
         clips, source, config, output: as for ``train_on_clips``; ``output`` may hold the same
             cross-validation, unfinished.
+        initial: as for ``train_on_clips``.
         resume_command: the command to go on with after a stop.
         **settings: passed to ``crossvalidation.cross_validate``.
 
     Returns:
         The clips that could not be used, with the reasons.
     """
-    config = describe_data(config, clips, source)
+    config, started = _start_from(describe_data(config, clips, source), initial)
     with quiet_import():
         from emotion.outputs.plots.training import write_fold_scores
         from emotion.training.crossvalidation import cross_validate
 
     reporter.say(f"If it is stopped, go on with: {resume_command}")
-    result = cross_validate(clips, config, output, reporter=reporter, **settings)
+    result = cross_validate(clips, config, output, **started, reporter=reporter, **settings)
     folds = result.report["folds"]
     reporter.say(format_folds(folds))
     reporter.say(format_evaluation(result.report))
+    _say_comparison(result.report, output, reporter)
     title = f"{config.architecture} ({' + '.join(result.modalities)}), {result.report['protocol']}"
     write_fold_scores(folds, result.report, output / "folds.png", title)
     reporter.say(f"written: {output}")
@@ -280,6 +292,24 @@ def describe_data(config: RunConfig, clips: list[Clip], source: DataSource) -> R
             shown = ", ".join(names) or "none of " + ", ".join(EIGHT_EMOTIONS)
             raise DatasetError(f"The {len(clips)} clips show {shown}; training needs at least two emotions.")
     return dataclasses.replace(config, class_names=names, data=(source,))
+
+
+def _start_from(config: RunConfig, initial: Path | None) -> tuple[RunConfig, dict[str, Any]]:
+    """Returns the settings of a training that starts from a model, and that model, loaded."""
+    if initial is None:
+        return config, {}
+    with quiet_import():
+        from emotion.training.starting import inherit_settings
+    run = load_run(initial)
+    return inherit_settings(run, config), {"initial": run}
+
+
+def _say_comparison(metrics: Mapping[str, Any], output: Path, reporter: Reporter) -> None:
+    """Says whether a model is better than the one that it was started from, if any."""
+    if "initial" in metrics:
+        from emotion.training.starting import format_comparison
+
+        reporter.say(format_comparison(metrics["initial"], str(output)))
 
 
 def _train(*args, **settings) -> "TrainingResult":
