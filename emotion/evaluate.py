@@ -30,6 +30,7 @@ from emotion.training.options import (
     add_training_options,
     build_config,
     read_data_options,
+    wants_every_label,
 )
 
 PROGRAM = "python -m emotion.evaluate"
@@ -207,7 +208,7 @@ def _run_trainings(args: argparse.Namespace, workflow, name: str) -> int:
     output = args.output or saved_models() / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
     failures = workflow(
         *data.load(reporter), config, output, n_folds=args.folds, cache_dir=data.cache_dir, command=command_line(),
-        resume_command=command_to_go_on(output), reporter=reporter,
+        resume_command=command_to_go_on(output), every_label=wants_every_label(vars(args)), reporter=reporter,
     )  # fmt: skip
     return SOME_FILES_FAILED if failures else 0
 

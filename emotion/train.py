@@ -39,6 +39,7 @@ from emotion.training.options import (
     build_expert_configs,
     given_settings,
     read_data_options,
+    wants_every_label,
 )
 from emotion.weights import fetch_weights
 
@@ -55,6 +56,7 @@ class Plan:
     output: Path
     is_demo: bool
     initial: Path | None = None
+    every_label: bool = False
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -198,7 +200,7 @@ def make_plan(args: argparse.Namespace) -> Plan:
     is_begun = args.fusion and not (output / CONFIG_FILE).exists() and (output / "audio_expert").is_dir()
     if config.training.protocol not in CROSS_VALIDATED and not is_begun:
         check_new_folder(output)
-    return Plan(config, output, args.demo, initial)
+    return Plan(config, output, args.demo, initial, wants_every_label(vars(args)))
 
 
 def latest_unfinished() -> Path:
@@ -235,13 +237,14 @@ def main() -> int:
         )
         failures = workflows.train_experts(
             clips, source, configs, plan.output, method=args.method, by_class=args.by_class, cache_dir=data.cache_dir,
+            every_label=wants_every_label(vars(args)),
             reporter=reporter,
         )  # fmt: skip
     elif plan.config.training.protocol in CROSS_VALIDATED and not plan.is_demo:
         failures = workflows.cross_validate_on_clips(
             *data.load(reporter), plan.config, plan.output, n_folds=args.folds, cache_dir=data.cache_dir,
             command=command_line(), resume_command=command_to_go_on(plan.output), initial=plan.initial,
-            reporter=reporter,
+            every_label=plan.every_label, reporter=reporter,
         )  # fmt: skip
     else:
         devices = join_devices(args.strategy, place)
@@ -270,8 +273,9 @@ def train_one(
             result = workflows.train_on_demo(plan.config, plan.output, **settings)
         else:
             result = workflows.train_on_clips(
-                *data.load(reporter), plan.config, plan.output, initial=plan.initial, **settings
-            )
+                *data.load(reporter), plan.config, plan.output, initial=plan.initial, every_label=plan.every_label,
+                **settings,
+            )  # fmt: skip
     except KeyboardInterrupt:
         if devices.leads and (plan.output / CONFIG_FILE).is_file():
             print(f"\nTo go on: {go_on}", file=sys.stderr)

@@ -13,7 +13,7 @@ from emotion.datasets.check.copies import name_recordings
 from emotion.datasets.clips import Clip, restrict_clip
 from emotion.datasets.splits import SPEAKER_INDEPENDENT, check_speakers_known
 from emotion.errors import ConfigError, DatasetError, first_line
-from emotion.labels import class_index
+from emotion.labels import HOW_TO_USE_OTHERS, class_index
 from emotion.models import build_model
 from emotion.models.pretrained import check_pretrained
 
@@ -101,7 +101,8 @@ def _covered(clips: Sequence[Clip], config: RunConfig, reporter: Reporter) -> tu
     if others:
         named = ", ".join(f"{emotion} {n}" for emotion, n in sorted(others.items()))
         reporter.say(
-            f"{others.total()} clips are of emotions that the classes do not cover; they are left out: {named}."
+            f"{others.total()} clips are of emotions that the classes do not cover; they are left out: {named}. "
+            f"{HOW_TO_USE_OTHERS}"
         )
     return covered, dict(sorted(others.items()))
 

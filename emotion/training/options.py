@@ -24,10 +24,11 @@ from emotion.console import Reporter
 from emotion.datasets import DATASETS
 from emotion.datasets.clips import Clip
 from emotion.errors import ConfigError
-from emotion.labels import canonical_emotion
+from emotion.labels import EIGHT_EMOTIONS, check_class_name
 from emotion.models import ARCHITECTURES, LATE_FUSION, check_audio, find_design
 from emotion.places import CLIP_CACHE_DIR, DATASET_DIR
 
+EVERY_LABEL = "auto"
 # For each option of a training the part of ``RunConfig`` and the setting in it.
 SETTINGS = {
     "epochs": ("training", "epochs"),
@@ -113,8 +114,9 @@ def add_training_options(parser: argparse.ArgumentParser) -> argparse._ArgumentG
     add = group.add_argument
     add("--model", choices=sorted(ARCHITECTURES), help=f"network to train (default: {DEFAULT_ARCHITECTURE})")
     add("--modality", choices=("both", *MODALITIES), help="train on faces, voices or both (default: both)")
-    add("--labels", nargs="+", metavar="EMOTION", help="the classes, in the order of the outputs (default: those that "
-        "the data has)")  # fmt: skip
+    add("--labels", nargs="+", metavar="EMOTION", help="the classes, in the order of the outputs, also words of your "
+        f"own; {EVERY_LABEL}: all that the data has (default: those of {', '.join(EIGHT_EMOTIONS)} that it "
+        "has)")  # fmt: skip
     add("--window_sec", type=float, help=f"window length in seconds (default: {window.window_seconds})")
     add("--video_len", type=int, metavar="FRAMES", help="frames per window (default: the network's own)")
     add("--crop", choices=CROPS, help="show the aligned face, the same stretched to fill the square, or the whole "
@@ -153,6 +155,15 @@ def read_data_options(options: Mapping[str, Any]) -> DataRequest:
     return DataRequest(options["dataset"], options["root"], options["manifest"], options["cache_dir"])
 
 
+def read_labels(options: Mapping[str, Any]) -> list[str]:
+    """Returns the classes you gave, with spaces or commas between them; ``[EVERY_LABEL]`` for all that the data has."""
+    return [name for words in options["labels"] or () for name in words.split(",") if name]
+
+
+def wants_every_label(options: Mapping[str, Any]) -> bool:
+    return read_labels(options) == [EVERY_LABEL]
+
+
 def given_settings(options: Mapping[str, Any]) -> list[str]:
     """Returns the options you gave that decide how a model is built or trained."""
     names = ("model", "modality", "config", "labels", *SETTINGS)
@@ -184,8 +195,8 @@ def build_config(options: Mapping[str, Any]) -> RunConfig:
         config = dataclasses.replace(config, **{part: dataclasses.replace(getattr(config, part), **chosen)})
     if (modality := options["modality"]) is not None:
         config = dataclasses.replace(config, modalities=MODALITIES if modality == "both" else (modality,))
-    if (labels := options["labels"]) is not None:
-        config = dataclasses.replace(config, class_names=tuple(canonical_emotion(name) for name in labels))
+    if (labels := read_labels(options)) and labels != [EVERY_LABEL]:
+        config = dataclasses.replace(config, class_names=tuple(check_class_name(name) for name in labels))
     config = dataclasses.replace(config, architecture=model or config.architecture)
     check_audio(config)
     return config

@@ -12,7 +12,7 @@ from emotion.datasets import DATASETS, human_accuracy, summarize
 from emotion.datasets.clips import Clip
 from emotion.errors import DatasetError, RunError
 from emotion.files import folder_written_whole
-from emotion.labels import EIGHT_EMOTIONS, class_index
+from emotion.labels import EIGHT_EMOTIONS, HOW_TO_USE_OTHERS, check_class_name, class_index, emotions_in
 from emotion.models.export_onnx import write_onnx
 from emotion.models.run_folder import CONFIG_FILE, MODEL_FILE, load_run
 from emotion.outputs.score_tables import format_evaluation, format_folds, format_protocols, format_training
@@ -40,6 +40,7 @@ def train_on_clips(
     output: Path,
     *,
     initial: Path | None = None,
+    every_label: bool = False,
     reporter: Reporter = SILENT,
     **settings,
 ) -> "TrainingResult | None":
@@ -50,12 +51,13 @@ def train_on_clips(
         config: if its classes are all eight emotions, those that no clip shows are dropped.
         output: the run folder to write.
         initial: the folder of the model to start from; None to start from nothing.
+        every_label: as for ``describe_data``.
         **settings: passed to ``fitting.train``.
 
     Returns:
         None in a process other than the first.
     """
-    config, started = _start_from(describe_data(config, clips, source), initial)
+    config, started = _start_from(describe_data(config, clips, source, every_label=every_label), initial)
     result = _train(clips, config, output, **started, reporter=reporter, **settings)
     if result is None:
         return None
@@ -98,21 +100,21 @@ def train_on_demo(
 
 def cross_validate_on_clips(
     clips: list[Clip], source: DataSource, config: RunConfig, output: Path, *, resume_command: str,
-    initial: Path | None = None, reporter: Reporter = SILENT, **settings,
+    initial: Path | None = None, every_label: bool = False, reporter: Reporter = SILENT, **settings,
 ) -> dict[str, str]:  # fmt: skip
     """Cross-validates, then prints and plots the scores.
 
     Args:
         clips, source, config, output: as for ``train_on_clips``; ``output`` may hold the same
             cross-validation, unfinished.
-        initial: as for ``train_on_clips``.
+        initial, every_label: as for ``train_on_clips``.
         resume_command: the command to go on with after a stop.
         **settings: passed to ``crossvalidation.cross_validate``.
 
     Returns:
         The clips that could not be used, with the reasons.
     """
-    config, started = _start_from(describe_data(config, clips, source), initial)
+    config, started = _start_from(describe_data(config, clips, source, every_label=every_label), initial)
     with quiet_import():
         from emotion.outputs.plots.training import write_fold_scores
         from emotion.training.crossvalidation import cross_validate
@@ -132,13 +134,13 @@ def cross_validate_on_clips(
 
 def compare_on_clips(
     clips: list[Clip], source: DataSource, config: RunConfig, output: Path, *, resume_command: str,
-    reporter: Reporter = SILENT, **settings,
+    every_label: bool = False, reporter: Reporter = SILENT, **settings,
 ) -> dict[str, str]:  # fmt: skip
     """Cross-validates under a random and a speaker-independent protocol, and prints the scores side by side.
 
     Arguments and result are those of ``cross_validate_on_clips``; settings go to ``crossvalidation.compare_protocols``.
     """
-    config = describe_data(config, clips, source)
+    config = describe_data(config, clips, source, every_label=every_label)
     with quiet_import():
         from emotion.training.crossvalidation import compare_protocols
 
@@ -162,6 +164,7 @@ def train_experts(
     method: str,
     by_class: bool,
     cache_dir: Path,
+    every_label: bool = False,
     reporter: Reporter = SILENT,
     **settings,
 ) -> dict[str, str]:
@@ -184,7 +187,9 @@ def train_experts(
     settings = {"cache_dir": cache_dir, "reporter": reporter, **settings}
     failures: dict[str, str] = {}
     sides = None
-    configs = {modality: describe_data(config, clips, source) for modality, config in configs.items()}
+    configs = {
+        modality: describe_data(config, clips, source, every_label=every_label) for modality, config in configs.items()
+    }
     for modality, config in configs.items():
         folder = output / f"{modality}_expert"
         begun = (folder / CONFIG_FILE).is_file()
@@ -278,19 +283,30 @@ def report_new_corpora(
 # ---- Parts ----
 
 
-def describe_data(config: RunConfig, clips: list[Clip], source: DataSource) -> RunConfig:
+def describe_data(config: RunConfig, clips: list[Clip], source: DataSource, *, every_label: bool = False) -> RunConfig:
     """Notes the data set in the settings; of eight default classes it keeps those that a clip shows.
 
+    Args:
+        every_label: whether all emotions that clips show become classes, instead.
+
     Raises:
-        DatasetError: if fewer than two classes are left.
+        ConfigError: if a label cannot name a class.
+        DatasetError: if fewer than two classes are left, or no clip shows a class that is no known emotion.
     """
     names = config.class_names
-    if names == EIGHT_EMOTIONS:
-        present = {clip.emotion for clip in clips}
-        names = tuple(name for name in EIGHT_EMOTIONS if name in present)
+    unseen = [name for name in names if name not in EIGHT_EMOTIONS and all(clip.emotion != name for clip in clips)]
+    if unseen and not every_label:
+        shown = ", ".join(emotions_in(clip.emotion for clip in clips))
+        raise DatasetError(f"No clip shows {' or '.join(unseen)}. Is it misspelt? The clips show: {shown}.")
+    if names == EIGHT_EMOTIONS or every_label:
+        present = emotions_in(clip.emotion for clip in clips)
+        names = tuple(name for name in present if every_label or name in EIGHT_EMOTIONS)
+        for name in names:
+            check_class_name(name)
         if len(names) < 2:
             shown = ", ".join(names) or "none of " + ", ".join(EIGHT_EMOTIONS)
-            raise DatasetError(f"The {len(clips)} clips show {shown}; training needs at least two emotions.")
+            way_out = f" {HOW_TO_USE_OTHERS}" if len(present) > 1 else ""
+            raise DatasetError(f"The {len(clips)} clips show {shown}; training needs at least two emotions.{way_out}")
     return dataclasses.replace(config, class_names=names, data=(source,))
 
 

@@ -49,7 +49,7 @@ def format_answer(prediction: MediaPrediction) -> str:
         words = "<p><b>No evidence:</b> no face and no voice that could be analysed.</p>"
     else:
         whose = "" if len(prediction.tracks) < 2 else ", for the most visible face"
-        words = f"<p>{_chip(overall)} {_evidence(overall)}{whose}</p>"
+        words = f"<p>{_chip(overall, prediction.class_names)} {_evidence(overall)}{whose}</p>"
     notes = "".join(f'<p class="note">Note: {html.escape(note)}.</p>' for note in prediction.notes)
     return f'<div class="answer">{words}{notes}</div>'
 
@@ -79,7 +79,7 @@ def _format_card(row: TimelineRow, prediction: MediaPrediction, portraits: dict[
         picture = f'<div class="blank" aria-hidden="true">{"&#9786;" if row.track else "&#9834;"}</div>'
     lines = []
     if row.summary is not None:
-        lines.append(f"<p>{_chip(row.summary)}</p><p>{_evidence(row.summary)}</p>")
+        lines.append(f"<p>{_chip(row.summary, row.class_names)}</p><p>{_evidence(row.summary)}</p>")
     shares = prediction.time_shares(face_id)
     if shares:
         words = ", ".join(f"{name} {share:.0%}" for name, share in list(shares.items())[:4])
@@ -89,10 +89,10 @@ def _format_card(row: TimelineRow, prediction: MediaPrediction, portraits: dict[
     return f'<div class="card">{picture}<div><h4>{html.escape(row.name)}</h4>{"".join(lines)}</div></div>'
 
 
-def _chip(summary: EmotionSummary) -> str:
+def _chip(summary: EmotionSummary, class_names: tuple[str, ...]) -> str:
     if summary.emotion is None:
         return '<span class="chip">no evidence</span>'
-    colour = emotion_colour(summary.emotion)
+    colour = emotion_colour(summary.emotion, class_names)
     style = f"background:rgb{colour};color:rgb{text_colour(colour)}"
     chip = f'<span class="chip" style="{style}">{html.escape(summary.emotion)}</span>'
     if summary.emotion == UNSURE:
