@@ -1,8 +1,8 @@
 """One colour for each emotion, the same in videos and plots, that colour-blind people can tell apart.
 
 The colours are those of Okabe & Ito (2008), "Color Universal Design", with near-white instead of their black: a black
-box would vanish in a dark video, and outlines are black. Other emotions get further colours, each as far as possible
-from all before it in CIELAB, in full colour vision and as Machado et al. (2009) simulate its red and green deficiency.
+box would vanish in a dark video, and outlines are black. Other emotions get further colours, as far as possible from
+all others in CIELAB, in full colour vision and as Machado et al. (2009) simulate its red and green deficiency.
 """
 
 from collections.abc import Sequence
@@ -22,8 +22,8 @@ EMOTION_COLOURS: dict[str, Colour] = {
     "surprised": (230, 159, 0),
 }
 FURTHER_COLOURS: tuple[Colour, ...] = (
-    (10, 10, 250), (250, 250, 175), (85, 50, 10), (10, 50, 175), (10, 85, 85), (115, 115, 250), (145, 175, 85),
-    (50, 50, 115), (205, 205, 175), (175, 205, 230), (230, 230, 115), (10, 85, 250),
+    (10, 10, 250), (85, 50, 10), (145, 175, 85), (115, 115, 250), (10, 85, 85), (250, 250, 175), (10, 50, 175),
+    (205, 205, 175), (50, 50, 115), (175, 205, 230), (230, 230, 115), (10, 85, 250),
 )  # fmt: skip
 NO_EVIDENCE_COLOUR: Colour = (153, 153, 153)
 DARK: Colour = (16, 16, 16)

@@ -1,5 +1,6 @@
 """Calibrates trained models: of recipes, of ``train_model.py``, and anew on clips of one's own."""
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -42,10 +43,12 @@ class Answers:
 
     def shifted(self, index: int, offset: float) -> "Answers":
         """Returns the answers with ``offset`` taken off the logit of a class."""
+        return self.with_offsets(-offset * (np.arange(self.clips[0].shape[1]) == index))
+
+    def with_offsets(self, offsets: np.ndarray) -> "Answers":
+        """Returns the answers with ``(n_classes,)`` added to the logits."""
         logs = [np.log(np.maximum(clip, SMALLEST_PROBABILITY)) for clip in self.clips]
-        for rows in logs:
-            rows[:, index] -= offset
-        return replace(self, clips=[softmax(rows) for rows in logs])
+        return replace(self, clips=[softmax(rows + offsets.astype(rows.dtype)) for rows in logs])
 
     def part(self, chosen: np.ndarray) -> "Answers":
         """Returns the answers for some clips."""
@@ -88,10 +91,41 @@ def measure_calibration(merged: np.ndarray, classes: np.ndarray) -> tuple[float,
     return compute_calibration(confidences, merged.argmax(axis=1) == classes)[0], float(np.mean(drawn))
 
 
+def measure_answers(answers: Answers, temperatures: np.ndarray, unsure_below: float) -> dict[str, float]:
+    """Scores the confidence of answers.
+
+    Args:
+        temperatures: ``(n,)`` of each clip.
+
+    Returns:
+        ``n``, ``accuracy``, ``ece``, ``coverage`` (the share of answers that are not "unsure") and
+        ``accuracy_answered`` (NaN if none is given).
+    """
+    lengths = [len(clip) for clip in answers.clips]
+    tempered = apply_temperature(np.concatenate(answers.clips), np.repeat(temperatures, lengths))
+    merged = merge_by_clip(tempered, lengths)
+    is_right, confidences = merged.argmax(axis=1) == answers.classes, merged.max(axis=1)
+    given = confidences >= unsure_below
+    return {
+        "n": len(is_right),
+        "accuracy": float(is_right.mean()),
+        "ece": compute_calibration(confidences, is_right)[0],
+        "coverage": float(given.mean()),
+        "accuracy_answered": float(is_right[given].mean()) if given.any() else math.nan,
+    }
+
+
 # ---- Calibrations of models of one's own ----
 
 MIN_CLIPS = 10  # of a kind of evidence, to fit anything to it
+# Of the way from chance to certainty: an answer nearer to chance is "unsure", however few clips there are to ask.
+LEAST_ABOVE_CHANCE = 0.1
 EXPECTED_SPREAD = 0.5  # of the logarithm of the temperature, before any clip is seen
+
+
+def fit_near(answers: Answers, before: float) -> float:
+    """Returns the temperature that fits clips, so far from the one before as their number allows."""
+    return answers.fit_temperature(around=before, spread=EXPECTED_SPREAD)
 
 
 def fit_calibration(answers: dict[str, Answers], before: CalibrationConfig) -> CalibrationConfig:
@@ -102,11 +136,12 @@ def fit_calibration(answers: dict[str, Answers], before: CalibrationConfig) -> C
         before: what stays for kinds of evidence with fewer than ``MIN_CLIPS`` clips, and what few clips do not move
             far from.
     """
+    if not answers:
+        return before
+    chance = 1 / next(iter(answers.values())).clips[0].shape[1]
+    lowest = chance + LEAST_ABOVE_CHANCE * (1 - chance)
     enough = {kind: each for kind, each in answers.items() if len(each.classes) >= MIN_CLIPS}
     if not enough:
-        return before
-    temperatures = {
-        kind: each.fit_temperature(around=getattr(before, kind), spread=EXPECTED_SPREAD)
-        for kind, each in enough.items()
-    }
-    return replace(before, **temperatures, unsure_below=choose_unsure(enough, temperatures))
+        return replace(before, unsure_below=max(before.unsure_below, lowest))
+    temperatures = {kind: fit_near(each, getattr(before, kind)) for kind, each in enough.items()}
+    return replace(before, **temperatures, unsure_below=max(choose_unsure(enough, temperatures), lowest))
