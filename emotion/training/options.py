@@ -92,15 +92,23 @@ class DataRequest:
 # ---- Options ----
 
 
-def add_data_options(parser: argparse.ArgumentParser, *, cached: bool = True) -> argparse._ArgumentGroup:
-    """Adds the group "data", which ``read_data_options`` reads, and returns it."""
+def add_data_options(
+    parser: argparse.ArgumentParser, *, cached: bool = True, several: bool = False
+) -> argparse._ArgumentGroup:
+    """Adds the group "data", which ``read_data_options`` reads, and returns it.
+
+    Args:
+        several: whether to take several folders and manifests, which ``read_each_data_set`` reads.
+    """
+    many = {"nargs": "+"} if several else {}
     group = parser.add_argument_group("data")
     add = group.add_argument
     add("--dataset", choices=sorted(DATASETS), help="the data set (default: detected from the folder layout)")
-    add("--dataset_dir", "--root", dest="root", type=Path, metavar="DIR", help="folder of the data set, or the one "
-        f"that a manifest's paths are relative to (default: {DATASET_DIR}, or the manifest's own folder)")  # fmt: skip
-    add("--manifest", type=Path, metavar="FILE", help="your own table instead of --dataset: CSV with the columns path, "
-        "emotion and, if known, speaker, audio_path, start_s, end_s, split, sex, "
+    add("--dataset_dir", "--root", dest="root", type=Path, metavar="DIR", **many, help="folder of the data set, or "
+        f"the one that a manifest's paths are relative to (default: {DATASET_DIR}, or the manifest's own "
+        "folder)")  # fmt: skip
+    add("--manifest", type=Path, metavar="FILE", **many, help="your own table instead of --dataset: CSV with the "
+        "columns path, emotion and, if known, speaker, audio_path, start_s, end_s, split, sex, "
         "reference")  # fmt: skip
     kept = "where decoded clips are kept (default: %(default)s)" if cached else argparse.SUPPRESS
     add("--cache_dir", type=Path, default=CLIP_CACHE_DIR, help=kept)
@@ -153,6 +161,22 @@ def add_fusion_options(group) -> None:
 
 def read_data_options(options: Mapping[str, Any]) -> DataRequest:
     return DataRequest(options["dataset"], options["root"], options["manifest"], options["cache_dir"])
+
+
+def read_each_data_set(options: Mapping[str, Any]) -> list[DataRequest]:
+    """Returns a request for each manifest, or each folder, that options with ``several`` name.
+
+    Raises:
+        ConfigError: if folders and manifests do not go together.
+    """
+    manifests, roots = options["manifest"] or [None], options["root"] or [None]
+    if len(roots) > 1 and manifests != [None]:
+        raise ConfigError("Give several --dataset_dir or several --manifest, not both.")
+    return [
+        DataRequest(options["dataset"], root, manifest, options["cache_dir"])
+        for manifest in manifests
+        for root in roots
+    ]
 
 
 def read_labels(options: Mapping[str, Any]) -> list[str]:
