@@ -26,7 +26,7 @@ from emotion.datasets.synthetic.voices import synthesize_voice
 from emotion.errors import ConfigError, MediaError
 from emotion.files import locked_folder, locked_names
 from emotion.inference import batch as batch_module
-from emotion.inference.batch import (
+from emotion.inference.batch import COLUMNS, (
     DONE,
     FAILED,
     JOURNAL_FILE,
@@ -263,7 +263,10 @@ def test_a_summary_that_somebody_changed_leads_to_no_other_folder(tmp_path, name
     batch.note_begun(clip, [])
     batch.write()
     text = (tmp_path / "out" / SUMMARY_FILE).read_text()
-    for changed in (text.replace(",a,begun", f",{name},begun"), text.replace("begun,,,,,,,", f"begun,,,,,,,{name}.json")):
+    for changed in (
+        text.replace(",a,begun", f",{name},begun"),
+        text.replace("begun,,,,,,,", f"begun,,,,,,,{name}.json"),
+    ):
         (tmp_path / "out" / SUMMARY_FILE).write_text(changed)
         with pytest.raises(ConfigError, match="lies in another folder"):
             Batch(tmp_path / "out", {}, resume=True)

@@ -167,7 +167,8 @@ def _strange_labels(survey: Survey) -> Finding:
         "strange_labels",
         "Labels that no model here has a class for",
         tuple(items),
-        "Mend the misspelt ones in the labels. Clips of other emotions are left out of training.",
+        "Mend the misspelt ones in the labels. Clips of other emotions are left out of training unless --labels names "
+        "them, or is auto.",
     )
 
 

@@ -43,7 +43,7 @@ def format_answer(prediction: MediaPrediction) -> str:
         whose = "" if len(prediction.tracks) < 2 else ", for the most visible face"
         headline = write_headline(prediction, tell_story(prediction))
         story = f'<p class="story">{html.escape(headline)}</p>' if headline else ""
-        words = f"{story}<p>{format_chip(overall)} {format_evidence(overall)}{whose}</p>"
+        words = f"{story}<p>{format_chip(overall, prediction.class_names)} {format_evidence(overall)}{whose}</p>"
     notes = "".join(f'<p class="note">Note: {html.escape(note)}.</p>' for note in prediction.notes)
     return f'<div class="answer">{words}{notes}</div>'
 
@@ -73,7 +73,7 @@ def _format_card(row: TimelineRow, prediction: MediaPrediction, portraits: dict[
         picture = f'<div class="blank" aria-hidden="true">{"&#9786;" if row.track else "&#9834;"}</div>'
     lines = []
     if row.summary is not None:
-        lines.append(f"<p>{format_chip(row.summary)}</p><p>{format_evidence(row.summary)}</p>")
+        lines.append(f"<p>{format_chip(row.summary, row.class_names)}</p><p>{format_evidence(row.summary)}</p>")
     shares = prediction.time_shares(face_id)
     if shares:
         words = ", ".join(f"{name} {share:.0%}" for name, share in list(shares.items())[:4])

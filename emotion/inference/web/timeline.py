@@ -142,9 +142,10 @@ def format_timeline(prediction: MediaPrediction) -> str:
                 peaks = np.maximum(peaks, answer.probabilities)
                 is_unsure |= answer.emotion == UNSURE
         parts.append(_format_row(row, prediction.class_names, answers, end - start))
+    names = prediction.class_names
     key = "".join(
-        f'<span><i style="background:{_css(emotion_colour(name))}"></i>{html.escape(name)}</span>'
-        for name, peak in zip(prediction.class_names, peaks, strict=True)
+        f'<span><i style="background:{_css(emotion_colour(name, names))}"></i>{html.escape(name)}</span>'
+        for name, peak in zip(names, peaks, strict=True)
         if peak >= MIN_SHOWN
     )
     if is_unsure:
@@ -169,7 +170,7 @@ def _format_row(row: TimelineRow, names: tuple[str, ...], answers: list[EmotionS
         f'data-moments="{html.escape(json.dumps(values, separators=(",", ":")))}">'
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" preserveAspectRatio="none" aria-hidden="true">'
         f"{_draw_curves(probabilities, names)}</svg>"
-        f'<div class="tl-strip">{_draw_strip(answers)}</div><div class="tl-head"></div></div>'
+        f'<div class="tl-strip">{_draw_strip(answers, names)}</div><div class="tl-head"></div></div>'
         f'<div class="tl-axis"><span>0 s</span><span>probability, 0 to 100 %</span><span>{duration:.1f} s</span></div>'
         "</div>"
     )
@@ -187,7 +188,7 @@ def _draw_curves(probabilities: np.ndarray, names: tuple[str, ...]) -> str:
     drawn = [index for index in np.argsort(peaks, kind="stable") if peaks[index] >= MIN_SHOWN]
     curves, dashes = [], []
     for place, index in enumerate(drawn):
-        values, colour = probabilities[:, index], emotion_colour(names[index])
+        values, colour = probabilities[:, index], emotion_colour(names[index], names)
         # A dark outline separates similar colours.
         curves += [_draw_path(values, DARK, 5), _draw_path(values, colour, 2.5)]
         for depth, size, hidden in find_hidden(probabilities[:, drawn], place):
@@ -211,12 +212,12 @@ def _draw_path(values: np.ndarray, colour: Colour, width: float, dash: str = "")
     )
 
 
-def _draw_strip(answers: list[EmotionSummary | None]) -> str:
+def _draw_strip(answers: list[EmotionSummary | None], names: tuple[str, ...]) -> str:
     pieces, n = [], len(answers) - 1
     for start, end, emotion in find_stretches(answers):
         # A moment reaches halfway to its neighbours, as in the curves above.
         left, right = max(0.0, (start - 0.5) / n), min(1.0, (end - 0.5) / n)
-        colour = emotion_colour(emotion)
+        colour = emotion_colour(emotion, names)
         name = html.escape(emotion) if right - left > MIN_NAMED_SHARE else ""
         pieces.append(
             f'<span style="left:{100 * left:.2f}%;width:{100 * (right - left):.2f}%;'

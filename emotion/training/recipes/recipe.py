@@ -42,6 +42,7 @@ from emotion.models.export_onnx import write_onnx
 from emotion.models.half_precision import round_to_half
 from emotion.models.run_folder import MODEL_FILE, SPLITS_FILE, load_run, write_metrics, write_run
 from emotion.models.trained_model import Run, time_window
+from emotion.training.calibrating import Answers, choose_unsure
 from emotion.training.recipes import teacher
 from emotion.training.recipes.card import write_card
 from emotion.training.recipes.face_stages import SeenFaces, align_faces, check_faces, train_faces, usual_neutral
@@ -53,14 +54,7 @@ from emotion.training.recipes.new_corpora import (
     join_equal,
     score_corpora,
 )
-from emotion.training.recipes.scoring import (
-    EVIDENCE,
-    Answers,
-    answer_photographs,
-    answer_voices,
-    choose_unsure,
-    score_answers,
-)
+from emotion.training.recipes.scoring import EVIDENCE, answer_photographs, answer_voices, score_answers
 from emotion.training.recipes.settings import FACE_BASELINE, MOBILENET, OWN_MEAN, WHISPER, Recipe, natural_prior
 from emotion.training.recipes.stills import Stills
 from emotion.training.recipes.voice_bank import decode_voices
