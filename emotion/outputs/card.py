@@ -38,9 +38,8 @@ def render_card(prediction: MediaPrediction) -> str:
     overall = prediction.overall
     if headline:
         parts.append(f'<div style="font-size:1.15em;margin:.2em 0">{html.escape(headline)}</div>')
-    parts.append(
-        f'<div style="margin:.2em 0 .5em">{format_chip(overall, prediction.class_names)} {format_evidence(overall)}</div>'
-    )
+    chip = format_chip(overall, prediction.class_names)
+    parts.append(f'<div style="margin:.2em 0 .5em">{chip} {format_evidence(overall)}</div>')
     parts += [_row(row, prediction) for row in rows]
     if n_missing:
         parts.append(f"<div>and {n_missing} further faces</div>")

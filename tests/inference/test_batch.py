@@ -26,7 +26,7 @@ from emotion.datasets.synthetic.voices import synthesize_voice
 from emotion.errors import ConfigError, MediaError
 from emotion.files import locked_folder, locked_names
 from emotion.inference import batch as batch_module
-from emotion.inference.batch import COLUMNS, (
+from emotion.inference.batch import (
     DONE,
     FAILED,
     JOURNAL_FILE,
