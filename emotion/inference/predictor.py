@@ -409,7 +409,7 @@ class EmotionPredictor:
 
     def build_result(self, name: str, cutter: WindowCutter) -> ClipResult:
         """Returns what puts judged windows together; ``name`` is that of the file or the camera."""
-        return ClipResult(name, cutter, self.config, self.settings_in_force)
+        return ClipResult(name, cutter, self.config, self.settings_in_force, self.run.places)
 
 
 def _again(

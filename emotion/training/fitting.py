@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import math
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ from emotion.evaluation.judging import (
 from emotion.files import make_folder
 from emotion.labels import class_index
 from emotion.models import build_model
+from emotion.models.emotion_places import write_places
 from emotion.models.layers import dtype_policy
 from emotion.models.pretrained import build_optimizer, encoder_layers, freeze_encoders, set_pretrained
 from emotion.models.run_folder import (
@@ -52,6 +54,7 @@ from emotion.training.devices import ONE_DEVICE, Devices
 from emotion.training.evidence import answer_by_evidence
 from emotion.training.generators import ClipWindows
 from emotion.training.loop import Patience, fit_network, has_stopped
+from emotion.training.rated_clips import learn_places, read_affect_ratings, score_places
 from emotion.training.starting import compare_with_start, describe_start, start_from
 
 
@@ -322,6 +325,18 @@ def _start(
     return TrainingResult(output, metrics, prepared.failures)
 
 
+def _learn_places(judged: Mapping[str, JudgedClips], clips: Sequence[Clip], run: Run, metrics: dict[str, Any]) -> None:
+    """Learns where the classes lie in valence and arousal, if enough clips of the validation side are rated."""
+    ratings, names = read_affect_ratings(clips), run.config.class_names
+    learned = learn_places(judged[VALIDATION].judgements, ratings, names) if VALIDATION in judged else None
+    if learned is None:
+        return
+    places, ridge = learned
+    scores = score_places(places, judged[TEST].judgements, ratings, names) if TEST in judged else None
+    metrics["valence_arousal"] = {"ridge": None if math.isinf(ridge) else ridge, "test": scores}
+    write_places(run.path, places, metrics["valence_arousal"])
+
+
 def _write_result(
     run: Run, judged: Mapping[str, JudgedClips], split: Split, prepared: TrainingClips, known: Mapping[str, Any]
 ) -> dict[str, Any]:
@@ -340,6 +355,7 @@ def _write_result(
             answers.judgements, names, n_unanswered=answers.n_unanswered,
             unsure_below=run.config.calibration.unsure_below,
         )  # fmt: skip
+    _learn_places(judged, prepared.clips, run, metrics)
     shown = list(judged)[-1]
     write_predictions(judged[shown].judgements, names, output / PREDICTIONS_FILE)
     matrix = np.array(metrics[shown]["confusion_matrix"])
