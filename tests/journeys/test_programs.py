@@ -48,7 +48,7 @@ def test_inference_prints_the_answer_and_writes_the_annotated_video(clip, traine
     assert (code, err) == (0, "")
     lines = dict(line.split(": ", 1) for line in out.splitlines())
     assert lines["emotion"] in ("happy", "sad")
-    assert lines["confidence"].endswith("%")
+    assert lines["mean probability"].endswith("%")
     assert lines["evidence"] == "face+voice"
     assert lines["annotated video"] == "talking face_emotion.mp4"
     assert lines["face 1"].split(" ")[0] == lines["emotion"] and "of the time" in lines["face 1"]
