@@ -27,6 +27,7 @@ PROGRAMS = {
     "python -m emotion.evaluate corpora": "emotion.evaluate:build_corpora_parser",
     "python -m emotion.datasets": "emotion.datasets.__main__",
     "python -m emotion.fuse": "emotion.fuse",
+    "python -m emotion.calibrate": "emotion.calibrate",
     "python -m emotion.export": "emotion.export",
     "python -m emotion.hub": "emotion.hub",
     "python -m emotion.web_demo": "emotion.web_demo",

@@ -36,6 +36,10 @@ if TYPE_CHECKING:
     from emotion.settings import InferenceSettings as InferenceSettings
     from emotion.version import __version__ as __version__
 
+from emotion.early_stop import watch_start
+
+watch_start()
+
 # Telemetry of all dependencies is off, as RESPONSIBLE_USE.md says. Each reads its variable when it is imported. ONNX
 # Runtime's builds for Linux report by default since 1.29. A value that you set yourself stays.
 for _name, _value in {

@@ -77,16 +77,23 @@ def plot(
 
 
 def train_model(
-    data: Data, output: str | os.PathLike[str] | None = None, *, quiet: bool = False, **options: Any
+    data: Data,
+    output: str | os.PathLike[str] | None = None,
+    *,
+    init: str | os.PathLike[str] | None = None,
+    quiet: bool = False,
+    **options: Any,
 ) -> Path:
     """Trains a model as ``train_model.py`` does, and returns its folder, which ``EmotionPredictor`` takes.
 
     Example:
+        folder = train_model("clips.csv", init="accurate", labels="auto")
         folder = train_model("dataset/cremad", epochs=30, modality="audio")
 
     Args:
         data: a data set's folder, a manifest, or clips from ``load_dataset``.
         output: the folder to write, new or empty; by default ``saved_models/MODEL-DATE-TIME``.
+        init: the model to start from, a folder or a name such as ``accurate``; by default none.
         quiet: whether to say nothing on the way.
         options: those of ``train_model.py`` that say what to train and how, by name.
 
@@ -94,11 +101,14 @@ def train_model(
         ConfigError: for an unknown option or an impossible value.
         DatasetError: if there is too little to train on.
     """
+    from emotion.models.names import resolve_model
     from emotion.training.workflows import train_from_python
 
     clips, source = _load(data)
-    reporter = SILENT if quiet else Reporter()
-    return train_from_python(clips, source, None if output is None else Path(output), options, reporter=reporter)
+    return train_from_python(
+        clips, source, None if output is None else Path(output), options,
+        initial=None if init is None else resolve_model(init), reporter=SILENT if quiet else Reporter(),
+    )  # fmt: skip
 
 
 def evaluate_model(

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from emotion.errors import ConfigError
-from emotion.labels import EIGHT_EMOTIONS, canonical_emotion
+from emotion.labels import EIGHT_EMOTIONS, check_class_name
 
 FORMAT_VERSION = 5
 MIN_STEP_SECONDS, MAX_WINDOW_SECONDS = 0.05, 60
@@ -300,8 +300,7 @@ class RunConfig:
         holds = 2 <= len(names) <= MAX_CLASSES and is_unique
         _check("class_names", names, holds, f"hold 2 to {MAX_CLASSES} different emotions")
         for name in names:
-            _check("class_names", name, canonical_emotion(name) == name, f"be canonical ({canonical_emotion(name)!r})")
-            _check("class_names", name, name.isprintable() and len(name) <= MAX_SHOWN, "be printable and short")
+            _check("class_names", name, check_class_name(name) == name, f"be canonical ({check_class_name(name)!r})")
         n_known = len(set(modalities) & set(MODALITIES))
         _check("modalities", modalities, 0 < n_known == len(modalities), f"be of {', '.join(MODALITIES)}, each once")
         seconds, audio = self.window.window_seconds, self.audio

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from emotion.early_stop import INTERRUPTED, InterruptWatch
 from emotion.errors import EmotionError
 from emotion.files import file_error
 from emotion.parallel import limit_blas
@@ -21,7 +22,7 @@ from emotion.version import __version__
 logger = logging.getLogger(__name__)
 
 SOME_FILES_FAILED = 3
-HUNG_UP, INTERRUPTED, TERMINATED = 129, 130, 143
+HUNG_UP, TERMINATED = 129, 143
 MISSING_PACKAGE = 2
 OUR_PACKAGES = ("emotion", "benchmarks")
 BAR = "{desc}: {percentage:3.0f}% |{bar}| {n:.0f} of {total:.0f} {unit}, {remaining} left"
@@ -35,6 +36,20 @@ def run_program(main: Callable[[], int]) -> int:
         What ``main`` returns; an ``EmotionError``'s own code; 1 for other file errors; 2 if a package is missing; 130
         after Ctrl-C. SIGTERM ends the program with 143.
     """
+    is_main_thread = threading.current_thread() is threading.main_thread()
+    with InterruptWatch() if is_main_thread else contextlib.nullcontext() as interrupts:
+        try:
+            _prepare(is_main_thread=is_main_thread)
+            return main()
+        except KeyboardInterrupt:
+            return _say_stopped()
+        except Exception as error:
+            if interrupts is not None and interrupts.was_forgettable:
+                return _say_stopped()
+            return _tell(error)
+
+
+def _prepare(*, is_main_thread: bool) -> None:
     # To be set before ``main`` imports TensorFlow.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
@@ -46,34 +61,37 @@ def run_program(main: Callable[[], int]) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # file names need not be Unicode
-    if threading.current_thread() is threading.main_thread():
+    if is_main_thread:
         # As after Ctrl-C, ``finally`` blocks run and remove half-written files.
         signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(TERMINATED))
         # The terminal was closed; nohup ignores this.
         if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:
             signal.signal(signal.SIGHUP, lambda number, frame: sys.exit(HUNG_UP))
-    try:
-        return main()
-    except EmotionError as error:
+
+
+def _say_stopped() -> int:
+    print("\nStopped.", file=sys.stderr)  # a progress bar may stand on the line
+    return INTERRUPTED
+
+
+def _tell(error: Exception) -> int:
+    """Says in one line what you can mend, and returns the exit code; raises anything else."""
+    if isinstance(error, EmotionError):
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    except ModuleNotFoundError as error:
-        if not error.name or error.name.split(".")[0] in OUR_PACKAGES:
-            raise
+    if isinstance(error, ModuleNotFoundError) and error.name and error.name.split(".")[0] not in OUR_PACKAGES:
         print(f"error: this needs the package {error.name}: pip install -r requirements.txt", file=sys.stderr)
         return MISSING_PACKAGE
-    except KeyboardInterrupt:
-        print("\nStopped.", file=sys.stderr)  # a progress bar may stand on the line
-        return INTERRUPTED
-    except BrokenPipeError:
+    if isinstance(error, BrokenPipeError):
         # Whoever read our output has gone, as after `| head`; Python would complain when it flushes at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except OSError as error:
+    if isinstance(error, OSError):
         # Folders that cannot be made, full disks and the like: you can mend these, a traceback would not help.
         logger.debug("a file error", exc_info=error)
         print(f"error: {file_error(error)}", file=sys.stderr)
         return 1
+    raise error
 
 
 @contextlib.contextmanager
@@ -135,6 +153,12 @@ def command_to_go_on(output: Path) -> str:
 
 
 # ---- Messages and progress ----
+
+
+def counted(n: int, noun: str) -> str:
+    """Returns a number with its noun, such as ``1 clip`` and ``2 clips``."""
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+
 
 Progress = Callable[[float, float | None], None]  # called with the amount done and the total, None if unknown
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from emotion.config import DEFAULT_FOLDS, MODALITIES, RECIPE_NAMES
 from emotion.console import (
     SOME_FILES_FAILED,
+    Reporter,
     add_progress_option,
     command_line,
     command_to_go_on,
@@ -16,13 +17,16 @@ from emotion.console import (
     run_program,
 )
 from emotion.datasets import human_accuracy
+from emotion.datasets.clips import Clip
 from emotion.datasets.protocols import FOLD_PROTOCOLS
+from emotion.errors import ConfigError
 from emotion.evaluation.adaptation import ADAPTATIONS, BY_CLIPS, N_REFERENCES
 from emotion.files import check_writable, make_folder, write_json
 from emotion.models.baseline_head import check_has_baseline
 from emotion.models.names import resolve_model
 from emotion.models.run_folder import check_run, load_run
-from emotion.outputs.score_tables import format_evaluation
+from emotion.models.trained_model import Run
+from emotion.outputs.score_tables import format_corpora_scores, format_evaluation
 from emotion.places import default_run, saved_models
 from emotion.training import workflows
 from emotion.training.options import (
@@ -30,6 +34,8 @@ from emotion.training.options import (
     add_training_options,
     build_config,
     read_data_options,
+    read_each_data_set,
+    wants_every_label,
 )
 
 PROGRAM = "python -m emotion.evaluate"
@@ -64,7 +70,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--adapt", nargs="?", choices=ADAPTATIONS, const=BY_CLIPS, help="compare each known speaker with themselves. "
         "clips (default): with their mean over all their clips; reference: with the file in the manifest's column "
         f"reference, else with up to {N_REFERENCES} of their neutral clips, which are not scored then")  # fmt: skip
-    add = add_data_options(parser, cached=False).add_argument
+    add = add_data_options(parser, cached=False, several=True).add_argument
     add(
         "--include_seen",
         action="store_true",
@@ -81,7 +87,9 @@ def build_parser() -> argparse.ArgumentParser:
 def run_evaluation(arguments: list[str]) -> int:
     """Evaluates a model folder; returns the exit code."""
     args = build_parser().parse_args(arguments)
-    data, reporter = read_data_options(vars(args)), reporter_for(args)
+    data, reporter = read_each_data_set(vars(args)), reporter_for(args)
+    if args.plots is not None and len(data) > 1:
+        raise ConfigError("--plots draws one set of clips. Leave it out, or name one --manifest or --dataset_dir.")
     for path in (args.json, args.predictions):
         if path is not None:
             check_writable(path)
@@ -91,21 +99,22 @@ def run_evaluation(arguments: list[str]) -> int:
     check_run(folder)
     if args.adapt:
         check_has_baseline(folder, "--adapt")
-    clips, source = data.load(reporter)
+    loaded = [each.load(reporter) for each in data]
     run = load_run(folder, runtime="auto")
     with quiet_import():
         from emotion.evaluation.judging import write_predictions
         from emotion.evaluation.model_report import assess, write_plots
 
-    result = assess(
-        run,
-        clips,
-        modality=args.modality,
-        include_seen=args.include_seen,
-        adapt=args.adapt,
-        each_modality=args.plots is not None,
-        reporter=reporter,
-    )
+    how = {
+        "modality": args.modality, "include_seen": args.include_seen, "adapt": args.adapt, "reporter": reporter,
+    }  # fmt: skip
+    if len(loaded) > 1:
+        from emotion.evaluation.corpora import name_corpora
+
+        corpora = name_corpora([(source.name, clips) for clips, source in loaded])
+        return evaluate_corpora(run, corpora, args.json, args.predictions, **how)
+    (clips, source), *_ = loaded
+    result = assess(run, clips, each_modality=args.plots is not None, **how)
     human = human_accuracy(source.name)
     report = {**result.report, "data": source.name, "human_accuracy": human, "command": command_line()}
     reporter.say(format_evaluation(report))
@@ -122,6 +131,23 @@ def run_evaluation(arguments: list[str]) -> int:
     for clip_id in skipped["without_evidence"]:
         reporter.warn(f"skipped {clip_id}: holds neither a face nor a voice to judge")
     return SOME_FILES_FAILED if report["n_skipped"] else 0
+
+
+def evaluate_corpora(
+    run: Run, corpora: dict[str, list[Clip]], json: Path | None, predictions: Path | None, *, reporter: Reporter, **how
+) -> int:
+    """Evaluates a model on several corpora, in one table; returns the exit code."""
+    from emotion.evaluation.corpora import assess_corpora
+    from emotion.evaluation.judging import write_predictions
+
+    result = assess_corpora(run, corpora, reporter=reporter, **how)
+    report = {**result.report, "command": command_line()}
+    reporter.say(format_corpora_scores(report))
+    if json:
+        write_json(json, report)
+    if predictions:
+        write_predictions(result.judgements, run.config.class_names, predictions)
+    return SOME_FILES_FAILED if result.n_skipped else 0
 
 
 # ---- Trainings under one or two protocols ----
@@ -207,7 +233,7 @@ def _run_trainings(args: argparse.Namespace, workflow, name: str) -> int:
     output = args.output or saved_models() / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
     failures = workflow(
         *data.load(reporter), config, output, n_folds=args.folds, cache_dir=data.cache_dir, command=command_line(),
-        resume_command=command_to_go_on(output), reporter=reporter,
+        resume_command=command_to_go_on(output), every_label=wants_every_label(vars(args)), reporter=reporter,
     )  # fmt: skip
     return SOME_FILES_FAILED if failures else 0
 

@@ -32,6 +32,23 @@ def displayable(name: str | os.PathLike) -> str:
     return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
 
 
+MAX_NAME_BYTES = 255  # of a file's name, on nearly every file system
+HASH_LETTERS = 8
+
+
+def shorten_name(name: str, n_added: int) -> str:
+    """Returns a name to which an ending of ``n_added`` bytes can be added; a long one ends in letters of its hash.
+
+    Different names stay different, and no letter is cut in two.
+    """
+    encoded = os.fsencode(name)
+    room = MAX_NAME_BYTES - n_added
+    if len(encoded) <= room:
+        return name
+    letters = hashlib.sha256(encoded).hexdigest()[:HASH_LETTERS]
+    return f"{encoded[: room - HASH_LETTERS - 1].decode('utf-8', 'ignore')}~{letters}"
+
+
 # ---- What the system refuses ----
 
 _NO_SPACE = "Make room there, or choose another place."

@@ -136,7 +136,10 @@ def device_name(text: str) -> str:
 
 def main() -> int:
     parser = build_parser()
-    args = parser.parse_args()
+    args, others = parser.parse_known_args()
+    if any(word.startswith("-") for word in others):
+        parser.error(f"unrecognized arguments: {' '.join(others)}")
+    args.media += others  # clips behind an option
     if args.media and args.video_path:
         parser.error("name the clip once: either --video_path CLIP or CLIP alone")
     args.media = args.media or args.video_path

@@ -3,7 +3,8 @@
 The order of a model's classes is not fixed here: it stands in the model's ``config.json`` and nowhere else.
 """
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 
 from emotion.errors import ConfigError
 
@@ -85,6 +86,16 @@ SYNONYMS = {
 }  # fmt: skip
 
 
+HOW_TO_USE_OTHERS = "To make classes of all emotions in the data: --labels auto; of some: --labels neutral contempt."
+# Names of other classes: no markup, no formula, no file name of its own.
+CLASS_NAME = re.compile(r"[^\W\d_][\w -]*")
+MAX_LETTERS = 30
+RESERVED = (
+    "unsure", "auto", "other", "none", "unknown", "emotion", "confidence", "evidence", "face", "voice", "start_s",
+    "end_s", "clip_id", "speaker", "sex", "predicted", "file", "settings",
+)  # fmt: skip
+
+
 def canonical_emotion(name: str) -> str:
     """Returns the canonical name of an emotion, whatever its spelling ("Joy" is ``happy``).
 
@@ -101,11 +112,32 @@ def canonical_emotion(name: str) -> str:
 def read_emotion(word: str) -> str:
     """Returns the canonical name of an emotion, or the word itself, in lower case, if it is none of them.
 
-    This is for labels in data: a data set may have contempt or boredom, which no model here has a class for. Such clips
-    are counted and left out; see ``class_index``.
+    This is for labels in data: a data set may have contempt or boredom. A model without such a class leaves their clips
+    out, and counts them; see ``class_index``.
     """
     word = word.strip().lower()
     return SYNONYMS.get(word, word)
+
+
+def check_class_name(word: str) -> str:
+    """Returns the name of a class, canonical if it is a known emotion, else the word in lower case.
+
+    Raises:
+        ConfigError: if it cannot name a class: it stands in tables, pages and on frames beside this program's words.
+    """
+    name = read_emotion(word)
+    if not CLASS_NAME.fullmatch(name) or len(name) > MAX_LETTERS or name in RESERVED:
+        raise ConfigError(
+            f"{word!r} cannot name a class. Use up to {MAX_LETTERS} letters, digits, spaces, - and _, a letter first, "
+            "and no word that this program uses, such as unsure."
+        )
+    return name
+
+
+def emotions_in(emotions: Iterable[str]) -> tuple[str, ...]:
+    """Returns the emotions that occur, known ones first and in their order, then the others by name."""
+    found = set(emotions)
+    return (*(name for name in EIGHT_EMOTIONS if name in found), *sorted(found - set(EIGHT_EMOTIONS)))
 
 
 def class_index(emotion: str, class_names: Sequence[str]) -> int | None:

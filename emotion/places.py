@@ -1,7 +1,7 @@
 """Where models, samples, data and caches lie.
 
-Nothing is looked up on disk until it is asked for. A copy installed by pip brings the default model and the sample
-clip along; what you make with it lies in the folder you work in.
+Nothing is looked up on disk until it is asked for. A copy installed by pip brings both models and the sample clip
+along; what you make with it lies in the folder you work in.
 """
 
 import functools
@@ -26,7 +26,7 @@ def is_installed() -> bool:
 
 
 def shipped_dir() -> Path:
-    """What comes with the program: the default model, the sample, the licence."""
+    """What comes with the program: both models, the sample, the licence."""
     return project_dir() / "emotion" / "shipped" if is_installed() else project_dir()
 
 
@@ -58,5 +58,5 @@ def find_model(name: str | Path) -> Path:
     path = Path(name)
     if path.exists() or path not in (Path(path.name), Path("saved_models", path.name)):
         return path
-    kept = default_run() if path.name == default_run().name else saved_models() / path.name
-    return kept if kept.exists() else path
+    kept = (folder / path.name for folder in (shipped_dir() / "saved_models", saved_models()))
+    return next((folder for folder in kept if folder.exists()), path)

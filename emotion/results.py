@@ -5,7 +5,7 @@ import dataclasses
 import itertools
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
@@ -335,6 +335,7 @@ class MediaPrediction(Comparable):
         part: the start and end, in seconds, of what was judged; None for the whole file.
         frame_times_seconds: ``(n_frames,)``, when each picture was shown, rising; None without pictures.
         words: what was said, in order of time; None if nobody wrote it down.
+        places: valence and arousal of each class, if the model learned them from rated clips; else None.
     """
 
     path: str
@@ -359,6 +360,7 @@ class MediaPrediction(Comparable):
     part: Span | None = None
     frame_times_seconds: np.ndarray | None = None
     words: tuple[Word, ...] | None = None
+    places: Mapping[str, tuple[float, float]] | None = None
 
     @property
     def start_seconds(self) -> float:

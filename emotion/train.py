@@ -25,7 +25,8 @@ from emotion.console import (
 )
 from emotion.errors import ConfigError, RunError
 from emotion.models import ARCHITECTURES
-from emotion.models.run_folder import CONFIG_FILE, MODEL_FILE, check_new_folder, check_resumable
+from emotion.models.names import resolve_model
+from emotion.models.run_folder import CONFIG_FILE, MODEL_FILE, check_new_folder, check_resumable, check_run
 from emotion.places import is_installed, saved_models
 from emotion.training import workflows
 from emotion.training.devices import DATA_PARALLEL, STRATEGIES, Devices, Place, join_devices, leave
@@ -38,20 +39,24 @@ from emotion.training.options import (
     build_expert_configs,
     given_settings,
     read_data_options,
+    wants_every_label,
 )
 from emotion.weights import fetch_weights
 
 # The demo has few clips: small steps, and only enough epochs to see the curves turn.
 DEMO_EPOCHS, DEMO_BATCH_SIZE = 15, 8
+CHOSEN_WITH_INIT = ("--labels", "--protocol", "--seed")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What to train: the settings, the folder to write, and whether on the demo's synthetic clips."""
+    """What to train: the settings, the folder to write, whether on the demo's clips, and from which model's folder."""
 
     config: RunConfig
     output: Path
     is_demo: bool
+    initial: Path | None = None
+    every_label: bool = False
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -73,7 +78,10 @@ def build_parser() -> argparse.ArgumentParser:
         "speaker out) train a model per fold, each tested on new speakers (default: "
         f"{TrainConfig().protocol})")  # fmt: skip
     add("--folds", type=int, default=DEFAULT_FOLDS, help="number of folds for --protocol kfold (default: %(default)s)")
-    add_training_options(parser).add_argument(
+    group = add_training_options(parser)
+    group.add_argument("--init", metavar="MODEL", help="start from a trained model: accurate, default, a folder or "
+        "hf://USER/NAME. Its encoders stay, and its last layer is fitted anew, in about a minute")  # fmt: skip
+    group.add_argument(
         "--efficientface_path", type=Path, metavar="FILE", help="the published EfficientFace checkpoint: short for "
         "python -m emotion.weights efficientface --file FILE, then --pretrained efficientface"
     )  # fmt: skip
@@ -134,6 +142,15 @@ def check_options(parser: argparse.ArgumentParser, args: argparse.Namespace) -> 
         for name in ("audio_model", "video_model", "by_class"):
             if getattr(args, name):
                 parser.error(f"--{name} is for --fusion late")
+    if args.init:
+        given = [option for option in given_settings(vars(args)) if option not in CHOSEN_WITH_INIT]
+        given += [
+            f"--{name}"
+            for name in ("efficientface_path", "fusion", "demo", "resume", "strategy")
+            if getattr(args, name)
+        ]
+        if given:
+            parser.error(f"--init takes all settings but the classes from the model; leave out {', '.join(given)}")
     if args.demo and args.protocol not in (None, "speaker", "random"):
         parser.error("--demo takes only --protocol speaker or random")
     given = [option for option in given_settings(vars(args)) if option != "--epochs"]
@@ -172,14 +189,18 @@ def make_plan(args: argparse.Namespace) -> Plan:
         args.epochs = DEMO_EPOCHS if args.epochs is None else args.epochs
         args.batch_size = DEMO_BATCH_SIZE if args.batch_size is None else args.batch_size
     config = build_config(vars(args))
+    initial = resolve_model(args.init) if args.init else None
+    if initial is not None:
+        check_run(initial)
     if args.strategy and config.training.protocol in CROSS_VALIDATED:
         raise ConfigError(f"--strategy trains one model, not one for each fold: leave out one of them ({args.config}).")
-    output = args.output or saved_models() / f"{config.architecture}-{datetime.now():%Y%m%d-%H%M%S}"
+    name = initial.name if initial else config.architecture
+    output = args.output or saved_models() / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
     # Cross-validations and fusions go on with what their folder holds, and check that it is their own.
     is_begun = args.fusion and not (output / CONFIG_FILE).exists() and (output / "audio_expert").is_dir()
     if config.training.protocol not in CROSS_VALIDATED and not is_begun:
         check_new_folder(output)
-    return Plan(config, output, args.demo)
+    return Plan(config, output, args.demo, initial, wants_every_label(vars(args)))
 
 
 def latest_unfinished() -> Path:
@@ -216,12 +237,14 @@ def main() -> int:
         )
         failures = workflows.train_experts(
             clips, source, configs, plan.output, method=args.method, by_class=args.by_class, cache_dir=data.cache_dir,
+            every_label=wants_every_label(vars(args)),
             reporter=reporter,
         )  # fmt: skip
     elif plan.config.training.protocol in CROSS_VALIDATED and not plan.is_demo:
         failures = workflows.cross_validate_on_clips(
             *data.load(reporter), plan.config, plan.output, n_folds=args.folds, cache_dir=data.cache_dir,
-            command=command_line(), resume_command=command_to_go_on(plan.output), reporter=reporter,
+            command=command_line(), resume_command=command_to_go_on(plan.output), initial=plan.initial,
+            every_label=plan.every_label, reporter=reporter,
         )  # fmt: skip
     else:
         devices = join_devices(args.strategy, place)
@@ -249,7 +272,10 @@ def train_one(
         if plan.is_demo:
             result = workflows.train_on_demo(plan.config, plan.output, **settings)
         else:
-            result = workflows.train_on_clips(*data.load(reporter), plan.config, plan.output, **settings)
+            result = workflows.train_on_clips(
+                *data.load(reporter), plan.config, plan.output, initial=plan.initial, every_label=plan.every_label,
+                **settings,
+            )  # fmt: skip
     except KeyboardInterrupt:
         if devices.leads and (plan.output / CONFIG_FILE).is_file():
             print(f"\nTo go on: {go_on}", file=sys.stderr)

@@ -77,7 +77,7 @@ def load(path: str | os.PathLike, root: str | os.PathLike | None = None, *, tier
     path = _table_path(path)
     if not path.is_file():
         raise DatasetError(f"{path}: no such file. {HOW_TO_GET_IT}")
-    table = read_annotation(path, tier, root) if is_annotation(path) else _read_csv(path, tier)
+    table = read_annotation(path, tier, root) if is_annotation(path) else _read_csv(path, tier, root)
     columns = {name: table.find(name) for name in (*REQUIRED, *OPTIONAL)}
     lacking = [name for name in REQUIRED if columns[name] is None]
     if lacking:
@@ -135,10 +135,10 @@ def write_manifest(clips: Iterable[Clip], path: str | os.PathLike, root: str | o
         write_rows(file, [columns, *([row[name] for name in columns] for row in rows)])
 
 
-def _read_csv(path: Path, tier: str | None) -> Table:
+def _read_csv(path: Path, tier: str | None, root: Path | None) -> Table:
     if tier is not None:
         raise DatasetError(f"{path}: is a table, which has no tiers. Leave out tier={tier}.")
-    table = read_table(path)
+    table = read_table(path, root)
     rows = tuple(dataclasses.replace(row, fields=tuple(map(restore, row.fields))) for row in table.rows)
     return dataclasses.replace(table, columns=tuple(map(restore, table.columns)), rows=rows)
 

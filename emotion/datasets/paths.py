@@ -1,6 +1,7 @@
 """What the data set adapters share: walking folders in order, and reading tables of labels."""
 
 import codecs
+import contextlib
 import csv
 import io
 import logging
@@ -23,8 +24,19 @@ SEX_WORDS = {"f": "female", "female": "female", "m": "male", "male": "male"}
 
 N_SHOWN = 5
 N_ROWS_SHOWN = 20
-DELIMITERS = ",;\t"
+RARE_DELIMITERS = "|:"  # which stand in the names of columns, too
+DELIMITERS = f",;\t{RARE_DELIMITERS}"
 N_HEAD = 200  # bytes that tell UTF-16
+SAVE_IT = "Save the table as CSV in UTF-8."
+WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1")  # of today (a zip archive), and of before 2007
+# Of tables that are no Unicode, by how common: of Western Europe, Cyrillic, Japanese, Chinese, Korean, Central Europe,
+# Greek, Turkish, Hebrew, Arabic; and those of older systems.
+OLD_ENCODINGS = (
+    "cp1252", "cp1251", "cp932", "gb18030", "cp949", "cp950", "cp1250", "cp1253", "cp1254", "cp1255", "cp1256",
+    "koi8_r", "cp866", "cp850", "mac_roman",
+)  # fmt: skip
+N_NAMES = 100  # of files, by which an encoding is told
+_CELL_ENDS = re.compile(r'[,;\t|"\r\n]')
 
 # Windows' punctuation (code page 1252) read as Latin-1 becomes control characters, which no text needs.
 _WRONG_CODE_PAGE = {
@@ -147,7 +159,7 @@ class Table:
     Attributes:
         columns: the header as written, without blanks at the ends of the names.
         rows: each padded to the length of the header; blank ones are left out.
-        encoding: as Python names it: ``utf-8``, ``utf-8-sig``, ``utf-16``, ``utf-32`` or ``cp1252``.
+        encoding: as Python names it: ``utf-8``, ``utf-8-sig``, ``utf-16``, ``utf-32`` or one of ``OLD_ENCODINGS``.
         newline: as the header's line ends.
     """
 
@@ -173,17 +185,21 @@ class Table:
         return None
 
 
-def read_table(path: str | os.PathLike) -> Table:
-    """Reads a CSV file: UTF-8, UTF-16 with its mark, or else Windows' code page 1252.
+def read_table(path: str | os.PathLike, folder: str | os.PathLike | None = None) -> Table:
+    """Reads a CSV file: UTF-8, UTF-16, or else the code page in which the files that it names exist.
 
     Excel names the delimiter in a first line such as ``sep=;``. Otherwise, of comma, semicolon and tab, it is the one
-    that gives the header the most columns.
+    that gives the header the most columns; if none gives several, bar or colon.
+
+    Args:
+        path: the table.
+        folder: where the files are that it names; by default its own.
 
     Raises:
         DatasetError: if the file is missing, is no such table, or has no header.
     """
     path = Path(path)
-    text, encoding = _read_text(path)
+    text, encoding = _read_text(path, path.parent if folder is None else Path(folder))
     delimiter, _ = _read_header(path, text)
     rows = list(_split_rows(path, text, delimiter))
     if not rows:
@@ -235,26 +251,68 @@ def read_number(written: str, delimiter: str) -> float:
     return float(written)
 
 
-def _read_text(path: Path) -> tuple[str, str]:
+def _read_text(path: Path, folder: Path | None = None) -> tuple[str, str]:
+    """Returns a table's text and its encoding.
+
+    Where it is no Unicode, and ``folder`` is given, it is read so that most of the files that it names exist there.
+    """
     try:
         content = path.read_bytes()
     except OSError as error:
         raise DatasetError(f"{path}: cannot be read ({error.strerror or error}).") from error
-    encodings = ("utf-8", "cp1252")
+    if content.startswith(WORKBOOKS):
+        raise DatasetError(
+            f"{path}: is a workbook, not a table as text. Open it in Excel or LibreOffice, and save it there as CSV "
+            "UTF-8."
+        )
+    texts = _decode(content)
+    if not texts:
+        raise DatasetError(f"{path}: is not text in UTF-8 or Windows-1252. {SAVE_IT}")
+    encoding, text = next(iter(texts.items()))
+    if "\0" in text.partition("\n")[0]:
+        raise DatasetError(f"{path}: is not text, for it holds NUL characters. {SAVE_IT}")
+    if len(texts) > 1 and folder is not None:
+        encoding = _choose_encoding(path, texts, folder)
+    return texts[encoding], encoding
+
+
+def _decode(content: bytes) -> dict[str, str]:
+    """Returns the text by each encoding that it may have, the likeliest first."""
+    encodings = ("utf-8", *OLD_ENCODINGS)
     if content.startswith(b"\xef\xbb\xbf"):
-        encodings = ("utf-8-sig", "cp1252")
+        encodings = ("utf-8-sig", *OLD_ENCODINGS)
     elif content.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):  # the first begins as UTF-16's does
         encodings = ("utf-32",)
     elif content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         encodings = ("utf-16",)
     elif (zeros := _zeros(content[:N_HEAD])) is not None:  # UTF-16 without its mark
         encodings = ("utf-16-be",) if zeros == 0 else ("utf-16-le",)
+    texts = {}
     for encoding in encodings:
-        try:
-            return content.decode(encoding), encoding
-        except UnicodeDecodeError:
-            continue
-    raise DatasetError(f"{path}: is not text in UTF-8 or Windows-1252. Save the table as CSV in UTF-8.")
+        with contextlib.suppress(UnicodeDecodeError):
+            texts[encoding] = content.decode(encoding)
+            if encoding.startswith("utf"):  # which nothing else happens to be
+                break
+    return texts
+
+
+def _choose_encoding(path: Path, texts: dict[str, str], folder: Path) -> str:
+    finder = FileFinder()
+
+    def count_files(text: str) -> tuple[int, int]:
+        """Returns how many media files with other than ASCII letters are named, and how many of these exist."""
+        cells = (cell.strip() for cell in _CELL_ENDS.split(text))
+        names = [cell for cell in cells if not cell.isascii() and kinds.kind_by_name(cell) is not None][:N_NAMES]
+        return len(names), sum(os.path.exists(finder.find(folder, name)) for name in names)
+
+    counts = {encoding: count_files(text) for encoding, text in texts.items()}
+    best = max(counts, key=lambda encoding: counts[encoding][1])  # the first of several
+    n_named, n_there = counts[best]
+    if n_named and not n_there:
+        if best != OLD_ENCODINGS[0]:
+            raise DatasetError(f"{path}: is not text in UTF-8, and no other encoding gives names of files. {SAVE_IT}")
+        logger.warning("%s: is not UTF-8, and was read as Windows-1252. If names in it look wrong: %s", path, SAVE_IT)
+    return best
 
 
 def _zeros(head: bytes) -> int | None:
@@ -280,6 +338,9 @@ def _read_header(path: Path, text: str) -> tuple[str, tuple[str, ...]]:
             headers.append((delimiter, row.fields if row else ()))
     if not headers:
         raise errors[0]
+    usual = [header for header in headers if header[0] not in RARE_DELIMITERS]
+    if named or max((len(columns) for _, columns in usual), default=0) > 1:
+        headers = usual or headers
     return max(headers, key=lambda header: len(header[1]))
 
 

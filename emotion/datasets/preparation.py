@@ -2,18 +2,18 @@
 
 import dataclasses
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from emotion.config import CalibrationConfig, RunConfig
-from emotion.console import SILENT, Reporter
+from emotion.console import SILENT, Reporter, counted
 from emotion.datasets.cache import ClipCache
 from emotion.datasets.check.copies import name_recordings
 from emotion.datasets.clips import Clip, restrict_clip
 from emotion.datasets.splits import SPEAKER_INDEPENDENT, check_speakers_known
 from emotion.errors import ConfigError, DatasetError, first_line
-from emotion.labels import class_index
+from emotion.labels import HOW_TO_USE_OTHERS, class_index
 from emotion.models import build_model
 from emotion.models.pretrained import check_pretrained
 
@@ -40,12 +40,21 @@ class TrainingClips:
 
 
 def prepare_clips(
-    clips: Sequence[Clip], config: RunConfig, cache_dir: Path, *, reporter: Reporter = SILENT
+    clips: Sequence[Clip],
+    config: RunConfig,
+    cache_dir: Path,
+    *,
+    keeps_modalities: bool = False,
+    reporter: Reporter = SILENT,
 ) -> TrainingClips:
     """Decodes clips into ``cache_dir`` and finds out which can be used, and for what.
 
     The returned settings lack modalities without any evidence, and a calibration: it belongs to the network that the
     settings were saved with.
+
+    Args:
+        keeps_modalities: whether the network can judge by evidence that no clip holds, since it starts from one that
+            can.
 
     Raises:
         ConfigError: if no network can be built by the settings.
@@ -64,7 +73,8 @@ def prepare_clips(
     cache = ClipCache(cache_dir, config)
     failures |= cache.fill(clips, reporter=reporter)
     clips = [clip for clip in clips if clip.clip_id not in failures]
-    clips, modalities = _with_evidence(clips, cache, config, failures, reporter)
+    clips, n_with = _with_evidence(clips, cache, config, failures, reporter)
+    modalities = _choose_modalities(n_with, len(clips), config, keeps_modalities, reporter)
     contents = cache.contents(clips)
     # A random split is said to be optimistic in any case.
     is_random = config.training.protocol == "random"
@@ -91,7 +101,8 @@ def _covered(clips: Sequence[Clip], config: RunConfig, reporter: Reporter) -> tu
     if others:
         named = ", ".join(f"{emotion} {n}" for emotion, n in sorted(others.items()))
         reporter.say(
-            f"{others.total()} clips are of emotions that the classes do not cover; they are left out: {named}."
+            f"Left out, of emotions that the classes do not cover: {counted(others.total(), 'clip')} ({named}). "
+            f"{HOW_TO_USE_OTHERS}"
         )
     return covered, dict(sorted(others.items()))
 
@@ -112,8 +123,8 @@ def _with_known_speakers(clips: list[Clip], config: RunConfig, reporter: Reporte
 
 def _with_evidence(
     clips, cache: ClipCache, config: RunConfig, failures, reporter: Reporter
-) -> tuple[list[Clip], tuple[str, ...]]:
-    """Leaves out clips with neither face nor voice; returns the others, and the modalities that can be trained."""
+) -> tuple[list[Clip], dict[str, int]]:
+    """Leaves out clips with neither face nor voice; returns the others, and how many hold each modality."""
     n_with = {"audio": 0, "video": 0}
     kept = []
     for clip in clips:
@@ -131,15 +142,22 @@ def _with_evidence(
     if not kept:
         reason = next(iter(failures.values()), "there are no clips")
         raise DatasetError(f"None of the {len(failures)} clips can be used. The first: {reason}")
-    modalities = tuple(name for name in config.modalities if n_with[name])
+    return kept, n_with
+
+
+def _choose_modalities(
+    n_with: Mapping[str, int], n_clips: int, config: RunConfig, keeps_all: bool, reporter: Reporter
+) -> tuple[str, ...]:
+    """Returns the modalities to train, and says what the clips lack; ``n_with`` clips hold each of them."""
     for name in config.modalities:
         what = {"audio": ("voice", "faces"), "video": ("faces", "voices")}[name]
         if not n_with[name]:
-            reporter.say(
-                f"No clip holds {what[0]}: the model is trained on the {what[1]} alone and will use nothing else."
+            outcome = (
+                "so what the model makes of it stays as it was."
+                if keeps_all
+                else f"the model is trained on the {what[1]} alone and will use nothing else."
             )
-        elif n_with[name] < len(kept):
-            reporter.say(
-                f"{len(kept) - n_with[name]} of {len(kept)} clips hold no {what[0]}; they train the other branch."
-            )
-    return kept, modalities
+            reporter.say(f"No clip holds {what[0]}{',' if keeps_all else ':'} {outcome}")
+        elif n_with[name] < n_clips:
+            reporter.say(f"{n_clips - n_with[name]} of {n_clips} clips hold no {what[0]}; they train the other branch.")
+    return tuple(name for name in config.modalities if n_with[name] or keeps_all)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from emotion.config import MODALITIES, RunConfig
-from emotion.console import SILENT, Reporter
+from emotion.console import SILENT, Reporter, counted
 from emotion.csv_rows import restore, write_rows
 from emotion.datasets.clips import SEXES, Clip, restrict_clip
 from emotion.errors import ConfigError, DatasetError, MediaError, RunError
@@ -96,6 +96,19 @@ class JudgedClips:
     @property
     def n_unanswered(self) -> int:
         return len(self.without_evidence) + len(self.failures)
+
+
+def describe_unanswered(judged: JudgedClips, clips: Sequence[Clip], side: str) -> list[str]:
+    """Returns lines that name the clips which no score counts, and say why; none if there are no such clips."""
+    if not judged.n_unanswered:
+        return []
+    reasons = dict.fromkeys(judged.without_evidence, "the model found neither a face nor a voice to judge for long")
+    lines = [f"{judged.n_unanswered} of the {counted(len(clips), 'clip')} of the {side} side are in no score:"]
+    for clip in clips:
+        reason = judged.failures.get(clip.clip_id) or reasons.get(clip.clip_id)
+        if reason:
+            lines.append(f"  {clip.clip_id}: {reason}")
+    return lines
 
 
 def judge_clips(

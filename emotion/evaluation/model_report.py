@@ -75,8 +75,8 @@ def assess(
     without_evidence = [clip_id for clip_id, clip in restricted.items() if clip is None]
     usable = [clip for clip in restricted.values() if clip is not None]
 
-    seen = _load_seen(run)
-    met = _find_met(usable, seen) if seen and not include_seen else set()
+    seen = load_seen_by(run)
+    met = find_met(usable, seen) if seen and not include_seen else set()
     if met:
         reporter.say(f"Left out, the model met them in training: {len(met)} clips. --include_seen scores them too.")
     usable = [clip for clip in usable if clip.clip_id not in met]
@@ -148,12 +148,13 @@ def write_plots(
     write_recall_by_modality(reports, folder / "recall_by_modality.png", human_accuracy)
 
 
-def _load_seen(run: Run) -> SeenClips | None:
+def load_seen_by(run: Run) -> SeenClips | None:
+    """Reads what a model was trained and validated on; None if its folder has no record of it."""
     path = run.path / SPLITS_FILE
     return load_seen(path) if path.is_file() else None
 
 
-def _find_met(clips: Sequence[Clip], seen: SeenClips) -> set[str]:
+def find_met(clips: Sequence[Clip], seen: SeenClips) -> set[str]:
     """Returns the ids of the clips that the model was trained or validated on."""
     met, known = set(), {}  # many clips may be parts of one long file, which is hashed once
     for clip in clips:

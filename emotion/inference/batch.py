@@ -20,6 +20,7 @@ from emotion.inference.output_plan import OutputPlan
 from emotion.inference.result_store import ResultStore
 from emotion.inference.staging import Staging
 from emotion.media.reading import MediaInfo
+from emotion.outputs.story import tell_story, write_headline
 from emotion.results import MediaPrediction
 
 SUMMARY_FILE = "summary.csv"
@@ -29,8 +30,8 @@ JOURNAL_FILE = "summary_journal.jsonl"  # rows since the summary was last writte
 WHOLE_SECONDS, WHOLE_SHARE = 1.0, 0.02  # how often that is done: of the time, at most this share goes into it
 PUT_SECONDS, PUT_CLIPS = 60.0, 100  # at the latest after so many the record is put to the address of the results
 COLUMNS = (
-    "file", "name", "status", "emotion", "confidence", "evidence", "faces", "duration_s", "outputs", "message",
-    "version",
+    "file", "name", "status", "emotion", "confidence", "evidence", "headline", "faces", "duration_s", "outputs",
+    "message", "version",
 )  # fmt: skip
 DONE, FAILED, BEGUN = "done", "failed", "begun"
 
@@ -64,6 +65,7 @@ class ClipAnswer:
         seconds: how long the clip plays.
         notes: about the result.
         outputs: names of the files that were written, of a clip that was planned where it was labelled.
+        headline: what the face most in sight shows, one after the other; empty for one answer.
     """
 
     emotion: str | None
@@ -73,13 +75,14 @@ class ClipAnswer:
     seconds: float
     notes: tuple[str, ...]
     outputs: tuple[str, ...] = ()
+    headline: str = ""
 
     @classmethod
     def of(cls, prediction: MediaPrediction, outputs: tuple[str, ...] = ()) -> "ClipAnswer":
         answer = prediction.overall
         return cls(
             answer.emotion, answer.confidence, answer.evidence, len(prediction.tracks), prediction.duration_seconds,
-            tuple(prediction.notes), outputs,
+            tuple(prediction.notes), outputs, write_headline(prediction, tell_story(prediction)),
         )  # fmt: skip
 
 
@@ -215,6 +218,7 @@ class Batch:
             emotion=answer.emotion or "",
             confidence="" if answer.emotion is None else f"{answer.confidence:.4f}",
             evidence=answer.evidence,
+            headline=answer.headline,
             faces=str(answer.n_faces),
             duration_s=f"{answer.seconds:.3f}",
             outputs=self._names(outputs),
@@ -270,7 +274,7 @@ class Batch:
             for line in self._journal.read_text(encoding="utf-8").splitlines():
                 with contextlib.suppress(ValueError, TypeError, KeyError):
                     row = json.loads(line)
-                    rows[row["file"]] = _check_names({name: str(row[name]) for name in COLUMNS})
+                    rows[row["file"]] = _check_names({name: str(row.get(name, "")) for name in COLUMNS})
         return rows
 
     def _check_settings(self, settings: dict[str, Any]) -> None:

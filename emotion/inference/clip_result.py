@@ -48,11 +48,20 @@ class ClipResult:
     Args:
         name: of the file or the camera.
         cutter: that cut the windows.
+        places: valence and arousal of each class, if they were learned.
         settings: with no value left open. Windows longer than the model's are averages of the model's.
     """
 
-    def __init__(self, name: str, cutter: WindowCutter, config: RunConfig, settings: InferenceSettings):
+    def __init__(
+        self,
+        name: str,
+        cutter: WindowCutter,
+        config: RunConfig,
+        settings: InferenceSettings,
+        places: Mapping[str, tuple[float, float]] | None = None,
+    ):
         self._name = name
+        self._places = places
         self._cutter = cutter
         self._config = config
         self._settings = settings
@@ -96,6 +105,7 @@ class ClipResult:
         return Prediction(
             path=self._name,
             class_names=self._config.class_names,
+            places=self._places,
             duration_seconds=cutter.duration_seconds,
             has_video=cutter.has_video,
             has_audio=cutter.has_audio,
@@ -134,6 +144,7 @@ class ClipResult:
         return Prediction(
             path=self._name,
             class_names=self._config.class_names,
+            places=self._places,
             duration_seconds=time_seconds,
             has_video=self._cutter.has_video,
             has_audio=self._cutter.has_audio,

@@ -10,13 +10,14 @@ from pathlib import Path
 from emotion.errors import ConfigError, MediaError
 from emotion.files import displayable
 from emotion.inference.addresses import Address, is_address, looks_like_a_file
-from emotion.inference.output_plan import MARK
+from emotion.inference.output_plan import MARK, shorten_stem
 from emotion.media.kinds import kind_of, walk_files
 from emotion.media.reading import probe_media
 from emotion.media.suffixes import STILL_SUFFIXES, UNFINISHED_SUFFIXES, kind_by_name
 from emotion.media.tracks import TrackChoice
 from emotion.media.writing import is_annotated
 
+LONG_STEM_BYTES = 200  # from which on the names of results may have been shortened
 N_NAMED = 3  # files left out, for each reason
 
 
@@ -260,7 +261,10 @@ def _is_result(path: Path) -> bool:
         return is_annotated(path)
     base = path.stem.removesuffix(MARK)
     beside = (path.with_name(base + suffix) for suffix in STILL_SUFFIXES)
-    return any(other.exists() for other in (*beside, path.with_name(base)))
+    if any(other.exists() for other in (*beside, path.with_name(base))):
+        return True
+    names = os.listdir(path.parent) if len(os.fsencode(base)) > LONG_STEM_BYTES else ()
+    return any(shorten_stem(Path(name).stem) == base for name in names)
 
 
 def _result_name(path: Path) -> str:

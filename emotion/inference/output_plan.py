@@ -1,11 +1,12 @@
 """Plans which files an inference writes, and checks that it may, before any work is done for them."""
 
+import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from emotion.errors import ConfigError
-from emotion.files import check_writable, displayable
+from emotion.files import check_writable, displayable, shorten_name
 from emotion.inference.addresses import is_address
 from emotion.media.reading import MediaInfo, probe_media
 from emotion.media.suffixes import MEDIA_SUFFIXES
@@ -17,6 +18,7 @@ from emotion.outputs.video.writing import IMAGE_SUFFIXES
 
 STANDARD_OUTPUT = Path("-")
 MARK = "_emotion"  # ends the name of everything that is written
+LONGEST_ENDING = f"{MARK}_plot.png"
 DEFAULT_NAME = ""  # of a table: named after the clip
 
 
@@ -120,6 +122,11 @@ def plan_clip(
     return info, plan
 
 
+def shorten_stem(stem: str) -> str:
+    """Returns a clip's name as the names of its results begin, which must not become too long."""
+    return shorten_name(stem, len(LONGEST_ENDING))
+
+
 def plan_outputs(
     clip: Path, request: OutputRequest, *, has_video: bool, is_still: bool, name: str | None = None
 ) -> OutputPlan:
@@ -132,7 +139,8 @@ def plan_outputs(
     Raises:
         ConfigError: if an extension cannot be written, or pictures of a sound are asked for.
     """
-    base = (request.folder or Path()) / f"{name or displayable(clip.stem)}{MARK}"
+    folder, own = os.path.split(name or displayable(clip.stem))
+    base = (request.folder or Path()) / folder / (shorten_stem(own) + MARK)
     if request.output is not None:
         base = request.output.with_suffix("")  # all files of a clip lie together, under one name
     picture = plot = None

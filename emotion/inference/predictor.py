@@ -306,6 +306,7 @@ class EmotionPredictor:
         if progress:
             progress(cutter.duration_seconds, cutter.duration_seconds)
         notes = [f"the file is damaged{damage.words}: only what could be decoded was judged"] * bool(damage.count)
+        notes += [damage.doubt] if damage.doubt and not damage.count else []
         notes += info.notes
         if info.choice.channel is not None:
             notes.append(f"of the sound, channel {info.choice.channel} alone was judged")
@@ -408,7 +409,7 @@ class EmotionPredictor:
 
     def build_result(self, name: str, cutter: WindowCutter) -> ClipResult:
         """Returns what puts judged windows together; ``name`` is that of the file or the camera."""
-        return ClipResult(name, cutter, self.config, self.settings_in_force)
+        return ClipResult(name, cutter, self.config, self.settings_in_force, self.run.places)
 
 
 def _again(

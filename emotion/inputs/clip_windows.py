@@ -26,9 +26,15 @@ class ClipWindow:
 
 
 def cut_clip_window(
-    media: ClipMedia, start_seconds: float, preprocessor: Preprocessor, *, rate: float = 1.0
-) -> ClipWindow:
-    """Cuts one window out of a clip; ``rate`` is how many times as fast it will be played, picture and sound alike."""
+    media: ClipMedia, start_seconds: float, preprocessor: Preprocessor, *, rate: float = 1.0,
+    n_moments: int | None = None,
+) -> ClipWindow:  # fmt: skip
+    """Cuts one window out of a clip.
+
+    Args:
+        rate: how many times as fast it will be played, picture and sound alike.
+        n_moments: frames to show, if fewer than the model takes.
+    """
     config = preprocessor.config
     seconds = rate * config.window.window_seconds
     sample_rate = config.audio.sample_rate
@@ -36,14 +42,22 @@ def cut_clip_window(
     spoken = count_speech_seconds(media.speech, start_seconds, start_seconds + seconds)
     if not holds_enough_speech(spoken, seconds):
         samples = np.zeros_like(samples)
-    return ClipWindow(samples, _clip_frames(media, start_seconds, preprocessor, rate))
+    return ClipWindow(samples, _clip_frames(media, start_seconds, preprocessor, rate, n_moments))
 
 
 def cut_clip(media: ClipMedia, preprocessor: Preprocessor) -> list[dict[str, np.ndarray]]:
-    """Returns the inputs of a clip's sliding windows that hold any evidence."""
-    window = preprocessor.config.window
-    spans = sliding_windows(media.duration_seconds, window.window_seconds, window.step_seconds)
-    inputs = [compute_inputs(cut_clip_window(media, start, preprocessor), preprocessor) for start, _ in spans]
+    """Returns the inputs of a clip's sliding windows that hold any evidence.
+
+    As in inference, windows last ``face_window_seconds`` where there is no voice.
+    """
+    config = preprocessor.config
+    window, seconds, n_moments = config.window, config.window.window_seconds, None
+    if config.looks_for_faces and window.face_share < 1 and not ("audio" in config.modalities and media.holds_voice):
+        seconds = window.face_window_seconds
+        n_moments = max(1, round(window.face_share * config.video.n_frames))
+    spans = sliding_windows(media.duration_seconds, seconds, window.step_seconds)
+    cut = [cut_clip_window(media, start, preprocessor, n_moments=n_moments) for start, _ in spans]
+    inputs = [compute_inputs(each, preprocessor) for each in cut]
     return [each for each in inputs if any(array.any() for array in each.values())]
 
 
@@ -57,7 +71,9 @@ def compute_inputs(window: ClipWindow, preprocessor: Preprocessor) -> dict[str, 
     return {name: made[name]() for name in config.modalities}
 
 
-def _clip_frames(media: ClipMedia, start_seconds: float, preprocessor: Preprocessor, rate: float) -> np.ndarray:
+def _clip_frames(
+    media: ClipMedia, start_seconds: float, preprocessor: Preprocessor, rate: float, n_moments: int | None
+) -> np.ndarray:
     first = preprocessor.first_moment(start_seconds)
     if len(media.shown) == 1:
         # A still has no place in time that a window could miss, however long the sound beside it is.
@@ -67,4 +83,4 @@ def _clip_frames(media: ClipMedia, start_seconds: float, preprocessor: Preproces
         source = {first + i: first + round(i * rate) for i in range(preprocessor.config.video.n_frames)}
         crops = {moment: crops[at] for moment, at in source.items() if at in crops}
         shown = {moment for moment, at in source.items() if at in shown}
-    return preprocessor.video_input(crops, first, shown)
+    return preprocessor.video_input(crops, first, shown, n_moments)

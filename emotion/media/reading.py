@@ -17,16 +17,18 @@ import numpy as np
 from emotion.errors import MediaError
 from emotion.media import streams
 from emotion.media.decoding import AudioChunk, SoundReader, VideoReader
-from emotion.media.opening import MediaFile, SharedSource
+from emotion.media.opening import MediaFile, SharedSource, describe_beheaded
 from emotion.media.orientation import find_turn_of_image
 from emotion.media.pictures import VideoFrame
-from emotion.media.stills import look_at_still, read_still
+from emotion.media.stills import describe_broken_still, look_at_still, read_still
 from emotion.media.suffixes import STILL_SUFFIXES
 from emotion.media.tracks import ANY_TRACKS, KINDS, TrackChoice
+from emotion.media.wholeness import check_wholeness
 
 STILL_SECONDS = 1 / 25  # how long a still is shown, as in FFmpeg
 MAX_PROBE_PACKETS = 300  # read in search of the first frame
 FORMATS_WITH_EXACT_DURATION = ("mov", "matroska")
+FORMATS_THAT_COUNT_SAMPLES = ("flac", "aiff", "au", "tta", "wv")
 MAX_PIXELS = 40_000_000  # of a video's pictures: 8K has 33 million, which takes 2.5 GB
 SEEK_MARGIN_SECONDS = 2.0  # sound and video have separate indexes, and a decoder needs some packets to start
 
@@ -181,25 +183,41 @@ def iterate_media(
         ends = [reader.clock.end_seconds for reader in readers.values() if reader.clock.end_seconds is not None]
         reads_all = len(readers) == (video is not None) + (audio is not None)
         if readers and not ends and (damage.count or reads_all):
-            raise MediaError(
-                f"{path}: nothing in it could be decoded{damage.words}. Copy or download it again, or convert it to "
-                "MP4."
-            )
-        promised = _promised_seconds(file, origin)
-        if file.wav is not None and file.wav.is_cut:
-            held, stated = file.wav.held_seconds, file.wav.stated_seconds
-            digits = 1 if stated - held >= 0.1 else 2
-            damage.note(f"it ends after {held:.{digits}f} of {stated:.{digits}f} seconds")
-        elif ends and reads_all and promised and max(ends) < promised - min(1.0, max(0.5, promised / 10)):
-            damage.note(f"it ends after {max(ends):.1f} of {promised:.1f} seconds")
+            way_out = "Copy or download it again, or convert it to MP4."
+            nothing = f"nothing in it could be decoded{damage.words}. {way_out}"
+            raise MediaError(f"{path}: {describe_broken_still(path) or nothing}")
+        if ends and reads_all:
+            _check_end(file, origin, max(ends), damage)
+            _check_marks(file, damage)
 
 
-def _promised_seconds(file: MediaFile, origin: Fraction) -> float | None:
-    """Returns how long the file should last by its header, on its own clock; None if that is not said exactly."""
-    if file.container.duration and file.container.format.name.startswith(FORMATS_WITH_EXACT_DURATION):
+def _check_end(file: MediaFile, origin: Fraction, end_seconds: float, damage: streams.Damage) -> None:
+    """Notes a file that ends earlier than its header says."""
+    name = file.container.format.name
+    held = promised = margin = 0.0
+    if file.wav is not None:
+        held, promised = (file.wav.held_seconds, file.wav.stated_seconds) if file.wav.is_cut else (0.0, 0.0)
+    elif file.container.duration and name in FORMATS_THAT_COUNT_SAMPLES:
+        held, promised, margin = end_seconds, file.container.duration / av.time_base, streams.GAP_SECONDS
+    elif file.container.duration and name.startswith(FORMATS_WITH_EXACT_DURATION):
         # Matroska counts from 0, not from the first frame.
-        return file.container.duration / av.time_base - max(0.0, float(origin))
-    return None
+        held, promised = end_seconds, file.container.duration / av.time_base - max(0.0, float(origin))
+        margin = min(1.0, max(0.5, promised / 10))
+    if held < promised - margin:
+        digits = 1 if promised - held >= 0.1 else 2
+        damage.note(f"it ends after {held:.{digits}f} of {promised:.{digits}f} seconds", explains=True)
+
+
+def _check_marks(file: MediaFile, damage: streams.Damage) -> None:
+    """Notes what the format's own marks say of missing parts, which FFmpeg skips without a word."""
+    try:
+        wholeness = check_wholeness(file.path, file.container.format.name)
+    except OSError as error:
+        damage.note(streams.words_of(error))
+        return
+    damage.doubt = wholeness.doubt
+    if wholeness.fault:
+        damage.note(wholeness.fault, explains=not damage.words.startswith(" (it ends after"))
 
 
 def load_waveform(path: str | os.PathLike, sample_rate: int) -> Waveform | None:
@@ -226,13 +244,16 @@ def _require_streams(file: MediaFile) -> None:
                 "-i FILE -vf scale=1920:-2 smaller.mp4"
             )
         return
+    beheaded = describe_beheaded(file.path, file.container.format.name)
+    if beheaded:
+        raise MediaError(f"{file.path}: {beheaded}, which cannot be decoded. Copy or download it again.")
     what, way_out = "neither video nor sound that can be decoded", "Give a video, sound or image file."
     if file.undecodable:
         codecs = (f"{KINDS[kind]} (codec {codec})" for kind, codec in file.undecodable.items())
         what, way_out = f"{' and '.join(codecs)} that cannot be decoded", "Convert it to MP4."
-    if Path(file.path).suffix.lower() in STILL_SUFFIXES:  # such as an animated WebP
+    if Path(file.path).suffix.lower() in STILL_SUFFIXES:
         way_out = "It may be cut off, or of a kind that FFmpeg cannot read: convert it to PNG, JPEG, GIF or MP4."
-    raise MediaError(f"{file.path}: holds {what}. {way_out}")
+    raise MediaError(f"{file.path}: {describe_broken_still(file.path) or f'holds {what}. {way_out}'}")
 
 
 def _is_still(file: MediaFile) -> bool:

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
+from emotion.errors import ConfigError
 from emotion.media.pictures import VideoFrame
 from emotion.media.reading import AudioChunk, MediaInfo, iterate_media, probe_media
 from emotion.media.streams import Damage
@@ -30,6 +31,17 @@ class Recording:
 
     @classmethod
     def of_file(cls, path: str | os.PathLike[str], choice: TrackChoice = ANY_TRACKS) -> "Recording":
+        """Returns a file as a recording.
+
+        Raises:
+            ConfigError: if this is no path, or an empty one.
+        """
+        if isinstance(path, str) and not path:
+            raise ConfigError("the path of the clip is empty. Name a media file.")
+        if not isinstance(path, str | os.PathLike) or isinstance(os.fspath(path), bytes):
+            raise ConfigError(
+                f"a clip is given by its path, as str or pathlib.Path, or as a Recording, not as {type(path).__name__}."
+            )
         return cls(os.fspath(path), os.fspath(path), choice=choice)
 
     @classmethod

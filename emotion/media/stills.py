@@ -18,6 +18,7 @@ from PIL import Image, UnidentifiedImageError
 from emotion.errors import MediaError
 from emotion.media.orientation import TURNS, find_orientation
 from emotion.media.tracks import ANY_TRACKS, TrackChoice
+from emotion.media.wholeness import CUT, check_wholeness
 
 # By Pillow's name for the kind, as FFmpeg calls the codec.
 CODECS = {
@@ -96,7 +97,7 @@ def read_still(path: str | os.PathLike, choice: TrackChoice = ANY_TRACKS) -> Sti
                 raise MediaError(_undecodable(path, error)) from error
             return Still(None, str(error)) if isinstance(error, OSError) else None
         # libheif leaves out tiles that are missing, without a word.
-        fault = "the file is cut off" if image.format == "HEIF" and _is_cut(path) else ""
+        fault = CUT if image.format == "HEIF" and _is_cut(path) else ""
         return Still(np.ascontiguousarray(TURNS[_find_orientation(path, image)](_to_rgb(decoded))), fault)
 
 
@@ -110,11 +111,7 @@ def _opened(path: str | os.PathLike, choice: TrackChoice) -> Iterator[Image.Imag
     if kinds == HEIF_KINDS:
         _register_heif()
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_PILLOW)
-        stack.enter_context(warnings.catch_warnings())
-        warnings.simplefilter("ignore")  # of odd metadata
-        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, MAX_PIXELS
-        stack.callback(setattr, Image, "MAX_IMAGE_PIXELS", limit)
+        stack.enter_context(reading_pillow())
         try:
             image = stack.enter_context(Image.open(path, formats=kinds))
             is_video = image.format in KINDS_THAT_MOVE and image.is_animated
@@ -133,6 +130,28 @@ def _opened(path: str | os.PathLike, choice: TrackChoice) -> Iterator[Image.Imag
             raise MediaError(f"{path}: is a raw photo, of which only a preview could be read. Export it as JPEG.")
         _seek(path, image, choice)
         yield image
+
+
+@contextlib.contextmanager
+def reading_pillow() -> Iterator[None]:
+    """Lets the block alone use Pillow, without warnings, and with ``MAX_PIXELS`` as its limit."""
+    with _PILLOW, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of odd metadata
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, MAX_PIXELS
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+
+
+def describe_broken_still(path: str | os.PathLike) -> str | None:
+    """Says, for an error, that a photograph is cut off or damaged; None for a file of another kind."""
+    kinds = _find_kinds(path)
+    if not kinds:
+        return None
+    if check_wholeness(path, kinds[0].lower()).fault == CUT:
+        return "the picture is cut off. Copy or download it again."
+    return "the picture is damaged, or of a kind that is not read. Copy it again, or convert it to PNG or JPEG."
 
 
 def _find_kinds(path: str | os.PathLike) -> tuple[str, ...]:
@@ -181,9 +200,14 @@ def _find_orientation(path: str | os.PathLike, image: Image.Image) -> int:
 
 
 def _decode(image: Image.Image) -> Image.Image:
-    """Decodes a picture, and makes it RGB unless it has more than eight bits; white shows through where it can."""
+    """Decodes a picture, and makes it RGB unless it has more than eight bits."""
     image.load()
-    if image.mode == "RGB" or _is_deep(image):
+    return image if _is_deep(image) else flatten(image)
+
+
+def flatten(image: Image.Image) -> Image.Image:
+    """Returns a picture as RGB; white shows through where it can."""
+    if image.mode == "RGB":
         return image
     if not image.has_transparency_data:
         return image.convert("RGB")

@@ -11,6 +11,7 @@ import av
 import numpy as np
 
 from emotion.errors import MediaError
+from emotion.media.mp3 import holds_frame
 
 logger = logging.getLogger(__name__)
 
@@ -56,10 +57,12 @@ class Damage:
         self.is_silent = is_silent
         self.count = 0
         self.words = ""  # the first complaint, in brackets, for a message
+        self.doubt = ""  # why something may be missing, though nothing shows it
 
-    def note(self, words: object) -> None:
+    def note(self, words: object, *, explains: bool = False) -> None:
+        """Counts a complaint; ``explains`` says that its words are better than a decoder's."""
         self.count += 1
-        self.words = self.words or f" ({words})"
+        self.words = f" ({words})" if explains else self.words or f" ({words})"
         level = logging.WARNING if self.count == 1 and not self.is_silent else logging.DEBUG
         logger.log(level, "%s: damaged (%s); going on with what can be decoded.", self.path, words)
 
@@ -110,7 +113,7 @@ def first_presentation_time(container) -> Fraction:
 def read_packets(container, streams, damage: Damage) -> Iterator:
     """Yields the streams' packets in file order, without those that cannot be read."""
     failures = 0 if streams else MAX_READ_FAILURES  # to PyAV an empty list means every stream
-    gaps = _Gaps(container.format.name, damage)
+    gaps = _Gaps(container, damage)
     packets = None
     while failures < MAX_READ_FAILURES:
         try:
@@ -127,26 +130,35 @@ def read_packets(container, streams, damage: Damage) -> Iterator:
             break
         failures = 0
         gaps.watch(packet)
-        if packet.size:  # an empty packet ends the decoder, and some files have one midway
+        # An empty packet ends the decoder, and some files have one midway.
+        if packet.size and not (container.format.name == "mp3" and not holds_frame(bytes(packet))):
             yield packet
     gaps.finish()
 
 
 class _Gaps:
-    """Notes packets that FFmpeg calls corrupt, because part of them is missing.
+    """Notes packets that FFmpeg calls corrupt, because part of them is missing; and frames missing from FLAC.
 
     In a transport stream FFmpeg sees that from each track's count of packets. Where recordings were joined, the count
     begins anew though nothing is missing: one of the last packets before that place is called corrupt, and a picture
     follows that needs none before it.
     """
 
-    def __init__(self, format_name: str, damage: Damage):
-        self._is_told = format_name not in CHECKED_FORMATS
-        self._may_be_joined = format_name == "mpegts"
+    def __init__(self, container, damage: Damage):
+        name = container.format.name
+        is_open = name == "caf" and not any(stream.frames for stream in container.streams)  # written into a pipe
+        self._is_told = name not in CHECKED_FORMATS and not is_open
+        self._may_be_joined = name == "mpegts"
+        self._is_gapless = name == "flac"
+        self._end: int | None = None  # of the last packet
         self._damage = damage
         self._doubtful: dict[int, int] = {}  # by track, in how many packets such a picture may still come
 
     def watch(self, packet) -> None:
+        if self._is_gapless and packet.size:
+            if self._end is not None and packet.pts != self._end:
+                self._damage.note("a part of its sound is missing or cannot be read", explains=True)
+            self._end = None if packet.pts is None else packet.pts + (packet.duration or 0)
         if self._doubtful and packet.stream_index in self._doubtful:
             self._doubtful[packet.stream_index] -= 1
             if packet.is_keyframe:
@@ -173,7 +185,8 @@ class Decoder:
     def __init__(self, stream, damage: Damage):
         self.stream, self._damage = stream, damage
         self._context = _better_context(stream.codec_context) or stream.codec_context
-        self._context.thread_type = "AUTO"
+        # Threads would lose what is wrong with the last packet of a sound.
+        self._context.thread_type = "AUTO" if stream.type == "video" else "NONE"
 
     def decode(self, packet) -> list:
         """Returns the frames that a packet completes, or for None those still in the decoder; none if it is damaged."""

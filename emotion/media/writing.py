@@ -19,6 +19,7 @@ from av.codec.context import Flags as CodecFlags
 from av.video.reformatter import VideoReformatter
 
 from emotion.errors import MediaError
+from emotion.files import shorten_name
 from emotion.media.formats import OPTIONS
 from emotion.media.opening import SharedSource
 from emotion.media.pictures import LIMITED_RANGE, ColourSpace, YuvPicture
@@ -103,7 +104,8 @@ class VideoWriter:
             raise ValueError(f"width and height must be at least 1, got {width} x {height}.")
         self._path = Path(output_path)
         # Always the same name, so that what a killed program left is replaced.
-        self._partial = self._path.with_name(f".{self._path.name}.partial.mp4")
+        ending = ".partial.mp4"
+        self._partial = self._path.with_name(f".{shorten_name(self._path.name, 1 + len(ending))}{ending}")
         self._shape = (height, width, 3)
         self._source = source
         self._space = space or ColourSpace()

@@ -57,7 +57,9 @@ def apply_temperature(probabilities: np.ndarray, temperatures: float | np.ndarra
     return tempered
 
 
-def fit_temperature(clips: Sequence[np.ndarray], class_indices: Sequence[int]) -> float:
+def fit_temperature(
+    clips: Sequence[np.ndarray], class_indices: Sequence[int], *, around: float = 1.0, spread: float = math.inf
+) -> float:
     """Finds the temperature with the least negative log likelihood of the clips' true classes.
 
     A clip's answer is the mean over its windows' probabilities, after the temperature.
@@ -65,6 +67,8 @@ def fit_temperature(clips: Sequence[np.ndarray], class_indices: Sequence[int]) -
     Args:
         clips: for each clip the network's own probabilities, ``(n_windows, n_classes)``.
         class_indices: ``(n,)`` true classes.
+        around, spread: what is expected before any clip is seen: the middle, and the deviation of the logarithm. A few
+            clips of which all are right would otherwise ask for full confidence.
 
     Returns:
         A temperature between ``exp(-3)`` and ``exp(3)``; one of these limits if, say, every answer is right.
@@ -84,7 +88,8 @@ def fit_temperature(clips: Sequence[np.ndarray], class_indices: Sequence[int]) -
     def compute_loss(log_temperature: float) -> float:
         merged = merge_by_clip(apply_temperature(windows, math.exp(log_temperature)), lengths)
         of_truth = merged[places, class_indices]
-        return float(-np.mean(np.log(np.maximum(of_truth, SMALLEST_PROBABILITY))))
+        unexpected = ((log_temperature - math.log(around)) / spread) ** 2 / (2 * len(clips))
+        return float(-np.mean(np.log(np.maximum(of_truth, SMALLEST_PROBABILITY)))) + unexpected
 
     found = minimize_scalar(compute_loss, bounds=LOG_TEMPERATURE_LIMITS, method="bounded", options={"xatol": 1e-4})
     return math.exp(found.x)

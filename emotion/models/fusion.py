@@ -11,6 +11,7 @@ from emotion.errors import ConfigError
 from emotion.models.frame_layers import AnyPresent, ByKind, FrameSigns, StillTrack
 from emotion.models.layers import EXACT, EvidencePresent, ModalityDropout
 
+HEAD = "logits"  # the last dense layer of every design
 # ``fusion_still``: whether the classifier has weights of its own for photographs, where people pose: it gets the
 # features of a picture that does not move in other places than those of one that does.
 DEFAULTS = {"fusion_units": 128, "fusion_dropout": 0.3, "fusion_still": False}
@@ -95,14 +96,14 @@ def classifier(features, n_classes: int, settings: dict[str, Any]):
     if settings["fusion_units"]:
         x = layers.Dense(settings["fusion_units"], activation="relu", name="fusion_dense")(x)
         x = layers.Dropout(settings["fusion_dropout"], name="fusion_drop")(x)
-    x = layers.Dense(n_classes, dtype=EXACT, name="logits")(x)
+    x = layers.Dense(n_classes, dtype=EXACT, name=HEAD)(x)
     return layers.Softmax(dtype=EXACT, name="probabilities")(x)
 
 
 def build_audio_network(config: RunConfig, settings: dict[str, Any], *, audio_branch: Callable) -> keras.Model:
     """Builds an audio branch with its own output: ``(batch, *config.audio_shape)`` to logits ``(batch, n_classes)``."""
     sound = keras.Input(config.audio_shape, name="audio")
-    logits = layers.Dense(len(config.class_names), name="logits")(audio_branch(sound, settings))
+    logits = layers.Dense(len(config.class_names), name=HEAD)(audio_branch(sound, settings))
     return keras.Model({"audio": sound}, logits, name="voice_network")
 
 

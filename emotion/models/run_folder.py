@@ -9,6 +9,7 @@
 ``metrics.json``     scores, and the protocol behind them
 ``predictions.csv``  the answer for every test clip
 ``baseline.npz``     optional: how a person is compared with themselves; see ``emotion.models.baseline_head``
+``valence_arousal.json``  optional: where each class lies; see ``emotion.models.emotion_places``
 ``checkpoint/``      only during training: what ``--resume`` needs
 
 There are plots, too.
@@ -30,6 +31,7 @@ from emotion.errors import ConfigError, RunError, first_line
 from emotion.files import make_folder, named_errors, write_json, written_whole
 from emotion.models import build_model, load_layers
 from emotion.models.baseline_head import BASELINE_FILE, load_baseline
+from emotion.models.emotion_places import load_places
 from emotion.models.half_precision import round_to_half, store_halves
 from emotion.models.onnx_runtime import find_network
 from emotion.models.trained_model import Run
@@ -126,16 +128,16 @@ def load_run(path: str | os.PathLike, *, runtime: str = "keras") -> Run:
     config = check_run(path)
     path = Path(path)
     digest = _check_file(path / MODEL_FILE)
-    baseline = load_baseline(path, config)
+    baseline, places = load_baseline(path, config), load_places(path, config)
     network, reason = find_network(path, digest, runtime)
     if network is not None:
         _check_fit(path, config, network.input_shapes, network.n_outputs)
-        run = Run(path, config, network, digest, baseline)
+        run = Run(path, config, network, digest, baseline, places)
     else:
         model = _load_keras(path, config, reason)
         shapes = {x.name: tuple(x.shape[1:]) for x in model.inputs}
         _check_fit(path, config, shapes, model.output_shape[-1])
-        run = Run(path, config, model, digest, baseline)
+        run = Run(path, config, model, digest, baseline, places)
     if baseline is not None:
         _check_baseline(run)
     return run

@@ -14,6 +14,7 @@ from emotion.errors import RunError
 from emotion.models import find_design
 from emotion.models.baseline_head import BaselineHead
 from emotion.models.calibration import apply_temperature
+from emotion.models.emotion_places import Places
 from emotion.models.onnx_runtime import PROBABILITIES, OnnxNetwork, find_held
 
 N_WARMING = 5  # untimed calls before the timed ones
@@ -44,6 +45,7 @@ class Run:
         model: the Keras model, or an ``OnnxNetwork``.
         sha256: of ``model.keras``.
         baseline: compares a person with themselves; None if the model cannot.
+        places: valence and arousal of each class, if they were learned; else None.
     """
 
     path: Path
@@ -51,6 +53,7 @@ class Run:
     model: Any
     sha256: str
     baseline: BaselineHead | None = None
+    places: Places | None = None
 
     def predict(self, inputs: dict[str, np.ndarray]) -> np.ndarray:
         """Returns calibrated probabilities ``(n, n_classes)`` for a batch of the model's inputs.

@@ -38,7 +38,8 @@ def render_card(prediction: MediaPrediction) -> str:
     overall = prediction.overall
     if headline:
         parts.append(f'<div style="font-size:1.15em;margin:.2em 0">{html.escape(headline)}</div>')
-    parts.append(f'<div style="margin:.2em 0 .5em">{format_chip(overall)} {format_evidence(overall)}</div>')
+    chip = format_chip(overall, prediction.class_names)
+    parts.append(f'<div style="margin:.2em 0 .5em">{chip} {format_evidence(overall)}</div>')
     parts += [_row(row, prediction) for row in rows]
     if n_missing:
         parts.append(f"<div>and {n_missing} further faces</div>")
@@ -46,12 +47,12 @@ def render_card(prediction: MediaPrediction) -> str:
     return f'<div style="{FONT};max-width:46em">{"".join(parts)}</div>'
 
 
-def format_chip(summary: EmotionSummary) -> str:
+def format_chip(summary: EmotionSummary, class_names: tuple[str, ...]) -> str:
     """Returns an answer as a word on its colour, and its probability."""
     style = "display:inline-block;padding:.1em .6em;border-radius:1em;font-weight:600;border:1px solid #1016"
     if summary.emotion is None:
         return f'<span class="chip" style="{style}">no evidence</span>'
-    colour = emotion_colour(summary.emotion)
+    colour = emotion_colour(summary.emotion, class_names)
     chip = (
         f'<span class="chip" style="{style};background:rgb{colour};color:rgb{text_colour(colour)}">'
         f"{html.escape(summary.emotion)}</span>"
@@ -82,7 +83,7 @@ def _strip(row: TimelineRow, prediction: MediaPrediction) -> str:
     for begin, end, emotion in find_stretches([row.answer_at(moment) for moment in moments]):
         x = WIDTH * (moments[begin] - first) / length
         width = min(WIDTH * (moments[end - 1] + step - first) / length, WIDTH) - x
-        colour = emotion_colour(emotion)
+        colour = emotion_colour(emotion, row.class_names)
         times = f"{emotion}, {clock(moments[begin])} to {clock(moments[end - 1])}"
         shapes.append(
             f'<rect x="{x:.1f}" y="0" width="{max(1.0, width):.1f}" height="{HEIGHT}" fill="rgb{colour}">'

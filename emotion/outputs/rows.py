@@ -98,7 +98,7 @@ def _answer(answer: EmotionSummary | None, prediction: MediaPrediction) -> Row:
     """Returns the columns that every kind of row has."""
     answer = answer or EmotionSummary.of(None, prediction.class_names, evidence="none")
     probabilities = [None] * len(prediction.class_names) if answer.probabilities is None else answer.probabilities
-    valence, arousal = derive_valence_arousal(answer.probabilities, prediction.class_names)
+    valence, arousal = derive_valence_arousal(answer.probabilities, prediction.class_names, prediction.places)
     return {
         "emotion": answer.emotion,
         "most_probable": answer.most_probable,

@@ -103,6 +103,30 @@ def format_protocols(rows: Sequence[Mapping[str, Any]]) -> str:
     ])  # fmt: skip
 
 
+def format_corpora_scores(report: Mapping[str, Any]) -> str:
+    """Returns a table of what ``corpora.assess_corpora`` found: corpora, all together, languages, sexes."""
+    parts = [(name, scores) for name, scores in report["corpora"].items()]
+    parts += [("all", report["all"])] if len(parts) > 1 else []
+    parts += [(f"language {name}", scores) for name, scores in report["by_language"].items()]
+    parts += [(f"{name} speakers", scores) for name, scores in report["by_sex"].items()]
+    rows = []
+    for name, scores in parts:
+        low, high = scores["intervals"]["uar"]
+        answered = scores.get("answered") or {"coverage": 1.0, "accuracy": scores["accuracy"]}
+        n_emotions = sum(1 for row in scores["per_class"].values() if row["n"])
+        rows.append([
+            name, str(scores["n"]), str(scores["n_speakers"] or MISSING), str(n_emotions),
+            f"{scores['uar']:.1%} ({low:.0%} to {high:.0%})",
+            *map(_percent, (scores["accuracy"], scores["ece"], answered["coverage"], answered["accuracy"])),
+        ])  # fmt: skip
+    head = ["corpus", "clips", "speakers", "emotions", "UAR (95 % interval)", "accuracy", "ECE", "answered",
+            "right if answered"]  # fmt: skip
+    lines = [format_table(head, rows), ""]
+    lines += [f"{name}: {scores['protocol']}" for name, scores in report["corpora"].items()]
+    lines += [f"{name}: not scored. {reason}" for name, reason in report["not_scored"].items()]
+    return "\n".join(lines)
+
+
 def _counts(report: Mapping[str, Any]) -> str:
     evidence = report["evidence"]
     said = f"clips: {report['n']} scored"

@@ -11,6 +11,8 @@ on the file's own clock, rounded to milliseconds; probabilities are rounded to f
     speech            [[start_s, end_s]] of speech; null if no speech detector ran
     class_names       the model's emotions, in the order of its outputs
     unsure_below      confidence below which an emotion is "unsure"; 0 if never
+    valence_arousal   "derived" from the probabilities by published places of the emotions, or "learned" if the model
+                      learned these places from rated clips
     headline          what the face most in sight shows, one after the other; empty for one answer
     story             [{start_s, end_s, emotion}], the same
     overall           {emotion, most_probable, confidence, evidence, probabilities, valence, arousal} of the face most
@@ -94,6 +96,7 @@ def to_json(prediction: MediaPrediction, *, settings: dict[str, Any] | None = No
         "speech": _speech(prediction),
         "class_names": list(prediction.class_names),
         "unsure_below": _number(prediction.unsure_below, PROBABILITY_DIGITS),
+        "valence_arousal": "derived" if prediction.places is None else "learned",
         "headline": write_headline(prediction, story),
         "story": [
             {
@@ -103,7 +106,7 @@ def to_json(prediction: MediaPrediction, *, settings: dict[str, Any] | None = No
             }
             for chapter in story
         ],
-        "overall": _summary(prediction.overall, prediction.class_names),
+        "overall": _summary(prediction.overall, prediction),
         "faces": [_face(track, prediction) for track in prediction.tracks],
         "voice": _voice(prediction),
         "utterances": [_utterance(each, prediction) for each in find_utterances(prediction)],
@@ -172,19 +175,17 @@ def _speech(prediction: MediaPrediction) -> list[list[float | None]] | None:
     return [[_number(time, SECONDS_DIGITS) for time in stretch] for stretch in prediction.speech]
 
 
-def _summary(summary: EmotionSummary, class_names: tuple[str, ...]) -> dict[str, Any]:
+def _summary(summary: EmotionSummary, prediction: MediaPrediction) -> dict[str, Any]:
+    names = prediction.class_names
+    valence, arousal = derive_valence_arousal(summary.probabilities, names, prediction.places)
     return {
         "emotion": summary.emotion,
         "most_probable": summary.most_probable,
         "confidence": _number(summary.confidence, PROBABILITY_DIGITS),
         "evidence": summary.evidence,
-        "probabilities": _probabilities(summary.probabilities, class_names),
-        **{
-            name: None if value is None else _number(value, PROBABILITY_DIGITS)
-            for name, value in zip(
-                ("valence", "arousal"), derive_valence_arousal(summary.probabilities, class_names), strict=True
-            )
-        },
+        "probabilities": _probabilities(summary.probabilities, names),
+        "valence": None if valence is None else _number(valence, PROBABILITY_DIGITS),
+        "arousal": None if arousal is None else _number(arousal, PROBABILITY_DIGITS),
     }
 
 
@@ -204,7 +205,7 @@ def _face(track: FaceTrack, prediction: MediaPrediction) -> dict[str, Any]:
 def _face_answer(track: FaceTrack, prediction: MediaPrediction) -> dict[str, Any]:
     return {
         "face": track.name,
-        **_summary(prediction.by_face[track.face_id], prediction.class_names),
+        **_summary(prediction.by_face[track.face_id], prediction),
         "time_shares": _shares(prediction, track.face_id),
     }
 
@@ -223,7 +224,7 @@ def _without_baseline(plain: MediaPrediction | None) -> dict[str, Any] | None:
     if plain is None:
         return None
     return {
-        "overall": _summary(plain.overall, plain.class_names),
+        "overall": _summary(plain.overall, plain),
         "faces": [_face_answer(track, plain) for track in plain.tracks],
         "voice": _voice(plain),
         "windows": [_window(window, plain) for window in plain.windows],
@@ -234,7 +235,7 @@ def _voice(prediction: MediaPrediction) -> dict[str, Any] | None:
     voice = prediction.voice
     if voice is None:
         return None
-    return {**_summary(voice, prediction.class_names), "time_shares": _shares(prediction, None)}
+    return {**_summary(voice, prediction), "time_shares": _shares(prediction, None)}
 
 
 def _utterance(utterance: Utterance, prediction: MediaPrediction) -> dict[str, Any]:
@@ -242,7 +243,7 @@ def _utterance(utterance: Utterance, prediction: MediaPrediction) -> dict[str, A
         "start_s": _number(utterance.start_seconds, SECONDS_DIGITS),
         "end_s": _number(utterance.end_seconds, SECONDS_DIGITS),
         "face": None if utterance.face_id is None else utterance.speaker,
-        **_summary(utterance.answer, prediction.class_names),
+        **_summary(utterance.answer, prediction),
         "text": None if prediction.words is None else utterance.text,
     }
 
@@ -259,7 +260,7 @@ def _window(window: WindowPrediction, prediction: MediaPrediction) -> dict[str, 
         "start_s": _number(window.start_seconds, SECONDS_DIGITS),
         "end_s": _number(window.end_seconds, SECONDS_DIGITS),
         "face": None if window.face_id is None else names[window.face_id],
-        **_summary(summary, prediction.class_names),
+        **_summary(summary, prediction),
     }
 
 

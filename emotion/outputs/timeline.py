@@ -10,6 +10,7 @@ from emotion.results import UNSURE, EmotionSummary, FaceTrack, MediaPrediction, 
 from emotion.windows import probabilities_at
 
 MOMENT_SECONDS = 0.04  # between two moments of a curve, at least
+HIDDEN_SHARE = 0.01  # curves that are nearer to each other lie on each other
 MIN_SHOWN = 0.1  # an emotion that never becomes this probable gets no curve
 
 
@@ -138,3 +139,20 @@ def find_stretches(answers: Sequence[EmotionSummary | None]) -> list[tuple[int, 
             stretches.append((start, end, emotion))
         start = end
     return stretches
+
+
+def find_hidden(probabilities: np.ndarray, curve: int) -> list[tuple[int, int, np.ndarray]]:
+    """Returns where a curve lies below others, so that it can be drawn in dashes there, in turn with them.
+
+    Args:
+        probabilities: ``(n_moments, n_curves)``, in the order in which the curves are drawn.
+        curve: index of the curve.
+
+    Returns:
+        How many curves lie above it, how many there are in that place, itself included, and at which moments, a mask
+        ``(n_moments,)``.
+    """
+    near = np.abs(probabilities - probabilities[:, [curve]]) < HIDDEN_SHARE
+    depths, sizes = near[:, curve + 1 :].sum(axis=1), near.sum(axis=1)
+    found = sorted({*zip(depths.tolist(), sizes.tolist(), strict=True)})
+    return [(depth, size, (depths == depth) & (sizes == size)) for depth, size in found if depth]

@@ -2,10 +2,11 @@
 
 The places are the mean ratings of pleasure and arousal by Russell & Mehrabian (1977, "Evidence for a three-factor
 theory of emotions", J. Research in Personality 11, 273-294), from -1 to 1; "relaxed" stands for calm, and neutral is
-the origin. Nobody rated the clip itself: the numbers say no more than the probabilities do.
+the origin. Nobody rated the clip itself: the numbers say no more than the probabilities do. A model that was trained on
+rated clips has places of its own, see ``emotion.training.rated_clips``.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -17,18 +18,22 @@ LEAST_KNOWN = 0.5  # of the probability must lie on emotions that have a place
 
 
 def derive_valence_arousal(
-    probabilities: np.ndarray | None, class_names: Sequence[str]
+    probabilities: np.ndarray | None,
+    class_names: Sequence[str],
+    places: Mapping[str, tuple[float, float]] | None = None,
 ) -> tuple[float, float] | tuple[None, None]:
     """Returns valence and arousal, each from -1 to 1; None without evidence, or where most of it has no place.
 
     Args:
         probabilities: ``(n_classes,)``.
+        places: of the emotions; by default the published ones.
     """
+    places = PLACES if places is None else places
     if probabilities is None:
         return None, None
-    known = [index for index, name in enumerate(class_names) if name in PLACES]
+    known = [index for index, name in enumerate(class_names) if name in places]
     weights = np.asarray(probabilities, float)[known]
     if not known or not weights.sum() >= LEAST_KNOWN:
         return None, None
-    valence, arousal = weights @ np.array([PLACES[class_names[index]] for index in known]) / weights.sum()
+    valence, arousal = weights @ np.array([places[class_names[index]] for index in known]) / weights.sum()
     return float(valence), float(arousal)

@@ -123,7 +123,7 @@ class EpochCheckpoint(keras.callbacks.Callback):
             "callbacks": {name: self._values(callback) for name, callback in self._callbacks.items()},
         }
         # The whole folder is written beside the last one and swapped in, so its files always belong together.
-        fresh = self._folder.with_name(f"{self._folder.name}.partial")
+        fresh = partial_of(self._folder)
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir(parents=True)
         with self._devices.alone():
@@ -143,6 +143,11 @@ class EpochCheckpoint(keras.callbacks.Callback):
     def _values(self, callback: keras.callbacks.Callback) -> dict[str, Any]:
         values = {name: getattr(callback, name) for name in self.KEPT if hasattr(callback, name)}
         return {name: float(v) if isinstance(v, np.floating) else v for name, v in values.items() if v is not None}
+
+
+def partial_of(folder: Path) -> Path:
+    """Returns where a checkpoint is written before it replaces the last one."""
+    return folder.with_name(f"{folder.name}.partial")
 
 
 def load_state(folder: Path) -> dict[str, Any] | None:

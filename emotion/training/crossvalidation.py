@@ -24,8 +24,10 @@ from emotion.errors import DatasetError, RunError
 from emotion.evaluation.judging import Judgement, build_report, load_predictions, write_predictions
 from emotion.files import make_folder, write_json, write_whole
 from emotion.models.run_folder import METRICS_FILE, MODEL_FILE, PREDICTIONS_FILE, SPLITS_FILE
+from emotion.models.trained_model import Run
 from emotion.outputs.plots.comparison import APART, RANDOM, write_protocol_comparison
 from emotion.training.fitting import train_fold
+from emotion.training.starting import pool_comparisons
 
 FOLDS_FILE = "folds.json"
 PLAN_FILE = "plan.json"
@@ -55,6 +57,7 @@ def cross_validate(
     *,
     n_folds: int,
     cache_dir: Path,
+    initial: Run | None = None,
     reporter: Reporter = SILENT,
     command: str = "",
 ) -> CrossValidation:
@@ -66,13 +69,14 @@ def cross_validate(
         output: the folder: new, or of the same cross-validation, which is then resumed.
         n_folds: how many; with ``random``, 1 means a single split.
         cache_dir: where decoded clips are kept.
+        initial: the model that each fold starts from; see ``fitting.train``.
         command: what was typed; ``folds.json`` quotes it.
 
     Raises:
         ConfigError, DatasetError: if the clips cannot be split this way.
         RunError: if ``output`` holds something else.
     """
-    prepared = prepare_clips(clips, config, cache_dir, reporter=reporter)
+    prepared = prepare_clips(clips, config, cache_dir, keeps_modalities=initial is not None, reporter=reporter)
     splits = plan_folds(prepared, output, n_folds=n_folds)
     rows, judgements = [], []
     for number, split in enumerate(splits, start=1):
@@ -83,7 +87,7 @@ def cross_validate(
                 raise RunError(f"{folder}: holds a model of another split. Choose another --output.")
             reporter.say("It is finished already.")
         else:
-            train_fold(prepared, split, folder, reporter=reporter)
+            train_fold(prepared, split, folder, initial=initial, reporter=reporter)
         tested, _ = load_predictions(folder / PREDICTIONS_FILE)
         rows.append(_fold_row(number, folder, tested, prepared.config.class_names))
         judgements += tested
@@ -99,6 +103,10 @@ def cross_validate(
         **build_report(judgements, prepared.config.class_names, n_unanswered=n_unanswered),
         "folds": rows,
     }
+    if initial is not None:
+        report["initial"] = pool_comparisons(
+            [_read_metrics(output / f"fold_{row['fold']:02d}")["initial"] for row in rows]
+        )
     write_predictions(judgements, prepared.config.class_names, output / PREDICTIONS_FILE)
     write_json(output / FOLDS_FILE, report)
     return CrossValidation(output, report, prepared.config.modalities, prepared.failures)
@@ -153,7 +161,7 @@ def _split(prepared: TrainingClips, n_folds: int) -> list[Split]:
 
 def _fold_row(number: int, folder: Path, tested: Sequence[Judgement], class_names: Sequence[str]) -> dict[str, Any]:
     scores = build_report(tested, class_names)
-    metrics = json.loads((folder / METRICS_FILE).read_text(encoding="utf-8"))
+    metrics = _read_metrics(folder)
     return {
         "fold": number,
         **{name: scores[name] for name in ("n", "accuracy", "uar", "macro_f1", "weighted_f1")},
@@ -161,6 +169,10 @@ def _fold_row(number: int, folder: Path, tested: Sequence[Judgement], class_name
         "epochs": metrics["epochs"],
         "n_unanswered": metrics["test"]["n_unanswered"],
     }
+
+
+def _read_metrics(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / METRICS_FILE).read_text(encoding="utf-8"))
 
 
 # ---- One model under two protocols ----

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import math
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,18 +12,26 @@ from typing import Any
 import keras
 import numpy as np
 
-from emotion.config import RunConfig, TrainConfig
+from emotion.config import CalibrationConfig, RunConfig, TrainConfig
 from emotion.config_files import load_config, to_dict, write_config
-from emotion.console import SILENT, Reporter
+from emotion.console import SILENT, Reporter, counted
 from emotion.datasets.clips import SIDES, TEST, TRAIN, VALIDATION, Clip
 from emotion.datasets.preparation import TrainingClips, prepare_clips
 from emotion.datasets.protocols import split_clips
 from emotion.datasets.split_files import check_contents, load_splits, write_splits
 from emotion.datasets.splits import SPEAKER_INDEPENDENT, Split, check_split, describe_split, split_of
 from emotion.errors import DatasetError, RunError
-from emotion.evaluation.judging import build_report, judge_clips, write_predictions
+from emotion.evaluation.judging import (
+    JudgedClips,
+    build_report,
+    describe_unanswered,
+    judge_clips,
+    write_predictions,
+)
 from emotion.files import make_folder
+from emotion.labels import class_index
 from emotion.models import build_model
+from emotion.models.emotion_places import write_places
 from emotion.models.layers import dtype_policy
 from emotion.models.pretrained import build_optimizer, encoder_layers, freeze_encoders, set_pretrained
 from emotion.models.run_folder import (
@@ -39,10 +48,14 @@ from emotion.models.run_folder import (
 )
 from emotion.models.trained_model import Run
 from emotion.outputs.plots.training import write_confusion_matrix, write_training_curves
+from emotion.training.calibrating import fit_calibration
 from emotion.training.callbacks import BEST_FILE, load_best, load_state
 from emotion.training.devices import ONE_DEVICE, Devices
+from emotion.training.evidence import answer_by_evidence
 from emotion.training.generators import ClipWindows
 from emotion.training.loop import Patience, fit_network, has_stopped
+from emotion.training.rated_clips import learn_places, read_affect_ratings, score_places
+from emotion.training.starting import compare_with_start, describe_start, start_from
 
 
 @dataclass(frozen=True)
@@ -64,6 +77,7 @@ def train(
     epochs: int | None = None,
     resume_command: str = "train(..., resume=True)",
     sides: Mapping[str, str] | None = None,
+    initial: Run | None = None,
     devices: Devices = ONE_DEVICE,
     reporter: Reporter = SILENT,
 ) -> TrainingResult | None:
@@ -77,6 +91,7 @@ def train(
         epochs: with ``resume``, another limit than that training had.
         resume_command: what to tell the user to do after a stop.
         sides: the side of each clip, by its id; by default a split is drawn.
+        initial: the model to start from, with ``config`` as ``starting.inherit_settings`` returns it.
         devices: what to train on. Of several processes, all call this alike, and all read ``output``.
 
     Returns:
@@ -97,7 +112,7 @@ def train(
             config = dataclasses.replace(config, training=dataclasses.replace(config.training, epochs=epochs))
     devices.check_batch(config.training.batch_size)
     with devices.leader_first():
-        prepared = prepare_clips(clips, config, cache_dir, reporter=reporter)
+        prepared = prepare_clips(clips, config, cache_dir, keeps_modalities=initial is not None, reporter=reporter)
     if resume:
         if prepared.config.modalities != config.modalities:
             raise RunError(
@@ -111,11 +126,12 @@ def train(
         split = draw_split(prepared.clips, config) if sides is None else _given_split(prepared.clips, sides, config)
         check_split(split, prepared.clips, prepared.recordings)
         if devices.leads:
-            _write_beginning(prepared, split, output)
+            _write_beginning(prepared, split, output, initial)
     contents = [prepared.contents[path] for clip in prepared.clips for path in clip.paths]
     devices.check_same(repr((to_dict(prepared.config), split, contents)))
-    reporter.say(f"Run folder: {output}. If training is stopped from here on, go on with: {resume_command}")
-    return _train_split(prepared, split, output, reporter, devices)
+    if initial is None:
+        reporter.say(f"Run folder: {output}. If training is stopped from here on, go on with: {resume_command}")
+    return _train_split(prepared, split, output, reporter, devices, initial)
 
 
 def draw_split(clips: Sequence[Clip], config: RunConfig) -> Split:
@@ -140,8 +156,18 @@ def _given_split(clips: Sequence[Clip], sides: Mapping[str, str], config: RunCon
     return split
 
 
-def train_fold(prepared: TrainingClips, split: Split, output: Path, *, reporter: Reporter = SILENT) -> TrainingResult:
+def train_fold(
+    prepared: TrainingClips,
+    split: Split,
+    output: Path,
+    *,
+    initial: Run | None = None,
+    reporter: Reporter = SILENT,
+) -> TrainingResult:
     """Trains on one split of prepared clips, or goes on where a training of it stopped.
+
+    Args:
+        initial: as for ``train``.
 
     Raises:
         RunError: if ``output`` is neither new nor holds that training.
@@ -149,23 +175,25 @@ def train_fold(prepared: TrainingClips, split: Split, output: Path, *, reporter:
     resume = (output / CONFIG_FILE).is_file()
     _check_folder(output, resume)
     if not resume:
-        _write_beginning(prepared, split, output)
+        _write_beginning(prepared, split, output, initial)
     elif load_splits(output / SPLITS_FILE) != split or load_config(output / CONFIG_FILE) != prepared.config:
         raise RunError(f"{output}: holds a training with another split or other settings. Choose another --output.")
     else:
         check_contents(output / SPLITS_FILE, prepared.clips, prepared.contents)
-    return _train_split(prepared, split, output, reporter)
+    return _train_split(prepared, split, output, reporter, initial=initial)
 
 
-def _write_beginning(prepared: TrainingClips, split: Split, output: Path) -> None:
+def _write_beginning(prepared: TrainingClips, split: Split, output: Path, initial: Run | None) -> None:
     make_folder(output)
     write_splits(split, prepared.clips, output / SPLITS_FILE, prepared.contents)
-    write_config(prepared.config, output / CONFIG_FILE)
+    if initial is None:  # what starts from another model is done in a minute, and begins again
+        write_config(prepared.config, output / CONFIG_FILE)
 
 
 def _train_split(
-    prepared: TrainingClips, split: Split, output: Path, reporter: Reporter, devices: Devices = ONE_DEVICE
-) -> TrainingResult | None:
+    prepared: TrainingClips, split: Split, output: Path, reporter: Reporter, devices: Devices = ONE_DEVICE,
+    initial: Run | None = None,
+) -> TrainingResult | None:  # fmt: skip
     keras.utils.set_random_seed(prepared.config.training.seed)
     sides = {side: _on_side(prepared.clips, getattr(split, side)) for side in SIDES}
     apart = (
@@ -174,12 +202,14 @@ def _train_split(
         else describe_split(split, prepared.clips, prepared.recordings)
     )
     reporter.say(
-        f"{len(sides['train'])} clips to train on, {len(sides['validation'])} to validate, {len(sides['test'])} to "
-        f"test ({apart})."
+        f"{counted(len(sides['train']), 'clip')} to train on, {len(sides['validation'])} to validate, "
+        f"{len(sides['test'])} to test ({apart})."
     )
+    if initial is not None:
+        return _start(sides, split, prepared, output, initial, reporter)
     _fit(sides, prepared, output, reporter, devices)
     devices.part()
-    return _finish(sides, split, prepared, output) if devices.leads else None
+    return _finish(sides, split, prepared, output, reporter) if devices.leads else None
 
 
 def _check_folder(output: Path, resume: bool) -> None:
@@ -249,7 +279,7 @@ def load_history(path: Path) -> dict[str, list[float]]:
     return {name: [float(row[name]) for row in rows] for name in rows[0]} if rows else {}
 
 
-def _finish(sides, split: Split, prepared: TrainingClips, output: Path) -> TrainingResult:
+def _finish(sides, split: Split, prepared: TrainingClips, output: Path, reporter: Reporter) -> TrainingResult:
     config, checkpoint = prepared.config, output / CHECKPOINT_DIR
     history = load_history(output / HISTORY_FILE)
     # Keras takes the first epoch's network for the best one even if its loss is not a number.
@@ -260,22 +290,77 @@ def _finish(sides, split: Split, prepared: TrainingClips, output: Path) -> Train
         )
     best = _in_float32(load_best(checkpoint), config)
     write_training_curves(history, output / "training_curves.png")
-    protocol = describe_split(split, prepared.clips, prepared.recordings)
-    metrics: dict[str, Any] = {
-        "protocol": protocol, "n_skipped": len(prepared.failures), "epochs": len(history["loss"]),
-    }  # fmt: skip
+    answers = answer_by_evidence(Run(output, config, best, sha256=""), sides[VALIDATION], prepared.cache)
+    config = dataclasses.replace(config, calibration=fit_calibration(answers, CalibrationConfig()))
     run = Run(output, config, best, sha256="")
-    for side in (VALIDATION, TEST):
-        if sides[side]:
-            judged = judge_clips(sides[side], run)
-            metrics[side] = build_report(judged.judgements, config.class_names, n_unanswered=judged.n_unanswered)
-            # The best epoch was chosen on the validation side, so its scores there flatter; the test side's do not.
-            shown = side
-    write_predictions(judged.judgements, config.class_names, output / PREDICTIONS_FILE)
-    matrix = np.array(metrics[shown]["confusion_matrix"])
-    write_confusion_matrix(matrix, config.class_names, output / "confusion_matrix.png", f"{shown}, {protocol}")
-    write_metrics(output, metrics)
-    write_run(output, config, best)
-    load_run(output)  # a run that cannot be loaded must fail here, not at its first use
+    judged = {side: judge_clips(sides[side], run) for side in (VALIDATION, TEST) if sides[side]}
+    for side, of_side in judged.items():
+        for line in describe_unanswered(of_side, sides[side], side):
+            reporter.say(line)
+    metrics = _write_result(run, judged, split, prepared, {"epochs": len(history["loss"])})
     shutil.rmtree(checkpoint)
     return TrainingResult(output, metrics, prepared.failures)
+
+
+def _start(
+    sides, split: Split, prepared: TrainingClips, output: Path, initial: Run, reporter: Reporter
+) -> TrainingResult:
+    """Trains from another model on the training and the validation side, by cross-validation over both."""
+    learned = [*sides[TRAIN], *sides[VALIDATION]]
+    started = start_from(initial, prepared.config, learned, prepared.cache, reporter=reporter)
+    name = initial.path.name
+    reporter.say(describe_start(started, name))
+    calibration = fit_calibration(started.answers(prepared.config), initial.config.calibration)
+    config = dataclasses.replace(prepared.config, calibration=calibration)
+    run = Run(output, config, started.model, sha256="")
+    own = JudgedClips(started.judge(sides[VALIDATION], calibration), [], {}, {})
+    judged = {VALIDATION: own} if own.judgements else {}
+    before = []
+    if sides[TEST]:
+        judged[TEST] = judge_clips(sides[TEST], run)
+        known = [clip for clip in sides[TEST] if class_index(clip.emotion, initial.config.class_names) is not None]
+        before = judge_clips(known, initial).judgements
+    compared = compare_with_start(started, judged[TEST].judgements if sides[TEST] else [], before)
+    metrics = _write_result(run, judged, split, prepared, {"epochs": 0, "initial": {"model": name, **compared}})
+    return TrainingResult(output, metrics, prepared.failures)
+
+
+def _learn_places(judged: Mapping[str, JudgedClips], clips: Sequence[Clip], run: Run, metrics: dict[str, Any]) -> None:
+    """Learns where the classes lie in valence and arousal, if enough clips of the validation side are rated."""
+    ratings, names = read_affect_ratings(clips), run.config.class_names
+    learned = learn_places(judged[VALIDATION].judgements, ratings, names) if VALIDATION in judged else None
+    if learned is None:
+        return
+    places, ridge = learned
+    scores = score_places(places, judged[TEST].judgements, ratings, names) if TEST in judged else None
+    metrics["valence_arousal"] = {"ridge": None if math.isinf(ridge) else ridge, "test": scores}
+    write_places(run.path, places, metrics["valence_arousal"])
+
+
+def _write_result(
+    run: Run, judged: Mapping[str, JudgedClips], split: Split, prepared: TrainingClips, known: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Writes the folder of a trained model; returns its metrics.
+
+    Args:
+        judged: answers about the validation and the test side, as far as they have clips.
+        known: further metrics.
+    """
+    names, output = run.config.class_names, run.path
+    protocol = describe_split(split, prepared.clips, prepared.recordings)
+    metrics: dict[str, Any] = {"protocol": protocol, "n_skipped": len(prepared.failures), **known}
+    # The best epoch was chosen on the validation side, so its scores there flatter; the test side's do not.
+    for side, answers in judged.items():
+        metrics[side] = build_report(
+            answers.judgements, names, n_unanswered=answers.n_unanswered,
+            unsure_below=run.config.calibration.unsure_below,
+        )  # fmt: skip
+    _learn_places(judged, prepared.clips, run, metrics)
+    shown = list(judged)[-1]
+    write_predictions(judged[shown].judgements, names, output / PREDICTIONS_FILE)
+    matrix = np.array(metrics[shown]["confusion_matrix"])
+    write_confusion_matrix(matrix, names, output / "confusion_matrix.png", f"{shown}, {protocol}")
+    write_metrics(output, metrics)
+    write_run(output, run.config, run.model)
+    load_run(output)  # a run that cannot be loaded must fail here, not at its first use
+    return metrics

@@ -4,10 +4,12 @@ Every epoch follows from the seed and its number alone, and is saved when it end
 with the epoch it was in.
 """
 
+import contextlib
 import functools
+import os
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +19,7 @@ from keras import layers
 
 from emotion.console import SILENT, Reporter
 from emotion.errors import RunError
-from emotion.files import make_folder, named_errors, write_whole, written_whole
+from emotion.files import make_folder, named_errors, written_whole
 from emotion.models.layers import dtype_policy
 from emotion.models.pretrained import LayerwiseAdamW
 from emotion.models.run_folder import CHECKPOINT_DIR, HISTORY_FILE
@@ -30,12 +32,14 @@ from emotion.training.callbacks import (
     SameLogs,
     first_inputs,
     load_state,
+    partial_of,
     restore_last,
     settle_norms,
 )
 from emotion.training.devices import ONE_DEVICE, Devices
 
 WEIGHTS_FILE = "trained.npz"
+TENSORBOARD_DIR = "tensorboard"
 CANDIDATE_FILE = "candidate.keras"  # the best network so far, until the epoch's checkpoint takes it in
 LOWEST_RATE = 1e-6
 MANY_CLIPS = 2048  # to settle the norms with, where that is done once, after all epochs
@@ -112,9 +116,9 @@ def fit_network(
             kept["best"] = BestCheckpoint(candidate, devices)
         writers = [
             keras.callbacks.CSVLogger(history, append=epochs_done > 0),
-            keras.callbacks.TensorBoard(folder / "tensorboard", write_graph=False),
+            keras.callbacks.TensorBoard(folder / TENSORBOARD_DIR, write_graph=False),
         ]
-    with named_errors(folder, of_many=True):
+    with named_errors(folder, of_many=True), _whole_or_not(folder, devices):
         model.fit(
             batches,
             validation_data=validation,
@@ -136,6 +140,16 @@ def fit_network(
         )
     if validation is None:
         settle_norms(model, first_inputs(batches, MANY_CLIPS))
+
+
+@contextlib.contextmanager
+def _whole_or_not(folder: Path, devices: Devices) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        if devices.leads:
+            _take_back(folder)
+        raise
 
 
 def has_stopped(folder: Path, epochs: int, patience: Patience) -> bool:
@@ -165,10 +179,29 @@ def _make_variables(model: keras.Model, batches: keras.utils.PyDataset, devices:
 
 
 def _cut_history(path: Path, n_epochs: int) -> None:
-    """Drops the rows of epochs that will be run again: a kill can come between the log and the checkpoint."""
-    if path.is_file():
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-        write_whole(path, "".join(lines[: n_epochs + 1]) if n_epochs else "")
+    """Drops the rows of epochs that will be run again: a kill can come between the log and the checkpoint.
+
+    It needs no space, so it works on a full disk.
+    """
+    if not path.is_file():
+        return
+    if n_epochs:
+        lines = path.read_bytes().splitlines(keepends=True)
+        os.truncate(path, sum(map(len, lines[: n_epochs + 1])))
+    else:
+        path.unlink()
+
+
+def _take_back(folder: Path) -> None:
+    """Deletes what a training that broke off has half written, and its records of epochs that no checkpoint holds."""
+    checkpoint = folder / CHECKPOINT_DIR
+    with contextlib.suppress(OSError, RunError):
+        (folder / CANDIDATE_FILE).unlink(missing_ok=True)
+        shutil.rmtree(partial_of(checkpoint), ignore_errors=True)
+        state = load_state(checkpoint)
+        _cut_history(folder / HISTORY_FILE, state["epochs_done"] if state else 0)
+        if state is None:
+            shutil.rmtree(folder / TENSORBOARD_DIR, ignore_errors=True)
 
 
 # ---- A training of fixed length, without validation, as the recipes have it ----

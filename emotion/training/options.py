@@ -24,10 +24,11 @@ from emotion.console import Reporter
 from emotion.datasets import DATASETS
 from emotion.datasets.clips import Clip
 from emotion.errors import ConfigError
-from emotion.labels import canonical_emotion
+from emotion.labels import EIGHT_EMOTIONS, check_class_name
 from emotion.models import ARCHITECTURES, LATE_FUSION, check_audio, find_design
 from emotion.places import CLIP_CACHE_DIR, DATASET_DIR
 
+EVERY_LABEL = "auto"
 # For each option of a training the part of ``RunConfig`` and the setting in it.
 SETTINGS = {
     "epochs": ("training", "epochs"),
@@ -97,15 +98,23 @@ class DataRequest:
 # ---- Options ----
 
 
-def add_data_options(parser: argparse.ArgumentParser, *, cached: bool = True) -> argparse._ArgumentGroup:
-    """Adds the group "data", which ``read_data_options`` reads, and returns it."""
+def add_data_options(
+    parser: argparse.ArgumentParser, *, cached: bool = True, several: bool = False
+) -> argparse._ArgumentGroup:
+    """Adds the group "data", which ``read_data_options`` reads, and returns it.
+
+    Args:
+        several: whether to take several folders and manifests, which ``read_each_data_set`` reads.
+    """
+    many = {"nargs": "+"} if several else {}
     group = parser.add_argument_group("data")
     add = group.add_argument
     add("--dataset", choices=sorted(DATASETS), help="the data set (default: detected from the folder layout)")
-    add("--dataset_dir", "--root", dest="root", type=Path, metavar="DIR", help="folder of the data set, or the one "
-        f"that a manifest's paths are relative to (default: {DATASET_DIR}, or the manifest's own folder)")  # fmt: skip
-    add("--manifest", type=Path, metavar="FILE", help="your own table instead of --dataset: CSV with the columns path, "
-        "emotion and, if known, speaker, audio_path, start_s, end_s, split, sex, "
+    add("--dataset_dir", "--root", dest="root", type=Path, metavar="DIR", **many, help="folder of the data set, or "
+        f"the one that a manifest's paths are relative to (default: {DATASET_DIR}, or the manifest's own "
+        "folder)")  # fmt: skip
+    add("--manifest", type=Path, metavar="FILE", **many, help="your own table instead of --dataset: CSV with the "
+        "columns path, emotion and, if known, speaker, audio_path, start_s, end_s, split, sex, "
         "reference; or a file of ELAN, Praat or Label Studio")  # fmt: skip
     add("--dataset_option", nargs="+", default=[], metavar="NAME=VALUE", help="options of the data set, such as "
         "labels=perceived (dataset/README.md lists them)")  # fmt: skip
@@ -121,8 +130,9 @@ def add_training_options(parser: argparse.ArgumentParser) -> argparse._ArgumentG
     add = group.add_argument
     add("--model", choices=sorted(ARCHITECTURES), help=f"network to train (default: {DEFAULT_ARCHITECTURE})")
     add("--modality", choices=("both", *MODALITIES), help="train on faces, voices or both (default: both)")
-    add("--labels", nargs="+", metavar="EMOTION", help="the classes, in the order of the outputs (default: those that "
-        "the data has)")  # fmt: skip
+    add("--labels", nargs="+", metavar="EMOTION", help="the classes, in the order of the outputs, also words of your "
+        f"own; {EVERY_LABEL}: all that the data has (default: those of {', '.join(EIGHT_EMOTIONS)} that it "
+        "has)")  # fmt: skip
     add("--window_sec", type=float, help=f"window length in seconds (default: {window.window_seconds})")
     add("--video_len", type=int, metavar="FRAMES", help="frames per window (default: the network's own)")
     add("--crop", choices=CROPS, help="show the aligned face, the same stretched to fill the square, or the whole "
@@ -160,6 +170,33 @@ def add_fusion_options(group) -> None:
 def read_data_options(options: Mapping[str, Any]) -> DataRequest:
     given = (options[name] for name in ("dataset", "root", "manifest", "cache_dir"))
     return DataRequest(*given, tuple(options["dataset_option"]))
+
+
+def read_each_data_set(options: Mapping[str, Any]) -> list[DataRequest]:
+    """Returns a request for each manifest, or each folder, that options with ``several`` name.
+
+    Raises:
+        ConfigError: if folders and manifests do not go together.
+    """
+    manifests, roots = options["manifest"] or [None], options["root"] or [None]
+    if len(roots) > 1 and manifests != [None]:
+        raise ConfigError("Give several --dataset_dir or several --manifest, not both.")
+    return [
+        DataRequest(options["dataset"], root, manifest, options["cache_dir"], tuple(options["dataset_option"]))
+        for manifest in manifests
+        for root in roots
+    ]
+
+
+def read_labels(options: Mapping[str, Any]) -> list[str]:
+    """Returns the classes you gave, with spaces or commas between them; ``[EVERY_LABEL]`` for all that the data has."""
+    given = options["labels"] or ()
+    words = [given] if isinstance(given, str) else given
+    return [name.strip() for word in words for name in word.split(",") if name.strip()]
+
+
+def wants_every_label(options: Mapping[str, Any]) -> bool:
+    return read_labels(options) == [EVERY_LABEL]
 
 
 def given_settings(options: Mapping[str, Any]) -> list[str]:
@@ -204,8 +241,8 @@ def build_config(options: Mapping[str, Any]) -> RunConfig:
         config = dataclasses.replace(config, **{part: dataclasses.replace(getattr(config, part), **chosen)})
     if (modality := options["modality"]) is not None:
         config = dataclasses.replace(config, modalities=MODALITIES if modality == "both" else (modality,))
-    if (labels := options["labels"]) is not None:
-        config = dataclasses.replace(config, class_names=tuple(canonical_emotion(name) for name in labels))
+    if (labels := read_labels(options)) and labels != [EVERY_LABEL]:
+        config = dataclasses.replace(config, class_names=tuple(check_class_name(name) for name in labels))
     config = dataclasses.replace(config, architecture=model or config.architecture)
     check_audio(config)
     return config

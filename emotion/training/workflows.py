@@ -13,7 +13,7 @@ from emotion.datasets import DATASETS, human_accuracy, summarize
 from emotion.datasets.clips import Clip
 from emotion.errors import ConfigError, DatasetError, RunError
 from emotion.files import folder_written_whole
-from emotion.labels import EIGHT_EMOTIONS, class_index
+from emotion.labels import EIGHT_EMOTIONS, HOW_TO_USE_OTHERS, check_class_name, class_index, emotions_in
 from emotion.models.export_onnx import write_onnx
 from emotion.models.run_folder import CONFIG_FILE, MODEL_FILE, check_new_folder, load_run
 from emotion.outputs.score_tables import format_evaluation, format_folds, format_protocols, format_training
@@ -35,7 +35,15 @@ DEMO_REPETITIONS = 3
 
 
 def train_on_clips(
-    clips: list[Clip], source: DataSource, config: RunConfig, output: Path, *, reporter: Reporter = SILENT, **settings
+    clips: list[Clip],
+    source: DataSource,
+    config: RunConfig,
+    output: Path,
+    *,
+    initial: Path | None = None,
+    every_label: bool = False,
+    reporter: Reporter = SILENT,
+    **settings,
 ) -> "TrainingResult | None":
     """Trains one model, prints its scores and writes its ONNX file.
 
@@ -43,18 +51,22 @@ def train_on_clips(
         source: name and licence of the data set.
         config: if its classes are all eight emotions, those that no clip shows are dropped.
         output: the run folder to write.
+        initial: the folder of the model to start from; None to start from nothing.
+        every_label: as for ``describe_data``.
         **settings: passed to ``fitting.train``.
 
     Returns:
         None in a process other than the first.
     """
-    result = _train(clips, describe_data(config, clips, source), output, reporter=reporter, **settings)
+    config, started = _start_from(describe_data(config, clips, source, every_label=every_label), initial)
+    result = _train(clips, config, output, **started, reporter=reporter, **settings)
     if result is None:
         return None
     _warn_of_skipped(result.failures, reporter)
     reporter.say(format_training(result.metrics))
     reporter.say(f"model: {output}")
     write_onnx(output, reporter)
+    _say_comparison(result.metrics, output, reporter)
     return result
 
 
@@ -90,6 +102,7 @@ def train_from_python(
     output: Path | None,
     options: Mapping[str, Any],
     *,
+    initial: Path | None = None,
     cache_dir: Path = CLIP_CACHE_DIR,
     reporter: Reporter = SILENT,
 ) -> Path:
@@ -99,19 +112,24 @@ def train_from_python(
         clips, source: as for ``train_on_clips``.
         output: the run folder to write; None names it after the network and the time.
         options: by name, those that decide how a model is built or trained.
+        initial: the folder of the model to start from; None to start from nothing.
 
     Raises:
         ConfigError: for an unknown option, an impossible value, or a cross-validation.
         RunError: if the folder is neither new nor empty.
     """
-    from emotion.training.options import build_config, fill_options
+    from emotion.training.options import build_config, fill_options, wants_every_label
 
-    config = build_config(fill_options(options))
+    filled = fill_options(options)
+    config = build_config(filled)
     if config.training.protocol in CROSS_VALIDATED:
         raise ConfigError(f"protocol={config.training.protocol}: trains several models. Run train_model.py for that.")
     folder = output or saved_models() / f"{config.architecture}-{datetime.now():%Y%m%d-%H%M%S}"
     check_new_folder(folder)
-    train_on_clips(clips, source, config, folder, cache_dir=cache_dir, reporter=reporter)
+    train_on_clips(
+        clips, source, config, folder, initial=initial, every_label=wants_every_label(filled), cache_dir=cache_dir,
+        reporter=reporter,
+    )  # fmt: skip
     return folder
 
 
@@ -120,29 +138,31 @@ def train_from_python(
 
 def cross_validate_on_clips(
     clips: list[Clip], source: DataSource, config: RunConfig, output: Path, *, resume_command: str,
-    reporter: Reporter = SILENT, **settings,
+    initial: Path | None = None, every_label: bool = False, reporter: Reporter = SILENT, **settings,
 ) -> dict[str, str]:  # fmt: skip
     """Cross-validates, then prints and plots the scores.
 
     Args:
         clips, source, config, output: as for ``train_on_clips``; ``output`` may hold the same
             cross-validation, unfinished.
+        initial, every_label: as for ``train_on_clips``.
         resume_command: the command to go on with after a stop.
         **settings: passed to ``crossvalidation.cross_validate``.
 
     Returns:
         The clips that could not be used, with the reasons.
     """
-    config = describe_data(config, clips, source)
+    config, started = _start_from(describe_data(config, clips, source, every_label=every_label), initial)
     with quiet_import():
         from emotion.outputs.plots.training import write_fold_scores
         from emotion.training.crossvalidation import cross_validate
 
     reporter.say(f"If it is stopped, go on with: {resume_command}")
-    result = cross_validate(clips, config, output, reporter=reporter, **settings)
+    result = cross_validate(clips, config, output, **started, reporter=reporter, **settings)
     folds = result.report["folds"]
     reporter.say(format_folds(folds))
     reporter.say(format_evaluation(result.report))
+    _say_comparison(result.report, output, reporter)
     title = f"{config.architecture} ({' + '.join(result.modalities)}), {result.report['protocol']}"
     write_fold_scores(folds, result.report, output / "folds.png", title)
     reporter.say(f"written: {output}")
@@ -152,13 +172,13 @@ def cross_validate_on_clips(
 
 def compare_on_clips(
     clips: list[Clip], source: DataSource, config: RunConfig, output: Path, *, resume_command: str,
-    reporter: Reporter = SILENT, **settings,
+    every_label: bool = False, reporter: Reporter = SILENT, **settings,
 ) -> dict[str, str]:  # fmt: skip
     """Cross-validates under a random and a speaker-independent protocol, and prints the scores side by side.
 
     Arguments and result are those of ``cross_validate_on_clips``; settings go to ``crossvalidation.compare_protocols``.
     """
-    config = describe_data(config, clips, source)
+    config = describe_data(config, clips, source, every_label=every_label)
     with quiet_import():
         from emotion.training.crossvalidation import compare_protocols
 
@@ -182,6 +202,7 @@ def train_experts(
     method: str,
     by_class: bool,
     cache_dir: Path,
+    every_label: bool = False,
     reporter: Reporter = SILENT,
     **settings,
 ) -> dict[str, str]:
@@ -204,7 +225,9 @@ def train_experts(
     settings = {"cache_dir": cache_dir, "reporter": reporter, **settings}
     failures: dict[str, str] = {}
     sides = None
-    configs = {modality: describe_data(config, clips, source) for modality, config in configs.items()}
+    configs = {
+        modality: describe_data(config, clips, source, every_label=every_label) for modality, config in configs.items()
+    }
     for modality, config in configs.items():
         folder = output / f"{modality}_expert"
         begun = (folder / CONFIG_FILE).is_file()
@@ -298,20 +321,49 @@ def report_new_corpora(
 # ---- Parts ----
 
 
-def describe_data(config: RunConfig, clips: list[Clip], source: DataSource) -> RunConfig:
+def describe_data(config: RunConfig, clips: list[Clip], source: DataSource, *, every_label: bool = False) -> RunConfig:
     """Notes the data set in the settings; of eight default classes it keeps those that a clip shows.
 
+    Args:
+        every_label: whether all emotions that clips show become classes, instead.
+
     Raises:
-        DatasetError: if fewer than two classes are left.
+        ConfigError: if a label cannot name a class.
+        DatasetError: if fewer than two classes are left, or no clip shows a class that is no known emotion.
     """
     names = config.class_names
-    if names == EIGHT_EMOTIONS:
-        present = {clip.emotion for clip in clips}
-        names = tuple(name for name in EIGHT_EMOTIONS if name in present)
+    unseen = [name for name in names if name not in EIGHT_EMOTIONS and all(clip.emotion != name for clip in clips)]
+    if unseen and not every_label:
+        shown = ", ".join(emotions_in(clip.emotion for clip in clips))
+        raise DatasetError(f"No clip shows {' or '.join(unseen)}. Is it misspelt? The clips show: {shown}.")
+    if names == EIGHT_EMOTIONS or every_label:
+        present = emotions_in(clip.emotion for clip in clips)
+        names = tuple(name for name in present if every_label or name in EIGHT_EMOTIONS)
+        for name in names:
+            check_class_name(name)
         if len(names) < 2:
             shown = ", ".join(names) or "none of " + ", ".join(EIGHT_EMOTIONS)
-            raise DatasetError(f"The {len(clips)} clips show {shown}; training needs at least two emotions.")
+            way_out = f" {HOW_TO_USE_OTHERS}" if len(present) > 1 else ""
+            raise DatasetError(f"The {len(clips)} clips show {shown}; training needs at least two emotions.{way_out}")
     return dataclasses.replace(config, class_names=names, data=(source,))
+
+
+def _start_from(config: RunConfig, initial: Path | None) -> tuple[RunConfig, dict[str, Any]]:
+    """Returns the settings of a training that starts from a model, and that model, loaded."""
+    if initial is None:
+        return config, {}
+    with quiet_import():
+        from emotion.training.starting import inherit_settings
+    run = load_run(initial)
+    return inherit_settings(run, config), {"initial": run}
+
+
+def _say_comparison(metrics: Mapping[str, Any], output: Path, reporter: Reporter) -> None:
+    """Says whether a model is better than the one that it was started from, if any."""
+    if "initial" in metrics:
+        from emotion.training.starting import format_comparison
+
+        reporter.say(format_comparison(metrics["initial"], str(output)))
 
 
 def _train(*args, **settings) -> "TrainingResult":

@@ -4,6 +4,7 @@ import csv
 import os
 import re
 import unicodedata
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -330,3 +331,48 @@ def test_what_cannot_be_written_is_refused_before_anything_is(tmp_path):
     with refused(DatasetError, path, "x:1", "UTF-8"):
         write_manifest([Clip("x:1", "sad", audio_path="\udcff.wav")], path, tmp_path)
     assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("encoding", "names"),
+    [
+        ("cp1251", ["клип.wav", "песня.wav"]),
+        ("shift_jis", ["動画.wav", "歌声ソ.wav"]),
+        ("gb18030", ["视频.wav", "声音.wav"]),
+        ("cp949", ["영상.wav", "목소리.wav"]),
+        ("cp1250", ["žluť.wav", "řeka.wav"]),
+        ("cp1252", ["café.wav", "Zoë.wav"]),
+    ],
+)
+def test_a_table_of_an_old_encoding_is_read_so_that_its_files_exist(tmp_path, encoding, names, caplog):
+    text = "path,emotion\n" + "".join(f"{name},happy\n" for name in names)
+    (tmp_path / "table.csv").write_bytes(text.encode(encoding))
+    for name in names:
+        (tmp_path / name).write_bytes(b"")
+    assert sorted(Path(clip.audio_path).name for clip in load(tmp_path / "table.csv")) == sorted(names)
+    assert not caplog.records
+
+
+def test_where_no_encoding_gives_files_that_exist_this_is_said(tmp_path, caplog):
+    (tmp_path / "table.csv").write_bytes("path,emotion\nпесня.wav,happy\n".encode("cp1251"))
+    load(tmp_path / "table.csv")
+    assert "is not UTF-8" in caplog.text and "Save the table as CSV in UTF-8" in caplog.text
+    (tmp_path / "table.csv").write_bytes(b"path,emotion\n\x81\x40.wav,happy\n")  # which is no Windows-1252
+    with pytest.raises(DatasetError, match="Save the table as CSV in UTF-8"):
+        load(tmp_path / "table.csv")
+
+
+@pytest.mark.parametrize("head", [b"PK\x03\x04", bytes.fromhex("d0cf11e0a1b11ae1")])
+def test_a_workbook_called_csv_is_called_a_workbook(tmp_path, head):
+    (tmp_path / "table.csv").write_bytes(head + bytes(600))
+    with pytest.raises(DatasetError, match="is a workbook.*save it there as CSV") as caught:
+        load(tmp_path / "table.csv")
+    assert "\0" not in str(caught.value)
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|", ":"])
+def test_columns_may_be_separated_in_five_ways(tmp_path, delimiter):
+    (tmp_path / "table.csv").write_text("path,emotion\na.wav,happy\n".replace(",", delimiter))
+    (clip,) = load(tmp_path / "table.csv")
+    assert clip.emotion == "happy"
+    assert only_clip(tmp_path, "path,emotion,a:b:c|d|e|f", "a.wav,sad,x").emotion == "sad"

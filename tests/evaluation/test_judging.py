@@ -13,8 +13,10 @@ from emotion.datasets.synthetic.clips import draw_clip, write_clip
 from emotion.datasets.synthetic.voices import compute_mouth_opening, synthesize_voice
 from emotion.errors import ConfigError, DatasetError
 from emotion.evaluation.judging import (
+    JudgedClips,
     Judgement,
     build_report,
+    describe_unanswered,
     judge_clips,
     load_predictions,
     used_modalities,
@@ -123,6 +125,15 @@ def test_the_report_counts_by_speaker_by_sex_and_by_evidence():
     assert report["intervals"]["unit"] == "speakers"
     assert report["coverage_accuracy"][-1]["coverage"] == 0.8
     assert report["per_class"]["sad"]["recall"] == pytest.approx(2 / 3)
+
+
+def test_clips_that_no_score_counts_are_named_with_the_reason():
+    clips = [Clip(clip_id=name, emotion="happy", video_path=f"{name}.mp4") for name in "ab"]
+    assert describe_unanswered(JudgedClips([], [], {}, {}), clips, "test") == []
+    lines = describe_unanswered(JudgedClips([], ["a"], {"b": "b.mp4: no such file."}, {}), clips, "test")
+    assert lines[0] == "2 of the 2 clips of the test side are in no score:"
+    assert lines[1].startswith("  a: the model found neither a face nor a voice")
+    assert lines[2] == "  b: b.mp4: no such file."
 
 
 def test_a_threshold_changes_no_score_and_adds_what_is_left_above_it():

@@ -19,6 +19,7 @@ from emotion.files import (
     make_folder,
     named_errors,
     own_temporary_folder,
+    shorten_name,
     write_whole,
     written_whole,
 )
@@ -154,3 +155,13 @@ def test_only_a_folder_of_your_own_holds_locks(shared_folder, planted):
     with pytest.raises(ConfigError, match=str(folder)), locked_names([shared_folder / "out.mp4"]):
         pass
     assert not list(other.iterdir())
+
+
+def test_a_shortened_name_leaves_room_stays_its_own_and_cuts_no_letter():
+    assert shorten_name("clip", 17) == "clip"
+    names = ["é" * 123 + letter for letter in "ab"]
+    short = [shorten_name(name, 17) for name in names]
+    assert len(set(short)) == 2
+    for name in short:
+        assert len(name.encode()) <= 255 - 17
+        assert name.startswith("é" * 110) and "\ufffd" not in name

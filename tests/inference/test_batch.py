@@ -38,7 +38,7 @@ from emotion.inference.batch import (
 )
 from emotion.inference.batch_run import describe_failure, run_batch
 from emotion.inference.clip_search import ClipFile, LeftOut, find_clips
-from emotion.inference.output_plan import OutputPlan
+from emotion.inference.output_plan import OutputPlan, OutputRequest, plan_clip
 from emotion.media.writing import VideoWriter
 from emotion.results import EmotionSummary
 
@@ -263,7 +263,10 @@ def test_a_summary_that_somebody_changed_leads_to_no_other_folder(tmp_path, name
     batch.note_begun(clip, [])
     batch.write()
     text = (tmp_path / "out" / SUMMARY_FILE).read_text()
-    for changed in (text.replace(",a,begun", f",{name},begun"), text.replace("begun,,,,,,", f"begun,,,,,,{name}.json")):
+    for changed in (
+        text.replace(",a,begun", f",{name},begun"),
+        text.replace("begun,,,,,,,", f"begun,,,,,,,{name}.json"),
+    ):
         (tmp_path / "out" / SUMMARY_FILE).write_text(changed)
         with pytest.raises(ConfigError, match="lies in another folder"):
             Batch(tmp_path / "out", {}, resume=True)
@@ -436,3 +439,20 @@ def test_a_track_that_is_not_there_is_one_line_that_lists_the_tracks(tmp_path, c
     done = call(run_inference, tmp_path / "clip.mp4", "--model", trained.path, "--audio_track", 2, cwd=tmp_path)
     assert done.code == 1
     assert "has no sound track 2. Its sound tracks are: 1 (aac, mono)." in done.err
+
+
+def test_the_longest_names_give_results_that_are_known_as_such(tmp_path):
+    names = [stem + ".png" for stem in ("a" * 250 + "1", "a" * 250 + "2", "ü" * 125)]
+    plans = []
+    for name in names:
+        make = media_files.make_still(tmp_path / "short.png")
+        clip = make.rename(tmp_path / name)
+        info, plan = plan_clip(clip, OutputRequest(folder=tmp_path, tables={"json": ""}, save_plot=None))
+        assert info.is_still
+        plans += plan.files().values()
+    assert len(set(plans)) == 2 * len(names)
+    for path in plans:
+        path.write_bytes(b"x")
+    left_out = LeftOut()
+    assert len(find_clips([str(tmp_path)], left_out)) == len(names)
+    assert len(left_out.by_reason["made by this program"]) == len(names)

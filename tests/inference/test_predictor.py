@@ -13,7 +13,7 @@ from emotion.config import CalibrationConfig
 from emotion.datasets.synthetic.clips import draw_clip, write_clip
 from emotion.datasets.synthetic.faces import draw_face
 from emotion.datasets.synthetic.voices import synthesize_voice
-from emotion.errors import ConfigError, MediaError
+from emotion.errors import ConfigError, EmotionError, MediaError
 from emotion.inference.clip_result import widen_windows
 from emotion.inference.predictor import EmotionPredictor
 from emotion.inputs.window_cutter import WindowCutter
@@ -500,3 +500,9 @@ def test_a_lying_picture_is_judged_as_the_upright_one_and_said_to_lie(predictor,
     assert not upright.notes
     x1, y1, x2, y2 = upright.tracks[0].boxes[0]
     np.testing.assert_allclose(lying.tracks[0].boxes[0], (y1, 512 - x2, y2, 512 - x1), atol=12)
+
+
+@pytest.mark.parametrize("given", ["", 3, None, np.zeros(3), "a\0b.mp4"])
+def test_what_is_no_path_is_told_with_what_is_taken(predictor, given):
+    with pytest.raises(EmotionError, match=r"path|NUL"):
+        predictor.predict(given)

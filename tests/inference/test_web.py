@@ -185,7 +185,7 @@ def test_a_bad_folder_among_the_models_does_not_stop_the_page(tmp_path, monkeypa
         (tmp_path / name / "config.json").write_bytes(text.encode(errors="surrogateescape"))
     (tmp_path / "folder" / "config.json").mkdir(parents=True)
     monkeypatch.setattr("emotion.inference.web.analysis.saved_models", lambda: tmp_path)
-    assert list(find_models(default_run(), "default")) == ["default"]
+    assert list(find_models(default_run(), "default")) == ["default", "accurate"]  # those that come with the program
 
 
 # ---- Whose files are whose ----

@@ -160,3 +160,34 @@ def test_two_protocols_stand_side_by_side(call, dataset_dir, config_file, tmp_pa
     )
     assert code == 2
     assert str(tmp_path / "both") in err
+
+
+def test_several_corpora_stand_in_one_table(call, trained, clips, tmp_path):
+    columns = ("path", "emotion", "speaker", "sex", "language", "corpus")
+    of = {"one": clips[:8], "two": clips[8:]}
+    tables = []
+    for (name, chosen), language in zip(of.items(), ("en", "de"), strict=True):
+        rows = [
+            (clip.video_path, clip.emotion, clip.speaker.replace(":", "-"), clip.sex, language, corpus)
+            for clip, corpus in zip(chosen, "aabb" * 2, strict=True)
+        ]
+        tables.append(write_manifest(tmp_path / f"{name}.csv", rows, columns))
+    scores = tmp_path / "scores.json"
+    code, out, _ = call("--model", trained.path, "--manifest", *tables, "--include_seen", "--json", scores)
+    assert code == 0
+    report = json.loads(scores.read_text())
+    assert set(report["corpora"]) == {f"manifest {name}.csv, {corpus}" for name in of for corpus in "ab"}
+    assert report["all"]["n"] == sum(each["n"] for each in report["corpora"].values()) == 16
+    assert {name: each["n"] for name, each in report["by_language"].items()} == {"en": 8, "de": 8}
+    assert sum(each["n"] for each in report["by_sex"].values()) == 16
+    for words in ("| manifest one.csv, a", "| language de", "| female speakers", "right if answered"):
+        assert words in out
+
+
+def test_a_corpus_that_cannot_be_scored_is_named_beside_the_others(call, trained, clips, tmp_path):
+    rows = [(clip.video_path, clip.emotion, "", "") for clip in clips[:4]]
+    good = write_manifest(tmp_path / "good.csv", rows)
+    bad = write_manifest(tmp_path / "bad.csv", [(path, "boredom", "", "") for path, *_ in rows])
+    code, out, err = call("--model", trained.path, "--manifest", good, bad, "--include_seen")
+    assert code == 0 and "manifest bad.csv: not scored" in out and "boredom" in err
+    assert call("--model", trained.path, "--manifest", good, bad, "--plots", tmp_path / "plots").code == 2

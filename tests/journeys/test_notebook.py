@@ -35,6 +35,7 @@ def test_the_notebook_judges_the_sample_and_shows_plots_and_a_playable_video(tmp
     text = "".join(output.text for output in outputs if output.output_type == "stream" and output.name == "stdout")
     assert "happy" in text and "face 1" in text and "voice" in text
     data = [output.data for output in outputs if "data" in output]
+    assert sum("<svg" in each.get("text/html", "") for each in data) == 1  # the card
     assert sum("image/png" in each for each in data) == 2  # the faces and the plot
     videos = [each["text/html"] for each in data if "<video" in each.get("text/html", "")]
     assert len(videos) == 1 and re.search(r'src="data:video/mp4;base64,[\w+/]{1000}', videos[0])

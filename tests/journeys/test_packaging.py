@@ -13,7 +13,7 @@ from programs import run_apart
 from small_models import SMALL_SETTINGS
 
 import emotion
-from emotion.places import default_run, project_dir
+from emotion.places import project_dir, saved_models
 
 
 @pytest.fixture(scope="module")
@@ -64,21 +64,19 @@ def call(installed: Path, cwd: Path, command: str, *options: str):
     return run_apart(installed / "bin" / command, *options, cwd=cwd, PYTHONPATH=installed)
 
 
-def test_the_wheel_holds_the_package_the_default_model_and_nothing_else(wheel):
+def test_the_wheel_holds_the_package_both_models_and_nothing_else(wheel):
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
         text = next(archive.read(name).decode() for name in names if name.endswith("METADATA"))
-    shipped = "emotion/shipped/saved_models/default/"
-    assert {f"{shipped}model.keras", f"{shipped}model.onnx", f"{shipped}config.json"} <= names
     assert "emotion/shipped/samples/astronaut.mp4" in names
     assert {name.split("/licenses/")[1] for name in names if "/licenses/" in name} == {"LICENSE", "LICENCES.md"}
-    kept = {path.name for path in default_run().iterdir() if path.is_file()} - {"model.int8.onnx"}
-    assert {name.removeprefix(shipped) for name in names if name.startswith(shipped)} == kept - {
-        "model.int8.onnx.sha256"
-    }
-    assert not [name for name in names if "accurate" in name or name.startswith(("tests/", "benchmarks/", "docs/"))]
+    for model in ("default", "accurate"):
+        shipped = f"emotion/shipped/saved_models/{model}/"
+        kept = {path.name for path in (saved_models() / model).iterdir() if ".int8." not in path.name}
+        assert {name.removeprefix(shipped) for name in names if name.startswith(shipped)} == kept
+    assert not [name for name in names if name.startswith(("tests/", "benchmarks/", "docs/"))]
     assert {name.split("/")[0].split("-")[0] for name in names} == {"emotion", "audio_visual_emotion"}
-    assert wheel.stat().st_size < 20e6
+    assert wheel.stat().st_size < 60e6
     for needed in ("tensorflow-cpu", "onnxruntime", "gradio", "librosa"):
         assert f"Requires-Dist: {needed}" in text
 
@@ -88,6 +86,8 @@ def test_the_commands_label_a_clip_where_the_user_works(installed, tmp_path):
     done = call(installed, tmp_path, "emotion-infer", "--video_path", "clip.mp4")
     assert done.returncode == 0 and "happy" in done.stdout, done.stderr
     assert (tmp_path / "clip_emotion.mp4").is_file()
+    done = call(installed, tmp_path, "emotion-infer", "clip.mp4", "--model", "accurate", "--no_video", "--no_plot")
+    assert done.returncode == 0 and "happy" in done.stdout, done.stderr
     done = call(installed, tmp_path, "emotion-infer", "nowhere.mp4")
     assert done.returncode == 1 and done.stderr.startswith("error: nowhere.mp4")
     done = call(installed, tmp_path, "emotion-infer", "--help")

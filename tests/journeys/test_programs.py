@@ -48,7 +48,7 @@ def test_inference_prints_the_answer_and_writes_the_annotated_video(clip, traine
     assert (code, err) == (0, "")
     lines = dict(line.split(": ", 1) for line in out.splitlines())
     assert lines["emotion"] in ("happy", "sad")
-    assert lines["confidence"].endswith("%")
+    assert lines["mean probability"].endswith("%")
     assert lines["evidence"] == "face+voice"
     assert lines["annotated video"] == "talking face_emotion.mp4"
     assert lines["face 1"].split(" ")[0] == lines["emotion"] and "of the time" in lines["face 1"]
@@ -239,6 +239,13 @@ def test_an_unknown_setting_in_a_file_is_named(tmp_path, call):
     (tmp_path / "settings.json").write_text('{"training": {"epoch": 3}}')
     done = call(train_model, "--config", "settings.json", cwd=tmp_path)
     assert done.code == 2 and "epoch" in done.err
+
+
+def test_clips_may_follow_an_option(call, tmp_path):
+    code, _, err = call(run_inference, "a.mp4", "--no_plot", "b.mp4", "--output", "c.mp4", cwd=tmp_path)
+    assert code == 2 and "there are 2 clips" in err
+    code, _, err = call(run_inference, "a.mp4", "--foo", "b.mp4", cwd=tmp_path)
+    assert code == 2 and "unrecognized arguments: --foo" in err
 
 
 def test_every_option_is_explained_with_its_default():

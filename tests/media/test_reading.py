@@ -375,10 +375,9 @@ def test_a_picture_that_was_cut_off_is_said_to_be_damaged(tmp_path):
 
 
 def test_a_picture_of_a_kind_that_cannot_be_read_is_to_be_converted(tmp_path):
-    pictures = [Image.fromarray(np.full((40, 60, 3), level, np.uint8)) for level in (50, 150)]
-    pictures[0].save(tmp_path / "moving.webp", save_all=True, append_images=pictures[1:], duration=100)
-    with pytest.raises(MediaError, match=r"moving\.webp: .*convert it to PNG"):
-        probe_media(tmp_path / "moving.webp")
+    (tmp_path / "a.jxl").write_bytes(b"\xff\x0a" + bytes(range(250)))
+    with pytest.raises(MediaError, match=r"a\.jxl: .*convert it to PNG"):
+        probe_media(tmp_path / "a.jxl")
 
 
 def test_silence_in_amr_is_no_damage(tmp_path):
@@ -491,3 +490,11 @@ def test_frames_are_freed_as_soon_as_nobody_needs_them(tmp_path):
         assert count_frames() == before
     finally:
         gc.enable()
+
+
+def test_a_link_to_itself_and_a_name_with_a_nul_are_called_so(tmp_path):
+    (tmp_path / "loop.mp4").symlink_to("loop.mp4")
+    with pytest.raises(MediaError, match="a link that leads to itself"):
+        probe_media(tmp_path / "loop.mp4")
+    with pytest.raises(MediaError, match="holds a NUL character"):
+        probe_media(f"{tmp_path}/a\0b.mp4")

@@ -182,5 +182,5 @@ def test_a_missing_package_is_named_before_any_work(monkeypatch):
         with refused(ConfigError, f"--{kind}", "annotations", "requirements-annotations.txt"):
             check_packages([kind])
     assert {kind for kind, table in TABLES.items() if not table.has_stills} == {
-        "srt", "eaf", "textgrid", "label_studio",
+        "srt", "vtt", "eaf", "textgrid", "label_studio",
     }  # fmt: skip

@@ -2,7 +2,6 @@
 
 import pytest
 
-from emotion.errors import ConfigError
 from emotion.labels import EIGHT_EMOTIONS
 from emotion.outputs.palette import DARK, EMOTION_COLOURS, WHITE, contrast_ratio, emotion_colour, text_colour
 from emotion.results import UNSURE
@@ -14,9 +13,22 @@ def test_no_two_emotions_share_a_colour_and_all_have_one():
     assert emotion_colour(UNSURE) == emotion_colour(None)
 
 
-def test_an_unknown_emotion_is_refused_with_the_choices():
-    with pytest.raises(ConfigError, match="neutral, calm"):
-        emotion_colour("bored")
+@pytest.mark.parametrize("n_own", [1, 12, 20])
+def test_twenty_classes_have_twenty_colours(n_own):
+    names = (*EIGHT_EMOTIONS[: 20 - n_own], *(f"own{i}" for i in range(n_own)))
+    colours = [emotion_colour(name, names) for name in names]
+    assert len(set(colours)) == len(names) and emotion_colour(None) not in colours
+    for colour in colours:
+        assert contrast_ratio(text_colour(colour), colour) >= 4.5
+
+
+def test_a_known_emotion_has_its_colour_in_every_model():
+    assert emotion_colour("sad", ("bored", "sad")) == emotion_colour("sad", EIGHT_EMOTIONS) == EMOTION_COLOURS["sad"]
+
+
+def test_more_classes_than_colours_repeat_some():
+    names = tuple(f"own{i}" for i in range(25))
+    assert len({emotion_colour(name, names) for name in names}) == 20
 
 
 @pytest.mark.parametrize("emotion", (*EIGHT_EMOTIONS, None))

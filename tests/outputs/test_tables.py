@@ -56,8 +56,8 @@ def test_the_top_level_has_the_documented_names_and_the_version():
     table = to_json(make_prediction())
     assert list(table) == [
         "schema_version", "file", "part", "duration_seconds", "has_video", "has_audio", "speech", "class_names",
-        "unsure_below", "headline", "story", "overall", "faces", "voice", "utterances", "windows", "baselines",
-        "without_baseline", "notes", "settings",
+        "unsure_below", "valence_arousal", "headline", "story", "overall", "faces", "voice", "utterances",
+        "windows", "baselines", "without_baseline", "notes", "settings",
     ]  # fmt: skip
     assert table["schema_version"] == 3
     assert table["file"] == "clips/a.mp4"

@@ -17,8 +17,10 @@ from emotion.datasets.split_files import load_splits
 from emotion.datasets.splits import check_split
 from emotion.datasets.synthetic.clips import write_synthetic_dataset
 from emotion.errors import ConfigError, DatasetError, RunError
+from emotion.inference.predictor import EmotionPredictor
 from emotion.models import build_model
 from emotion.models.run_folder import check_run, load_run
+from emotion.training import rated_clips
 from emotion.training.callbacks import EpochCheckpoint, load_state
 from emotion.training.fitting import load_history, train
 
@@ -230,6 +232,23 @@ def test_clips_that_cannot_be_used_are_left_out_and_said(clips, cache_dir, tmp_p
     assert list(result.failures) == ["ravdess:bad"] and "broken.mp4" in result.failures["ravdess:bad"]
     assert result.metrics["n_skipped"] == 1
     assert any("angry 3" in line for line in said)
+
+
+def test_rated_clips_teach_where_the_classes_lie(clips, cache_dir, tmp_path, monkeypatch):
+    monkeypatch.setattr(rated_clips, "LEAST_CLIPS", 2)
+    places = {"happy": (0.9, 0.8), "sad": (-0.8, -0.7)}
+
+    def rate(clip):
+        pair = map(str, places.get(clip.emotion, (0, 0)))
+        return dataclasses.replace(clip, details=dict(zip(rated_clips.DIMENSIONS, pair, strict=True)))
+
+    rated = [rate(clip) for clip in clips]
+    result = train(rated, tiny_config(), tmp_path / "run", cache_dir=cache_dir)
+    assert set(result.metrics["valence_arousal"]["test"]["ccc"]) == {"valence", "arousal"}
+    run = load_run(tmp_path / "run")
+    assert set(run.places) == set(run.config.class_names)
+    prediction = EmotionPredictor(run).predict(rated[0].video_path or rated[0].audio_path)
+    assert prediction.places == run.places and prediction.to_dict()["valence_arousal"] == "learned"
 
 
 def test_nothing_to_train_on_is_an_error(clips, cache_dir, tmp_path):

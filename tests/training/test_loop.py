@@ -1,11 +1,15 @@
 """The training loop: resumed where it was killed, and never trained twice."""
 
+import errno
+
 import keras
 import numpy as np
 import pytest
 
-from emotion.errors import RunError
-from emotion.training.loop import fit_annealed
+from emotion.errors import FileError, RunError
+from emotion.models.run_folder import CHECKPOINT_DIR, HISTORY_FILE
+from emotion.training.callbacks import load_state
+from emotion.training.loop import CANDIDATE_FILE, fit_annealed
 
 pytestmark = [pytest.mark.trains, pytest.mark.usefixtures("eagerly")]
 
@@ -86,3 +90,27 @@ def test_a_training_that_diverges_is_not_kept(tmp_path):
     with pytest.raises(RunError, match="learning rate"):
         fit_small(tmp_path, Batches(), learning_rate=1e30)
     assert not (tmp_path / "trained.npz").exists()
+
+
+@pytest.mark.parametrize("n_saved", [0, 2])
+def test_a_full_disk_leaves_nothing_half_written_and_what_is_whole(tmp_path, monkeypatch, n_saved):
+    save = keras.Model.save
+
+    def save_until_full(self, path, **options):
+        save(self, path, **options)
+        if keras_state["n"] == n_saved:
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        keras_state["n"] += 1
+
+    keras_state = {"n": 0}
+    monkeypatch.setattr(keras.Model, "save", save_until_full)
+    with pytest.raises(FileError, match="no space left"):
+        fit_small(tmp_path / "full", Batches())
+    assert not list(tmp_path.rglob("*.partial")) and not list(tmp_path.rglob(CANDIDATE_FILE))
+    if n_saved == 0:
+        assert list((tmp_path / "full").iterdir()) == []
+        return
+    assert len((tmp_path / "full" / HISTORY_FILE).read_text().splitlines()) == 1 + n_saved
+    assert load_state(tmp_path / "full" / CHECKPOINT_DIR)["epochs_done"] == n_saved
+    monkeypatch.setattr(keras.Model, "save", save)
+    assert_same(fit_small(tmp_path / "full", Batches()), fit_small(tmp_path / "whole", Batches()))

@@ -8,6 +8,7 @@ from emotion.datasets.clips import Clip
 from emotion.datasets.votes import read_votes
 from emotion.errors import DatasetError
 from emotion.labels import SEVEN_EMOTIONS
+from emotion.training.calibrating import Answers
 from emotion.training.recipes.new_corpora import (
     CorpusAnswers,
     deal_corpora,
@@ -20,7 +21,6 @@ from emotion.training.recipes.new_corpora import (
     write_answers,
 )
 from emotion.training.recipes.own_baseline import BaselineChoices, Baselines, answer_with_baseline, fit_baseline_head
-from emotion.training.recipes.scoring import Answers
 from emotion.training.recipes.voice_bank import VoiceBank, clip_targets, weigh_clips
 from emotion.training.recipes.voices import corpus_of, describe_corpora, language_of, load_voices
 

@@ -23,6 +23,7 @@ from emotion.labels import EIGHT_EMOTIONS, EMODB_EMOTIONS, RAVDESS_EMOTIONS, SEV
 from emotion.models import mfcc_cnn_3d
 from emotion.models.calibration import softmax
 from emotion.models.run_folder import load_run
+from emotion.training.calibrating import Answers, measure_calibration
 from emotion.training.loop import fit_annealed
 from emotion.training.recipes.affectnet_branch import StillHeadChoices
 from emotion.training.recipes.card import format_scores
@@ -35,7 +36,7 @@ from emotion.training.recipes.face_stages import align_faces, train_faces
 from emotion.training.recipes.joining import Branch, join_late
 from emotion.training.recipes.light_voice import LightChoices, Tower, compute_hints
 from emotion.training.recipes.recipe import make_shipped, measure_new_corpora
-from emotion.training.recipes.scoring import Answers, measure_calibration, score_answers
+from emotion.training.recipes.scoring import score_answers
 from emotion.training.recipes.settings import RECIPES, Recipe, VoiceChoices
 from emotion.training.recipes.voice_bank import VoiceBank, keep_common, make_bank, merge_windows
 from emotion.training.recipes.voice_folds import join_calm

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from emotion.console import SILENT, Reporter
+from emotion.console import SILENT, Reporter, counted
 from emotion.datasets import DATASETS
 from emotion.datasets.check.copies import find_same_recordings
 from emotion.datasets.check.survey import Survey
@@ -162,12 +162,13 @@ def _strange_labels(survey: Survey) -> Finding:
     for word, count in sorted(counts.items()):
         near = difflib.get_close_matches(word, known, n=1)
         guess = f", perhaps {SYNONYMS.get(near[0], near[0])}?" if near else ""
-        items.append(f"{word} ({count} clips){guess}")
+        items.append(f"{word} ({counted(count, 'clip')}){guess}")
     return Finding(
         "strange_labels",
         "Labels that no model here has a class for",
         tuple(items),
-        "Mend the misspelt ones in the labels. Clips of other emotions are left out of training.",
+        "Mend the misspelt ones in the labels. Clips of other emotions are left out of training unless --labels names "
+        "them, or is auto.",
     )
 
 

@@ -9,7 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from emotion.console import Reporter
+from emotion.console import Reporter, counted
 from emotion.datasets.check.survey import Survey, SurveyRequest, survey_dataset
 from emotion.datasets.clips import Clip
 from emotion.files import write_json
@@ -62,11 +62,11 @@ def write_report(survey: Survey, findings: Sequence, seconds: float) -> Iterator
             yield f"     ... and {len(finding.items) - N_ITEMS_SHOWN} more; --json FILE lists all"
         yield from _wrap(f"To mend: {finding.fix}", "   ", "   ")
     yield ""
-    what = f"{len(survey.clips)} clips in {len(survey.examinations)} files checked in {seconds:.1f} s"
+    clips, files = counted(len(survey.clips), "clip"), counted(len(survey.examinations), "file")
+    what = f"{clips} in {files} checked in {seconds:.1f} s"
     if findings:
-        kinds = "kind" if len(findings) == 1 else "kinds"
         total = sum(len(finding.items) for finding in findings)
-        yield f"{what}: {len(findings)} {kinds} of fault, {total} in all."
+        yield f"{what}: {counted(len(findings), 'kind')} of fault, {total} in all."
     else:
         yield f"{what}: nothing found."
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from emotion.console import Reporter
+from emotion.console import Reporter, counted
 from emotion.datasets.download import owners
 from emotion.datasets.download.archives import Ledger, unpack
 from emotion.datasets.download.owners import CREMAD_MIRROR, CREMAD_TABLE, SOURCES, CremadIndex
@@ -110,7 +110,8 @@ def announce(request: DownloadRequest, reporter: Reporter, *, n_files: int, fetc
         folder = folder.parent
     free = shutil.disk_usage(folder).free
     reporter.say(
-        f"To fetch: {n_files} files, {show(fetched)}. Disk: up to {show(needed)} needed, {show(free)} free at {folder}."
+        f"To fetch: {counted(n_files, 'file')}, {show(fetched)}. Disk: up to {show(needed)} needed, "
+        f"{show(free)} free at {folder}."
     )
     if not request.dry_run and needed + SPARE_BYTES > free:
         raise FetchError(
@@ -161,7 +162,7 @@ def fetch_ravdess(request: DownloadRequest, reporter: Reporter) -> None:
                 reporter.warn(f"note: {output / name} lay there before and is kept; it is no longer needed.")
             elif not request.keep_archives:
                 (output / name).unlink()
-    reporter.say(f"Done: {len(todo)} files fetched, checked and unpacked into {output}.")
+    reporter.say(f"Done: {counted(len(todo), 'file')} fetched, checked and unpacked into {output}.")
     reporter.say(f"To train on them: python train_model.py --dataset_dir {shlex.quote(str(output))}")
 
 
@@ -206,7 +207,7 @@ def fetch_cremad(request: DownloadRequest, reporter: Reporter) -> None:
         for start in range(0, len(paths), owners.LFS_FILES_A_REQUEST):
             batch = paths[start : start + owners.LFS_FILES_A_REQUEST]
             fetch_batch({path: todo[path] for path in batch}, servers, meter, reporter)
-    reporter.say(f"Done: {len(todo)} files fetched and checked. CREMA-D lies in {folder}.")
+    reporter.say(f"Done: {counted(len(todo), 'file')} fetched and checked. CREMA-D lies in {folder}.")
 
 
 def read_index(folder: Path, request: DownloadRequest, reporter: Reporter) -> CremadIndex:

@@ -46,7 +46,9 @@ def find_models(chosen: Path, name: str) -> dict[str, Path]:
         chosen: stands first, under ``name``. The shipped model and all complete ones in ``saved_models`` follow; of two
             with one name the later is numbered.
     """
-    folders = [default_run(), *sorted(path.parent for path in saved_models().glob(f"*/{CONFIG_FILE}"))]
+    homes = dict.fromkeys((default_run().parent, saved_models()))
+    others = (path.parent for home in homes for path in sorted(home.glob(f"*/{CONFIG_FILE}")))
+    folders = [default_run(), *others]
     models, places = {name: chosen}, {chosen.resolve()}
     for folder in folders:
         if folder.resolve() in places or not _is_complete(folder):

@@ -8,6 +8,7 @@ import numpy as np
 
 from emotion.errors import MediaError
 from emotion.outputs.card import format_chip, format_evidence
+from emotion.outputs.story import tell_story, write_headline
 from emotion.outputs.timeline import TimelineRow, choose_rows, timeline_rows
 from emotion.outputs.video.writing import pictures_of
 from emotion.results import Box, MediaPrediction
@@ -19,6 +20,7 @@ PORTRAIT_MARGIN = 0.25  # of the face's size, on each side
 STYLE = """
 .answer{font:16px/1.45 system-ui,sans-serif}
 .answer p{margin:.3em 0}
+.answer .story{font-size:1.2em;font-weight:600}
 .answer .note{opacity:.9;font-size:.92em}
 .cards{display:grid;grid-template-columns:repeat(auto-fill,minmax(15em,1fr));gap:.8em;
 font:15px/1.4 system-ui,sans-serif}
@@ -39,7 +41,9 @@ def format_answer(prediction: MediaPrediction) -> str:
         words = "<p><b>No evidence:</b> no face and no voice that could be analysed.</p>"
     else:
         whose = "" if len(prediction.tracks) < 2 else ", for the most visible face"
-        words = f"<p>{format_chip(overall)} {format_evidence(overall)}{whose}</p>"
+        headline = write_headline(prediction, tell_story(prediction))
+        story = f'<p class="story">{html.escape(headline)}</p>' if headline else ""
+        words = f"{story}<p>{format_chip(overall, prediction.class_names)} {format_evidence(overall)}{whose}</p>"
     notes = "".join(f'<p class="note">Note: {html.escape(note)}.</p>' for note in prediction.notes)
     return f'<div class="answer">{words}{notes}</div>'
 
@@ -69,7 +73,7 @@ def _format_card(row: TimelineRow, prediction: MediaPrediction, portraits: dict[
         picture = f'<div class="blank" aria-hidden="true">{"&#9786;" if row.track else "&#9834;"}</div>'
     lines = []
     if row.summary is not None:
-        lines.append(f"<p>{format_chip(row.summary)}</p><p>{format_evidence(row.summary)}</p>")
+        lines.append(f"<p>{format_chip(row.summary, row.class_names)}</p><p>{format_evidence(row.summary)}</p>")
     shares = prediction.time_shares(face_id)
     if shares:
         words = ", ".join(f"{name} {share:.0%}" for name, share in list(shares.items())[:4])

@@ -15,6 +15,7 @@ from emotion.outputs.timeline import (
     TimelineRow,
     choose_moments,
     choose_rows,
+    find_hidden,
     find_stretches,
     stack_probabilities,
     timeline_rows,
@@ -25,6 +26,7 @@ MAX_MOMENTS = 800
 MAX_ROWS = 20
 WIDTH, HEIGHT = 1000, 200  # of the drawing, which is stretched to the page
 RIM = 6  # free above and below, so that a curve at 100 % is not cut
+DASH = 8  # pixels, of curves that lie on each other, in turn
 MIN_NAMED_SHARE = 0.06  # of the width: a shorter stretch of the strip has no room for a name
 
 STYLE = """
@@ -140,9 +142,10 @@ def format_timeline(prediction: MediaPrediction) -> str:
                 peaks = np.maximum(peaks, answer.probabilities)
                 is_unsure |= answer.emotion == UNSURE
         parts.append(_format_row(row, prediction.class_names, answers, end - start))
+    names = prediction.class_names
     key = "".join(
-        f'<span><i style="background:{_css(emotion_colour(name))}"></i>{html.escape(name)}</span>'
-        for name, peak in zip(prediction.class_names, peaks, strict=True)
+        f'<span><i style="background:{_css(emotion_colour(name, names))}"></i>{html.escape(name)}</span>'
+        for name, peak in zip(names, peaks, strict=True)
         if peak >= MIN_SHOWN
     )
     if is_unsure:
@@ -167,7 +170,7 @@ def _format_row(row: TimelineRow, names: tuple[str, ...], answers: list[EmotionS
         f'data-moments="{html.escape(json.dumps(values, separators=(",", ":")))}">'
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" preserveAspectRatio="none" aria-hidden="true">'
         f"{_draw_curves(probabilities, names)}</svg>"
-        f'<div class="tl-strip">{_draw_strip(answers)}</div><div class="tl-head"></div></div>'
+        f'<div class="tl-strip">{_draw_strip(answers, names)}</div><div class="tl-head"></div></div>'
         f'<div class="tl-axis"><span>0 s</span><span>probability, 0 to 100 %</span><span>{duration:.1f} s</span></div>'
         "</div>"
     )
@@ -182,33 +185,39 @@ def _as_list(answer: EmotionSummary | None) -> list | None:
 
 def _draw_curves(probabilities: np.ndarray, names: tuple[str, ...]) -> str:
     peaks = np.max(np.nan_to_num(probabilities), axis=0)
-    curves = []
-    for index in np.argsort(peaks):
-        if peaks[index] < MIN_SHOWN:
-            continue
-        path, is_down = [], False
-        for place, value in enumerate(probabilities[:, index]):
-            if np.isnan(value):
-                is_down = False
-                continue
-            x, y = WIDTH * place / (len(probabilities) - 1), RIM + (HEIGHT - 2 * RIM) * (1 - value)
-            path.append(f"{'L' if is_down else 'M'}{x:.1f} {y:.1f}")
-            is_down = True
+    drawn = [index for index in np.argsort(peaks, kind="stable") if peaks[index] >= MIN_SHOWN]
+    curves, dashes = [], []
+    for place, index in enumerate(drawn):
+        values, colour = probabilities[:, index], emotion_colour(names[index], names)
         # A dark outline separates similar colours.
-        for colour, width in ((DARK, 5), (emotion_colour(names[index]), 2.5)):
-            curves.append(
-                f'<path d="{"".join(path)}" fill="none" stroke="{_css(colour)}" stroke-width="{width}" '
-                'vector-effect="non-scaling-stroke" stroke-linejoin="round"/>'
-            )
-    return "".join(curves)
+        curves += [_draw_path(values, DARK, 5), _draw_path(values, colour, 2.5)]
+        for depth, size, hidden in find_hidden(probabilities[:, drawn], place):
+            dash = f' stroke-dasharray="{DASH} {(size - 1) * DASH}" stroke-dashoffset="{depth * DASH}"'
+            dashes.append(_draw_path(np.where(hidden, values, np.nan), colour, 2.5, dash))
+    return "".join(curves + dashes)
 
 
-def _draw_strip(answers: list[EmotionSummary | None]) -> str:
+def _draw_path(values: np.ndarray, colour: Colour, width: float, dash: str = "") -> str:
+    path, is_down = [], False
+    for place, value in enumerate(values):
+        if np.isnan(value):
+            is_down = False
+            continue
+        x, y = WIDTH * place / (len(values) - 1), RIM + (HEIGHT - 2 * RIM) * (1 - value)
+        path.append(f"{'L' if is_down else 'M'}{x:.1f} {y:.1f}")
+        is_down = True
+    return (
+        f'<path d="{"".join(path)}" fill="none" stroke="{_css(colour)}" stroke-width="{width}" '
+        f'vector-effect="non-scaling-stroke" stroke-linejoin="round"{dash}/>'
+    )
+
+
+def _draw_strip(answers: list[EmotionSummary | None], names: tuple[str, ...]) -> str:
     pieces, n = [], len(answers) - 1
     for start, end, emotion in find_stretches(answers):
         # A moment reaches halfway to its neighbours, as in the curves above.
         left, right = max(0.0, (start - 0.5) / n), min(1.0, (end - 0.5) / n)
-        colour = emotion_colour(emotion)
+        colour = emotion_colour(emotion, names)
         name = html.escape(emotion) if right - left > MIN_NAMED_SHARE else ""
         pieces.append(
             f'<span style="left:{100 * left:.2f}%;width:{100 * (right - left):.2f}%;'

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from emotion.console import counted
 from emotion.outputs.plots.figures import (
     BLUE,
     GREEN,
@@ -17,7 +18,6 @@ from emotion.outputs.plots.figures import (
     VERMILION,
     WIDTH_INCHES,
     build_figure,
-    count_clips,
     draw_interval,
     is_number,
     percent,
@@ -111,7 +111,7 @@ def build_recall_by_modality(reports: Mapping[str, Mapping[str, Any]], human: Ma
         for row, name in enumerate(classes):
             _draw_recall(axes, report["per_class"][name], row + offset, thickness, colour)
         uar = percent_with_interval(report["uar"], report.get("intervals"))
-        entries.append((Patch(color=colour), f"{words}: UAR {uar}, {count_clips(report['n'])}"))
+        entries.append((Patch(color=colour), f"{words}: UAR {uar}, {counted(report['n'], 'clip')}"))
         people = (human or {}).get(modality)
         if is_number(people):
             # Each line's dashes fall into the gaps of the others, so that all show where they coincide. The white edge
@@ -212,10 +212,10 @@ def _name_system(system: str, results: Mapping[str, Mapping[str, Any]]) -> str:
     name = textwrap.wrap(system, MAX_NAME_LENGTH, max_lines=2, placeholder=" …") or [""]
     counts = {protocol: results[protocol]["n"] for protocol in PROTOCOL_STYLES if protocol in results}
     if len(set(counts.values())) == 1:
-        counted = [f"({count_clips(next(iter(counts.values())))})"]
+        sizes = [f"({counted(next(iter(counts.values())), 'clip')})"]
     else:
-        counted = [f"({counts[RANDOM]} clips at random,", f"{counts[APART]} apart)"]
-    return "\n".join((*name, *counted))
+        sizes = [f"({counts[RANDOM]} clips at random,", f"{counts[APART]} apart)"]
+    return "\n".join((*name, *sizes))
 
 
 def _name_difference(results: Mapping[str, Mapping[str, Any]]) -> str:

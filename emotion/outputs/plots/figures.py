@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from emotion.console import counted
 from emotion.errors import EmotionError
 from emotion.files import written_whole
 
@@ -193,12 +194,8 @@ def is_interval(interval: Sequence[float | None] | None) -> bool:
 def describe_report(report: Mapping[str, Any]) -> tuple[str, str]:
     """Returns the title lines of every plot of a report: its protocol, and its size and main scores."""
     uar, accuracy = percent_with_interval(report["uar"], report.get("intervals")), percent(report["accuracy"], 1)
-    return sentence(report["protocol"]), f"{count_clips(report['n'])}, UAR {uar}, accuracy {accuracy}"
+    return sentence(report["protocol"]), f"{counted(report['n'], 'clip')}, UAR {uar}, accuracy {accuracy}"
 
 
 def sentence(text: str) -> str:
     return text[:1].upper() + text[1:]
-
-
-def count_clips(n: int) -> str:
-    return f"{n} clip" if n == 1 else f"{n} clips"

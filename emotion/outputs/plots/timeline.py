@@ -24,6 +24,7 @@ from emotion.outputs.timeline import (
     TimelineRow,
     choose_moments,
     choose_rows,
+    find_hidden,
     find_stretches,
     stack_probabilities,
     timeline_rows,
@@ -38,6 +39,7 @@ MAX_MOMENTS = 1500
 LETTER_POINTS = 6.0  # the strip's letters, on average
 NOTE_LETTERS = 22  # per line beside the curves
 LINE_POINTS, RIM_POINTS = 1.8, 3.2
+DASH_POINTS = 4.0  # of curves that lie on each other, in turn
 
 
 def write_timeline(prediction: MediaPrediction, path: str | os.PathLike) -> Path:
@@ -73,7 +75,7 @@ def build_timeline(prediction: MediaPrediction):
     for row, curves, strip in zip(shown, grid[::2], grid[1::2], strict=True):
         answers = [row.answer_at(moment) for moment in moments]
         _draw_curves(curves, row, moments, answers)
-        _draw_strip(strip, moments, answers)
+        _draw_strip(strip, moments, answers, row.class_names)
         curves.tick_params(labelbottom=False, bottom=False)
         strip.tick_params(labelbottom=strip is grid[-1], bottom=strip is grid[-1])
     _set_time_axis(grid[-1], start, end)
@@ -93,13 +95,22 @@ def _draw_curves(axes, row: TimelineRow, moments: np.ndarray, answers: list) -> 
     probabilities = stack_probabilities(answers, len(names))
     peaks = np.max(np.nan_to_num(probabilities), axis=0)
     quiet = [name for name, peak in zip(names, peaks, strict=True) if peak < MIN_SHOWN]
-    for index in np.argsort(peaks):
-        if peaks[index] >= MIN_SHOWN:
-            # A dark rim sets pale colours off from the white background.
+    drawn = [index for index in np.argsort(peaks, kind="stable") if peaks[index] >= MIN_SHOWN]
+    for index in drawn:
+        # A dark rim sets pale colours off from the white background.
+        axes.plot(
+            moments, 100 * probabilities[:, index], color=_share(emotion_colour(names[index], names)),
+            linewidth=LINE_POINTS, label=plain(names[index]), solid_capstyle="round", clip_on=False,
+            path_effects=[withStroke(linewidth=RIM_POINTS, foreground=_share(DARK)), Normal()],
+        )  # fmt: skip
+    for place, index in enumerate(drawn):
+        values, colour = 100 * probabilities[:, index], _share(emotion_colour(names[index], names))
+        for depth, size, hidden in find_hidden(probabilities[:, drawn], place):
+            # Where a curve lies below others, its dashes show through them.
             axes.plot(
-                moments, 100 * probabilities[:, index], color=_share(emotion_colour(names[index])),
-                linewidth=LINE_POINTS, label=plain(names[index]), solid_capstyle="round", clip_on=False,
-                path_effects=[withStroke(linewidth=RIM_POINTS, foreground=_share(DARK)), Normal()],
+                moments, np.where(hidden, values, np.nan), color=colour, linewidth=LINE_POINTS, clip_on=False,
+                linestyle=(depth * DASH_POINTS, (DASH_POINTS, (size - 1) * DASH_POINTS)), dash_capstyle="butt",
+                zorder=2.5,
             )  # fmt: skip
     set_percent_axis(axes.yaxis, "probability")
     axes.spines[["top", "right"]].set_visible(False)
@@ -122,7 +133,7 @@ def _draw_curves(axes, row: TimelineRow, moments: np.ndarray, answers: list) -> 
         note.set_in_layout(False)
 
 
-def _draw_strip(axes, moments: np.ndarray, answers: list) -> None:
+def _draw_strip(axes, moments: np.ndarray, answers: list, names: tuple[str, ...]) -> None:
     """Draws a stretch for each time with the same answer, with the emotion's name where there is room."""
     axes.set_ylim(0, 1)
     axes.set_yticks([])
@@ -131,7 +142,7 @@ def _draw_strip(axes, moments: np.ndarray, answers: list) -> None:
     points_per_second = 72 * axes.figure.get_figwidth() * 0.75 / (moments[-1] - moments[0])
     for start, end, emotion in find_stretches(answers):
         left, width = moments[start] - step / 2, (end - start) * step
-        colour = emotion_colour(emotion)
+        colour = emotion_colour(emotion, names)
         axes.axvspan(left, left + width, facecolor=_share(colour), edgecolor=_share(DARK), linewidth=0.6)
         if width * points_per_second > LETTER_POINTS * len(emotion):
             axes.text(

@@ -231,7 +231,7 @@ class _Subject:
 
     @property
     def colour(self) -> Colour:
-        return emotion_colour(self.answer.emotion)
+        return emotion_colour(self.answer.emotion, self.class_names)
 
     @property
     def runs(self) -> tuple[TextRun, ...]:
@@ -251,4 +251,4 @@ class _Subject:
             return ()
         indices = np.argsort(-probabilities, kind="stable")[:n_bars]
         names_and_percents = [(self.class_names[i], round(100 * float(probabilities[i]))) for i in indices]
-        return tuple((name, percent, emotion_colour(name)) for name, percent in names_and_percents)
+        return tuple((name, percent, emotion_colour(name, self.class_names)) for name, percent in names_and_percents)

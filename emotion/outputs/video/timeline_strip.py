@@ -56,7 +56,7 @@ class TimelineStrip:
             for column, time in enumerate(moments.tolist()):
                 answer = row.answer_at(time)
                 if answer is not None:
-                    colours[top : top + row_pixels, column] = emotion_colour(answer.emotion)
+                    colours[top : top + row_pixels, column] = emotion_colour(answer.emotion, row.class_names)
                     filled[top : top + row_pixels, column] = True
         played = _tile(colours, np.where(filled, 1.0, BACK_OPACITY))
         dim = np.where(filled, AHEAD_OPACITY * colours + (1 - AHEAD_OPACITY) * np.array(DARK), colours)

@@ -14,9 +14,10 @@ from emotion.labels import class_index
 from emotion.models import build_model
 from emotion.models.calibration import SMALLEST_PROBABILITY, fit_temperature, softmax
 from emotion.models.fusion import copy_branch
+from emotion.training.calibrating import Answers
 from emotion.training.fusion_weights import fit_weights
 from emotion.training.recipes.new_corpora import gather_answers
-from emotion.training.recipes.scoring import Answers, moving_face, pair_faces
+from emotion.training.recipes.scoring import moving_face, pair_faces
 from emotion.training.recipes.stills import Stills
 from emotion.training.recipes.voice_bank import VoiceBank
 

@@ -18,8 +18,9 @@ from emotion.files import written_whole
 from emotion.labels import class_index
 from emotion.models.calibration import choose_threshold
 from emotion.outputs.score_tables import format_table
+from emotion.training.calibrating import Answers
 from emotion.training.recipes.own_baseline import MOST_NEUTRAL_CLIPS
-from emotion.training.recipes.scoring import Answers, uar_of
+from emotion.training.recipes.scoring import uar_of
 from emotion.training.recipes.voice_bank import VoiceBank
 from emotion.training.recipes.voices import corpus_of, language_of
 

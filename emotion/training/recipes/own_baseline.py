@@ -9,12 +9,12 @@ from dataclasses import dataclass
 
 import keras
 import numpy as np
-import scipy.optimize
 from keras import layers
 
 from emotion.labels import class_index
 from emotion.models.calibration import softmax
 from emotion.training.recipes.voice_bank import VoiceBank, balanced_targets
+from emotion.training.softmax import minimise_cross_entropy
 
 FEATURES = "audio_vector"  # the layer of a voice network whose output both heads take
 NEUTRAL = "neutral"
@@ -135,25 +135,12 @@ def fit_softmax(features: np.ndarray, targets: np.ndarray, ridge: float) -> tupl
     Returns:
         Kernel ``(n_features, n_classes)`` and bias ``(n_classes,)``, float32, for the features as given.
     """
-    targets = (targets / targets.sum()).astype(np.float32)
-    weights = targets.sum(axis=1, keepdims=True)
-    deviation = np.sqrt((weights * np.square(features)).sum(axis=0)) + 1e-3
-    scaled = features / deviation
-    n_features, n_classes = scaled.shape[1], targets.shape[1]
-
-    def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
-        kernel = parameters.reshape(n_features + 1, n_classes).astype(np.float32)
-        logits = scaled @ kernel[:-1] + kernel[-1]
-        probabilities = softmax(logits)
-        cross_entropy = -float((targets * np.log(np.maximum(probabilities, 1e-30))).sum())
-        slope = weights * probabilities - targets
-        gradient = np.concatenate([scaled.T @ slope + ridge * kernel[:-1], slope.sum(axis=0)[None]])
-        return cross_entropy + 0.5 * ridge * float(np.square(kernel[:-1]).sum()), gradient.ravel().astype(np.float64)
-
-    start = np.zeros((n_features + 1) * n_classes)
-    found = scipy.optimize.minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": MAX_STEPS})
-    kernel = found.x.reshape(n_features + 1, n_classes).astype(np.float32)
-    return kernel[:-1] / deviation[:, None], kernel[-1]
+    targets = targets / targets.sum()
+    deviation = np.sqrt((targets.sum(axis=1, keepdims=True) * np.square(features)).sum(axis=0)) + 1e-3
+    columns = np.concatenate([features / deviation, np.ones((len(features), 1), features.dtype)], axis=1)
+    penalties = np.append(np.full(features.shape[1], ridge), 0.0)
+    weights = minimise_cross_entropy(columns, targets, penalties, max_steps=MAX_STEPS)
+    return weights[:-1] / deviation[:, None].astype(np.float32), weights[-1]
 
 
 def answer_with_baseline(

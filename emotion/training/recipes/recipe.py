@@ -42,6 +42,7 @@ from emotion.models.export_onnx import write_onnx
 from emotion.models.half_precision import round_to_half
 from emotion.models.run_folder import MODEL_FILE, SPLITS_FILE, load_run, write_metrics, write_run
 from emotion.models.trained_model import Run, time_window
+from emotion.training.calibrating import Answers, choose_unsure
 from emotion.training.recipes import teacher
 from emotion.training.recipes.card import write_card
 from emotion.training.recipes.face_stages import SeenFaces, align_faces, check_faces, train_faces, usual_neutral
@@ -53,14 +54,7 @@ from emotion.training.recipes.new_corpora import (
     join_equal,
     score_corpora,
 )
-from emotion.training.recipes.scoring import (
-    EVIDENCE,
-    Answers,
-    answer_photographs,
-    answer_voices,
-    choose_unsure,
-    score_answers,
-)
+from emotion.training.recipes.scoring import EVIDENCE, answer_photographs, answer_voices, score_answers
 from emotion.training.recipes.settings import FACE_BASELINE, MOBILENET, OWN_MEAN, WHISPER, Recipe, natural_prior
 from emotion.training.recipes.stills import Stills
 from emotion.training.recipes.voice_bank import decode_voices
@@ -296,7 +290,7 @@ def write_model(
     every_clip = [*clips["train"], *clips["validation"]]
     contents = heard.caches[recipe.voice].contents(every_clip)
     write_splits(split, every_clip, output / SPLITS_FILE, contents)
-    add_unlisted(output / SPLITS_FILE, UNLABELLED_FACES if recipe.has_eye else FACES, split)
+    add_unlisted(output / SPLITS_FILE, UNLABELLED_FACES if recipe.faces.has_teacher else FACES, split)
     if recipe.voice == WHISPER:
         write_whole(output / LICENCE_FILE, LICENCE)
     if recipe.architecture == MOBILENET:
@@ -326,12 +320,15 @@ def _sources(recipe: Recipe, learned: list[Clip], faces: Stills) -> tuple[DataSo
     part = "the encoder's first blocks" if recipe.voice == WHISPER else "as a teacher only"
     whisper = DataSource(f"Whisper tiny.en, {part} (OpenAI)", "MIT", 0)
     licence = "labels MIT, pictures without a stated licence; Apache-2.0"
+    n_labelled = int(faces.targets.any(axis=(1, 2)).sum())
+    shown = DataSource(FACES, licence, n_labelled)
+    if recipe.faces.has_teacher:  # a pupil also learns from faces without labels
+        shown = DataSource(UNLABELLED_FACES, licence, len(faces))
     if not recipe.has_eye:
-        n_labelled = int(faces.targets.any(axis=(1, 2)).sum())
-        return DataSource(FACES, licence, n_labelled), *describe_corpora(learned), whisper
+        return shown, *describe_corpora(learned), whisper
     eye = "the face branch" if recipe.architecture == MOBILENET else "as a teacher only"
     return (
-        DataSource(UNLABELLED_FACES, licence, len(faces)),
+        shown,
         *describe_corpora(learned),
         whisper,
         DataSource(f"HSEmotion mobilenet_7, trained on AffectNet, {eye}", "Apache-2.0; AffectNet: research only", 0),

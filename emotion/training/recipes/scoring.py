@@ -6,7 +6,6 @@ motion like the head of somebody on camera.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,72 +17,18 @@ from emotion.evaluation.judging import Judgement, build_report
 from emotion.inputs.clip_windows import cut_clip
 from emotion.inputs.preprocessing import Preprocessor
 from emotion.labels import class_index
-from emotion.models.calibration import (
-    SMALLEST_PROBABILITY,
-    apply_temperature,
-    choose_threshold,
-    fit_temperature,
-    softmax,
-)
-from emotion.scores import compute_calibration, compute_confusion_matrix, compute_scores
+from emotion.scores import compute_confusion_matrix, compute_scores
+from emotion.training.calibrating import Answers, measure_calibration
 from emotion.training.recipes.animation import animate_still
 from emotion.training.recipes.stills import Stills
-from emotion.windows import merge_by_clip
 
 EVIDENCE = {"photograph": "video_only", "voice": "audio_only", "both": "both"}
 N_AT_ONCE = 32
 N_MOVING = 5  # frames of a face set in motion; what moves is the same still face
-N_DRAWS = 200
-N_PARTS = 5  # into which groups are dealt to measure calibration on those it was not fitted on
 LEFT_OUT = ("calibration", "coverage_accuracy", "evidence", "n_unanswered")  # of a report
 
 Predict = Callable[[dict[str, np.ndarray]], np.ndarray]
 Groups = dict[str, np.ndarray]
-
-
-@dataclass(frozen=True)
-class Answers:
-    """A model's uncalibrated answers for one kind of evidence.
-
-    Attributes:
-        clips: for each clip ``(n_windows, n_classes)`` probabilities.
-        classes: ``(n,)`` true class indices.
-        groups: ``(n,)`` the speaker, or where it is not known the face itself.
-        sexes: ``(n,)`` of the speakers; empty where not known.
-    """
-
-    clips: list[np.ndarray]
-    classes: np.ndarray
-    groups: np.ndarray
-    sexes: np.ndarray
-
-    def merged(self, temperature: float = 1.0) -> np.ndarray:
-        """Returns ``(n, n_classes)``: the mean over each clip's windows, at a temperature."""
-        windows = apply_temperature(np.concatenate(self.clips), temperature)
-        return merge_by_clip(windows, [len(clip) for clip in self.clips])
-
-    def shifted(self, index: int, offset: float) -> "Answers":
-        """Returns the answers with ``offset`` taken off the logit of a class."""
-        logs = [np.log(np.maximum(clip, SMALLEST_PROBABILITY)) for clip in self.clips]
-        for rows in logs:
-            rows[:, index] -= offset
-        return replace(self, clips=[softmax(rows) for rows in logs])
-
-    def part(self, chosen: np.ndarray) -> "Answers":
-        """Returns the answers for some clips."""
-        return Answers([self.clips[i] for i in chosen], self.classes[chosen], self.groups[chosen], self.sexes[chosen])
-
-    def apart(self) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Deals the groups into parts; returns for each part the indices of all other clips, and of its own."""
-        names, members = np.unique(self.groups, return_inverse=True)
-        parts = np.random.default_rng(0).permutation(len(names))[members] % min(N_PARTS, len(names))
-        if len(names) == 1:
-            return [(np.arange(len(members)), np.arange(len(members)))]
-        return [(np.flatnonzero(parts != part), np.flatnonzero(parts == part)) for part in np.unique(parts)]
-
-    def fit_temperature(self) -> float:
-        """Returns the temperature that fits all clips."""
-        return fit_temperature(self.clips, self.classes)
 
 
 # ---- Asking the model ----
@@ -146,31 +91,7 @@ def moving_face(faces: Stills, index: int, config: RunConfig) -> np.ndarray:
     return np.broadcast_to(clip[..., None], (N_MOVING, *config.video_shape[1:]))
 
 
-# ---- Calibration ----
-
-
-def choose_unsure(answers: dict[str, Answers], temperatures: dict[str, float]) -> float:
-    """Chooses the confidence below which the answer is ``unsure``; all kinds of evidence count the same."""
-    n = min(len(mode.clips) for mode in answers.values())
-    confidences, is_right = [], []
-    for name, mode in answers.items():
-        chosen = np.random.default_rng(0).choice(len(mode.clips), n, replace=False)
-        merged = mode.part(chosen).merged(temperatures[name])
-        confidences.append(merged.max(axis=1))
-        is_right.append(merged.argmax(axis=1) == mode.classes[chosen])
-    return choose_threshold(np.concatenate(confidences), np.concatenate(is_right))
-
-
-def measure_calibration(merged: np.ndarray, classes: np.ndarray) -> tuple[float, float]:
-    """Returns the expected calibration error of answers ``(n, n_classes)``, and what chance alone would make of it.
-
-    The second is the mean error if every answer were right just as often as its confidence says: on a few hundred clips
-    that is several hundredths.
-    """
-    confidences = merged.max(axis=1)
-    rng = np.random.default_rng(0)
-    drawn = [compute_calibration(confidences, rng.random(len(merged)) < confidences)[0] for _ in range(N_DRAWS)]
-    return compute_calibration(confidences, merged.argmax(axis=1) == classes)[0], float(np.mean(drawn))
+# ---- Scores ----
 
 
 def score_answers(

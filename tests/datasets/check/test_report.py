@@ -180,7 +180,7 @@ def test_misspelt_labels_get_a_guess_and_clips_without_speaker_are_counted(tmp_p
     ]
     survey = Survey(tmp_path, "manifest", clips, {"a.wav": Examination(has_audio=True, is_audible=True, seconds=2.0)})
     found = {finding.key: finding.items for finding in faults.find_faults(survey)}
-    assert found["strange_labels"] == ("boredom (1 clips)", "suprised (1 clips), perhaps surprised?")
+    assert found["strange_labels"] == ("boredom (1 clip)", "suprised (1 clip), perhaps surprised?")
     assert len(found["unknown_speakers"]) == 2
     assert found["used_twice"] == ("a.wav: x:1 (suprised), x:2 (boredom)",)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from emotion.config import RunConfig
-from emotion.inputs.faces.crops import compute_crop_transform, crop_face
+from emotion.inputs.faces.crops import crop_face
 from emotion.inputs.faces.detection import QUICK_SIDE, SURE_SCORE, Face, YuNetDetector, clip_box, find_overlap
 from emotion.inputs.faces.frugal import MAX_NEAR_SECONDS, MAX_QUICK_LOOKS, N_SEARCHED, FrugalDetector
 from emotion.inputs.frame_sampler import FrameSampler
@@ -265,62 +265,3 @@ def test_a_box_sits_on_a_face_that_moves_or_enters_fast_in_every_picture(path):
     (track,) = sampler.tracks().values()
     overlaps = [find_overlap(clip_box(*track.box_at(seconds), 640, 360), box) for seconds, box in shown]
     assert len(overlaps) > 30 and np.mean(overlaps) > 0.9 and min(overlaps) > 0.6
-
-
-# ---- Tilted faces ----
-
-
-def follow_tilted(degrees, n: int = 40) -> tuple[FrameSampler, list[float]]:
-    """Follows the astronaut's face, tilted by ``degrees(seconds)``; returns by how much each crop of it is askew."""
-    import cv2
-    from skimage import data
-
-    photograph, asked = data.astronaut(), []
-    (upright,) = YuNetDetector().detect(photograph)
-    sampler = FrameSampler(RunConfig(), detector=Counting(asked))
-    askew = []
-    for i in range(n):
-        tilt = degrees(i / 25)
-        turn = cv2.getRotationMatrix2D((224, 130), tilt, 1.0)
-        turn[:, 2] += (100, 100)
-        picture = cv2.warpAffine(photograph, turn, (640, 480), borderMode=cv2.BORDER_REPLICATE)
-        truth = compute_crop_transform(upright.landmarks @ turn[:, :2].T + turn[:, 2], 64)
-        sampler.add(VideoFrame(i / 25, picture, 1 / 25))
-        for landmarks in sampler._landmarks.values():
-            found = compute_crop_transform(landmarks, 64)
-            angles = [np.degrees(np.arctan2(matrix[1, 0], matrix[0, 0])) for matrix in (truth, found)]
-            askew.append(abs((angles[1] - angles[0] + 180) % 360 - 180))
-    sampler.n_asked = len(asked)
-    return sampler, askew
-
-
-class Counting(YuNetDetector):
-    """Notes each run of the network."""
-
-    def __init__(self, asked: list[float]):
-        super().__init__()
-        self.asked = asked
-
-    def _find(self, image, min_score):
-        self.asked.append(image.shape[0])
-        return super()._find(image, min_score)
-
-
-@pytest.mark.parametrize("tilt", [-70, -45, -30, 30, 45, 60])
-def test_a_tilted_face_is_found_at_once_as_one_and_cut_out_upright(tilt):
-    sampler, askew = follow_tilted(lambda seconds: tilt)
-    (track,) = sampler.tracks().values()
-    assert track.times_seconds[0] == 0.0 and track.seconds_in_sight > 1.4
-    assert np.median(askew) < 16  # without a turn, two thirds of the tilt
-
-
-@pytest.mark.parametrize("speed", [40, -40, 60])
-def test_a_head_that_tilts_slowly_stays_one_face_and_is_cut_out_upright(speed):
-    sampler, askew = follow_tilted(lambda seconds: speed * seconds)
-    assert len(sampler.tracks()) == 1
-    assert np.mean(askew) < 14
-
-
-def test_upright_faces_are_not_turned():
-    sampler, _ = follow_tilted(lambda seconds: 0.0)
-    assert sampler.n_asked < 25

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from made_predictions import HAPPY, SAD, TORN, make_prediction
 
+from emotion.outputs.palette import EMOTION_COLOURS
 from emotion.outputs.plots import timeline as timeline_plots
 from emotion.outputs.plots.timeline import build_timeline
 
@@ -91,3 +92,16 @@ def test_more_faces_than_can_be_drawn_are_said_to_be_missing(monkeypatch):
 def test_an_hour_takes_no_more_moments_than_can_be_seen():
     figure = build_timeline(make_prediction(voice=[HAPPY] * 60, duration=3600.0))
     assert len(curves_of(figure.axes[0])["happy"].get_xdata()) == timeline_plots.MAX_MOMENTS
+
+
+def test_of_equal_curves_each_shows():
+    """Two emotions at 50 %: both colours are seen there, in turn."""
+    figure = build_timeline(make_prediction([([np.array([0.5, 0.5, 0.0])], 0, 3)], unsure_below=0.0))
+    figure.canvas.draw()
+    picture = np.asarray(figure.canvas.buffer_rgba())[..., :3].astype(int)
+    axes = figure.axes[0]
+    (left, row), (right, _) = axes.transData.transform([(0.2, 50), (2.8, 50)])
+    line = picture[picture.shape[0] - round(row) - 1, round(left) : round(right)]
+    for name in ("happy", "sad"):
+        share = (np.abs(line - EMOTION_COLOURS[name]).max(axis=1) < 12).mean()
+        assert 0.3 < share < 0.7
