@@ -79,8 +79,8 @@ RUN_HERE = (
     "python -m emotion.datasets clean my_clips --output clean",
     "python -m emotion.evaluate --manifest clips.csv",
     "python -m emotion.evaluate --model saved_models/default --manifest clips.csv --json scores.json --plots plots/",
-    "python train_model.py --dataset_dir my_clips --protocol random --epochs 20 --output saved_models/mine",
-    "python train_model.py --manifest clean/manifest.csv --epochs 20 --output saved_models/mine_apart",
+    "python train_model.py --init accurate --dataset_dir my_clips --protocol random --output saved_models/mine",
+    "python train_model.py --init accurate --manifest clean/manifest.csv --output saved_models/mine_apart",
 )
 
 # Run by documents/test_every_command.py, in this order; each with what makes it take seconds, or find what the ones
@@ -134,6 +134,8 @@ NOT_RUN = {
     r"python -m emotion.datasets download": "tests/datasets/test_download.py",
     r"python -m emotion.weights |.*--pretrained": "tests/models/test_pretrained.py",
     r"python -m emotion.fuse --audio saved_models/best_wav2vec2": "tests/journeys/test_pretrained_experts.py",
+    r"python -m emotion.calibrate ": "tests/training/test_recalibrating.py",
+    r"python train_model.py --init accurate (--labels auto )?--protocol": "tests/training/test_starting.py",
     r"python -m benchmarks( |$)": "tests/benchmarks/test_speed.py",
     r"python train_model.py --recipe|python -m emotion.evaluate corpora": "tests/training/test_recipes.py",
     r"python run_inference.py clips/ --(workers|shard|cluster)": "tests/inference/test_workers.py",
