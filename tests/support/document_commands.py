@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from emotion.config import RECIPE_NAMES
 from emotion.datasets.synthetic.clips import write_synthetic_dataset
 from emotion.places import project_dir
 
@@ -50,7 +51,8 @@ def make_place(place: Path) -> Path:
     shutil.copytree(ROOT / "emotion", place / "emotion", ignore=shutil.ignore_patterns("__pycache__"))
     (place / "samples").symlink_to(ROOT / "samples")
     (place / "saved_models").mkdir()
-    (place / "saved_models" / "default").symlink_to(ROOT / "saved_models" / "default")
+    for name in RECIPE_NAMES:
+        (place / "saved_models" / name).symlink_to(ROOT / "saved_models" / name)
     shutil.copy(ROOT / "samples" / "astronaut.mp4", place / "clip.mp4")
     (place / "clips").mkdir()
     shutil.copy(ROOT / "samples" / "astronaut.mp4", place / "clips" / "one.mp4")
@@ -61,7 +63,7 @@ def make_place(place: Path) -> Path:
 
 
 def follow(place: Path, command: str, **variables: str) -> subprocess.CompletedProcess:
-    words = shlex.split(command.replace("--epochs 20", "--epochs 1"))
+    words = shlex.split(command)
     env = {**os.environ, "PYTHONPATH": str(place), "TF_CPP_MIN_LOG_LEVEL": "3", **variables}
     return subprocess.run(
         [sys.executable, *words[1:]], cwd=place, env=env, capture_output=True, text=True, timeout=600, check=False

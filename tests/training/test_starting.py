@@ -10,9 +10,12 @@ from refusals import refused
 from small_models import random_inputs, small_design, tiny_config, write_small_run
 
 from emotion.config import CalibrationConfig
+from emotion.console import Reporter
 from emotion.datasets.cache import ClipCache
+from emotion.datasets.split_files import load_splits
 from emotion.errors import ConfigError
 from emotion.evaluation.judging import judge_clips
+from emotion.evaluation.model_report import load_seen_by
 from emotion.models import LATE_FUSION, build_model
 from emotion.models.run_folder import load_run
 from emotion.models.trained_model import Run
@@ -192,3 +195,15 @@ def test_every_fold_starts_from_the_model_and_the_folds_are_compared_together(in
     assert (compared["test"]["n"], compared["held_out"]["n"]) == (16, 0)
     right = sum(fold["n"] * fold["accuracy"] for fold in result.report["folds"])
     assert compared["test"]["right"] == pytest.approx(right)
+
+
+def test_clips_that_the_first_model_learned_from_are_known_to_the_second(started, clips, cache_dir, tmp_path, capsys):
+    first = load_run(started.path)
+    config = inherit_settings(first, tiny_config())
+    second = train(clips[:8], config, tmp_path / "second", cache_dir=cache_dir, initial=first, reporter=Reporter())
+    assert second.metrics["initial"]["n_met"] > 0
+    seen = load_seen_by(load_run(second.path))
+    split = load_splits(started.path / "splits.csv")
+    assert {*split.train, *split.validation} <= seen.clip_ids
+    assert any("old" in name for name in seen.unlisted)
+    assert "learned from" in capsys.readouterr().err
