@@ -3,9 +3,10 @@
 import math
 import os
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 from emotion.csv_rows import restore, write_rows
-from emotion.datasets.clips import SIDES, TRAIN, Clip
+from emotion.datasets.clips import SIDES, TEST, TRAIN, Clip
 from emotion.datasets.paths import read_table
 from emotion.datasets.splits import Split, check_protocol, check_split, in_order, split_of
 from emotion.errors import DatasetError
@@ -14,6 +15,7 @@ from emotion.files import written_whole
 COLUMNS = ("clip_id", "side", "emotion", "speaker", "protocol", "seed", "sha256")
 # Begins the id of a row that stands for data too large to be listed clip by clip.
 UNLISTED = "unlisted"
+SPLITS_NAME = "splits.csv"  # in a model's folder
 
 
 def write_splits(
@@ -39,6 +41,22 @@ def add_unlisted(path: str | os.PathLike, name: str, split: Split) -> None:
     with open(path, "a", encoding="utf-8", newline="") as file:
         row = (f"{UNLISTED}:{name}", TRAIN, "", "", split.protocol, split.seed, "")
         write_rows(file, [row])
+
+
+def write_earlier_splits(folder: Path, name: str, path: Path) -> None:
+    """Writes what another model learned from, and the models before it, for one that starts from its weights.
+
+    Args:
+        folder: of the other model, whose tables are those that it has.
+        name: to call it where it has none.
+        path: the table to write.
+    """
+    tables = [folder / SPLITS_NAME, folder / path.name]
+    rows = [row for table in tables if table.is_file() for row in read_split_rows(table) if row["side"] != TEST]
+    if not rows:
+        rows = [dict.fromkeys(COLUMNS, "") | {"clip_id": f"{UNLISTED}:what {name} learned from", "side": TRAIN}]
+    with written_whole(path) as partial, open(partial, "w", encoding="utf-8", newline="") as file:
+        write_rows(file, [COLUMNS, *([row[column] for column in COLUMNS] for row in rows)])
 
 
 def load_splits(path: str | os.PathLike) -> Split:

@@ -20,7 +20,7 @@ from emotion.evaluation.adaptation import BY_REFERENCE, References, choose_refer
 from emotion.evaluation.judging import Judgement, build_report, judge_clips, used_modalities
 from emotion.evaluation.training_record import SeenClips, load_seen
 from emotion.labels import class_index
-from emotion.models.run_folder import SPLITS_FILE
+from emotion.models.run_folder import EARLIER_SPLITS_FILE, SPLITS_FILE
 from emotion.models.trained_model import Run
 
 
@@ -150,8 +150,8 @@ def write_plots(
 
 def load_seen_by(run: Run) -> SeenClips | None:
     """Reads what a model was trained and validated on; None if its folder has no record of it."""
-    path = run.path / SPLITS_FILE
-    return load_seen(path) if path.is_file() else None
+    paths = [run.path / name for name in (SPLITS_FILE, EARLIER_SPLITS_FILE)]
+    return load_seen(*(path for path in paths if path.is_file())) if paths[0].is_file() else None
 
 
 def find_met(clips: Sequence[Clip], seen: SeenClips) -> set[str]:

@@ -69,9 +69,12 @@ class SeenClips:
         return f"speaker-independent: the model met none of the {len(known)} speakers in training or validation"
 
 
-def load_seen(path: str | os.PathLike) -> SeenClips:
-    """Reads what a model was trained and validated on from its ``splits.csv``; errors are ``load_splits``'s."""
-    return _gather([row for row in read_split_rows(path) if row["side"] != TEST])
+def load_seen(*paths: str | os.PathLike) -> SeenClips:
+    """Reads what a model was trained and validated on from its ``splits.csv``, and those of models before it.
+
+    Errors are those of ``load_splits``.
+    """
+    return _gather([row for path in paths for row in read_split_rows(path) if row["side"] != TEST])
 
 
 def load_sides(path: str | os.PathLike) -> dict[str, SeenClips]:

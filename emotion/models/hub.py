@@ -15,12 +15,21 @@ from emotion.fetching import hub_library
 from emotion.files import folder_written_whole
 from emotion.models.baseline_head import BASELINE_FILE
 from emotion.models.onnx_runtime import HASH_SUFFIX, HEAD_FILE, INT8_FILE, ONNX_FILE
-from emotion.models.run_folder import CARD_FILE, CONFIG_FILE, METRICS_FILE, MODEL_FILE, SPLITS_FILE, check_run, load_run
+from emotion.models.run_folder import (
+    CARD_FILE,
+    CONFIG_FILE,
+    EARLIER_SPLITS_FILE,
+    METRICS_FILE,
+    MODEL_FILE,
+    SPLITS_FILE,
+    check_run,
+    load_run,
+)
 from emotion.places import HUB_SCHEME, kept_dir
 
 HUB_CARD_FILE = "README.md"
 NETWORK_FILES = (MODEL_FILE, *(name + end for name in (ONNX_FILE, HEAD_FILE, INT8_FILE) for end in ("", HASH_SUFFIX)))
-RUN_FILES = (CONFIG_FILE, METRICS_FILE, SPLITS_FILE, BASELINE_FILE, *NETWORK_FILES)
+RUN_FILES = (CONFIG_FILE, METRICS_FILE, SPLITS_FILE, EARLIER_SPLITS_FILE, BASELINE_FILE, *NETWORK_FILES)
 LICENCES = "LICENCE-*.txt"  # of parts that others trained
 MAX_BYTES = 2_000_000_000  # of all files of a model
 NAME = re.compile(r"[\w.-]+/[\w.-]+")

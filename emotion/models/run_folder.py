@@ -5,6 +5,7 @@
 ``model.onnx``       the same for ONNX Runtime, with its hash; see ``emotion.models.onnx_runtime``
 ``head.onnx``        the part of it that judges what was encoded along a track; see ``emotion.models.tracks``
 ``splits.csv``       which clip is in which split
+``earlier_splits.csv``  what the model learned from that it was started from, and so on back
 ``history.csv``      losses and scores by epoch
 ``metrics.json``     scores, and the protocol behind them
 ``predictions.csv``  the answer for every test clip
@@ -39,6 +40,7 @@ from emotion.models.trained_model import Run
 CONFIG_FILE = "config.json"
 MODEL_FILE = "model.keras"
 SPLITS_FILE = "splits.csv"
+EARLIER_SPLITS_FILE = "earlier_splits.csv"
 HISTORY_FILE = "history.csv"
 METRICS_FILE = "metrics.json"
 PREDICTIONS_FILE = "predictions.csv"
@@ -108,7 +110,7 @@ def check_new_folder(output: Path) -> None:
     if output.exists() and not output.is_dir():
         raise RunError(f"{output}: is a file. Name a new or empty folder with --output.")
     # A split alone is left by a training that was killed before its first epoch.
-    if output.exists() and any(path.name != SPLITS_FILE for path in output.iterdir()):
+    if output.exists() and any(path.name not in (SPLITS_FILE, EARLIER_SPLITS_FILE) for path in output.iterdir()):
         raise RunError(f"{output}: is not empty. Choose another --output, or continue its training with --resume.")
 
 

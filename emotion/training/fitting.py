@@ -18,7 +18,7 @@ from emotion.console import SILENT, Reporter, counted
 from emotion.datasets.clips import SIDES, TEST, TRAIN, VALIDATION, Clip
 from emotion.datasets.preparation import TrainingClips, prepare_clips
 from emotion.datasets.protocols import split_clips
-from emotion.datasets.split_files import check_contents, load_splits, write_splits
+from emotion.datasets.split_files import check_contents, load_splits, write_earlier_splits, write_splits
 from emotion.datasets.splits import SPEAKER_INDEPENDENT, Split, check_split, describe_split, split_of
 from emotion.errors import DatasetError, RunError
 from emotion.evaluation.judging import (
@@ -28,6 +28,7 @@ from emotion.evaluation.judging import (
     judge_clips,
     write_predictions,
 )
+from emotion.evaluation.model_report import find_met, load_seen_by
 from emotion.files import make_folder
 from emotion.labels import class_index
 from emotion.models import build_model
@@ -37,6 +38,7 @@ from emotion.models.pretrained import build_optimizer, encoder_layers, freeze_en
 from emotion.models.run_folder import (
     CHECKPOINT_DIR,
     CONFIG_FILE,
+    EARLIER_SPLITS_FILE,
     HISTORY_FILE,
     PREDICTIONS_FILE,
     SPLITS_FILE,
@@ -186,7 +188,9 @@ def train_fold(
 def _write_beginning(prepared: TrainingClips, split: Split, output: Path, initial: Run | None) -> None:
     make_folder(output)
     write_splits(split, prepared.clips, output / SPLITS_FILE, prepared.contents)
-    if initial is None:  # what starts from another model is done in a minute, and begins again
+    if initial is not None:
+        write_earlier_splits(initial.path, initial.path.name, output / EARLIER_SPLITS_FILE)
+    else:  # what starts from another model is done in a minute, and begins again
         write_config(prepared.config, output / CONFIG_FILE)
 
 
@@ -307,8 +311,10 @@ def _start(
 ) -> TrainingResult:
     """Trains from another model on the training and the validation side, by cross-validation over both."""
     learned = [*sides[TRAIN], *sides[VALIDATION]]
+    name, seen = initial.path.name, load_seen_by(initial)
+    if met := find_met(prepared.clips, seen) if seen else set():
+        reporter.warn(f"{name} learned from {len(met)} of these clips, so how it does on them as it is is no measure.")
     started = start_from(initial, prepared.config, learned, prepared.cache, reporter=reporter)
-    name = initial.path.name
     reporter.say(describe_start(started, name))
     calibration = fit_calibration(started.answers(prepared.config), initial.config.calibration)
     config = dataclasses.replace(prepared.config, calibration=calibration)
@@ -318,10 +324,12 @@ def _start(
     before = []
     if sides[TEST]:
         judged[TEST] = judge_clips(sides[TEST], run)
-        known = [clip for clip in sides[TEST] if class_index(clip.emotion, initial.config.class_names) is not None]
-        before = judge_clips(known, initial).judgements
+        covered = [clip for clip in sides[TEST] if class_index(clip.emotion, initial.config.class_names) is not None]
+        before = judge_clips(covered, initial).judgements
     compared = compare_with_start(started, judged[TEST].judgements if sides[TEST] else [], before)
-    metrics = _write_result(run, judged, split, prepared, {"epochs": 0, "initial": {"model": name, **compared}})
+    metrics = _write_result(
+        run, judged, split, prepared, {"epochs": 0, "initial": {"model": name, "n_met": len(met), **compared}}
+    )
     return TrainingResult(output, metrics, prepared.failures)
 
 

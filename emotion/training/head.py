@@ -16,6 +16,7 @@ from emotion.config import CalibrationConfig, RunConfig
 from emotion.console import SILENT, Reporter
 from emotion.datasets.cache import ClipCache
 from emotion.datasets.clips import Clip
+from emotion.errors import DatasetError
 from emotion.labels import class_index
 from emotion.models.calibration import SMALLEST_PROBABILITY, softmax
 from emotion.models.fusion import HEAD
@@ -92,8 +93,18 @@ class FittedHead:
 
 def compute_head_rows(
     model: keras.Model, config: RunConfig, clips: Sequence[Clip], cache: ClipCache, *, reporter: Reporter = SILENT
-) -> HeadRows:
-    """Asks a network what its last layer gets for clips that ``cache`` holds, of emotions that the classes cover."""
+) -> tuple[HeadRows, list[Clip]]:
+    """Asks a network what its last layer gets for clips.
+
+    Args:
+        clips: of emotions that the classes cover; ``cache`` holds them.
+
+    Returns:
+        The rows, and the clips that have any: a voice may be too short to count in any window.
+
+    Raises:
+        DatasetError: if none has.
+    """
     network = keras.Model(model.inputs, model.get_layer(HEAD).input)
     features, owners, kinds = [], [], []
     asked = windows_by_evidence(clips, cache, config, any_length=takes_any_length(model), reporter=reporter)
@@ -101,12 +112,16 @@ def compute_head_rows(
         features.append(np.asarray(network.predict_on_batch(inputs), np.float32))
         owners += [index] * len(features[-1])
         kinds += [EVIDENCE.index(kind)] * len(features[-1])
-    owners, kinds = np.array(owners), np.array(kinds)
+    if not features:
+        raise DatasetError(f"None of the {len(clips)} clips shows a face or a voice for long enough.")
+    there, owners, kinds = np.unique(owners), np.array(owners), np.array(kinds)
+    owners, clips = np.searchsorted(there, owners), [clips[index] for index in there]
     # ``both`` comes first of the kinds, and a clip that has it is judged by it.
     best = np.full(len(clips), len(EVIDENCE))
     np.minimum.at(best, owners, kinds)
     classes = np.array([class_index(clip.emotion, config.class_names) for clip in clips])
-    return HeadRows(np.concatenate(features), owners, kinds, kinds == best[owners], classes, group_clips(clips))
+    rows = HeadRows(np.concatenate(features), owners, kinds, kinds == best[owners], classes, group_clips(clips))
+    return rows, clips
 
 
 def fit_head(

@@ -111,7 +111,7 @@ def start_from(
         if layer.weights and layer.name != HEAD:
             layer.set_weights(initial.model.get_layer(layer.name).get_weights())
     theirs = LastLayer(*initial.model.get_layer(HEAD).get_weights())
-    rows = compute_head_rows(initial.model, config, clips, cache, reporter=reporter)
+    rows, clips = compute_head_rows(initial.model, config, clips, cache, reporter=reporter)
     columns = [class_index(name, initial.config.class_names) for name in config.class_names]
     fitted = fit_head(
         rows, choose_columns(theirs, columns), initial.config.calibration, find_gates(initial.model),
@@ -122,7 +122,7 @@ def start_from(
     temperatures = temperatures_of(initial.config.calibration)[rows.kinds, None]
     before = rows.merged(softmax(theirs.logits(rows.features) / temperatures)).argmax(axis=1)
     was_right = np.array([index == answer for index, answer in zip(known, before.tolist(), strict=True)])
-    return Started(model, list(clips), rows, fitted, was_right, np.array([index is not None for index in known]))
+    return Started(model, clips, rows, fitted, was_right, np.array([index is not None for index in known]))
 
 
 def choose_columns(head: LastLayer, columns: Sequence[int | None]) -> LastLayer:
@@ -199,11 +199,11 @@ def pool_comparisons(folds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {"model": folds[0]["model"], "held_out": nothing, "test": pooled, "n_more_right": gained}
 
 
-def format_comparison(compared: Mapping[str, Any], output: str) -> str:
-    """Returns the comparison as text, and which model to use."""
+def format_comparison(compared: Mapping[str, Any], output: str | None) -> str:
+    """Returns the comparison as text, and which model to use; ``output`` is the new one's folder, if there is one."""
     name = compared["model"]
     words = {
-        "held_out": "clips that were learned from, each judged by a last layer that did not meet its speaker",
+        "held_out": "clips that were learned from, each judged by a last layer without its speaker's clips",
         "test": "clips of the test side",
     }
     lines = []
@@ -217,13 +217,11 @@ def format_comparison(compared: Mapping[str, Any], output: str) -> str:
             lines.append(
                 f"{counts['n_new']} {what}, of emotions that {name} has no class for: {counts['right_new']} right"
             )
-    has_new = any(compared[part]["n_new"] for part in words)
+    use, has_new = f": use --model {output}" if output else "", any(compared[part]["n_new"] for part in words)
     if compared["n_more_right"] > 0:
-        lines.append(f"Better than {name}: use --model {output}")
+        lines.append(f"Better than {name}{use}")
     elif has_new:
-        lines.append(
-            f"No better than {name} on the emotions that both know: use --model {output} for the new ones only"
-        )
+        lines.append(f"No better than {name} on the emotions that both know, but it has others{use} if you need these")
     else:
         lines.append(f"No better than {name} as it is: use --model {name}, or give more clips, of more people")
     return "\n".join(lines)

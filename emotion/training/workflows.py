@@ -162,7 +162,7 @@ def cross_validate_on_clips(
     folds = result.report["folds"]
     reporter.say(format_folds(folds))
     reporter.say(format_evaluation(result.report))
-    _say_comparison(result.report, output, reporter)
+    _say_comparison(result.report, None, reporter)
     title = f"{config.architecture} ({' + '.join(result.modalities)}), {result.report['protocol']}"
     write_fold_scores(folds, result.report, output / "folds.png", title)
     reporter.say(f"written: {output}")
@@ -358,12 +358,12 @@ def _start_from(config: RunConfig, initial: Path | None) -> tuple[RunConfig, dic
     return inherit_settings(run, config), {"initial": run}
 
 
-def _say_comparison(metrics: Mapping[str, Any], output: Path, reporter: Reporter) -> None:
+def _say_comparison(metrics: Mapping[str, Any], output: Path | None, reporter: Reporter) -> None:
     """Says whether a model is better than the one that it was started from, if any."""
     if "initial" in metrics:
         from emotion.training.starting import format_comparison
 
-        reporter.say(format_comparison(metrics["initial"], str(output)))
+        reporter.say(format_comparison(metrics["initial"], str(output) if output else None))
 
 
 def _train(*args, **settings) -> "TrainingResult":

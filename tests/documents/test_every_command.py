@@ -25,8 +25,8 @@ STAND_INS = {
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     place = make_place(tmp_path_factory.mktemp("every"))
-    (place / "saved_models" / "default").unlink()  # a link; exports are written into this folder
     for name in ("default", "accurate"):
+        (place / "saved_models" / name).unlink()  # a link; exports are written into this folder
         shutil.copytree(ROOT / "saved_models" / name, place / "saved_models" / name)
     shutil.copytree(ROOT / "benchmarks", place / "benchmarks", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "samples" / "astronaut.mp4", place / "another.mp4")

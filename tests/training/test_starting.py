@@ -10,14 +10,20 @@ from refusals import refused
 from small_models import random_inputs, small_design, tiny_config, write_small_run
 
 from emotion.config import CalibrationConfig
+from emotion.console import Reporter
+from emotion.datasets.cache import ClipCache
+from emotion.datasets.split_files import load_splits
 from emotion.errors import ConfigError
 from emotion.evaluation.judging import judge_clips
+from emotion.evaluation.model_report import load_seen_by
 from emotion.models import LATE_FUSION, build_model
 from emotion.models.run_folder import load_run
 from emotion.models.trained_model import Run
+from emotion.training import evidence
+from emotion.training.crossvalidation import cross_validate
 from emotion.training.fitting import train
 from emotion.training.head import RIDGES, HeadRows, LastLayer, deal_groups, find_gates, fit_head
-from emotion.training.starting import choose_columns, inherit_settings
+from emotion.training.starting import choose_columns, format_comparison, inherit_settings, start_from
 
 pytestmark = [pytest.mark.trains, pytest.mark.usefixtures("eagerly", "tiny_design")]
 
@@ -148,3 +154,56 @@ def test_what_faces_teach_leaves_voices_alone():
 
 def test_a_design_with_layers_after_the_branches_has_no_gates():
     assert find_gates(build_model(small_design("mfcc_cnn_3d"))) is None
+
+
+def test_a_clip_in_which_nobody_speaks_long_enough_is_left_out(initial, clips, cache_dir, monkeypatch):
+    cut, empty = evidence.cut_clip, []
+
+    def cut_all_but_the_third(media, preprocessor):
+        empty.append(media)
+        return [] if len(empty) == 3 else cut(media, preprocessor)
+
+    monkeypatch.setattr(evidence, "cut_clip", cut_all_but_the_third)
+    config = inherit_settings(initial, tiny_config())
+    cache = ClipCache(cache_dir, config)
+    cache.fill(clips)
+    started = start_from(initial, config, clips, cache)
+    assert started.clips == [clip for i, clip in enumerate(clips) if i != 2]
+    judged = started.judge(clips, config.calibration)
+    assert len(judged) == len(clips) - 1 and all(np.isfinite(j.probabilities).all() for j in judged)
+
+
+@pytest.mark.parametrize(
+    ("more", "n_new", "words"),
+    [
+        (2, 0, "Better than old: use --model new"),
+        (0, 0, "use --model old"),
+        (0, 3, "has others: use --model new"),
+    ],
+)
+def test_which_model_to_use_is_said(more, n_new, words):
+    counts = {"n": 10, "right": 5 + more, "right_before": 5, "n_new": n_new, "right_new": n_new}
+    nothing = dict.fromkeys(counts, 0)
+    compared = {"model": "old", "held_out": counts, "test": nothing, "n_more_right": more}
+    assert words in format_comparison(compared, "new")
+
+
+def test_every_fold_starts_from_the_model_and_the_folds_are_compared_together(initial, clips, cache_dir, tmp_path):
+    config = inherit_settings(initial, tiny_config(training={"protocol": "loso"}))
+    result = cross_validate(clips, config, tmp_path / "folds", n_folds=5, cache_dir=cache_dir, initial=initial)
+    compared = result.report["initial"]
+    assert (compared["test"]["n"], compared["held_out"]["n"]) == (16, 0)
+    right = sum(fold["n"] * fold["accuracy"] for fold in result.report["folds"])
+    assert compared["test"]["right"] == pytest.approx(right)
+
+
+def test_clips_that_the_first_model_learned_from_are_known_to_the_second(started, clips, cache_dir, tmp_path, capsys):
+    first = load_run(started.path)
+    config = inherit_settings(first, tiny_config())
+    second = train(clips[:8], config, tmp_path / "second", cache_dir=cache_dir, initial=first, reporter=Reporter())
+    assert second.metrics["initial"]["n_met"] > 0
+    seen = load_seen_by(load_run(second.path))
+    split = load_splits(started.path / "splits.csv")
+    assert {*split.train, *split.validation} <= seen.clip_ids
+    assert any("old" in name for name in seen.unlisted)
+    assert "learned from" in capsys.readouterr().err
