@@ -147,8 +147,8 @@ def test_long_clips_are_refused_before_and_while_they_are_watched(tmp_path, monk
 
     # Recordings from browsers do not say how long they are.
     monkeypatch.setattr(
-        module, "probe_media", lambda path, probe=module.probe_media: dataclasses.replace(
-            probe(path), duration_seconds=None)
+        module, "probe_media", lambda *given, probe=module.probe_media: dataclasses.replace(
+            probe(*given), duration_seconds=None)
     )  # fmt: skip
     out = tmp_path / "out"
     out.mkdir()
