@@ -73,7 +73,7 @@ def write_annotated_video(
                     )
                 if progress and time_seconds - said_seconds > 0.5:
                     said_seconds = time_seconds
-                    progress(time_seconds, prediction.duration_seconds)
+                    progress(time_seconds - source.start_seconds, prediction.duration_seconds)
     if progress:
         progress(prediction.duration_seconds, prediction.duration_seconds)
 
