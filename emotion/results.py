@@ -284,6 +284,7 @@ class MediaPrediction(Comparable):
         windows = [window for window in self.windows if window.face_id == face_id and window.probabilities is not None]
         if not windows:
             return {}
+        windows.sort(key=lambda window: window.middle_seconds)  # at a moment of a stream the latest comes first
         middles = [window.middle_seconds for window in windows]
         between = [(before + after) / 2 for before, after in itertools.pairwise(middles)]
         edges = [windows[0].start_seconds, *between, windows[-1].end_seconds]
