@@ -15,6 +15,7 @@ from starlette.routing import Match
 from starlette.websockets import WebSocketDisconnect
 
 from emotion.errors import ConfigError, EmotionError
+from emotion.inference.output_plan import MARK
 from emotion.inference.service.answers import (
     ErrorAnswer,
     HealthAnswer,
@@ -143,8 +144,8 @@ class AnswerFile(FileResponse):
     """Sends an answer, and deletes its job once it is sent or the caller has gone."""
 
     def __init__(self, job: ClipJob, done: ClipDone, *, then: Any = None):
-        is_text = done.media_type.startswith("application/json")
-        name = None if is_text else f"{job.task.called.rpartition('.')[0] or job.task.called}_emotion{done.path.suffix}"
+        is_shown, stem = job.task.options.output == "json", job.task.called.rpartition(".")[0] or job.task.called
+        name = None if is_shown else f"{stem}{MARK}{done.path.suffix}"
         super().__init__(
             done.path, media_type=done.media_type, filename=name, headers={"Cache-Control": "no-store"}
         )  # fmt: skip

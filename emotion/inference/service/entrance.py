@@ -220,7 +220,8 @@ class _Body:
             raise TooMuch(408, f"The upload took longer than {self._max_seconds:g} s.") from None
         self._n_bytes += len(message.get("body", b""))
         if self._n_bytes > self._max_bytes:
-            await _drain(self._receive)
+            if message.get("more_body", False):
+                await _drain(self._receive)
             raise TooMuch(413, _too_large(self._max_bytes - FORM_BYTES))
         if not message.get("more_body", False):
             self.end()

@@ -118,8 +118,8 @@ def explain_form(errors: list[dict[str, Any]], form: type[BaseModel]) -> str:
     name, given = ".".join(place) or "the form", error.get("input")
     if error["type"] == "extra_forbidden":
         return f"{name}: no such option. Choose from {', '.join(form.model_fields)}."
-    if error["type"] == "missing":
-        return f"{name}: is missing." + (" Send the clip as the form's field file." if name == "file" else "")
+    if name == "file":
+        return "file: is missing. Send the clip as the form's field file, with its name: curl -F file=@clip.mp4"
     said = error["msg"][0].lower() + error["msg"][1:]
     shown = f", got {given!r}" if isinstance(given, str | int | float) and len(str(given)) <= 80 else ""
     return f"{name}: {said}{shown}."
