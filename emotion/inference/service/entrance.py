@@ -17,7 +17,7 @@ from emotion.files import named_errors
 from emotion.inference.service.answers import refuse_by
 from emotion.inference.service.clip_queue import Busy, ClipQueue
 from emotion.inference.service.metrics import ServiceMetrics
-from emotion.inference.web.guard import Refused, check_name, check_site
+from emotion.inference.web.guard import Refused, check_host_name, check_site
 
 OPEN_PATHS = ("/", "/healthz", "/docs", "/openapi.json")  # which need no key
 UPLOADS = ("/v1/predict", "/v1/jobs")
@@ -156,7 +156,7 @@ class Entrance:
 
     def _check(self, scope, headers: Headers) -> None:
         path = scope["path"].rstrip("/") or "/"
-        check_name(headers, self._names)
+        check_host_name(headers, self._names)
         check_site(headers, is_visit=path in ("/", "/docs"))
         kind, _, key = headers.get("authorization", "").partition(" ")
         has_right_key = bool(self._keys) and kind.lower() == "bearer" and self._keys.hold(key.strip())

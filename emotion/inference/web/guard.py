@@ -148,7 +148,7 @@ class Guard:
         headers, address = Headers(scope=scope), (scope.get("client") or ("",))[0]
         path = scope["path"].rstrip("/") or "/"
         try:
-            check_name(headers, self._names)
+            check_host_name(headers, self._names)
             check_site(headers, is_visit=path == "/")
             self._check_path(path)
             n_bytes = self._check_amount(scope["method"], path, headers, address)
@@ -193,7 +193,7 @@ class Guard:
         return int(length)
 
 
-def check_name(headers: Headers, names: set[str]) -> None:
+def check_host_name(headers: Headers, names: set[str]) -> None:
     """Makes sure that a request names this computer: a website's own name may have been pointed at it.
 
     Args:
