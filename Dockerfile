@@ -16,5 +16,5 @@ RUN useradd --create-home emotion && chmod 1777 /home/emotion
 ENV HOME=/home/emotion
 USER emotion
 WORKDIR /home/emotion
-EXPOSE 7860
+EXPOSE 7860 8000
 CMD ["emotion-demo", "--host", "0.0.0.0"]

@@ -15,6 +15,7 @@
 #     the files that describe them to other programs; needs a network
 # make fuzz N=1000 SEED=1   set up, then damage files at random and ask for an answer or one clear line
 # make flood SECONDS=120   set up, then flood the web page with requests while one user labels clips
+# make load MINUTES=3   set up, then ask the service for good and bad things by eight clients, and check its answers
 # make crash N=100 SEED=1   set up, then kill the program at random moments, go on, and compare
 # Needs Python 3.11, 3.12 or 3.13. Another interpreter: make demo PYTHON=/path/to/python3.12
 
@@ -26,7 +27,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 TEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo demo-web docs test test-fast test-all test-thorough test-browser test-documents test-reference fuzz crash flood audit lock release lint format setup chromium clean
+.PHONY: demo demo-web docs test test-fast test-all test-thorough test-browser test-documents test-reference fuzz crash flood load audit lock release lint format setup chromium clean
 
 demo: $(VENV)/ready
 	$(BIN)/python run_inference.py --video_path samples/astronaut.mp4 --overwrite
@@ -68,12 +69,16 @@ test-reference: $(VENV)/ready-reference
 N ?= 100
 SEED ?= 1
 SECONDS ?= 120
+MINUTES ?= 3
 
 fuzz: $(VENV)/ready-dev
 	$(BIN)/python tests/fuzz/fuzz.py --n $(N) --seed $(SEED)
 
 crash: $(VENV)/ready-dev
 	$(BIN)/python tests/fuzz/crash.py --n $(N) --seed $(SEED)
+
+load: $(VENV)/ready-dev
+	$(BIN)/python tests/load/load.py --minutes $(MINUTES) --seed $(SEED)
 
 flood: $(VENV)/ready-dev chromium
 	$(BIN)/python tests/fuzz/flood.py --seconds $(SECONDS) --seed $(SEED)

@@ -31,6 +31,7 @@ PROGRAMS = {
     "python -m emotion.export": "emotion.export",
     "python -m emotion.hub": "emotion.hub",
     "python -m emotion.web_demo": "emotion.web_demo",
+    "python -m emotion.serve": "emotion.serve",
     "python -m emotion.weights": "emotion.weights",
     "python -m benchmarks": "benchmarks.__main__",
 }

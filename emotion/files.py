@@ -233,6 +233,20 @@ def lent_folder(kind: str) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
+def find_files_below(folder: Path) -> list[Path]:
+    """Returns all files in a folder and its subfolders. Skips what is being deleted, where ``Path.rglob`` raises."""
+    return [Path(place, name) for place, _, names in os.walk(folder) for name in names]
+
+
+def bytes_below(folder: Path) -> int:
+    """Returns the size of all files in a folder and its subfolders together."""
+    total = 0
+    for path in find_files_below(folder):
+        with contextlib.suppress(OSError):  # deleted meanwhile
+            total += path.stat().st_size
+    return total
+
+
 @contextlib.contextmanager
 def locked_folder(folder: Path) -> Iterator[None]:
     """Locks a folder against other programs that lock it; a lock ends with its program.

@@ -7,8 +7,7 @@ import queue
 import signal
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import active_children, get_context, parent_process
@@ -179,24 +178,30 @@ def run_in_processes(
                     break
         if not suspects:
             return
-        yield from _find_the_guilty(function, [*suspects, *pending.values()], initializer)
+        yield from run_one_by_one(function, [*suspects, *pending.values()], initializer=initializer)
 
 
-def _find_the_guilty(
-    function: Callable[[Any], Any], suspects: Sequence, initializer: Callable[[], None] | None
+def run_one_by_one(
+    function: Callable[[Any], Any], items: Iterable, *, initializer: Callable[[], None] | None = None
 ) -> Iterator[tuple[Any, Any]]:
-    """Calls the function with one item after the other in one process, which is begun anew after each that kills it."""
-    waiting = deque(suspects)
-    while waiting:
+    """Does as ``run_in_processes`` in one process, which takes an item once the one before is done.
+
+    So the items may come from a queue that others fill meanwhile. The process is begun anew after each item that
+    crashes it.
+    """
+    waiting, is_over = iter(items), False
+    while not is_over:
         with _pool(1, initializer) as pool:
             _check_alive(pool)
-            while waiting:
-                item = waiting.popleft()
+            for item in waiting:
                 try:
-                    yield item, pool.submit(_do, function, item).result()
+                    answer = pool.submit(_do, function, item).result()
                 except BrokenProcessPool:
                     yield item, CRASHED
                     break
+                yield item, answer
+            else:
+                is_over = True
 
 
 def run_on_cores(function: Callable[[Any], Any], items: Iterable, n_processes: int) -> Iterator[tuple[Any, Any]]:

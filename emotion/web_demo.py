@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 from emotion.console import Reporter, add_version, called_as, run_program
-from emotion.inference.web.server import LOCAL_HOST, PageRequest, serve
+from emotion.inference.web.listening import LOCAL_HOST
+from emotion.inference.web.server import PageRequest, serve
 from emotion.models.names import name_of, resolve_model
 from emotion.models.onnx_runtime import RUNTIMES
 from emotion.models.run_folder import check_run

@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # From the ground up. A room may import from itself and from those below it.
 ROOMS = ("media", "inputs", "outputs", "models", "inference", "datasets", "evaluation", "training")
 # Commands. They stand above all rooms, and no room imports one.
-DOORS = ("api", "train", "infer", "evaluate", "export", "fuse", "calibrate", "hub", "web_demo")
+DOORS = ("api", "train", "infer", "evaluate", "export", "fuse", "calibrate", "hub", "web_demo", "serve")
 # What else reads a command line: two more commands, and the options that doors share.
 ALSO_PARSE = {"emotion.weights", "emotion.datasets.__main__", "emotion.training.options"}
 # Functions that every design, data set or command has, under one name and with one meaning.

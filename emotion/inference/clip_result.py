@@ -151,7 +151,10 @@ class ClipResult:
             tracks=tuple(tracks.values()),
             windows=tuple(reversed(recent)),
             overall=self._summarize(_latest(recent, list(tracks.values()))),
-            by_face={},
+            by_face={
+                face.face_id: self._summarize(_latest([w for w in recent if w.face_id == face.face_id], [face]))
+                for face in tracks.values()
+            },
             unsure_below=self._settings.unsure_below,
             passed_over=(*others, *sampler.faces_passed_over(since)),
         )

@@ -90,7 +90,8 @@ def process_file(
 
 
 def _seconds_of(bar: Progress, prediction: MediaPrediction) -> Callable[[float], None]:
-    return lambda seconds: bar(seconds, prediction.duration_seconds)
+    start, _ = prediction.part or (0.0, None)
+    return lambda seconds: bar(seconds - start, prediction.duration_seconds)
 
 
 def write_tables(

@@ -143,12 +143,12 @@ def test_long_clips_are_refused_before_and_while_they_are_watched(tmp_path, monk
     clip = make_clip(tmp_path / "long.mp4", seconds=4.0)
     with pytest.raises(MediaError, match=r"long\.mp4: .* 4 s.* 2 s"):
         analyse(analyst, clip, tmp_path)
-    from emotion.inference.web import analysis as module
+    from emotion.inference import output_plan as module
 
     # Recordings from browsers do not say how long they are.
     monkeypatch.setattr(
-        module, "probe_media", lambda path, probe=module.probe_media: dataclasses.replace(
-            probe(path), duration_seconds=None)
+        module, "probe_media", lambda *given, probe=module.probe_media: dataclasses.replace(
+            probe(*given), duration_seconds=None)
     )  # fmt: skip
     out = tmp_path / "out"
     out.mkdir()

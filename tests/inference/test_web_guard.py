@@ -14,6 +14,7 @@ pytest.importorskip("gradio")
 
 from emotion.errors import ConfigError  # noqa: E402
 from emotion.inference.web import guard, server  # noqa: E402
+from emotion.inference.web.listening import own_folder  # noqa: E402
 from emotion.inference.web.sessions import MAX_SESSIONS, Sessions  # noqa: E402
 from emotion.places import default_run, project_dir  # noqa: E402
 
@@ -170,7 +171,7 @@ def address(tmp_path_factory):
     auth = tmp_path_factory.mktemp("auth") / "users"
     auth.write_text("ann:a:b\n\n")
     request = make_request(auth=auth)
-    with server._own_folder() as folder, pytest.MonkeyPatch.context() as patch:
+    with own_folder("web") as folder, pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(folder))
         patch.setenv("FORWARDED_ALLOW_IPS", "none")
         with server._launched(request, folder, server.read_users(auth)) as address:
@@ -221,7 +222,7 @@ def test_who_opens_the_page_to_the_network_is_warned_of_tls_and_passwords(auth):
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such locks")
 def test_clips_of_a_program_that_was_killed_are_deleted_at_the_next_start(tmp_path):
     program = (
-        "import time\nfrom emotion.inference.web.server import _own_folder\nwith _own_folder() as folder:\n"
+        'import time\nfrom emotion.inference.web.listening import own_folder\nwith own_folder("web") as folder:\n'
         "    (folder / 'clip.mp4').touch()\n    print(folder, flush=True)\n    time.sleep(60)\n"
     )
     start = partial(

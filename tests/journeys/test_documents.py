@@ -109,7 +109,7 @@ def parser_of(words: list[str]):
     names = {**make_reference.PROGRAMS, "python -m benchmarks.precision": "benchmarks.precision",
              "python -m benchmarks.designs": "benchmarks.designs", "benchmarks/baselines.py": "benchmarks.baselines",
              "emotion-infer": "emotion.infer", "emotion-train": "emotion.train",
-             "emotion-demo": "emotion.web_demo"}  # fmt: skip
+             "emotion-demo": "emotion.web_demo", "emotion-serve": "emotion.serve"}  # fmt: skip
     for name in sorted(names, key=len, reverse=True):
         known = name.split() if name.startswith(("python", "emotion-")) else ["python", name]
         if words[: len(known)] == known:

@@ -11,7 +11,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 import emotion
-from emotion import infer, web_demo
+from emotion import infer, serve, web_demo
 from emotion.inputs.faces.detection import YUNET_FILE
 from emotion.inputs.voice.speech import WEIGHTS_FILE
 from emotion.places import project_dir
@@ -22,7 +22,7 @@ PYTHONS = ["3.11", "3.12", "3.13"]
 # conda-forge's names for packages that are called otherwise there.
 CONDA_NAMES = {
     "tensorflow-cpu": "tensorflow", "opencv-python-headless": "py-opencv", "matplotlib": "matplotlib-base",
-    "soundfile": "pysoundfile", "soxr": "soxr-python",
+    "soundfile": "pysoundfile", "soxr": "soxr-python", "prometheus-client": "prometheus_client",
 }  # fmt: skip
 
 
@@ -61,9 +61,10 @@ def test_the_workflow_runs_what_there_is():
 
 def test_the_services_start_commands_that_exist_and_listen_to_this_computer_alone():
     services = read_yaml("compose.yaml")["services"]
-    web_demo.build_parser().parse_args(services["page"]["command"][1:])
-    assert services["page"]["command"][0] in PROJECT["scripts"]
-    assert all(port.startswith("127.0.0.1:") for port in services["page"]["ports"])
+    for name, door in (("page", web_demo), ("service", serve)):
+        door.build_parser().parse_args(services[name]["command"][1:])
+        assert services[name]["command"][0] in PROJECT["scripts"]
+        assert all(port.startswith("127.0.0.1:") for port in services[name]["ports"])
     assert services["label"]["entrypoint"] == ["emotion-infer"] and services["label"]["network_mode"] == "none"
     assert all(service["build"] == "." and service["cap_drop"] == ["ALL"] for service in services.values())
     assert "ports" not in services["label"]

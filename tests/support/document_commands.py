@@ -170,6 +170,7 @@ NOT_RUN = {
     r"make test-fast$": "part of make test",
     r"make test-thorough$": "make test and more",
     r"make (demo-web|test-browser)$|python -m emotion.web_demo": "tests/browser/test_page.py",
+    r"python -m emotion.serve": "tests/journeys/test_service.py",
     r"docker |pip |python -m pip |python3 -m venv|hf auth login": "needs the network or an account",
     r"python -m emotion.datasets download": "tests/datasets/test_download.py",
     r"python -m emotion.weights |.*--pretrained": "tests/models/test_pretrained.py",
@@ -182,7 +183,7 @@ NOT_RUN = {
     r"python run_inference.py s3://": "tests/inference/test_addresses.py",
     r"python train_model.py --strategy mirrored|.*tests/training/test_devices.py": "tests/training/test_devices.py",
     r"python run_inference.py 0 ": "tests/inference/test_live.py",
-    r"make (fuzz|crash|flood)": "as long as you ask for",
+    r"make (fuzz|crash|flood|load)": "as long as you ask for",
     r"make release": "needs the network",
     r"python samples/make_astronaut_clip.py": "needs scikit-image, and replaces the sample",
 }

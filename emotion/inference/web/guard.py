@@ -90,7 +90,7 @@ class Forwarded:
         self._networks = [ipaddress.ip_network(proxy) for proxy in proxies]
 
     async def __call__(self, scope, receive, send) -> None:
-        if scope["type"] == "http" and not self._is_proxy(scope):
+        if scope["type"] != "lifespan" and not self._is_proxy(scope):
             kept = [
                 (name, value)
                 for name, value in scope["headers"]
@@ -148,8 +148,8 @@ class Guard:
         headers, address = Headers(scope=scope), (scope.get("client") or ("",))[0]
         path = scope["path"].rstrip("/") or "/"
         try:
-            self._check_name(headers)
-            self._check_site(headers, path)
+            check_host_name(headers, self._names)
+            check_site(headers, is_visit=path == "/")
             self._check_path(path)
             n_bytes = self._check_amount(scope["method"], path, headers, address)
         except Refused as refused:
@@ -166,26 +166,6 @@ class Guard:
             for key in keys:
                 if not self._open[key]:
                     del self._open[key]
-
-    def _check_name(self, headers: Headers) -> None:
-        """A website's own name may have been pointed at this computer."""
-        for name in ("host", "x-forwarded-host"):
-            said = headers.get(name, "").split(",")[0].strip()
-            if (said or name == "host") and not self._is_own(_name_of(f"//{said}")):
-                raise Refused(400, "This is not a name of this page; see --allowed_hosts.")
-
-    def _check_site(self, headers: Headers, path: str) -> None:
-        """Another website may send its visitors' browsers here."""
-        is_visit = path == "/" and headers.get("sec-fetch-mode") == "navigate"
-        if headers.get("sec-fetch-site") in ("cross-site", "same-site") and not is_visit:
-            raise Refused(403, "Another website asked for this.")
-        origin = headers.get("origin")
-        if origin is None or headers.get("sec-fetch-site") == "same-origin":
-            return  # the latter is said by browsers only, and about what they see in front of a proxy
-        places = {headers.get("host", "").lower(), headers.get("x-forwarded-host", "").split(",")[0].strip().lower()}
-        scheme, _, place = origin.lower().partition("://")
-        if scheme not in ("http", "https") or not place or place not in places:
-            raise Refused(403, "Another website asked for this.")
 
     def _check_path(self, path: str) -> None:
         if path not in ("/", *PATHS) and not path.startswith(FOLDERS):
@@ -212,12 +192,49 @@ class Guard:
             raise Refused(429, "Your address has uploaded enough for now. Try again in an hour.")
         return int(length)
 
-    def _is_own(self, name: str) -> bool:
-        try:
-            ipaddress.ip_address(name)
-        except ValueError:
-            return name in self._names
-        return True
+
+def check_host_name(headers: Headers, names: set[str]) -> None:
+    """Makes sure that a request names this computer: a website's own name may have been pointed at it.
+
+    Args:
+        names: of this computer, in lower case; numeric addresses are always its own.
+
+    Raises:
+        Refused: if it does not.
+    """
+    for name in ("host", "x-forwarded-host"):
+        said = headers.get(name, "").split(",")[0].strip()
+        if (said or name == "host") and not _is_own(_name_of(f"//{said}"), names):
+            raise Refused(400, "This is not a name of this page; see --allowed_hosts.")
+
+
+def check_site(headers: Headers, *, is_visit: bool) -> None:
+    """Makes sure that no other website sent its visitor's browser here.
+
+    Args:
+        is_visit: whether a link on a website may lead here.
+
+    Raises:
+        Refused: if one did.
+    """
+    is_visit = is_visit and headers.get("sec-fetch-mode") == "navigate"
+    if headers.get("sec-fetch-site") in ("cross-site", "same-site") and not is_visit:
+        raise Refused(403, "Another website asked for this.")
+    origin = headers.get("origin")
+    if origin is None or headers.get("sec-fetch-site") == "same-origin":
+        return  # the latter is said by browsers only, and about what they see in front of a proxy
+    places = {headers.get("host", "").lower(), headers.get("x-forwarded-host", "").split(",")[0].strip().lower()}
+    scheme, _, place = origin.lower().partition("://")
+    if scheme not in ("http", "https") or not place or place not in places:
+        raise Refused(403, "Another website asked for this.")
+
+
+def _is_own(name: str, names: set[str]) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return name in names
+    return True
 
 
 def _name_of(url: str) -> str:

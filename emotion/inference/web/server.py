@@ -2,10 +2,7 @@
 
 import contextlib
 import functools
-import ipaddress
 import os
-import socket
-import tempfile
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,24 +10,20 @@ from pathlib import Path
 
 from emotion.console import SILENT, Reporter, quiet_import
 from emotion.errors import ConfigError
-from emotion.files import lent_folder, named_errors
+from emotion.files import named_errors
+from emotion.inference.web.listening import LOCAL_HOST, Listening, check_positive, own_folder
 
-LOCAL_HOST = "127.0.0.1"
-MAX_PORT = 65535
 SHARE = 0.25  # of the disk space for clips, that one address may fill in an hour
 
 
-@dataclass(frozen=True)
-class PageRequest:
+@dataclass(frozen=True, kw_only=True)
+class PageRequest(Listening):
     """A page to serve.
 
     Attributes:
         model: the folder of the model that stands first.
         model_name: what the page calls it.
         runtime: see ``load_run``.
-        host, port: where to listen; port 0 takes any free one.
-        allowed_hosts: names of the page besides those that this computer gives itself.
-        trusted_proxies: addresses, or networks, whose word on who asks, and under which name, is believed.
         auth: a file with a line ``USER:PASSWORD`` for everybody who may log in; None lets in everybody.
         max_seconds, max_mb: longer clips and larger uploads are refused.
         max_total_mb: of all uploads and results together.
@@ -40,10 +33,6 @@ class PageRequest:
     model: Path
     model_name: str
     runtime: str
-    host: str
-    port: int
-    allowed_hosts: tuple[str, ...]
-    trusted_proxies: tuple[str, ...]
     auth: Path | None
     max_seconds: float
     max_mb: float
@@ -51,27 +40,8 @@ class PageRequest:
     opens_browser: bool
 
     def __post_init__(self):
-        for name in ("max_seconds", "max_mb", "max_total_mb"):
-            if not 0 < getattr(self, name) < float("inf"):
-                raise ConfigError(f"--{name} must be above 0, got {getattr(self, name):g}.")
-        if not 0 <= self.port <= MAX_PORT:
-            raise ConfigError(f"--port must lie in 0 to {MAX_PORT}, got {self.port}.")
-        if ":" in self.host:
-            raise ConfigError(f"--host {self.host}: IPv6 is not supported; give an IPv4 address or a name.")
-
-        for proxy in self.trusted_proxies:
-            try:
-                ipaddress.ip_network(proxy)
-            except ValueError as error:
-                raise ConfigError(
-                    f"--trusted_proxies {proxy}: is no address and no network ({error}). Give one such as 127.0.0.1 or "
-                    "10.0.0.0/8."
-                ) from error
-
-    @property
-    def is_local(self) -> bool:
-        """Whether only this computer can reach the page."""
-        return self.host == "localhost" or self.host.startswith("127.")
+        super().__post_init__()
+        check_positive(self, "max_seconds", "max_mb", "max_total_mb")
 
 
 def serve(request: PageRequest, *, reporter: Reporter = SILENT) -> None:
@@ -82,7 +52,7 @@ def serve(request: PageRequest, *, reporter: Reporter = SILENT) -> None:
         RunError: if the model cannot be loaded.
     """
     users = read_users(request.auth) if request.auth else None
-    with _own_folder() as folder:
+    with own_folder("web") as folder:
         # Gradio reads this when it is imported: uploads go to a folder that is deleted with this program.
         os.environ["GRADIO_TEMP_DIR"] = str(folder)
         os.environ["FORWARDED_ALLOW_IPS"] = "none"  # the guard decides whom to believe, not the server
@@ -128,20 +98,9 @@ def _warn_of_network(request: PageRequest) -> str:
 
 
 @contextlib.contextmanager
-def _own_folder() -> Iterator[Path]:
-    """Lends a folder that is deleted at the end, and in which uploads grow that may never be whole."""
-    with lent_folder("web") as folder:
-        before, tempfile.tempdir = tempfile.tempdir, str(folder)
-        try:
-            yield folder
-        finally:
-            tempfile.tempdir = before
-
-
-@contextlib.contextmanager
 def _launched(request: PageRequest, folder: Path, users: list[tuple[str, str]] | None) -> Iterator[str]:
     """Launches the page, and lends its address."""
-    _free_port(request)  # before seconds go into building a page that nobody could reach
+    request.free_port()  # before seconds go into building a page that nobody could reach
     try:
         with quiet_import():
             import gradio as gr
@@ -170,39 +129,16 @@ def _launched(request: PageRequest, folder: Path, users: list[tuple[str, str]] |
     theme = gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
     try:
         _, address, _ = page.launch(
-            server_name=request.host, server_port=_free_port(request), max_file_size=max_bytes,
+            server_name=request.host, server_port=request.free_port(), max_file_size=max_bytes,
             prevent_thread_lock=True, quiet=True, share=False, theme=theme, css=STYLE, footer_links=[],
             inbrowser=request.opens_browser, ssr_mode=False, run_history=False,
             app_kwargs={"middleware": guards, "docs_url": None, "redoc_url": None, "openapi_url": None}, auth=users,
             enable_monitoring=False,
         )  # fmt: skip
     except (OSError, ValueError, httpx.HTTPError) as error:  # the last two: Gradio cannot reach its own page
-        raise _cannot_listen(request) from error
+        raise request.cannot_listen() from error
     try:
         yield address
     finally:
         demo.close()
         page.close(verbose=False)
-
-
-def _free_port(request: PageRequest) -> int:
-    """Finds the port to listen on.
-
-    Raises:
-        ConfigError: if this computer cannot listen there.
-    """
-    with socket.socket() as probe:
-        if os.name != "nt":  # where it would let two programs listen on one port
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((request.host, request.port))
-        except (OSError, ValueError) as error:  # the latter: a name that cannot be one
-            raise _cannot_listen(request) from error
-        return probe.getsockname()[1]
-
-
-def _cannot_listen(request: PageRequest) -> ConfigError:
-    return ConfigError(
-        f"--host {request.host} --port {request.port}: cannot listen there. Is the address this computer's, and the "
-        "port free? Choose another port, or 0 for any."
-    )

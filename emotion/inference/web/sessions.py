@@ -3,7 +3,6 @@
 Session names and upload paths come from outside: no path is made from a name, and a path is checked before a deletion.
 """
 
-import contextlib
 import math
 import os
 import re
@@ -15,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from emotion.errors import ConfigError
+from emotion.files import bytes_below, find_files_below
 
 MAX_SESSIONS = 32  # of one address
 UPLOAD_FOLDER = re.compile(r"[0-9a-f]{32,128}")  # Gradio names a folder by the hash of the file in it
@@ -61,11 +61,7 @@ class Sessions:
 
     def has_room(self, n_bytes: int) -> bool:
         """Whether files of so many bytes more may be kept."""
-        kept = 0
-        for path in _find_files(self._folder):
-            with contextlib.suppress(OSError):  # deleted meanwhile
-                kept += path.stat().st_size
-        return kept + n_bytes <= self._max_bytes
+        return bytes_below(self._folder) + n_bytes <= self._max_bytes
 
     def get(self, name: str | None, address: str | None = None) -> Session:
         """Returns a page's session; the first call begins it.
@@ -159,7 +155,7 @@ class Sessions:
         oldest = time.time() - self._kept_seconds
         with self._lock:
             busy = {folder for session in self._open.values() for folder in session.busy}
-        for path in _find_files(self._folder):
+        for path in find_files_below(self._folder):
             if path.parent.name == "samples" or path.parent in busy:
                 continue
             try:
@@ -172,7 +168,7 @@ class Sessions:
         with self._lock:
             for name, session in list(self._open.items()):
                 is_old = session.folder.is_dir() and session.folder.stat().st_mtime < oldest
-                if is_old and not session.busy and not _find_files(session.folder):
+                if is_old and not session.busy and not find_files_below(session.folder):
                     shutil.rmtree(session.folder, ignore_errors=True)
                     del self._open[name]
 
@@ -197,8 +193,3 @@ def _list(folder: Path) -> list[str]:
         return os.listdir(folder)
     except FileNotFoundError:
         return []
-
-
-def _find_files(folder: Path) -> list[Path]:
-    """All files in a folder and its subfolders. Skips what is being deleted, where Path.rglob raises."""
-    return [Path(place, name) for place, _, names in os.walk(folder) for name in names]

@@ -1,0 +1,1 @@
+"""The service: clips and streams over HTTP, the results as the commands write them."""
