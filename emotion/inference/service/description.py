@@ -25,7 +25,7 @@ EXAMPLE = {
     "schema_version": 3, "file": "clip.mp4", "part": None, "duration_seconds": 6.037, "has_video": True,
     "has_audio": True, "speech": [[0.096, 2.816], [3.584, 5.824]],
     "class_names": ["neutral", "happy", "sad", "angry", "fearful", "disgust", "surprised"], "unsure_below": 0.3218,
-    "headline": "", "story": [{"start_s": 0.0, "end_s": 6.037, "emotion": "happy"}],
+    "valence_arousal": "derived", "headline": "", "story": [{"start_s": 0.0, "end_s": 6.037, "emotion": "happy"}],
     "overall": {
         "emotion": "happy", "most_probable": "happy", "confidence": 0.97, "evidence": "face+voice",
         "probabilities": {"neutral": 0.02, "happy": 0.97, "sad": 0.0, "angry": 0.0, "fearful": 0.0, "disgust": 0.0,
